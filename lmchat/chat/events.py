@@ -91,5 +91,5 @@ class FrontEnd(Protocol):
     def receive(self, opened: OpenSession, event: ChatEvent) -> None:
         """Take an event of a session, which need not be the shown one, and let the user see it."""
 
-    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool; a stop of the turn cancels the question."""

@@ -416,7 +416,7 @@ class ChatService:
             return Decision(choice=Choice.NO)
         opened.put_question(question)
         try:
-            return await self.front_end.ask(opened, question)
+            return await self.front_end.ask_about_call(opened, question)
         finally:
             opened.take_question(question)
 

@@ -65,17 +65,18 @@ class LMChatApp(PatchedApp):
         self._open_dispatcher = open_dispatcher
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
-        self._begin_with_built_in_theme()
+        self._begin_with_wanted_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
         if settings.ui.reduced_motion:
             self.animation_level = "none"
         self.set_keymap(dict(settings.keys))
 
-    def _begin_with_built_in_theme(self) -> None:
+    def _begin_with_wanted_theme(self) -> None:
         """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
 
         A theme of Textual lacks variables of lmchat's style sheets, so it is fitted before it is
-        used. The dispatcher warns of an unknown name.
+        used. To assign `theme` would parse all styles twice, which `begin_with_theme` avoids. The
+        dispatcher warns of an unknown name.
         """
         for theme in THEMES:
             self.register_theme(theme)
@@ -128,9 +129,13 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.action_run(command_id)
 
     @on(AppMessage)
-    async def pass_on(self, message: Message) -> None:
-        """Give a message of a dialog to the dispatcher, which has opened the dialog."""
-        if self.dispatcher is not None:
+    async def pass_on_from_dialog(self, message: Message) -> None:
+        """Give a message of a dialog to the dispatcher.
+
+        The dispatcher has opened the dialog, so no message comes before it is there. The messages
+        of the chat screen may: `ChatScreen.pass_on` keeps them.
+        """
+        if self.dispatcher is not None:  # always, for the type checker
             await self.dispatcher.receive(message)
 
     def on_app_focus(self) -> None:

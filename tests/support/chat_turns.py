@@ -71,7 +71,7 @@ class ChatTurns(FrontEnd):
             self.returned += event.prompts
         self._came.set()
 
-    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         self.questions.append(question)
         self._came.set()
         while not self.decisions:

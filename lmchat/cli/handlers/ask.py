@@ -174,7 +174,7 @@ class _Question(FrontEnd):
         """Print an event of the turn; there is only one session."""
         self._printer.print_event(event)
 
-    async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
+    async def ask_about_call(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool."""
         return await approve(question, self._context)
 

@@ -189,7 +189,7 @@ class PlainTurns(FrontEnd):
         if self.reader.is_terminal:
             self.note(label)
 
-    async def ask(self, _: OpenSession, question: ToolQuestion) -> Decision:
+    async def ask_about_call(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool, below the text so far."""
         self._printer.end()
         return await approve(question, self.context)

@@ -41,7 +41,7 @@ class Branches:
         if session_id != self._shown_session.shown_id:
             return
         self._shown_session.leave()
-        self._shown_session.switch_to_path(fork)
+        self._shown_session.show_path(fork)
         self._ui.show_action("forked")
         self._ui.notify("This is a new session; the old one is unchanged.")
         self._ui.widgets.prompt_input.focus()
@@ -67,7 +67,7 @@ class Branches:
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
         path = await session_changes.choose_path(self._chat, session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
-        if self._switch_to_path(path):
+        if self._show_unless_left(path):
             self._log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
@@ -84,14 +84,14 @@ class Branches:
         if taken is not None:
             self._turns.continue_answer(message, answer.begun_with(taken.index, taken.token))
 
-    def _switch_to_path(self, path: Session) -> bool:
+    def _show_unless_left(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.
 
         If the user has left that session since, do nothing and return False.
         """
         is_shown = path.header.session_id == self._shown_session.shown_id
         if is_shown:
-            self._shown_session.switch_to_path(path)
+            self._shown_session.show_path(path)
         return is_shown
 
     async def rewrite(self, prompt_text: PromptText, text: str) -> None:
@@ -137,7 +137,7 @@ class Branches:
         path = await session_changes.delete_message(
             self._chat, self._chat.shown, message.message_id
         )
-        self._switch_to_path(path)
+        self._show_unless_left(path)
         self._ui.show_action("deleted")
         undo = "/undo"
         if self._ui.widgets.has_log_focus:  # elsewhere, the key of the command types a letter
@@ -157,7 +157,7 @@ class Branches:
         if path is None:
             self._ui.notify("Nothing to undo.")
             return
-        self._switch_to_path(path)
+        self._show_unless_left(path)
         self._ui.show_action("restored")
         self._ui.notify("Restored.")
 

@@ -156,7 +156,7 @@ class ShownSession:
         self._chat.in_memory.switch_to_new()
         self.redraw()
 
-    def switch_to_path(self, session: Session) -> None:
+    def show_path(self, session: Session) -> None:
         """Show a path that was read from the disk, of the shown session or of another one."""
         self._chat.in_memory.switch_to_path(session)
         self.redraw()

@@ -247,7 +247,7 @@ class Turns(FrontEnd):
 
     # Questions about tool calls
 
-    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Show the user that a call waits for a decision, and return the decision.
 
         In the shown session, the card of the call gets the focus if the user is not typing. For
@@ -293,7 +293,7 @@ class Turns(FrontEnd):
             if reason is None or not opened.take_question(question):
                 return
             decision = Decision(choice=choice, reason=" ".join(reason.split()))
-            # the turn waits in `ask` for this future
+            # the turn waits in `ask_about_call` for this future
             self._decisions[question.message.message_id].set_result(decision)
             self._ui.show_action(question.name)
             self._log_navigation.leave_card()
