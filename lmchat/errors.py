@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def new_error_id() -> str:
@@ -22,7 +22,7 @@ def new_error_id() -> str:
 def log_bug(error: BaseException) -> str:
     """Log an error that is a fault of lmchat itself, with its traceback; return its id."""
     error_id = new_error_id()
-    _log.error("unexpected error, id %s", error_id, exc_info=error)
+    _logger.error("unexpected error, id %s", error_id, exc_info=error)
     return error_id
 
 

@@ -19,7 +19,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class ReadAhead:
@@ -98,7 +98,7 @@ class ReadAhead:
                 async for progress in reports:
                     self.fraction = progress.fraction
         except LMChatError as error:
-            _log.info("reading ahead: %s", error.kind)
+            _logger.info("reading ahead: %s", error.kind)
         finally:
             # else `cancel` has ended this task, and `fraction` may be that of the next one
             if self._task is asyncio.current_task():

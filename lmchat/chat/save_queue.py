@@ -17,7 +17,7 @@ from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage.store import Store
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 # text is promised to be on the disk 250 ms after it arrived; 80 ms are for reading and writing
@@ -78,7 +78,7 @@ class SaveQueue:
         try:
             await self.store.statistics.add_answer_record(record)
         except LMChatError as error:
-            log.warning("the answer record could not be written: %s", error.kind)
+            _logger.warning("the answer record could not be written: %s", error.kind)
 
     def is_unsaved(self, session_id: str) -> bool:
         return any(header.session_id == session_id for header, _, _ in self._unsaved)
@@ -115,7 +115,7 @@ class SaveQueue:
     def _warn(self, error: LMChatError) -> None:
         """Set `warning`, and try again later; the first error since all was saved is logged."""
         if self.warning is None:
-            log.warning("the store failed: %s", error.kind)
+            _logger.warning("the store failed: %s", error.kind)
         self.warning = error
         if self._retrying is None or self._retrying.done():
             self._retrying = asyncio.create_task(self._retry_until_saved(), name="unsaved messages")

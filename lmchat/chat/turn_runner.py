@@ -56,7 +56,7 @@ _FIELDS_OF_STATS = [
     name for name in AnswerRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
 ]
 """Fields of an answer record that are copied from the stats of the answer."""
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def log_failure(error: BaseException) -> Failure:
@@ -66,7 +66,7 @@ def log_failure(error: BaseException) -> Failure:
     """
     if isinstance(error, LMChatError):
         failure_id = new_error_id()
-        _log.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
+        _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
         return Failure(
             kind=error.kind,
             message=error.message,
@@ -236,8 +236,8 @@ class TurnRunner:
                 answer = opened.add_figures(answer, request, figures)
                 if request.fetched is None:  # else no prompt was sent
                     cut_note = request.learn_from(figures)
-            except Exception:  # noqa: BLE001 - the text of the answer must be saved in any case
-                _log.exception("the figures of an answer could not be made")
+            except Exception:  # the text of the answer must be saved in any case
+                _logger.exception("the figures of an answer could not be made")
             await self._shielded(self._save_answer(answer, figures, request))
         if cut_note:
             self._report(RequestAdapted(note=cut_note))

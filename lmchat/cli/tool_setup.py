@@ -17,7 +17,7 @@ from lmchat.servers.model import Target
 from lmchat.tools.calls import ServerState, ToolServer
 from lmchat.tools.mcp_servers import McpServers
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
@@ -34,7 +34,7 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
                 change_state, file, lambda old: old.with_allowed(tool, fingerprint)
             )
         except LMChatError as error:  # the tool stays allowed in this run
-            log.warning("an allowed tool could not be saved: %s", error.kind)
+            _logger.warning("an allowed tool could not be saved: %s", error.kind)
 
     host = McpServers(
         settings.mcp,

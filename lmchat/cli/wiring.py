@@ -36,7 +36,7 @@ from lmchat.servers.sampling_options import checked_option, parsed_value
 from lmchat.sessions.statistics import Metrics
 from lmchat.storage.store import Store
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class Runtime(Struct, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ async def open_runtime(
                 try:
                     await store.statistics.count(counted)
                 except LMChatError as error:
-                    log.warning("the counters could not be saved: %s", error.kind)
+                    _logger.warning("the counters could not be saved: %s", error.kind)
 
 
 async def saved_state(context: Context) -> State:

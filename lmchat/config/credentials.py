@@ -13,7 +13,7 @@ from msgspec import Struct, convert
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import OWNER_ONLY, explain_system_error, locked, read_plain, write_atomically
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _OTHERS = 0o077  # permissions of other users
 _HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
@@ -67,7 +67,7 @@ class Credentials:
         name = self._path.name
         try:
             if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
-                log.warning("%s could be read by others; that is mended", name)
+                _logger.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(OWNER_ONLY)
             entries = convert(tomllib.loads(read_plain(self._path).decode()), dict[str, _StoredKey])
         except FileNotFoundError:

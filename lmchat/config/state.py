@@ -55,7 +55,7 @@ class State(Struct, frozen=True, kw_only=True):
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
 
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 Change = Callable[[State], State]  # returns the choices with one of them changed
 
@@ -74,7 +74,7 @@ def read_state(path: Path) -> tuple[State, str]:
     except FileNotFoundError:
         return State(), ""
     except (OSError, ValueError, RecursionError) as error:
-        log.warning("%s could not be read: %s", path.name, type(error).__name__)
+        _logger.warning("%s could not be read: %s", path.name, type(error).__name__)
         warning = f"{path.name} could not be read: lmchat starts without the saved state."
         return State(), warning
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from lmchat.processes.child import ChildEndedError, ChildProcess, own_program
 from lmchat.processes.environment import needed_environment
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _CHILD = "lmchat.markdown.lexer_child"
 _LIMIT_S = 5.0  # for any code, which usually takes a few milliseconds; a machine may be busy
 _LIMIT_S_PER_CHAR = 1e-4  # further time for long code
@@ -56,11 +56,11 @@ class Highlighter:
                 await self._child.send_frame(request)
                 return await self._child.receive_frame() or None
             except OSError as error:
-                _log.warning("no colours: the highlighter cannot start: %s", error)
+                _logger.warning("no colours: the highlighter cannot start: %s", error)
                 self._is_off = True
             except ChildEndedError:  # the next code starts another child
                 if not self._is_off:  # `aclose` kills the child too
-                    _log.warning("no colours: the lexer for %s is too slow", language)
+                    _logger.warning("no colours: the lexer for %s is too slow", language)
                     self._slow_codes[language] += 1
                 await self._end_child()
             except asyncio.CancelledError:  # the pipe may hold a part of the answer

@@ -63,7 +63,7 @@ _STATUS_BY_KIND = {
 _OPENAI_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
 """Codes of OpenAI for kinds of errors; others have the kind as their code."""
 _REPORT = "lmchat.report"  # key of the report in the scope of a request
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class RequestReport(Struct, kw_only=True):
@@ -280,7 +280,7 @@ class ServeApp(Struct, kw_only=True):
             try:
                 await self.add_answer_record(report.row)
             except LMChatError as error:
-                _log.warning("the answer record could not be written: %s", error.kind)
+                _logger.warning("the answer record could not be written: %s", error.kind)
 
         has_begun = report.status != 0
         if has_begun and isinstance(outcome, LMChatError):

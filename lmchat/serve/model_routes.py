@@ -16,7 +16,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model
 
 PAUSE_S = 3.0  # between two searches for servers; one takes up to 2 s, so a change is seen in 5 s
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class ModelRoutes(Struct, frozen=True):
@@ -136,4 +136,4 @@ class ServerWatch(Struct):
                 if await self.look():
                     self.on_change(self.routes)
             except LMChatError as error:
-                _log.warning("the servers could not be looked for: %s", error.kind)
+                _logger.warning("the servers could not be looked for: %s", error.kind)

@@ -29,7 +29,7 @@ _BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of
 _FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 _PROVIDER_HOSTS = frozenset(host for server in PRODUCTS for host in server.hosts)
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class AllowList:
@@ -268,5 +268,5 @@ class Admission:
             yield
         except LMChatError as error:
             self._counters.add(refused_requests=1)
-            _log.info("%s request refused: %s", logged_name, error.kind)
+            _logger.info("%s request refused: %s", logged_name, error.kind)
             raise

@@ -82,7 +82,7 @@ END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 # Before a request that must not load a model, an older list of models is read again: the model may
 # have gone to sleep since, and the request would wake it.
 NO_WAKE_CHECK_S = 1.0
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class HttpServerClient:
@@ -365,7 +365,7 @@ class HttpServerClient:
             self._counters.add_end(record.state, record.elapsed_ms)
             on_end(record)
 
-        _log.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
+        _logger.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
         forwarding = Forwarding(
             request=request,
             sender=self._new_sender(endpoint, model.product, model.model_id),
@@ -536,7 +536,7 @@ class HttpServerClient:
         else:
             # `admit` measures the written request, after it has found the messages valid
             self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
-            _log.info("chat request to %s", endpoint.origin)
+            _logger.info("chat request to %s", endpoint.origin)
         self._prober.expect(endpoint, request.product)  # a later probe asks for it first
         written = self._writer.write(request)
         exchange = self._new_exchange(written)
@@ -612,10 +612,10 @@ class HttpServerClient:
                 state = AnswerState.STOPPED
                 raise
             except LMChatError as error:
-                _log.info("chat request: %s", error.kind)
+                _logger.info("chat request: %s", error.kind)
                 raise
-            except Exception as error:  # noqa: BLE001 - of httpx; its message may quote secrets
-                _log.exception("chat request")  # the log file leaves out the message
+            except Exception as error:  # of httpx; its message may quote secrets
+                _logger.exception("chat request")  # the log file leaves out the message
                 sentence = "Streaming failed: lmchat had an internal error."
                 raise LMChatError(sentence, details=type(error).__name__) from None
             finally:

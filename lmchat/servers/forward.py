@@ -39,7 +39,7 @@ _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embedd
 _DATA = b"data:"
 # Kinds of errors with which servers refuse a model that they list, but have not loaded.
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class Forwarding(Struct, kw_only=True):
@@ -91,7 +91,7 @@ class Forwarding(Struct, kw_only=True):
         except LMChatError as error:
             has_begun = bool(self._status)
             state = AnswerState.INTERRUPTED if has_begun else AnswerState.FAILED
-            _log.info("forwarded request: %s", error.kind)
+            _logger.info("forwarded request: %s", error.kind)
             raise
         finally:
             self.on_end(self._record(state))
@@ -160,7 +160,7 @@ class Forwarding(Struct, kw_only=True):
         try:
             await self.load_model()
         except LMChatError as load_error:
-            _log.info("loading for a forwarded request: %s", load_error.kind)
+            _logger.info("loading for a forwarded request: %s", load_error.kind)
             return False
         return True
 

@@ -16,7 +16,7 @@ from lmchat.files.disk import read_plain, write_atomically
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class _CachedList(Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class ModelCache:
         try:
             await asyncio.to_thread(write_atomically, self._file, data)
         except OSError as error:
-            _log.warning("the cache of models cannot be written: %s", error)
+            _logger.warning("the cache of models cannot be written: %s", error)
 
     def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> None:
         """Keep a list that was just fetched, in place of the last one of its server."""
@@ -123,5 +123,5 @@ def _read(file: Path) -> list[_CachedList]:
         return []
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = type(error).__name__
-        _log.warning("the cache of models cannot be read and is emptied: %s", reason)
+        _logger.warning("the cache of models cannot be read and is emptied: %s", reason)
         return []

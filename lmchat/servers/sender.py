@@ -45,7 +45,7 @@ JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
 NO_HEADERS: Mapping[str, str] = {}
 _Accepted = TypeVar("_Accepted")
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class Sender(Struct, kw_only=True):
@@ -112,7 +112,7 @@ class Sender(Struct, kw_only=True):
                     raise
                 self.retries += 1
                 self.on_retry()
-                _log.info("another attempt: %s", error.message)
+                _logger.info("another attempt: %s", error.message)
                 self.post(
                     RetryScheduled(
                         attempt=self.retries + 1,

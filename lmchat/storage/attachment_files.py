@@ -19,7 +19,7 @@ from lmchat.files.disk import read_plain, write_atomically
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import text_from
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 DIGEST = re.compile("[0-9a-f]{64}")
 # A digest, or what a killed process left of `write_atomically`: `.`, a cut digest, a random end.
@@ -98,7 +98,7 @@ def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> No
             is_unnamed = _OWN_NAME.fullmatch(path.name) and not is_named(path.name)
             if is_unnamed and path.stat().st_mtime < young_from_s:
                 path.unlink()
-                log.info("an attached file that no message names was removed")
+                _logger.info("an attached file that no message names was removed")
 
 
 def _check_of_names(connection: Connection) -> Callable[[str], bool]:

@@ -19,7 +19,7 @@ from lmchat.storage.opening import Connection, connect, is_damaged
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _KEPT_COPIES = 3
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
@@ -50,7 +50,7 @@ def back_up(path: Path, moment: datetime) -> None:
     try:
         copy_database(path, _copy_of_day(path, moment))
     except (sqlite3.Error, OSError) as error:
-        log.warning("the session file could not be copied: %s", error)
+        _logger.warning("the session file could not be copied: %s", error)
         return
     for copy in daily_copies(path)[_KEPT_COPIES:]:
         _remove(copy)
@@ -130,7 +130,7 @@ def repair(path: Path, moment: datetime) -> Connection:
     for ending in ("", *_COMPANIONS):
         with suppress(FileNotFoundError):  # SQLite has removed a companion
             file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
-    log.error("the session file was damaged and is now %s", damaged.name)
+    _logger.error("the session file was damaged and is now %s", damaged.name)
 
     copies = daily_copies(path)  # newest first
     if copies and not is_damaged(copies[0]):
@@ -142,7 +142,7 @@ def repair(path: Path, moment: datetime) -> Connection:
         with transaction(connection):
             is_all_read = _add_rows_of(damaged, connection)
     except DATABASE_ERRORS as error:
-        log.warning("copying from the damaged file failed: %s", error)
+        _logger.warning("copying from the damaged file failed: %s", error)
     connection.execute("pragma foreign_keys = on")
     message_count = connection.execute("select count(*) from messages").fetchone()[0]
     loss = "" if is_all_read else " Not everything in it could be read."
@@ -182,7 +182,7 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
                     target.executemany(insertion, rows)
                     break  # all rows were read
                 except DATABASE_ERRORS as error:
-                    log.warning("the table %s of %s is damaged: %s", table, damaged.name, error)
+                    _logger.warning("the table %s of %s is damaged: %s", table, damaged.name, error)
                     is_all_read = False
 
     # a session whose row was lost keeps its messages

@@ -18,7 +18,7 @@ from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Database:
             except DATABASE_ERRORS as error:
                 if self._repair is None or not is_damage(error):
                     raise
-                log.warning("the session file: %s", name_of(error) or type(error).__name__)
+                _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
                 self._disconnect()
                 # after a second error the file is repaired even if the check would find nothing
                 if is_second_try or is_damaged(self.path):
@@ -156,7 +156,7 @@ class Database:
         """
         is_file = self._repair is not None
         if is_file and self._connection is not None and self._opened_file != self._file_identity():
-            log.warning("the session file was removed or replaced; it is opened again")
+            _logger.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
         connection = self._connection
         if connection is None:

@@ -43,7 +43,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.storage.job_thread import JobThread
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def is_running(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        log.warning("the file of an answer cannot be read and stays: %s", error.strerror)
+        _logger.warning("the file of an answer cannot be read and stays: %s", error.strerror)
         return True
     try:
         # shared: two processes that check a file at once must not take each other for its owner

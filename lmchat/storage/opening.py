@@ -23,7 +23,7 @@ from lmchat.storage.row_values import contains, searchable
 from lmchat.storage.schema import create_tables, transaction, version_of
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 BUSY_S = 5.0  # wait for another process that is writing
 _CHECK_BUSY_S = 0.5  # the same, while the user waits for a report
@@ -96,7 +96,7 @@ def connect(path: Path) -> Connection:
             # Another process is just creating the file, or the file system cannot share memory.
             # The mode in use works too, only slower. Without shared memory, the file is already in
             # the mode that was refused, and a new connection has to end that mode.
-            log.info("write-ahead logging is off: %s", name_of(error))
+            _logger.info("write-ahead logging is off: %s", name_of(error))
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=BUSY_S)

@@ -37,7 +37,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import SessionHeader
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -186,7 +186,7 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
     try:
         return SessionHeader(**_field_values(_HEADER_FIELDS, row))
     except (ValueError, TypeError):
-        log.warning("a damaged row of a session was left out: %r", row[0])  # the session id
+        _logger.warning("a damaged row of a session was left out: %r", row[0])  # the session id
         return None
 
 
@@ -206,7 +206,7 @@ def message_from(
             **values, stats=stats, parts=tuple(parts), version=version, versions=versions
         )
     except (ValueError, TypeError):
-        log.warning("a damaged row of a message was left out: %r", row[1])  # the message id
+        _logger.warning("a damaged row of a message was left out: %r", row[1])  # the message id
         return None
 
 
@@ -252,7 +252,7 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
     try:
         return convert(json.loads(text), kind)
     except (ValueError, TypeError, RecursionError, ValidationError):
-        log.warning("a damaged value was left out: %s", kind)
+        _logger.warning("a damaged value was left out: %s", kind)
         return None
 
 
@@ -315,7 +315,7 @@ def read_parts(
             part_type = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
             part = None if part_type is None else part_type(text=text)
         if part is None:
-            log.warning("a damaged part was left out: %r", kind)
+            _logger.warning("a damaged part was left out: %r", kind)
         else:
             parts[number].append(part)
     return dict(parts)
@@ -334,5 +334,5 @@ def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
     try:
         return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[TokenProbabilities, ...])
     except (zlib.error, msgspec.DecodeError, TypeError) as error:
-        log.warning("the choices of an answer are damaged: %s", type(error).__name__)
+        _logger.warning("the choices of an answer are damaged: %s", type(error).__name__)
         return ()

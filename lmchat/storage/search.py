@@ -26,7 +26,7 @@ from lmchat.storage.branch_queries import first_prompt_title
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import encodable, folded, searched_text, stored_time, text_from
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # With fewer messages that pass the filters, comparing them all is faster than the index.
 _FEW_MESSAGES = 2000
@@ -205,7 +205,7 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
     try:
         moment = datetime.fromisoformat(created_at)
     except (ValueError, TypeError):
-        log.warning("a damaged row of a message was left out: %r", message_id)
+        _logger.warning("a damaged row of a message was left out: %r", message_id)
         return None
 
     # Places of the terms in the text as it is spelled. A term may have no place there, as the match

@@ -21,7 +21,7 @@ from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import column_value, insert, stored_time, text_from
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # Only the newest turns count for the speed of a model: servers and machines change.
 _RECENT_TURNS = 2000
@@ -90,7 +90,7 @@ class Statistics:
             # `strict=False`: the column has all as floats, also the whole numbers
             return convert(values, Metrics, strict=False)
         except ValidationError:
-            log.warning("the counters are damaged")
+            _logger.warning("the counters are damaged")
             return Metrics()
 
     @writing

@@ -94,7 +94,7 @@ from lmchat.storage.row_values import (
 from lmchat.storage.sqlite_errors import is_damage
 from lmchat.storage.statistics import Statistics
 
-log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
@@ -214,7 +214,7 @@ class Store:
                 connection.close()
                 raise
             # such as a full disk: sessions can still be read
-            log.warning("putting the session file in order failed: %s", error)
+            _logger.warning("putting the session file in order failed: %s", error)
         return connection
 
     def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
@@ -307,7 +307,7 @@ class Store:
             if is_damage(error):
                 raise
             # on a full disk they cannot be saved: the session shows the text in their files
-            log.warning("answers of killed processes could not be saved: %s", error)
+            _logger.warning("answers of killed processes could not be saved: %s", error)
         return chosen_path(connection, session_id, count)
 
     @writing

@@ -11,7 +11,7 @@ from types import FrameType
 
 from lmchat.processes.system import ENDING_SIGNALS, HANG_UP
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # Signals of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal.
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
@@ -99,12 +99,12 @@ class SignalGuard:
     def _end(self, number: int) -> None:
         """Ask the program to end in order, and end it hard after `timeout_s`; does not return."""
         self.ended_by = number
-        logger.info("ending on %s", signal.Signals(number).name)
+        _logger.info("ending on %s", signal.Signals(number).name)
         try:
             self._restore_terminal()
             self._ask_to_end(number)
         except Exception:
-            logger.exception("could not end in order")
+            _logger.exception("could not end in order")
         # if the program ends in time, this thread ends with it
         threading.Event().wait(self._timeout_s)
         os._exit(128 + number)  # as shells report an end by a signal

@@ -53,7 +53,7 @@ _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupport
 """Refusals that a model server would not give to a request for its models."""
 # a server is READY if at least one of its models has such a state
 _READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -178,7 +178,7 @@ class Prober:
         except WrongUse:  # the client is closed, so no address can be probed
             raise
         except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
-            _log.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
+            _logger.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
             probed = _empty_result(probe, Verdict.SERVER_ERROR)
             return replace(probed, detail="its reply cannot be read")
 

@@ -36,7 +36,7 @@ except ImportError:  # Windows, where Textual's own driver stays in use
     termios = None  # type: ignore[assignment]
     LinuxDriver = Driver  # type: ignore[misc,assignment]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 SAVE_S = 1.0  # how long the app may save before it is ended
 END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
@@ -281,5 +281,5 @@ class TerminalDriver(LinuxDriver):
                 async with asyncio.timeout(SAVE_S):
                     await self._on_terminate(number)
             except Exception:
-                logger.exception("could not save everything before quitting")
+                _logger.exception("could not save everything before quitting")
             self._app.exit(return_code=128 + number)
