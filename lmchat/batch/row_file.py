@@ -12,7 +12,7 @@ from typing import Any, Self
 from lmchat.batch.task_answers import Task
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import write_atomically
-from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
+from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.terminal.output import to_json
 from lmchat.tools.json_text import strict_json
 

@@ -16,7 +16,7 @@ from typing import Any
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.processes.system import interrupt_on_ending_signals
+from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.terminal.output import Output, is_terminal
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]

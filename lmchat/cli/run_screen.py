@@ -9,7 +9,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.run import load
 from lmchat.config.settings import Settings
 from lmchat.config.state import read_state
-from lmchat.processes.system import HANG_UP
+from lmchat.processes.signals import HANG_UP
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.screen import DispatcherProtocol

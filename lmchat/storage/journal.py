@@ -31,7 +31,7 @@ from lmchat.files.disk import (
     explain_system_error,
     read_plain,
 )
-from lmchat.processes.system import CAN_RENAME_OPEN_FILES, try_lock
+from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.sessions.message import (
     RESET,
     AnswerState,

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from lmchat.terminal.signals import SignalGuard
+from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, echo
 
 

@@ -14,7 +14,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.find_target import find_servers
 from lmchat.cli.wiring import open_runtime
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.processes.system import ENDING_SIGNALS
+from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of

@@ -23,7 +23,7 @@ from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.wiring import make_chat, open_runtime
 from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
-from lmchat.processes.system import interrupt_on_ending_signals
+from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import split_draft
 

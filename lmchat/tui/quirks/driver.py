@@ -22,7 +22,7 @@ from textual.driver import Driver
 from textual.geometry import Size
 from textual.message import Message
 
-from lmchat.terminal.signals import SignalGuard
+from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 from lmchat.tui.quirks.colour_codes import rows_of, with_changed_colours
 from lmchat.tui.quirks.keys import KeyParser, mend_keys

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from lmchat.processes.system import ENDING_SIGNALS, HANG_UP
+from lmchat.processes.signals import ENDING_SIGNALS, HANG_UP
 
 _logger = logging.getLogger(__name__)
 

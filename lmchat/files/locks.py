@@ -1,0 +1,43 @@
+"""Locks of open files, which other processes see."""
+
+from __future__ import annotations
+
+import os
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
+# Windows locks bytes, which no other process can then read. So lmchat locks one byte far behind the
+# content of a file there.
+_LOCKED_BYTE = 1024 * 1024 * 1024
+
+
+def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
+    """Try to lock an open file without waiting; return False if another process has locked it.
+
+    With `is_shared`, other processes may have shared locks of the file at the same time; Windows
+    ignores this. The system releases the lock when the file is closed or the process ends. Raises
+    `OSError` on a file system without locks.
+    """
+    try:
+        if fcntl is None:
+            _lock_byte(descriptor)
+        else:
+            kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # locked by another process; Windows: the second
+        return False
+    return True
+
+
+def _lock_byte(descriptor: int) -> None:
+    """Lock a file on Windows, by one byte far behind its content, which stays readable.
+
+    Raises `PermissionError` if another process has locked it.
+    """
+    import msvcrt  # noqa: PLC0415 - only Windows has it
+
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
