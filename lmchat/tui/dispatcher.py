@@ -23,7 +23,6 @@ from lmchat.commands.table import BY_ID, Command, is_command, require_slash
 from lmchat.errors import LMChatError
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
-from lmchat.tui.actions import RunCommand, ShowChat, ShowServers
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.controllers.answer_settings import AnswerSettings
@@ -46,7 +45,14 @@ from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
-from lmchat.tui.screen import KeysChanged, ReadSessions, ShowChanges
+from lmchat.tui.messages import (
+    KeysChanged,
+    ReadSessions,
+    RunCommand,
+    ShowChanges,
+    ShowChat,
+    ShowServers,
+)
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.key_bar import KeyBar

@@ -19,8 +19,9 @@ from lmchat.commands.table import Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.tui.actions import AppMessage, RunCommand, bindings
+from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
+from lmchat.tui.messages import AppMessage, KeysChanged, RunCommand, ShowChanges
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint, written
 from lmchat.tui.widgets.line import STRONG, LineWidget, content
@@ -185,21 +186,3 @@ class ChatScreen(PatchedScreen):
         When this screen is on top again, Textual shows those that are left.
         """
         self.query("ToastRack").set(display=False)
-
-
-class KeysChanged(AppMessage):
-    """The focus has moved to another widget, so the row of keys shows other keys."""
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, KeysChanged)
-
-
-class ReadSessions(AppMessage):
-    """Request to read the list of sessions again: another lmchat may have begun some."""
-
-
-class ShowChanges(AppMessage):
-    """Request to show what has changed: figures, list of sessions, row of keys."""
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, ShowChanges)

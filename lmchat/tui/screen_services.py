@@ -22,8 +22,8 @@ from lmchat.config.state import Change
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
 from lmchat.tui.app import LMChatApp
+from lmchat.tui.messages import ShowChanges
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
-from lmchat.tui.screen import ShowChanges
 from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.tui.workspace import Workspace
 

@@ -37,11 +37,11 @@ from lmchat.sessions.message import (
     new_id,
     text_message,
 )
-from lmchat.tui.actions import RunCommand
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.document import Document
 from lmchat.tui.chat_log.entry import Entry
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES
+from lmchat.tui.messages import RunCommand
 from lmchat.tui.themes import THEMES
 from tests.support.markdown_corpus import MIXED
 from tests.support.programs import until

@@ -30,7 +30,7 @@ from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.calls import CHOICES, Choice
-from lmchat.tui.actions import AppMessage, RunCommand, bindings
+from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
@@ -41,6 +41,7 @@ from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_reg
 from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
+from lmchat.tui.messages import AppMessage, RunCommand
 from lmchat.tui.quirks.keys import hand_over
 
 SCROLL_EVERY_S = 0.05  # between two steps, while a drag is held above or below the log

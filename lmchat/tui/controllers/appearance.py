@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
-from lmchat.tui.screen import ReadSessions
+from lmchat.tui.messages import ReadSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
 

@@ -21,11 +21,11 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.actions import ShowServers
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
+from lmchat.tui.messages import ShowServers
 from lmchat.tui.screen_services import ScreenServices
 
 

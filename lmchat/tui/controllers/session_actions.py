@@ -10,10 +10,10 @@ from lmchat.commands.conditions import NOTHING_YET
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
-from lmchat.tui.actions import ShowChat
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
+from lmchat.tui.messages import ShowChat
 from lmchat.tui.screen_services import ScreenServices
 
 

@@ -16,7 +16,7 @@ from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.screen import ReadSessions
+from lmchat.tui.messages import ReadSessions
 from lmchat.tui.screen_services import ScreenServices, Work
 
 _LOAD_OLDER_AFTER_S = 0.1

@@ -21,7 +21,7 @@ from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.tui.actions import bindings
+from lmchat.tui.bindings import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field

@@ -23,7 +23,7 @@ from lmchat import units
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import Endpoint
-from lmchat.tui.actions import AppMessage, ShowChat
+from lmchat.tui.messages import AppMessage, ShowChat
 from lmchat.tui.welcome.server_rows import (
     NO_SERVER,
     MachineState,

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from lmchat.commands.table import BY_ID, keys_of
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.tui.actions import AppMessage
+from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 Hint = tuple[str, str]  # a key, and the word for what it does

@@ -18,7 +18,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
-from lmchat.tui.actions import AppMessage
+from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.completion_list import Completion, SlashList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled

@@ -19,7 +19,7 @@ from lmchat import units
 from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
-from lmchat.tui.actions import AppMessage, RunCommand
+from lmchat.tui.messages import AppMessage, RunCommand
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 

@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from lmchat.tui.actions import AppMessage
+from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
 from lmchat.units import UNICODE
 

@@ -15,7 +15,8 @@ from textual.widgets import Input
 from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.sessions.session import ListFilter, SessionGroup
-from lmchat.tui.actions import AppMessage, bindings
+from lmchat.tui.bindings import bindings
+from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, wrapped_rows

@@ -1,4 +1,7 @@
-"""Rows of the table of commands as Textual bindings, and the messages that widgets post."""
+"""Messages to the dispatcher that belong to no widget, and the base class of all of them.
+
+The messages of one widget are classes in the class of this widget.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,7 @@ from inspect import get_annotations
 from typing import Any, ClassVar, dataclass_transform
 
 from textual import events
-from textual.binding import Binding, BindingType
 from textual.message import Message
-
-from lmchat.commands.table import COMMANDS, Scope
 
 
 @dataclass_transform()
@@ -48,22 +48,19 @@ class ShowChat(AppMessage):
     typed: events.Key | events.Paste | None = None  # a key or a paste for the prompt
 
 
-def bindings(scope: Scope) -> list[BindingType]:
-    """Return the bindings of Textual for the commands of a scope.
+class KeysChanged(AppMessage):
+    """The focus has moved to another widget, so the row of keys shows other keys."""
 
-    If a command is an action of the widget that has the bindings, its key calls this action;
-    otherwise, it calls `LMChatApp.action_run`. A command without a key gets the name of a key that
-    no keyboard has, so that the configuration can give it another.
-    """
-    return [
-        Binding(
-            command.keys or f"none-of-{command.command_id}",
-            command.runs if command.is_widget_action else f"app.run({command.command_id!r})",
-            command.label,
-            show=False,
-            priority=command.is_priority,
-            id=command.command_id,
-        )
-        for command in COMMANDS
-        if command.scope is scope
-    ]
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, KeysChanged)
+
+
+class ReadSessions(AppMessage):
+    """Request to read the list of sessions again: another lmchat may have begun some."""
+
+
+class ShowChanges(AppMessage):
+    """Request to show what has changed: figures, list of sessions, row of keys."""
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, ShowChanges)
