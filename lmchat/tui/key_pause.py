@@ -1,6 +1,7 @@
 """The pause: a short time without keys before a question takes one.
 
-The question may open while the user types: then the next keys are meant for the prompt.
+The question may open while the user types: then the next keys are meant for the prompt. The card of
+a tool call in the log and the questions of `dialogs` both use the pause, so no package has it.
 """
 
 from __future__ import annotations

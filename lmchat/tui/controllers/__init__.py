@@ -8,5 +8,5 @@
   the search), `session_files` (export, import).
 - Servers: `connect` (search, welcome page), `model_switch`, `server_starts`.
 - The screen: `status` (figures), `hints` (row of keys), `appearance` (theme, panels), `palette`
-  (and the help), `reports` (/stats, /doctor and others).
+  (and the help), `reports` (/stats, /doctor and others; `report_texts` has the words).
 """

@@ -21,9 +21,9 @@ from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart, Role, readable_text
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.controllers.report_texts import details_text
 from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.dialogs.report_texts import details_text
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
