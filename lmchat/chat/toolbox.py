@@ -13,7 +13,8 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import Choice, ServerState, ToolHost, ToolResult
+from lmchat.tools.calls import Choice
+from lmchat.tools.protocols import ServerState, ToolHost, ToolResult
 
 
 class Toolbox:

@@ -14,8 +14,8 @@ from lmchat.errors import LMChatError
 from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
-from lmchat.tools.calls import ServerState, ToolServer
 from lmchat.tools.mcp_servers import McpServers
+from lmchat.tools.protocols import ServerState, ToolServer
 
 _logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from functools import partial
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
 from lmchat.doctor.check import Check, Finding, Grade, Group
-from lmchat.tools.calls import ServerState, ToolServer
+from lmchat.tools.protocols import ServerState, ToolServer
 
 CONFIG = Check(Group.FILES, "config", "Configuration")
 TOOLS = Check(Group.TOOLS, "tools", "Tools")

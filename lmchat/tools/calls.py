@@ -1,20 +1,18 @@
-"""Calls of tools: the servers that run them, their results and approvals.
+"""Calls of tools, their results, and what the user has decided about them.
 
 A call that lmchat runs is a tool message, to which its result is added as a second part.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.servers.request import Tool
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -26,64 +24,9 @@ from lmchat.sessions.message import (
     now,
     parse_arguments,
 )
-from lmchat.units import counted
+from lmchat.tools.protocols import ToolResult
 
 MAX_RESULT_CHARS = 32_000
-_MAX_WIRE_CHARS = 64
-_NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
-_NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
-
-
-class ServerState(StrEnum):
-    """State of a tool server."""
-
-    STARTING = "starting"
-    READY = "ready"
-    FAILED = "failed"
-
-
-class ToolServer(Struct, frozen=True, kw_only=True):
-    """A server of tools, as it was last seen."""
-
-    name: str
-    state: ServerState = ServerState.STARTING
-    error: str = ""  # why it failed; while it is ready, why some of its tools are left out
-    tools: tuple[Tool, ...] = ()
-
-    @property
-    def state_sentence(self) -> str:
-        """Its state, such as `ready, 3 tools.`, and its error, if any."""
-        tools = f", {counted(len(self.tools), 'tool')}" if self.state is ServerState.READY else ""
-        return f"{self.state}{tools}. {self.error}".rstrip()
-
-
-class ToolResult(Struct, frozen=True, kw_only=True):
-    """Result of a call, or the reason why none exists."""
-
-    text: str
-    is_error: bool = False
-
-
-class ToolHost(Protocol):
-    """Tool servers, each of which starts at its first use and again after its end."""
-
-    @property
-    def servers(self) -> tuple[ToolServer, ...]:
-        """The servers as last reported, with the names of their tools in requests."""
-
-    async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
-        """Start all servers that do not run, and return them when each is ready or has failed.
-
-        Servers that have failed are started again only with `restarts`.
-        """
-
-    async def call(
-        self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
-    ) -> ToolResult:
-        """Run a tool; errors, crashes and timeouts are results. Cancelling cancels the call."""
-
-    async def aclose(self) -> None: ...
-
 
 Run = Callable[[dict[str, Any]], Awaitable[ToolResult]]
 """Function that runs a tool with its arguments."""
@@ -107,28 +50,6 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     choice: Choice
     reason: str = ""
-
-
-def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
-    """Return the servers, with a `wire_name` for each tool: its name in requests.
-
-    The name is `SERVER__TOOL`, cut to the allowed length, with a number if it is not unique.
-    """
-    used_names: set[str] = set()
-    named_servers: list[ToolServer] = []
-    for server in servers:
-        named_tools: list[Tool] = []
-        for tool in server.tools:
-            full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
-            wire_name = full_name[:_MAX_WIRE_CHARS]
-            number = 1
-            while wire_name in used_names:
-                number += 1
-                wire_name = f"{full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]}_{number}"
-            used_names.add(wire_name)
-            named_tools.append(replace(tool, wire_name=wire_name))
-        named_servers.append(replace(server, tools=tuple(named_tools)))
-    return tuple(named_servers)
 
 
 def cut_result(text: str) -> str:

@@ -11,8 +11,9 @@ import json
 import logging
 import math
 import os
+import re
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import ServerState, ToolResult, ToolServer, cut_result, with_wire_names
+from lmchat.tools.calls import cut_result
+from lmchat.tools.protocols import ServerState, ToolResult, ToolServer
 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 MAX_LISTED = 1000  # tools of a server
@@ -38,6 +40,9 @@ _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
+_MAX_WIRE_CHARS = 64
+_NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
+_NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 _SESSION_ENDED = "Session terminated"
 """Message of the SDK's error for a session over HTTP that the server has ended."""
 
@@ -456,3 +461,25 @@ def _text_of(result: Any) -> str:
         address = content.get("uri") or "not shown"  # files and links have an address
         texts.append(str(content.get("text", f"[{media_type}: {address}]")))
     return "\n".join(texts)
+
+
+def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
+    """Return the servers, with a `wire_name` for each tool: its name in requests.
+
+    The name is `SERVER__TOOL`, cut to the allowed length, with a number if it is not unique.
+    """
+    used_names: set[str] = set()
+    named_servers: list[ToolServer] = []
+    for server in servers:
+        named_tools: list[Tool] = []
+        for tool in server.tools:
+            full_name = re.sub(_NOT_IN_WIRE_NAMES, "_", f"{tool.server}__{tool.name}")
+            wire_name = full_name[:_MAX_WIRE_CHARS]
+            number = 1
+            while wire_name in used_names:
+                number += 1
+                wire_name = f"{full_name[: _MAX_WIRE_CHARS - _NUMBER_CHARS]}_{number}"
+            used_names.add(wire_name)
+            named_tools.append(replace(tool, wire_name=wire_name))
+        named_servers.append(replace(server, tools=tuple(named_tools)))
+    return tuple(named_servers)

@@ -14,7 +14,8 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
-from lmchat.tools.calls import Choice, Decision, ToolResult
+from lmchat.tools.calls import Choice, Decision
+from lmchat.tools.protocols import ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until

@@ -7,7 +7,7 @@ from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings
 from lmchat.doctor.check import Grade
 from lmchat.doctor.option_checks import config_findings, tool_findings
-from lmchat.tools.calls import ServerState, ToolServer
+from lmchat.tools.protocols import ServerState, ToolServer
 
 
 def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_more_time():

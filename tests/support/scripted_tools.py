@@ -11,7 +11,8 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ToolSettings
 from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import ServerState, ToolResult, ToolServer, with_wire_names
+from lmchat.tools.mcp_servers import with_wire_names
+from lmchat.tools.protocols import ServerState, ToolResult, ToolServer
 from tests.support.scripted_backend import Step
 
 _PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

@@ -13,8 +13,9 @@ import pytest
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.request import Tool
-from lmchat.tools.calls import MAX_RESULT_CHARS, ServerState
+from lmchat.tools.calls import MAX_RESULT_CHARS
 from lmchat.tools.mcp_servers import McpServers
+from lmchat.tools.protocols import ServerState
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
 from tests.support.scripted_server import ScriptedServer, json_reply, text_reply

@@ -14,7 +14,7 @@ from textual import events
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
-from lmchat.tools.calls import ToolResult
+from lmchat.tools.protocols import ToolResult
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
