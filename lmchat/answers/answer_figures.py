@@ -260,10 +260,10 @@ class AnswerFigures(Struct, kw_only=True):
         return bool(self.chunks or self.earlier_tokens)
 
     @property
-    def may_think(self) -> bool:
+    def may_be_thinking(self) -> bool:
         """Whether a thought is streaming, or may still come before an answer that is awaited."""
-        is_answering = self.is_running and self.stage is not Stage.TOOLS
-        return is_answering and (self.is_thinking or not self.has_text)
+        is_running_answer = self.is_running and self.stage is not Stage.TOOLS
+        return is_running_answer and (self.is_thinking or not self.has_text)
 
     @property
     def is_thinking(self) -> bool:

@@ -53,7 +53,7 @@ class GrowingAnswer:
         self._begun_choice_count = len(choices)  # number of the choices that no event changes
         self._probability_count = count_probabilities(choices)  # limited, as they take memory
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
-        """Texts of all entries so far, by the kind of the entry."""
+        """Texts of the entries so far, by their kind: these, and fields of tool calls."""
         if begun is not None:
             self._texts["reasoning"] = [begun.reasoning]
             self._texts["text"] = [begun.text]  # which has its refusal too

@@ -164,7 +164,7 @@ class OpenSession:
 
         Return why that is not possible, or an empty text.
         """
-        if self.figures is None or self.request is None or not self.figures.may_think:
+        if self.figures is None or self.request is None or not self.figures.may_be_thinking:
             return NOT_THINKING
         return self.request.answer_now()
 

@@ -88,7 +88,7 @@ class TurnPrinter:
         while is_terminal(sys.stderr):
             figures = opened.figures
             # progress would overwrite the text of a line that has begun
-            if figures and figures.may_think and self._stream.is_at_line_start:
+            if figures and figures.may_be_thinking and self._stream.is_at_line_start:
                 words = f"lmchat: {figures.stage_word}{units.progress_suffix(figures.fraction)} …"
                 if not self.output.has_progress:
                     self.output.note(words)

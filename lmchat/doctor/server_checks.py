@@ -120,7 +120,7 @@ def _cause(probed: ProbeResult) -> str:
         return f"It was not checked: {safe_line(probed.detail).rstrip('.')}."
     cause = probed.sentence(probed.name)
     # while a server loads, or cannot be used, its models are not known or of no use
-    if probed.verdict not in (Verdict.READY, Verdict.NO_MODEL) or not probed.models:
+    if probed.verdict not in (Verdict.READY, Verdict.NONE_LOADED) or not probed.models:
         return cause
     names = safe_line(", ".join(model.model_id for model in probed.chat_models), limit=_NAMES_CHARS)
     models = f"models: {names}" if names else "none of its models can chat"

@@ -44,7 +44,7 @@ async def _find_target(*detections, settings=None, notes=None, state=None):
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
     lone = model("a", state=LoadState.NOT_LOADED)
     embedding = model("e", is_embedding=True)
-    target = await _find_target((probed(Verdict.NO_MODEL, lone, embedding),))
+    target = await _find_target((probed(Verdict.NONE_LOADED, lone, embedding),))
     assert target.model_id == "a"
 
 
@@ -54,13 +54,13 @@ async def test_of_several_models_none_is_guessed():
         for name in ("a", "b", "embed")
     ]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
-        await _find_target((probed(Verdict.NO_MODEL, *models),))
+        await _find_target((probed(Verdict.NONE_LOADED, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, b."
     used = State().with_model(ENDPOINT.url, "b").with_model("http://localhost:9", "c")
-    target = await _find_target((probed(Verdict.NO_MODEL, *models),), state=used)
+    target = await _find_target((probed(Verdict.NONE_LOADED, *models),), state=used)
     assert target.model_id == "b"
     named = Settings(model="embed")
-    seen = probed(Verdict.NO_MODEL, *models[:2], model("embed", is_embedding=True))
+    seen = probed(Verdict.NONE_LOADED, *models[:2], model("embed", is_embedding=True))
     with pytest.raises(WrongUse, match="embed makes embeddings and cannot chat"):
         await _find_target((seen,), settings=named)
 
@@ -68,7 +68,7 @@ async def test_of_several_models_none_is_guessed():
 async def test_names_of_models_are_words_of_the_command_to_paste():
     models = [model(name, state=LoadState.NOT_LOADED) for name in ("a", "$(reboot)")]
     with pytest.raises(RequestInvalid) as caught:
-        await _find_target((probed(Verdict.NO_MODEL, *models),))
+        await _find_target((probed(Verdict.NONE_LOADED, *models),))
     assert caught.value.hint == "Choose one with -m MODEL: a, '$(reboot)'."
 
 

@@ -35,7 +35,7 @@ def rows(*results: ProbeResult, is_named=False, **more):
 
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
     grades = {Verdict.READY: Grade.OK, Verdict.REFUSED: Grade.ABSENT}
-    warnings = ["LOADING", "NO_MODEL", "SERVER_OFF", "NOT_AN_LLM", "TIMED_OUT"]
+    warnings = ["LOADING", "NONE_LOADED", "SERVER_OFF", "NOT_AN_LLM", "TIMED_OUT"]
     grades |= dict.fromkeys((Verdict[name] for name in warnings), Grade.WARNING)
     for verdict in Verdict:
         chat, servers = rows(probed(verdict, detail="boom."))

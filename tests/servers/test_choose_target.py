@@ -29,12 +29,12 @@ def other(verdict: Verdict = Verdict.READY, *models):
 
 
 READY = probed(Verdict.READY, model("a"), model("b"))
-COLD = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+COLD = probed(Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED))
 OWN = replace(other(Verdict.READY, model("own")), is_own=True)
 
 
 WARM = other(Verdict.READY, model("c"))
-FAR = other(Verdict.NO_MODEL, model("far:latest"))
+FAR = other(Verdict.NONE_LOADED, model("far:latest"))
 LAST = State(endpoint=READY.endpoint.url)
 CHOICES = {
     "the loaded one": ([READY], "", NEW, "a"),

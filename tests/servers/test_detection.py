@@ -80,7 +80,7 @@ async def test_all_products_at_once_are_told_apart(start, detect):
     found, _ = await detect(places)
     assert {one.endpoint.port: one.product for one in found} == PORTS
     verdicts = {one.product: one.verdict for one in found}
-    assert verdicts.pop("Ollama") is Verdict.NO_MODEL, "its model is on the disk, not in memory"
+    assert verdicts.pop("Ollama") is Verdict.NONE_LOADED, "its model is on the disk, not in memory"
     assert set(verdicts.values()) == {Verdict.READY}
     assert [one.product for one in found][-1] == "Ollama"
 
@@ -115,7 +115,7 @@ STEPS = {
     Verdict.SERVER_ERROR: "Check the server's log, then restart it",
     Verdict.LOADING: "Wait until the model is loaded",
     Verdict.NEEDS_KEY: "Use the API key that llama-server was started with (--api-key)",
-    Verdict.NO_MODEL: "Load a model",
+    Verdict.NONE_LOADED: "Load a model",
     Verdict.HOST_BLOCKED: "Add the host name localhost to the server's trusted hosts, or use localhost",
 }
 REPLIES = (
@@ -131,7 +131,7 @@ REPLIES = (
     (error_reply(503, "Loading model", code=503, headers=LLAMA), Verdict.LOADING),
     (error_reply(401, "no key"), Verdict.NEEDS_KEY),
     (error_reply(500, "oops"), Verdict.SERVER_ERROR),
-    (json_reply({"object": "list", "data": []}), Verdict.NO_MODEL),
+    (json_reply({"object": "list", "data": []}), Verdict.NONE_LOADED),
     (text_reply("Invalid host header", status=403), Verdict.HOST_BLOCKED),
 )
 

@@ -112,7 +112,7 @@ async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_pa
 
 async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to_a_model(tmp_path):
     cold = model("phi4-14b", state=LoadState.NOT_LOADED)
-    backend = ScriptedBackend(results=[probed(Verdict.NO_MODEL, cold)])
+    backend = ScriptedBackend(results=[probed(Verdict.NONE_LOADED, cold)])
     gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         await desk.press("h", "i")

@@ -108,9 +108,9 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
     for verdict, words in (
         (Verdict.NEEDS_KEY, "needs an API key."),
         (Verdict.KEY_REJECTED, "rejected the API key."),
-        (Verdict.NO_MODEL, "has no model yet."),
+        (Verdict.NONE_LOADED, "has no model yet."),
     ):
-        ends = "" if verdict is Verdict.NO_MODEL else " Then press Enter."
+        ends = "" if verdict is Verdict.NONE_LOADED else " Then press Enter."
         found = [
             probed(Verdict.REFUSED, product="Jan"),
             probed(verdict, next_step="Do this"),
@@ -134,7 +134,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
         Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
     )
     assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", "Next: Go.")
-    unloaded = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED))
+    unloaded = probed(Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED))
     words = "The server you named does not answer. LM Studio does."
     assert headline_and_advice([away, unloaded]) == (words, "")
     words = "LM Studio answers, but no model is loaded."
@@ -152,7 +152,9 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
 
 def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_ready():
     ready = probed(Verdict.READY, model())
-    named = probed(Verdict.NO_MODEL, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_own=True)
+    named = probed(
+        Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_own=True
+    )
     assert default_choice(server_rows([ready, named], MachineState())) == BOX
 
 

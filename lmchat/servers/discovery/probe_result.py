@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 
     READY = "ready"
     LOADING = "loading"
-    NO_MODEL = "no model loaded"
+    NONE_LOADED = "no model loaded"
     NEEDS_KEY = "needs key"
     KEY_REJECTED = "key rejected"
     HOST_BLOCKED = "host blocked"  # the server takes no requests for this name of its host
@@ -45,7 +45,7 @@ class Verdict(StrEnum):
 
         The server may have none: see `ProbeResult.has_model`.
         """
-        return self in (Verdict.READY, Verdict.LOADING, Verdict.NO_MODEL)
+        return self in (Verdict.READY, Verdict.LOADING, Verdict.NONE_LOADED)
 
 
 class ServerGrade(Enum):
@@ -76,7 +76,7 @@ VERDICTS: Mapping[Verdict, Meaning] = {
         "Wait until the model is loaded",
         state="loading",
     ),
-    Verdict.NO_MODEL: Meaning(
+    Verdict.NONE_LOADED: Meaning(
         ServerGrade.STEP,
         "{name} answers, but {lack}.",
         "{model}",
@@ -241,7 +241,7 @@ class TargetState(Enum):
     SEARCHING = auto()  # the first search has not ended
     NOT_FOUND = auto()  # no server can be used; the search is repeated
     NEEDS_KEY = auto()  # no server can be used, but one needs a key, or has rejected it
-    NO_MODEL = auto()  # a server is in use, but none of its models
+    MODEL_NOT_CHOSEN = auto()  # a server is in use, but none of its models is chosen
     LOADING = auto()  # the server loads the model
     READY = auto()
 
@@ -260,7 +260,7 @@ def target_state(target: Target | None, results: Sequence[ProbeResult]) -> Targe
     if target is not None and target.is_loading:
         return TargetState.LOADING
     if target is not None:
-        return TargetState.READY if target.model_id else TargetState.NO_MODEL
+        return TargetState.READY if target.model_id else TargetState.MODEL_NOT_CHOSEN
     if any(probed.verdict in WANTS_KEY for probed in results):
         return TargetState.NEEDS_KEY
     return TargetState.NOT_FOUND if results else TargetState.SEARCHING

@@ -43,7 +43,7 @@ _NO_KEY = ""  # send none; None would mean the key that is known for the address
 _VERDICT_BY_KIND = {  # verdict by the kind of an error
     "host_blocked": Verdict.HOST_BLOCKED,
     "loading": Verdict.LOADING,
-    "model_not_loaded": Verdict.NO_MODEL,
+    "model_not_loaded": Verdict.NONE_LOADED,
     "not_an_llm": Verdict.NOT_AN_LLM,
     "offline": Verdict.REFUSED,
     "timeout": Verdict.TIMED_OUT,
@@ -272,7 +272,7 @@ class Prober:
             if states & _READY_STATES:  # a model that answers counts more than one that loads
                 verdict = Verdict.READY
             else:
-                verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NO_MODEL
+                verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NONE_LOADED
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
             verdict = _verdict_of_error(caught, api)

@@ -251,7 +251,7 @@ class LocalEngine:
             verdict = Verdict.SERVER_ERROR
             probed = replace(probed, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
         else:
-            probed = replace(probed, verdict=Verdict.NO_MODEL, next_step="Choose a model file")
+            probed = replace(probed, verdict=Verdict.NONE_LOADED, next_step="Choose a model file")
         models = []
         for file in files:
             if self.model is None or file.path != self.model.path:

@@ -143,7 +143,7 @@ class KeyHints:
         state = self._ui.workspace.target_state
         if state.lacks_server:
             hints.append((model_key, "find a server"))
-        elif state is TargetState.NO_MODEL:
+        elif state is TargetState.MODEL_NOT_CHOSEN:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))

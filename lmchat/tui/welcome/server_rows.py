@@ -43,7 +43,7 @@ NO_SERVER = "No model server answers on this machine yet."
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
 """Verdicts on an address at which a server can be started."""
 _STEP_AWAY = (
-    *(Verdict.NO_MODEL, Verdict.NEEDS_KEY, Verdict.KEY_REJECTED),
+    *(Verdict.NONE_LOADED, Verdict.NEEDS_KEY, Verdict.KEY_REJECTED),
     *(Verdict.HOST_BLOCKED, Verdict.SERVER_OFF),
 )
 """Verdicts on a server that needs a step of the user before a chat can begin."""
@@ -120,7 +120,7 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     for row in sorted(rows, key=lambda row: not row.probed.has_named_address):
         probed = row.probed
         is_blocked = probed.verdict is Verdict.HOST_BLOCKED
-        lacks_models = probed.verdict is Verdict.NO_MODEL and not probed.has_model
+        lacks_models = probed.verdict is Verdict.NONE_LOADED and not probed.has_model
         # Enter does not help against these two: the user has to change something at the server
         if row.is_choice and not (is_blocked or lacks_models):
             return row.key
@@ -138,7 +138,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     machine, the row says how to start the product if that is installed, else where to get it.
     Otherwise the row has the next step of the probe.
     """
-    can_choose_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
+    can_choose_model = probed.verdict is Verdict.NONE_LOADED and probed.has_model
     row = ServerRow(
         probed=probed,
         result="not allowed" if probed.is_forbidden else probed.verdict.value,
@@ -181,7 +181,7 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     # a server needs a step; one that the user named comes before others
     for probed in (*named, *results):
         if probed.verdict in _STEP_AWAY:
-            can_choose_model = probed.verdict is Verdict.NO_MODEL and probed.has_model
+            can_choose_model = probed.verdict is Verdict.NONE_LOADED and probed.has_model
             advice = "Press Enter to choose one." if can_choose_model else _advice(probed)
             return probed.sentence(_server_name(probed)), advice
     if usable:

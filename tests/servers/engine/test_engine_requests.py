@@ -95,7 +95,7 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     assert states == {"big": None, "small-Q4_1": 256}
     await client.unload(small)
     seen = await client.check(address)
-    assert (seen.verdict, seen.next_step) == (Verdict.NO_MODEL, "Choose a model file")
+    assert (seen.verdict, seen.next_step) == (Verdict.NONE_LOADED, "Choose a model file")
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
     elsewhere = tmp_path / "elsewhere.gguf"
     (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)

@@ -16,7 +16,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
     async with desktop.run(tmp_path, {11434: server}) as seen:
         await seen.on(WelcomeScreen)
         await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2.")
-        assert seen.probed(11434).verdict is Verdict.NO_MODEL
+        assert seen.probed(11434).verdict is Verdict.NONE_LOADED
         await seen.rests()
         await seen.at_size(desktop.SMALL)
         ollama(server, "llama3.2:latest")
