@@ -1,8 +1,7 @@
 """Positions in the text of the log, which are found again after the log has changed.
 
 The text of a block is the text of its lines. Wrapped lines are joined in it, so that it is the same
-at any width, except for tables. A page is the width and the styles that lines are laid out for;
-there is none before the first messages are on the screen.
+at any width, except for tables.
 """
 
 from __future__ import annotations

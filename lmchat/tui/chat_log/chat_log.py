@@ -1,7 +1,6 @@
 """The chat log: the widget that shows the messages of a session as rows, with keys and mouse.
 
-A page is the width and the styles that lines are laid out for; there is none before the first
-messages are on the screen. A call is a tool call. `index` is the number of a message in the log.
+`index` is the number of a message in the log.
 """
 
 from __future__ import annotations

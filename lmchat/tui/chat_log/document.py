@@ -2,8 +2,7 @@
 
 Throughout the log, `index` is the number of a message, and `number` that of a block in a message.
 Rows of the log are counted from its top; `y` is one of them. Each message has an `Entry`, which is
-built, that is, cut into blocks, and laid out when it comes near the screen. A page is the width and
-the styles that lines are laid out for; there is none before the first messages are on the screen.
+built, that is, cut into blocks, and laid out when it comes near the screen.
 """
 
 from __future__ import annotations

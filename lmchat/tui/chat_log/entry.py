@@ -1,8 +1,7 @@
 """A message of the log as blocks, while it may still grow.
 
 An entry has the message as it is saved. An answer also has parts (text, reasoning, refusal, call),
-to which deltas add streamed text. A row is a block that the log itself writes, such as a state. A
-page is the width and the styles that lines are laid out for. A call is a tool call.
+to which deltas add streamed text. A row is a block that the log itself writes, such as a state.
 """
 
 from __future__ import annotations

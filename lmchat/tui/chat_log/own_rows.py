@@ -2,9 +2,9 @@
 
 Functions `…_block` return a block of kind `MADE`, and functions `…_lines` its lines on a page.
 Words of servers and users pass through `safe_line`. Stats are the figures of an answer that has
-ended. Spans at the right of a row begin with a gap of two blanks. A page is the width and the
-styles that lines are laid out for. Cards and prompts have a tint, and a bar at their left. The last
-argument of `key_hint` and `clickable` names what a click does. No row is wrapped at a `units.GAP`.
+ended. Spans at the right of a row begin with a gap of two blanks. Cards and prompts have a tint,
+and a bar at their left. The last argument of `key_hint` and `clickable` names what a click does. No
+row is wrapped at a `units.GAP`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Painter: rows of a document as strips, with hits and the selection marked.
 
-A page is the width and the styles that lines are laid out for. Its first column is the bar, which
-marks the focused message, prompts and cards.
+The first column of a page is the bar, which marks the focused message, prompts and cards.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ again right after it. These methods move:
 - `toggle`: the focused message is folded; what is read stays, if it is still there.
 - `stop_following`: the position stays, but new text no longer moves it.
 
-`ChatLog.update_screen` copies `top` to Textual after every change. A page is the width and the
-styles that lines are laid out for; there is none before the first messages are on the screen.
+`ChatLog.update_screen` copies `top` to Textual after every change.
 """
 
 from __future__ import annotations
