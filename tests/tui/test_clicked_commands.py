@@ -75,12 +75,15 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
 
 
 async def test_a_click_on_code_of_the_reasoning_copies_that_code(tmp_path):
-    steps = answer_steps("```\nb\n```", thought="```\na = 1\n```\n\n```\nc\n```\n")
+    text = "```\nb\n```\n\n```\nd\n```"
+    steps = answer_steps(text, thought="```\na = 1\n```\n\n```\nc\n```\n")
     async with ready_desktop(tmp_path, steps, asked=["one"]) as desk:
         await desk.press("alt+up", "enter", sees="a = 1")
-        for nth, copied in ((1, "c"), (0, "a = 1"), (2, "b")):
+        for nth, copied in ((0, "a = 1"), (2, "b"), (1, "c")):
             await click(desk, "c copy", nth=nth)
             await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
+        await desk.press("c")  # continues in the text, where it was before
+        await desk.until(lambda: desk.copied[-1:] == ["d\n"], "d")
 
 
 async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp_path):

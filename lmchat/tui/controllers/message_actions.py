@@ -64,7 +64,7 @@ class MessageActions:
         self._prompt_text = prompt_text
         self._branches = branches
         self._function_of = function_of
-        self._copied_code = ("", 0)  # message and index of the code block that was copied last
+        self._copied_code = ("", 0)  # message and index of the block of its text copied last
         self._asked_for = ("", 0)  # message and code block whose file `save` has asked for last
 
     def can_run(self, command: Command) -> bool:
@@ -165,13 +165,13 @@ class MessageActions:
 
         With `is_thought`, it is one of the reasoning, which only a click copies.
 
-        Without a number, each call copies the next block of the message; the first one follows the
-        last.
+        Without a number, each call copies the next block of the text; the first one follows the
+        last. A click on code of the text counts as such a call.
         """
         # `current`: after a click, the message may be as it was when its answer began to stream
         message = self._chat.shown.current(message)
         blocks = code_blocks(message.reasoning if is_thought else message.text)
-        # `unavailable_reason` only looks for a fence, as it runs each time the row of keys is shown
+        # `run_on` has found a fence, but does not parse the text: there may be no block
         if not blocks:
             self._ui.notify(NO_CODE)
             return
@@ -179,7 +179,8 @@ class MessageActions:
             last_id, last_number = self._copied_code
             number = last_number + 1 if last_id == message.message_id else 0
         number %= len(blocks)
-        self._copied_code = (message.message_id, number)
+        if not is_thought:
+            self._copied_code = (message.message_id, number)
         note = f"Block {number + 1} of {len(blocks)}" if len(blocks) > 1 else ""
         self._ui.copy(blocks[number].content, note)
 
