@@ -492,7 +492,10 @@ class ChatLog(ScrollView, can_focus=True):
 
     @property
     def selected_text(self) -> str:
-        """The selection as it would be copied; empty without one."""
+        """The selection as it would be copied; empty without one.
+
+        Heights may change, as the selected blocks are laid out: then call `update_screen`.
+        """
         with self.viewport.anchored():  # copying lays out the selected blocks
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
@@ -509,7 +512,9 @@ class ChatLog(ScrollView, can_focus=True):
         text = self.selected_text
         if text:
             self.post_message(self.CopyWanted(text))
-            self.drop_selection()
+            self.drop_selection()  # this also calls `update_screen`
+        else:  # blank rows may be selected, and laid out now
+            self.update_screen()
         return bool(text)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
