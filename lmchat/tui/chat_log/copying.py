@@ -35,7 +35,7 @@ def copied(document: Document, selected: SelectedRange) -> str:
     """
     start = selected.start
     end = selected.end
-    if start.block is not None and selected.is_in_log_row:
+    if start.block is not None and selected.is_in_own_row:
         return _shown_text(start.block, (start.chars, end.chars))
     texts = []
     for index in range(start.index, min(end.index, len(document) - 1) + 1):

@@ -223,8 +223,8 @@ class Painter:
         selected = self._selection.selected
         if selected is None:
             return strip
-        # a row of the log has no source; it is marked only if nothing else is selected
-        can_be_marked = block.source or selected.is_in_log_row
+        # a row that the log itself writes has no source; see `is_in_own_row` for when it is marked
+        can_be_marked = block.source or selected.is_in_own_row
         span = selected.span(place.message, place.block) if can_be_marked else None
         if span is None:
             return strip

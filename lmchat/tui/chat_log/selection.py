@@ -65,7 +65,7 @@ class SelectedRange(Struct):
         return max(self.origin + self.head, key=lambda anchor: anchor.order)
 
     @property
-    def is_in_log_row(self) -> bool:
+    def is_in_own_row(self) -> bool:
         """Whether the selection is within one block that the log itself writes, such as stats.
 
         Only then is such a block marked and copied: a longer selection leaves it out.

@@ -341,8 +341,8 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
-        Its first row on the screen stays where it is, unless the message streams and the end is
-        followed.
+        Its first row on the screen stays where it is. But if the message streams and the end is
+        followed, the end stays in view, so that the user sees the new text.
         """
         index = self.cursor
         if index is None:
@@ -353,8 +353,10 @@ class Viewport:
             first_shown = anchor_at(document, Place(index), screen_row)
         else:  # the message begins above the screen
             first_shown = self._anchor_at_top()
-        with self.anchored():
+        with self.anchored():  # as for each change; this keeps the row of what is read
             document.toggle(index, attribute)
+        # What is read may be another message, or a part that is folded now. The user looks at the
+        # message that was toggled, so its row counts more.
         if not (document.entries[index].is_streaming and self.is_following):
             self.scroll_to_place(relocate(document, first_shown), first_shown.screen_row)
 

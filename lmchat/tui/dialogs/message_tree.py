@@ -50,8 +50,10 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
     return PickDialog(
         "Tree",
         rows,
-        units.counted(len(rows), "branch", "es"),
-        units.counted(len(messages), "message"),
+        figures=(
+            units.counted(len(rows), "branch", "es"),
+            units.counted(len(messages), "message"),
+        ),
         # the last row that is open is the branch at the end of the path
         choose=next((row.key for row in reversed(rows) if row.is_open), None),
         nothing="This session is empty.",

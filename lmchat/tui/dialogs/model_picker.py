@@ -306,7 +306,9 @@ def file_picker(files: Sequence[ModelFile]) -> PickDialog:
     return PickDialog(
         "Model files on this disk",
         rows,
-        units.counted(len(files), "file"),
-        units.size_text(sum(file.size_bytes for file in files)),
+        figures=(
+            units.counted(len(files), "file"),
+            units.size_text(sum(file.size_bytes for file in files)),
+        ),
         verb="start it",
     )
