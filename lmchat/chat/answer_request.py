@@ -279,6 +279,7 @@ class AnswerRequest:
         if not least_tokens:
             return False
         refused_plan = self.plan
+        # learned also if nothing may be left out: later plans and the figures are nearer the truth
         factor = self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
             self.plan = self._make_plan(error.room_tokens, factor=factor)

@@ -142,7 +142,9 @@ class Toolbox:
     def _configured_rule(self, tool: Tool) -> str:
         """Return "always", "ask" or "never" from the configuration for a tool or its server.
 
-        Empty if the configuration has no rule for either of them.
+        Empty if the configuration has no rule for either of them. `[tools.approval]` lists
+        exceptions, so it has priority over `approve` of a server in `[[mcp]]`. Functions of
+        tools.py have no such server, so they have a rule only there.
         """
         rules = self.settings.approval
         server = self._servers.get(tool.server)

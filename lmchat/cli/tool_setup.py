@@ -27,6 +27,9 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
         """Allow a tool for later runs, after the user has answered "always".
 
         `fingerprint` is a hash of the tool: when it has changed, the user is asked again.
+
+        Not by `ScreenServices.remember`: the plain chat and `ask` have toolboxes, too, and the
+        toolbox itself keeps what is allowed in this run.
         """
         file = context.paths.state_file
         try:

@@ -68,8 +68,8 @@ class StatusDisplay:
     shows what has changed without a message: notices of the services, and a notice of the store.
     `ShowChanges` is posted:
 
-    - after each message that `Dispatcher.receive` has acted on;
-    - after each event of a turn that `Turns` shows, except text;
+    - after each message that `Dispatcher.receive` has acted on, except those of `_SHOWN_ALREADY`;
+    - after each event of a turn that `Turns` shows, except a piece of text or of a tool call;
     - at each end of a worker of `ScreenServices.begin`;
     - by the timer;
     - by work that continues after a change, with `show_changes` or `show_action`.

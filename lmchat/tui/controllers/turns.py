@@ -319,8 +319,8 @@ class Turns(FrontEnd):
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event, and let figures and list of sessions follow.
 
-        The cases without `is_shown` concern every session, shown or not. After a piece of text, the
-        figures follow only with their timer.
+        The cases without `is_shown` concern every session, shown or not. After a piece of text or
+        of a tool call, the figures follow only with their timer.
         """
         is_shown = opened is self._chat.shown
         match event:

@@ -90,6 +90,7 @@ def mend_cuts() -> None:
     """Let Textual and rich cut rows with `split_at_cell`.
 
     `Segment.split_cells` of rich 15.0.0 cuts flags and marks apart; within ✔️ the row loses a cell.
+    Its private part `_split_cells`, which cuts all but plain text, is replaced.
     """
     setattr(Segment, "_split_cells", staticmethod(_cut_segment))  # noqa: B010 - for mypy
 
