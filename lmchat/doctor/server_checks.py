@@ -46,7 +46,7 @@ def server_findings(
     rows: list[Finding] = []
     for probed in results:
         verdict = probed.verdict
-        cause, step = _cause(probed), probed.next_step
+        cause, step = _sentence_about(probed), probed.next_step
         # `is_own`: the user has named this server, or it is the built-in engine
         is_usual_address = probed.endpoint.is_loopback and not probed.is_own
         name = probed.product if is_usual_address else probed.endpoint.netloc
@@ -114,7 +114,7 @@ def _chat_row(
     )
 
 
-def _cause(probed: ProbeResult) -> str:
+def _sentence_about(probed: ProbeResult) -> str:
     """Return a sentence about what answers at an address, with its models."""
     if probed.is_forbidden:
         return f"It was not checked: {safe_line(probed.detail).rstrip('.')}."

@@ -20,8 +20,9 @@ class Colours:
 
     def __init__(self) -> None:
         # The block that is being laid out, set by `Layout`. It waits for the colours that `of`
-        # requests. It is no parameter of `of`, because the `make` of a card also calls `of`. If
-        # `make` held its block, the two would be a reference cycle, which blocks must not have.
+        # requests. It is no parameter of `of`, because `Block.make`, the function that makes the
+        # lines of some blocks, calls `of` too, and does not know its block: a function that held
+        # the block that holds it would be a reference cycle, which blocks must not have.
         self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}
         # the code of each language whose colours arrived last, with these colours

@@ -122,8 +122,9 @@ class IncrementalMarkdown(Struct):
     references: References = field(default_factory=dict)  # link reference definitions so far
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
-    # characters of the tail without its head; `_cut_long_tail` is called if it has more
-    _most_chars: int = PIECE_CHARS
+    # characters that the tail may have without its head. Beyond that, `_cut_long_tail` is called,
+    # which may raise the limit to `_MOST_CHARS` until the tail is cut.
+    _tail_limit: int = PIECE_CHARS
     _fence: OpenFence | None = None  # the fence that is open; None outside of one
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # The following say what the next block continues. `_begin_new_block` resets them all.
@@ -141,15 +142,15 @@ class IncrementalMarkdown(Struct):
         in parts, each up to the length at which `_cut_long_tail` is called.
         """
         text = self._normalized(text, is_final=is_final)
-        last_part = text or self._tail  # the part with the end of all text so far
-        if is_final and last_part and not last_part.endswith("\n"):
+        ending = text or self._tail  # without new text, the tail has the end of all text
+        if is_final and ending and not ending.endswith("\n"):
             text += "\n"  # so that the last line is complete, too
 
         while text:
-            # how many characters fit into the tail; negative if it is too long already
-            room = self._most_chars + len(self._head) - len(self._tail)
+            # characters that the tail can still take; negative if it is too long already
+            free = self._tail_limit + len(self._head) - len(self._tail)
             # one more than fits, so that the tail becomes too long and `_cut_long_tail` is called
-            size = max(room + 1, 1)
+            size = max(free + 1, 1)
             piece = text[:size]
             text = text[size:]
             # text behind a blank line ends most blocks above it, even before its line is complete
@@ -157,7 +158,7 @@ class IncrementalMarkdown(Struct):
             self._tail += piece
             if "\n" in piece or is_after_blank:
                 self._close_complete_lines()
-            if len(self._tail) > self._most_chars + len(self._head):
+            if len(self._tail) > self._tail_limit + len(self._head):
                 self._cut_long_tail()
 
         # what remains is shown as `open`, or closed if it is final
@@ -339,7 +340,7 @@ class IncrementalMarkdown(Struct):
         """
         self._tail = head + self._tail[chars:]
         self._head = head
-        self._most_chars = PIECE_CHARS
+        self._tail_limit = PIECE_CHARS
 
     def _begin_new_block(self) -> None:
         """Forget what the next block would continue: it begins on its own."""
@@ -351,7 +352,7 @@ class IncrementalMarkdown(Struct):
     def _cut_long_tail(self) -> None:
         """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
 
-        It is called when the tail is longer than `_most_chars`. The whole tail is parsed again for
+        It is called when the tail is longer than `_tail_limit`. The whole tail is parsed again for
         each new line, which must not take longer and longer.
 
         A fence and blanks without text are cut anywhere. A quote and rows of a table are cut behind
@@ -370,8 +371,8 @@ class IncrementalMarkdown(Struct):
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
         last = top[-1].type if top else ""
         is_kept_whole = last in _KEPT_WHOLE
-        if is_kept_whole and self._most_chars < _MOST_CHARS:
-            self._most_chars = _MOST_CHARS
+        if is_kept_whole and self._tail_limit < _MOST_CHARS:
+            self._tail_limit = _MOST_CHARS
             return
         begin = len(self._head)
         place = 0

@@ -117,11 +117,12 @@ class Page(Struct):
 
         Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
         """
-        rows = wrapped(left, self.text_width)
-        if width_of([*rows[-1], *right]) > self.text_width:
-            rows.append([])  # a row for `right` alone
-        lines = [line for row in rows[:-1] for line in self.wrap(row, tint=tint)]
-        return [*lines, *self.wrap(rows[-1], right=right, tint=tint)]
+        pieces = wrapped(left, self.text_width)
+        if width_of([*pieces[-1], *right]) > self.text_width:
+            pieces.append([])  # a row for `right` alone
+        # each piece fits, so `wrap` makes one line of it
+        lines = [line for piece in pieces[:-1] for line in self.wrap(piece, tint=tint)]
+        return [*lines, *self.wrap(pieces[-1], right=right, tint=tint)]
 
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs the command.

@@ -50,7 +50,7 @@ async def import_files(context: Context) -> int:
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
-        # names of formats, each with the files that have this format
+        # values of `--from`, each with files of this format; `AUTO` tells the format by the content
         sources = [(options.source, [*options.files])]
         if not options.files:
             sources = []
@@ -79,21 +79,27 @@ async def import_files(context: Context) -> int:
     if len(outcome.refused) == 1 and not outcome.chats:
         _, error = outcome.refused[0]
         raise error
+    _report(context, outcome)
+    return 1 if outcome.refused else 0
+
+
+def _report(context: Context, outcome: ImportOutcome) -> None:
+    """Print the results of an import or a trial; the last line has the ids, for scripts."""
+    output, is_trial = context.output, context.options.dry_run
     if output.is_json:
         output.print_json(_outcome_json(context, outcome))
-        return 1 if outcome.refused else 0
+        return
     if outcome.chats:  # without lines, an empty one would be printed
-        output.print_lines(result_lines(outcome, is_trial=options.dry_run))
+        output.print_lines(result_lines(outcome, is_trial=is_trial))
     for line in loss_lines(outcome):
         output.note(line)
     for _, error in outcome.refused:
         output.print_error(error)
-    # the last line is for scripts: the ids of the chats, each once, without those in the trash
+    # each id once, without chats that an earlier run imported and the user has put into the trash
     headers = [chat.header for chat in outcome.chats if chat.header.deleted_at is None]
     ids = dict.fromkeys(header.session_id for header in headers)
-    if ids and not options.dry_run:
+    if ids and not is_trial:
         output.print_lines([" ".join(ids)])
-    return 1 if outcome.refused else 0
 
 
 def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:

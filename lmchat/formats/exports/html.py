@@ -50,7 +50,7 @@ def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     All text is escaped, except the HTML in `options.html_by_id`: `MarkdownConverter` has made it,
     and has escaped any HTML in the messages.
     """
-    title = _escaped(session.header.title)
+    title = _escaped_line(session.header.title)
     blocks = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -75,21 +75,24 @@ def _article(
     `files` has the content of attached files by digest.
     """
     message = entry.message
-    yield f"<article><h2>{_escaped(entry.speaker)} <time>{escape(entry.time)}</time></h2>"
+    yield f"<article><h2>{_escaped_line(entry.speaker)} <time>{escape(entry.time)}</time></h2>"
     if options.with_reasoning and message.reasoning:
         yield _folded(entry.thought_heading, message.reasoning)
     for part in message.files:
         yield f"<p>Attached: {escape(part.words)}</p>"
         data = files.get(part.digest)
         if part.is_image and data:
-            url = f"data:{_escaped(part.media_type)};base64,{b64encode(data).decode()}"
-            yield f'<p><img src="{url}" alt="{_escaped(part.name)}"></p>'
+            url = f"data:{_escaped_line(part.media_type)};base64,{b64encode(data).decode()}"
+            yield f'<p><img src="{url}" alt="{_escaped_line(part.name)}"></p>'
     if message.refusal:
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield options.html_by_id.get(message.message_id, _preformatted(message.text))
     for call in entry.calls:  # calls without a result below the message
-        yield f"<p>Tool call <code>{_escaped(call.name)}</code></p>{_preformatted(call.arguments)}"
+        yield (
+            f"<p>Tool call <code>{_escaped_line(call.name)}</code></p>"
+            f"{_preformatted(call.arguments)}"
+        )
     if is_tool_run(message):
         arguments = (call.arguments for call in message.tool_calls)
         yield _folded(tool_calls_text(message), *arguments, message.tool_result)
@@ -101,14 +104,18 @@ def _article(
 def _folded(summary: str, *texts: str) -> str:
     """Return an element that shows only the summary until it is opened."""
     blocks = "".join(map(_preformatted, texts))
-    return f"<details><summary>{_escaped(summary)}</summary>{blocks}</details>"
+    return f"<details><summary>{_escaped_line(summary)}</summary>{blocks}</details>"
 
 
 def _preformatted(text: str) -> str:
     return f"<pre>{escape(safe_text(text))}</pre>"
 
 
-def _escaped(text: str) -> str:
+def _escaped_line(text: str) -> str:
+    """Return a foreign text as one line without terminal commands, with HTML's signs escaped.
+
+    `escape` alone is for texts that are safe lines already.
+    """
     return escape(safe_line(text))
 
 

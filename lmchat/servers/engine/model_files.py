@@ -62,7 +62,7 @@ class ModelFile(Struct, frozen=True, kw_only=True):
             state=state,
             quantization=self.quantization,
             size_bytes=self.size_bytes,
-            owned_by=self.source,
+            owned_by=self.source,  # the only field of a listed model that can say where it is from
         )
 
 

@@ -77,7 +77,8 @@ def sent_thoughts_to(target: Target | None) -> SentThoughts:
 def no_model_selected(product: str) -> str:
     """Return the words of the error that no model of a product is chosen, without a full stop.
 
-    Scripts look for them: for an unknown product, they have to name LM Studio.
+    Users' scripts look for "No LM Studio model selected", so this is also what an unknown product
+    gets.
     """
     named = product_named(product)
     return f"No {LM_STUDIO if named is UNKNOWN else named.name} model selected"
@@ -86,7 +87,8 @@ def no_model_selected(product: str) -> str:
 def too_many_requests(product: str) -> str:
     """Return the words of the error that too many requests go to a product, without a full stop.
 
-    Scripts look for them: for LM Studio and an unknown product, they have to name `LMStudio`.
+    Users' scripts look for "Too many requests to LMStudio, please try again later", in which the
+    name is one word. LM Studio and an unknown product get exactly this text.
     """
     named = product_named(product)
     name = "LMStudio" if named is UNKNOWN or named.name == LM_STUDIO else named.name

@@ -12,6 +12,7 @@ _OPEN = "<think>"
 _CLOSE = "</think>"
 _TAG = re.compile(f"{_OPEN}|{_CLOSE}")
 # Most characters that are held back: white space before the answer, or blanks behind a closing tag.
+# They are read again with each new part, so that a long run of them would take the square of time.
 _MAX_HELD = 4096
 
 SplitPiece = tuple[bool, str]
@@ -69,7 +70,7 @@ class ThinkSplitter:
             if tag:
                 self._state = _State.AFTER
             else:
-                thought = self._without_begun_tag(text)
+                thought = self._hold_begun_tag(text)
             if thought:
                 pieces.append((True, thought))  # True: it is thought
             text = behind  # empty without a tag
@@ -97,7 +98,7 @@ class ThinkSplitter:
         Otherwise the tag is a word of the answer, and the rest begins with it.
         """
         tag = _TAG.search(text)
-        before = self._without_begun_tag(text) if tag is None else text[: tag.start()]
+        before = self._hold_begun_tag(text) if tag is None else text[: tag.start()]
         if before:
             self._unsure.append(before)
             pieces.append((False, before))
@@ -122,7 +123,7 @@ class ThinkSplitter:
         self._state = _State.ANSWER
         return text[tag.start() :]
 
-    def _without_begun_tag(self, text: str) -> str:
+    def _hold_begun_tag(self, text: str) -> str:
         """Hold back the beginning of a tag at the end of a text; return the text before it."""
         start = text.rfind("<")
         end = text[start:]

@@ -1,8 +1,11 @@
 """One module for each program whose chats can be imported: recognition and reading.
 
 The entrance is `PROGRAMS`: a new format is one module and one row. A module has `FORMAT`, a
-`JsonFormat` or a `DatabaseFormat` (`formats/imports/format.py`), and must not know the store. The
-command line reads this table at its start, so this file imports little.
+`JsonFormat` or a `DatabaseFormat` (`formats/imports/format.py`), and must not know the store.
+
+If a program keeps its chats in a folder on this machine, its row also has a function that returns
+the possible folders. The function is in `files/paths.py` if `servers` looks for models there, too.
+The command line reads this table at its start, so this file imports little.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
 def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the content and the attached texts of a message.
 
-    Tool calls beside the content and other attachments are counted as left out.
+    Tool calls beside the content and other attachments are counted as left out. Raises one of
+    `BAD_VALUE_ERRORS` for a missing or wrong field, as `_content_parts` does.
     """
     metadata = record_in(row, "metadata")
     chat.omit("tool call", len(metadata.get("tool_calls") or ()))  # written by versions of 2025
