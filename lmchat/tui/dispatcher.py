@@ -78,7 +78,7 @@ class Dispatcher:
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
         self.listed_sessions = ListedSessions(ui)
-        self.status = status = StatusDisplay(ui, self.listed_sessions)
+        self.status = status = StatusDisplay(ui)
         self.log_navigation = log_navigation = LogNavigation(ui)
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = PromptFiles(ui, prompt_text)
@@ -130,6 +130,8 @@ class Dispatcher:
         self.status.start()
         self.shown_session.redraw()
         self.connect.start()
+        for words in workspace.notices:
+            self.ui.warn(words)
         self.ui.begin(open_store, "history")
         if workspace.resume_id:
             self.shown_session.begin_switch(self._open_named_session)

@@ -47,9 +47,8 @@ class ScreenServices:
         # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self.read_ahead.on_change = self.show_changes
-        # `StatusDisplay` shows both in the panel; only `remember` and `show_action` change them
-        self.remember_warning = ""  # why `remember` could not write; empty once it has written
-        self.last_action = ""  # words for what was done last
+        self.last_action = ""  # what was done last; `show_action` sets it for the panel
+        self._warnings = {"sessions": "", "state": "", "start": workspace.warning}
         self._remember_lock = asyncio.Lock()
 
     # Figures and the list of sessions
@@ -66,6 +65,22 @@ class ScreenServices:
         """Show in the panel what was done last."""
         self.last_action = words
         self.show_changes()
+
+    @property
+    def warning(self) -> str:
+        """The first standing warning, for the panel; empty if there is none."""
+        return next(filter(None, self._warnings.values()), "")
+
+    def set_warning(self, source: str, words: str) -> None:
+        """Set the standing warning of a source; empty words take it back.
+
+        Workers call this; the panel follows at their end.
+
+        The sources, the most urgent first, are `sessions` (their list is out of date), `state`
+        (`remember` could not write) and `start` (of the run). Errors of saving, which are more
+        urgent, are in `SaveQueue.warning`: other front ends show them, too.
+        """
+        self._warnings[source] = words
 
     # Notices and dialogs
 
@@ -180,9 +195,9 @@ class ScreenServices:
             async with self._remember_lock:  # else a later change may be written first
                 try:
                     await self.workspace.platform.remember(change)
-                    self.remember_warning = ""
+                    self.set_warning("state", "")
                 except LMChatError as error:
-                    self.remember_warning = error.message
+                    self.set_warning("state", error.message)
 
         self.workspace.state = change(self.workspace.state)
         self.begin(save, "remember")

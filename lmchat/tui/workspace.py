@@ -8,11 +8,11 @@ out later is a value of its own. No other module of the screen names the class o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
@@ -93,7 +93,7 @@ class Workspace(Struct, kw_only=True):
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
-    notices: list[str] = field(default_factory=list)  # notifications to show after the start
+    notices: Sequence[str] = ()  # warnings to show once, at the start
     warning: str = ""  # sentence for the panel until the end of the run
     launcher: ServerLauncher | None = None
     importer: Importer | None = None  # None if sessions are in memory only

@@ -19,7 +19,6 @@ class ListedSessions:
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
-        self.warning = ""  # why the list is not up to date; empty if it is
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
         self._last_state: object = None  # what the list depended on when it was read last
 
@@ -55,9 +54,9 @@ class ListedSessions:
         workspace = self._ui.workspace
         try:
             self._groups = await workspace.library.groups()
-            self.warning = ""
+            self._ui.set_warning("sessions", "")
         except LMChatError as error:
-            self.warning = error.message_with_hint
+            self._ui.set_warning("sessions", error.message_with_hint)
         in_memory = workspace.chat.in_memory
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),

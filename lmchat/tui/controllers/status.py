@@ -17,7 +17,6 @@ from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.model import Target
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
@@ -64,9 +63,8 @@ class Speedometer:
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has.
 
-    Controllers do not call `refresh`: `Dispatcher` calls it for the message `ShowChanges`. It also
-    shows what has changed without a message: notices of the services, and a notice of the store.
-    `ShowChanges` is posted:
+    Controllers do not call `refresh`: `Dispatcher` calls it for the message `ShowChanges`, which is
+    posted:
 
     - after each message that `Dispatcher.receive` has acted on, except those of `_SHOWN_ALREADY`;
     - after each event of a turn that `Turns` shows, except a piece of text or of a tool call;
@@ -75,9 +73,8 @@ class StatusDisplay:
     - by work that continues after a change, with `show_changes` or `show_action`.
     """
 
-    def __init__(self, ui: ScreenServices, listed_sessions: ListedSessions) -> None:
+    def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
-        self._listed_sessions = listed_sessions
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
@@ -109,21 +106,18 @@ class StatusDisplay:
         self._ui.show_changes()
 
     def refresh(self) -> None:
-        """Show new notices of the services, and all figures as they are now.
+        """Show all figures as they are now, a warning, and a new notice of the store.
 
         The figures are in the panel and in the status line. The timer is resumed or paused, as it
         is needed.
         """
         workspace = self._workspace
-        while workspace.notices:  # each is shown once
-            self._ui.warn(workspace.notices.pop(0))
         notice = workspace.store.notice  # any reading may find damage, and replace the file
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
             self._ui.warn(notice)
         save_error = self._chat.save_queue.warning
-        list_warning = self._listed_sessions.warning
-        warning = list_warning or self._ui.remember_warning or workspace.warning
+        warning = self._ui.warning
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
