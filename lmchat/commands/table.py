@@ -127,7 +127,7 @@ _log = partial(_command, Scope.MESSAGE, is_offered=False)  # it concerns only th
 def _session(name: str, keys: str, label: str, title: str) -> Command:
     """Return a command on the chosen session of the list.
 
-    The list posts it with the id of that session (`ActWanted`), and `SessionActions.act` runs it.
+    The list posts it with the id of that session (`ActWanted`), and `SavedSessions.act` runs it.
     """
     return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, f"session({name!r})")
 
@@ -180,7 +180,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+k",
         "search",
         "Search all sessions",
-        "session_actions.search",
+        "saved_sessions.search",
         slash="/search [TEXT]",
     ),
     _key(
@@ -274,10 +274,10 @@ COMMANDS: tuple[Command, ...] = (
         "title",
         "Change the title of this session",
         "/title [TEXT]",
-        "session_actions.act_on_shown('rename', '/title')",
+        "saved_sessions.act_on_shown('rename', '/title')",
     ),
     _slash(
-        "tag", "Add or remove a tag", "/tag [WORD]", "session_actions.act_on_shown('tag', '/tag')"
+        "tag", "Add or remove a tag", "/tag [WORD]", "saved_sessions.act_on_shown('tag', '/tag')"
     ),
     _slash(
         "copy", "Copy the last answer, or its code", "/copy [code]", "message_actions.copy_part"
@@ -557,7 +557,7 @@ COMMANDS: tuple[Command, ...] = (
         "u",
         "undo",
         "Undo the last deletion",
-        "session_actions.undo",
+        "saved_sessions.undo",
     ),
     _command(
         Scope.PICKER,

@@ -30,7 +30,6 @@ from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.hints import KeyHints
-from lmchat.tui.controllers.listed_sessions import ListedSessions
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
@@ -39,7 +38,7 @@ from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
-from lmchat.tui.controllers.session_actions import SessionActions
+from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.session_files import SessionFiles
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
@@ -77,7 +76,6 @@ class Dispatcher:
         self.workspace = workspace
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
-        self.listed_sessions = ListedSessions(ui)
         self.status = status = StatusDisplay(ui)
         self.log_navigation = log_navigation = LogNavigation(ui)
         self.prompt_text = prompt_text = PromptText(ui)
@@ -86,7 +84,7 @@ class Dispatcher:
         self.turns = turns = Turns(ui, status, log_navigation, shown_session, prompt_text)
         self.branches = branches = Branches(ui, shown_session, turns)
         self.session_files = SessionFiles(ui, shown_session)
-        self.session_actions = SessionActions(ui, shown_session)
+        self.saved_sessions = SavedSessions(ui, shown_session)
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turns)
         self.connect = connect = Connect(ui, model_switch)
         self.message_actions = message_actions = MessageActions(
@@ -202,11 +200,11 @@ class Dispatcher:
             case KeysChanged():
                 self.hints.show()
             case ReadSessions():
-                self.listed_sessions.reload()
+                self.saved_sessions.reload()
             case ShowChanges():
                 self.log_navigation.show_calls()
                 self.status.refresh()
-                self.listed_sessions.refresh()
+                self.saved_sessions.refresh()
                 self.hints.show()
             case PromptInput.Submitted(text=text, is_for_shell=True):
                 self.prompt_text.remember(text)
@@ -242,9 +240,9 @@ class Dispatcher:
                 self.ui.screen.remove_class("-sessions-over")
                 self.shown_session.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
-                self.ui.begin(partial(self.session_actions.act, name, session_id), "change")
+                self.ui.begin(partial(self.saved_sessions.act, name, session_id), "change")
             case SessionList.SearchWanted(query=query):
-                self.session_actions.search(query)
+                self.saved_sessions.search(query)
             case KeyBar.CommandClicked(line=line):
                 self.run_line(line)
             case ShowServers():

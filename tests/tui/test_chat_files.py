@@ -63,7 +63,7 @@ async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
         wanted = desk.session_id
         await desk.press("ctrl+n", hides="Lettuce.")
         await desk.ask("alphabet")
-        desk.dispatcher.session_actions.search("lettuce")
+        desk.dispatcher.saved_sessions.search("lettuce")
         await shown(desk, "1 hit in 1 session")
         await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
         await desk.press("ctrl+e", leads_to=AskDialog)

@@ -38,7 +38,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
         assert session_id in desk.chat.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
-        await desk.dispatcher.session_actions.act("rename", session_id, "The garden")
+        await desk.dispatcher.saved_sessions.act("rename", session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")

@@ -4,8 +4,8 @@
   /request), `answer_settings` (/set, /effort, /profile and others).
 - The log: `log_navigation` (focused message, find bar), `message_actions`, `branches` (versions,
   forks, deletions).
-- Sessions: `shown_session`, `listed_sessions` (what the list shows), `session_actions` (its keys,
-  the search), `session_files` (export, import).
+- Sessions: `shown_session`, `saved_sessions` (what the list shows, its keys, the search),
+  `session_files` (export, import).
 - Servers: `connect` (search, welcome page), `model_switch`, `server_starts`.
 - The screen: `status` (figures), `hints` (row of keys), `appearance` (theme, panels), `palette`
   (and the help), `reports` (/stats, /doctor and others; `report_texts` has the words).

@@ -1,4 +1,4 @@
-"""Saved sessions as a whole: the keys of the list, and the search over all of them."""
+"""Saved sessions as a whole: what the list shows, its keys, and the search over all of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
+from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
-from lmchat.sessions.session import SearchHit, SessionHeader, tags_from
+from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader, tags_from, with_unsaved
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
@@ -17,8 +18,11 @@ from lmchat.tui.messages import ShowChat
 from lmchat.tui.screen_services import ScreenServices
 
 
-class SessionActions:
-    """Changes saved sessions as a whole; nothing here deletes them permanently."""
+class SavedSessions:
+    """Fills the list of sessions, and changes them as a whole, but deletes none permanently.
+
+    `ShownSession` opens what is chosen in the list.
+    """
 
     def __init__(self, ui: ScreenServices, shown_session: ShownSession) -> None:
         self._ui = ui
@@ -26,6 +30,60 @@ class SessionActions:
         self._store = ui.workspace.store
         self._library = ui.workspace.library
         self._shown_session = shown_session
+        self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
+        self._last_state: object = None  # what the list depended on when it was read last
+
+    # The list
+
+    def refresh(self) -> None:
+        """Read the list in a worker if what it shows may have changed since it was read last.
+
+        Controllers do not call this: like `StatusDisplay.refresh`, it runs with each `ShowChanges`.
+        The list shows the sessions on the disk, and which sessions are shown, running, unread,
+        asking, unsaved or only queued. Changes by another lmchat are not noticed; for these, the
+        message `ReadSessions` is posted.
+        """
+        in_memory = self._chat.in_memory
+        state = (
+            self._store.database.session_changes,
+            self._store.notice,  # about a damaged file that was replaced
+            in_memory.shown.session_id,
+            in_memory.running_ids,
+            frozenset(in_memory.unread),
+            in_memory.asking_ids,
+            in_memory.unsaved(),
+            in_memory.only_queued(),
+        )
+        if state != self._last_state:
+            self._last_state = state
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the list in a worker; one that is still reading it is cancelled."""
+        self._ui.begin(self._load, "library", is_only=True)
+
+    async def _load(self) -> None:
+        """Read the saved sessions, and show them with those that are not on the disk.
+
+        A session that is not on the disk has messages that wait to be written, or only a queued
+        prompt. If the saved sessions cannot be read, show them as they were read last, and a
+        warning in the panel.
+        """
+        try:
+            self._groups = await self._library.groups()
+            self._ui.set_warning("sessions", "")
+        except LMChatError as error:
+            self._ui.set_warning("sessions", error.message_with_hint)
+        in_memory = self._chat.in_memory
+        self._ui.widgets.session_list.show(
+            with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
+            open_id=in_memory.shown.session_id,
+            streaming=in_memory.running_ids,
+            unread=in_memory.unread,
+            with_question=in_memory.asking_ids,
+        )
+
+    # Changes
 
     async def act(self, name: str, session_id: str, typed: str = "") -> None:
         """Change or delete a session, and notify the user of it.
