@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.html_engine import Inscriptis
@@ -14,7 +13,7 @@ from lxml.etree import LxmlError, strip_elements
 from lxml.html import HtmlElement as PageElement
 from lxml.html import HTMLParser, document_fromstring
 
-from lmchat.processes.child import answer_parent
+from lmchat.processes.child import answer_parent, limit_memory
 
 MAX_TEXT_CHARS = 1_000_001  # one more than an attached text may have: a cut text is refused
 _MAX_MEMORY_BYTES = 1_000_000_000  # an article of 10 MB takes 400 MB, a hostile table far more
@@ -29,10 +28,7 @@ def main() -> None:
 
     A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (not on Windows).
     """
-    with suppress(ImportError):
-        import resource  # noqa: PLC0415 - Windows has none
-
-        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+    limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)
 
 

@@ -81,7 +81,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:
     """Return the sampling options that are set in a table of the configuration, by name.
 
-    A table cannot take an option back: an empty text or list in it counts as not set. `/effort` and
-    a session can, by an empty value.
+    A table cannot take an option back: an empty text or list in it counts as not set. An empty
+    value of `/effort`, the command line or a session takes it back.
     """
     return given_options(settings, SamplingSettings.__struct_fields__)

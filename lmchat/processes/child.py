@@ -379,6 +379,17 @@ class ChildProcess:
         return self._process.stdout
 
 
+def limit_memory(limit_bytes: int) -> None:
+    """Limit the memory of this process, a child; code that needs more raises `MemoryError`.
+
+    This has no effect on Windows.
+    """
+    with suppress(ImportError):
+        import resource  # noqa: PLC0415 - Windows has none
+
+        resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
+
+
 def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
     """Call `answer` for each frame of the parent, in order; never return.
 
