@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lmchat.__main__ import main
-from lmchat.cli import screen
+from lmchat.cli import run_screen
 from lmchat.tui.app import LMChatApp
 
 SECRET = "a-value-that-no-screen-and-no-log-may-show"  # noqa: S105 - it is none
@@ -44,5 +44,5 @@ class BreakingApp(LMChatApp):
 
 
 if __name__ == "__main__":
-    screen.LMChatApp = BreakingApp
+    run_screen.LMChatApp = BreakingApp
     sys.exit(main(sys.argv[1:]))
