@@ -92,7 +92,7 @@ class ChatService:
         self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox)
         self.context_planner = ContextPlanner(self.turn_choices)
         self.save_queue = SaveQueue(store)
-        self.drafts = SavedTexts(store.draft, store.save_draft, self._unsaved_prompts)
+        self.drafts = SavedTexts(store.draft, store.save_draft, unsaved=self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.backend = backend
         self.store = store

@@ -117,7 +117,9 @@ class Toolbox:
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.
 
-        Empty for a tool that was never always allowed, and if the configuration asks about it.
+        Empty for a tool that was never always allowed, and if the configuration asks about it. Only
+        call it if `approval` is `ASK`: for a tool that was always allowed, the fingerprint then
+        differs.
         """
         if tool.full_name not in self.allowed or self._configured_rule(tool):
             return ""

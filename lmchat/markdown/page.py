@@ -120,7 +120,8 @@ class Page(Struct):
         pieces = wrapped(left, self.text_width)
         if width_of([*pieces[-1], *right]) > self.text_width:
             pieces.append([])  # a row for `right` alone
-        # each piece fits, so `wrap` makes one line of it
+        # Each piece fits, so `wrap` makes one line of it. `line` would do that as well, but leaves
+        # the text that a selection copies to its caller.
         lines = [line for piece in pieces[:-1] for line in self.wrap(piece, tint=tint)]
         return [*lines, *self.wrap(pieces[-1], right=right, tint=tint)]
 

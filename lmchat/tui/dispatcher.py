@@ -221,7 +221,7 @@ class Dispatcher:
                 self.turns.remove_queued()
             case PromptInput.FileNamed(path=path, text=text):
                 self.prompt_files.attach(path, text)
-            case ChatLog.StopClicked():  # unlike Esc, it only stops the answer
+            case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
                 self.turns.stop()
             case ChatLog.CopyWanted(text=text):
                 self.ui.copy(text)

@@ -294,9 +294,10 @@ class PlainCommands:
             self._pages,
             name,
             session_id=self._chat.shown.session_id,
+            # Lines from a pipe are no paste: paths need no consent, and unknown hosts are refused.
+            # A terminal whose stderr is redirected cannot ask: hosts are refused, and so are paths,
+            # as `_user_agrees` is false there.
             ask=ask if can_ask() else refuse_host,
-            # a line from a pipe is no paste. At a terminal where nothing can be asked, because
-            # stderr is redirected, `require_consent` refuses
             require_consent=require_consent if self._reader.is_terminal else None,
         )
         if isinstance(found, Attachment):

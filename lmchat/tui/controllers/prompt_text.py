@@ -136,8 +136,9 @@ class PromptText:
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 
-        `line` represents the file there, and ends with a line break. During an edit, the line is
-        put into what comes back after the edit: the file does not belong to the edited message.
+        `line` represents the file there, and ends with a line break. The file is a page or the
+        output of a command, which arrive late: an edit that has begun meanwhile is not changed, and
+        the line is put into what comes back after the edit.
         """
         # compared by id: a session that was left and is shown again may have been read again
         if opened.session_id != self._chat.shown.session_id:
