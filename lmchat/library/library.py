@@ -37,7 +37,11 @@ BY_NAME = ExportAs()  # the format by the name of the file, and only the text
 
 
 class Library:
-    """Actions on saved sessions; most return the changed header."""
+    """Actions on saved sessions that add something to the store: a time, checked values, a format.
+
+    Most return the changed header. What the store does in one call, as searching, forking and
+    purging, is asked of the store itself.
+    """
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:
         self.store = store
