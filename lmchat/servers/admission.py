@@ -181,10 +181,10 @@ def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
         return
 
     def message_bytes(message: ChatMessage) -> int:
-        """Return the size of a message with its text files, which the user can shorten."""
+        """Return the bytes of a message with its text files, which the user can shorten."""
         digests = [part.digest for part in message.files if not part.is_image]
         file_bytes = sum(len(request.files.get(digest, b"")) for digest in digests)
-        return len(message.sent_text) + file_bytes
+        return len(message.sent_text.encode(errors="replace")) + file_bytes
 
     sizes = [message_bytes(message) for message in request.messages]
     raise BodyTooLarge(

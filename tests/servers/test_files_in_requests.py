@@ -72,3 +72,12 @@ async def test_images_do_not_count_for_the_limit_of_a_request_and_other_files_do
     assert error.message == (
         "The request is 10.5 MB; the limit is 10 MB. Its largest message is number 3 of 3."
     )
+
+
+async def test_the_largest_message_is_that_with_the_most_bytes_not_characters(server, client):
+    plain(server)
+    in_chinese = text_message(Role.USER, "为什么" * 1_000_000)  # 3 bytes a character
+    in_english = text_message(Role.USER, "Why?" * 1_000_000)
+    request = replace(ask(server), messages=(in_chinese, in_english))
+    error = await failure_of(client, request)
+    assert "Its largest message is number 1 of 2." in error.message
