@@ -1,10 +1,14 @@
 """A figure as it is shown: its unit after a no-break space, fixed decimals, plurals, and signs.
 
+`rounded` and `timestamp` are for figures and times in JSON.
+
 Limits such as 9.95 take rounding into account: 9.96 with one decimal would be 10.0, so the form
 without a decimal begins at 9.95.
 """
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
@@ -134,6 +138,16 @@ def rough_time(value_s: float) -> str:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"
     return f"{max(value_s, 0):.0f}{GAP}s"
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a figure with one digit after the point, None for None."""
+    return None if value is None else round(value, 1)
+
+
+def timestamp() -> str:
+    """Return the current time, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Icons(Struct, frozen=True, kw_only=True):

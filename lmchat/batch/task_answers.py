@@ -24,7 +24,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.sessions.message import AnswerStats, ChatMessage
-from lmchat.terminal.output import Output, failure_detail, rounded
+from lmchat.terminal.output import Output, failure_detail
 
 FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
@@ -84,8 +84,8 @@ class TaskAnswer(Struct, frozen=True, kw_only=True):
                 "total_tokens": (stats.prompt_tokens or 0) + completion_tokens,
                 "estimated": stats.is_estimated or stats.prompt_tokens is None,
             },
-            "ttft_ms": rounded(stats.ttft_ms),
-            "elapsed_ms": rounded(stats.elapsed_ms),
+            "ttft_ms": units.rounded(stats.ttft_ms),
+            "elapsed_ms": units.rounded(stats.elapsed_ms),
         }
 
 
@@ -157,7 +157,7 @@ class Progress:
 def rounded_median(figures: Sequence[float | None]) -> float | None:
     """Return the median of the known figures, rounded; None if no figure is known."""
     known = [figure for figure in figures if figure is not None]
-    return rounded(median(known)) if known else None
+    return units.rounded(median(known)) if known else None
 
 
 def figure_cells(

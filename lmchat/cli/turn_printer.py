@@ -9,7 +9,6 @@ import asyncio
 import sys
 from typing import Any
 
-from lmchat import units
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.service import ChatService
@@ -32,7 +31,8 @@ from lmchat.sessions.message import (
     parse_arguments,
     tool_calls_text,
 )
-from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal, rounded
+from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal
+from lmchat.units import progress_suffix, rounded
 
 _MAX_CHARS = 200  # of a call, or of a reason, in a note
 _SHORT_WAIT_S = 2.0  # a shorter wait for an answer needs no words
@@ -89,7 +89,7 @@ class TurnPrinter:
             figures = opened.figures
             # progress would overwrite the text of a line that has begun
             if figures and figures.may_be_thinking and self._stream.is_at_line_start:
-                words = f"lmchat: {figures.stage_word}{units.progress_suffix(figures.fraction)} …"
+                words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
                 if not self.output.has_progress:
                     self.output.note(words)
                     break

@@ -17,7 +17,7 @@ from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import NOTHING_FOUND
 from lmchat.sessions.statistics import Metrics
-from lmchat.terminal.output import rounded, timestamp
+from lmchat.units import rounded, timestamp
 
 
 def special_type(model: ModelInfo) -> str:

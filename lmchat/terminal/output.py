@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from io import BufferedReader
 from typing import Protocol, TextIO, TypeVar
 
@@ -16,6 +16,7 @@ from msgspec.structs import asdict
 from lmchat.cells import split_at_cell
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.safe_text import on_one_line, safe_json, safe_line, safe_text
+from lmchat.units import timestamp
 
 SHORT_ID = 8  # characters of a session's id that are printed
 # CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
@@ -188,19 +189,9 @@ def failure_detail(error: LMChatError) -> dict[str, str]:
     return {"error": error.kind, "message": error.message, "timestamp": timestamp()}
 
 
-def timestamp() -> str:
-    """Return the current time, ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def local_time(moment: datetime) -> str:
     """Return a time in the local zone, to the minute: `2026-11-01 09:30`."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def rounded(value: float | None) -> float | None:
-    """Return a figure with one digit after the point, None for None."""
-    return None if value is None else round(value, 1)
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:

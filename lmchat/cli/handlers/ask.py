@@ -38,9 +38,10 @@ from lmchat.sessions.message import (
     Role,
     choices_json,
 )
-from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, rounded, to_json
+from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, to_json
 from lmchat.tools.calls import Decision
 from lmchat.tools.json_schema import WantedValue
+from lmchat.units import rounded
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask again."

@@ -23,7 +23,8 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.model import model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.session import MessagePath
-from lmchat.terminal.output import failure_detail, rounded, table
+from lmchat.terminal.output import failure_detail, table
+from lmchat.units import rounded
 
 _MIN_MODELS = 2
 _FIGURES = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")

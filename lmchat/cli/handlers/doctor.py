@@ -11,7 +11,8 @@ from lmchat.cli.doctor_checks import examine_machine
 from lmchat.cli.wiring import make_backend, saved_state
 from lmchat.doctor.check import Grade
 from lmchat.doctor.report import report_json, report_text, worst_grade
-from lmchat.terminal.output import is_terminal, timestamp
+from lmchat.terminal.output import is_terminal
+from lmchat.units import timestamp
 
 _MAX_COLUMNS = 120  # of a report on a terminal
 

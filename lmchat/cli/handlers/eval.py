@@ -32,7 +32,8 @@ from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import model_meant
 from lmchat.servers.request import AnyText
-from lmchat.terminal.output import Output, rounded, table
+from lmchat.terminal.output import Output, table
+from lmchat.units import rounded
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
 _FIGURES = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
