@@ -12,10 +12,8 @@ from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import new_id, now
-from lmchat.sessions.session import Session, SessionHeader, title_of
+from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
-
-FIRST_READ = 64  # newest messages of a session that are read before it is shown
 
 
 class SessionsInMemory:
@@ -75,7 +73,7 @@ class SessionsInMemory:
             if session is not None:
                 return self._make(session)
             # then look again: a turn may begin during the read
-            session = await self._store.open_session(session_id, count=FIRST_READ)
+            session = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
 
     def require_free_path(self, session_id: str) -> None:
         """Raise `RequestInvalid` if another branch of a session cannot be shown now.

@@ -13,7 +13,8 @@ from lmchat.sessions.message import ChatMessage, Role
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
-MESSAGES_PER_READ = 64  # messages that are read at once, from the end of a long session
+MESSAGES_PER_READ = 64
+"""Messages that are read at once: the newest before a session is shown, then the older ones."""
 # Names for what a search has found, by the kind of the `SearchHit`. A hit in the text of a message
 # has no name here.
 HIT_KIND_NAMES = {

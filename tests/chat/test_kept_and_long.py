@@ -8,12 +8,12 @@ import pytest
 
 from lmchat.chat import session_changes
 from lmchat.chat.kept_answers import replay_id_of, replay_request, target_of_kept
-from lmchat.chat.sessions_in_memory import FIRST_READ
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
 from lmchat.servers import products
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.products.product import Product
 from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.sessions.session import MESSAGES_PER_READ
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import GatedStore, fill_long
 
@@ -154,7 +154,7 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     chat, talk = await opened(gated)
     planner = chat.sessions.context_planner
     assert not chat.opened.has_all_messages
-    assert list(chat.path) == talk[-FIRST_READ:]
+    assert list(chat.path) == talk[-MESSAGES_PER_READ:]
     assert planner.plan(chat.opened, "more") is None
     assert planner.context_use(chat.opened) is None
     turn = asyncio.create_task(chat.send("and now?"))
@@ -201,7 +201,7 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
     gated.error = StoreUnavailable("The disk is away.")
     with pytest.raises(StoreUnavailable):
         await chat.send("lost?")
-    assert list(chat.path) == talk[-FIRST_READ:]
+    assert list(chat.path) == talk[-MESSAGES_PER_READ:]
     gated.error = None
     message = await session_changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
     await chat.opened.load_older(chat.sessions.store)
