@@ -25,6 +25,7 @@ from lmchat.chat.answer_beginnings import (
 from lmchat.chat.context_window import (
     ContextMeter,
     ContextPlan,
+    LeftOutNotes,
     cut_note,
     has_images,
     plan_context,
@@ -150,11 +151,6 @@ class AnswerRequest:
 
         self._request_id = ""  # of the request that runs
         self._drawn_seed: int | None = None  # random seed of all requests for this answer
-        self.reported_left_out = 0
-        """Number of left-out messages in the last note about them, perhaps in an earlier answer.
-
-        `OpenSession` keeps it from one answer to the next, and sets it here as an answer begins.
-        """
         self._has_noted_length = False  # whether a note has said that the prompt is too long
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
@@ -163,10 +159,11 @@ class AnswerRequest:
         """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
 
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+    async def events(self, left_out_notes: LeftOutNotes) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
-        Notes about messages that are not sent come first, as `RequestAdapted`. If the server
+        Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes` are
+        those of the session. If the server
         refuses the request before the answer has begun, it is sent again without prefill or with
         fewer messages. If neither is possible, `ServerRejected` is raised. An answer that its
         server has kept is fetched by its id: there is nothing to plan or to adapt. After
@@ -177,7 +174,7 @@ class AnswerRequest:
             await self._prepare()
         has_content = False
         while True:  # each round sends one request
-            notes = self._note_what_does_not_fit() if is_planned else []
+            notes = self._note_what_does_not_fit(left_out_notes) if is_planned else []
             for note in notes:
                 yield RequestAdapted(note=note)
             self._request_id = os.urandom(16).hex()
@@ -361,19 +358,13 @@ class AnswerRequest:
             kind="context_overflow",
         )
 
-    def _note_what_does_not_fit(self) -> list[str]:
+    def _note_what_does_not_fit(self, left_out_notes: LeftOutNotes) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
 
-        In a long session, each turn leaves out a few more messages. To keep notes rare, the next
-        one comes when more than twice as many messages are left out as the last note has reported
-        (`reported_left_out`). A prompt that is too long is noted once.
+        A prompt that is too long is noted once.
         """
         plan = self.plan
-        notes: list[str] = []
-        if plan.left_out > 2 * self.reported_left_out:
-            self.reported_left_out = plan.left_out
-            oldest = "message is" if plan.left_out == 1 else f"{plan.left_out} messages are"
-            notes.append(f"The context window is full: the oldest {oldest} left out.")
+        notes = left_out_notes.take(plan.left_out)
         if plan.limit is not None and plan.tokens > plan.limit and not self._has_noted_length:
             self._has_noted_length = True
             notes.append(cut_note(self.settings.target, tokens=plan.tokens, window=plan.limit))

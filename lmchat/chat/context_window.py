@@ -100,6 +100,28 @@ class ContextPlan(Struct, frozen=True, kw_only=True):
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
 
+class LeftOutNotes:
+    """Notes to the user about messages that the plans of a session leave out.
+
+    In a long session, each turn leaves out a few more messages. To keep notes rare, the next one
+    comes when more than twice as many messages are left out as the last note has reported. Once all
+    messages fit again, the next one that is left out is reported at once.
+    """
+
+    def __init__(self) -> None:
+        self._reported = 0  # number of left-out messages in the last note
+
+    def take(self, left_out: int) -> list[str]:
+        """Return the note for a plan that leaves out so many messages, or an empty list."""
+        is_due = left_out > 2 * self._reported
+        if is_due or left_out == 0:
+            self._reported = left_out
+        if not is_due:
+            return []
+        oldest = "message is" if left_out == 1 else f"{left_out} messages are"
+        return [f"The context window is full: the oldest {oldest} left out."]
+
+
 def plan_context(
     messages: Sequence[ChatMessage],
     *,

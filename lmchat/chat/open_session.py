@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.answers.growing_answer import GrowingAnswer
 from lmchat.chat.answer_request import AnswerRequest
-from lmchat.chat.context_window import ContextPlan
+from lmchat.chat.context_window import ContextPlan, LeftOutNotes
 from lmchat.chat.kept_answers import joined_answer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart
@@ -108,7 +108,7 @@ class OpenSession:
         self.figures: AnswerFigures | None = None
         """Figures of the answer or round of calls that began last, until the next one begins."""
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer
-        self.reported_left_out = 0  # number of left-out messages in the last note about them
+        self.left_out_notes = LeftOutNotes()  # `AnswerRequest.events` takes notes from it
         self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.is_hung_up = False
@@ -424,7 +424,6 @@ class OpenSession:
         self._newest_answer = answer
         self.turn.answer_id = answer.message_id
         self.request = request
-        request.reported_left_out = self.reported_left_out  # so that notes are not repeated
         self.figures = AnswerFigures(
             model=answer.model,
             started_s=self._clock(),
@@ -465,8 +464,6 @@ class OpenSession:
         figures.end(state, self._clock())
         self.last_plan = request.plan
         self.request = None
-        # 0 again once all fits, so that the next cut is reported at once
-        self.reported_left_out = request.reported_left_out if request.plan.left_out else 0
         answer = replace(
             answer, state=state, failure=failure, parts=self._growing.parts, model=figures.model
         )

@@ -214,7 +214,7 @@ class TurnRunner:
             self._report(AnswerBegun(message=answer, first_words=first_words))
             async with (
                 journal_writer(self._save_queue, answer.message_id) as entries,
-                aclosing(request.events()) as events,
+                aclosing(request.events(opened.left_out_notes)) as events,
             ):
                 if not is_aside:
                     entries.extend(opened.entries_so_far)  # the text that it continues
