@@ -28,7 +28,7 @@ _MAX_KEPT_SHARE = 0.75
 """If the kept exchanges take more than this share of the tokens, a summary makes no room."""
 
 
-def summary_start(
+def compacting_start(
     path: MessagePath, *, prompt: str, tokens: int, sent_thoughts: SentThoughts
 ) -> TurnStart:
     """Return the start of a turn that summarises all but the last two exchanges.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.chat.compacting import COMPACT_FROM, summary_start
+from lmchat.chat.compacting import COMPACT_FROM, compacting_start
 from lmchat.chat.context_window import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
@@ -89,7 +89,7 @@ class ContextPlanner:
     def summary_start(self, path: MessagePath) -> TurnStart:
         """Return the start of the turn that summarises a path; raises `RequestInvalid`."""
         target = self._choices.target
-        return summary_start(
+        return compacting_start(
             path,
             prompt=self._choices.compact_prompt,
             tokens=self.meter.use(target, path).tokens,
