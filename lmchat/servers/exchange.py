@@ -94,7 +94,7 @@ class Exchange(Struct, kw_only=True):
         self.post(RequestSent(sampling=written.sent_options(), is_kept=self.is_kept))
         # from now on, a server that keeps the answer would continue it without this connection
         self.must_be_dropped = self.is_kept
-        if written.will_load or self.sender.is_loading:
+        if written.is_known_to_load or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))
         if written.request.is_replay:
             # the server has kept the answer: fetch it, from its first byte

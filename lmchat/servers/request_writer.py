@@ -51,8 +51,11 @@ class WrittenRequest(Struct, kw_only=True):
     sent_thoughts: SentThoughts
 
     @property
-    def will_load(self) -> bool:
-        """Whether the request will make the server load its model, or wake it."""
+    def is_known_to_load(self) -> bool:
+        """Whether the request makes the server load or wake its model; False if that is unknown.
+
+        The user is then told that the model is loaded, which must be true.
+        """
         is_out_of_memory = self.model is not None and self.model.state in (
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
@@ -141,7 +144,7 @@ class RequestWriter:
             product=product,
             model=model,
             dialect=dialect,
-            options=product.sent_options(request.sampling, model),
+            options=product.taken_options(request.sampling, model),
             extra_fields=fields | tool_fields(request),
             sent_thoughts=product.sent_thoughts(model),
         )

@@ -291,7 +291,7 @@ class Product:
         the server has not listed it.
         """
         fields: JsonObject = {}
-        for name, value in self.sent_options(sampling, model).items():
+        for name, value in self.taken_options(sampling, model).items():
             if name not in _SENT_TO_ALL:
                 fields |= self.fields_of_option(name, value)
         return fields
@@ -339,11 +339,14 @@ class Product:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields
 
-    def sent_options(self, sampling: Sampling, model: ModelInfo | None = None) -> dict[str, object]:
-        """Return those of the set sampling options that a request to a model has, by name.
+    def taken_options(
+        self, sampling: Sampling, model: ModelInfo | None = None
+    ) -> dict[str, object]:
+        """Return those of the set sampling options that a request to a model may have, by name.
 
-        A thought of at most 0 tokens is sent as the effort `none` (R-46). An effort that is neither
-        a level nor a number is left as it is, and `takes_effort` decides about it, too.
+        They are those that the product takes; a server may still refuse some of them. A thought of
+        at most 0 tokens is sent as the effort `none` (R-46). An effort that is neither a level nor
+        a number is left as it is, and `takes_effort` decides about it, too.
         """
         options = sampling.options  # a new dictionary
         effort = str(options.get("reasoning_effort", ""))
