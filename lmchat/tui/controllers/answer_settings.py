@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lmchat.chat import session_changes, set_command
-from lmchat.chat.set_command import NOTHING_SET, value_words
+from lmchat.chat import session_changes
+from lmchat.commands import set_command
+from lmchat.commands.set_command import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.dialogs.ask_dialog import argument_dialog

@@ -1,6 +1,7 @@
 """`/set`: what was typed behind it is parsed, and what is set is listed and explained.
 
-`sampling_layers.py` decides which value has priority; `session_changes.set_sampling` saves one.
+`chat/sampling_layers.py` decides which value has priority, and `session_changes.set_sampling` saves
+one. The screen and the plain chat call this module and show what it returns.
 """
 
 from __future__ import annotations
