@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         if argv:
             # importing the parser takes 20 ms, which a start without arguments saves
-            options = load("lmchat.cli.parser:parse")(argv)
+            options = import_function("lmchat.cli.parser:parse")(argv)
     except LMChatError as error:
         return output.print_error(error)
     except SystemExit as end:  # argparse has printed --help or --version
@@ -68,9 +68,9 @@ def _run_command(context: Context) -> int:
     _require_compatible(options)
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
     if options.handler:
-        handler: CommandHandler = load(f"lmchat.cli.handlers.{options.handler}")
+        handler: CommandHandler = import_function(f"lmchat.cli.handlers.{options.handler}")
     elif is_plain:
-        handler = load("lmchat.cli.plain.chat:run_plain")
+        handler = import_function("lmchat.cli.plain.chat:run_plain")
     else:
         return _run_screen(context)
 
@@ -112,7 +112,7 @@ def _require_compatible(options: ParsedOptions) -> None:
         raise WrongUse(message, hint=hint)
 
 
-def load(name: str) -> Any:
+def import_function(name: str) -> Any:
     """Import and return `module:function`, so that a start imports only what its command needs."""
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
@@ -133,7 +133,7 @@ def _run_screen(context: Context) -> int:
     gc.disable()
     import asyncio  # noqa: PLC0415 - after `gc.disable`, as its objects stay, too
 
-    run_chat = load("lmchat.cli.run_screen:run_chat")
+    run_chat = import_function("lmchat.cli.run_screen:run_chat")
     context.start_log()
     code: int = asyncio.run(run_chat(context.settings, context))
     return code

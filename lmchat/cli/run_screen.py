@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from lmchat.cli.context import Context
-from lmchat.cli.run import load
+from lmchat.cli.run import import_function
 from lmchat.config.settings import Settings
 from lmchat.config.state import read_state
 from lmchat.processes.signals import HANG_UP
@@ -30,7 +30,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
         async def open_dispatcher(app: LMChatApp) -> DispatcherProtocol:
             """Import the dispatcher and connect it with the app; `stack` closes it at the end."""
-            make = await asyncio.to_thread(load, _MAKE_DISPATCHER)
+            make = await asyncio.to_thread(import_function, _MAKE_DISPATCHER)
             opened: DispatcherProtocol = await stack.enter_async_context(
                 make(app, context, settings, state, warning)
             )
