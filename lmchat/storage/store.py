@@ -92,7 +92,7 @@ from lmchat.storage.row_values import (
     unpacked_choices,
 )
 from lmchat.storage.sqlite_errors import is_damage
-from lmchat.storage.statistics import Statistics
+from lmchat.storage.statistics_tables import Statistics
 
 _logger = logging.getLogger(__name__)
 
