@@ -1,6 +1,6 @@
 """Child processes, signals, threads and background tasks.
 
-Entrance: `child.ChildProcess`, `child.run_tool`. Must not know: what the program does. A child
+Entrance: `child.ChildProcess`, `child.run_program`. Must not know: what the program does. A child
 ends with its stdin or its process group.
 """
 

@@ -71,7 +71,7 @@ def start_in_background(
     )
 
 
-async def run_tool(
+async def run_program(
     argv: Sequence[str],
     *,
     environ: Mapping[str, str],
@@ -85,8 +85,9 @@ async def run_tool(
     `timeout_s`. Its input is `data`. Its environment is `environ` without lmchat's own variables,
     one of which may hold an API key.
 
-    Without `has_output`, its output is dropped. Tools that set the clipboard need this: they stay
-    in the background with their output open, and waiting for its end would run into the timeout.
+    Without `has_output`, its output is dropped. Programs that set the clipboard need this: they
+    stay in the background with their output open, and waiting for its end would run into the
+    timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -102,7 +103,7 @@ async def run_tool(
     except TimeoutError:
         return None
     finally:
-        # a tool that ended may have left programs in the background, which stay
+        # a program that ended may have left others in the background, which stay
         if child.exit_code is None:
             await child.end()
     return output if child.exit_code == 0 else None

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from lmchat.errors import FileRefused
 from lmchat.files.images import image_type
-from lmchat.processes.child import run_tool
+from lmchat.processes.child import run_program
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import safe_text
 
@@ -76,7 +76,7 @@ class Clipboard:
         """Copy the safe form of a text with the first tool that can; return its name, or ""."""
         safe = safe_text(text)
         for tool in self._usable_tools():
-            output = await run_tool(
+            output = await run_program(
                 tool.copy_command,
                 environ=self._environ,
                 timeout_s=self.timeout_s,
@@ -129,4 +129,4 @@ class Clipboard:
         """Run a command and return its output; None if `argv` is empty, or it fails or hangs."""
         if not argv:
             return None
-        return await run_tool(argv, environ=self._environ, timeout_s=self.timeout_s)
+        return await run_program(argv, environ=self._environ, timeout_s=self.timeout_s)

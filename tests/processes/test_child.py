@@ -13,7 +13,7 @@ from lmchat.processes.child import (
     ChildEndedError,
     ChildProcess,
     own_program,
-    run_tool,
+    run_program,
 )
 from tests.support.programs import children_of, is_running, until
 
@@ -103,7 +103,7 @@ async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path,
     (tmp_path / "msgspec.py").write_text("raise SystemExit('code of the current folder')")
     monkeypatch.chdir(tmp_path)
     command = own_program("lmchat.formats.exports.markdown_to_html_child")
-    assert await run_tool(command, environ=ENVIRONMENT, timeout_s=20) == b""
+    assert await run_program(command, environ=ENVIRONMENT, timeout_s=20) == b""
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path,
 )
 async def test_a_tool_that_fails_or_hangs_has_no_output(code, timeout_s):
     argv = [sys.executable, "-c", code]
-    assert await run_tool(argv, environ=ENVIRONMENT, timeout_s=timeout_s) is None
+    assert await run_program(argv, environ=ENVIRONMENT, timeout_s=timeout_s) is None
 
 
 async def test_a_child_that_cannot_start_is_told_with_the_reason(monkeypatch):
