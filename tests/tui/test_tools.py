@@ -15,6 +15,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.tools.protocols import ToolResult
+from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.tools_dialog import ToolsDialog
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -104,6 +105,32 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
         await desk.answered(5)
         assert [path for _, path in desk.host.calls] == [{"path": name} for name in "abcde"]
         assert list(allowed()) == ["files/read_text"]
+
+
+async def test_a_decision_returns_to_the_end_unless_the_user_has_scrolled(tmp_path):
+    long_text = TextDelta(text="A long line.\n\n" * 40)
+    two_calls = calls((READ, {"path": "a.md"}), (READ, {"path": "b.md"}))
+    scripts = ([RequestSent(), long_text, *two_calls[1:]], answer_steps("So far."), call("c"))
+    async with desk_with(tmp_path, *scripts) as desk:
+        log, viewport = desk.log_view, desk.log_view.viewport
+        await card(desk)
+        assert not viewport.is_following  # the second call is below the card
+        await desk.press("y")
+        await takes_keys(desk)
+        await desk.press("y", sees="So far.")
+        assert viewport.is_following
+
+        await card(desk, "again")
+        log.scroll_to(y=viewport.top - 4)
+        await desk.until(lambda: not viewport.is_following, "a log that was scrolled")
+        await takes_keys(desk)
+        top = viewport.top
+        row = next(row for row, text in enumerate(desk.text.split("\n")) if "y once" in text)
+        column = desk.text.split("\n")[row].index("y once")
+        await desk.pilot.click(ChatLog, offset=(column - log.region.x + 1, row - log.region.y))
+        await desk.answered(7)
+        await desk.until(lambda: isinstance(desk.app.focused, PromptInput), "the prompt")
+        assert (viewport.top, viewport.is_following) == (top, False)
 
 
 async def test_a_refusal_has_a_reason_if_one_is_typed_and_esc_goes_back_to_the_card(tmp_path):

@@ -77,7 +77,9 @@ class LogNavigation:
     def leave_card(self) -> None:
         """Focus the prompt after the decision on a tool call, or the end of its turn.
 
-        The log is scrolled to its end, where it follows the answer.
+        To focus a card with other calls below it ends the following of the end. If the log followed
+        the end before, it does so again; if the user has scrolled, the log stays where it is.
         """
         self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-        self._log.scroll_end()
+        if self._log.calls.followed_end:
+            self._log.scroll_end()
