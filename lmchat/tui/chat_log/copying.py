@@ -49,10 +49,11 @@ def copied(document: Document, selected: SelectedRange) -> str:
 
 
 def _message_text(entry: Entry) -> str:
-    """Return the text of a message that is selected as a whole, as it was written.
+    """Return the text of a message that is selected as a whole: its source, not wrapped lines.
 
     An unfolded answer is copied with its reasoning and the arguments of its calls. The message of a
-    tool is copied as `NAME(ARGUMENTS)`, or while it is unfolded, as its arguments and its result.
+    tool is copied as `NAME(ARGUMENTS)`, or while it is unfolded, as its arguments and its result,
+    in which JSON is indented as on the screen.
     """
     message = entry.message
     texts = [entry.source]
@@ -60,6 +61,7 @@ def _message_text(entry: Entry) -> str:
         texts = [tool_calls_text(message)]
         if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
+    # prompts have no parts; neither has an answer that was never laid out, which is folded
     elif entry.parts and not (entry.is_folded or entry.is_source):
         # calls that have messages of their own are copied with those
         left_out = ToolCallPart if entry.has_call_messages else None

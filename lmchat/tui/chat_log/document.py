@@ -179,12 +179,13 @@ class Document:
         end = min(y + count, self.total)
         while y < end:
             place = self.locate(y)
-            # all rows of the block, as locating each one costs as much as painting it; without a
-            # block, the rows of the message up to this one, which are blank
-            lines: list[Line | None] = [None] * (place.row + 1)
-            if place.block >= 0:
-                lines = [None] * self.blank_rows(place)
-                lines += self.block(place).lines or []
+            if place.block < 0:  # a blank row above a message, or in one that is not laid out
+                yield place, None
+                y += 1
+                continue
+            # all rows of the block, as locating each one costs as much as painting it
+            lines: list[Line | None] = [None] * self.blank_rows(place)
+            lines += self.block(place).lines or []
             for row in range(place.row, min(len(lines), place.row + end - y)):
                 yield place._replace(row=row), lines[row]
             y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends in any case

@@ -98,7 +98,7 @@ class Finder:
         self.last_words: tuple[str, ...] = ()  # words of the last search, for `n` without the bar
         self.index: int | None = None  # message of the current hit
         self._nth = 0  # number of the current hit in its message
-        self._shown = (0, 0)  # block of the current hit, and number of the hit in it
+        self._current_in_block = (0, 0)  # block of the current hit, and number of the hit in it
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
@@ -128,7 +128,8 @@ class Finder:
         """
         if not self.is_active or not block.source:  # rows of the log have no source
             return
-        current = (self.index, *self._shown)  # message, block, number of the hit in the block
+        # message, block, number of the hit in the block
+        current = (self.index, *self._current_in_block)
         for start, end, nth in self._marks_of(block)[row]:
             yield start, end, (place.message, place.block, nth) == current
 
@@ -138,7 +139,7 @@ class Finder:
         known = self._marks.get(id(block))
         if known is not None and known[1] is lines:  # not laid out again since
             return known[2]
-        starts = row_starts(block)
+        starts = row_starts(block)  # the last one is the end of the text
         rows: list[list[Mark]] = [[] for _ in lines]
         for nth, (begin, end) in enumerate(self._query.spans(unwrapped_text(block))):
             for row, (start, stop) in enumerate(pairwise(starts)):
@@ -306,7 +307,7 @@ class Finder:
         marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])
         first_rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
         nth = min(nth, max(first_rows, default=0))  # the last hit of the block that is shown
-        self._shown = number, nth
+        self._current_in_block = number, nth
         place = Place(index, number, 0)
         return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
 

@@ -128,7 +128,10 @@ class Selection:
         self.pressed = None
 
     def find_again(self) -> SelectedRange | None:
-        """Find the selection in the log as it is now, and return it; None if its text is gone."""
+        """Find the selection in the log as it is now, and return it; None if its text is gone.
+
+        This lays out the messages at its ends, so it is called within `Viewport.anchored`.
+        """
         if self.selected is not None:
             self.selected = self.selected.find_again(self._document)
         return self.selected
@@ -158,7 +161,8 @@ class Selection:
         """
         self.pointer = (x, y)
         if self.pressed is not None:
-            self.pressed = self.pressed.find_again(self._document)
+            with self._viewport.anchored():  # what was pressed may be off the screen by now
+                self.pressed = self.pressed.find_again(self._document)
         if self.pressed is not None:
             self.was_dragged = True
             self._presses = 0  # a press after a drag begins to count again

@@ -4,8 +4,9 @@ The position is an anchor in the text, or None while the end is followed. `_move
 does `reset` for other messages. Elsewhere, an anchor is only replaced by another one for the same
 position. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
 changes around it. Whoever changes the document, or lays out blocks of it, does so within
-`anchored`. Only `set_page`, `scroll_to_row` and `scroll_to_place` need not: they compute `top`
-again right after it. These methods move:
+`anchored`. There are three exceptions. `set_page`, `scroll_to_row` and `scroll_to_place` compute
+`top` again right after it. `ChatLog.show` replaces all messages, and calls `reset`. `Selection`
+asks for the blocks under the pointer, which are laid out already. These methods move:
 
 - `scroll_to_row`: to a row of the whole log.
 - `scroll_to_end`: to the end, which is followed then.
@@ -87,11 +88,12 @@ class Viewport:
         if anchor is not None and len(document) and document.layout is not None:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
             # Near the beginning or the end of the log, `lay_out` could not show the anchor on its
-            # row. Then what is on the screen has to stay, not what the anchor says.
+            # row: if its text was at the top, and the log became shorter, it is farther down now.
+            # Then what is on the screen has to stay, not what the anchor says.
             if row != self.top:
                 self._anchor = self._anchor_at_top()
         yield
-        self.lay_out()
+        self.lay_out()  # not after an exception: the document may be changed in part
 
     def lay_out(self) -> None:
         """Lay out the screen and a screenful around it, and compute `top` from the anchor.
@@ -206,7 +208,7 @@ class Viewport:
         """
         number = min(place.block, len(self.document.lay_out(place.message)) - 1)
         heights = self.document.entries[place.message].heights
-        if number >= 0 and heights:
+        if number >= 0 and heights:  # without a page, no block has a height yet
             place = Place(place.message, number, min(place.row, heights[number] - 1))
         self._move(anchor_at(self.document, place, screen_row))
         if self.is_at_end:

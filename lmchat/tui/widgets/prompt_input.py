@@ -449,6 +449,8 @@ class PromptInput(TextArea):
 
     def _scrolls_log(self, key: str) -> bool:
         """Return whether a key of `_LOG_ACTIONS` scrolls the log: here it would do nothing."""
+        # In a text, Home at the start of a line does nothing either. But who presses it once too
+        # often must not be taken to the beginning of the session.
         if key == "home":
             return not self.text
         if key == "end":
