@@ -12,6 +12,7 @@ from lmchat.config.state import read_state
 from lmchat.processes.signals import HANG_UP
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
+from lmchat.tui.quirks.keys import mend_keys
 from lmchat.tui.screen import DispatcherProtocol
 
 _MAKE_DISPATCHER = "lmchat.cli.screen_wiring:make_dispatcher"
@@ -43,6 +44,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
             """Save all when a signal ends lmchat; after a hang-up, the terminal is gone."""
             await app.stop_and_save(is_hang_up=signal_number == HANG_UP)
 
+        mend_keys()
         guard_terminal(app, save_before_exit)  # at a signal, restore it and save
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:

@@ -25,7 +25,7 @@ from textual.message import Message
 from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 from lmchat.tui.quirks.colour_codes import rows_of, with_changed_colours
-from lmchat.tui.quirks.keys import KeyParser, mend_keys
+from lmchat.tui.quirks.keys import KeyParser
 from lmchat.tui.quirks.widths import with_sure_widths
 
 try:
@@ -52,12 +52,12 @@ _RESTORE_MODES = (
 
 
 def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object]]) -> None:
-    """Let an app that does not run yet use `TerminalDriver`.
+    """Let an app that does not run yet use `TerminalDriver`; on Windows, do nothing.
 
-    On SIGTERM, SIGHUP, SIGINT, SIGQUIT and hang-up, the terminal is restored at once; Textual
-    leaves it raw. `on_terminate(signal)` has a second to save; the app exits with 128 + signal.
+    On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone without a SIGHUP, the
+    terminal is restored at once; Textual leaves it raw. `on_terminate(signal)` has a second to
+    save; the app exits with 128 + signal.
     """
-    mend_keys()
     if termios is None:  # Windows, where Textual's own driver stays in use
         return
     # Textual only calls `driver_class` to make the driver, so a function will do

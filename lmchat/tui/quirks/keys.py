@@ -113,6 +113,8 @@ class KeyParser(XTermParser):
 def mend_keys() -> None:
     """Let Textual wait less after ESC, and correct its table: Alt+Enter is Enter there, Alt+1 `¡`.
 
+    Both are global in Textual, so this is called once, before the app runs.
+
     https://github.com/Textualize/textual/pull/6577
     """
     if "ESCDELAY" not in os.environ:
