@@ -120,6 +120,7 @@ class LMChatApp(PatchedApp):
         """Open the dispatcher; switch on the garbage collector, which was off for a fast start."""
         gc.freeze()  # imported objects stay until the end: it need not visit them
         gc.enable()
+        # mypy needs the type of the worker, although it is not used
         _: Worker[None] = self.run_worker(self._open, name="open", group="dispatcher")
 
     async def _open(self) -> None:

@@ -135,6 +135,7 @@ class ScreenServices:
             finally:
                 self.show_changes()
 
+        # mypy needs the type of the worker, although it is not used
         _: Worker[None] = self.screen.run_worker(run, name=group, group=group, exclusive=is_only)
 
     def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:

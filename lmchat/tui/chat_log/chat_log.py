@@ -139,11 +139,11 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.selected is not None:
             with self.viewport.anchored():
                 self.selection.find_again()  # this lays out its ends
-        is_colouring = any(
+        is_colouring = any(  # the log has no other workers
             worker.node is self and not worker.is_finished for worker in self.workers
         )
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
-            # the only worker of the log; its result is not used, but mypy needs the type
+            # mypy needs the type of the worker, although it is not used
             _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
 
         # give Textual the number of rows and the scroll position, and repaint what changed

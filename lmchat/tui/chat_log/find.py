@@ -117,6 +117,8 @@ class Finder:
     @property
     def number_and_count(self) -> tuple[int, int]:
         """The number of the current hit, 0 if none is current, and how many hits there are."""
+        if not self.is_active:  # each frame of an answer asks: do not add up the zeros of a session
+            return 0, 0
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 

@@ -123,7 +123,7 @@ class AskDialog(Dialog):
                 self.dismiss(result)
 
         self.query_one(".verdict", Static).update(styled("Checking", MUTED))
-        # the worker is not used; its type is written because mypy cannot infer it
+        # mypy needs the type of the worker, although it is not used
         _: Worker[None] = self.run_worker(
             try_typed, name="attempt", group="attempt", exclusive=True
         )

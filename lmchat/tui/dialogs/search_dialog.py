@@ -79,7 +79,7 @@ class SearchDialog(ListDialog):
                 self._nothing = error.message
             self.redraw()
 
-        # the worker is not used; its type is written because mypy cannot infer it
+        # mypy needs the type of the worker, although it is not used
         _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
 
     def draw(self) -> None:
