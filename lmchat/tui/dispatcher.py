@@ -54,7 +54,6 @@ from lmchat.tui.messages import (
 )
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.prompt import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
@@ -243,8 +242,6 @@ class Dispatcher:
                 self.ui.begin(partial(self.saved_sessions.act, name, session_id), "change")
             case SessionList.SearchWanted(query=query):
                 self.saved_sessions.search(query)
-            case KeyBar.CommandClicked(line=line):
-                self.run_line(line)
             case ShowServers():
                 self.connect.open_welcome_page()
             case ShowChat(typed=typed):

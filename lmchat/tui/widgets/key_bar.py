@@ -9,9 +9,9 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from lmchat.commands.table import BY_ID, keys_of
+from lmchat.commands.table import BY_ID, keys_of, parse_slash
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.tui.messages import AppMessage
+from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 Hint = tuple[str, str]  # a key, and the word for what it does
@@ -69,13 +69,9 @@ class KeyBar(Widget):
     """Row of key hints: at the left as many as there is room for, and others at the right.
 
     A hint has a key by Textual's name, two keys with a blank between them, or a slash command. A
-    click does what the last key does.
+    click does what the last key does, and presses it: what a key does depends on the focus, and
+    keys such as Tab in the find bar are no rows of the table of commands.
     """
-
-    class CommandClicked(AppMessage):
-        """A slash command was clicked."""
-
-        line: str
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,8 +101,8 @@ class KeyBar(Widget):
     def on_click(self, event: events.Click) -> None:
         """Act on the hint under the pointer, if there is one, as its key does."""
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
-        if keys.startswith("/"):
-            self.post_message(self.CommandClicked(keys))
+        if slash := parse_slash(keys):
+            self.post_message(RunCommand(slash.command.command_id))
         elif keys:  # the last one of two keys
             self.app.simulate_key(keys.rpartition(" ")[2])
 
