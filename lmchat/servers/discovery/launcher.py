@@ -74,7 +74,7 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
         if not product.program:  # it is not known how to find the product
             continue
         # folders that show that it is installed; these may also hold the program, in `bin`
-        folders = product.own_folders(home)
+        folders = product.install_folders(home)
         search_path = [
             environ.get("PATH") or os.defpath,
             *(str(folder / "bin") for folder in folders),

@@ -71,7 +71,7 @@ class LmStudio(Product):
     }
     context_field = "context_length"
 
-    def own_folders(self, home: Path) -> list[Path]:
+    def install_folders(self, home: Path) -> list[Path]:
         return lm_studio_folders(home)
 
     def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for others

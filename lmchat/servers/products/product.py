@@ -211,7 +211,7 @@ class Product:
         keeps_all = model is not None and model.keeps_thoughts
         return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
 
-    def own_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
+    def install_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
         """Return further `folders`, by which lmchat knows that the product is installed.
 
         Its program is also looked for in their `bin`. `home` is the user's folder.
