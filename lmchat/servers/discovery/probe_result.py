@@ -187,7 +187,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
 
         A loading server counts also if it lists no models yet.
         """
-        return self.verdict in (Verdict.READY, Verdict.LOADING) or bool(self.chat_models)
+        return self.verdict is Verdict.LOADING or bool(self.chat_models)
 
     @property
     def is_forbidden(self) -> bool:
