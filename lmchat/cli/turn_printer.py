@@ -82,10 +82,13 @@ class TurnPrinter:
     async def _show_stages(self, opened: OpenSession) -> None:
         """Show the stage of each answer on a terminal until its first word.
 
-        Where no progress can be shown, as for a screen reader, only the first stage is noted.
+        On a terminal, it looks once a second until it is cancelled at the end of the turn. Where no
+        progress can be shown, as for a screen reader, only the first stage is noted.
         """
+        if not is_terminal(sys.stderr):
+            return
         await asyncio.sleep(_SHORT_WAIT_S)
-        while is_terminal(sys.stderr):
+        while True:
             figures = opened.figures
             # progress would overwrite the text of a line that has begun
             if figures and figures.may_be_thinking and self._stream.is_at_line_start:
