@@ -36,7 +36,10 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
 
 
 class MessageEnded(Struct, frozen=True):
-    """A tool call has its result, or an answer has ended whose calls run next."""
+    """A tool call has its result, or an answer has ended whose calls run next.
+
+    The last answer of a turn has no such event: `TurnEnded` has it.
+    """
 
     message: ChatMessage
 

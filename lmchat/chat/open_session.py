@@ -84,7 +84,8 @@ class OpenSession:
       forgotten by its server, it replaces that message.
     - `TurnRunner` calls the steps of a turn below, and `replace_path` after a summary.
     - `session_changes` changes messages and sampling, and `titles` the title, without a turn.
-    - `SessionsInMemory` takes over header and path from the disk.
+    - `SessionsInMemory` takes over header and path from the disk. If the disk does not have the
+      session yet, the list of sessions on the screen lets it set a typed title.
     - Front ends call `load_older`, `stop_turn`, `answer_now` and `take_question` only. The user's
       stop needs no more than `stop_turn`: what follows a turn, `ChatService` does at each end.
     - `load_older` only reads, so whoever needs the whole path calls it, also `request_preview`.
@@ -131,7 +132,10 @@ class OpenSession:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a turn runs, also before its first request and until its end is saved."""
+        """Whether a turn runs, from its prompt until its end is saved.
+
+        `is_running` is a part of that: it begins with the first answer, and ends before the saving.
+        """
         return self.turn.task is not None
 
     @property
@@ -146,7 +150,7 @@ class OpenSession:
 
     @property
     def is_running(self) -> bool:
-        """Whether an answer streams, or tools run."""
+        """Whether an answer streams, or tools run; `is_busy` is true for longer."""
         return self.figures is not None and self.figures.is_running
 
     @property
@@ -232,7 +236,8 @@ class OpenSession:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self._newest_answer is not None and self.is_running:
-            # its text so far is in `_growing`, and may be longer than that on the disk
+            # While it streams, this message has no text: `shown_messages` and `current` take that
+            # from `_growing`, where it may be longer than on the disk.
             self.messages = self.messages.replaced(self._newest_answer)
 
     @property

@@ -3,13 +3,15 @@
 `Command.runs` names what runs a command on the screen, in Textual's notation for actions:
 
 - With a dot, such as `connect.check_now`, it is a function of a controller, the app or the
-  dispatcher.
-  Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
-- If the row `takes_message`, `MessageActions.run_on` calls that function with a message as its last
-  parameter, unless `conditions.py` has a reason against it.
+  dispatcher. Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
+- If such a row `takes_message`, `MessageActions.run_on` calls that function with a message as its
+  last parameter, unless `conditions.py` has a reason against it.
 - Without a dot, such as `hit(1)`, it is an action of the log, the list or the picker for a key
   there. It needs what only that widget has, such as the chosen row. Textual itself calls
   `action_hit(1)`.
+
+The plain chat does not use `runs`: it has those commands for whose slash command `_functions` of
+`cli/plain/commands.py` has a function.
 
 The names are strings, as this package may not import the screen; `tests/tui/test_dispatcher.py`
 looks all of them up.

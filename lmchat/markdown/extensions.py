@@ -62,7 +62,9 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # only if the first sign of the line may begin a block.
     ends = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        block.at(name, rule)  # the same rule in its old place, but without `alt`: in no chain
+        # `at` replaces a rule and its options. This puts the same rule in its old place without the
+        # option `alt`, so the rule is in no chain any more.
+        block.at(name, rule)
     for chain, rules in ends.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
     inline.after("text", "address", address_rule)

@@ -97,7 +97,10 @@ class _Writer:
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:
-        """Add text in a style, with a `BREAK` for each line end."""
+        """Add text in a style, with a `BREAK` for each line end.
+
+        `on_one_line` makes each line safe for the terminal, and turns its tabs into blanks.
+        """
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))

@@ -72,7 +72,8 @@ def with_changes(body: bytes, changes: Mapping[str, object], *, removed: str = "
     """Return a JSON object with the fields in `changes` set, and without the field `removed`.
 
     The values of all other fields stay byte for byte as they are. Raises `RequestInvalid` if the
-    name of one of them is no UTF-8; `fields_of` does not read these names.
+    name of one of them is no UTF-8. This error can still come after `fields_of` has accepted the
+    body, as that does not read these names.
     """
     fields = _decoded(body, dict[str, msgspec.Raw])
     if removed:  # a body may have a field with an empty name, which stays

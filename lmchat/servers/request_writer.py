@@ -103,9 +103,10 @@ class WrittenRequest(Struct, kw_only=True):
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the dialect after a refusal: ask for JSON in another way, or leave fields out.
 
-        Return a note for each setting that is lost; None if the refusal is about something else. If
-        the limit is renamed or `stream_options` left out, no setting is lost: these changes are
-        other fields of the dialect than `dropped`, so they have no note.
+        Return None if the refusal is about something else: the caller then gives up. Otherwise the
+        caller sends the request again, and shows the returned notes, one for each setting that is
+        lost. The list is empty if none is: the limit of the answer has got its other name
+        (`max_completion_tokens`), or `stream_options` is left out.
         """
         request, before = self.request, self.dialect
         dialect = before.after_json_refusal(error, request.output)
@@ -118,7 +119,8 @@ class WrittenRequest(Struct, kw_only=True):
         if dialect is None:
             return None
         self.dialect = dialect
-        # `dropped` has the refused fields as pairs of name and value
+        # `dropped` has the refused fields as pairs of name and value; a new name of the limit and
+        # the loss of `stream_options` are other fields of the dialect
         lost = [name for name, _ in sorted(dialect.dropped - before.dropped)]
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name in lost]

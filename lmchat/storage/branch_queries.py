@@ -186,7 +186,8 @@ def _messages(
     read from its file instead.
     """
     for row in rows:
-        # the first two of `MESSAGE_COLUMNS`, and the two counts behind the others
+        # the first two of `MESSAGE_COLUMNS`, and the two counts at the end. `message_from` ignores
+        # all columns behind `MESSAGE_COLUMNS`, so it gets the counts as arguments.
         number, message_id, *_, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
             message_parts = arrived_parts(connection, number, message_id)
