@@ -54,7 +54,7 @@ from lmchat.tui.messages import (
 )
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from lmchat.tui.widgets.prompt import Pill
+from lmchat.tui.widgets.prompt_area import Pill
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.workspace import Workspace
@@ -329,7 +329,7 @@ class Dispatcher:
         """
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
-        self.ui.widgets.prompt.pill.words = "" if viewport.is_at_end else words  # "" hides it
+        self.ui.widgets.prompt_area.pill.words = "" if viewport.is_at_end else words  # "" hides it
         if self.log_navigation.find_bar is not None:
             self.log_navigation.find_bar.show_number()
 

@@ -25,7 +25,7 @@ from lmchat.tui.messages import AppMessage, KeysChanged, RunCommand, ShowChanges
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint, written
 from lmchat.tui.widgets.line import STRONG, LineWidget, content
-from lmchat.tui.widgets.prompt import Prompt
+from lmchat.tui.widgets.prompt_area import PromptArea
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
@@ -59,13 +59,13 @@ class ChatWidgets:
         self.title_line = LineWidget(id="title")
         self.highlighter = Highlighter()
         self.log = ChatLog(highlighter=self.highlighter, id="log")
-        self.prompt = Prompt()
+        self.prompt_area = PromptArea()
         self.telemetry = TelemetryPanel(telemetry_sections)
         self.key_bar = KeyBar()
 
     @property
     def prompt_input(self) -> PromptInput:
-        return self.prompt.input
+        return self.prompt_area.input
 
     @property
     def has_log_focus(self) -> bool:
@@ -101,7 +101,7 @@ class ChatScreen(PatchedScreen):
                 with Center(id="title-row"):
                     yield self.widgets.title_line
                 yield self.widgets.log
-                yield self.widgets.prompt
+                yield self.widgets.prompt_area
             yield self.widgets.telemetry
         yield self.widgets.key_bar
 
@@ -127,7 +127,7 @@ class ChatScreen(PatchedScreen):
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
         widgets.log.typed_into = widgets.prompt_input  # with the focus in the log, letters go there
         widgets.show_title("")  # the title of a new session
-        widgets.prompt.status.show_state(
+        widgets.prompt_area.status.show_state(
             server_sign(None),  # no server is checked yet
             [LOOKING],
             figures="temporary" if self._is_temporary else "",

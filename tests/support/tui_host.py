@@ -30,7 +30,7 @@ from lmchat.commands.table import Scope
 from lmchat.tui.ascii_filter import ascii_filters
 from lmchat.tui.bindings import bindings
 from lmchat.tui.themes import THEMES
-from lmchat.tui.widgets.prompt import Prompt
+from lmchat.tui.widgets.prompt_area import PromptArea
 
 _SPEC = importlib.util.find_spec("lmchat.tui")
 _FOLDER = Path(_SPEC.submodule_search_locations[0])
@@ -154,7 +154,7 @@ class ChatLike(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield Vertical(id="log")
-        yield Prompt()
+        yield PromptArea()
 
 
 class PromptApp(Host):
@@ -165,8 +165,8 @@ class PromptApp(Host):
         super().__init__(screen=ChatLike)
 
     @property
-    def prompt(self) -> Prompt:
-        return self.screen.query_one(Prompt)
+    def prompt_area(self) -> PromptArea:
+        return self.screen.query_one(PromptArea)
 
 
 STEP_S = _wait.SLEEP_GRANULARITY

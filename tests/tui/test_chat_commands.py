@@ -126,7 +126,7 @@ async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk)
 
 def status(desk) -> str:
     """The row under the prompt."""
-    return text_of(desk.chat_screen.widgets.prompt.status)
+    return text_of(desk.chat_screen.widgets.prompt_area.status)
 
 
 async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_dialog(desk):

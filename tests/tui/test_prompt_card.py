@@ -5,11 +5,11 @@ from tests.support.tui_host import PromptApp, drawn, screen_text
 
 async def test_the_foot_has_its_shortest_form_on_a_narrow_screen() -> None:
     async with drawn(PromptApp(), (40, 12)) as (app, pilot):
-        app.prompt.status.show_state(
+        app.prompt_area.status.show_state(
             ("●", "$success"), ("qwen3-8b", "LM Studio"), "~24 tok · 41 %", "42.3 tok/s · 41 %"
         )
-        app.prompt.show_queue(["Which herbs go with them?"])
-        app.prompt.input.put("and in full shade?")
+        app.prompt_area.show_queue(["Which herbs go with them?"])
+        app.prompt_area.input.put("and in full shade?")
         await pilot.pause()
         assert screen_text(app).splitlines()[-3:] == [
             " ▌ next  Which he…  ↑ edit  Del remove",
@@ -20,6 +20,6 @@ async def test_the_foot_has_its_shortest_form_on_a_narrow_screen() -> None:
 
 async def test_a_queued_message_shows_no_control_and_no_markup() -> None:
     async with drawn(PromptApp(), (100, 24)) as (app, pilot):
-        app.prompt.show_queue(["[red]a\x1b[2J\nb[/]"])
+        app.prompt_area.show_queue(["[red]a\x1b[2J\nb[/]"])
         await pilot.pause()
         assert "next  [red]a␛[2J b[/]" in screen_text(app)

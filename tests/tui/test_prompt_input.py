@@ -32,35 +32,35 @@ def sent(app: PromptApp) -> list[str]:
 
 async def test_enter_sends_once_and_other_enters_break_the_line(app, pilot) -> None:
     for text in ("", "   ", "\n\n"):
-        app.prompt.input.put(text)
+        app.prompt_area.input.put(text)
         await pilot.press("enter")
         assert sent(app) == []
-    app.prompt.input.put("")
+    app.prompt_area.input.put("")
     await write(pilot, "a")
     for key in ("ctrl+j", "alt+enter", "shift+enter"):
         await pilot.press(key)
     await write(pilot, "b")
-    assert app.prompt.input.text == "a\n\n\nb"
+    assert app.prompt_area.input.text == "a\n\n\nb"
     assert sent(app) == []
     await pilot.press("enter", "enter")
     assert sent(app) == ["a\n\n\nb"]
-    assert not app.prompt.input.cursor_blink  # nothing may move here
+    assert not app.prompt_area.input.cursor_blink  # nothing may move here
 
 
 async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
     async with drawn(PromptApp(), (80, 40)) as (app, pilot):
-        prompt = app.prompt.input
+        prompt = app.prompt_area.input
         for lines in (1, 2, 5, 10, 11, 30):
             prompt.put("\n".join("line" for _ in range(lines)))
             await pilot.pause()
             assert prompt.size.height == min(lines, 10)
         assert prompt.max_scroll_y == 20
         await pilot.resize_terminal(40, 12)
-        app.prompt.show_queue(["Which herbs go with them?"])
+        app.prompt_area.show_queue(["Which herbs go with them?"])
         await pilot.pause()
         assert app.screen.query_one("#log").size.height >= 2
         assert "next" in screen_text(app)
-        app.prompt.show_queue([])
+        app.prompt_area.show_queue([])
         await pilot.resize_terminal(40, 30)
         prompt.put("漢字" * 20)
         await pilot.pause()
@@ -72,7 +72,7 @@ async def test_it_grows_with_its_rows_to_ten_and_then_scrolls() -> None:
 async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_the_break(
     app, pilot
 ) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     prompt.put("first\n" + "word " * 60)
     await pilot.press("left", "ctrl+u")
     assert prompt.text == "first\n "
@@ -86,7 +86,7 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
 async def test_a_deletion_at_the_start_of_the_row_below_a_file_removes_its_whole_line(
     app, pilot, key
 ) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     prompt.attach("", [file_line(NOTES)])
     await pilot.press(key, *"peas")
     assert prompt.text == "peas"
@@ -95,7 +95,7 @@ async def test_a_deletion_at_the_start_of_the_row_below_a_file_removes_its_whole
 
 
 async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(app, pilot) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     prompt.remember_older(HISTORY)
     seen = []
     for key in ("up", "up", "up", "up", "down", "down", "down", "down"):
@@ -114,27 +114,27 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
 
 
 async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot) -> None:
-    for load in (app.prompt.input.put, app.prompt.input.show_draft):
+    for load in (app.prompt_area.input.put, app.prompt_area.input.show_draft):
         load("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")
         await pilot.pause()
         assert "a␛]52;c;aGk=␇b" in screen_text(app)
         assert not set("\x1b\x07\x9b\u202e\x00") & set(screen_text(app))
-        assert app.prompt.input.text.endswith("c␀\nd\te")
+        assert app.prompt_area.input.text.endswith("c␀\nd\te")
         load("")
 
 
 async def test_a_paste_is_made_safe_and_replaces_the_selection(app, pilot) -> None:
     await write(pilot, "old")
-    app.prompt.input.select_all()
-    app.prompt.input.post_message(events.Paste("a\x1b[31m\u202eb\r\nc\tt"))
+    app.prompt_area.input.select_all()
+    app.prompt_area.input.post_message(events.Paste("a\x1b[31m\u202eb\r\nc\tt"))
     await pilot.pause()
-    assert app.prompt.input.text == "a\u241b[31m\ufffdb\nc\tt"
+    assert app.prompt_area.input.text == "a\u241b[31m\ufffdb\nc\tt"
     await write(pilot, "z")
-    assert app.prompt.input.text.endswith("tz")
+    assert app.prompt_area.input.text.endswith("tz")
 
 
 async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, pilot) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     block = file_line(NOTES)
     await write(pilot, "Read this ")
     prompt.attach("", [block])
@@ -157,14 +157,14 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
 async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot) -> None:
     short = file_line(replace(NOTES, name="a"))
     long = file_line(replace(NOTES, name="a (12 bytes)]"))
-    app.prompt.input.attach("", [short, long])
-    assert app.prompt.input.text == "[a (12 bytes)]\n[a (12 bytes)] (12 bytes)]\n"
+    app.prompt_area.input.attach("", [short, long])
+    assert app.prompt_area.input.text == "[a (12 bytes)]\n[a (12 bytes)] (12 bytes)]\n"
     await pilot.press("enter")
     assert sent(app) == [f"{short}{long}".rstrip()]
 
 
 async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     await write(pilot, "/s")
     await pilot.pause()
     assert "/search [TEXT]" in screen_text(app)
@@ -195,16 +195,16 @@ async def test_escape_closes_the_list_only_and_it_stays_closed(app, pilot) -> No
     await write(pilot, "/s")
     await pilot.press("escape")
     assert app.commands == []
-    assert app.prompt.input.text == "/s"
+    assert app.prompt_area.input.text == "/s"
     await write(pilot, "t")
-    assert not app.prompt.input.completion.rows
+    assert not app.prompt_area.input.completion.rows
     await pilot.press("escape")
     assert app.commands == ["stop"]
     for text in ("a /s", "/model x", "/etc/passwd", "/s\nx"):  # offer nothing
-        app.prompt.input.put("")
-        app.prompt.input.post_message(events.Paste(text))
+        app.prompt_area.input.put("")
+        app.prompt_area.input.post_message(events.Paste(text))
         await pilot.pause()
-        assert not app.prompt.input.completion.rows, text
+        assert not app.prompt_area.input.completion.rows, text
 
 
 async def test_end_behind_the_text_is_the_end_of_the_log_and_pages_turn_it(app, pilot) -> None:
@@ -223,7 +223,7 @@ SHELL = "! shell command"
 
 
 async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app, pilot) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     await pilot.press("exclamation_mark")
     await pilot.pause()
     assert SHELL in screen_text(app)
@@ -244,7 +244,7 @@ async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app,
 async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs(
     app, pilot
 ) -> None:
-    prompt = app.prompt.input
+    prompt = app.prompt_area.input
     line = "!touch x"
     prompt.remember_newest(line)
 
@@ -284,7 +284,7 @@ async def test_a_command_for_the_shell_that_was_not_typed_is_seen_before_it_runs
 
 async def test_several_lines_never_run(app, pilot) -> None:
     await pilot.press("exclamation_mark")
-    app.prompt.input.post_message(events.Paste("ls\nrm x"))
+    app.prompt_area.input.post_message(events.Paste("ls\nrm x"))
     await pilot.pause()
     assert SHELL not in screen_text(app)
     await pilot.press("enter")

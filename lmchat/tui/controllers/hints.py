@@ -59,7 +59,7 @@ class KeyHints:
             help_keys = keys_of(BY_ID["help"], self._ui.workspace.settings.keys)
             last_hints = [(help_keys.rpartition(",")[2], "more")]
         widgets.key_bar.show(self._hints(), last_hints)
-        widgets.prompt.show_note(*self._note())
+        widgets.prompt_area.show_note(*self._note())
         widgets.prompt_input.placeholder = Content(self._placeholder())
 
     def _note(self) -> tuple[str, str]:

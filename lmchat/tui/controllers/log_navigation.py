@@ -34,7 +34,7 @@ class LogNavigation:
         bar = self.find_bar
         if bar is None:
             bar = FindBar(self._log)
-            await self._ui.screen.query_one("#chat").mount(bar, before=self._ui.widgets.prompt)
+            await self._ui.screen.query_one("#chat").mount(bar, before=self._ui.widgets.prompt_area)
         bar.open(query)
 
     def close_find_bar(self) -> None:

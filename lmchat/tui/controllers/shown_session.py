@@ -119,7 +119,7 @@ class ShownSession:
 
     def show_queue(self) -> None:
         """Show the queued prompts of the session above the prompt."""
-        self._ui.widgets.prompt.show_queue(self._chat.shown.queue)
+        self._ui.widgets.prompt_area.show_queue(self._chat.shown.queue)
 
     # Changing the session
 

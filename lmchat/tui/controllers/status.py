@@ -210,7 +210,7 @@ class StatusDisplay:
             """Return all figures of the line, such as `temporary · 12 tok · 40 %`."""
             return f" {units.UNICODE.dot} ".join(filter(None, (saving, figure, share)))
 
-        widgets.prompt.status.show_state(
+        widgets.prompt_area.status.show_state(
             server_sign(self.health.verdict),
             self._names(),
             figures=with_saving_and_share(f"{size}{units.GAP}tok" if size else ""),

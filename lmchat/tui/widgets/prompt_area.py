@@ -116,7 +116,7 @@ class PromptStatus(Widget):
         return fit(pieces, styled(figures, MUTED), width)
 
 
-class Prompt(Vertical):
+class PromptArea(Vertical):
     """Container of the prompt's widgets, whose messages bubble through it."""
 
     input = query_one(PromptInput)
