@@ -2,7 +2,7 @@
 
 `Command.runs` names what runs a command on the screen, in Textual's notation for actions:
 
-- With a dot, such as `connect.check_now`, it is a function of a controller, the app or the
+- With a dot, such as `server_search.check_now`, it is a function of a controller, the app or the
   dispatcher. Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
 - If such a row `takes_message`, `MessageActions.run_on` calls that function with a message as its
   last parameter, unless `conditions.py` has a reason against it.
@@ -50,7 +50,7 @@ class Command(Struct, frozen=True, kw_only=True):
     label: str
     title: str
     scope: Scope
-    runs: str  # what runs it, such as `connect.check_now` or `hit(1)`: see the head of this module
+    runs: str  # such as `server_search.check_now` or `hit(1)`: see the head of this module
     takes_message: bool = False  # whether it acts on the focused message, or else the last answer
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
@@ -153,14 +153,14 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+e",
         "export",
         "Export this session as Markdown",
-        "session_files.export",
+        "export_import.export",
         slash="/export [FILE]",
     ),
     _slash(
         "import",
         "Import sessions from a file",
         "/import [FILE]",
-        "session_files.import_",
+        "export_import.import_",
     ),
     _key(
         "sessions",
@@ -216,7 +216,7 @@ COMMANDS: tuple[Command, ...] = (
         "log_navigation.focus_message(-1)",
     ),
     _key("next", "alt+down", "next", "Focus the next message", "log_navigation.focus_message(1)"),
-    _key("check", "f5", "check now", "Check the server now", "connect.check_now"),
+    _key("check", "f5", "check now", "Check the server now", "server_search.check_now"),
     *(
         _key(
             f"model_{number}",

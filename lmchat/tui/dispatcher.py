@@ -1,7 +1,7 @@
 """The dispatcher: it makes the controllers, and finds which of them does what.
 
-A command names its function, such as `connect.check_now`: an attribute of `Dispatcher`, and its
-method. In such a name, `dispatcher` is the `Dispatcher` itself. The head of `commands/table.py`
+A command names its function, such as `server_search.check_now`: an attribute of `Dispatcher`, and
+its method. In such a name, `dispatcher` is the `Dispatcher` itself. The head of `commands/table.py`
 lists all forms.
 """
 
@@ -28,7 +28,7 @@ from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.controllers.answer_settings import AnswerSettings
 from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
-from lmchat.tui.controllers.connect import Connect
+from lmchat.tui.controllers.export_import import ExportImport
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.message_actions import MessageActions
@@ -39,7 +39,7 @@ from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
-from lmchat.tui.controllers.session_files import SessionFiles
+from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turns import Turns
@@ -82,10 +82,10 @@ class Dispatcher:
         self.shown_session = shown_session = ShownSession(ui, status, log_navigation, prompt_text)
         self.turns = turns = Turns(ui, status, log_navigation, shown_session, prompt_text)
         self.branches = branches = Branches(ui, shown_session, turns)
-        self.session_files = SessionFiles(ui, shown_session)
+        self.export_import = ExportImport(ui, shown_session)
         self.saved_sessions = SavedSessions(ui, shown_session)
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turns)
-        self.connect = connect = Connect(ui, model_switch)
+        self.server_search = server_search = ServerSearch(ui, model_switch)
         self.message_actions = message_actions = MessageActions(
             ui, prompt_text, branches, self.function_of
         )
@@ -93,7 +93,7 @@ class Dispatcher:
         self.answer_settings = AnswerSettings(ui, model_switch)
         self.appearance = Appearance(ui)
         self.reports = Reports(ui)
-        self.palette = Palette(ui, message_actions, connect, self.run)
+        self.palette = Palette(ui, message_actions, server_search, self.run)
         self.hints = KeyHints(ui, log_navigation, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # time of the last Ctrl+C that had nothing to do
 
@@ -126,7 +126,7 @@ class Dispatcher:
         }
         self.status.start()
         self.shown_session.redraw()
-        self.connect.start()
+        self.server_search.start()
         for words in workspace.notices:
             self.ui.warn(words)
         self.ui.begin(open_store, "history")
@@ -173,7 +173,7 @@ class Dispatcher:
         bookmark: the user may open the session in another lmchat, which begins with them.
         """
         if is_focused:
-            self.connect.search_soon()
+            self.server_search.search_soon()
         else:
             self.shown_session.keep_draft_and_place()
 
@@ -243,11 +243,11 @@ class Dispatcher:
             case SessionList.SearchWanted(query=query):
                 self.saved_sessions.search(query)
             case ShowServers():
-                self.connect.open_welcome_page()
+                self.server_search.open_welcome_page()
             case ShowChat(typed=typed):
-                self.connect.leave_page(typed)
+                self.server_search.leave_page(typed)
             case WelcomeScreen.Chosen(choice=choice, typed=typed):
-                self.connect.act_on_choice(choice, typed)
+                self.server_search.act_on_choice(choice, typed)
             case _:
                 pass
 

@@ -2,11 +2,11 @@
 
 - The chat: `turns`, `prompt_text` (draft and edit), `prompt_files`, `next_request` (/context,
   /request), `answer_settings` (/set, /effort, /profile and others).
-- The log: `log_navigation` (focused message, find bar), `message_actions`, `branches` (versions,
+- The log: `log_navigation` (focus, find bar, tool calls), `message_actions`, `branches` (versions,
   forks, deletions).
 - Sessions: `shown_session`, `saved_sessions` (what the list shows, its keys, the search),
-  `session_files` (export, import).
-- Servers: `connect` (search, welcome page), `model_switch`, `server_starts`.
+  `export_import` (export, import).
+- Servers: `server_search` (search, welcome page), `model_switch`, `server_starts`.
 - The screen: `status` (figures), `hints` (row of keys), `appearance` (theme, panels), `palette`
   (and the help), `reports` (/stats, /doctor and others; `report_texts` has the words).
 """

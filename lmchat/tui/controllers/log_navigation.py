@@ -1,7 +1,7 @@
-"""The chat log apart from its messages: focus, find bar, states of tool calls.
+"""The chat log apart from its messages: focus, find bar, running tool calls and their card.
 
 The card of a call asks whether the call may run. It is a part of the log, and gets its keys from
-there.
+there. Calls are here since their card takes the focus from the prompt and gives it back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from lmchat.tui.widgets.find_bar import FindBar
 
 
 class LogNavigation:
-    """Moves the focus between log, card and prompt; opens and closes find bar and card."""
+    """Moves the focus between log, card and prompt; opens the find bar; shows tool calls."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui

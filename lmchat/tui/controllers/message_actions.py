@@ -20,9 +20,9 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart, Role, readable_text
 from lmchat.tui.controllers.branches import Branches
+from lmchat.tui.controllers.export_import import write_asking
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.report_texts import details_text
-from lmchat.tui.controllers.session_files import write_asking
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.screen_services import ScreenServices

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from lmchat.commands.table import COMMANDS, Command, Scope
-from lmchat.tui.controllers.connect import Connect
 from lmchat.tui.controllers.message_actions import MessageActions
+from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
 from lmchat.tui.screen_services import ScreenServices
 
@@ -21,13 +21,13 @@ class Palette:
         self,
         ui: ScreenServices,
         messages: MessageActions,
-        connect: Connect,
+        server_search: ServerSearch,
         run: Callable[[Command], Awaitable[None]],
     ) -> None:
         """Create it; `run` runs a command of the table."""
         self._ui = ui
         self._messages = messages
-        self._connect = connect
+        self._server_search = server_search
         self._run = run
 
     def open(self) -> None:
@@ -77,7 +77,7 @@ class Palette:
             if command is None:
                 return
             if command.scope is not Scope.APP and not is_over_chat:
-                self._connect.leave_page()
+                self._server_search.leave_page()
             self._ui.begin(partial(self._run, command), "palette")
 
         self._ui.open_dialog(dialog, run)

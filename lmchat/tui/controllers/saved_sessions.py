@@ -145,7 +145,7 @@ class SavedSessions:
             """Show the message of the hit, in the chat; None if the dialog was left."""
             if hit is None:
                 return
-            # a message, since `Connect`, which closes the welcome page, is made after this object
+            # a message, since `ServerSearch`, which closes the welcome page, is made later
             self._ui.app.post_message(ShowChat())
             self._ui.screen.remove_class("-sessions-over")
             self._shown_session.switch_to(

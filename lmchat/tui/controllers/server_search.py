@@ -34,7 +34,7 @@ _LOADING_PAUSE_S = 1.0  # between two checks of a server that loads its model
 _NO_MODELS = "No model was found yet. Choose one of the rows."
 
 
-class Connect:
+class ServerSearch:
     """Searches for a server until there is a model to chat with; watches the server in use."""
 
     def __init__(self, ui: ScreenServices, model_switch: ModelSwitch) -> None:

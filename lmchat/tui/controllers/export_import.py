@@ -1,4 +1,4 @@
-"""Sessions in files: export of the shown one, import from files and other programs.
+"""Export of the shown session to a file; import of chats from files and other programs.
 
 An import has an outcome: the chats that were imported, and the files that were refused with errors.
 """
@@ -27,7 +27,7 @@ from lmchat.tui.screen_services import ScreenServices
 _OPTIONS = {"--reasoning", "--branches"}
 
 
-class SessionFiles:
+class ExportImport:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
     def __init__(self, ui: ScreenServices, shown_session: ShownSession) -> None:
