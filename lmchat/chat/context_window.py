@@ -279,8 +279,9 @@ class ContextMeter:
         raw = plan.raw_text + plan.raw_thoughts
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
-        sends_all = sent_thoughts_to(target) is SentThoughts.ALL
-        if (plan.raw_thoughts > 0 and not sends_all) or self.is_cut(target, plan, counted):
+        if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
+            return  # the template may leave out the thoughts
+        if self.is_cut(target, plan, counted):
             return
         # the part of the count that the text has made, without the marks of the chat template
         factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw

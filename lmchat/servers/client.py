@@ -155,7 +155,7 @@ class HttpServerClient:
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if usable_of(results):
-            self._counters.add(cache_misses=1)  # lists of models came from servers
+            self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is not None and self._engine.endpoint is not None:
             # a refresh searches the disk again: model files may have come or gone
             probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)

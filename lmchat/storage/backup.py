@@ -67,16 +67,12 @@ def remove_copies(path: Path) -> None:
 
 
 def daily_copies(path: Path) -> list[Path]:
-    """Return the daily copies, newest first; an empty list if one is just being removed.
+    """Return the daily copies, newest first, as their names say.
 
     A file whose name does not end with a date is left out: the user may have made such a copy.
     """
     path = path.resolve()  # it may be a link; the copies are beside the file
-    copies = path.parent.glob(f"{path.name}.backup-{_DATE}")
-    try:
-        return sorted(copies, key=lambda copy: copy.stat().st_mtime, reverse=True)
-    except OSError:
-        return []
+    return sorted(path.parent.glob(f"{path.name}.backup-{_DATE}"), reverse=True)
 
 
 def copy_database(path: Path, copy: Path) -> None:

@@ -113,6 +113,15 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
     assert prompt.text == "/new"
 
 
+async def test_up_leaves_a_long_prompt_at_once(app, pilot) -> None:
+    prompt = app.prompt_area.input
+    prompt.remember_older(("many words " * 40, "older"))
+    await pilot.press("up")
+    assert prompt.wrapped_document.height > 1
+    await pilot.press("up")
+    assert prompt.text == "older"
+
+
 async def test_what_comes_back_from_disk_or_editor_cannot_write_to_the_terminal(app, pilot) -> None:
     for load in (app.prompt_area.input.put, app.prompt_area.input.show_draft):
         load("a\x1b]52;c;aGk=\x07b\x9b31m\u202ec\x00\nd\te")

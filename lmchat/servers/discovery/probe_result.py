@@ -168,7 +168,10 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
         return f"{self.product} at {self.endpoint.url}"
 
     def sentence(self, name: str) -> str:
-        """Return a sentence about the result; `name` is its subject if a model server answers."""
+        """Return a sentence about the result; `name` is its subject if a model server answers.
+
+        If the server has models, but none is loaded, the words for `{lack}` are another clause.
+        """
         return VERDICTS[self.verdict].sentence.format(
             name=name,
             url=self.endpoint.url,

@@ -176,7 +176,7 @@ class KeyHints:
         for name in _MESSAGE_COMMANDS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):
                 continue
-            if name == "resume" and not has_text_to_continue(message):  # it would regenerate
+            if name == "resume" and not has_text_to_continue(current):  # it would regenerate
                 continue
             key, label = self._hint(f"message.{name}")
             if name == "next_version":  # one hint for two keys

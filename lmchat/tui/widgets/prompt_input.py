@@ -504,8 +504,8 @@ class PromptInput(TextArea):
             self._is_list_dismissed = True  # no list opens for a recalled command
             # `_DRAFT` is -1, so ↓ in the newest leads to it
             self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
-            if step > 0:  # to the first line, so that the next ↑ recalls again
-                self.move_cursor((0, len(self.document[0])))
+            if step > 0:  # to the end of the first row, so that the next ↑ recalls again
+                self.move_cursor(self.navigator.get_location_end((0, 0)))
         return True
 
     def _replace_all(self, text: str) -> None:
