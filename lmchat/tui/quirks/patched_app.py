@@ -10,7 +10,7 @@ from textual._compositor import Compositor, CompositorUpdate
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.errors import NoWidget
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -217,6 +217,15 @@ class PatchedScreen(Screen[None]):
     It also asks the dialog to refresh itself, so that the dialog forgets which widgets wait to be
     painted.
     """
+
+    def _screen_resized(self, size: Size) -> None:
+        """Lay the screen out for a new size; below a dialog, let the dialog paint all of it.
+
+        The dialog may have painted this screen in its old layout, and keeps the rows of that.
+        """
+        super()._screen_resized(size)
+        if self is not self.app.screen:
+            self.app.screen.refresh()
 
     def _compositor_refresh(self) -> None:
         """Paint; below a dialog, replace the full repaint that Textual requests by an update.
