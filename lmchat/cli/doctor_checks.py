@@ -1,7 +1,6 @@
-"""All checks of `lmchat doctor` and `/doctor`, with the rows of those that depend on options.
+"""List of all checks of `lmchat doctor` and `/doctor`, and the values that they need of a run.
 
-The checks of servers, API keys, configuration and tool servers need what depends on the options of
-the run, so this module finds it. `machine_checks` returns the others, each with its function.
+The functions that make rows from these values are in `doctor`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,19 @@ from lmchat.cli.tool_setup import how_to_correct, make_toolbox
 from lmchat.cli.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
 from lmchat.doctor.check import Finding, Findings, run_checks
-from lmchat.doctor.machine_checks import START_ENGINE, machine_checks
+from lmchat.doctor.machine_checks import (
+    ENGINE,
+    FOLDER,
+    LOCALE,
+    START_ENGINE,
+    STORE,
+    VERSION,
+    engine_findings,
+    folder_findings,
+    locale_findings,
+    store_findings,
+    version_findings,
+)
 from lmchat.doctor.option_checks import CONFIG, TOOLS, config_findings, tool_findings
 from lmchat.doctor.server_checks import SERVERS, key_findings, server_findings
 from lmchat.processes.threads import in_thread, run_abandonable
@@ -30,13 +41,18 @@ _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:
     """Run the doctor's checks with the options of this run, and return their rows."""
+    paths = context.paths
     return await run_checks(
         (
             (SERVERS, partial(_check_servers, context, backend)),
             # in a thread: to check keyboard keys may take long, as it imports Textual
             (CONFIG, in_thread(lambda: config_findings(context.loaded, context.problems))),
             (TOOLS, partial(_check_tools, context)),
-            *machine_checks(context.paths, context.environ),
+            (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
+            (STORE, partial(in_thread(store_findings), paths.sessions_file)),
+            (LOCALE, partial(in_thread(locale_findings), context.environ)),
+            (ENGINE, in_thread(engine_findings)),
+            (VERSION, partial(in_thread(version_findings), paths.log_file)),
         )
     )
 

@@ -1,6 +1,7 @@
 """Checks of this machine that depend on no options of the run.
 
-They are about lmchat's folder, `sessions.db`, locale, built-in engine and versions.
+They are about lmchat's folder, `sessions.db`, locale, built-in engine and versions. Their functions
+may block, so `cli/doctor_checks.py` runs them in threads.
 """
 
 from __future__ import annotations
@@ -8,16 +9,13 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 from lmchat import __version__
-from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group
+from lmchat.doctor.check import Check, Finding, Grade, Group
 from lmchat.errors import StoreUnavailable
-from lmchat.files.paths import Paths
-from lmchat.processes.threads import in_thread
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file
 
@@ -28,20 +26,6 @@ STORE = Check(Group.FILES, "store", "Sessions")
 LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
 ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
-
-
-def machine_checks(paths: Paths, environ: Mapping[str, str]) -> Sequence[tuple[Check, FindRows]]:
-    """Return the checks of this module, each with its function, which runs in a thread.
-
-    `cli/doctor_checks.py` adds those of `option_checks.py` and `server_checks.py`.
-    """
-    return (
-        (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
-        (STORE, partial(in_thread(store_findings), paths.sessions_file)),
-        (LOCALE, partial(in_thread(locale_findings), environ)),
-        (ENGINE, in_thread(engine_findings)),
-        (VERSION, partial(in_thread(version_findings), paths.log_file)),
-    )
 
 
 def folder_findings(folder: Path) -> list[Finding]:

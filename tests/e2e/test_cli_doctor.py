@@ -4,7 +4,6 @@ import json
 import re
 
 from lmchat.cli import doctor_checks
-from lmchat.doctor import machine_checks
 from lmchat.doctor.check import Finding
 from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside
@@ -95,8 +94,7 @@ def test_a_row_has_the_same_name_for_scripts_if_its_check_fails(cli, monkeypatch
 
     good = {row["check"] for row in report(cli)["checks"]}
     for name in ("config", "folder", "store", "locale", "engine", "version"):
-        module = doctor_checks if name == "config" else machine_checks
-        monkeypatch.setattr(module, f"{name}_findings", fail)
+        monkeypatch.setattr(doctor_checks, f"{name}_findings", fail)
     failed = {
         row["check"] for row in report(cli, code=1)["checks"] if row["cause"] == "The disk is away."
     }
