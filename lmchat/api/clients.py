@@ -375,9 +375,9 @@ class _CallersKey(NoKeys):
         self._key = key
         self._origins = [endpoint.origin for endpoint in named]
 
-    def known_key(self, endpoint: Endpoint) -> str | None:
+    def known_key(self, endpoint: Endpoint) -> str:
         may_send = endpoint.origin in self._origins if self._origins else endpoint.is_loopback
-        return self._key if may_send and self._key else None
+        return self._key if may_send else ""
 
 
 T = TypeVar("T")  # result of a method

@@ -59,10 +59,10 @@ class ApiKeys:
         self.stored = {_origin(name): key for name, key in self._credentials.keys.items()}
         return warning
 
-    async def key_for(self, endpoint: Endpoint) -> str | None:
+    async def key_for(self, endpoint: Endpoint) -> str:
         """Return the key to send to a server; run the command that prints it, if it has not run.
 
-        Return None if no key is set, or if it has characters that no header can hold.
+        Return "" if no key is set, or if it has characters that no header can hold.
         """
         origin = endpoint.origin
         entry = self._entries.get(origin, _NO_ENTRY)
@@ -73,10 +73,10 @@ class ApiKeys:
                     self._printed[origin] = await self._printed_key(entry)
         return self.known_key(endpoint)
 
-    def known_key(self, endpoint: Endpoint) -> str | None:
+    def known_key(self, endpoint: Endpoint) -> str:
         """Return what `key_for` returns, but run no command."""
         key, _, _ = self._first_key(endpoint)
-        return key or None
+        return key
 
     def source_of(self, endpoint: Endpoint) -> str:
         """Return where the key that is sent to a server is set, "" if no key is sent."""

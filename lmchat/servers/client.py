@@ -164,8 +164,8 @@ class HttpServerClient:
             return (self._cache_models(probed_engine), *others)
         return results
 
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
-        """Probe one address and cache its models; None as `key` means the key known for it."""
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+        """Probe one address and cache its models; if `key` is empty, with the key known for it."""
         self._admission.allowed.check(endpoint)
         await self._read_cache()
         if engine := self._engine_at(endpoint):
@@ -490,7 +490,8 @@ class HttpServerClient:
         request may be sent to the server.
         """
         self._admission.allowed.check(endpoint)
-        return await self._prober.new_api(endpoint, product, read_s=read_s)
+        key = await self._keys.key_for(endpoint)
+        return self._prober.new_api(endpoint, product, key=key, read_s=read_s)
 
     async def _may_load(self, request: ChatRequest) -> bool:
         """Whether a request may make its server load or wake the model (R-29, R-41).

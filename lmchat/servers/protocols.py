@@ -65,8 +65,11 @@ class AnswerSource(Protocol):
 class ServerClient(AnswerSource, ModelSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
-        """Probe one address; it is no error if nothing answers. `key` is for this probe only."""
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+        """Probe one address; it is no error if nothing answers.
+
+        `key` is sent with this probe only; empty: the key that is known for the address.
+        """
 
     def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]

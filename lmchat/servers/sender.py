@@ -82,7 +82,7 @@ class Sender(Struct, kw_only=True):
             ServerUnavailable: the server does not answer.
             ServerRejected: it refuses the request.
         """
-        self.key = await self.keys.key_for(self.endpoint) or ""
+        self.key = await self.keys.key_for(self.endpoint)
         ask_health = self._ask_health if self.product.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         while True:

@@ -74,7 +74,7 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
     keys = keys_of(
         f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='echo secret >&2; {command}'"
     )
-    assert _key_for(keys, "http://a:1") is None
+    assert _key_for(keys, "http://a:1") == ""
     told = f"The api_key_cmd of endpoint 'a' {why}. Run it in a shell to see why."
     assert keys.why_withheld(Endpoint.parse("http://a:1")) == told
 
@@ -83,8 +83,8 @@ def test_a_command_runs_once_when_its_key_is_needed(keys_of, tmp_path):
     runs = tmp_path / "runs"
     command = f"echo run >> {runs}; echo k"
     keys = keys_of(f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='{command}'")
-    assert keys.known_key(Endpoint.parse("http://a:1")) is None
-    assert _key_for(keys, "http://b:1") is None
+    assert keys.known_key(Endpoint.parse("http://a:1")) == ""
+    assert _key_for(keys, "http://b:1") == ""
     assert not runs.exists()
     assert [_key_for(keys, "http://a:1") for _ in range(2)] == ["k", "k"]
     assert runs.read_text() == "run\n"
@@ -93,7 +93,7 @@ def test_a_command_runs_once_when_its_key_is_needed(keys_of, tmp_path):
 def test_no_other_key_goes_to_a_server_before_its_command_has_run(keys_of):
     text = "[[endpoints]]\nname='a'\nurl='http://127.0.0.1:1'\napi_key_cmd='echo own'"
     keys = keys_of(text, {"LMCHAT_API_KEY": "k"}, stored={"http://127.0.0.1:1": "old"})
-    assert keys.known_key(Endpoint.parse("http://127.0.0.1:1")) is None
+    assert keys.known_key(Endpoint.parse("http://127.0.0.1:1")) == ""
     assert _key_for(keys, "http://127.0.0.1:1") == "own"
 
 
@@ -101,7 +101,7 @@ def test_the_key_of_openai_waits_for_a_command_too(keys_of):
     server = Endpoint.parse("https://api.openai.com")
     text = f"[[endpoints]]\nname='a'\nurl='{server.url}'\napi_key_cmd='echo own'"
     keys = keys_of(text, {"OPENAI_API_KEY": "other"})
-    assert keys.known_key(server) is None
+    assert keys.known_key(server) == ""
     assert _key_for(keys, server.url) == "own"
 
 
@@ -145,7 +145,7 @@ def test_a_key_that_cannot_be_sent_is_told_by_its_source_and_without_its_words(
     text = f"[[endpoints]]\nname='a'\nurl='http://a:1'\n{own}"
     stored = {"http://a:1": BAD} if source == "credentials.toml" else None
     keys, endpoint = keys_of(text, environ, stored=stored), Endpoint.parse("http://a:1")
-    assert (_key_for(keys, "http://a:1"), keys.source_of(endpoint)) == (None, "")
+    assert (_key_for(keys, "http://a:1"), keys.source_of(endpoint)) == ("", "")
     assert keys.why_withheld(endpoint) == (
         f"The API key from {source} was not sent: it has control characters or letters beyond ASCII. "
         "Set it again without them."

@@ -36,7 +36,7 @@ async def make_client(tmp_path, monkeypatch) -> AsyncIterator[Callable[..., Http
     clients: list[HttpServerClient] = []
 
     def make(
-        *, key=None, limits=QUICK, transport=None, cache_file=None, **settings
+        *, key="", limits=QUICK, transport=None, cache_file=None, **settings
     ) -> HttpServerClient:
         more = {"transport": transport, "cache_file": cache_file, "reads_per_second": 20}
         clients.append(

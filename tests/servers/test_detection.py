@@ -154,7 +154,7 @@ async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
         (8080, products.llama_cpp, "--api-key"),
     ):
         places = {port: start(script, key="right")}
-        for key, verdict in ((None, Verdict.NEEDS_KEY), ("wrong", Verdict.KEY_REJECTED)):
+        for key, verdict in (("", Verdict.NEEDS_KEY), ("wrong", Verdict.KEY_REJECTED)):
             (found, *_), _ = await detect(places, key=key)
             assert (found.product, found.verdict) == (PORTS[port], verdict)
             assert where in found.next_step
@@ -262,7 +262,7 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     server.on("GET /v1/models", models)
     server.on("GET /health/liveliness", json_reply("I'm alive!"))
     for key, verdict in (
-        (None, Verdict.SERVER_ERROR),
+        ("", Verdict.SERVER_ERROR),
         ("sk-wrong", Verdict.KEY_REJECTED),
         ("sk-master", Verdict.READY),
     ):

@@ -26,10 +26,10 @@ READ_TOOL = Tool(server="files", name="read", wire_name="files__read", schema={"
 class FixedKey(NoKeys):
     """A source with one key for all servers, which may be set later."""
 
-    def __init__(self, key: str | None = None) -> None:
+    def __init__(self, key: str = "") -> None:
         self.key = key
 
-    def known_key(self, endpoint: Endpoint) -> str | None:
+    def known_key(self, endpoint: Endpoint) -> str:
         return self.key
 
 

@@ -144,8 +144,8 @@ class ScriptedBackend:
             return (own, *(one for one in self.results if one.endpoint != own.endpoint))
         return self.results
 
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
-        if key is not None:
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+        if key:
             self.keys.append(key)
             verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
             found = probed(verdict, model())

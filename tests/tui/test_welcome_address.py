@@ -31,8 +31,8 @@ class Places(ScriptedBackend):
         found = [await self.check(one) for one in expected if one.is_loopback or self.allowed]
         return (*found, *self.results)
 
-    async def check(self, endpoint, *, key=None):
-        if key is not None:
+    async def check(self, endpoint, *, key=""):
+        if key:
             self.keys.append(key)
             if key != self.good_key:
                 return probed(Verdict.KEY_REJECTED, endpoint=endpoint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from functools import partial
 
 import httpx
@@ -39,7 +40,6 @@ from lmchat.servers.products.server_api import ServerApi, ServerMemory
 _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 _SCAN_READ_S = 1.8
-_NO_KEY = ""  # send none; None would mean the key that is known for the address
 _VERDICT_BY_KIND = {  # verdict by the kind of an error
     "host_blocked": Verdict.HOST_BLOCKED,
     "loading": Verdict.LOADING,
@@ -51,9 +51,15 @@ _VERDICT_BY_KIND = {  # verdict by the kind of an error
 }
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
-# a server is READY if at least one of its models has such a state
-_READY_STATES = {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}
 _logger = logging.getLogger(__name__)
+
+
+class AddressSource(Enum):
+    """Where a probed address comes from."""
+
+    NAMED = auto()  # by the user, in this run
+    REMEMBERED = auto()  # an earlier run has used it, or an environment variable has it
+    USUAL = auto()  # a port of this machine at which a product usually answers
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -61,8 +67,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     expected: Product
-    is_own: bool = False  # whether the user has named the address in this run
-    is_known: bool = False  # whether the user has named or used it, in this run or an earlier one
+    source: AddressSource
 
 
 class Prober:
@@ -87,14 +92,14 @@ class Prober:
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
-        self._known: Sequence[Endpoint] = ()  # addresses that a scan probes beside the usual ones
+        self._remembered: Sequence[Endpoint] = ()  # of environment variables and earlier runs
 
-    def scan_also(self, known: Sequence[Endpoint]) -> None:
+    def scan_also(self, remembered: Sequence[Endpoint]) -> None:
         """Let each scan probe these addresses, too: of environment variables and earlier runs."""
-        self._known = known
+        self._remembered = remembered
 
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
-        """Probe all usual and known addresses at once; return the results to show, best first.
+        """Probe all usual and remembered addresses at once; return the results to show, best first.
 
         `named` are the addresses that the user has named. If nothing answers at the usual addresses
         of a product, only the best result of them is shown. If a server of the product answers, its
@@ -112,8 +117,7 @@ class Prober:
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
             has_answered = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
-            is_usual_address = not probe.is_known  # a port of its product on this machine
-            if is_usual_address and not has_answered:
+            if probe.source is AddressSource.USUAL and not has_answered:
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)
@@ -123,31 +127,32 @@ class Prober:
     def _probes_of_scan(self, named: Sequence[Endpoint]) -> list[Probe]:
         """Return what a scan probes, each address once.
 
-        First come the `named` addresses, then those of the products, last the known ones. A product
-        has the port that it used last, and its default ports. Blocks: reads files in which products
-        keep their last port.
+        First come the `named` addresses, then those of the products, last the remembered ones. A
+        product has the port that it used last, and its default ports. Blocks: reads files in which
+        products keep their last port.
         """
-
-        def known_probe(endpoint: Endpoint, *, is_own: bool) -> Probe:
-            """Return the probe of an address that was named (`is_own`), or only used earlier."""
-            product = self._expected_product(endpoint)
-            return Probe(endpoint=endpoint, expected=product, is_own=is_own, is_known=True)
-
-        probes = [known_probe(endpoint, is_own=True) for endpoint in named]
+        probes = [self._probe_of(endpoint, AddressSource.NAMED) for endpoint in named]
         for product in PRODUCTS:
-            ports = filter(None, (product.last_port(), *product.ports))
-            probes += [Probe(endpoint=loopback(port), expected=product) for port in ports]
-        probes += [known_probe(endpoint, is_own=False) for endpoint in self._known]
+            for port in filter(None, (product.last_port(), *product.ports)):
+                probe = Probe(endpoint=loopback(port), expected=product, source=AddressSource.USUAL)
+                probes.append(probe)
+        probes += [
+            self._probe_of(endpoint, AddressSource.REMEMBERED) for endpoint in self._remembered
+        ]
         probe_by_address: dict[str, Probe] = {}
         for probe in probes:
             probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
         return list(probe_by_address.values())
 
+    def _probe_of(self, endpoint: Endpoint, source: AddressSource) -> Probe:
+        expected = self._expected_product(endpoint)
+        return Probe(endpoint=endpoint, expected=expected, source=source)
+
     async def _scan_one(self, probe: Probe) -> ProbeResult:
         """Probe an address in a scan; if no request may be sent to it, the result says why.
 
-        If a server asks for a key, and lmchat has one for it, the server is probed again with the
-        key. To get it, the user may be asked for a password.
+        A usual address gets no key at first, as any program may listen there. A server that asks
+        for a key is probed again with its key, for which the user may be asked for a password.
         """
         try:
             self._check_allowed(probe.endpoint)
@@ -157,22 +162,30 @@ class Prober:
                 step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
             refused = _empty_result(probe, Verdict.REFUSED)
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
-        probed = await self._probe_in_time(probe)
+        is_usual = probe.source is AddressSource.USUAL
+        known_key = "" if is_usual else self._keys.known_key(probe.endpoint)
+        probed = await self._probe_in_time(probe, known_key)
         if probed.verdict is not Verdict.NEEDS_KEY:
             return probed
-        if await self._keys.key_for(probe.endpoint):
-            # `is_known`: a scan sends a key only to known addresses, and this one has asked for it
-            return await self._probe_in_time(replace(probe, is_known=True))
+        if key := await self._keys.key_for(probe.endpoint):
+            return await self._probe_in_time(probe, key)
         # the command that should print the key has run only in `key_for`, and may have failed
         return replace(
             probed, next_step=self._keys.why_withheld(probe.endpoint) or probed.next_step
         )
 
-    async def _probe_in_time(self, probe: Probe) -> ProbeResult:
-        """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result."""
+    async def _probe_in_time(self, probe: Probe, key: str) -> ProbeResult:
+        """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result.
+
+        Replies of this machine have to come soon.
+        """
+        endpoint = probe.endpoint
+        health_s = self._timeouts_for(endpoint).health_s
         try:
             async with asyncio.timeout(_SCAN_S):
-                return await self._probe(probe, is_scan=True)
+                return await self._probe(
+                    probe, key, _SCAN_READ_S if endpoint.is_loopback else health_s
+                )
         except TimeoutError:
             return _empty_result(probe, Verdict.TIMED_OUT)
         except WrongUse:  # the client is closed, so no address can be probed
@@ -182,14 +195,14 @@ class Prober:
             probed = _empty_result(probe, Verdict.SERVER_ERROR)
             return replace(probed, detail="its reply cannot be read")
 
-    async def check(self, endpoint: Endpoint, *, key: str | None = None) -> ProbeResult:
-        """Probe one address outside of a scan; None as `key` means the key that is known for it."""
-        has_known_port = any(endpoint.port in product.ports for product in PRODUCTS)
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+        """Probe one address outside of a scan; an empty `key` means that known for the address."""
+        has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
+        is_usual = endpoint.is_loopback and has_usual_port
         # An address that no scan would probe is one that the user has named.
-        is_own = not (endpoint.is_loopback and has_known_port)
-        expected = self._expected_product(endpoint)
-        probe = Probe(endpoint=endpoint, expected=expected, is_own=is_own, is_known=is_own)
-        return await self._probe(probe, key=key)
+        probe = self._probe_of(endpoint, AddressSource.USUAL if is_usual else AddressSource.NAMED)
+        key = key or await self._keys.key_for(endpoint)
+        return await self._probe(probe, key, self._timeouts_for(endpoint).health_s)
 
     def expect(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address, so that a probe asks for it first.
@@ -204,26 +217,19 @@ class Prober:
     def keeps_answers(self, endpoint: Endpoint) -> bool:
         return self._memory_of(endpoint).keeps_answers is True
 
-    async def new_api(
-        self,
-        endpoint: Endpoint,
-        product: str,
-        *,
-        read_s: float | None = None,
-        key: str | None = None,
+    def new_api(
+        self, endpoint: Endpoint, product: str, *, key: str, read_s: float | None = None
     ) -> ServerApi:
         """Return a new API of an address, for the requests of one probe or action.
 
         Each probe and action gets a new API, because an API remembers its replies to GET requests.
-        `product` is the one that its errors name. `read_s` is the timeout of a reply in seconds;
-        None: no timeout, as loading may take minutes. `key` is the key to send, which may be empty;
-        None: the one that is known for the address.
+        `product` is the one that its errors name. `key` is sent with each request, unless it is
+        empty. `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may take
+        minutes.
         """
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         if read_s is not None:  # the timeout of a reply limits connecting, too
             connect_s = min(connect_s, read_s)
-        if key is None:
-            key = await self._keys.key_for(endpoint) or ""
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
@@ -247,35 +253,26 @@ class Prober:
         is_provider = bool(usual.hosts)
         return product_named(noted) if noted and not is_provider else usual
 
-    async def _probe(
-        self, probe: Probe, *, key: str | None = None, is_scan: bool = False
-    ) -> ProbeResult:
+    async def _probe(self, probe: Probe, key: str, read_s: float) -> ProbeResult:
         """Probe one address: ask for its models, and note which product answers.
 
-        `key` is as for `new_api`. In a scan, replies of this machine have to come soon. Only known
-        addresses then get a key, if the key is known without asking the user.
+        `key` and `read_s` are as for `new_api`.
         """
         endpoint = probe.endpoint
-        read_s = self._timeouts_for(endpoint).health_s
-        if is_scan:
-            read_s = _SCAN_READ_S if endpoint.is_loopback else read_s
-            known_key = self._keys.known_key(endpoint) if probe.is_known else None
-            key = known_key or _NO_KEY  # for None, `new_api` may ask the user for a key
-        api = await self.new_api(endpoint, probe.expected.name, read_s=read_s, key=key)
+        api = self.new_api(endpoint, probe.expected.name, key=key, read_s=read_s)
 
         # the models, or the error, give the verdict
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:
             models = await _read_models(api, probe.expected)
-            states = {model.state for model in models if model.can_chat}
-            if states & _READY_STATES:  # a model that answers counts more than one that loads
-                verdict = Verdict.READY
-            else:
-                verdict = Verdict.LOADING if LoadState.LOADING in states else Verdict.NONE_LOADED
+            verdict = _verdict_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
             verdict = _verdict_of_error(caught, api)
+            is_refused_here = verdict is Verdict.REFUSED and endpoint.is_loopback
+            if is_refused_here and await asyncio.to_thread(probe.expected.is_open):
+                verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
 
         # The result names the product that was identified. A product that is only expected is named
         # after two errors: no model server has answered, or one of this machine has refused. On
@@ -288,12 +285,10 @@ class Prober:
         # says nothing about its product.
         if verdict.is_server and (api.is_identified or models):
             self._memory_of(endpoint).product = product.name
-        elif verdict is Verdict.REFUSED:
+        elif verdict in (Verdict.REFUSED, Verdict.SERVER_OFF):
             # The server has ended, and the next one may be another version. The product stays
             # noted, to be asked for first; other facts are forgotten.
             self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
-            if endpoint.is_loopback and await asyncio.to_thread(probe.expected.is_open):
-                verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
 
         # the next step; if a key is set but was not sent, the reason for that says what to do
         if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
@@ -313,7 +308,7 @@ class Prober:
             detail=error.message if error else "",
             kind=error.kind if error else "",
             next_step=step,
-            is_own=probe.is_own,
+            is_own=probe.source is AddressSource.NAMED,
         )
 
 
@@ -340,7 +335,7 @@ def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
         product=probe.expected.name,
         verdict=verdict,
         next_step=_next_step(verdict, probe.expected, probe.endpoint),
-        is_own=probe.is_own,
+        is_own=probe.source is AddressSource.NAMED,
     )
 
 
@@ -366,14 +361,25 @@ def _next_step(
 def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error tells the user more than `_next_step` would for the verdict."""
     if verdict is Verdict.NOT_AN_LLM:
-        # At an address that the user knows, the fault is of interest. The hint of a `bad_request`
-        # is about options, which a request for models does not have.
-        return probe.is_known and error.kind != "bad_request"
+        # At an address that the user has named or used, the fault is of interest. The hint of a
+        # `bad_request` is about options, which a request for models does not have.
+        return probe.source is not AddressSource.USUAL and error.kind != "bad_request"
     if verdict is Verdict.SERVER_ERROR:
         # the step of the verdict, to read the server's log, would not help with these
         return error.kind in ("certificate", "wrong_path")
     # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
     return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+
+
+def _verdict_of_models(models: Sequence[ModelInfo]) -> Verdict:
+    """Return the verdict for a server that lists these models.
+
+    It is READY if at least one of them answers, even while others are loading.
+    """
+    states = {model.state for model in models if model.can_chat}
+    if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
+        return Verdict.READY
+    return Verdict.LOADING if LoadState.LOADING in states else Verdict.NONE_LOADED
 
 
 def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:

@@ -115,7 +115,7 @@ class Connections:
         url: str,
         body: bytes | None = None,
         *,
-        key: str | None,
+        key: str,
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
     ) -> Reply:
         """Send a request and return the whole reply, or raise `ServerUnavailable`.
@@ -192,8 +192,8 @@ class Connections:
             await client.aclose()
 
 
-def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str]:
-    """Return the headers of a request; without a key there is no Authorization header (R-10).
+def request_headers(key: str, *, has_body: bool = False) -> dict[str, str]:
+    """Return the headers of a request; with an empty key, there is no Authorization header (R-10).
 
     Raises `RequestInvalid` for a key with characters that a header cannot have.
     """
@@ -201,7 +201,7 @@ def request_headers(key: str | None, *, has_body: bool = False) -> dict[str, str
     if has_body:
         headers["Content-Type"] = "application/json"
     try:
-        key = header_value(key or "")
+        key = header_value(key)
     except ValueError as error:
         # The error says that the key has forbidden characters: these are meant by "them".
         raise RequestInvalid(

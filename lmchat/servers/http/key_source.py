@@ -8,13 +8,13 @@ from lmchat.servers.endpoint import Endpoint
 
 
 class KeySource(Protocol):
-    """Source of API keys, such as the settings of the user."""
+    """Source of API keys, such as the settings of the user; an empty key means none."""
 
-    def known_key(self, endpoint: Endpoint) -> str | None:
+    def known_key(self, endpoint: Endpoint) -> str:
         """Return the key that may be sent to an address, if it is known without asking the user."""
         ...
 
-    async def key_for(self, endpoint: Endpoint) -> str | None:
+    async def key_for(self, endpoint: Endpoint) -> str:
         """Return the key that may be sent to an address; the user may be asked for a password."""
         ...
 
@@ -26,10 +26,10 @@ class KeySource(Protocol):
 class NoKeys:
     """A source without keys; a subclass has only to override `known_key`."""
 
-    def known_key(self, endpoint: Endpoint) -> str | None:  # noqa: ARG002 - used by subclasses
-        return None
+    def known_key(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+        return ""
 
-    async def key_for(self, endpoint: Endpoint) -> str | None:
+    async def key_for(self, endpoint: Endpoint) -> str:
         return self.known_key(endpoint)
 
     def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
