@@ -348,6 +348,11 @@ class OpenSession:
         asyncio.get_running_loop().call_soon(task.cancel)
         return True
 
+    def fail_turn(self, error: Exception) -> None:
+        """Stop the turn because of an error of the front end, which `ChatService.wait` raises."""
+        self.turn.error = error
+        self.stop_turn()
+
     def end_turn(self, raised: BaseException | None) -> tuple[str, ...]:
         """End the turn with what it has raised, if anything.
 

@@ -34,7 +34,7 @@ from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_choices import TurnChoices
-from lmchat.chat.turn_runner import FrontEndError, TurnRunner, shown_error
+from lmchat.chat.turn_runner import TurnRunner, shown_error
 from lmchat.chat.turn_starts import (
     MakeStart,
     TurnStart,
@@ -374,13 +374,11 @@ class ChatService:
 
         A turn that raises nothing may have an answer that failed: then only the state says so.
         """
+        if opened.turn.error is not None:  # of the front end, which can show no further answer
+            return AnswerState.FAILED, opened.turn.error
         if task.cancelled():
             return AnswerState.STOPPED, None
         raised = task.exception()
-        if isinstance(raised, FrontEndError):
-            # the front end has failed, not the server, so the answer counts as stopped, as in the
-            # runner. `wait` raises the error of the front end
-            return AnswerState.STOPPED, raised.__cause__
         if raised is not None:
             return AnswerState.FAILED, shown_error(raised)
         # the figures exist, as the turn has begun an answer: `else` is for the type checker
@@ -399,7 +397,10 @@ class ChatService:
             self._report(opened, PromptsReturned(prompts=returned))
 
     def _report(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Give an event to the front end, if there is one; raises `FrontEndError` if that fails."""
+        """Give an event to the front end, if there is one.
+
+        If that fails, as at a broken pipe, the turn is stopped, and `wait` raises the error.
+        """
         # these events change which prompts are unsaved, and the draft on the disk has the unsaved
         # ones
         if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
@@ -407,8 +408,8 @@ class ChatService:
         if self.front_end is not None:
             try:
                 self.front_end.receive(opened, event)
-            except Exception as error:
-                raise FrontEndError from error
+            except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
+                opened.fail_turn(error)
 
     async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Let the front end ask the user about a tool call; without a front end, refuse it."""

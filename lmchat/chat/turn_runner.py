@@ -96,10 +96,6 @@ def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatE
     return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
 
 
-class FrontEndError(Exception):
-    """A front end could not show an event; `__cause__` says why."""
-
-
 class TurnRunner:
     """One turn of a session."""
 
@@ -118,8 +114,8 @@ class TurnRunner:
         """Plan the first request; nothing is shown, saved or sent.
 
         Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
-        `AnswerRequest` does. `report` gives an event to the front end, and raises `FrontEndError`
-        if that fails. `ask` asks the user about a tool call.
+        `AnswerRequest` does. `report` gives an event to the front end. `ask` asks the user about a
+        tool call.
         """
         refuse_unseen_images(settings.target, start.prompts)
         self._opened = opened
@@ -185,17 +181,15 @@ class TurnRunner:
         The prompt of a summary is saved later, together with the summary.
         """
         opened, start = self._opened, self._start
+        for message in start.prompts:
+            self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
         try:
-            for message in start.prompts:
-                self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
-        finally:  # the prompts are saved even if they could not be shown
-            try:
-                if start.prompts and not start.summarised:
-                    await self._shielded(self._save_queue.save(opened.header, *start.prompts))
-            finally:
-                # only now is the prompt as typed dropped: until here, the saved draft has it, in
-                # case lmchat is killed
-                opened.take_unsent()
+            if start.prompts and not start.summarised:
+                await self._shielded(self._save_queue.save(opened.header, *start.prompts))
+        finally:
+            # only now is the prompt as typed dropped: until here, the saved draft has it, in case
+            # lmchat is killed
+            opened.take_unsent()
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, which may be a stop or an error, and return it."""
@@ -224,8 +218,6 @@ class TurnRunner:
                         entries.extend(new_entries)
                     self._report(event)
             state = AnswerState.COMPLETE
-        except FrontEndError:
-            raise  # the front end has failed, not the server: the answer counts as stopped
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
             failure = log_failure(error)

@@ -175,11 +175,27 @@ async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_an
 ):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), END, asyncio.Event()])
     chat.breaks_at = StreamFinished
+    chat.sessions.send(chat.opened, "x")
+    chat.sessions.send(chat.opened, "y")
     with pytest.raises(BrokenPipeError):
-        await chat.send("x")
+        await chat.wait()
     reply = (await chat.on_disk())[-1]
     assert (reply.text, reply.state) == ("Let", AnswerState.STOPPED)
     assert chat.server.stopped == 1
+    assert chat.returned == ["y"]
+
+
+@pytest.mark.parametrize("kind", [TurnBegun, MessageAdded, TurnEnded])
+async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error_is_raised(
+    store, kind
+):
+    chat = ChatTurns(store, answer_steps("There."))
+    chat.breaks_at = kind
+    with pytest.raises(BrokenPipeError):
+        await chat.send("x")
+    await chat.sessions.wait_until_saved(chat.opened)
+    assert chat.returned == []
+    assert (await chat.on_disk())[0].text == "x"
 
 
 async def test_a_prompt_without_an_answer_is_answered_and_an_edited_one_is_a_sibling(store):

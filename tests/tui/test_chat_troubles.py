@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from unittest.mock import AsyncMock, patch
+from unittest.mock import AsyncMock, Mock, patch
 
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import (
@@ -17,6 +17,7 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
+from lmchat.sessions.message import AnswerState
 from lmchat.storage.store import Store
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
@@ -140,3 +141,25 @@ async def test_a_long_answer_that_ends_unseen_rings(tmp_path):
         desk.app.app_focus = False
         await desk.answered(2)
         assert len(written) == 1
+
+
+async def test_a_bug_in_showing_an_answer_is_reported_once_and_the_chat_continues(
+    tmp_path, internal_errors
+):
+    gate, second = asyncio.Event(), asyncio.Event()
+    answers = half("Alpha", gate, " Beta."), [RequestSent(), second, *answer_steps("Gamma.")]
+    async with ready_desktop(tmp_path, *answers) as desk:
+        broken = Mock(side_effect=ZeroDivisionError)
+        with patch.multiple(desk.log_view, apply=broken, end_answer=broken):
+            await desk.say("one")
+            await shown(desk, "internal error (id")
+            await desk.say("two", sees="next  two")
+            gate.set()
+            await desk.until(lambda: broken.call_count > 2, "the end of the answer")
+        second.set()
+        await desk.answered(2)
+        assert await desk.texts_on_disk() == ["one", "Alpha Beta.", "two", "Gamma."]
+        assert desk.shown.messages[1].state is AnswerState.COMPLETE
+        await shown(desk, "Gamma.")
+    assert len(internal_errors) == 1
+    internal_errors.clear()

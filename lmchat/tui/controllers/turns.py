@@ -26,7 +26,7 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnEnded,
 )
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_session import OpenSession, Turn
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
@@ -100,6 +100,7 @@ class Turns(FrontEnd):
 
         `OpenSession.question` alone says whether a call waits; a future only brings the decision.
         """
+        self._failed_turn: Turn | None = None  # the last one with an event that could not be shown
         self._chat.front_end = self
 
     # Commands
@@ -305,16 +306,18 @@ class Turns(FrontEnd):
     def receive(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event of a turn in the log, the list of sessions, the panel or a notification.
 
-        If the session of the turn is not shown, nothing is changed in the log. A bug in showing the
-        event is reported on the screen, and its exception ends the turn, which is saved.
+        If the session of the turn is not shown, nothing is changed in the log. A bug in showing an
+        event does not stop the turn. It is reported once a turn: each piece of an answer may meet
+        it again.
         """
         if not self._ui.screen.is_attached:  # lmchat ends: the widgets are gone
             return
         try:
             self._show(opened, event)
-        except Exception as error:
-            self._ui.app.report_failure(error)
-            raise
+        except Exception as error:  # noqa: BLE001 - the answer is saved, and lmchat continues
+            if opened.turn is not self._failed_turn:
+                self._failed_turn = opened.turn
+                self._ui.app.report_failure(error)
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event, and let figures and list of sessions follow.
