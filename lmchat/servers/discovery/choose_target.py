@@ -57,21 +57,20 @@ def choose(
     model: str,
     state: State,
     is_named: bool = False,
-    may_load: bool = False,
 ) -> TargetChoice:
-    """Choose the server and the model for the next turn.
+    """Choose the server and the model for the next turn, or find out what the user has to choose.
 
     If servers are usable, the one with the best `_rank` is chosen, and a model on it. If none is
     usable, the first that needs or rejects a key is chosen, without a target. If there is no such
-    server either, `Missing.SERVER` is returned. `model` is the configured one. With `is_named`,
-    only servers that the user has named count. `may_load` is as for `_choose_model`.
+    server either, `Missing.SERVER` is returned. With `is_named`, only servers that the user has
+    named count.
     """
     if is_named:
         results = [probed for probed in results if probed.is_own]
     usable = usable_of(results)
     if usable:
         best = min(usable, key=lambda probed: _rank(probed, state, model))
-        return choose_on_server(best, model=model, state=state, may_load=may_load)
+        return choose_on_server(best, model=model, state=state)
     for probed in results:
         if probed.verdict in WANTS_KEY:
             return TargetChoice(missing=Missing.KEY, probed=probed)
@@ -89,53 +88,49 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
     return (lacks_model, not probed.is_own, not was_used_last, not is_ready)
 
 
-def choose_on_server(
-    probed: ProbeResult, *, model: str, state: State, may_load: bool = False
-) -> TargetChoice:
-    """Choose the model on a server as `_choose_model` does.
+def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> TargetChoice:
+    """Choose the configured model on a server, or without one, the preferred model."""
+    chosen = _configured_model(probed, model) if model else _preferred_model(probed, state)
+    return _choice_of(probed, chosen)
 
-    While the server loads a model of unknown name, the target has no model and nothing is missing.
+
+def _choice_of(probed: ProbeResult, model: ModelInfo | None) -> TargetChoice:
+    """Return the choice of a server and of a model on it, or of the server alone.
+
+    A server alone lacks a model, unless it is loading one whose name is not known yet.
     """
-    chosen = _choose_model(probed, model=model, state=state, may_load=may_load)
-    is_loading = chosen is None and probed.verdict is Verdict.LOADING
+    is_loading = model is None and probed.verdict is Verdict.LOADING
     target = Target(
-        endpoint=probed.endpoint,
-        product=probed.product,
-        model=chosen,
-        is_loading=is_loading,
+        endpoint=probed.endpoint, product=probed.product, model=model, is_loading=is_loading
     )
-    missing = Missing.MODEL if chosen is None and not is_loading else Missing.NOTHING
+    missing = Missing.MODEL if model is None and not is_loading else Missing.NOTHING
     return TargetChoice(missing=missing, probed=probed, target=target)
 
 
-def _choose_model(
-    probed: ProbeResult, *, model: str, state: State, may_load: bool = False
-) -> ModelInfo | None:
-    """Choose a model of a server; return None if the user has to be asked for one.
+def _configured_model(probed: ProbeResult, name: str) -> ModelInfo | None:
+    """Return the model of this name; None if it cannot chat, or the server lacks it.
 
-    `model` is the name of the configured model. If it is set, no other model is chosen. If the
-    server does not list the model but may have it, the model is chosen with its name alone. If the
-    server lacks it, or it cannot chat, none is chosen.
+    If the server does not list the model but may have it, it is returned with its name alone.
+    """
+    listed = find_model(name, probed.chat_models)
+    if listed is not None:
+        return listed
+    cannot_be_used = _find_non_chat_model(probed, name) is not None or _lacks(probed, name)
+    return None if cannot_be_used else _unlisted_model(probed, name)
 
-    If no model is configured, the one that was used last is chosen, if it is on this server. If it
-    is not, one is chosen by `_PREFERRED_STATES`, and none if all are unloaded. A provider's models
-    may cost money, or be made for other work than chats. So none of them is chosen only because it
-    is the first.
 
-    With `may_load`, there is no user to ask. A configured model that the server lacks is chosen all
-    the same, and the server refuses it. If all models are unloaded, the one that was used last on
-    this server is chosen, or its only one.
+def _unlisted_model(probed: ProbeResult, name: str) -> ModelInfo:
+    return ModelInfo(model_id=name, endpoint=probed.endpoint, product=probed.product)
+
+
+def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
+    """Return the model to use without a question: the last used one, else one in memory, else None.
+
+    If the server reports no states, it is the first one. But the models of a provider may cost
+    money, or be made for other work than chats. So none of them is chosen only because it is the
+    first.
     """
     models = probed.chat_models
-    if model:
-        listed = find_model(model, models)
-        if listed is not None:
-            return listed
-        cannot_be_used = _find_non_chat_model(probed, model) is not None
-        if cannot_be_used or (_lacks(probed, model) and not may_load):
-            return None
-        return ModelInfo(model_id=model, endpoint=probed.endpoint, product=probed.product)
-
     # not with the built-in engine: if it has not loaded this model, the start with it has failed,
     # and would fail again
     if state.endpoint == probed.server_id and probed.product != BUILT_IN:
@@ -148,8 +143,12 @@ def _choose_model(
         for candidate in models:
             if candidate.state is load_state:
                 return candidate
-    if not may_load or probed.verdict is Verdict.LOADING:  # the loading model will soon be listed
-        return None
+    return None
+
+
+def _unloaded_model(probed: ProbeResult, state: State) -> ModelInfo | None:
+    """Return the model that was used last on a server, else its only one, else None."""
+    models = probed.chat_models
     for used in state.recent:  # newest first; `state.model` may be on another server
         served = find_model(used.model, models)
         if served is not None and used.endpoint == probed.server_id:
@@ -199,17 +198,24 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
 def choose_without_asking(
     results: Sequence[ProbeResult], *, model: str, state: State
 ) -> TargetChoice:
-    """Choose as `choose` does with `may_load`; the model is all that may be missing.
+    """Choose as `choose` does, and also a model for which it would let the user be asked.
 
-    Raises `WrongUse` for a configured model that cannot chat, and the error of `why_unusable` if no
-    server can be used.
+    This is a configured model that the server lacks; the server will refuse it. If none is
+    configured and all are unloaded, it is the model of `_unloaded_model`. Only a model may be
+    missing then. Raises `WrongUse` for a configured model that cannot chat, and the error of
+    `why_unusable` if no server can be used.
     """
-    choice = choose(results, model=model, state=state, may_load=True)
-    if choice.probed is None or choice.missing is Missing.KEY:
+    choice = choose(results, model=model, state=state)
+    probed, target = choice.probed, choice.target
+    if probed is None or target is None:
         raise why_unusable(results)
-    non_chat_model = _find_non_chat_model(choice.probed, model)
+    non_chat_model = _find_non_chat_model(probed, model)
     if non_chat_model is not None:
         raise cannot_chat(non_chat_model)
+    if model and target.model is None:
+        return _choice_of(probed, _unlisted_model(probed, model))
+    if choice.missing is Missing.MODEL:
+        return _choice_of(probed, _unloaded_model(probed, state))
     return choice
 
 
