@@ -79,10 +79,11 @@ class OpenSession:
 
     Its parts are changed by:
 
-    - `ChatService` begins, refuses, stops and ends turns, and puts questions. It alone calls the
-      methods of the queue, `use_first_words` and `hang_up`. After `fetch_kept` has found an answer
-      forgotten by its server, it replaces that message.
-    - `TurnRunner` calls the steps of a turn below, and `replace_path` after a summary.
+    - `ChatService` begins, refuses, stops and ends turns. It alone sets `queue`, `first_words`,
+      `question` and `is_hung_up`. After `fetch_kept` has found an answer forgotten by its server,
+      it replaces that message.
+    - `TurnRunner` calls the steps of a turn below, keeps the error of an answer in `turn`, and
+      calls `replace_path` after a summary.
     - `session_changes` changes messages and sampling, and `titles` the title, without a turn.
     - `SessionsInMemory` takes over header and path from the disk. If the disk does not have the
       session yet, the list of sessions on the screen lets it set a typed title.
@@ -106,6 +107,8 @@ class OpenSession:
         self.first_words = ""
         """Words of the user with which the next answer begins; `apply_start` uses them up."""
         self.turn = Turn()  # the running one, or the last one
+        self.queue: tuple[str, ...] = ()
+        """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
         self.figures: AnswerFigures | None = None
         """Figures of the answer or round of calls that began last, until the next one begins."""
         self.last_plan: ContextPlan | None = None  # what was sent for the last answer
@@ -116,7 +119,6 @@ class OpenSession:
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
         self.saves: set[asyncio.Future[None]] = set()  # running writes, as of an ended answer
         self._clock = clock
-        self._queue: list[str] = []
         self._growing = GrowingAnswer()
         self._newest_answer: ChatMessage | None = None
         """The answer that began last: empty while it streams into `_growing`, then as it ended."""
@@ -146,7 +148,7 @@ class OpenSession:
     @property
     def has_begun(self) -> bool:
         """Whether a prompt was sent in the session; it may still be queued, and no message yet."""
-        return self.has_had_messages or bool(self._queue) or self.is_busy
+        return self.has_had_messages or bool(self.queue) or self.is_busy
 
     @property
     def is_running(self) -> bool:
@@ -156,7 +158,7 @@ class OpenSession:
     @property
     def is_waiting(self) -> bool:
         """Whether prompts wait for a server or a model; during a turn, they wait for its end."""
-        return bool(self._queue) and not self.is_busy
+        return bool(self.queue) and not self.is_busy
 
     @property
     def can_answer_now(self) -> bool:
@@ -185,28 +187,6 @@ class OpenSession:
         """
         if self.turn.may_call_tools or self.aside:
             self.require_idle()
-
-    # The queue: `ChatService` saves and reports each change
-
-    @property
-    def queue(self) -> tuple[str, ...]:
-        """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
-        return tuple(self._queue)
-
-    def queue_last(self, *prompts: str) -> None:
-        """Put prompts behind the queue."""
-        self._queue += prompts
-
-    def take_first_queued(self) -> str:
-        return self._queue.pop(0)
-
-    def take_newest_queued(self) -> str:
-        return self._queue.pop()
-
-    def take_all_queued(self) -> tuple[str, ...]:
-        taken = self.queue
-        self._queue.clear()
-        return taken
 
     # The messages
 
@@ -307,30 +287,11 @@ class OpenSession:
         """The sampling options of this session, as they are sent from the next answer on."""
         return usable_options(self.header.sampling)
 
-    # For the next answers
-
-    def use_first_words(self, words: str) -> None:
-        """Let the next answer begin with words; an empty text takes them back."""
-        self.first_words = words
-
-    def hang_up(self) -> None:
-        """Note that the terminal is gone."""
-        self.is_hung_up = True
-
     # Steps of a turn
-
-    def begin_turn(self, task: asyncio.Task[None], unsent: str, *, is_summary: bool) -> None:
-        """Begin a turn that a task runs; `unsent` is its prompt as it was typed."""
-        self.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
-
-    def refuse_turn(self, error: LMChatError) -> None:
-        """Put the error of a turn that could not begin into `turn`, which then names no answer."""
-        self.turn.error = error
-        self.turn.answer_id = ""
 
     def make_way_for_summary(self) -> None:
         """Put the prompt of the turn in front of the queue; the turn writes a summary instead."""
-        self._queue.insert(0, self.take_unsent())
+        self.queue = (self.take_unsent(), *self.queue)
         self.turn.is_summary = True
 
     def take_unsent(self) -> str:
@@ -347,11 +308,6 @@ class OpenSession:
         # not at once: a turn that was begun just now first adds its prompt
         asyncio.get_running_loop().call_soon(task.cancel)
         return True
-
-    def fail_turn(self, error: Exception) -> None:
-        """Stop the turn because of an error of the front end, which `ChatService.wait` raises."""
-        self.turn.error = error
-        self.stop_turn()
 
     def end_turn(self, raised: BaseException | None) -> tuple[str, ...]:
         """End the turn with what it has raised, if anything.
@@ -382,10 +338,6 @@ class OpenSession:
         for message in start.prompts:
             self.add(message)
 
-    def put_question(self, question: ToolQuestion) -> None:
-        """Let a tool call wait for the user."""
-        self.question = question
-
     def take_question(self, question: ToolQuestion) -> bool:
         """Take a question away to answer it; return False if it does not wait any more."""
         is_waiting = self.question is question
@@ -394,7 +346,12 @@ class OpenSession:
         return is_waiting
 
     def change_header(self, **fields: object) -> None:
-        """Change fields of the header in memory."""
+        """Change fields of the header in memory.
+
+        The disk gets them from the caller: with the next message (`SaveQueue.save`), after this, so
+        that memory has them even if the disk fails (`set_sampling`), or before, as the disk may
+        refuse or correct them (`titles`, `Library`).
+        """
         self.header = replace(self.header, **fields)
 
     def add(self, message: ChatMessage) -> None:
@@ -453,10 +410,6 @@ class OpenSession:
         if self.figures is not None:  # always, as an answer has begun: for the type checker
             self.figures.apply(event, self._clock())
         return self._growing.add(event)
-
-    def fail_answer(self, error: LMChatError) -> None:
-        """Keep the error that has ended the answer; `end_answer` follows."""
-        self.turn.answer_error = error
 
     def end_answer(
         self,

@@ -25,7 +25,7 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_session import OpenSession, Turn
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.saved_texts import SavedTexts, joined_prompts
@@ -121,7 +121,7 @@ class ChatService:
         comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.turn_choices.is_ready:
-            opened.queue_last(text)
+            opened.queue += (text,)
             self._report(opened, QueueChanged())
             return True
         self._send_draft_now(opened, text)
@@ -141,7 +141,7 @@ class ChatService:
         If it is refused, the whole queue returns to the prompt field. With `may_compact`, a summary
         may be made first.
         """
-        prompt = opened.take_first_queued()
+        prompt, opened.queue = opened.queue[0], opened.queue[1:]
         try:
             self._send_draft_now(opened, prompt, may_compact=may_compact)
         except LMChatError as refusal:  # for example, the server is gone by now
@@ -320,7 +320,7 @@ class ChatService:
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
-        opened.begin_turn(task, unsent, is_summary=is_summary)
+        opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
         self._report(opened, TurnBegun())
 
     def plan_turn(
@@ -386,13 +386,13 @@ class ChatService:
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return refused prompts and the queue to the prompt field, and report why."""
-        opened.refuse_turn(error)
+        opened.turn = Turn(error=error)
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
     def _return_queue(self, opened: OpenSession, *prompts: str) -> None:
         """Return prompts to the prompt field, and behind them all queued ones."""
-        returned = (*prompts, *opened.take_all_queued())
+        returned, opened.queue = (*prompts, *opened.queue), ()
         if returned:
             self._report(opened, PromptsReturned(prompts=returned))
 
@@ -409,13 +409,14 @@ class ChatService:
             try:
                 self.front_end.receive(opened, event)
             except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
-                opened.fail_turn(error)
+                opened.turn.error = error
+                opened.stop_turn()
 
     async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Let the front end ask the user about a tool call; without a front end, refuse it."""
         if self.front_end is None:
             return Decision(choice=Choice.NO)
-        opened.put_question(question)
+        opened.question = question
         try:
             return await self.front_end.ask_about_call(opened, question)
         finally:
@@ -488,7 +489,7 @@ class ChatService:
 
     def take_queued(self, opened: OpenSession) -> str:
         """Take the newest prompt out of the queue of a session, and return it."""
-        prompt = opened.take_newest_queued()
+        prompt, opened.queue = opened.queue[-1], opened.queue[:-1]
         self._report(opened, QueueChanged())
         return prompt
 
@@ -497,7 +498,8 @@ class ChatService:
 
         Nothing is reported to the front end: the caller shows both queues.
         """
-        other.queue_last(*opened.take_all_queued())
+        other.queue += opened.queue
+        opened.queue = ()
         self.drafts.write_soon()
 
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
@@ -521,7 +523,7 @@ class ChatService:
         target = self.turn_choices.target
         if words and target is not None:  # without a server, the turn checks it
             require_prefill(target)
-        self.shown.use_first_words(words)
+        self.shown.first_words = words
 
     async def restore_draft(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.
@@ -545,7 +547,7 @@ class ChatService:
         """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
         self.backend.leave_answers()
         for opened in self.in_memory.all:
-            opened.hang_up()
+            opened.is_hung_up = True
 
     async def close(self) -> None:
         """Stop all turns, and save how they end and what could not be saved before.

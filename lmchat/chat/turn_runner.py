@@ -221,7 +221,7 @@ class TurnRunner:
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
             failure = log_failure(error)
-            opened.fail_answer(shown_error(error, failure))
+            opened.turn.answer_error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
             answer = opened.end_answer(answer, state, failure, request, figures)
             try:

@@ -39,7 +39,8 @@ BY_NAME = ExportAs()  # the format by the name of the file, and only the text
 class Library:
     """Actions on saved sessions that add something to the store: a time, checked values, a format.
 
-    Most return the changed header. What the store does in one call, as searching, forking and
+    Most return the changed header, which a caller with a chat gives to
+    `SessionsInMemory.update_header`. What the store does in one call, as searching, forking and
     purging, is asked of the store itself.
     """
 

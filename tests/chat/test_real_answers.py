@@ -40,7 +40,7 @@ async def use_tokens(chat: ChatTurns, tokens: int) -> None:
 async def asked(client, store, url, tokens: int, *, first_words: str = "") -> ChatTurns:
     """Return a session with one answer."""
     chat = await chat_at(client, store, url, tokens)
-    chat.opened.use_first_words(first_words)
+    chat.opened.first_words = first_words
     await chat.send(PROMPT)
     return chat
 
