@@ -28,7 +28,7 @@ from lmchat.servers.discovery.choose_target import (
     target_when_loaded,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.key_source import NoKeys
@@ -194,7 +194,7 @@ class Client:
         results = self._results or await self._probe(*self._named)
         best = best_result(results, self._model, _NO_EARLIER_CHATS)
         if best is None or not best.verdict.is_usable:
-            raise why_unusable(results)
+            raise no_server_error(results)
         return await self._backend.models(best.endpoint, is_refresh=is_refresh)
 
     async def chat(

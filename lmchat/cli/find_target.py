@@ -18,7 +18,7 @@ from lmchat.servers.discovery.choose_target import (
     target_when_loaded,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.protocols import ServerClient
@@ -58,7 +58,7 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
     results = await find_servers(runtime.backend, runtime.settings)
     usable = usable_of(results)
     if not usable:
-        raise why_unusable(results)
+        raise no_server_error(results)
     return [model for probed in usable for model in probed.models]
 
 

@@ -11,9 +11,9 @@ from msgspec import Struct, field
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, find_model, unknown_model
+from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 
 PAUSE_S = 3.0  # between two searches for servers; one takes up to 2 s, so a change is seen in 5 s
 _logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class ModelRoutes(Struct, frozen=True):
         results = self.at(url)
         if usable := usable_of(results):  # the best one first
             return usable[0]
-        raise why_unusable(results)
+        raise no_server_error(results)
 
     def find(self, name: str) -> ModelInfo:
         """Return the model to which a name leads.
@@ -100,7 +100,7 @@ class ModelRoutes(Struct, frozen=True):
         # a model whose own name has an `@` comes before an alias of the same form
         model = find_model(name, models) or self.aliases.get(name)
         if model is None:
-            raise unknown_model(name, models)
+            raise unknown_model_error(name, models)
         return model
 
     def is_alias(self, name: str, model: ModelInfo) -> bool:

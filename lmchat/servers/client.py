@@ -37,7 +37,7 @@ from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.servers.admission import Admission
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import (
@@ -188,7 +188,7 @@ class HttpServerClient:
         self._counters.add(cache_misses=1)
         probed = await self.check(endpoint)
         if not probed.verdict.is_usable:
-            raise why_unusable((probed,))
+            raise no_server_error((probed,))
         return probed.models
 
     def cached_models(self) -> ModelList:

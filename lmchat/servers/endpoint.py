@@ -47,23 +47,23 @@ class Endpoint(Struct, frozen=True, kw_only=True):
             EndpointNotAllowed: the text is no plain http(s) address.
         """
         if len(text) > _MAX_ADDRESS_CHARS:
-            raise _refused(f"it has more than {_MAX_ADDRESS_CHARS} characters")
+            raise _not_allowed_error(f"it has more than {_MAX_ADDRESS_CHARS} characters")
         typed = re.sub(_PORT_ALONE, r"localhost:\1", text.strip())
         try:
             parts = urlsplit(typed if "://" in typed else f"http://{typed}")
             host = (parts.hostname or "").rstrip(".")  # `example.com.` is the full form of a name
         except ValueError:  # its words quote what was typed, which may hold a password
-            raise _refused("not an address; write it as http://HOST:PORT") from None
+            raise _not_allowed_error("not an address; write it as http://HOST:PORT") from None
 
         port = _port_of(parts)
         if parts.scheme not in DEFAULT_PORTS:
-            raise _refused("only http:// and https:// are supported")
+            raise _not_allowed_error("only http:// and https:// are supported")
         if parts.username is not None or parts.password is not None:
             reason = "addresses with a user name or password are not accepted; use an API key"
-            raise _refused(reason)
+            raise _not_allowed_error(reason)
         has_query = bool(parts.query or parts.fragment)
         if has_query or not _is_host(host) or re.search(_NOT_IN_ADDRESSES, typed):
-            raise _refused("write it as http://HOST:PORT")
+            raise _not_allowed_error("write it as http://HOST:PORT")
 
         path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
         if not re.search(_VERSION_SEGMENT, path):
@@ -156,7 +156,7 @@ def _port_of(parts: SplitResult) -> int | None:
     except ValueError:  # it is no number, or too large: refused like 0
         port = 0
     if port == 0:
-        raise _refused("the port must be a number from 1 to 65535")
+        raise _not_allowed_error("the port must be a number from 1 to 65535")
     return port
 
 
@@ -179,5 +179,5 @@ def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _refused(reason: str) -> EndpointNotAllowed:
+def _not_allowed_error(reason: str) -> EndpointNotAllowed:
     return EndpointNotAllowed(f"Endpoint not allowed: {reason}.")

@@ -163,10 +163,10 @@ def model_meant(
     if found := find(name, possible):
         return found
     without_chat = find(name, models)
-    raise cannot_chat(without_chat) if without_chat else unknown_model(name, possible)
+    raise cannot_chat_error(without_chat) if without_chat else unknown_model_error(name, possible)
 
 
-def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
+def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     """Return the error for a model that no server lists.
 
     It suggests up to three names that contain the given one, else the most similar name.
@@ -179,7 +179,7 @@ def unknown_model(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
 
-def cannot_chat(model: ModelInfo) -> WrongUse:
+def cannot_chat_error(model: ModelInfo) -> WrongUse:
     """Return the error for a model that makes embeddings, not answers.
 
     For a chat, it is as if the server did not have the model, so the kind is that of a missing one.

@@ -12,7 +12,7 @@ from lmchat.servers.discovery.choose_target import (
     choose_on_server,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import NOTHING_FOUND
@@ -79,7 +79,7 @@ def health_json(
     if probed is not None:
         shown_url = probed.endpoint.url
     if probed is None or not probed.verdict.is_usable:
-        error = error or why_unusable(results)
+        error = error or no_server_error(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
         model = target.model
         loaded_states = [LoadState.LOADED]

@@ -53,18 +53,18 @@ def read(folder: Path, digest: str) -> bytes:
     try:
         data = read_plain(folder / digest, max_bytes=_MOST_BYTES)
     except FileNotFoundError as error:
-        raise _unreadable("is missing") from error
+        raise _unreadable_error("is missing") from error
     except OSError as error:
-        raise _unreadable(f"cannot be read: {error.strerror}") from error
+        raise _unreadable_error(f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # an imported session may name any text, such as one with a NUL
-        raise _unreadable(f"cannot be read: {error}") from error
+        raise _unreadable_error(f"cannot be read: {error}") from error
     # an imported session may have the path of another file as a “digest”: this is refused, too
     if sha256(data).hexdigest() != digest:
-        raise _unreadable("is damaged")
+        raise _unreadable_error("is damaged")
     return data
 
 
-def _unreadable(reason: str) -> StoreUnavailable:
+def _unreadable_error(reason: str) -> StoreUnavailable:
     return StoreUnavailable(f"The attached file {reason}.", hint="Attach it again.")
 
 

@@ -32,9 +32,9 @@ class Schema:
         try:
             schema = json.loads(json.dumps(value, allow_nan=False))  # a copy, which is JSON only
         except (TypeError, ValueError, RecursionError):
-            raise _invalid("it is not valid JSON") from None
+            raise _invalid_schema_error("it is not valid JSON") from None
         if not isinstance(schema, dict):
-            raise _invalid("it must be a JSON object")
+            raise _invalid_schema_error("it must be a JSON object")
         # the schema for a request: without the name of its draft, which some servers refuse
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
@@ -43,7 +43,7 @@ class Schema:
                 schema, base_uri="file:///", retriever=_refuse_to_fetch
             )
         except ValueError as error:
-            raise _invalid(_error_text(error)) from error
+            raise _invalid_schema_error(_error_text(error)) from error
 
     def misfit(self, value: object) -> str:
         """Return what is wrong with a value and where; "" if it fits."""
@@ -123,7 +123,7 @@ def read_schema(path: Path) -> WantedValue:
     raise WrongUse(f"The schema {path} {reason}.", hint="Check the path and the file.")
 
 
-def _invalid(reason: str) -> RequestInvalid:
+def _invalid_schema_error(reason: str) -> RequestInvalid:
     """Return the error of a schema that cannot be used; `reason` follows a colon."""
     words = f"This JSON schema cannot be used: {reason}."
     return RequestInvalid(words, hint="Correct the schema.")

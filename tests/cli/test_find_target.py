@@ -10,7 +10,7 @@ from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import ENDPOINT, model, probed
@@ -120,12 +120,12 @@ async def test_a_server_that_cannot_be_used_says_why():
 
 
 def test_a_stranger_on_a_known_port_does_not_hide_that_there_is_no_server():
-    error = why_unusable((probed(Verdict.NOT_AN_LLM), probed(Verdict.REFUSED)))
+    error = no_server_error((probed(Verdict.NOT_AN_LLM), probed(Verdict.REFUSED)))
     assert error.kind == "no_server"
 
 
 def test_a_server_that_wants_a_key_goes_before_strangers():
-    error = why_unusable((probed(Verdict.NOT_AN_LLM), probed(Verdict.NEEDS_KEY)))
+    error = no_server_error((probed(Verdict.NOT_AN_LLM), probed(Verdict.NEEDS_KEY)))
     assert error.kind == "auth"
 
 

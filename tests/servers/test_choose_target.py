@@ -10,7 +10,7 @@ from lmchat.servers.discovery.choose_target import (
     endpoints_of,
 )
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.discovery.target_errors import why_no_model, why_unusable
+from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState
 from tests.support.scripted_backend import model, probed
@@ -80,7 +80,7 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
     hosted = replace(near, endpoint=Endpoint.parse("https://api.openai.com/v1"))
     for server in (hosted, replace(near, product="LiteLLM")):
         unasked = choose_without_asking([server], model="", state=NEW)
-        error = why_no_model(unasked.probed)
+        error = no_model_error(unasked.probed)
         assert error.hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
         for choice in (unasked, choose([server], model="", state=NEW)):
             assert choice.missing is Missing.MODEL
@@ -107,7 +107,7 @@ def test_the_hint_about_an_unusable_server_is_a_sentence():
         ("Check the address", "Check the address."),
         ("", "Start a model server, or name one with --endpoint URL."),
     ]:
-        error = why_unusable([probed(Verdict.REFUSED, next_step=step, detail="It is off.")])
+        error = no_server_error([probed(Verdict.REFUSED, next_step=step, detail="It is off.")])
         assert (
             error.hint
             == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."

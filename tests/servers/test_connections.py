@@ -11,7 +11,7 @@ import pytest
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import Connections, connect_timeout_s
-from lmchat.servers.http.network_errors import unavailable
+from lmchat.servers.http.network_errors import unavailable_error
 from tests.support.scripted_server import error_reply
 
 
@@ -38,7 +38,7 @@ def test_each_failure_of_the_network_is_a_sentence_with_a_step():
         (OSError("x"), "offline", "Nothing answers"),
         (reset, "dropped", "closed the connection"),
     ):
-        told = unavailable(error, HERE)
+        told = unavailable_error(error, HERE)
         assert (told.kind, words in told.message, bool(told.hint)) == (kind, True, True)
 
 

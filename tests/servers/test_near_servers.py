@@ -7,7 +7,7 @@ import httpx
 from lmchat.config.settings import LimitSettings
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.http.network_errors import unavailable
+from lmchat.servers.http.network_errors import unavailable_error
 from lmchat.servers.sender import REFUSED_WAIT_S, retry_plan
 
 NEAR = (
@@ -55,5 +55,5 @@ def test_a_failure_of_a_near_server_is_tried_again_only_where_it_may_pass_and_so
             error = ServerRejected("no", kind=kind, status=status)
             assert [attempts_for(error, one) for one in (near, far)] == attempts
         for failure, *attempts in failures:
-            found = [attempts_for(unavailable(failure, one), one) for one in (near, far)]
+            found = [attempts_for(unavailable_error(failure, one), one) for one in (near, far)]
             assert found == attempts

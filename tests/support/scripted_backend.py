@@ -369,7 +369,7 @@ class ScriptedEngine(LocalEngine):
         self.started.append(model.name)
         return self.reserve_address()
 
-    async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
+    async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         return self.crash
 
     async def stop(self) -> None:

@@ -7,7 +7,7 @@ from lmchat.doctor.server_checks import server_findings
 from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.discovery.target_errors import why_unusable
+from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
@@ -162,5 +162,5 @@ def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_
 def test_page_doctor_and_command_line_say_the_same_of_a_server(verdict):
     here = probed(verdict, endpoint=BOX, product="Jan", is_own=True)
     said = headline_and_advice([here])[0].replace("gpu-box:1337", BOX.url)
-    assert why_unusable([here]).message == said
+    assert no_server_error([here]).message == said
     assert server_findings([here], choose([here], model="", state=State()))[1].cause == said

@@ -89,7 +89,9 @@ async def decide(context: Context) -> int:
 
     choice, second = sorted(options, key=means.__getitem__, reverse=True)[:2]
     if means[choice] - means[second] < _LEAST_LEAD:
-        raise _undecided(f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely')
+        raise _undecided_error(
+            f'"{safe_line(choice)}" and "{safe_line(second)}" are equally likely'
+        )
     document = {
         "choice": choice,
         "probability": means[choice],
@@ -149,7 +151,7 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
     elif product_name == OPENAI_COMPATIBLE:
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
-        raise _without_probabilities(product_name)
+        raise _no_probabilities_error(product_name)
     # these replace options of the user: without them, no probability would be reported
     return Sampling().with_options({**given, **options})
 
@@ -161,11 +163,11 @@ async def _label_probabilities(
     answer = WholeAnswer(request.model)
     await answer.read(backend.stream(request))
     if not answer.growing.choices:
-        raise _without_probabilities(request.product)
+        raise _no_probabilities_error(request.product)
     # a choice is a token of the answer; `top` has the tokens that were likeliest in its place
     first = answer.growing.choices[0]
     if first.is_thought:
-        raise _undecided("the model began to think")
+        raise _undecided_error("the model began to think")
 
     likelihoods = dict.fromkeys(labels, 0.0)
     logprobs = {first.token: first.logprob} | {other.token: other.logprob for other in first.top}
@@ -176,11 +178,11 @@ async def _label_probabilities(
     total = sum(likelihoods.values())
     if total < _LEAST_PROBABILITY:
         reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"
-        raise _undecided(reason)
+        raise _undecided_error(reason)
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
 
 
-def _without_probabilities(product_name: str) -> ServerRejected:
+def _no_probabilities_error(product_name: str) -> ServerRejected:
     """Return the error for a server that cannot be used to decide."""
     return ServerRejected(
         f"{product_named(product_name).subject} does not report the probabilities of tokens.",
@@ -189,6 +191,6 @@ def _without_probabilities(product_name: str) -> ServerRejected:
     )
 
 
-def _undecided(reason: str) -> AnswerUnfit:
+def _undecided_error(reason: str) -> AnswerUnfit:
     hint = "Ask a clearer question, or use another model."
     return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")

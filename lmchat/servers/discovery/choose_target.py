@@ -14,17 +14,17 @@ from msgspec import Struct
 
 from lmchat.config.state import State
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict, usable_of
-from lmchat.servers.discovery.target_errors import why_no_model, why_unusable
+from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
     LoadState,
     ModelInfo,
     Target,
-    cannot_chat,
+    cannot_chat_error,
     find_model,
     is_other_model,
-    unknown_model,
+    unknown_model_error,
 )
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import step_sentence
@@ -188,7 +188,7 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
     """
     if chosen is not None and _lacks(chosen, name):
         listed = [model for probed in results for model in probed.chat_models]
-        error = unknown_model(name, listed)
+        error = unknown_model_error(name, listed)
         for probed in results:
             if probed.verdict in WANTS_KEY:
                 error.hint = f"{probed.sentence(probed.name)} {step_sentence(probed.next_step)}"
@@ -203,15 +203,15 @@ def choose_without_asking(
     This is a configured model that the server lacks; the server will refuse it. If none is
     configured and all are unloaded, it is the model of `_unloaded_model`. Only a model may be
     missing then. Raises `WrongUse` for a configured model that cannot chat, and the error of
-    `why_unusable` if no server can be used.
+    `no_server_error` if no server can be used.
     """
     choice = choose(results, model=model, state=state)
     probed, target = choice.probed, choice.target
     if probed is None or target is None:
-        raise why_unusable(results)
+        raise no_server_error(results)
     non_chat_model = _find_non_chat_model(probed, model)
     if non_chat_model is not None:
-        raise cannot_chat(non_chat_model)
+        raise cannot_chat_error(non_chat_model)
     if model and target.model is None:
         return _choice_of(probed, _unlisted_model(probed, model))
     if choice.missing is Missing.MODEL:
@@ -236,7 +236,7 @@ async def target_when_loaded(
         probed = await check(choice.target.endpoint)
         choice = choose_without_asking((probed,), model="", state=state)
     if choice.target is None or choice.target.model is None:
-        raise why_no_model(choice.probed)
+        raise no_model_error(choice.probed)
     return choice.target
 
 

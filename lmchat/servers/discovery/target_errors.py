@@ -21,7 +21,7 @@ _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats wit
 _MAX_NAMES = 20  # most models that an error lists
 
 
-def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
+def no_server_error(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
     It is about the first address at which a model server answers. At an address that the user has
@@ -55,7 +55,7 @@ def why_unusable(results: Sequence[ProbeResult]) -> LMChatError:
     return NoServerFound(message, hint=f"{step or _NAME_A_SERVER} {_OTHER_WAYS}")
 
 
-def why_no_model(probed: ProbeResult | None) -> RequestInvalid:
+def no_model_error(probed: ProbeResult | None) -> RequestInvalid:
     """Return the error for a server on which no model could be chosen.
 
     Its hint lists the models that can chat, or says that the server has none.

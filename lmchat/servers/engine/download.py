@@ -133,7 +133,7 @@ def is_engine_installed() -> bool:
     return importlib.util.find_spec("xllamacpp") is not None
 
 
-def not_installed() -> EngineUnavailable:
+def not_installed_error() -> EngineUnavailable:
     """Return the error for a missing package of the engine."""
     return EngineUnavailable(
         "The built-in engine is not installed.",

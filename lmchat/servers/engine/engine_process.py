@@ -15,7 +15,7 @@ from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import begin_log
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import needed_environment
-from lmchat.servers.engine.download import not_installed
+from lmchat.servers.engine.download import not_installed_error
 from lmchat.servers.engine.model_files import ModelFile, available_bytes
 
 PROGRAM = Path(__file__).with_name("engine_child.py")
@@ -86,16 +86,16 @@ async def start_child(
     return child
 
 
-def why_failed(
+def engine_error(
     model: ModelFile, report: Report | None, exit_code: int | None, log_file: Path
 ) -> EngineUnavailable:
-    """Return why a child never became ready, or has ended.
+    """Return the error for a child that never became ready, or has ended.
 
     `report` is None if the child ended without one, or was ready. `exit_code` is None if it still
     runs, and negative if a signal ended it.
     """
     if report is not None and report.module == "xllamacpp":
-        return not_installed()
+        return not_installed_error()
     try:
         log = log_file.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
     except OSError:

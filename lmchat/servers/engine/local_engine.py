@@ -27,9 +27,9 @@ from lmchat.servers.engine.download import (
     SMOLLM2,
     fetch_demo_model,
     is_engine_installed,
-    not_installed,
+    not_installed_error,
 )
-from lmchat.servers.engine.engine_process import Report, ServeOrder, start_child, why_failed
+from lmchat.servers.engine.engine_process import Report, ServeOrder, engine_error, start_child
 from lmchat.servers.engine.model_files import (
     ModelFile,
     best_model,
@@ -92,7 +92,7 @@ class LocalEngine:
     def raise_if_not_installed(self) -> None:
         """Raise `EngineUnavailable` if the engine is not installed."""
         if not is_engine_installed():
-            raise not_installed()
+            raise not_installed_error()
 
     async def fetch(self, report: Callable[[float], None]) -> ModelFile:
         """Download the demo model, and return its file; raises `EngineUnavailable`.
@@ -191,12 +191,12 @@ class LocalEngine:
                 self.is_loading = False
                 if child is not None and child is not self._child:  # it failed, or was cancelled
                     await _end(child)
-            raise await asyncio.to_thread(why_failed, model, report, exit_code, self._log_file)
+            raise await asyncio.to_thread(engine_error, model, report, exit_code, self._log_file)
 
-    async def why_crashed(self, wait_s: float = 0.0) -> EngineUnavailable | None:
-        """Return why the child ended unasked, after waiting for its end at most `wait_s` seconds.
+    async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
+        """Return the error for a child that ended unasked; None if it runs, or there is none.
 
-        Return None if it still runs, or if there is no child.
+        Wait for its end for at most `wait_s` seconds.
         """
         child, model = self._child, self.model
         if child is None or model is None:
@@ -205,7 +205,7 @@ class LocalEngine:
         if child.exit_code is None:
             return None
         # None: the child was ready, so no report says why it ended
-        return await asyncio.to_thread(why_failed, model, None, child.exit_code, self._log_file)
+        return await asyncio.to_thread(engine_error, model, None, child.exit_code, self._log_file)
 
     async def stop(self) -> None:
         """End the child, to free its memory; the address stays for the next start."""
@@ -247,7 +247,7 @@ class LocalEngine:
             answered = await check(endpoint)
             if answered.verdict.is_server:
                 probed = replace(answered, product=BUILT_IN, is_own=True)
-        elif crash := await self.why_crashed():
+        elif crash := await self.crash_error():
             verdict = Verdict.SERVER_ERROR
             probed = replace(probed, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
         else:
@@ -285,7 +285,7 @@ class LocalEngine:
             yield
         except (ServerUnavailable, StreamInterrupted) as error:
             # a connection breaks before the system reports that the process has ended
-            reason = await self.why_crashed(_EXIT_WAIT_S)
+            reason = await self.crash_error(_EXIT_WAIT_S)
             if reason is None:
                 raise
             hint = f"{reason.hint} {_STARTS_AGAIN}"

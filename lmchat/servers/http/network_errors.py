@@ -25,9 +25,9 @@ def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
     try:
         yield
     except httpx.ProtocolError as error:
-        raise unavailable(error, endpoint) from None  # it may quote a header with the key
+        raise unavailable_error(error, endpoint) from None  # it may quote a header with the key
     except TRANSPORT_ERRORS as error:
-        raise unavailable(error, endpoint) from error
+        raise unavailable_error(error, endpoint) from error
 
 
 def error_words(error: BaseException) -> str:
@@ -42,7 +42,7 @@ def error_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}".rstrip(" :({")
 
 
-def unavailable(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
+def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
     """Return the `ServerUnavailable` for an error of the network.
 
     It says whether connecting took too long, a reply took too long, connecting failed, or the

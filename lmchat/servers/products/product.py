@@ -23,7 +23,7 @@ from lmchat.servers.http.json_values import (
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.dialect import Dialect
-from lmchat.servers.products.refusals import RequestFacts, not_an_llm
+from lmchat.servers.products.refusals import RequestFacts, not_an_llm_error
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
@@ -281,7 +281,7 @@ class Product:
         reply = api.require_good(await api.get("/v1/models"))
         data = reply.object.get("data")
         if not isinstance(data, list):
-            raise not_an_llm("it has no list of models.")
+            raise not_an_llm_error("it has no list of models.")
         return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
@@ -414,7 +414,7 @@ class Product:
         would load it a second time, beside the first. `on_progress` is not called here.
         """
         if not self.load_path:
-            raise self._cannot("load")
+            raise self._cannot_error("load")
         body: JsonObject = {"model": model.model_id}
         if context is not None:
             body[self.context_field] = context
@@ -431,7 +431,7 @@ class Product:
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         """Unload a model; raise `ServerRejected` if the product cannot, or the server refuses."""
         if not self.unload_path:
-            raise self._cannot("unload")
+            raise self._cannot_error("unload")
         body = {"model": model.model_id}
         self.require_done(api, await api.post(self.unload_path, body), "unload")
 
@@ -454,9 +454,9 @@ class Product:
         except ServerRejected as error:
             if error.kind != "wrong_path":
                 raise
-            raise self._cannot(verb) from error
+            raise self._cannot_error(verb) from error
 
-    def _cannot(self, verb: str) -> ServerRejected:
+    def _cannot_error(self, verb: str) -> ServerRejected:
         """Return the error for a server that has no request to load or unload models.
 
         Its hint says how the user loads one. `verb` is "load" or "unload".

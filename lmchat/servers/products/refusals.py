@@ -206,7 +206,7 @@ def refusal(
     return _error_by_rule(status, headers, error_body, facts)
 
 
-def not_an_llm(reason: str, details: str = "") -> ServerRejected:
+def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
     """Return the error for a reply that no model server gives."""
     message = f"This is not a model server: {reason}"
     return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)

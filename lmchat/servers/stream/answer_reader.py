@@ -19,7 +19,12 @@ from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
-from lmchat.servers.products.refusals import RequestFacts, not_an_llm, refusal, refusal_in_stream
+from lmchat.servers.products.refusals import (
+    RequestFacts,
+    not_an_llm_error,
+    refusal,
+    refusal_in_stream,
+)
 from lmchat.servers.stream.chunks import ChunkReader
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -152,7 +157,7 @@ class AnswerReader:
         is_web_page = rejected.kind == "not_an_llm"
         if is_error(value) or is_web_page:
             return rejected
-        return not_an_llm("the reply is not a model's answer.", rejected.details)
+        return not_an_llm_error("the reply is not a model's answer.", rejected.details)
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:

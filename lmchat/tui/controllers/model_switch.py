@@ -18,7 +18,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat, model_meant
+from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat_error, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -126,7 +126,7 @@ class ModelSwitch:
         elif recent[0].can_chat:
             self.switch_to(recent[0])
         else:
-            self._ui.show_error(cannot_chat(recent[0]))
+            self._ui.show_error(cannot_chat_error(recent[0]))
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.servers.engine import engine_process
-from lmchat.servers.engine.engine_process import Report, why_failed
+from lmchat.servers.engine.engine_process import Report, engine_error
 from lmchat.servers.engine.model_files import ModelFile
 
 MODEL = ModelFile(path=Path("/models/big.gguf"), name="big", size_bytes=40 * 10**9)
@@ -24,7 +24,7 @@ def reason_of(tmp_path):
     def reason(report, exit_code, log=""):
         log_file = tmp_path / "engine.log"
         log_file.write_text(log)
-        return why_failed(MODEL, report, exit_code, log_file)
+        return engine_error(MODEL, report, exit_code, log_file)
 
     return reason
 
