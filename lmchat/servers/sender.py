@@ -72,11 +72,11 @@ class Sender(Struct, kw_only=True):
     ) -> _Accepted:
         """Call `send` until it succeeds, and return its result.
 
-        If the model is loading, send again every `LOADING_PAUSE_S`, up to the limit for the first
-        token. After another refusal, `remedy` may change the request, and returns whether to send
-        it again at once. After a failure that may pass, wait and try again, at most as often as
-        the settings and the plan for this failure allow. Then the last failure is raised. After
-        the first text of an answer (`note_token`), any failure is raised at once.
+        After the first text of an answer (`note_token`), any failure is raised at once. If the
+        model is loading, send again every `LOADING_PAUSE_S`, up to the limit for the first token.
+        After another refusal, `remedy` may change the request, and returns whether to send it again
+        at once. It raises nothing. After a failure that may pass, wait and try again, at most as
+        often as the settings and the plan for this failure allow. Then the last failure is raised.
 
         Raises:
             ServerUnavailable: the server does not answer.
@@ -87,19 +87,19 @@ class Sender(Struct, kw_only=True):
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         while True:
             try:
-                try:
-                    return await send(idle_timeout)
-                except ServerRejected as error:
-                    if self._has_token:
-                        raise
-                    if error.kind == "loading":
-                        self.is_loading = True
-                        self.post(ModelLoading())
-                        await asyncio.sleep(LOADING_PAUSE_S)
-                        idle_timeout.check_first_token()  # raises if the limit has passed
-                    elif not await remedy(error):
-                        raise
-            except (ServerUnavailable, ServerRejected) as error:  # also one of the inner block
+                return await send(idle_timeout)
+            except (ServerUnavailable, ServerRejected) as error:
+                self._add_hint(error)
+                if self._has_token:
+                    raise
+                if error.kind == "loading":
+                    self.is_loading = True
+                    self.post(ModelLoading())
+                    await asyncio.sleep(LOADING_PAUSE_S)
+                    idle_timeout.check_first_token()  # raises if the limit has passed
+                    continue
+                if isinstance(error, ServerRejected) and await remedy(error):
+                    continue
                 plan = retry_plan(
                     error,
                     self.endpoint,
@@ -107,8 +107,7 @@ class Sender(Struct, kw_only=True):
                     attempt=self.retries + 1,
                     limits=self.limits,
                 )
-                if plan is None or self._has_token:
-                    self._add_hint(error)
+                if plan is None:
                     raise
                 self.retries += 1
                 self.on_retry()
