@@ -71,22 +71,6 @@ def count_probabilities(choices: Sequence[TokenProbabilities]) -> int:
     return sum(1 + len(choice.top) for choice in choices)
 
 
-def choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
-    """Return the choices of the tokens of an answer, without its thoughts, for `ask --json`."""
-    return [
-        {
-            "token": choice.token,
-            "logprob": choice.logprob,
-            "top": [
-                {"token": alternative.token, "logprob": alternative.logprob}
-                for alternative in choice.top
-            ],
-        }
-        for choice in choices
-        if not choice.is_thought
-    ]
-
-
 class Role(StrEnum):
     """Author of a message."""
 

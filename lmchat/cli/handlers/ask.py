@@ -36,7 +36,7 @@ from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
     Role,
-    choices_json,
+    TokenProbabilities,
 )
 from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, to_json
 from lmchat.tools.calls import Decision
@@ -339,7 +339,7 @@ class _Question(FrontEnd):
             **self._extract,
         }
         if self._opened.token_choices:
-            document["logprobs"] = choices_json(self._opened.token_choices)
+            document["logprobs"] = _choices_json(self._opened.token_choices)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document
@@ -362,4 +362,20 @@ def _calls_json(answer: ChatMessage) -> list[dict[str, str]]:
     return [
         {"id": call.call_id, "name": call.name, "arguments": call.arguments}
         for call in answer.tool_calls
+    ]
+
+
+def _choices_json(choices: Sequence[TokenProbabilities]) -> list[dict[str, Any]]:
+    """Return the JSON form of the choices of tokens in an answer, without those in its thoughts."""
+    return [
+        {
+            "token": choice.token,
+            "logprob": choice.logprob,
+            "top": [
+                {"token": alternative.token, "logprob": alternative.logprob}
+                for alternative in choice.top
+            ],
+        }
+        for choice in choices
+        if not choice.is_thought
     ]
