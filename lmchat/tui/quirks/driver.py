@@ -101,11 +101,11 @@ def remember_copied(app: App[Any], text: str) -> None:
 
 
 def _as_written(text: str) -> str:
-    """Return text with fewer colour codes, and with the cursor put where rich counts it."""
+    """Return output of Textual with fewer colour codes, and the cursor where rich counts it."""
     return with_sure_widths(with_changed_colours(text))
 
 
-_cached_row = lru_cache(_CACHED_ROWS)(_as_written)
+_as_written_cached = lru_cache(_CACHED_ROWS)(_as_written)
 
 
 class TerminalDriver(LinuxDriver):
@@ -135,12 +135,15 @@ class TerminalDriver(LinuxDriver):
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Queue a frame or a control sequence; drop it while the app does not have the terminal."""
+        """Queue a frame or a control sequence; drop it while the app does not have the terminal.
+
+        What is written is changed by `_as_written`.
+        """
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
-            # only a frame has several rows, which come again in the next frame: they are cached
-            convert = _cached_row if len(rows) > 1 else _as_written
-            self._writer.write("".join(map(convert, rows)))
+            # only a frame has several rows, most of which come again in the next frame
+            as_written = _as_written_cached if len(rows) > 1 else _as_written
+            self._writer.write("".join(map(as_written, rows)))
 
     @property
     def is_behind(self) -> bool:
