@@ -103,10 +103,10 @@ class WrittenRequest(Struct, kw_only=True):
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the dialect after a refusal: ask for JSON in another way, or leave fields out.
 
-        Return None if the refusal is about something else: the caller then gives up. Otherwise the
-        caller sends the request again, and shows the returned notes, one for each setting that is
-        lost. The list is empty if none is: the limit of the answer has got its other name
-        (`max_completion_tokens`), or `stream_options` is left out.
+        Return the notes to show, one for each setting that is lost; the caller then sends the
+        request again. There are no notes if nothing is lost: the limit of the answer gets its other
+        name (`max_completion_tokens`), or `stream_options` is left out. Return None if the refusal
+        is about something else; the caller then gives up.
         """
         request, before = self.request, self.dialect
         dialect = before.after_json_refusal(error, request.output)

@@ -75,7 +75,7 @@ class Sender(Struct, kw_only=True):
         After the first text of an answer (`note_token`), any failure is raised at once. If the
         model is loading, send again every `LOADING_PAUSE_S`, up to the limit for the first token.
         After another refusal, `remedy` may change the request, and returns whether to send it again
-        at once. It raises nothing. After a failure that may pass, wait and try again, at most as
+        at once; it raises nothing. After a failure that may pass, wait and try again, at most as
         often as the settings and the plan for this failure allow. Then the last failure is raised.
 
         Raises:

@@ -198,12 +198,11 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
 def choose_without_asking(
     results: Sequence[ProbeResult], *, model: str, state: State
 ) -> TargetChoice:
-    """Choose as `choose` does, and also a model for which it would let the user be asked.
+    """Choose the server and the model where there is no user to ask; only a model may be missing.
 
-    This is a configured model that the server lacks; the server will refuse it. If none is
-    configured and all are unloaded, it is the model of `_unloaded_model`. Only a model may be
-    missing then. Raises `WrongUse` for a configured model that cannot chat, and the error of
-    `no_server_error` if no server can be used.
+    Where `choose` leaves the model to the user, choose the configured one all the same, which the
+    server will refuse, or without one, the model of `_unloaded_model`. Raises `WrongUse` for a
+    configured model that cannot chat, and `no_server_error` if no server can be used.
     """
     choice = choose(results, model=model, state=state)
     probed, target = choice.probed, choice.target

@@ -115,7 +115,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     def json_mode(self, output: WantedOutput) -> JsonMode:
         """Return the first mode that can ask for this output and was not refused.
 
-        Any output can be asked for in words; for plain text, this mode means that nothing is asked.
+        The last one, `WORDS`, can ask for any output; for plain text, it adds nothing.
         """
         modes: tuple[JsonMode, ...] = ()
         if isinstance(output, AnyObject):

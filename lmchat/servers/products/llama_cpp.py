@@ -184,8 +184,8 @@ class LlamaCpp(Product):
         """Return the usual fields, and those that ask for the progress and the timings (R-14).
 
         If a request asks for the progress, the server also stops at once when it is cancelled.
-        Unless the effort says that the model does not think, `reasoning_control` lets `end_thought`
-        end its thought; older versions ignore the field.
+        `reasoning_control` lets `end_thought` end a thought. It is left out if the effort rules out
+        thinking; older versions ignore it.
         """
         fields = super().request_fields(sampling, model)
         fields |= {"return_progress": True, "timings_per_token": True}

@@ -423,7 +423,7 @@ class Product:
         self.require_done(api, await api.post(self.load_path, body), "load")
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
-        """Report the progress while a server loads a model, whatever request has begun that.
+        """Report the progress while a server loads a model, no matter which request makes it load.
 
         Here, return at once: only some products tell the progress.
         """
