@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from itertools import chain
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
@@ -32,7 +31,7 @@ from lmchat.chat.context_window import (
 )
 from lmchat.chat.kept_answers import replay_id_of
 from lmchat.chat.tool_rounds import ToolRounds
-from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
@@ -47,11 +46,8 @@ from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
-    AnyText,
     ChatRequest,
-    Sampling,
     Tool,
-    WantedOutput,
     tool_in_request,
 )
 from lmchat.servers.token_estimate import estimate_tokens
@@ -71,17 +67,6 @@ _PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; the others are only named."""
-
-
-class TurnSettings(Struct, frozen=True, kw_only=True):
-    """Settings of a turn; a change applies from the next turn on."""
-
-    target: Target
-    sampling: Sampling = field(default_factory=Sampling)
-    is_truncating: bool = True  # whether older messages may be left out
-    output: WantedOutput = field(default_factory=AnyText)
-    toolbox: Toolbox | None = None  # tools that the model may call
-    is_kept: bool = False  # whether the server may keep the answer while lmchat is away (R-42)
 
 
 def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
@@ -163,11 +148,11 @@ class AnswerRequest:
         """Complete the plan, send it, and yield the events of the answer.
 
         Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes` are
-        those of the session. If the server
-        refuses the request before the answer has begun, it is sent again without prefill or with
-        fewer messages. If neither is possible, `ServerRejected` is raised. An answer that its
-        server has kept is fetched by its id: there is nothing to plan or to adapt. After
-        `answer_now`, the server is asked to end the thought when the next piece of it arrives.
+        those of the session. If the server refuses the request before the answer has begun, it is
+        sent again without prefill or with fewer messages. If neither is possible, `ServerRejected`
+        is raised. An answer that its server has kept is fetched by its id: there is nothing to plan
+        or to adapt. After `answer_now`, the server is asked to end the thought when the next piece
+        of it arrives.
         """
         is_planned = self.fetched is None  # else the server has the request already
         if is_planned:

@@ -13,10 +13,10 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.context_window import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.service import ChatService
+from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
-from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.context_planner import ContextPlanner
 from lmchat.chat.events import (
     AnswerBegun,
@@ -33,7 +32,7 @@ from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
-from lmchat.chat.turn_choices import TurnChoices
+from lmchat.chat.turn_choices import TurnChoices, TurnSettings
 from lmchat.chat.turn_runner import TurnRunner, shown_error
 from lmchat.chat.turn_starts import (
     MakeStart,

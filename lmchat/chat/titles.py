@@ -7,8 +7,8 @@ import asyncio
 from msgspec.structs import replace
 
 from lmchat.answers.growing_answer import WholeAnswer
-from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.turn_choices import TurnSettings
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message

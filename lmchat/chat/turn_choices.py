@@ -1,13 +1,13 @@
-"""Choices for the next turn."""
+"""Choices for the next turn, and the settings that a turn begins with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.sampling_layers import (
     OptionValues,
     SamplingLayers,
@@ -28,12 +28,23 @@ from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.model import Target
 from lmchat.servers.products import no_model_selected, product_named
-from lmchat.servers.request import Sampling
+from lmchat.servers.request import AnyText, Sampling, WantedOutput
 from lmchat.sessions.message import FilePart
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
 LEVELS = (*EFFORTS, _NO_EFFORT)
+
+
+class TurnSettings(Struct, frozen=True, kw_only=True):
+    """Settings that a turn begins with and keeps, as `TurnChoices.settings` makes them."""
+
+    target: Target
+    sampling: Sampling = field(default_factory=Sampling)
+    is_truncating: bool = True  # whether older messages may be left out
+    output: WantedOutput = field(default_factory=AnyText)
+    toolbox: Toolbox | None = None  # tools that the model may call
+    is_kept: bool = False  # whether the server may keep the answer while lmchat is away (R-42)
 
 
 class TurnChoices:

@@ -23,7 +23,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
-from lmchat.chat.answer_request import AnswerRequest, TurnSettings, refuse_unseen_images
+from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextMeter
 from lmchat.chat.events import (
@@ -36,6 +36,7 @@ from lmchat.chat.events import (
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
+from lmchat.chat.turn_choices import TurnSettings
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted

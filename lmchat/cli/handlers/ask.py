@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
 from lmchat.chat import session_changes
-from lmchat.chat.answer_request import TurnSettings
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.request_preview import curl_command, json_text, next_request
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_choices import TurnSettings
 from lmchat.cli.context import Context
 from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
