@@ -397,23 +397,22 @@ class Entry(Struct):
         return end_blocks(self.message)
 
     def _thought_label(self) -> tuple[str, str]:
-        """Return the words above reasoning, and a hint behind them, which may be empty.
+        """Return the words above reasoning, and the key that ends it; the key may be empty.
 
-        While reasoning streams, the words are `Thinking… 3 s`, and the hint is the key that ends
-        the thought. Afterwards the words are `Thought for 12 s`. A time that is not known is left
-        out. The time is that of all thoughts of the answer, so each of them has the same label.
+        While the model thinks, the words are `Thinking… 3 s`. Afterwards they are `Thought for
+        12 s`, without a key. A time that is not known is left out. The time is that of all thoughts
+        of the answer, so each of them has the same label.
         """
-        stats = self.message.stats
-        thought_s = None
-        if self.is_streaming:
-            if self.figures is not None:
-                thought_s = self.figures.thought_s(self.now_s)
-        elif stats is not None and stats.reasoning_ms is not None:
+        figures, stats = self.figures, self.message.stats
+        is_thinking = self.is_streaming and self.parts[-1].kind is ReasoningPart
+        thought_s: float | None = None
+        if figures is not None:  # the answer streams
+            is_thinking = is_thinking and figures.thought_ended_s is None
+            thought_s = figures.thought_s(self.now_s)
+        elif not self.is_streaming and stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
 
-        has_ended = self.figures is not None and self.figures.thought_ended_s is not None
-        is_last = self.parts[-1].kind is ReasoningPart  # no other text has followed
-        if self.is_streaming and is_last and not has_ended:
+        if is_thinking:
             seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
             return f"Thinking…{seconds}", self.thought_hint
         return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}", ""

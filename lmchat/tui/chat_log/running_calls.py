@@ -20,8 +20,8 @@ class RunningCalls:
     ) -> None:
         """Create it; `changed` is the context for a change of the message with an index."""
         self.card_id = ""  # id of the tool message that asks; empty if none does
-        # whether the end was followed when the card appeared, and the user has not scrolled since
-        self.followed_end = False
+        self.was_following = False
+        """Whether the log followed the end when the card appeared, or after a later scroll."""
         self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
         self._viewport = viewport
         self._changed = changed
@@ -69,7 +69,7 @@ class RunningCalls:
                 is_visible = self._viewport.shows(top, document.heights[index])
 
         if asked_id and asked_id != self.card_id:  # before the card gets the focus
-            self.followed_end = self._viewport.is_following
+            self.was_following = self._viewport.is_following
         is_seen = is_visible and is_on_top
         if asked_id != self.card_id or not is_seen:  # a new card has a pause of its own
             self.card_id = asked_id

@@ -81,5 +81,5 @@ class LogNavigation:
         the end before, it does so again; if the user has scrolled, the log stays where it is.
         """
         self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-        if self._log.calls.followed_end:
+        if self._log.calls.was_following:
             self._log.scroll_end()

@@ -94,15 +94,6 @@ class WelcomeScreen(Screen[None]):
         self._servers: tuple[ServerRow, ...] = ()
         self._is_touched = False  # whether the user moved; until then `default_choice` is chosen
 
-    @property
-    def can_show(self) -> bool:
-        """Whether the page is open and all its widgets exist, nested ones included.
-
-        When the app ends, the widgets are removed while the page still counts as open.
-        """
-        has_widgets = self.is_mounted and self.is_attached and bool(self.children)
-        return has_widgets and self in self.app.screen_stack
-
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
             yield LineWidget([styled("lmchat", STRONG)], classes="name gap")
@@ -141,7 +132,9 @@ class WelcomeScreen(Screen[None]):
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.results, machine)
-        if not self.can_show:
+        # when lmchat ends, the widgets are removed while the page still counts as open
+        has_widgets = self.is_mounted and self.is_attached and bool(self.children)
+        if not has_widgets or self not in self.app.screen_stack:
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
