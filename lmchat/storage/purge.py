@@ -109,6 +109,7 @@ def _digests(connection: Connection, numbers_query: str, value: str) -> set[str]
     """Return the digests of the files that are attached to some messages.
 
     `numbers_query` is a query of the numbers of the messages; `value` replaces its question mark.
+    The part of a file has its digest in the column `call_id`.
     """
     query = f"select call_id from parts where kind = 'file' and number in ({numbers_query})"
     return {text_from(digest) for (digest,) in connection.execute(query, (value,))}

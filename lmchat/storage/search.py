@@ -162,9 +162,9 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
     """Return the query of FTS5 for the texts that may hold all terms.
 
     For the terms “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram,
-    the query has all trigrams that begin with one of them. The query is empty if no text can hold
-    the terms. Return None if the index does not help: without terms, or if too many trigrams begin
-    with each short term.
+    one of them is searched: by all trigrams that begin with it. It is the longest of those with
+    which not too many begin. The query is empty if no text can hold the terms. Return None if the
+    index does not help: without terms, or if too many trigrams begin with each of them.
     """
     # a table of this connection with all trigrams that are in the index
     connection.execute(
