@@ -146,7 +146,8 @@ class ToolRounds:
         tool = toolbox.find(call.name)
         if tool is None:
             return "There is no tool of this name."
-        if parse_arguments(call.arguments) is None:
+        arguments = parse_arguments(call.arguments)
+        if arguments is None:
             return "The arguments are not a JSON object."
         if toolbox.approval(session_id, tool) is Approval.ASK:
             note = toolbox.why_asked_again(tool)
@@ -159,4 +160,4 @@ class ToolRounds:
         # last, as the user may have switched it off while the question waited
         if not toolbox.is_offered(session_id, tool):
             return "This tool is switched off, or not allowed to run."
-        return partial(toolbox.call, tool)
+        return partial(toolbox.call, tool, arguments)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,14 +21,13 @@ from lmchat.sessions.message import (
     ToolResultPart,
     new_id,
     now,
-    parse_arguments,
 )
 from lmchat.tools.protocols import ToolResult
 
 MAX_RESULT_CHARS = 32_000
 
-Run = Callable[[dict[str, Any]], Awaitable[ToolResult]]
-"""Function that runs a tool with its arguments."""
+Run = Callable[[], Awaitable[ToolResult]]
+"""Function that runs a tool, with its arguments already in it."""
 
 
 class Choice(StrEnum):
@@ -72,12 +70,7 @@ async def run_call(call: ChatMessage, run: Run | str) -> ChatMessage:
     user. The model gets this text as the result, like an error of the tool.
     """
     started_s = time.monotonic()
-    if isinstance(run, str):
-        result = ToolResult(text=run, is_error=True)
-    else:
-        # If the arguments are no JSON object, `run` is a text that says so. So `{}` is never used,
-        # but mypy needs it.
-        result = await run(parse_arguments(call.tool_calls[0].arguments) or {})
+    result = ToolResult(text=run, is_error=True) if isinstance(run, str) else await run()
     return replace(
         call,
         parts=(*call.parts, ToolResultPart(text=result.text or "(no output)")),

@@ -32,8 +32,8 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
 
     These texts are tried in turn, until one is JSON that fits. First comes the whole answer, then
-    its part behind `</think>`, then the code blocks in it from the last one up. The last one is the
-    text from the first to the last bracket.
+    its part behind `</think>`, then the code blocks in that part, from the last one up. Last comes
+    the text from the first to the last bracket.
 
     Raises `UnfitError` if no value fits, and for a text that is too long.
     """

@@ -93,12 +93,13 @@ async def call(context: Context) -> int:
     tool does not work.
     """
     name = context.options.tool
-    arguments = context.options.arguments
-    if parse_arguments(arguments) is None:
+    json_text = context.options.arguments
+    arguments = parse_arguments(json_text)
+    if arguments is None:
         hint = """Write them as one JSON object, for example '{"path": "a.md"}'."""
         raise WrongUse("The arguments are not a JSON object.", hint=hint)
     server_name = name.partition("/")[0]
-    message = call_message(ToolCallPart(call_id="", name=name, arguments=arguments))
+    message = call_message(ToolCallPart(call_id="", name=name, arguments=json_text))
     async with _open_toolbox(context, only=server_name) as toolbox:
         tool = toolbox.find(name)
         if tool is None:
@@ -109,7 +110,7 @@ async def call(context: Context) -> int:
             raise WrongUse(f"There is no tool {name}.", hint="`lmchat tools` lists the tools.")
         if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
             raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")
-        message = await run_call(message, partial(toolbox.call, tool))
+        message = await run_call(message, partial(toolbox.call, tool, arguments))
 
     has_failed = message.state is AnswerState.FAILED
     if context.output.is_json:
