@@ -26,11 +26,11 @@ from lmchat.servers.stream.timeouts import first_token_limit
 
 
 def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Return the addresses of the servers that the settings name.
+    """Return the address of `endpoint`; if it is unset, return those of `[[endpoints]]`.
 
     Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
     """
-    urls = (settings.endpoint, *(entry.url for entry in settings.endpoints))
+    urls = [settings.endpoint] if settings.endpoint else [entry.url for entry in settings.endpoints]
     return tuple(Endpoint.parse(url) for url in urls if url)
 
 

@@ -29,6 +29,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_target import endpoints_of
+from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
@@ -171,8 +172,8 @@ def make_backend(
 ) -> tuple[ServerClient, LocalEngine]:
     """Return the client of all servers, and the built-in engine, which the client starts and ends.
 
-    The API keys must be loaded. The client also looks for servers at the addresses that the
-    environment names, and that earlier runs have used.
+    The API keys must be loaded. The client also looks for servers at the addresses of
+    `[[endpoints]]`, of the environment and of earlier runs.
 
     The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
     show nothing sooner. By default, streams are read as their bytes arrive.
@@ -186,7 +187,9 @@ def make_backend(
         reads_per_second=reads_per_second,
         engine=engine,
     )
-    client.expect(named_endpoints(context.environ), used=endpoints_of(state))
+    urls = (entry.url for entry in settings.endpoints)
+    configured = [Endpoint.parse(url) for url in urls if is_address(url)]
+    client.expect(named_endpoints(context.environ), used=(*configured, *endpoints_of(state)))
     return client, engine
 
 

@@ -75,6 +75,14 @@ def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli,
     assert own(report(cli), cli)["verdict"] == "ok"
 
 
+def test_no_server_of_the_configuration_takes_the_place_of_the_one_that_was_named(cli, server):
+    cli.configure(f'[[endpoints]]\nname = "own"\nurl = "{server.url}"\n')
+    cli.url = "http://127.0.0.1:9"
+    value = report(cli, code=1)
+    assert row(value, "chat")["cause"] == "The server you named cannot be used."
+    assert any("tiny" in found["cause"] for found in rows(value, "server"))
+
+
 def test_a_broken_configuration_is_a_row_and_all_else_is_looked_at(cli):
     cli.configure("[chat]\ntemprature = 1\n")
     value = report(cli, code=1)
