@@ -180,7 +180,8 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
 
     def unreadable(reason: str, line: int | None = None) -> ConfigFile:
         """Return the default settings, with the reason why the file cannot be read."""
-        return ConfigFile(problems=(Problem(source=str(path), reason=reason, line=line),))
+        problem = Problem(source=str(path), reason=reason, line=line)
+        return ConfigFile(problems=(problem,), exists=path.exists())
 
     try:
         # a file that the user has named may be a pipe
