@@ -136,7 +136,10 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
         Annotated[
             int,
             setting(
-                "for repeatable answers, if the server supports it", ge=-1, le=2**32 - 2, example=42
+                "for repeatable answers, if the server supports it; unset: a random one",
+                ge=-1,
+                le=2**32 - 2,
+                example=42,
             ),
         ]
         | None
