@@ -71,7 +71,6 @@ class ReadAhead:
         toolbox = self._turn_choices.toolbox
         return (
             self._turn_choices.is_ready
-            and bool(target.model_id)
             and product_named(target.product).can_read_ahead
             and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
             and self._chat.shown.has_all_messages

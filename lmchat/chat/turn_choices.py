@@ -73,8 +73,9 @@ class TurnChoices:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a server that is not loading its model; a model may still be missing."""
-        return self.target is not None and not self.target.is_loading
+        """Whether there is a server with a chosen model that is not loading."""
+        target = self.target
+        return target is not None and not target.is_loading and bool(target.model_id)
 
     def sampling(self, own_options: OptionValues) -> Sampling:
         """Return the sampling of a session that sets `own_options` itself."""

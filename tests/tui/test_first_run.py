@@ -14,8 +14,8 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.desktop import calm, desktop, hold, ready_desktop, shown
-from tests.support.scripted_backend import ScriptedBackend, model, probed
+from tests.support.desktop import calm, desktop, hold, ready_desktop, sent, shown
+from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 
 def off(verdict: Verdict = Verdict.REFUSED):
@@ -123,6 +123,23 @@ async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to
         await desk.press("enter", leads_to=ChatScreen)
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         assert desk.prompt_input.text == "hi"
+
+
+async def test_a_prompt_waits_until_a_model_is_chosen(tmp_path):
+    cold = model("phi4-14b", state=LoadState.NOT_LOADED)
+    backend = ScriptedBackend(answer_steps(), results=[probed(Verdict.NONE_LOADED, cold)])
+    gate = hold(backend, "detect")
+    async with desktop(tmp_path, backend) as desk:
+        desk.workspace.search_pause_s = 0.01
+        await desk.press("h", "i")
+        gate.set()
+        await shown(desk, "^O choose a model")
+        await desk.press("enter", leads_to=WelcomeScreen, sees="Your message waits")
+        assert desk.chat.shown.queue == ("hi",)
+        await desk.press("enter", leads_to=ModelPicker)
+        await desk.press("enter", leads_to=ChatScreen)
+        await desk.answered()
+        assert sent(backend) == ["hi"]
 
 
 async def test_a_named_model_that_no_server_has_is_told_on_the_page(tmp_path):
