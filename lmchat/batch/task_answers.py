@@ -90,9 +90,14 @@ class TaskAnswer(Struct, frozen=True, kw_only=True):
 
 
 async def answer_to(
-    task: Task, server: ServerClient, show: Callable[[StreamEvent], None] = lambda _: None
+    task: Task,
+    server: ServerClient,
+    show: Callable[[StreamEvent], None] = lambda _: None,
+    answer: WholeAnswer | None = None,
 ) -> TaskAnswer:
     """Send a prompt and return its answer; call `show` with each event while it arrives.
+
+    A caller that watches the figures meanwhile passes the `answer` that is read.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
     A task with an error is not sent; its answer has this error.
@@ -113,7 +118,7 @@ async def answer_to(
         files=task.files,
         is_batch=True,  # at a server of this machine, the limit of requests a minute does not apply
     )
-    answer = WholeAnswer(model.model_id)
+    answer = answer or WholeAnswer(model.model_id)
     failure = task.error
     if failure is None:
         try:

@@ -8,6 +8,7 @@ from lmchat.cli.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.terminal.output import Output
+from lmchat.units import progress_suffix
 
 
 async def load_with_progress(
@@ -17,11 +18,12 @@ async def load_with_progress(
 
     `window` is the size of the context window in tokens; by default, the server chooses it.
     """
-    await runtime.backend.load(
-        model,
-        context=window,
-        on_progress=lambda fraction: output.show_progress(f"{fraction:.0%}"),
-    )
+
+    def show(fraction: float | None) -> None:
+        output.show_progress(f"lmchat: loading{progress_suffix(fraction)} …")
+
+    show(None)  # some servers report no progress
+    await runtime.backend.load(model, context=window, on_progress=show)
     output.show_progress("")
 
 

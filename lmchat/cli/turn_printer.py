@@ -1,4 +1,4 @@
-"""Printer of a turn, for `ask`, `compare` and the plain chat.
+"""Printer of a turn, for `ask`, `compare` and the plain chat; `decide` shows only its stages.
 
 A piece is what one event adds to an answer. A step is a tool call that has ended.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
+from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
-from lmchat.chat.open_session import OpenSession
-from lmchat.chat.service import ChatService
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelNamed,
@@ -68,36 +69,35 @@ class TurnPrinter:
         self._is_streaming = prints_text and not output.is_json
         self._is_stall_noted = False
 
-    async def wait_for_turn(self, chat: ChatService) -> None:
-        """Wait for the end of the shown session's turn, as `ChatService.wait` does.
+    @asynccontextmanager
+    async def stages_shown(
+        self, current_figures: Callable[[], AnswerFigures | None]
+    ) -> AsyncIterator[None]:
+        """Context for the wait for answers: after 2 s without a word, a terminal shows the stage.
 
-        After 2 s without a word of the answer, its stage is shown if stderr is a terminal.
-        """
-        showing = asyncio.ensure_future(self._show_stages(chat.shown))
-        try:
-            await chat.wait(chat.shown)
-        finally:
-            showing.cancel()
-
-    async def _show_stages(self, opened: OpenSession) -> None:
-        """Show the stage of each answer on a terminal until its first word.
-
-        On a terminal, it looks once a second until it is cancelled at the end of the turn. Where no
+        `current_figures` returns those of the running answer, or None before it begins. Where no
         progress can be shown, as for a screen reader, only the first stage is noted.
         """
-        if not is_terminal(sys.stderr):
-            return
-        await asyncio.sleep(_SHORT_WAIT_S)
-        while True:
-            figures = opened.figures
-            # progress would overwrite the text of a line that has begun
-            if figures and figures.may_be_thinking and self._stream.is_at_line_start:
-                words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
-                if not self.output.has_progress:
-                    self.output.note(words)
-                    break
+
+        async def show() -> None:
+            """Look once a second, until the context ends, and show the stage of an answer."""
+            await asyncio.sleep(_SHORT_WAIT_S)
+            while is_terminal(sys.stderr):
+                figures, words = current_figures(), ""
+                # progress would overwrite the text of a line that has begun
+                if figures and figures.may_be_thinking and self._stream.is_at_line_start:
+                    words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
+                    if not self.output.has_progress:
+                        self.output.note(words)
+                        break
                 self.output.show_progress(words)
-            await asyncio.sleep(1)
+                await asyncio.sleep(1)
+
+        showing = asyncio.ensure_future(show())
+        try:
+            yield
+        finally:
+            showing.cancel()
 
     def print_event(self, event: ChatEvent) -> None:
         """Print what an event says to the user; nothing for events without words.

@@ -6,8 +6,9 @@ import json
 import signal
 
 from tests.support.programs import Inside, wait_until
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, LLAMA, router, router_rows
-from tests.support.scripted_server import Hold, json_reply, sse
+from tests.support.scripted_server import DONE, Gate, Hold, finish, json_reply, sse
 
 PRODUCT = router
 
@@ -54,6 +55,26 @@ def test_a_model_is_loaded_first_if_the_one_before_has_taken_its_place(cli, serv
     server.on("GET /v1/models", lambda _: router_rows(**states)).on("POST /models/load", load)
     value = cli.json("compare", "-m", "large", "-m", "small", "--json", "Hi")
     assert None not in [model["load_s"] for model in value["models"]]
+
+
+def test_at_a_terminal_it_shows_what_it_waits_for(cli, server):
+    loading, begun = Gate(), Gate()
+    (load,) = server._routes["POST /models/load"]
+
+    def load_slowly(seen):
+        load(seen)
+        return json_reply({"success": True}, headers=LLAMA, before=[loading])
+
+    server.on("POST /models/load", load_slowly)
+    server.on(CHAT, sse(begun, "Beans.", finish(), DONE), *server._routes[CHAT])
+    with PtyProgram(cli.argv("compare", *MODELS, "Hi"), home=cli.home, size=(80, 20)) as program:
+        program.wait_for("lmchat: waiting …")
+        begun.open()
+        program.wait_for("Beans.")
+        program.wait_for("lmchat: loading …")
+        loading.open()
+        assert program.wait_exit() == 0
+        assert "…" not in program.text
 
 
 def test_after_ctrl_c_the_models_that_have_answered_are_reported(cli, server):

@@ -8,8 +8,9 @@ import math
 import pytest
 
 from tests.support.programs import Inside
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
-from tests.support.scripted_server import DONE, Seen, delta, finish, sse
+from tests.support.scripted_server import DONE, Gate, Seen, delta, finish, sse
 
 Cli = Inside
 
@@ -27,10 +28,10 @@ def chosen(**probabilities: float):
     return first_token(delta(next(iter(probabilities))), probabilities)
 
 
-def first_token(chunk, probabilities):
+def first_token(chunk, probabilities, *before):
     top = [{"token": token, "logprob": math.log(prob)} for token, prob in probabilities.items()]
     chunk["choices"][0]["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
-    return sse(chunk, finish("length"), DONE)
+    return sse(*before, chunk, finish("length"), DONE)
 
 
 @pytest.fixture
@@ -44,6 +45,17 @@ def llama(server, cli):
     llama_cpp(server)
     server.on(CHAT, play)
     return cli
+
+
+def test_at_a_terminal_it_shows_what_it_waits_for(llama, server):
+    begun = Gate()
+    server.on(CHAT, first_token(delta("A"), {"A": 0.9}, begun), *server._routes[CHAT])
+    argv = llama.argv("decide", QUESTION)
+    with PtyProgram(argv, home=llama.home, size=(80, 10)) as program:
+        program.wait_for("lmchat: waiting …")
+        begun.open()
+        program.wait_exit()
+        assert "…" not in program.text
 
 
 def test_the_means_over_all_turned_options_decide(llama, server):

@@ -202,7 +202,8 @@ class _Question(FrontEnd):
     async def _run_turn(self, prompt: str, files: Sequence[FilePart] = ()) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit."""
         self._chat.send_now(self._opened, prompt, files, settings=self.settings)
-        await self._printer.wait_for_turn(self._chat)
+        async with self._printer.stages_shown(lambda: self._opened.figures):
+            await self._chat.wait(self._opened)
         return self._set_extract()
 
     def _set_extract(self) -> LMChatError | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.batch.task_answers import (
     FIGURES,
     Task,
@@ -99,7 +100,9 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
     while failure is None and len(answers) < context.options.runs:
         try:
             show = (lambda _: None) if answers else printer.print_event
-            answers.append(await answer_to(task, runtime.backend, show))
+            answer = WholeAnswer(model.model_id)
+            async with printer.stages_shown(lambda: answer.figures):  # noqa: B023 - ends in this round
+                answers.append(await answer_to(task, runtime.backend, show, answer))
         finally:
             printer.end()
         failure = answers[-1].error

@@ -13,6 +13,7 @@ from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.cli.context import Context
 from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import prompt_of
+from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
@@ -68,6 +69,7 @@ async def decide(context: Context) -> int:
         system_prompt = runtime.settings.chat.system_prompt
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, given)
+        printer = TurnPrinter(context.output)
         started_s = monotonic()
         means = dict.fromkeys(options, 0.0)
         for start in range(len(options)):
@@ -82,7 +84,7 @@ async def decide(context: Context) -> int:
                 messages=(*messages, text_message(Role.USER, prompt)),
                 sampling=sampling,
             )
-            probabilities = await _label_probabilities(runtime.backend, request, labels)
+            probabilities = await _label_probabilities(runtime.backend, request, labels, printer)
             for option, label in zip(rotated, labels, strict=True):
                 means[option] += probabilities[label] / len(options)
         elapsed_ms = (monotonic() - started_s) * 1e3
@@ -157,11 +159,12 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
 
 
 async def _label_probabilities(
-    backend: ServerClient, request: ChatRequest, labels: Sequence[str]
+    backend: ServerClient, request: ChatRequest, labels: Sequence[str], printer: TurnPrinter
 ) -> dict[str, float]:
     """Return how likely each label is as the first token of an answer; their sum is 1."""
     answer = WholeAnswer(request.model)
-    await answer.read(backend.stream(request))
+    async with printer.stages_shown(lambda: answer.figures):
+        await answer.read(backend.stream(request))
     if not answer.growing.choices:
         raise _no_probabilities_error(request.product)
     # a choice is a token of the answer; `top` has the tokens that were likeliest in its place

@@ -153,7 +153,8 @@ class PlainTurns(FrontEnd):
         try:
             # no echo: what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
-                await printer.wait_for_turn(self.chat)
+                async with printer.stages_shown(lambda: opened.figures):
+                    await self.chat.wait(opened)
                 if inline is not None:
                     await inline.print_all()
         finally:  # also if Ctrl+C stops the answer
