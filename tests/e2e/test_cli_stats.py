@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 
 from tests.support.programs import Inside
+from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, model_list
 from tests.support.scripted_server import DONE, delta, finish, json_reply, sse, usage
 
@@ -37,6 +38,9 @@ def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, ser
     plot = cli("stats", "--plot").stdout
     assert plot.count("tok/s, the median of each day") == 2
     assert "#" in plot
+    with PtyProgram(cli.argv("stats"), home=cli.home, size=(60, 24)) as program:
+        assert program.wait_exit() == 0
+        assert [len(line) for line in program.screen() if line.endswith("…")] == [60] * 3
     assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.cli.context import Context
 from lmchat.cli.open_store import open_store
 from lmchat.sessions.statistics import ModelFigures, Spread, figures_by_model
-from lmchat.terminal.output import local_time, table
+from lmchat.terminal.output import local_time, table, terminal_columns
 from lmchat.units import counted
 
 _SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
@@ -29,7 +29,9 @@ async def stats(context: Context) -> int:
                 lines.append("")
             lines += _plot(figures)
     else:
-        lines = table(_HEAD, [_row(figures) for figures in figures_of_models])
+        lines = table(
+            _HEAD, [_row(figures) for figures in figures_of_models], width=terminal_columns()
+        )
     empty_note = "No answers yet. Ask something first."
     return context.output.print_list(figures_of_models, lines, empty_note)
 
