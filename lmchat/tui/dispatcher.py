@@ -214,9 +214,9 @@ class Dispatcher:
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
                 await self.app.run_action(action, self.ui.widgets.log)
-            case PromptInput.QueueActWanted(what="edit"):
+            case PromptInput.QueuedEditWanted():
                 self.turns.edit_queued()
-            case PromptInput.QueueActWanted():
+            case PromptInput.QueuedRemovalWanted():
                 self.turns.remove_queued()
             case PromptInput.FileNamed(path=path, text=text):
                 self.prompt_files.attach(path, text)

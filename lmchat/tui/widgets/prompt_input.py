@@ -38,7 +38,6 @@ _LOG_ACTIONS = {
     "home": "scroll_home",
     "end": "scroll_end",
 }
-_QUEUE_KEYS = {"up": "edit", "delete": "remove"}  # in an empty prompt, while prompts are queued
 _FILE_COMMAND = "/file "
 _MENTION = re.compile(r"(?:^|\s)@(\S*)$")  # the beginning of a file's name before the cursor
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
@@ -80,10 +79,11 @@ class PromptInput(TextArea):
 
         action: str  # of Textual, as `page_up`
 
-    class QueueActWanted(AppMessage):
-        """Request to `edit` or `remove` the newest queued prompt."""
+    class QueuedEditWanted(AppMessage):
+        """Request to move the newest queued prompt into the prompt field."""
 
-        what: str
+    class QueuedRemovalWanted(AppMessage):
+        """Request to drop the newest queued prompt."""
 
     is_shell = var(False)
     """Whether the prompt is in the shell mode."""
@@ -441,8 +441,10 @@ class PromptInput(TextArea):
             self._insert("\n")
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
-        elif key in _QUEUE_KEYS and self.has_queue and not self.text:
-            self.post_message(self.QueueActWanted(_QUEUE_KEYS[key]))
+        elif key == "up" and self.has_queue and not self.text:
+            self.post_message(self.QueuedEditWanted())
+        elif key == "delete" and self.has_queue and not self.text:
+            self.post_message(self.QueuedRemovalWanted())
         else:
             return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True
