@@ -340,7 +340,10 @@ class ChatLog(ScrollView, can_focus=True):
         )
 
     def flush(self) -> None:
-        """Show the text and colours that have arrived, and the figures that `show_figures` took."""
+        """Show the text and colours that have arrived, and the figures that the answer has now.
+
+        `show_figures` has put these into the entry.
+        """
         deltas = self.inflow.drain()
         recoloured = self.highlighting.drain()
         if self._streaming is None and not recoloured:

@@ -4,9 +4,13 @@ The position is an anchor in the text, or None while the end is followed. `_move
 does `reset` for other messages. Elsewhere, an anchor is only replaced by another one for the same
 position. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
 changes around it. Whoever changes the document, or lays out blocks of it, does so within
-`anchored`. There are three exceptions. `set_page`, `scroll_to_row` and `scroll_to_place` compute
-`top` again right after it. `ChatLog.show` replaces all messages, and calls `reset`. `Selection`
-asks for the blocks under the pointer, which are laid out already. These methods move:
+`anchored`, except:
+
+- `set_page`, `scroll_to_row` and `scroll_to_place` here, which compute `top` again right after it;
+- `ChatLog.show`, which replaces all messages, and then calls `reset`;
+- `Selection`, whose blocks, under the pointer, are laid out already.
+
+These methods move:
 
 - `scroll_to_row`: to a row of the whole log.
 - `scroll_to_end`: to the end, which is followed then.

@@ -1,12 +1,15 @@
 """Text of the prompt: drafts, earlier prompts, an edit.
 
-The draft of a session is what is typed there: the whole text of the input, in which each attached
-file is a line. While an earlier prompt or answer is edited, its text is in the input instead. Then
-the draft has two parts: `_before_edit`, which was typed before and comes back after the edit, and
-the text in the input. The second part is left out if it is still `_unedited`, with which the edit
-began. `keep_draft` puts the draft into `SavedTexts`, which has the drafts of all sessions. On the
-disk, two more parts come first: the `unsent` prompt of the running turn, and the queue
-(`ChatService._unsaved_prompts`).
+The draft of a session is what is typed there. Four classes work on it:
+
+- `PromptInput` has the text that is being typed. In it, each attached file is a line.
+- `PromptFiles` makes these lines, also those of files that arrive late (`add_file`).
+- `PromptText`, here, puts the draft together (`keep_draft`). It is the text of the input, except
+  while an earlier prompt or answer is edited, whose text is in the input instead. Then the draft is
+  `_before_edit`, which was typed before and comes back after the edit, and behind it the text of
+  the input, unless that is still `_unedited`, with which the edit began.
+- `ChatService.drafts` has the drafts of all sessions, and saves them. On the disk, each begins with
+  the `unsent` prompt of the running turn and the queue (`ChatService._unsaved_prompts`).
 
 `ChatService.restore_draft` also changes a draft, once after the start, when `load_history` calls
 it: what earlier runs left moves into the draft of the new session. The store has then moved the

@@ -116,7 +116,7 @@ def _causes(stats: AnswerStats) -> list[str]:
 def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> str:
     """Return the text of `/stats`: the counters of this run, and below them `text_of_models`.
 
-    `models_text` returns the text of the models.
+    `models_text` returns `text_of_models`.
     """
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(

@@ -249,7 +249,7 @@ class ServerSearch:
             case "install":
                 self._ui.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
-                self._ui.begin(partial(self._start, start), "start")
+                self._ui.begin(partial(self._start_program, start), "start")
             case ServerRow(probed=probed):
                 self._use_result(probed)
             case _:  # "address": any server can be typed
@@ -283,17 +283,18 @@ class ServerSearch:
         if file is not None:
             self._start_engine(file.name)
 
-    async def _start(self, start: ServerStart) -> None:
-        """Start a server, and use it if it is usable then.
+    async def _start_program(self, start: ServerStart) -> None:
+        """Start a server with its program, and use it if the page is still open then.
 
-        If the page was closed since, the search decides instead: the user may have chosen another
-        model, and then the server is not used. If the start fails, an open page shows why; without
-        a page, a notification does.
+        An open page also shows why a start has failed. If the user has closed it, a notification
+        does so. Then the next search decides about the server: it is used only without a model, and
+        the user may have chosen one.
         """
         probed = await self._starts.start_program(start)
-        if self._page is None and self._starts.problem:
-            self._ui.warn(self._starts.problem)
-        elif self._page is not None and probed is not None and probed.verdict.is_usable:
+        if self._page is None:
+            if self._starts.problem:
+                self._ui.warn(self._starts.problem)
+        elif probed is not None and probed.verdict.is_usable:
             self._use_or_show_page(self._target_on(probed))
         self._search_wanted.set()
 

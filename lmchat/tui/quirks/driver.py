@@ -151,7 +151,7 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app has it or a signal has ended the app."""
-        # a second start would take the app's terminal modes for those to restore at the end
+        # a second start would save the modes that the app has set, and restore them at the end
         if self._guard.ended_by is not None or self._owns_terminal:
             return
         self._output.begin()
