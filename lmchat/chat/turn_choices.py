@@ -101,7 +101,7 @@ class TurnChoices:
         target = self.target
         if target is None:
             hint = "lmchat keeps checking; /model lists the models."
-            raise RequestInvalid("No model server found yet.", hint=hint, kind="no_server")
+            raise RequestInvalid("No model is ready yet.", hint=hint, kind="no_server")
         if target.is_loading:
             problem = f"{target.product} is still loading its model."
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")

@@ -39,13 +39,13 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
 async def test_the_key_that_takes_a_waiting_prompt_back_is_named_as_the_user_has_configured_it(
     tmp_path,
 ):
-    backend = slow_backend(results=[off()])
+    backend = slow_backend(results=[probed(Verdict.NONE_LOADED)])
     async with desktop(tmp_path, backend, settings=calm(keys={"stop": "f9"})) as desk:
         await desk.type("one")
         backend.gate.set()
         await desk.until(lambda: desk.workspace.target_state.lacks_server, "no server")
         await desk.press("enter", sees="F9 cancel")
-        await shown(desk, "F9 cancels it.")
+        await shown(desk, "No model is ready yet.", "F9 cancels it.")
 
 
 async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_out_with_the_server(

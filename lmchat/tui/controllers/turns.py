@@ -59,8 +59,7 @@ _MAX_NOTE = 300  # characters of this notice, which may quote the server
 _MAX_REASON = 60  # characters of the reason for a retry
 _MAX_NAME = 80  # characters of the name of a tool, or of a title
 _WAITS_FOR_SERVER = (
-    "No model server found yet. Your message waits above the prompt and is sent "
-    "when a server answers"
+    "No model is ready yet. Your message waits above the prompt and is sent when a model is ready"
 )
 _WAITS_FOR_KEY = "Your message is sent once the API key is set"
 _ENDED_WORDS = {
