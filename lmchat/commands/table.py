@@ -596,6 +596,18 @@ COMMANDS: tuple[Command, ...] = (
 SLASH_COMMANDS = tuple(command for command in COMMANDS if command.slash)
 BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMANDS}
 
+# Commands with a hint in the row of keys, by what has the focus. The most important come first, as
+# there is not room for all; in `COMMANDS`, commands are in the order of the help. Textual's
+# `active_bindings` have neither order, nor the words for what a message or a turn needs.
+PROMPT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
+PROMPT_HINTS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
+MESSAGE_HINTS = (  # `copy` is `message.copy`
+    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
+    *("links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
+    "undo",
+)
+SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")  # `session.open`, …
+
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
     """Return the keys of a command: the configured ones, else its own; comma-separated."""

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.message import Message
 
-from lmchat.commands.table import Scope
+from lmchat.commands.table import PROMPT_HINTS, Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
@@ -23,7 +23,7 @@ from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.messages import AppMessage, KeysChanged, RunCommand, ShowChanges
 from lmchat.tui.quirks.patched_app import PatchedScreen
-from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, KeyBar, command_hint, written
+from lmchat.tui.widgets.key_bar import KeyBar, command_hint, written
 from lmchat.tui.widgets.line import STRONG, LineWidget, content
 from lmchat.tui.widgets.prompt_area import PromptArea
 from lmchat.tui.widgets.prompt_input import PromptInput
@@ -137,7 +137,7 @@ class ChatScreen(PatchedScreen):
             command_id: written(own_keys.partition(",")[0]) for command_id, own_keys in keys.items()
         }
         widgets.key_bar.show(
-            [command_hint(name, keys) for name in PROMPT_COMMANDS],
+            [command_hint(name, keys) for name in PROMPT_HINTS],
             [command_hint(name, keys) for name in ("commands", "help")],
         )
 

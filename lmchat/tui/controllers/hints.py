@@ -10,7 +10,14 @@ from textual.content import Content
 
 from lmchat.chat.answer_beginnings import has_text_to_continue
 from lmchat.commands.conditions import unavailable_reason
-from lmchat.commands.table import BY_ID, keys_of
+from lmchat.commands.table import (
+    BY_ID,
+    MESSAGE_HINTS,
+    PROMPT_HINTS,
+    PROMPT_HINTS_WITHOUT_SERVER,
+    SESSION_HINTS,
+    keys_of,
+)
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role, is_continuable
 from lmchat.tools.calls import CHOICES
@@ -18,17 +25,8 @@ from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.tui.widgets.key_bar import PROMPT_COMMANDS, Hint, command_hint, written
+from lmchat.tui.widgets.key_bar import Hint, command_hint, written
 
-# Commands with a hint, most important first: there is not room for all. Textual's `active_bindings`
-# have neither this order nor the words for what a message or a turn needs.
-_COMMANDS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
-_MESSAGE_COMMANDS = (
-    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
-    *("links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
-    "undo",
-)
-_SESSION_COMMANDS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # labels for a message with files
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
 
@@ -123,7 +121,7 @@ class KeyHints:
         if widgets.has_log_focus:
             return [*stop_hint, *self._message_hints()]
         if widgets.session_list.has_focus_within:
-            return [*stop_hint, *(self._hint(f"session.{name}") for name in _SESSION_COMMANDS)]
+            return [*stop_hint, *(self._hint(f"session.{name}") for name in SESSION_HINTS)]
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
             return [*(stop_hint or [(stop_key, "cancel edit")]), ("enter", enter)]
@@ -151,7 +149,7 @@ class KeyHints:
             previous_key, _ = self._hint("previous")
             hints.append((previous_key, "answer the tool"))
         is_down = self._ui.workspace.monitor.health.is_down
-        commands = _COMMANDS_WITHOUT_SERVER if is_down else PROMPT_COMMANDS
+        commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
         hints += [*self._next_steps(), *map(self._hint, commands)]
         word_of_key: dict[str, str] = {}
         for key, word in hints:
@@ -173,7 +171,7 @@ class KeyHints:
         shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text
         hints: list[Hint] = []
-        for name in _MESSAGE_COMMANDS:
+        for name in MESSAGE_HINTS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):
                 continue
             if name == "resume" and not has_text_to_continue(current):  # it would regenerate

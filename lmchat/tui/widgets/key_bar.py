@@ -16,9 +16,6 @@ from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
 Hint = tuple[str, str]  # a key, and the word for what it does
 
-PROMPT_COMMANDS = ("model", "new", "find", "export", "sessions", "telemetry")
-"""The commands that are hinted at in the prompt, most important first: not all have room."""
-
 # how keys are written, by Textual's name of them
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
