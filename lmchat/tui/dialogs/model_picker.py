@@ -25,7 +25,15 @@ from lmchat.tui.bindings import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import MUTED, LineWidget, StyledText, content, highlighted, styled
+from lmchat.tui.widgets.line import (
+    MUTED,
+    LineWidget,
+    StyledText,
+    StyledTexts,
+    content,
+    highlighted,
+    styled,
+)
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, text_row
 from lmchat.tui.widgets.telemetry_rows import context_text
 from lmchat.units import UNICODE
@@ -195,8 +203,11 @@ class ModelPicker(ListDialog):
         elif typed == VISION:  # the filter with which a prompt with images opens the picker
             nothing = _NO_VISION
         servers = len({row.model.endpoint for row in self._rows})
+        titles, rows = self._table(matches)
+        right = content((*titles, (" ", "")))  # the blank is above the scrollbar of the list
+        self.query_one(".columns", LineWidget).show([styled(f"{_INDENT}Model", MUTED)], right)
         self.show_rows(
-            self._model_rows(matches),
+            rows,
             f"{units.counted(count, 'model')} on {units.counted(servers, 'server')}",
             self._note,
             choose=choose,
@@ -208,13 +219,16 @@ class ModelPicker(ListDialog):
         signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in states)
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
-    def _model_rows(self, matches: Mapping[tuple[str, str], FuzzyMatch]) -> list[ListRow]:
-        """Draw the titles of the columns, and return the rows of the matches, in groups.
+    def _table(
+        self, matches: Mapping[tuple[str, str], FuzzyMatch]
+    ) -> tuple[StyledTexts, list[ListRow]]:
+        """Return the titles of the columns, and the rows of the matches below their headings.
 
         Columns are laid out for all models, so that nothing moves while the user types.
         """
+        # the texts at the left: the name of each model, and of its server if needed
         name_counts = Counter(row.model.model_id for row in self._rows)
-        names: list[tuple[SafeText, str]] = []  # of a model, and of its server if needed
+        names: list[tuple[SafeText, str]] = []
         for row in self._rows:
             server = ""
             # the same name on two servers may be below one heading, "Recent" or a product
@@ -222,14 +236,14 @@ class ModelPicker(ListDialog):
                 server = safe_line(row.server_name or row.model.endpoint.netloc, limit=24)
                 server = f"{' ' * GAP}{server}"
             names.append((safe_line(row.model.model_id), server))
+
         # the columns get what the longest name leaves, between two limits for the names
         width = max(self.list.text_width - len(_INDENT), 1)
         longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
         titles, *lines = aligned(_COLUMNS, [_cells(row) for row in self._rows], room)
-        right = content((*titles, (" ", "")))  # the blank is above the scrollbar of the list
-        self.query_one(".columns", LineWidget).show([styled(f"{_INDENT}Model", MUTED)], right)
 
+        # the rows, with the cells of their columns at the right
         rows: list[ListRow] = []
         last_group = ""
         for row, (name, server), cells in zip(self._rows, names, lines, strict=True):
@@ -249,15 +263,16 @@ class ModelPicker(ListDialog):
             )
             key = row.key if can_chat else None  # without a key, the row cannot be chosen
             rows.append(ListRow(pieces=(left,), right=cells, key=key))
-        return rows
+        return titles, rows
 
     def _recent_model(self, digit: str) -> ModelInfo | None:
         """Return the recent model with a number, from "1" to "9"; "1" is the one used last.
 
         Only models that can chat are counted. Return None for any other text.
         """
-        recent = [row.model for row in self._rows if row.recent_index is not None]
-        usable = [model for model in recent if model.can_chat]
+        usable = [
+            row.model for row in self._rows if row.recent_index is not None and row.model.can_chat
+        ]
         return dict(zip("123456789", usable, strict=False)).get(digit)
 
     def filter(self, typed: str) -> None:
