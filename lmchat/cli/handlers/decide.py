@@ -27,6 +27,7 @@ from lmchat.sessions.message import (
     probability,
     text_message,
 )
+from lmchat.terminal.output import Output
 
 _ANOTHER_OPTION = 10  # exit code: the choice is not the first option
 _MIN_OPTIONS = 2
@@ -69,7 +70,6 @@ async def decide(context: Context) -> int:
         system_prompt = runtime.settings.chat.system_prompt
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, given)
-        printer = TurnPrinter(context.output)
         started_s = monotonic()
         means = dict.fromkeys(options, 0.0)
         for start in range(len(options)):
@@ -84,7 +84,9 @@ async def decide(context: Context) -> int:
                 messages=(*messages, text_message(Role.USER, prompt)),
                 sampling=sampling,
             )
-            probabilities = await _label_probabilities(runtime.backend, request, labels, printer)
+            probabilities = await _label_probabilities(
+                runtime.backend, request, labels, context.output
+            )
             for option, label in zip(rotated, labels, strict=True):
                 means[option] += probabilities[label] / len(options)
         elapsed_ms = (monotonic() - started_s) * 1e3
@@ -159,11 +161,11 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
 
 
 async def _label_probabilities(
-    backend: ServerClient, request: ChatRequest, labels: Sequence[str], printer: TurnPrinter
+    backend: ServerClient, request: ChatRequest, labels: Sequence[str], output: Output
 ) -> dict[str, float]:
     """Return how likely each label is as the first token of an answer; their sum is 1."""
     answer = WholeAnswer(request.model)
-    async with printer.stages_shown(lambda: answer.figures):
+    async with TurnPrinter(output).stages_shown(lambda: answer.figures):
         await answer.read(backend.stream(request))
     if not answer.growing.choices:
         raise _no_probabilities_error(request.product)

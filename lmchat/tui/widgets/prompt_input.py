@@ -441,10 +441,9 @@ class PromptInput(TextArea):
             self._insert("\n")
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
-        elif key == "up" and self.has_queue and not self.text:
-            self.post_message(self.QueuedEditWanted())
-        elif key == "delete" and self.has_queue and not self.text:
-            self.post_message(self.QueuedRemovalWanted())
+        elif key in ("up", "delete") and self.has_queue and not self.text:
+            wanted = self.QueuedEditWanted if key == "up" else self.QueuedRemovalWanted
+            self.post_message(wanted())
         else:
             return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True
