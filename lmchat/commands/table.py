@@ -311,7 +311,7 @@ COMMANDS: tuple[Command, ...] = (
         "reset_metrics",
         "",
         "reset metrics",
-        "Set the counters of requests to 0",
+        "Reset metrics: set the counters of requests to 0",
         "reports.reset_metrics",
     ),
     _slash(

@@ -93,8 +93,8 @@ async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_p
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.store.statistics.count(Metrics(total_requests=3))  # of an earlier run
         await desk.press("ctrl+p", leads_to=CommandsDialog)
-        await desk.type("counters")
-        await offered(desk, "Set the counters of requests to 0")
+        await desk.type("metrics")
+        await offered(desk, "Reset metrics: set the counters of requests to 0")
         await desk.press("enter", leads_to=ChatScreen, sees="Metrics reset successfully")
         assert await desk.store.statistics.counters() == Metrics()
         await desk.say("/stats", leads_to=TextDialog)
