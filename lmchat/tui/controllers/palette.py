@@ -20,13 +20,13 @@ class Palette:
     def __init__(
         self,
         ui: ScreenServices,
-        messages: MessageActions,
+        message_actions: MessageActions,
         server_search: ServerSearch,
         run: Callable[[Command], Awaitable[None]],
     ) -> None:
         """Create it; `run` runs a command of the table."""
         self._ui = ui
-        self._messages = messages
+        self._message_actions = message_actions
         self._server_search = server_search
         self._run = run
 
@@ -49,7 +49,7 @@ class Palette:
             of_message = [
                 row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
                 for command in offered
-                if command.scope is Scope.MESSAGE and self._messages.can_run(command)
+                if command.scope is Scope.MESSAGE and self._message_actions.can_run(command)
             ]
             rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
         self._offer(CommandsDialog("Commands", {"": rows}))

@@ -157,6 +157,7 @@ class SavedSessions:
     async def _change(self, name: str, session_id: str, typed: str) -> str:
         """Change the header of a session, and return words for the user that say what was done.
 
+        `typed` is what was typed behind `/title` or `/tag`; if it is empty, a dialog asks for it.
         The words have no full stop, and a hint may follow behind a semicolon. They are empty if the
         user has left the dialog.
         """
