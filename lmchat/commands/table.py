@@ -230,7 +230,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "system",
-        "Change the system prompt from the next answer on",
+        "Change the system prompt for your next messages",
         "/system TEXT",
         "answer_settings.change_system_prompt",
     ),
