@@ -11,6 +11,7 @@ from lmchat.sessions.statistics import Metrics
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.screen import ChatScreen
@@ -250,6 +251,7 @@ async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk)
         ("choose", "Choose the model", ModelPicker),
         ("theme", "Change the theme", ThemeDialog),
         ("doctor", "Check everything and show what to do next", TextDialog),  # its slash name
+        ("request", "Show the next request as text", RequestDialog),  # a word of other titles, too
     ):
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type(typed)

@@ -86,16 +86,16 @@ class CommandsDialog(ListDialog):
 
 
 def _match(typed: str, entry: CommandRow) -> FuzzyMatch | None:
-    """Match the typed text with the title of an entry, or else with its slash command or keys.
+    """Match the typed text with the title, slash command and keys of an entry; the best counts.
 
     Only a match with the title has offsets, since nothing else is highlighted.
     """
-    found = fuzzy_match(typed, entry.title)
-    if found is not None:
-        return found
     name = entry.slash.partition(" ")[0]  # without the form of its argument
-    other_match = fuzzy_match(typed, name) or fuzzy_match(typed, entry.keys)
-    return None if other_match is None else FuzzyMatch(score=other_match.score, offsets=())
+    in_title = fuzzy_match(typed, entry.title)
+    others = (fuzzy_match(typed, name), fuzzy_match(typed, entry.keys))
+    scores = [match.score for match in (in_title, *others) if match is not None]
+    offsets = () if in_title is None else in_title.offsets
+    return FuzzyMatch(score=max(scores), offsets=offsets) if scores else None
 
 
 def row_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> CommandRow:
