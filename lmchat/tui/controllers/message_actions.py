@@ -310,7 +310,7 @@ class MessageActions:
         position = ""
         if len(blocks) > 1:
             key = self._ui.key_name("message.save")
-            position = f"Block {index + 1} of {len(blocks)}. To save the next one: {key} again."
+            position = f"Block {index + 1} of {len(blocks)}. For the next one: Esc, then {key}."
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:
