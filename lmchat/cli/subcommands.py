@@ -324,7 +324,7 @@ _METRICS = Subcommand(
 )
 _SESSIONS = Subcommand(
     "sessions",
-    "list the saved sessions, newest first",
+    "list the saved sessions: first the pinned ones, then the newest",
     "lmchat sessions\nlmchat sessions show last\nlmchat sessions rename 3f2a 'Plan for the garden'",
     (argument("--trash", "list deleted sessions instead"),),
     (
