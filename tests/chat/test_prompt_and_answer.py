@@ -251,7 +251,7 @@ async def test_without_server_or_model_a_prompt_is_refused_with_the_next_step(st
     chat = ChatTurns(store)
     target = chat.sessions.turn_choices.target
     chat.sessions.turn_choices.use_target(None)
-    with pytest.raises(RequestInvalid, match="No model server") as refused:
+    with pytest.raises(RequestInvalid, match="No model is ready") as refused:
         await chat.send("x")
     assert "/model" in refused.value.hint
     chat.sessions.turn_choices.use_target(
