@@ -51,6 +51,9 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
     assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
+    assert (
+        real("models", "load", real_server.models[0]).stdout == f"{real_server.models[0]}: loaded\n"
+    )
     with PtyProgram(real.argv("models"), home=real.home, size=(60, 24)) as program:
         assert program.wait_exit() == 0
         first, second, *_ = program.screen()

@@ -89,8 +89,11 @@ async def load(context: Context) -> int:
         model = model_meant(
             context.options.model_id, await fetch_models(runtime), is_for_chat=False
         )
-        context.output.note(f"Loading {model.model_id} …")
-        await load_with_progress(runtime, model, context.output, window=context.options.context)
+        window = context.options.context
+        # a server that loads no models on request may have this one in memory from its start
+        if window or model.state is not LoadState.LOADED:
+            context.output.note(f"Loading {model.model_id} …")
+            await load_with_progress(runtime, model, context.output, window=window)
     return _print_state(context, model, LoadState.LOADED)
 
 
