@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [ROW…] [--runs N]`: figures beside their baselines, from one run.
 
-Ratios are of medians. Nothing here is a test: the machine decides the seconds, the ratios tell something.
-Exit code: 1 where a figure is not what it must be, else 0.
+Ratios are of medians. This is no test: times depend on the machine, ratios hardly do.
+Exit code: 1 if a figure exceeds its limit (must), else 0.
 """
 
 from __future__ import annotations

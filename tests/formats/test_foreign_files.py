@@ -147,6 +147,13 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
         with pytest.raises(FileRefused):
             read_file(tmp_path / name)
 
+    big = tmp_path / "big.json"
+    with big.open("wb") as file:
+        file.truncate(LARGEST_BYTES + 1)
+    with pytest.raises(FileRefused, match="it is larger than 256 MB") as refused:
+        read_file(big)
+    assert refused.value.hint == "Split it into smaller files."
+
 
 def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
     packed = tmp_path / "bomb.zip"

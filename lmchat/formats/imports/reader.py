@@ -27,6 +27,7 @@ from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record
 from lmchat.formats.imports.format import DatabaseFormat, FileChat, JsonFormat, ReadSession
 from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
 from lmchat.formats.imports.sources import (
+    LARGEST_BYTES,
     ZIP_HEAD,
     Source,
     files_below,
@@ -112,9 +113,10 @@ def _file_items(file: str, items: ReadItems) -> Iterator[FileItem]:
         hint = "Close the program that uses the file. If that does not help, the file is damaged."
         if isinstance(error, OSError):
             reason = error.strerror or reason
-            if error.errno == errno.EFBIG:
-                reason = "it is too large"
             hint = "Check the path."
+            if error.errno == errno.EFBIG:
+                reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
+                hint = "Split it into smaller files."
         yield file, FileRefused(f"{file} cannot be read: {reason}.", hint=hint)
 
 
