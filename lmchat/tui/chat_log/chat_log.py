@@ -113,8 +113,8 @@ class ChatLog(ScrollView, can_focus=True):
         self.finder = Finder(self.viewport, self._repaint)
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
-        self.inflow = Inflow()  # streamed text that waits for the next frame
-        self.highlighting = Highlighting(highlighter, self.inflow, self._post_frame)
+        self.inflow = Inflow(self._post_frame)
+        self.highlighting = Highlighting(highlighter, self.inflow)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that streams
         self._updated_size = Size(0, 0)  # size of the widget when `update_screen` last ran
@@ -328,7 +328,7 @@ class ChatLog(ScrollView, can_focus=True):
         if self._streaming is None or not isinstance(event, Delta):
             return
         self.inflow.add(event)
-        self.inflow.request_frame(self._post_frame)
+        self.inflow.request_frame()
 
     def _post_frame(self) -> None:
         """Let the message loop of the widget show a frame; a timer of `Inflow` calls this.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lmchat.markdown.block import Block
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.highlighter import Highlighter
@@ -13,17 +11,11 @@ from lmchat.tui.chat_log.inflow import Inflow
 class Highlighting:
     """Colours of the code in the log; without a highlighter, code stays plain."""
 
-    def __init__(
-        self, highlighter: Highlighter | None, inflow: Inflow, show_frame: Callable[[], object]
-    ) -> None:
-        """Create it; `show_frame` is called when colours are to be shown.
-
-        `inflow` has the timer of the next frame, which shows new colours together with new text.
-        """
+    def __init__(self, highlighter: Highlighter | None, inflow: Inflow) -> None:
+        """Create it; the frames of `inflow` show new colours together with new text."""
         self.colours = Colours()
         self._highlighter = highlighter
         self._inflow = inflow
-        self._show_frame = show_frame
         self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
 
     @property
@@ -32,16 +24,13 @@ class Highlighting:
         return self.colours.newest_request is not None and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits, the newest first.
-
-        The next frame shows them, together with new text if an answer streams.
-        """
+        """Get the colours of all code that waits, the newest first; the next frame shows them."""
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
             self._changed += self.colours.put(request, colours)  # the blocks with this code
             if self._changed:
-                self._inflow.request_frame(self._show_frame)
+                self._inflow.request_frame()
 
     def drain(self) -> list[Block]:
         """Return the blocks whose colours arrived since the last call."""

@@ -16,9 +16,11 @@ _LOAD_LIMIT = 0.25
 class Inflow:
     """Streamed text that waits for the next frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, post_frame: Callable[[], object]) -> None:
+        """Create it; `post_frame` is called when it is time for the next frame."""
         self.frames_per_second = 15  # at most, while text arrives; `ChatScreen` sets it
         self.timer: TimerHandle | None = None  # runs to the next frame
+        self._post_frame = post_frame
         self._pending: list[Delta] = []
         self._shown_s = 0.0  # time when the last frame began
         self._costs_s = (0.0, 0.0)  # costs of the last two frames
@@ -35,8 +37,8 @@ class Inflow:
             self.timer = None
         return deltas
 
-    def request_frame(self, show_frame: Callable[[], object]) -> None:
-        """Start the timer of the next frame unless it runs; `show_frame` is called at its end.
+    def request_frame(self) -> None:
+        """Start the timer of the next frame unless it runs.
 
         The more the last two frames cost, the longer is the pause. Only the cheaper one counts: the
         first frame, say, imports the Markdown parser, and must not delay the second.
@@ -44,7 +46,7 @@ class Inflow:
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)
             pause_s = max(self._shown_s + gap_s - perf_counter(), 0.0)
-            self.timer = asyncio.get_running_loop().call_later(pause_s, show_frame)
+            self.timer = asyncio.get_running_loop().call_later(pause_s, self._post_frame)
 
     def show_and_measure(self, show_frame: Callable[[], object]) -> None:
         """Show a frame and measure its cost."""
