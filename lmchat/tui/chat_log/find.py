@@ -173,7 +173,9 @@ class Finder:
         index = self._document.index_of(message_id)
         if index is None:
             return
-        self._search(words, start=Place(index), is_kept_for_next_session=False)
+        self._search(words)
+        self._kept_words = ()
+        self._search_start = Place(index)
         if self._counts[index]:
             parts = self._document.entries[index].message.parts
             thoughts = (part.text for part in parts if isinstance(part, ReasoningPart))
@@ -197,23 +199,11 @@ class Finder:
         """
         self._search(self._kept_words)
 
-    def _search(
-        self,
-        words: Sequence[str],
-        *,
-        start: Place | None = None,
-        is_kept_for_next_session: bool = True,
-    ) -> None:
-        """Begin a search for words; no hit is current yet.
-
-        The search begins at the row `start`, by default at the top of the screen. Words that are
-        kept for the next session are searched again when that session is shown.
-        """
+    def _search(self, words: Sequence[str]) -> None:
+        """Begin a search for words at the top of the screen; no hit is current yet."""
         document = self._document
-        if start is None:
-            start = document.locate(self._viewport.top) if len(document) else Place(0)
-        self._search_start = start
-        self._kept_words = tuple(words) if is_kept_for_next_session else ()
+        self._search_start = document.locate(self._viewport.top) if len(document) else Place(0)
+        self._kept_words = tuple(words)
         if any(words):  # an emptied query is not searched again by `n`
             self.last_words = tuple(words)
         self._query = Query(words)
@@ -258,20 +248,22 @@ class Finder:
 
         Return `number_and_count`.
         """
-        if any(self._counts):
-            if self.index is not None:
-                index, nth = self.index, self._nth + step
-            else:
-                # from the block where the search began: the hits above it are passed over
-                index, number, _ = self._search_start
-                above = self._document.entries[index].blocks[: max(number, 0)]
-                hits_above = sum(self._query.count(block.source) for block in above)
-                nth = hits_above if step > 0 else hits_above - 1
-            # on to the next message that has hits, and from the last one to the first
-            while not 0 <= nth < self._counts[index]:
-                index = (index + step) % len(self._counts)
-                nth = 0 if step > 0 else self._counts[index] - 1
-            self._show(index, nth)
+        if not any(self._counts):
+            self._on_change()
+            return 0, 0
+        if self.index is not None:
+            index, nth = self.index, self._nth + step
+        else:
+            # from the block where the search began: the hits above it are passed over
+            index, number, _ = self._search_start
+            above = self._document.entries[index].blocks[: max(number, 0)]
+            hits_above = sum(self._query.count(block.source) for block in above)
+            nth = hits_above if step > 0 else hits_above - 1
+        # on to the next message that has hits, and from the last one to the first
+        while not 0 <= nth < self._counts[index]:
+            index = (index + step) % len(self._counts)
+            nth = 0 if step > 0 else self._counts[index] - 1
+        self._show(index, nth)
         self._on_change()
         return self.number_and_count
 
@@ -305,9 +297,10 @@ class Finder:
             folded_count = 0
         # without hits in what is shown, the beginning of the message
         number, nth = hits[min(self._nth - folded_count, len(hits) - 1)] if hits else (0, 0)
-        # a hit may cover several rows: its first one comes last, and replaces the others
-        marked_rows = reversed([*enumerate(self._marks_of(entry.blocks[number]))])
-        first_rows = {mark.nth: row for row, marks in marked_rows for mark in marks}
+        first_rows: dict[int, int] = {}  # by number of the hit: a hit may cover several rows
+        for row, marks in enumerate(self._marks_of(entry.blocks[number])):
+            for mark in marks:
+                first_rows.setdefault(mark.nth, row)
         nth = min(nth, max(first_rows, default=0))  # the last hit of the block that is shown
         self._current_in_block = number, nth
         place = Place(index, number, 0)
