@@ -265,8 +265,7 @@ class Viewport:
         the prompt or from the last message, or in a log without messages. Down from the last
         message follows the end, if it is on the screen.
         """
-        first = self.document.focusable_from(0, 1)
-        if first is None or (step > 0 and not had_focus):
+        if step > 0 and not had_focus:  # the prompt is below the log
             return False
         if self.cursor is None or not had_focus:
             last = len(self.document) - 1
@@ -277,13 +276,13 @@ class Viewport:
             target = self.cursor  # its beginning is shown first
         else:
             target = self.document.focusable_from(self.cursor + step, step)
-            if target is None and step > 0:
-                if self.is_at_end:
-                    self._move(None)
-                return False
 
-        if target is None:  # up from the first message: it is shown
-            target = first
+        if target is None and step < 0:  # up from the first message: it is shown
+            target = self.document.focusable_from(0, 1)
+        if target is None:
+            if self.is_at_end:
+                self._move(None)
+            return False
         self.set_cursor(target)
         if had_focus or not self._begins_above(target):
             self.scroll_to_message(target)
@@ -335,11 +334,12 @@ class Viewport:
         if number < 0:  # only the blank row above the last message is on the screen
             last -= 1
 
-        target = None
         if self.cursor < first:
             target = document.focusable_from(first, 1)
         elif self.cursor > last:
             target = document.focusable_from(last, -1)
+        else:
+            return
         if target is not None:
             self.cursor = target
 
@@ -355,17 +355,17 @@ class Viewport:
         if index is None:
             return
         document = self.document
-        screen_row = document.heights.top(index) - self.top
-        if screen_row >= 0:
-            first_shown = anchor_at(document, Place(index), screen_row)
-        else:  # the message begins above the screen
-            first_shown = self._anchor_at_top()
-        with self.anchored():  # as for each change; this keeps the row of what is read
-            document.toggle(index, attribute)
-        # What is read may be another message, or a part that is folded now. The user looks at the
-        # message that was toggled, so its row counts more.
+        # the anchor may be in another message, but the user looks at the one that is toggled
         if not (document.entries[index].is_streaming and self.is_following):
-            self.scroll_to_place(relocate(document, first_shown), first_shown.screen_row)
+            screen_row = document.heights.top(index) - self.top
+            if screen_row < 0:  # the message begins above the screen
+                self._move(self._anchor_at_top())
+            else:
+                self._move(anchor_at(document, Place(index), screen_row))
+        with self.anchored():
+            document.toggle(index, attribute)
+        if self.is_at_end:
+            self._move(None)
 
     # The reading position over restarts
 
