@@ -62,23 +62,27 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
     text come first. Only the first block gets the `message`, as it also shows time and version. The
     other blocks have no blank row above them (`is_attached`).
     """
-    blocks: list[Block] = []
     pieces: list[str | FilePart] = [part for part in message.files if part.place is None]
     pieces += pieces_of(message.text, message.files)
-    for part in pieces or [""]:
+    rows: list[Block | FilePart] = []
+    for piece in pieces or [""]:
+        if isinstance(piece, FilePart):
+            rows.append(piece)
+        elif piece.strip() or not rows:  # an empty prompt has a row, too
+            rows += plain_blocks(safe_text(piece.strip("\n")))
+
+    blocks: list[Block] = []
+    for row in rows:
         timed_message = None if blocks else message
-        if isinstance(part, FilePart):
-            words = safe_line(part.words, limit=_LONG_NAME_CHARS)
-            row = partial(_file_row, words, timed_message)
-            blocks.append(made_block(row, is_attached=timed_message is None))
-        elif timed_message is not None or part.strip():  # an empty prompt has a row, too
-            # made by the log, but with their source: it can be searched and copied
-            for block in plain_blocks(safe_text(part.strip("\n"))):
-                block.kind = Kind.MADE
-                block.make = partial(_prompt_lines, block.source, timed_message)
-                block.is_attached = timed_message is None
-                timed_message = None
-                blocks.append(block)
+        if isinstance(row, FilePart):
+            words = safe_line(row.words, limit=_LONG_NAME_CHARS)
+            block = made_block(partial(_file_row, words, timed_message))
+        else:  # made by the log, but with its source: it can be searched and copied
+            block = row
+            block.kind = Kind.MADE
+            block.make = partial(_prompt_lines, block.source, timed_message)
+        block.is_attached = bool(blocks)
+        blocks.append(block)
     return blocks
 
 
@@ -170,15 +174,14 @@ def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
 
     A hint, such as the key that ends the thought, follows the words.
     """
+    return made_block(partial(_thought_lines, words, hint, is_folded))
 
-    def make(page: Page) -> list[Line]:
-        """Return the row on a page: fold sign, words, and the hint unless it is empty."""
-        spans = [(words, page.styles["muted"])]
-        if hint:
-            spans.append(_after_dot(page, hint))
-        return page.row(_fold_spans(page, spans, is_folded=is_folded))
 
-    return made_block(make)
+def _thought_lines(words: str, hint: str, is_folded: bool, page: Page) -> list[Line]:
+    spans = [(words, page.styles["muted"])]
+    if hint:
+        spans.append(_after_dot(page, hint))
+    return page.row(_fold_spans(page, spans, is_folded=is_folded))
 
 
 def tool_block(name: str) -> Block:
@@ -204,24 +207,30 @@ class CallText(Struct, frozen=True):
 def call_texts(message: ChatMessage) -> list[CallText]:
     """Return the arguments and the result of a call, without those that are empty.
 
-    JSON is indented, unless it is too long for that, or would grow too much. Other text is returned
-    as it is.
+    JSON is indented; other text is returned as it is.
     """
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
-        call_text = CallText(heading, text, "")
-        try:
-            # only objects and arrays are indented; None, for a text that is too long, is neither
-            parsed = json.loads(text) if len(text) <= _MOST_JSON_CHARS else None
-            indented = json.dumps(parsed, ensure_ascii=False, indent=2)
-        except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
-            parsed, indented = None, ""
-        if isinstance(parsed, dict | list) and len(indented) <= _MOST_INDENTED_CHARS:
-            call_text = CallText(heading, indented, "json")
-        if text:
-            texts.append(call_text)
+        indented = _indented_json(text)
+        if indented:
+            texts.append(CallText(heading, indented, "json"))
+        elif text:
+            texts.append(CallText(heading, text, ""))
     return texts
+
+
+def _indented_json(text: str) -> str:
+    """Return a JSON object or array indented; an empty text for others, and if it is too long."""
+    if len(text) > _MOST_JSON_CHARS:
+        return ""
+    try:
+        parsed = json.loads(text)
+        indented = json.dumps(parsed, ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
+        return ""
+    is_short = len(indented) <= _MOST_INDENTED_CHARS
+    return indented if is_short and isinstance(parsed, dict | list) else ""
 
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
@@ -282,17 +291,16 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
     `pieces` are the arguments as blocks of code. On the card, the log makes their lines, but they
     keep their source, so that it can be searched and copied.
     """
-
-    def make(source: str, info: str, page: Page) -> list[Line]:
-        """Return the lines of a piece on the card; `info` is the language of its code."""
-        # not `is_first`: without a row for the language
-        return _card(page, code_lines(page, source, info, is_first=False), "warning")
-
     for piece in pieces:
         piece.kind = Kind.MADE
-        piece.make = partial(make, piece.source, piece.info)
+        piece.make = partial(_argument_lines, piece.source, piece.info)
         piece.is_attached = True  # the rows of the card have no blank row between them
     return [made_block(partial(_question_lines, message)), *pieces]
+
+
+def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
+    # not `is_first`: without a row for the language
+    return _card(page, code_lines(page, source, language, is_first=False), "warning")
 
 
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
@@ -323,17 +331,16 @@ def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
 
     `now_s` is a time of the monotonic clock. Until there are figures, the state is `waiting`.
     """
+    return made_block(partial(_running_lines, figures, now_s))
 
-    def make(page: Page) -> list[Line]:
-        """Return the row on a page: the state, and the key that stops the answer."""
-        left: list[Span] = [(Stage.WAITING.value, _NULL)]
-        if figures is not None:
-            left = _state_spans(page, figures, now_s)
-        stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
-        # on a narrow page, only the row of keys has the key: a second row would come and go
-        return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 
-    return made_block(make)
+def _running_lines(figures: AnswerFigures | None, now_s: float, page: Page) -> list[Line]:
+    left: list[Span] = [(Stage.WAITING.value, _NULL)]
+    if figures is not None:
+        left = _state_spans(page, figures, now_s)
+    stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
+    # on a narrow page, only the row of keys has the key: a second row would come and go
+    return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 
 
 def _state_spans(page: Page, figures: AnswerFigures, now_s: float) -> list[Span]:
