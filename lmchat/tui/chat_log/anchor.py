@@ -87,8 +87,8 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     if old is None:  # only its numbers say where it is
         return anchor
     blocks = document.lay_out(anchor.index)
-    same = [number for number, block in enumerate(blocks) if block is old]
-    number = same[0] if same else anchor.number  # the block that may have replaced it
+    # where the block is, or the block that may have replaced it
+    number = next((number for number, block in enumerate(blocks) if block is old), anchor.number)
     if number >= len(blocks):
         return None
     block = blocks[number]
@@ -97,8 +97,8 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
         return None  # a table at another width: the same source with other characters
     # if the source of one block begins with that of the other, the block has grown or was cut
     shorter, longer = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
-    is_alike = block.kind is old.kind and block.is_thought == old.is_thought
-    if not same and not (is_alike and longer.startswith(shorter)):
+    has_same_role = block.kind is old.kind and block.is_thought == old.is_thought
+    if not (has_same_role and longer.startswith(shorter)):
         return None
     # Behind the end of a block that was cut, count on in the next ones, up to the end of the text.
     # A block without a source is a row of the log, which is below the text.

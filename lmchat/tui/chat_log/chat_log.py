@@ -579,16 +579,19 @@ class ChatLog(ScrollView, can_focus=True):
         focused = self.screen.focused
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
-        elif self.calls.has_cursor and event.is_printable:
+            return
+        if not event.is_printable:
+            return
+        # `/` begins a command, whatever else it is bound to
+        is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
+        if self.calls.has_cursor:
             event.stop()
             if event.key in CHOICES:
                 self._decide(event.key, event.time)
             else:
                 self.on_paste(event)
-        elif event.is_printable and event.key != "space":  # a blank begins no prompt
-            is_bound = event.key in self.screen.active_bindings
-            if event.key == "slash" or not is_bound:  # `/` begins a command, whatever key it is
-                self.on_paste(event)
+        elif not is_message_key and event.key != "space":  # a blank begins no prompt
+            self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:
         """Decide about the call that asks, if its card takes keys by now.

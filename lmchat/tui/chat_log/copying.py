@@ -95,17 +95,17 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
         return _message_text(document.entries[index])
 
     # below, the parts of the groups are joined as they are divided in the message
-    chosen = [any(span for _, span in group) for group in groups]
+    chosen_count = sum(any(span for _, span in group) for group in groups)
     text = ""
-    for number, group in enumerate(groups):
-        if not chosen[number]:
+    for group, is_whole_group in zip(groups, is_whole, strict=True):
+        chosen = [(block, span) for block, span in group if span]
+        if not chosen:
             continue
-        first = next(block for block, span in group if span)
-        if not is_whole[number]:
-            part = "\n".join(_shown_text(block, span) for block, span in group if span)
+        first = chosen[0][0]
+        if is_whole_group:
+            part = _joined_source([block for block, _ in group], has_fence=chosen_count > 1)
         else:
-            is_alone = chosen.count(True) == 1
-            part = _joined_source([block for block, _ in group], has_fence=not is_alone)
+            part = "\n".join(_shown_text(block, span) for block, span in chosen)
         if text and first.gap:  # a blank row is above the block
             text = text.rstrip("\n") + "\n\n" + part.lstrip("\n")
         elif text and not text[-1].isspace():

@@ -234,11 +234,11 @@ class Document:
         """
         entry = self.entries[index]
         entry.new_model = ""
-        if model := entry.message.model:
-            above = (self.entries[number].message.model for number in range(index - 1, -1, -1))
-            # the nearest model above: prompts have none, and the first answer has none above it
-            if next(filter(None, above), model) != model:
-                entry.new_model = model
+        number = index - 1 if entry.message.model else -1
+        while number >= 0 and not self.entries[number].message.model:  # such as a prompt
+            number -= 1
+        if number >= 0 and self.entries[number].message.model != entry.message.model:
+            entry.new_model = entry.message.model
         return entry.build()
 
     def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:

@@ -233,10 +233,11 @@ class Entry(Struct):
         if not blocks:  # every entry of the document needs at least one block
             # an answer with its calls below has no row; any other is shown as a bare rule
             blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
-        # where the lists begin to differ: at the end of the shorter one, if not before
-        pairs = enumerate(zip(self.blocks, blocks, strict=False))
-        shorter = min(len(self.blocks), len(blocks))
-        first = next((number for number, (old, new) in pairs if old is not new), shorter)
+        first = 0
+        for old, new in zip(self.blocks, blocks, strict=False):
+            if old is not new:
+                break
+            first += 1
         self.blocks = blocks
         self.heights.truncate(first)
         return first

@@ -68,11 +68,12 @@ class RunningCalls:
                 top = document.heights.top(index)
                 is_visible = self._viewport.shows(top, document.heights[index])
 
-        if asked_id and asked_id != self.card_id:  # before the card gets the focus
-            self.was_following = self._viewport.is_following
-        is_seen = is_visible and is_on_top
-        if asked_id != self.card_id or not is_seen:  # a new card has a pause of its own
+        if asked_id != self.card_id:
             self.card_id = asked_id
-            self.key_pause.cancel()
-        if is_seen:
+            self.key_pause.cancel()  # a new card has a pause of its own
+            if asked_id:  # before the card gets the focus
+                self.was_following = self._viewport.is_following
+        if is_visible and is_on_top:
             self.key_pause.begin()
+        else:
+            self.key_pause.cancel()

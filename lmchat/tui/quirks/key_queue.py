@@ -55,14 +55,14 @@ class KeyQueue:
             # the timer puts `_end` into the queue of the app, as a timer can await nothing
             self._time_limit = loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
             receiver = await self._deliver(event)
-            self._field = None
-            passed: list[MessagePump] = []  # widgets whose queues the event passes, innermost first
-            if isinstance(receiver, Input | TextArea) and _is_text(event):
-                self._field = receiver
-                passed = [receiver]  # it takes text; other keys may pass to the widgets around it
-            elif receiver is not None:
+            is_for_field = isinstance(receiver, Input | TextArea) and _is_text(event)
+            self._field = receiver if is_for_field else None
+            # widgets whose queues the event passes, innermost first
+            passed: list[MessagePump] = []
+            if receiver is not None:
                 passed = list(receiver.ancestors_with_self)
-            self._pass_queues(event, passed)
+            # a field takes text; other keys may pass to the widgets around it
+            self._pass_queues(event, passed[:1] if is_for_field else passed)
 
     def _is_more_text(self, event: Typed) -> bool:
         """Return whether an event is text for the input that got the current text.

@@ -35,11 +35,15 @@ def aligned(
     while shown and sum(widths[index] + gap for index in shown) - gap > room:
         shown.remove(min(shown, key=lambda index: columns[index].rank))
 
-    def cell(index: int, text: str, style: str) -> StyledText:
-        """Return a text as wide as its column, with the gap before it unless it is shown first."""
-        padding = " " * (widths[index] - cell_len(text))
-        text = padding + text if columns[index].is_right else text + padding
-        left_gap = "" if index == shown[0] else " " * gap
-        return left_gap + text, style
-
-    return [tuple(cell(index, *line[index]) for index in shown) for line in lines]
+    padded_lines: list[StyledTexts] = []
+    for line in lines:
+        cells: list[StyledText] = []
+        for index in shown:
+            text, style = line[index]
+            padding = " " * (widths[index] - cell_len(text))
+            padded = padding + text if columns[index].is_right else text + padding
+            cells.append(
+                (" " * gap + padded if cells else padded, style)
+            )  # no gap at the left edge
+        padded_lines.append(tuple(cells))
+    return padded_lines

@@ -212,8 +212,8 @@ class PromptInput(TextArea):
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         self.replace(
             file_lines + words_before + name,
-            (text.count("\n", 0, line_start), 0),  # the locations of `line_start` and `end`
-            (text.count("\n", 0, end), end - text.rfind("\n", 0, end) - 1),
+            (text.count("\n", 0, line_start), 0),  # rows and columns of `line_start` and `end`
+            (text.count("\n", 0, end), len(text[:end].rpartition("\n")[2])),
             maintain_selection_offset=True,
         )
 

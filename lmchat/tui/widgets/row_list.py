@@ -25,9 +25,9 @@ NAME = "name"  # style of a part that is bold in the chosen row
 ASIDE = "aside"  # style of a part that is muted except in the chosen row
 WHEN_CHOSEN = "when-chosen"  # style of a part that only the chosen row shows, in bold
 UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in bold
-_STYLES_OF_CHOSEN: Mapping[str, str] = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG}
-_STYLES_OF_OTHERS: Mapping[str, str] = {NAME: "", ASIDE: MUTED, UNLESS_CHOSEN: STRONG}
-_OPTIONAL = (WHEN_CHOSEN, UNLESS_CHOSEN)
+# styles of Textual for these styles in the chosen row and in others; None hides a part
+_STYLES_OF_CHOSEN = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG, UNLESS_CHOSEN: None}
+_STYLES_OF_OTHERS = {NAME: "", ASIDE: MUTED, WHEN_CHOSEN: None, UNLESS_CHOSEN: STRONG}
 
 
 class ListRow(Struct, frozen=True):
@@ -217,15 +217,11 @@ class RowList(ScrollView):
         return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
 
-def _with_styles(parts: StyledTexts, styles: Mapping[str, str]) -> StyledTexts:
+def _with_styles(parts: StyledTexts, styles: Mapping[str, str | None]) -> StyledTexts:
     """Return the parts of a row that are shown, with styles of Textual.
 
-    `styles` is `_STYLES_OF_CHOSEN` or `_STYLES_OF_OTHERS`: each maps styles of a list, such as
-    `NAME`, to styles of Textual. Parts in a style of `_OPTIONAL` are hidden if `styles` lacks that
-    style. Other styles that it lacks are styles of Textual already.
+    `styles` has these for the styles of a list, such as `NAME`, and None for those that are hidden.
+    Styles that it lacks are styles of Textual already.
     """
-    return tuple(
-        (text, styles.get(style, style))
-        for text, style in parts
-        if style in styles or style not in _OPTIONAL
-    )
+    shown = [(text, styles.get(style, style)) for text, style in parts]
+    return tuple((text, style) for text, style in shown if style is not None)

@@ -117,7 +117,8 @@ class SessionList(Vertical, can_focus=True):
                 header for header in group.headers if list_filter.fits(header.title, header.tags)
             ]
             if shown:
-                rows += [ListRow()] if rows else []  # a blank one between two groups
+                if rows:
+                    rows.append(ListRow())  # a blank one between two groups
                 count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
                 rows.append(edge_row(group.name, right=count))
             for header in shown:
