@@ -111,7 +111,7 @@ class Sender(Struct, kw_only=True):
                     raise
                 self.retries += 1
                 self.on_retry()
-                _logger.info("another attempt: %s", error.message)
+                _logger.info("another attempt: %s", error.kind)
                 self.post(
                     RetryScheduled(
                         attempt=self.retries + 1,

@@ -91,7 +91,7 @@ def endpoint(server: ScriptedServer, more: str = "") -> str:
 def test_neither_key_nor_words_are_left_where_they_do_not_belong(tmp_path, telling, source):
     cli = Cli(home=tmp_path, url=telling.url, env={"SSL_CERT_FILE": AUTHORITY})
     command = endpoint(telling, f"api_key_cmd = \"printf '%s' {KEY}\"")
-    cli.configure("[limits]\nretries = 1\n" + (command if source == "command" else ""))
+    cli.configure("[limits]\nretry_base_s = 0\n" + (command if source == "command" else ""))
     if source == "stored":
         (cli.folder / "credentials.toml").write_text(f'["{telling.url}"]\nkey = "{KEY}"\n')
         (cli.folder / "credentials.toml").chmod(0o600)
