@@ -42,6 +42,7 @@ from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.tool_card import ToolCard
 from lmchat.tui.controllers.turns import Turns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.messages import (
@@ -77,10 +78,13 @@ class Dispatcher:
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
         self.log_navigation = log_navigation = LogNavigation(ui)
+        self.tool_card = tool_card = ToolCard(ui)
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = PromptFiles(ui, prompt_text)
-        self.shown_session = shown_session = ShownSession(ui, status, log_navigation, prompt_text)
-        self.turns = turns = Turns(ui, status, log_navigation, shown_session, prompt_text)
+        self.shown_session = shown_session = ShownSession(
+            ui, status, log_navigation, tool_card, prompt_text
+        )
+        self.turns = turns = Turns(ui, status, tool_card, shown_session, prompt_text)
         self.branches = branches = Branches(ui, shown_session, turns)
         self.export_import = ExportImport(ui, shown_session)
         self.saved_sessions = SavedSessions(ui, shown_session)
@@ -201,7 +205,7 @@ class Dispatcher:
             case ReadSessions():
                 self.saved_sessions.reload()
             case ShowChanges():
-                self.log_navigation.show_calls()
+                self.tool_card.show_calls()
                 self.status.refresh()
                 self.saved_sessions.refresh()
                 self.hints.show()
@@ -229,7 +233,7 @@ class Dispatcher:
             case ChatLog.LinkClicked(address=address):
                 self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):
-                self.turns.decide(choice)
+                self.tool_card.decide(choice)
             case ChatLog.Changed():
                 self._follow_log()
             case Pill.Pressed():

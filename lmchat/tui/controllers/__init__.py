@@ -2,7 +2,7 @@
 
 - The chat: `turns`, `prompt_text` (draft and edit), `prompt_files`, `next_request` (/context,
   /request), `answer_settings` (/set, /effort, /profile and others).
-- The log: `log_navigation` (focus, find bar, tool calls), `message_actions`, `branches` (versions,
+- The log: `log_navigation` (focus, find bar), `tool_card`, `message_actions`, `branches` (versions,
   forks, deletions).
 - Sessions: `shown_session`, `saved_sessions` (what the list shows, its keys, the search),
   `export_import` (export, import).

@@ -1,8 +1,4 @@
-"""The chat log apart from its messages: focus, find bar, running tool calls and their card.
-
-The card of a call asks whether the call may run. It is a part of the log, and gets its keys from
-there. Calls are here since their card takes the focus from the prompt and gives it back.
-"""
+"""The focus in the chat log, and its find bar."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from lmchat.tui.widgets.find_bar import FindBar
 
 
 class LogNavigation:
-    """Moves the focus between log, card and prompt; opens the find bar; shows tool calls."""
+    """Moves the focus between messages and prompt; opens and closes the find bar."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
@@ -43,43 +39,3 @@ class LogNavigation:
             self.find_bar.close()
         else:
             self._log.finder.clear()  # the search in all sessions marks its hit without the bar
-
-    # Tool calls, and the card of the one that asks
-
-    def show_calls(self) -> None:
-        """Show the running tool calls of the shown session, and the card of the one that asks.
-
-        `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
-        their times, and whether the card is seen. Below a dialog, the card takes no keys.
-        """
-        workspace = self._ui.workspace
-        shown = workspace.chat.shown
-        self._log.calls.set_states(
-            shown.running_calls,
-            asked_id=shown.question.message.message_id if shown.question else "",
-            now_s=workspace.clock(),
-            is_on_top=self._ui.app.screen is self._ui.screen,
-        )
-
-    def focus_card(self) -> None:
-        """Show the card that asks about a tool call, if there is one, and focus it.
-
-        The focus moves only from an empty prompt, and only while the log follows the answer.
-        Otherwise the user is typing, or reading farther up.
-        """
-        self.show_calls()
-        prompt_input = self._ui.widgets.prompt_input
-        is_in_prompt = self._ui.screen.focused is prompt_input
-        if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
-            # without a card, its id is empty, and this does nothing
-            self._log.go_to_message(self._log.calls.card_id)
-
-    def leave_card(self) -> None:
-        """Focus the prompt after the decision on a tool call, or the end of its turn.
-
-        To focus a card with other calls below it ends the following of the end. If the log followed
-        the end before, it does so again; if the user has scrolled, the log stays where it is.
-        """
-        self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-        if self._log.calls.was_following:
-            self._log.scroll_end()

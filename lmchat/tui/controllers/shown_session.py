@@ -16,6 +16,7 @@ from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.log_navigation import LogNavigation
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.tool_card import ToolCard
 from lmchat.tui.messages import ReadSessions
 from lmchat.tui.screen_services import ScreenServices, Work
 
@@ -34,6 +35,7 @@ class ShownSession:
         ui: ScreenServices,
         status: StatusDisplay,
         log_navigation: LogNavigation,
+        tool_card: ToolCard,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
@@ -42,6 +44,7 @@ class ShownSession:
         self._store = ui.workspace.store
         self._status = status
         self._log_navigation = log_navigation
+        self._tool_card = tool_card
         self._prompt_text = prompt_text
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
 
@@ -214,7 +217,7 @@ class ShownSession:
         # the place in the log, which `redraw` has scrolled to its end
         if bookmark is not None:
             self._log.go_to_bookmark(bookmark)
-        self._log_navigation.focus_card()
+        self._tool_card.focus()
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             self._log.go_to_message(message_id, takes_focus=False)

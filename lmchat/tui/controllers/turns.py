@@ -8,7 +8,6 @@ those of sessions that are not shown.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -43,12 +42,11 @@ from lmchat.servers.events import (
 from lmchat.servers.model import LoadState, ModelInfo, Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.tools.calls import Choice, Decision
-from lmchat.tui.controllers.log_navigation import LogNavigation
+from lmchat.tools.calls import Decision
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.controllers.tool_card import ToolCard
 from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
@@ -57,7 +55,6 @@ _ADAPTED_NOTICE_S = 12.0
 """How long the notice stays that a server does not accept a part of a request; it comes once."""
 _MAX_NOTE = 300  # characters of this notice, which may quote the server
 _MAX_REASON = 60  # characters of the reason for a retry
-_MAX_NAME = 80  # characters of the name of a tool, or of a title
 _WAITS_FOR_SERVER = (
     "No model is ready yet. Your message waits above the prompt and is sent when a model is ready"
 )
@@ -83,7 +80,7 @@ class Turns(FrontEnd):
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        log_navigation: LogNavigation,
+        tool_card: ToolCard,
         shown_session: ShownSession,
         prompt_text: PromptText,
     ) -> None:
@@ -91,14 +88,9 @@ class Turns(FrontEnd):
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._status = status
-        self._log_navigation = log_navigation
+        self._tool_card = tool_card
         self._shown_session = shown_session
         self._prompt_text = prompt_text
-        self._decisions: dict[str, asyncio.Future[Decision]] = {}
-        """Futures on which turns wait for decisions about calls, by the ids of the calls' messages.
-
-        `OpenSession.question` alone says whether a call waits; a future only brings the decision.
-        """
         self._failed_turn: Turn | None = None  # the last one with an event that could not be shown
         self._chat.front_end = self
 
@@ -245,60 +237,9 @@ class Turns(FrontEnd):
         if self._chat.shown.queue:
             self._chat.take_queued(self._chat.shown)
 
-    # Questions about tool calls
-
     async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Show the user that a call waits for a decision, and return the decision.
-
-        In the shown session, the card of the call gets the focus if the user is not typing. For
-        another session, a notification names tool and session, and the list marks the session.
-        """
-        decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._decisions[question.message.message_id] = decision
-        self._ui.show_action("waiting for you")
-        if question.note:  # why it is asked again about a tool that was always allowed
-            self._ui.notify(question.note)
-        if opened is self._chat.shown:
-            self._log_navigation.focus_card()
-        else:
-            name = safe_line(question.name, limit=_MAX_NAME)
-            title = safe_line(opened.header.title, limit=_MAX_NAME)
-            self._ui.notify(f"{name} waits for you in the session “{title}”.")
-        self._ui.notify_if_unfocused("A tool waits for you.")
-        try:
-            return await decision
-        finally:
-            del self._decisions[question.message.message_id]
-
-    def decide(self, choice: Choice) -> None:
-        """Give the turn of the shown session what the user chose on the card, in a worker.
-
-        After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
-        waits any more, as after a stop of the turn.
-        """
-        opened = self._chat.shown
-        question = opened.question
-        if question is None:
-            return
-
-        async def give() -> None:
-            """Give the turn the decision; a no includes the reason that the user is asked for."""
-            reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
-            if choice is Choice.NO:
-                title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
-                text = "The model gets your reason. Leave it empty to give none."
-                dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
-                reason = await self._ui.ask(dialog)
-            # a turn that was stopped while the dialog was open does not wait for this any more
-            if reason is None or not opened.take_question(question):
-                return
-            decision = Decision(choice=choice, reason=" ".join(reason.split()))
-            # the turn waits in `ask_about_call` for this future
-            self._decisions[question.message.message_id].set_result(decision)
-            self._ui.show_action(question.name)
-            self._log_navigation.leave_card()
-
-        self._ui.begin(give, "decision")
+        """Ask the user on the card whether a tool call may run, and return the decision."""
+        return await self._tool_card.ask(opened, question)
 
     # What turns do
 
@@ -407,7 +348,7 @@ class Turns(FrontEnd):
         monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
         if opened is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
-                self._log_navigation.leave_card()
+                self._tool_card.leave()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 self._log.replace(message)
             # The whole path is shown again if the turn was stopped before an answer began, or after
