@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import Counter
-from pathlib import Path
 
-from lmchat.processes.child import ChildEndedError, ChildProcess, own_program
-from lmchat.processes.environment import needed_environment
+from lmchat.errors import LMChatError
+from lmchat.processes.child import ChildEndedError, ChildProcess
 
 _logger = logging.getLogger(__name__)
 _CHILD = "lmchat.markdown.lexer_child"
@@ -48,14 +46,10 @@ class Highlighter:
             request = f"{limit_s} {language}\n{code}".encode(errors="replace")
             try:
                 if self._child is None:
-                    environment = needed_environment(os.environ)
-                    folder = Path(__file__).parent  # not the current one
-                    self._child = await ChildProcess.start(
-                        own_program(_CHILD), environment=environment, folder=folder
-                    )
+                    self._child = await ChildProcess.start_own(_CHILD)
                 await self._child.send_frame(request)
                 return await self._child.receive_frame() or None
-            except OSError as error:
+            except LMChatError as error:
                 _logger.warning("no colours: the highlighter cannot start: %s", error)
                 self._is_off = True
             except ChildEndedError:  # the next code starts another child

@@ -205,10 +205,12 @@ class ChildProcess:
     async def start_own(cls, module: str) -> ChildProcess:
         """Start a program that calls `main` of a module of lmchat; raises `LMChatError`.
 
-        Exports to HTML and attached web pages use such a program, so the error speaks of files.
+        The error speaks of files: exports to HTML and attached web pages show it.
         """
+        environment = needed_environment(os.environ)
+        folder = Path(__file__).parent  # not the current one
         try:
-            return await cls.start(own_program(module), environment=needed_environment(os.environ))
+            return await cls.start(own_program(module), environment=environment, folder=folder)
         except OSError as error:
             words = f"A process for files cannot start: {error.strerror or error}."
             raise LMChatError(words, hint="Close other programs.", kind="program") from error

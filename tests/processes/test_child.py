@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,15 @@ async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path,
     monkeypatch.chdir(tmp_path)
     command = own_program("lmchat.formats.exports.markdown_to_html_child")
     assert await run_program(command, environ=ENVIRONMENT, timeout_s=20) == b""
+
+
+async def test_a_program_of_lmchat_does_not_run_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    child = await ChildProcess.start_own("lmchat.formats.exports.markdown_to_html_child")
+    if sys.platform == "linux":
+        process = Path("/proc", str(child.pid))
+        assert (process / "cwd").readlink() != tmp_path
+    await child.end()
 
 
 @pytest.mark.parametrize(
