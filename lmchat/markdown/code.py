@@ -20,6 +20,7 @@ _INFO_CHARS = 1_000  # characters of the language of a fence that are shown
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
 _PAD_CELLS = 3  # cells beside the code of a line: two of `_pad` before it, one behind it
 _NULL = Style.null()
+_ONE_COLOUR = re.compile(rb"(.)\1*", re.DOTALL)  # bytes of neighbouring characters in one colour
 
 
 def code_lines(
@@ -67,20 +68,18 @@ def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span
     `colours` has a byte for each character, an index in `COLOUR_NAMES`. If it is shorter than the
     code, the rest has no colour.
     """
-    spans: list[Span] = []
-    runs = [  # neighbouring characters in one colour: their bytes are equal
-        (COLOUR_NAMES[colours[run.start()]], code[run.start() : run.end()])
-        for run in re.finditer(rb"(?s)(.)\1*", colours[: len(code)])
-    ]
-    for colour, text in [*runs, ("", code[len(colours) :])]:
-        style = page.styles[colour] if colour else _NULL
-        for number, words in enumerate(text.split("\n")):
-            if number:
-                yield spans
-                spans = []
-            if words:
-                spans.append((words, style))
-    yield spans
+    styles = [page.styles[name] if name else _NULL for name in COLOUR_NAMES]
+    start = 0
+    for line in code.split("\n"):
+        line_colours = colours[start : start + len(line)]
+        start += len(line) + 1
+        spans = [
+            (line[run.start() : run.end()], styles[line_colours[run.start()]])
+            for run in _ONE_COLOUR.finditer(line_colours)
+        ]
+        if len(line_colours) < len(line):
+            spans.append((line[len(line_colours) :], _NULL))
+        yield spans
 
 
 def language_of(info: str) -> str:
