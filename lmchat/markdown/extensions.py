@@ -234,7 +234,7 @@ def emphasis_rule(state: StateInline, silent: bool) -> bool:
     before = state.src[start - 1 : start].strip()
     after = state.src[state.pos : state.pos + 1].strip()
     if state.src[start] == "*" and before and after and re.search(_IDEOGRAPH, before + after):
-        # the last delimiters, one for each asterisk that was taken
-        for delimiter in state.delimiters[start - state.pos :]:
+        count = state.pos - start  # of asterisks; each one has added a delimiter
+        for delimiter in state.delimiters[-count:]:
             delimiter.open = delimiter.close = True
     return True

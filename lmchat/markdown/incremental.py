@@ -230,9 +230,7 @@ class IncrementalMarkdown(Struct):
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
-            opening = None  # the line that opens the block, if it is a fence
-            if token.type == "fence" and start >= head_lines:
-                opening = opening_fence(lines[start])
+            opening = opening_fence(lines[start]) if token.type == "fence" else None
             if opening is None:  # another kind of block: only the last one may still grow
                 has_ended = token is not top[-1] or (
                     has_text_after_blank and token.type in _END_AT_BLANK_LINE

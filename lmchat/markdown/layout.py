@@ -233,9 +233,9 @@ class Layout:
             # which marks are missing depends on the last block, so the text is parsed twice
             kind = last_leaf(tokens)
             if kind in _MARKUP_BLOCKS:
-                text = completed(block.source)
+                text = completed(text)
             elif kind == "fence":
-                text = without_marks_alone(block.source)
+                text = without_marks_alone(text)
             if text != block.source:
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
@@ -370,11 +370,11 @@ class Layout:
         for index, (item, item_tokens) in enumerate(blocks_of(inner)):
             if index and self._is_below_blank(item):
                 yield self.page.line([], prefix=next_prefix)
-            mark = ""
+            indent = ""
             if item.map and not token.level:
                 # The parser takes `- a` and ` - b` for items of one list, but models mean the
                 # second as nested. Within another block, the blanks belong to that block.
-                mark = " " * indent_of(self._source[item.map[0]])
+                indent = " " * indent_of(self._source[item.map[0]])
             task = ""
             if item_tokens and item_tokens[0].type == "paragraph_open":
                 text = item_tokens[1].content
@@ -383,9 +383,9 @@ class Layout:
                     task = f"[{box[1].lower()}] "
                     item_tokens[1].content = text[box.end() :]
             if token.type == "ordered_list_open":
-                mark += f"{number + index}{token.markup} {task}"
+                mark = f"{indent}{number + index}{token.markup} {task}"
             else:
-                mark += task or UNICODE.fresh + " "
+                mark = indent + (task or f"{UNICODE.fresh} ")
             muted = self.page.styles["muted"]
             nested = self._nested_prefixes(
                 (prefix, next_prefix), (mark, muted), (" " * len(mark), _NULL)

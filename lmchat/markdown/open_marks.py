@@ -27,7 +27,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     its line of dashes. With `is_continued`, the source is rows of a table whose head is in an
     earlier block.
     """
-    before, line_end, last = source.rpartition("\n")
+    *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
     last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
     if last.count("`") % 2:  # "run `ls" → "run `ls`"
@@ -37,17 +37,14 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     emphasis = re.search(_OPEN_EMPHASIS, without_ended)
     if emphasis:  # `is **very*` → `is **very**`: the end mark, in place of a part of it
         last = last.rstrip("* \t") + emphasis[1]
-    above, _, previous = before.rpartition("\n")  # `previous` is the line above the last one
-    if re.match(_ONLY_MARKS, last):  # marks alone, or nothing
-        line_above = above.rpartition("\n")[2]
-        # a row without a row above it is the head of a table
-        is_below_head = not is_continued and _is_row(previous) and not _is_row(line_above)
-        # `| a |⏎|-` → `| a |⏎|---|`, the line of dashes; elsewhere, `text⏎- ` → `text`
-        return f"{before}\n{_dashes(previous)}" if is_below_head else before
-    # the last line is the head itself: `| a | b` → `| a | b⏎|---|---|`
-    if not is_continued and _is_row(last) and not _is_row(previous):
-        return f"{before}{line_end}{last}\n{_dashes(last)}"
-    return before + line_end + last
+    if re.match(_ONLY_MARKS, last) is None:  # else it has marks alone, or nothing: `text⏎- `
+        lines.append(last)
+    # A row without a row above it is the head of a table. It is the last line, as `| a | b`, or
+    # the one above the marks, as `| a | b⏎|-`.
+    above, last_shown = ["", "", *lines][-2:]
+    if not is_continued and _is_row(last_shown) and not _is_row(above):
+        lines.append(_dashes(last_shown))  # `| a | b⏎|---|---|`
+    return "\n".join(lines)
 
 
 def without_marks_alone(source: str) -> str:

@@ -117,13 +117,12 @@ class Page(Struct):
 
         Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
         """
-        pieces = wrapped(left, self.text_width)
-        if width_of([*pieces[-1], *right]) > self.text_width:
-            pieces.append([])  # a row for `right` alone
-        # Each piece fits, so `wrap` makes one line of it. `line` would do that as well, but leaves
-        # the text that a selection copies to its caller.
-        lines = [line for piece in pieces[:-1] for line in self.wrap(piece, tint=tint)]
-        return [*lines, *self.wrap(pieces[-1], right=right, tint=tint)]
+        *rows, last = wrapped(left, self.text_width)
+        if width_of([*last, *right]) > self.text_width:
+            rows.append(last)
+            last = []  # a row for `right` alone
+        lines = [self.line(row, text=text_of(row), tint=tint, lead=tint) for row in rows]
+        return [*lines, self.line(last, right=right, text=text_of(last), tint=tint, lead=tint)]
 
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs the command.

@@ -49,9 +49,9 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         lines = [line for cell in column for line in split_lines(cell)]
         words = [word for line in lines for word in text_of(line).split()]
         width = max(map(width_of, lines)) or 1
-        longest = max(map(cell_len, words), default=0)
+        longest_word = min(max(map(cell_len, words), default=0), _LONGEST_WORD)
         full_widths.append(width)
-        least_widths.append(min(width, max(_LEAST_CELLS, min(_LONGEST_WORD, longest))))
+        least_widths.append(min(max(longest_word, _LEAST_CELLS), width))
         has_breaks |= len(lines) > len(column)  # a cell has several lines
     space = room - _GAP * (len(full_widths) - 1)
     if sum(least_widths) > space:
