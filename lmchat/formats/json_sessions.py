@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, get_args
 
 import msgspec
@@ -81,26 +82,25 @@ def from_json(data: Record) -> Session:
         raise FileRefused(message, hint="Update lmchat.")
     try:
         header = msgspec.convert(data["session"], SessionHeader)
-        times = checked_time(header.created_at), checked_time(header.updated_at)
-        header = replace(header, created_at=times[0], updated_at=times[1])
+        header = replace(
+            header,
+            created_at=checked_time(header.created_at),
+            updated_at=checked_time(header.updated_at),
+        )
         files = msgspec.convert(data.get("files", {}), dict[str, bytes])
-        path_length = len(data["messages"])
+        path = [_message(record) for record in data["messages"]]
+        branches = [_message(record) for record in data.get("branches", ())]
         records = [*data["messages"], *data.get("branches", ())]
-        # pairs of a place and a message, those of the path first
-        placed = [(int(record.get("place", 0)), _message(record)) for record in records]
+        places = [int(record.get("place", 0)) for record in records]
     except BAD_VALUE_ERRORS as error:
         hint = "Export the session again, or undo the changes to the file."
         message = "It was changed after the export."
         raise FileRefused(message, hint=hint, details=repr(error)) from error
-    tree: list[tuple[int, ChatMessage]] = []
-    if len(placed) > path_length:  # else the messages have no places, and the path is all there is
-        tree = sorted(placed, key=lambda pair: pair[0])
-    return Session(
-        header=header,
-        messages=MessagePath(message for _, message in placed[:path_length]),
-        tree=tuple(message for _, message in tree),
-        files=files,
-    )
+    tree: list[ChatMessage] = []
+    if branches:  # else the messages have no places, and the path is all there is
+        placed = zip(places, [*path, *branches], strict=True)
+        tree = [message for _, message in sorted(placed, key=itemgetter(0))]
+    return Session(header=header, messages=MessagePath(path), tree=tuple(tree), files=files)
 
 
 def _message(record: Record) -> ChatMessage:

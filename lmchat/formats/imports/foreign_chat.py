@@ -116,6 +116,12 @@ class ForeignChat(Struct, kw_only=True):
         without parts, since others may name it as their parent. A message without a key, or with
         the key of another one, is counted and not added.
         """
+        if not isinstance(key, str) or not key:
+            self.count_damaged_message()
+            return
+        if key in self.messages:
+            self.omitted[_REPEATED] += 1
+            return
         message_parts: list[Part] = []
         has_tool_quote = False
         try:
@@ -128,11 +134,6 @@ class ForeignChat(Struct, kw_only=True):
         except BAD_VALUE_ERRORS:
             self.count_damaged_message()
             message_role, message_parts = Role.SYSTEM, []  # without parts, any role will do
-        has_key = isinstance(key, str) and bool(key)
-        if not has_key or key in self.messages:
-            if message_parts:  # else nothing is lost, or the message is counted already
-                self.omitted[_REPEATED if has_key else _DAMAGED] += 1
-            return
         # also true without parts: `finish` leaves such a message out
         has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message_parts)
         is_of_model = message_role is Role.ASSISTANT  # false for any damaged message
@@ -178,12 +179,12 @@ class ForeignChat(Struct, kw_only=True):
         Any other value, and an image over the limit of bytes, is counted as left out. `name` is
         that of the image's file, and `omitted_as` the kind under which an omission is counted.
         """
-        data = value
+        data = value if isinstance(value, bytes) else b""
         if isinstance(value, str):
-            with suppress(ValueError):  # invalid base64: the text stays, which is no image
+            with suppress(ValueError):  # invalid base64
                 data = b64decode(value.rpartition(";base64,")[2])
-        media_type = image_type(data) if isinstance(data, bytes) else ""
-        if not isinstance(data, bytes) or not media_type or len(data) > MAX_IMAGE_BYTES:
+        media_type = image_type(data)  # empty if it is no image
+        if not media_type or len(data) > MAX_IMAGE_BYTES:
             self.omit(omitted_as)
             return
         digest = hashlib.sha256(data).hexdigest()

@@ -107,17 +107,16 @@ def _file_items(file: str, items: ReadItems) -> Iterator[FileItem]:
             yield file, item
     except FileRefused as error:
         yield file, error_about(file, error)
-    # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
-    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
-        reason = str(error)
-        hint = "Close the program that uses the file. If that does not help, the file is damaged."
-        if isinstance(error, OSError):
-            reason = error.strerror or reason
-            hint = "Check the path."
-            if error.errno == errno.EFBIG:
-                reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
-                hint = "Split it into smaller files."
+    except OSError as error:
+        reason, hint = error.strerror or str(error), "Check the path."
+        if error.errno == errno.EFBIG:
+            reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
+            hint = "Split it into smaller files."
         yield file, FileRefused(f"{file} cannot be read: {reason}.", hint=hint)
+    # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        hint = "Close the program that uses the file. If that does not help, the file is damaged."
+        yield file, FileRefused(f"{file} cannot be read: {error}.", hint=hint)
 
 
 class _FileReader:
@@ -204,14 +203,16 @@ class _FileReader:
         records = _records(source)
         first_records = list(islice(records, _PEEKED_RECORDS))
         objects = [record for record in first_records if not isinstance(record, Skipped)]
-        # `program` and `file_format` are used below: the loop ends with those that fit
-        for program, file_format in _formats():
-            if isinstance(file_format, JsonFormat) and any(map(file_format.fits, objects)):
-                self._require_source(program)
-                break
-        else:
+        fitting = [
+            (program, file_format)
+            for program, file_format in _formats()
+            if isinstance(file_format, JsonFormat) and any(map(file_format.fits, objects))
+        ]
+        if not fitting:
             message = "It is JSON, but not a chat format that lmchat knows."
             raise FormatUnknown(message, hint=_FORMATS_HINT)
+        program, file_format = fitting[0]
+        self._require_source(program)
 
         # each chat is one record, or several in a row: the format says which begins the next chat
         chat: list[Record] = []

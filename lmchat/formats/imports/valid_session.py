@@ -41,15 +41,15 @@ def valid_session(
     that are too large are left out. The time of the last change is at most `moment`, the current
     time. Raises `FileRefused` if ids are not unique or messages form a loop.
     """
-    session_id = own_id(header.session_id)
-    ids = {message.message_id: own_id(message.message_id, session_id) for message in tree}
-    if len(ids) < len(tree):
+    # the keys of all dictionaries are the ids in the file
+    messages = {message.message_id: message for message in tree}
+    if len(messages) < len(tree):
         raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
 
-    # the keys of both are the ids in the file
-    messages = {message.message_id: message for message in tree}
+    session_id = own_id(header.session_id)
+    ids = {key: own_id(key, session_id) for key in messages}
     sound_by_id: dict[str, ChatMessage] = {}
-    for key in parents_first({message.message_id: message.parent_id for message in tree}):
+    for key in parents_first({key: message.parent_id for key, message in messages.items()}):
         message = messages[key]
         if message.state is AnswerState.STREAMING:
             message = interrupted(message, "The session was exported")
@@ -63,7 +63,7 @@ def valid_session(
 
     path: list[ChatMessage] = []
     above = end if end in sound_by_id else next(reversed(sound_by_id), None)
-    while above is not None and above in sound_by_id:
+    while above in sound_by_id:
         path.append(sound_by_id[above])
         above = messages[above].parent_id
 
@@ -129,8 +129,9 @@ def _sound_part(part: Part) -> Part:
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
     """Return stats; None if any of their figures is too large to be shown."""
-    values = asdict(stats).values() if stats is not None else ()
-    figures = (value for value in values if isinstance(value, int | float))
+    if stats is None:
+        return None
+    figures = (value for value in asdict(stats).values() if isinstance(value, int | float))
     return stats if all(map(_is_usual, figures)) else None
 
 
