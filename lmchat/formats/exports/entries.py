@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -56,46 +56,11 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
 
     A heading, such as `Another branch, after “Hello”`, is a text. Times are local.
     """
-    # Ids of messages whose entries have no `calls`: tool messages, which show a call with its
-    # result, and their parents, the answers with these calls.
-    ids_with_shown_calls: set[str | None] = set()
-    for message in (*session.messages, *session.branches):
-        if is_tool_run(message):
-            ids_with_shown_calls |= {message.message_id, message.parent_id}
-
-    def entry_of(message: ChatMessage) -> MessageEntry:
-        """Return what all formats show of a message.
-
-        `ids_with_shown_calls`, made above from all messages, says whose calls are left out.
-        """
-        speaker = _SPEAKERS[message.role]
-        if message.role is Role.ASSISTANT and message.model:
-            speaker = safe_line(message.model)
-        if message.stats is not None and message.stats.is_edited:
-            speaker = f"{speaker} (edited)"
-        time = message.created_at.astimezone()
-        thought_ms = message.stats.reasoning_ms if message.stats else None
-        thought_heading = "Thought"
-        if thought_ms is not None:
-            thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
-        state = ""
-        reason = ""
-        if message.state is not AnswerState.COMPLETE:
-            state = _STATES[message.state]
-            if message.failure is not None:
-                reason = safe_line(f"{message.failure.message} {message.failure.hint}")
-        return MessageEntry(
-            message=message,
-            speaker=speaker,
-            time=f"{time:%Y-%m-%d %H:%M}",
-            # tool messages show these calls with their results
-            calls=() if message.message_id in ids_with_shown_calls else message.tool_calls,
-            thought_heading=thought_heading,
-            state=state,
-            reason=reason,
-        )
-
-    yield from map(entry_of, session.messages)
+    # a tool message shows a call with its result, so the answer with that call does not show it
+    tool_runs = filter(is_tool_run, (*session.messages, *session.branches))
+    ids_with_results = {message.parent_id for message in tool_runs}
+    for message in session.messages:
+        yield _entry(message, ids_with_results)
     messages_by_id = {message.message_id: message for message in session.tree}
     for branch in branches(session.branches):
         parent = messages_by_id.get(branch.messages[0].parent_id or "")
@@ -104,7 +69,36 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
         else:
             above = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
             yield f"Another branch, after “{above}”"
-        yield from map(entry_of, branch.messages)
+        for message in branch.messages:
+            yield _entry(message, ids_with_results)
+
+
+def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> MessageEntry:
+    """Return what all formats show of a message.
+
+    `ids_with_results` are the ids of the answers whose calls tool messages show.
+    """
+    speaker = _SPEAKERS[message.role]
+    if message.role is Role.ASSISTANT and message.model:
+        speaker = safe_line(message.model)
+    if message.stats is not None and message.stats.is_edited:
+        speaker = f"{speaker} (edited)"
+    time = message.created_at.astimezone()
+    thought_ms = message.stats.reasoning_ms if message.stats else None
+    thought_heading = "Thought"
+    if thought_ms is not None:
+        thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
+    failure = message.failure
+    has_shown_calls = is_tool_run(message) or message.message_id in ids_with_results
+    return MessageEntry(
+        message=message,
+        speaker=speaker,
+        time=f"{time:%Y-%m-%d %H:%M}",
+        calls=() if has_shown_calls else message.tool_calls,
+        thought_heading=thought_heading,
+        state=_STATES.get(message.state, ""),  # a complete message shows none
+        reason="" if failure is None else safe_line(f"{failure.message} {failure.hint}"),
+    )
 
 
 def is_tool_run(message: ChatMessage) -> bool:

@@ -88,15 +88,14 @@ def _kept_apart(text: str) -> str:
     Outside of code, misleading lines get a backslash. A code fence that is left open is closed.
     """
     lines: list[str] = []
-    fence = None
-    # `fence` is the one that is open after the line, or None
-    for line, fence in lines_and_fences(safe_text(text).strip("\n")):
-        # the line that closes a fence counts as outside of code, and is never misleading
-        is_code = fence is not None
-        # the match is the indent, and the backslash follows it
-        lines.append(line if is_code else _MISLEADING.sub(r"\g<0>\\", line))
-    if fence is not None:
-        lines.append(fence.marks)
+    open_fence = None
+    for line, open_fence in lines_and_fences(safe_text(text).strip("\n")):
+        if open_fence is not None:
+            lines.append(line)
+        else:  # also the line that closes a fence: it is never misleading
+            lines.append(_MISLEADING.sub(r"\g<0>\\", line))  # the match is the indent
+    if open_fence is not None:
+        lines.append(open_fence.marks)
     return "\n".join(lines)
 
 
