@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -77,9 +77,8 @@ def remove(connection: Connection, folder: Path, digests: Collection[str]) -> No
     """
     if not digests:
         return
-    is_named = _check_of_names(connection)
-    for digest in digests:
-        if DIGEST.fullmatch(digest) and not is_named(digest):
+    for digest in set(digests) - _named_digests(connection):
+        if DIGEST.fullmatch(digest):
             with suppress(OSError):  # the folder may be read-only now
                 (folder / digest).unlink()
 
@@ -91,28 +90,20 @@ def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> No
     files with names that this module gives are removed. If LMCHAT_HOME is a folder of the user,
     they may keep other files in a folder of this name.
     """
-    is_named = _check_of_names(connection)
+    named_digests = _named_digests(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
     for path in folder.glob("*"):
         with suppress(OSError):  # another process has just removed it
-            is_unnamed = _OWN_NAME.fullmatch(path.name) and not is_named(path.name)
+            is_unnamed = _OWN_NAME.fullmatch(path.name) and path.name not in named_digests
             if is_unnamed and path.stat().st_mtime < young_from_s:
                 path.unlink()
                 _logger.info("an attached file that no message names was removed")
 
 
-def _check_of_names(connection: Connection) -> Callable[[str], bool]:
-    """Return a function that tells whether a message or a draft names a digest.
-
-    The database is read here, once for all calls of that function.
-    """
+def _named_digests(connection: Connection) -> set[str]:
+    """Return the digests that messages and drafts name."""
     rows = connection.execute("select call_id from parts where kind = 'file'")
-    digests_in_messages = {text_from(digest) for (digest,) in rows}
-    rows = connection.execute("select text from drafts")
-    text_of_drafts = "\n".join(text_from(text) for (text,) in rows)
-
-    def is_named(digest: str) -> bool:
-        """Return whether a message or the text of any draft has the digest."""
-        return digest in digests_in_messages or digest in text_of_drafts
-
-    return is_named
+    digests = {text_from(digest) for (digest,) in rows}
+    for (text,) in connection.execute("select text from drafts"):
+        digests.update(DIGEST.findall(text_from(text)))
+    return digests

@@ -139,8 +139,6 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
         first_messages = connection.execute(first_query, values).fetchall()
         has_many_messages = len(first_messages) == _FEW_MESSAGES
     index_query = _index_query(connection, terms) if has_many_messages else None
-    if index_query == "":  # no text has all terms
-        return
     # without terms, each part of a message would be a hit
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
     if index_query is None:
@@ -163,29 +161,30 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
 
     For the terms “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram,
     one of them is searched: by all trigrams that begin with it. It is the longest of those with
-    which not too many begin. The query is empty if no text can hold the terms. Return None if the
-    index does not help: without terms, or if too many trigrams begin with each of them.
+    which not too many begin. Return None if the index does not help: without terms, or if too many
+    trigrams begin with each of them.
     """
+    trigrams: list[str] = []
+    for term in terms:
+        starts = range(len(term) - _TRIGRAM_CHARS + 1)  # none in a shorter term
+        different = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
+        trigrams += list(different)[:_MOST_TRIGRAMS]
+    if trigrams:  # they leave few texts, which are compared with the shorter terms, too
+        return " AND ".join(map(_quoted, trigrams))
+
     # a table of this connection with all trigrams that are in the index
     connection.execute(
         "create virtual table if not exists temp.trigram_list using fts5vocab (main, trigrams, row)"
     )
-    conditions: list[str] = []
-    for term in sorted(terms, key=len, reverse=True):  # long terms first
-        if len(term) >= _TRIGRAM_CHARS:
-            starts = range(len(term) - _TRIGRAM_CHARS + 1)
-            trigrams = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
-            conditions += map(_quoted, list(trigrams)[:_MOST_TRIGRAMS])
-        elif not conditions:  # longer terms leave few texts, which are compared with all terms
-            query = "select term from trigram_list where term >= ? and term < ? limit ?"
-            # the last code point is after all trigrams with this beginning
-            values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
-            beginnings = [_quoted(row[0]) for row in connection.execute(query, values)]
-            if not beginnings:
-                return ""
-            if len(beginnings) <= _MOST_BEGINNINGS:
-                conditions.append(f"({' OR '.join(beginnings)})")
-    return " AND ".join(conditions) or None
+    query = "select term from trigram_list where term >= ? and term < ? limit ?"
+    for term in sorted(terms, key=len, reverse=True):
+        # the last code point is after all trigrams with this beginning
+        values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
+        longer = [trigram for (trigram,) in connection.execute(query, values)]
+        if len(longer) <= _MOST_BEGINNINGS:
+            # without any, no text has the term: as it is no trigram, FTS5 finds nothing for it
+            return " OR ".join(map(_quoted, longer or [term]))
+    return None
 
 
 def _quoted(term: str) -> str:

@@ -42,14 +42,12 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
     if isinstance(error, OSError):
         return explain_system_error(error, path)
     name = name_of(error)
-    reason, hint = str(error), "Check the log file, then start lmchat again."
     if is_damage(error):
         reason, hint = _DAMAGED
     else:
-        for beginning, reason_and_hint in _REASONS.items():
-            if name.startswith(beginning):
-                reason, hint = reason_and_hint
-                break
+        fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
+        own_words = (str(error), "Check the log file, then start lmchat again.")
+        reason, hint = fitting[0] if fitting else own_words
     return StoreUnavailable(
         f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
     )
