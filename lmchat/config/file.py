@@ -316,16 +316,18 @@ def example_text() -> str:
         head = [f"# {section.help}", f"[{name}]"] if name else []
         lines = [_line(key, getattr(section.type(), key.name)) for key in value_keys(section.type)]
         blocks.append("\n".join([*head, *lines, ""]))
-    tables = table_keys(Settings)
-    # a key of [tools], but with a heading of its own
-    tables = {**tables, "approval": table_keys(sections()["tools"].type)["approval"]}
+    # `approval` is a key of [tools], but has a heading of its own
+    approval = table_keys(sections()["tools"].type)["approval"]
+    tables = {**table_keys(Settings), "approval": approval}
     for name, heading in _HEADINGS.items():
         key = tables[name]
-        # "" as the default: each key shows its example, if it has one
-        lines = [_line(inner, "") for inner in table_keys(key.table).values()] if key.table else []
+        lines = []
         if key.example:
             pairs = key.example.items()
             lines = [f"# {_toml_key(inner)} = {toml_value(value)}" for inner, value in pairs]
+        elif key.table:
+            # "" as the default: each key shows its example, if it has one
+            lines = [_line(inner, "") for inner in table_keys(key.table).values()]
         blocks.append("\n".join([f"# {key.help}", f"# {heading}", *lines, ""]))
     return "\n".join(blocks)
 

@@ -90,12 +90,8 @@ def load(
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
     # keys, values and origins that replace the values of the file; the last value of a key counts
-    overrides = list(_from_environment(environ, problems))
-    # The values from the place that sets the API key: the environment, or else the file. They give
-    # `key_endpoint`: a key that is set in one place must not be sent to an address from the other.
-    values = {key: value for key, value, _ in overrides}
-    beside_key = values if "api_key" in values else file.tables
-
+    from_environment = list(_from_environment(environ, problems))
+    overrides = [*from_environment]
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
         origin = Origin(Level.PROFILE, f"profile {flags.profile}")
@@ -136,6 +132,9 @@ def load(
         else server
         for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     ]
+    # a key that is set in one place must not be sent to an address from the other
+    variables = {key: value for key, value, _ in from_environment}
+    place_of_key = variables if "api_key" in variables else file.tables
     return LoadedSettings(
         settings=replace(settings, endpoints=tuple(servers)),
         file=path,
@@ -143,7 +142,7 @@ def load(
         has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(beside_key.get("endpoint", "")),
+        key_endpoint=str(place_of_key.get("endpoint", "")),
     )
 
 

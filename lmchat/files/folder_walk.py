@@ -42,12 +42,14 @@ def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntr
         if any(entry.name == _IGNORE_FILE for entry in entries):
             rules = (*rules, *_rules_in(folder / below, above + below))
         for entry in entries:
-            path = below + entry.name
-            if not entry.is_dir(follow_symlinks=False):
-                if not _is_ignored(above + path, rules):
-                    found.append((path, entry))
-            elif not (entry.name.startswith(".") or _is_ignored(f"{above}{path}/", rules)):
-                folders.append((f"{path}/", rules))
+            is_folder = entry.is_dir(follow_symlinks=False)
+            path = f"{below}{entry.name}/" if is_folder else below + entry.name
+            if _is_ignored(above + path, rules):
+                continue
+            if not is_folder:
+                found.append((path, entry))
+            elif not entry.name.startswith("."):
+                folders.append((path, rules))
     return found, remaining <= 0
 
 

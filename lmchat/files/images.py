@@ -60,9 +60,10 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     decoded nor scaled, and its width and height stay unknown. Raises `FileRefused` if the image is
     damaged, has too many pixels, or after scaling is still larger than `MAX_IMAGE_BYTES`.
     """
-    fitted = SizedImage(data)
-    hint = 'To scale images down: pip install "lmchat[images]"'
-    if find_spec("PIL") is not None:
+    if find_spec("PIL") is None:
+        fitted = SizedImage(data)
+        hint = 'To scale images down: pip install "lmchat[images]"'
+    else:
         fitted = _decoded(name, data)
         hint = "Save a smaller copy of it."
     if len(fitted.data) > MAX_IMAGE_BYTES:
