@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from lmchat.config.settings import Settings
@@ -94,14 +94,15 @@ def _host_and_port(text: str) -> tuple[str, int | None]:
     host = text.strip().lower()
     if not host.startswith("[") and host.count(":") > 1:  # an IPv6 address without a port
         host = f"[{host}]"
-    endpoint = Endpoint.parse(f"http://{host}")
-    if not {"/", "?", "#"}.isdisjoint(host):  # it has a path
-        raise EndpointNotAllowed(
-            "Endpoint not allowed: a host or host:port is needed, without a path.",
-            hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
-        )
-    # not `endpoint.port`, which is 80 if the text names no port
-    return endpoint.host, urlsplit(f"//{host}").port
+    with suppress(EndpointNotAllowed):  # its message asks for an address
+        endpoint = Endpoint.parse(f"http://{host}")
+        if {"/", "?", "#"}.isdisjoint(host):  # it has no path
+            # not `endpoint.port`, which is 80 if the text names no port
+            return endpoint.host, urlsplit(f"//{host}").port
+    raise EndpointNotAllowed(
+        "Endpoint not allowed: a host or host:port is needed, without a path.",
+        hint="Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080",
+    )
 
 
 class Limiter:

@@ -103,6 +103,11 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         f"{file}, line 8: ui.theme is not a theme; /theme lists all themes",
         f"{file}, line 6: endpoints[1].url {refused}",
     ]
+    cli.configure("model = 'm'\nallowed_hosts = ['box.lan', 'a b']\n")
+    assert cli("config", "check").stdout == (
+        f"{file}, line 2: allowed_hosts cannot be used: "
+        "Endpoint not allowed: a host or host:port is needed, without a path\n"
+    )
     for theme, code in (("Nord", 0), ("light", 0), ("sunny", 2)):
         cli.configure(f"[ui]\ntheme = '{theme}'\n")
         done = cli("config", "check")

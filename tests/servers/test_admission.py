@@ -128,10 +128,10 @@ def test_a_named_host_is_allowed_at_any_port_and_with_a_port_at_that_one_only():
 
 def test_what_is_no_host_cannot_be_allowed():
     for host in ("", "*", "a b", "http://x", "user@host", "host:port", "a?b", "host/path"):
-        with pytest.raises(EndpointNotAllowed) as caught:
+        with pytest.raises(EndpointNotAllowed, match="a host or host:port is needed") as caught:
             AllowList([host])
-    where = "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
-    assert caught.value.hint == where
+        where = "Correct it in allowed_hosts or --allow-host, for example: gpu.lan:8080"
+        assert caught.value.hint == where
 
 
 def test_an_endpoint_made_by_hand_has_to_be_what_it_says():

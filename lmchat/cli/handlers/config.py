@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ from lmchat.config.origin import Level, named_origin
 from lmchat.config.settings import non_default_values
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
+from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
@@ -105,17 +107,20 @@ def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     loaded = context.loaded
     problems = list(context.problems)
-    addresses: list[tuple[KeyPath, str]] = []  # in the file, by key; not checked yet
+    # values in the file that are not checked yet, by key, and what checks them
+    values: list[tuple[KeyPath, Callable[[Any], object], object]] = []
     if loaded.origin("endpoint").level is Level.FILE:
-        addresses.append((("endpoint",), loaded.settings.endpoint))
+        values.append((("endpoint",), Endpoint.parse, loaded.settings.endpoint))
+    if loaded.origin("allowed_hosts").level is Level.FILE:
+        values.append((("allowed_hosts",), AllowList, loaded.settings.allowed_hosts))
     for section in ("endpoints", "mcp"):
         for index, entry in enumerate(getattr(loaded.settings, section)):
-            addresses.append(((section, index, "url"), entry.url))
-    for key_path, address in addresses:
+            values.append(((section, index, "url"), Endpoint.parse, entry.url))
+    for key_path, check_value, value in values:
         try:
-            if address:
-                Endpoint.parse(address)
-        except EndpointNotAllowed as error:  # its message does not quote the address
+            if value:
+                check_value(value)
+        except EndpointNotAllowed as error:  # its message does not quote the value
             problem = Problem(
                 source=str(loaded.file),
                 key=key_of(key_path),
