@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
@@ -83,6 +84,8 @@ def how_to_configure(context: Context) -> str:
 
 def how_to_correct(server: ToolServer, context: Context) -> str:
     """Return what to do about a tool server with an error, without a full stop."""
+    if find_spec("mcp") is None:
+        return "pip install 'lmchat[tools]', then lmchat tools"
     is_tools_file = server.name == FUNCTIONS  # the server of the functions of `tools.py`
     place = context.paths.tools_file if is_tools_file else f"[[mcp]] in {context.config_file}"
     return f"Correct {place}, then lmchat tools"

@@ -95,8 +95,13 @@ def tools_rows(cli, code: int = 0) -> list[dict]:
     return [row for row in checks if row["group"] == "Tools"]
 
 
-def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli):
+def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkeypatch):
     assert tools_rows(cli) == []
+    with monkeypatch.context() as without_the_sdk:
+        without_the_sdk.setitem(sys.modules, "mcp", None)
+        write_tools(cli)
+        [row] = tools_rows(cli, code=1)
+        assert row["next_step"] == "pip install 'lmchat[tools]', then lmchat tools"
     write_tools(cli, "def add(:\n")
     [row] = tools_rows(cli, code=1)
     assert (row["name"], row["verdict"]) == ("python", "fault")
