@@ -174,6 +174,9 @@ class Client:
 
         A server that does not answer is not an error: `next_step` says what to do. If no server
         can be used, one that answers is returned, or else the first address that was tried.
+
+        Raises:
+            EndpointNotAllowed: the host of the given address is not allowed.
         """
         results = await self._probe(*self._named)
         return best_result(results, self._model, _NO_EARLIER_CHATS) or results[0]
