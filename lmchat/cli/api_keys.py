@@ -86,8 +86,9 @@ class ApiKeys:
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
-        The reasons are: no header can hold the key; its command has failed; the setting `api_key`
-        is for another server. Return "" if a key is sent, or none is set.
+        The reasons are: no header can hold the key; its command has failed; its environment
+        variable is not set; the setting `api_key` is for another server. Return "" if a key is
+        sent, or none is set.
         """
         _, _, why = self._first_key(endpoint)
         return why
@@ -96,7 +97,7 @@ class ApiKeys:
         """Return the key to send to a server, where it is set, and why no key is sent.
 
         If a key is sent, the reason is empty. Otherwise, key and source are empty; the reason is
-        empty, too, if no key is set.
+        empty, too, if no key is configured.
         """
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
@@ -130,6 +131,8 @@ class ApiKeys:
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
         why = self._faults.get(origin, "")  # why the entry's command has printed no key
+        if entry.api_key_env and not why:
+            why = f"The environment variable {entry.api_key_env} is not set."
         if settings.api_key and not why:
             place = setting_origin.name or "the configuration"
             why = f"The API key in {place} was not sent: {_FOR_ANOTHER}"

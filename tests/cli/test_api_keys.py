@@ -56,10 +56,16 @@ def test_a_configured_server_takes_its_key_from_environment_command_or_file(keys
         url = "http://d:1"
         api_key_env = "NOT_SET"
         api_key = "fallback"
+        [[endpoints]]
+        name = "e"
+        url = "http://e:1"
+        api_key_env = "NOT_SET"
     """
     keys = keys_of(text.replace("        ", ""), {"A_KEY": "of-environment"})
-    sent_keys = [_key_for(keys, f"http://{name}:1") for name in "abcd"]
-    assert sent_keys == ["of-environment", "from command", "of-file", "fallback"]
+    sent_keys = [_key_for(keys, f"http://{name}:1") for name in "abcde"]
+    assert sent_keys == ["of-environment", "from command", "of-file", "fallback", ""]
+    told = keys.why_withheld(Endpoint.parse("http://e:1"))
+    assert told == "The environment variable NOT_SET is not set."
 
 
 @pytest.mark.parametrize(
