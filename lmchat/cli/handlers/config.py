@@ -22,7 +22,6 @@ from lmchat.config.origin import Level, named_origin
 from lmchat.config.settings import non_default_values
 from lmchat.errors import EndpointNotAllowed
 from lmchat.files.disk import write_new_file
-from lmchat.servers.admission import AllowList
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
@@ -105,6 +104,9 @@ def init(context: Context) -> int:
 
 def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
+    # it imports asyncio, which the other commands of this module do not need
+    from lmchat.servers.admission import AllowList  # noqa: PLC0415
+
     loaded = context.loaded
     problems = list(context.problems)
     # values in the file that are not checked yet, by key, and what checks them
