@@ -203,7 +203,8 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     auto_title: Annotated[
         bool,
         setting(
-            "let the model name a session after its first answer, with a short request of its own"
+            "on the screen, let the model name a session after its first answer, "
+            "with a short request of its own"
         ),
     ] = False
     compact_prompt: Annotated[
@@ -211,7 +212,10 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     ] = COMPACT_PROMPT
     auto_compact: Annotated[
         bool,
-        setting("compact before a prompt is sent that fills more than 80 % of the context window"),
+        setting(
+            "compact before a prompt is sent that fills more than 80 % of the context window; "
+            "not in `lmchat ask`"
+        ),
     ] = False
 
     read_ahead: Annotated[

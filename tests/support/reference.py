@@ -54,7 +54,8 @@ the one it was typed or stored for, and for `api_key` or `LMCHAT_API_KEY` the ad
 | typed in the dialog, or stored | the server it was typed or stored for | |
 
 For a server on another machine that you name with `--endpoint`, add an `[[endpoints]]` entry with its `url`
-and the key. If lmchat has a key that it does not send, the message that the server needs a key says why.
+and the key. If `api_key` or `LMCHAT_API_KEY` is for another server, the message that the server needs a key
+says so.
 
 Over `http`, nothing proves which program answers: on a machine that you share, any user can take the port
 of your server and get its key. With `https` the certificate proves the server.
