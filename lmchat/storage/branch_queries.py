@@ -84,7 +84,8 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
     row = connection.execute(query, (session_id,)).fetchone()
     if row is None:
         raise SessionNotFound(
-            f"No session has the id {session_id}.", hint="`lmchat sessions` lists them all."
+            f"No session has the id {session_id}.",
+            hint="`lmchat sessions` lists them; with --trash, the deleted ones.",
         )
     session_header = header_from(row)
     if session_header is None:

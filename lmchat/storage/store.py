@@ -284,7 +284,7 @@ class Store:
         if not matching_ids:
             raise SessionNotFound(
                 f"No session id begins with {id_or_prefix}.",
-                hint="`lmchat sessions` lists them all.",
+                hint="`lmchat sessions` lists them; with --trash, the deleted ones.",
             )
         if len(matching_ids) > 1:
             raise SessionNotFound(

@@ -74,6 +74,7 @@ def test_a_session_is_named_by_the_beginning_of_its_id_and_a_wrong_id_is_told(sa
         done = cli("sessions", action, "zzzz", *title, "--json")
         assert done.returncode == 2
         assert json.loads(done.stdout)["detail"]["error"] == "session_not_found"
+        assert "with --trash" in done.stderr, "the id may be that of a deleted session"
     told = cli("sessions", "rename", "last", "  New \n title ").stdout
     assert told == f"{ids[1][:8]} is now “New title”.\n"
     assert cli("sessions", "rename", "last", " ").returncode == 2
