@@ -155,16 +155,15 @@ def _from_environment(
     """
     set_keys: set[str] = set()
     for variable, key in VARIABLES:
-        text = environ.get(variable, "")
-        # the key may be set by an earlier variable
-        if not text.strip() or key in set_keys:
+        text = environ.get(variable, "").strip()
+        if not text or key in set_keys:  # an earlier variable may have set the key
             continue
         set_keys.add(key)
         section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
         table = sections()[section].type
         try:
             # not strict: a number comes as text here
-            value = getattr(convert({name: text.strip()}, table, strict=False), name)
+            value = getattr(convert({name: text}, table, strict=False), name)
         except ValidationError:
             source = f"environment variable {variable}"
             reason = f"({key}) must be {table_keys(table)[name].words}"

@@ -67,7 +67,7 @@ def lines_and_fences(text: str) -> Iterator[tuple[str, Fence | None]]:
 
 def unclosed_fence(text: str) -> Fence | None:
     """Return the code fence that is still open at the end of a text; None if all are closed."""
-    *_, (_last_line, fence) = lines_and_fences(text)
+    _, fence = list(lines_and_fences(text))[-1]
     return fence
 
 

@@ -90,7 +90,8 @@ class OpenFence(Struct):
         That line is hidden as long as it may become the end of the fence. Return no block if
         there is nothing to show below the pieces that are closed.
         """
-        may_end = not (self._is_in_line or last_line.strip(" ").strip(self.opening.marks[0]))
+        has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
+        may_end = has_only_marks and not self._is_in_line
         lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
         return [self._block(lines)] if lines or self.is_first else []
 
@@ -104,7 +105,9 @@ class OpenFence(Struct):
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        return line if self._is_in_line else line[min(len(self.opening.indent), indent_of(line)) :]
+        if self._is_in_line:
+            return line
+        return line[min(len(self.opening.indent), indent_of(line)) :]
 
 
 class IncrementalMarkdown(Struct):

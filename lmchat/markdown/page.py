@@ -150,13 +150,8 @@ class Page(Struct):
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
-        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis.
-
-        Return nothing if the spans are too wide and there is room for one cell at most.
-        """
+        """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis."""
         if width_of(spans) > width:
-            if width <= 1:
-                return []
             left = width - 1  # cells before the ellipsis
             whole: list[Span] = []
             for text, style in spans:

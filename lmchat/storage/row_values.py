@@ -157,11 +157,13 @@ def column_value(value: object) -> object:
             return stored_time(value)
         case tuple():
             return storable(" ".join(value))
-        case AnswerStats() | Failure():
-            data = asdict(value)
-            if isinstance(value, AnswerStats):
-                data = {name: data[name] for name in data if data[name] != _UNSET[name]}
-            return json.dumps(data)
+        case AnswerStats():
+            figures = asdict(value)
+            return json.dumps(
+                {name: figures[name] for name in figures if figures[name] != _UNSET[name]}
+            )
+        case Failure():
+            return json.dumps(asdict(value))
         case Mapping():
             return json.dumps(dict(value)) if value else ""
         case _:

@@ -133,12 +133,12 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
     a text with a fence.
     """
     values = filters.values
-    has_many_messages = True  # also assumed without a filter
+    has_few_messages = False
     if filters.sql:  # it begins with `and`, so a condition has to be before it
         first_query = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
         first_messages = connection.execute(first_query, values).fetchall()
-        has_many_messages = len(first_messages) == _FEW_MESSAGES
-    index_query = _index_query(connection, terms) if has_many_messages else None
+        has_few_messages = len(first_messages) < _FEW_MESSAGES
+    index_query = None if has_few_messages else _index_query(connection, terms)
     # without terms, each part of a message would be a hit
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
     if index_query is None:

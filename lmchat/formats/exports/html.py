@@ -151,15 +151,13 @@ class MarkdownConverter:
         On any error the child is ended, because it would continue with this text. The next text
         starts another one.
         """
-        is_converted = False
         try:
             if self._child is None:
                 self._child = await ChildProcess.start_own(_CHILD)
             async with asyncio.timeout(self._longest_s):
                 await self._child.send_frame(text.encode())
                 html = await self._child.receive_frame()
-            is_converted = True
-        finally:
-            if not is_converted:
-                await self.aclose()
+        except BaseException:
+            await self.aclose()
+            raise
         return html.decode()
