@@ -74,6 +74,15 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
     assert [request.json for request in server.seen(UNLOAD)] == [{"model": "large"}]
 
 
+@pytest.mark.parametrize("row", [[], [{"id": "large"}]], ids=["not listed", "without a status"])
+async def test_loading_fails_if_the_router_tells_no_status_of_the_model(quick, server, client, row):
+    products.router(server, large="unloaded")
+    server.on("GET /v1/models", json_reply({"data": row}, headers=LLAMA))
+    with pytest.raises(ServerRejected, match="could not be loaded"):
+        async with asyncio.timeout(5):
+            await client.load(model_at(server, "large"))
+
+
 async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client):
     for script, name, product, step in (
         (products.llama_cpp, "tiny.gguf", "llama.cpp", "llama-server -m MODEL.gguf"),

@@ -263,24 +263,22 @@ class LlamaCpp(Product):
         status says that loading has failed, or if the model is not listed any more,
         `ServerRejected` is raised.
         """
-        status: JsonObject | None = {}  # None: the model is not listed
         unloaded_polls = 0
-        while unloaded_polls <= _MAX_UNLOADED_POLLS:
+        while True:
             status = await self._status(api, model)
-            state = _STATES.get(str_or_empty((status or {}).get("value")))
+            state = _STATES.get(str_or_empty(status.get("value")))
             if state in _DONE_LOADING:
                 return
-            if status is None or status.get("failed"):
-                break
             if state is LoadState.NOT_LOADED:
                 unloaded_polls += 1
+            if not status or status.get("failed") or unloaded_polls > _MAX_UNLOADED_POLLS:
+                raise ServerRejected(
+                    "The model could not be loaded.",
+                    kind="model_not_loaded",
+                    hint="Check the server's log; a smaller model or context window may fit.",
+                    details=f"exit code {status.get('exit_code')}",
+                )
             await asyncio.sleep(LOADING_POLL_S)
-        raise ServerRejected(
-            "The model could not be loaded.",
-            kind="model_not_loaded",
-            hint="Check the server's log; a smaller model or context window may fit.",
-            details=f"exit code {(status or {}).get('exit_code')}",
-        )
 
     async def follow_loading(self, api: ServerApi, model_id: str, on_progress: OnProgress) -> None:
         """Report the progress that the router's event stream tells, until the model is loaded.
@@ -307,20 +305,20 @@ class LlamaCpp(Product):
         """
         await super().unload(api, model)
         for _ in range(_MAX_UNLOAD_POLLS):
-            status = await self._status(api, model) or {}
+            status = await self._status(api, model)
             state = _STATES.get(str_or_empty(status.get("value")))
             is_in_memory = state in (*_DONE_LOADING, LoadState.LOADING)
             if not is_in_memory:
                 return
             await asyncio.sleep(LOADING_POLL_S)
 
-    async def _status(self, api: ServerApi, model: ModelInfo) -> JsonObject | None:
-        """Return the `status` of a model in a new list of the router; None if it is not listed."""
+    async def _status(self, api: ServerApi, model: ModelInfo) -> JsonObject:
+        """Return the `status` of a model in a new list of the router; empty if it is not listed."""
         # An API returns the same reply for the same path, so each poll needs an API without any.
         for row in await self.read_rows(replace(api, replies={})):
             if row.get("id") == model.model_id:
                 return dict_or_empty(row.get("status"))
-        return None
+        return {}
 
 
 def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
