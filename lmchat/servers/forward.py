@@ -50,7 +50,6 @@ class Forwarding(Struct, kw_only=True):
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     on_end: Callable[[AnswerRecord], None]  # gets the figures of the request
     _has_tried_load: bool = False
-    _status: int = 0  # status of the reply that is passed on; 0 before the reply has begun
     _refused: ForwardedReply | None = None  # the last refusal, as it came
     _is_stream: bool = False
     _tail: bytearray = field(default_factory=bytearray)
@@ -71,6 +70,7 @@ class Forwarding(Struct, kw_only=True):
             StreamInterrupted: the reply has stopped for too long.
         """
         state = AnswerState.FAILED  # this stays so after a refusal, and after an unexpected error
+        reply: ForwardedReply | None = None  # None until the reply has begun
         try:
             async with AsyncExitStack() as stack:
                 try:
@@ -81,16 +81,15 @@ class Forwarding(Struct, kw_only=True):
                     if self._refused is None:  # never: `_send` keeps each refusal as it came
                         raise
                     reply = self._refused
-                self._status = reply.status
                 yield reply
-            if httpx.codes.is_success(self._status):
+            if httpx.codes.is_success(reply.status):
                 state = AnswerState.COMPLETE
         except (asyncio.CancelledError, GeneratorExit):
             state = AnswerState.STOPPED
             raise
         except LMChatError as error:
-            has_begun = bool(self._status)
-            state = AnswerState.INTERRUPTED if has_begun else AnswerState.FAILED
+            if reply is not None:
+                state = AnswerState.INTERRUPTED
             _logger.info("forwarded request: %s", error.kind)
             raise
         finally:
@@ -103,7 +102,6 @@ class Forwarding(Struct, kw_only=True):
         with `stack`. After a failure, they end before this method does.
         """
         sender = self.sender
-        self._refused = None
         self._sent_s = time.perf_counter()
         url = f"{sender.endpoint.base_url}{self.request.path}"
         async with AsyncExitStack() as attempt:
