@@ -43,12 +43,11 @@ class Monitor:
         `health` keeps the results of earlier checks if the server is the same; without a target, it
         is empty, and nothing is checked.
         """
-        if target is None:
+        if target is None or target.endpoint != self.health.endpoint:
             self.health = Health()
-        else:
-            is_same_server = target.endpoint == self.health.endpoint
+        if target is not None:
             self.health = replace(
-                self.health if is_same_server else Health(),
+                self.health,
                 endpoint=target.endpoint,
                 product=target.product,
                 model=target.model,
@@ -72,23 +71,23 @@ class Monitor:
         """
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
-            health = None
             endpoint = self.health.endpoint
             is_paused = self._is_streaming and self.health.verdict is not None
-            if endpoint is not None and not is_paused:
+            if endpoint is None or is_paused:
+                self.next_check_s = self._clock() + POLL_S
+            else:
                 self.next_check_s = None
-                health = await self._check(endpoint)
-            self.next_check_s = self._clock() + POLL_S
-            if health is not None:
-                yield health
+                await self._check(endpoint)
+                self.next_check_s = self._clock() + POLL_S
+                yield self.health
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._is_check_due.wait()
 
-    async def _check(self, endpoint: Endpoint) -> Health:
-        """Check a server, update `health` with the result, and return it.
+    async def _check(self, endpoint: Endpoint) -> None:
+        """Check a server, and update `health` with the result.
 
-        If `aim` has named another server during the check, `health` is returned without an update.
+        If `aim` has named another server during the check, the result is dropped.
         """
         try:
             probed = await self._probe(endpoint)
@@ -102,7 +101,7 @@ class Monitor:
             )
         current = self.health  # another model may have been chosen during the check
         if current.endpoint != endpoint:
-            return current
+            return
         is_up = probed.verdict.is_usable
         latency_ms = probed.latency_ms if is_up else None
         is_same_verdict = probed.verdict is current.verdict
@@ -118,7 +117,6 @@ class Monitor:
             model=_model_after(probed, current.model),
             seen_s=self._clock() if is_up else current.seen_s,
         )
-        return self.health
 
 
 def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | None:
