@@ -135,9 +135,11 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
     """Return the model of this name, else that of the name with Ollama's `:latest`, else None."""
-    # reversed: of two models with one name, the first one stays
-    by_name = {model.model_id: model for model in reversed(models)}
-    return by_name.get(name) or by_name.get(f"{name}:latest")
+    for wanted in (name, f"{name}:latest"):
+        for model in models:
+            if model.model_id == wanted:
+                return model
+    return None
 
 
 def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
@@ -145,9 +147,10 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 
     Upper and lower case are the same in a part of a name.
     """
-    part = name.casefold()
-    matches = [model for model in models if part and part in model.model_id.casefold()]
-    return find_model(name, models) or (matches[0] if len(matches) == 1 else None)
+    if found := find_model(name, models):
+        return found
+    matches = [model for model in models if name.casefold() in model.model_id.casefold()]
+    return matches[0] if name and len(matches) == 1 else None
 
 
 def model_meant(
@@ -194,14 +197,17 @@ def is_other_model(asked: str, served: str) -> bool:
     Folders, publishers, file endings and instances make no difference, and neither do builds if
     only one name has them. An empty name may be of any model.
     """
-    names: list[str] = []
-    for full_name in (asked, served):  # take the part that tells the model and its build
-        path = full_name.strip().casefold().replace("\\", "/").rstrip("/")
-        name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
-        # "qwen3:8b" of Ollama, "qwen3-8b@q4_k_m" of LM Studio
-        name = re.sub("[:@]", "-", re.sub(_INSTANCE, "", name))
-        names.append(re.sub(_NO_BUILD, "", name))  # without words such as "-latest"
-    shorter, longer = sorted(names, key=len)
-    # the names are equal, or one only adds builds to the other
-    is_same = longer.startswith(shorter) and re.fullmatch(_BUILDS, longer[len(shorter) :])
-    return bool(shorter) and not is_same
+    shorter, longer = sorted((_short_name(asked), _short_name(served)), key=len)
+    if not longer.startswith(shorter):
+        return True
+    difference = longer.removeprefix(shorter)
+    return bool(shorter) and re.fullmatch(_BUILDS, difference) is None
+
+
+def _short_name(name: str) -> str:
+    """Return the part of a name that tells the model and its build, in lower case."""
+    path = name.strip().casefold().replace("\\", "/").rstrip("/")
+    name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
+    name = re.sub(_INSTANCE, "", name)
+    name = re.sub("[:@]", "-", name)  # "qwen3:8b" of Ollama, "qwen3-8b@q4_k_m" of LM Studio
+    return re.sub(_NO_BUILD, "", name)
