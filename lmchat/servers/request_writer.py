@@ -91,12 +91,11 @@ class WrittenRequest(Struct, kw_only=True):
         """Return the sampling options of the request, without those that were refused."""
         options: dict[str, object] = {}
         for name, value in self.options.items():
+            fields = self.product.fields_of_option(name, value)
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
-            option_field, *_ = self.product.fields_of_option(name, value)
-            # Only a refused value is left out; another value of the same field is sent. Options
-            # such as `temperature`, which `extra_fields` does not have, are never left out.
-            field_value = str(self.extra_fields.get(option_field))
-            if (option_field, field_value) not in self.dialect.dropped:
+            field = next(iter(fields))
+            # only the refused value is left out; another value of the same field is sent
+            if (field, str(fields[field])) not in self.dialect.dropped:
                 options[name] = value
         return options
 
@@ -108,22 +107,22 @@ class WrittenRequest(Struct, kw_only=True):
         name (`max_completion_tokens`), or `stream_options` is left out. Return None if the refusal
         is about something else; the caller then gives up.
         """
-        request, before = self.request, self.dialect
-        dialect = before.after_json_refusal(error, request.output)
+        request = self.request
+        dialect = self.dialect.after_json_refusal(error, request.output)
         if dialect is not None:  # the refusal is about the way in which JSON was asked for
             self.dialect = dialect
             return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
-        dialect = before.after_refusal(
+        dialect = self.dialect.after_refusal(
             error, self.extra_fields, has_limit=request.sampling.max_tokens is not None
         )
         if dialect is None:
             return None
-        self.dialect = dialect
         # `dropped` has the refused fields as pairs of name and value; a new name of the limit and
         # the loss of `stream_options` are other fields of the dialect
-        lost = [name for name, _ in sorted(dialect.dropped - before.dropped)]
+        lost = sorted(dialect.dropped - self.dialect.dropped)
+        self.dialect = dialect
         reason = error.message.rstrip(".")
-        return [f"{reason}. Sending the request again without {name}." for name in lost]
+        return [f"{reason}. Sending the request again without {name}." for name, _ in lost]
 
 
 class RequestWriter:

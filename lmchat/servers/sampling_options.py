@@ -132,23 +132,21 @@ def checked_option(name: str, value: object) -> object:
     if name in FURTHER_OPTIONS:
         return value
     option = _common_option(name)
-    is_fitting = False
+    fitting: object = None  # the value in the type in which it is sent; None if it has a wrong type
     if option.type is str:  # the reasoning effort
-        effort = effort_of(value)
-        if effort is not None:
-            is_fitting, value = True, effort
+        fitting = effort_of(value)
     elif option.type is float or option.type is int:
         # A whole number is also taken for a decimal one. To Python, True is a number, too.
-        is_fitting = isinstance(value, int | option.type) and not isinstance(value, bool)
+        if isinstance(value, int | option.type) and not isinstance(value, bool):
+            fitting = value
     elif name == "stop":
-        texts = (value,) if isinstance(value, str) else value
-        if isinstance(texts, list | tuple):
-            value = tuple(texts)
-            is_fitting = all(isinstance(text, str) for text in texts)
-    else:  # `logit_bias`
-        is_fitting = isinstance(value, Mapping)
-    if is_fitting:
-        return value
+        texts = [value] if isinstance(value, str) else value
+        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
+            fitting = tuple(texts)
+    elif isinstance(value, Mapping):  # `logit_bias`
+        fitting = value
+    if fitting is not None:
+        return fitting
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     raise WrongUse(
         f"{name} must be {_FORMS[option.type]}, not {safe_line(text)[:_MAX_SHOWN_CHARS]}.",

@@ -348,17 +348,15 @@ class Product:
         at most 0 tokens is sent as the effort `none` (R-46). An effort that is neither a level nor
         a number is left as it is, and `takes_effort` decides about it, too.
         """
-        options = sampling.options  # a new dictionary
-        effort = str(options.get("reasoning_effort", ""))
-        if effort:
-            effort = effort_of(effort) or effort  # `effort_of` turns 0 tokens into `none`
-            options["reasoning_effort"] = effort
-        return {
-            name: value
-            for name, value in options.items()
-            if self.takes_option(name)
-            and (name != "reasoning_effort" or self.takes_effort(effort, model))
-        }
+        taken: dict[str, object] = {}
+        for name, value in sampling.options.items():
+            if name == "reasoning_effort":
+                effort = effort_of(value) or str(value)  # `effort_of` turns 0 tokens into `none`
+                if self.takes_effort(effort, model):
+                    taken[name] = effort
+            elif self.takes_option(name):
+                taken[name] = value
+        return taken
 
     async def end_thought(
         self,
