@@ -41,27 +41,9 @@ class FunctionTool:
 
     def __init__(self, function: FunctionType) -> None:
         name = function.__name__
-        description = inspect.getdoc(function) or ""
         self._function = function
         try:
-            if not description:
-                raise TypeError("it has no docstring")  # noqa: TRY301 - reported like other errors
-            fields: list[tuple[str, Any, Any]] = []
-            for parameter in inspect.signature(function, eval_str=True).parameters.values():
-                if parameter.kind not in _NAMED_KINDS:
-                    raise TypeError(  # noqa: TRY301 - as above
-                        f"the parameter {parameter.name} cannot be given by name"
-                    )
-                if parameter.annotation is parameter.empty:
-                    raise TypeError(  # noqa: TRY301 - as above
-                        f"the parameter {parameter.name} has no type hint"
-                    )
-                is_needed = parameter.default is parameter.empty
-                default = msgspec.NODEFAULT if is_needed else parameter.default
-                fields.append((parameter.name, parameter.annotation, default))
-            self._arguments: type[Any] = msgspec.defstruct(
-                name, fields, kw_only=True, forbid_unknown_fields=True
-            )
+            self._arguments = _arguments_struct(function)
             schema = msgspec.json.schema(self._arguments)
         except Exception as error:
             raise RequestInvalid(
@@ -74,6 +56,7 @@ class FunctionTool:
         own_schema = definitions.pop(schema["$ref"].rpartition("/")[2])  # of "#/$defs/NAME"
         if definitions:
             own_schema["$defs"] = definitions
+        description = inspect.getdoc(function) or ""
         self.tool = Tool(name=name, description=description, input_schema=own_schema)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
@@ -100,6 +83,26 @@ class FunctionTool:
             return str(result)
 
 
+def _arguments_struct(function: FunctionType) -> type[Any]:
+    """Return a struct with a field for each parameter of a function.
+
+    Raises `TypeError` if a parameter does not fit, or the docstring is missing, and any error of
+    reading the type hints.
+    """
+    if not inspect.getdoc(function):
+        raise TypeError("it has no docstring")
+    fields: list[tuple[str, Any, Any]] = []
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.kind not in _NAMED_KINDS:
+            raise TypeError(f"the parameter {parameter.name} cannot be given by name")
+        if parameter.annotation is parameter.empty:
+            raise TypeError(f"the parameter {parameter.name} has no type hint")
+        is_needed = parameter.default is parameter.empty
+        default = msgspec.NODEFAULT if is_needed else parameter.default
+        fields.append((parameter.name, parameter.annotation, default))
+    return msgspec.defstruct(function.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+
+
 def main() -> None:
     """Serve the functions of the file that the command names, until stdin ends."""
     asyncio.run(_serve(Path(sys.argv[1])))
@@ -120,16 +123,16 @@ async def _serve(path: Path) -> None:
 
         async def call_tool(_: object, call: Any) -> CallToolResult:
             """Run a function; any error of it is a result, so that this program continues."""
-            try:
-                if call.name not in functions:
-                    raise RequestInvalid(f"{path.name} has no function {call.name}.")  # noqa: TRY301
-                text = await functions[call.name].call(call.arguments or {})
-                is_error = False
-            except RequestInvalid as error:
-                text, is_error = error.message, True
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
-                traceback.print_exc()
-                text, is_error = _describe_error(path, error), True
+            text, is_error = f"{path.name} has no function {call.name}.", True
+            if call.name in functions:
+                try:
+                    text = await functions[call.name].call(call.arguments or {})
+                    is_error = False
+                except RequestInvalid as error:
+                    text = error.message
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
+                    traceback.print_exc()
+                    text = _describe_error(path, error)
             # lone surrogates, as in names of files, cannot be sent as UTF-8
             text = text.encode(errors="replace").decode()
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
