@@ -214,19 +214,19 @@ class HttpServerClient:
             # the slot is free when the answer that the engine is writing has ended
             async with self._slots.one_slot(model.endpoint, model.model_id, model.product):
                 await engine.load(model.model_id, context=context)
-        else:
-            product = product_named(model.product)
-            if context is not None and not product.context_field:
-                # where the user sets the window, or else how the user loads a model
-                hint = product.larger_window or product.load_step
-                raise ServerRejected(
-                    f"{product.subject} cannot set the context window when it loads a model.",
-                    kind="unsupported",
-                    hint=f"{hint.format(model=model.model_id, context=context)}.",
-                )
-            api = await self._new_api(model.endpoint, model.product)
-            report = throttled(on_progress or (lambda _: None))
-            await product.load(api, model, context, report)
+            return
+        product = product_named(model.product)
+        if context is not None and not product.context_field:
+            # where the user sets the window, or else how the user loads a model
+            hint = product.larger_window or product.load_step
+            raise ServerRejected(
+                f"{product.subject} cannot set the context window when it loads a model.",
+                kind="unsupported",
+                hint=f"{hint.format(model=model.model_id, context=context)}.",
+            )
+        api = await self._new_api(model.endpoint, model.product)
+        report = throttled(on_progress or (lambda _: None))
+        await product.load(api, model, context, report)
 
     async def unload(self, model: ModelInfo) -> None:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""
@@ -463,10 +463,7 @@ class HttpServerClient:
 
         The prober then expects, at each address of the file, the product that was there.
         """
-        was_read_now = await self._cache.read_once()
-        if not was_read_now:
-            return
-        for model in self._cache.all_models().models:
+        for model in await self._cache.read_once():
             self._prober.expect(model.endpoint, model.product)
 
     def _cache_models(self, probed: ProbeResult) -> ProbeResult:
@@ -533,18 +530,17 @@ class HttpServerClient:
         A request for a kept answer sends no messages and no options: only its address is checked.
         """
         endpoint = request.endpoint
+        self._prober.expect(endpoint, request.product)  # a later probe asks for it first
         if request.is_replay:
             self._admission.allowed.check(endpoint)
-        else:
-            # `admit` measures the written request, after it has found the messages valid
-            self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
-            _logger.info("chat request to %s", endpoint.origin)
-        self._prober.expect(endpoint, request.product)  # a later probe asks for it first
+            return self._new_exchange(self._writer.write(request))
+        # `admit` measures the written request, after it has found the messages valid
+        self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
+        _logger.info("chat request to %s", endpoint.origin)
         written = self._writer.write(request)
         exchange = self._new_exchange(written)
-        if not request.is_replay:
-            for note in self._writer.take_new_notes(written):
-                exchange.post(RequestAdapted(note=note))
+        for note in self._writer.take_new_notes(written):
+            exchange.post(RequestAdapted(note=note))
         return exchange
 
     def _new_exchange(self, written: WrittenRequest) -> Exchange:

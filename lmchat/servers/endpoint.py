@@ -55,9 +55,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         except ValueError:  # its words quote what was typed, which may hold a password
             raise _not_allowed_error("not an address; write it as http://HOST:PORT") from None
 
-        port = _port_of(parts)
         if parts.scheme not in DEFAULT_PORTS:
             raise _not_allowed_error("only http:// and https:// are supported")
+        port = _port_of(parts)
         if parts.username is not None or parts.password is not None:
             reason = "addresses with a user name or password are not accepted; use an API key"
             raise _not_allowed_error(reason)
@@ -68,7 +68,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
         if not re.search(_VERSION_SEGMENT, path):
             path += "/v1"
-        port = port or DEFAULT_PORTS[parts.scheme]
         return cls(scheme=parts.scheme, host=usual_host(host), port=port, path=path)
 
     @property
@@ -146,13 +145,13 @@ def usual_host(host: str) -> str:
     return "localhost" if address.is_loopback or address.is_unspecified else address.compressed
 
 
-def _port_of(parts: SplitResult) -> int | None:
-    """Return the port that an address names; None if it names none.
+def _port_of(parts: SplitResult) -> int:
+    """Return the port that an address names, or else the usual one of its scheme.
 
     Raises `EndpointNotAllowed` for a port that is no number, 0 or too large.
     """
     try:
-        port = parts.port
+        port = DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port
     except ValueError:  # it is no number, or too large: refused like 0
         port = 0
     if port == 0:

@@ -41,17 +41,18 @@ class ModelCache:
         self._has_read_file = False
         self._has_new_lists = False  # whether a list was fetched that the file does not have
 
-    async def read_once(self) -> bool:
-        """Read the file with the first call; return whether this call has read it.
+    async def read_once(self) -> tuple[ModelInfo, ...]:
+        """Read the file with the first call; return the models in it. Later calls return none.
 
         Lists that were put before stay as they are.
         """
         if self._has_read_file or self._file is None:
-            return False
+            return ()
         self._has_read_file = True
-        for cached in await asyncio.to_thread(_read, self._file):
+        lists = await asyncio.to_thread(_read, self._file)
+        for cached in lists:
             self._lists.setdefault(cached.endpoint, cached)
-        return True
+        return tuple(model for cached in lists for model in cached.models)
 
     async def write(self, *, without: Endpoint | None) -> None:
         """Write the lists to the file if there are new ones; called once, at the end.

@@ -71,13 +71,13 @@ def health_json(
     problems. Scripts read the names of the fields, so these must not change.
     """
     probed = best_result(results, settings.model, state)
-    model = None
-    is_loaded = False
-    url = settings.endpoint
-    # a setting that is no address, such as a mistyped one, may hold a password: it is not shown
-    shown_url = Endpoint.parse(url).url if is_address(url) else None
+    shown_url = None
     if probed is not None:
         shown_url = probed.endpoint.url
+    elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
+        shown_url = Endpoint.parse(settings.endpoint).url
+    model = None
+    is_loaded = False
     if probed is None or not probed.verdict.is_usable:
         error = error or no_server_error(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
@@ -114,9 +114,10 @@ def detection_json(
     `error` is the reason if there are no results.
     """
     best = best_result(results, settings.model, state)
-    reason = error.message if error else NOTHING_FOUND
-    document: dict[str, object] = {"detected": False, "error": reason}
-    if best is not None:
+    document: dict[str, object]
+    if best is None:
+        document = {"detected": False, "error": error.message if error else NOTHING_FOUND}
+    else:
         document = {"endpoint": best.endpoint.url, "detected": True, **_verdict_json(best)}
         document["models"] = [model.model_id for model in best.models]
     document["candidates"] = [

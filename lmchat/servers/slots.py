@@ -107,7 +107,9 @@ class ServerSlots:
             That is the number that the server said last, or else the usual one of its product.
             """
             model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
-            return (model.slots if model is not None else None) or product_named(product).slots
+            if model is not None and model.slots:
+                return model.slots
+            return product_named(product).slots
 
         async with slots.one_slot(slot_count, on_wait):
             yield

@@ -69,7 +69,7 @@ class McpServers:
         # absolute, as a relative path of a program is searched below the folder where it starts
         self._folder = folder.absolute()
         self.log_file = log_file
-        self._log: int | None = None  # descriptor of the log, since the first program started
+        self._log_fd: int | None = None  # of the log, since the first program started
         self._opening_log = asyncio.Lock()
         self._environ = environ
         self._check_address = check_address
@@ -117,9 +117,9 @@ class McpServers:
         if tasks:
             # a server over HTTP may not answer when its session ends
             await asyncio.wait(tasks, timeout=_END_S)
-        if self._log is not None:
-            os.close(self._log)
-            self._log = None
+        if self._log_fd is not None:
+            os.close(self._log_fd)
+            self._log_fd = None
 
     async def start(self, settings: McpSettings) -> ChildProcess:
         """Start the program of a server, with its stderr in the log; raises `OSError`.
@@ -128,8 +128,8 @@ class McpServers:
         relative to the folder of the server.
         """
         async with self._opening_log:  # the servers start at the same time
-            if self._log is None and self.log_file is not None:
-                self._log = await asyncio.to_thread(begin_log, self.log_file)
+            if self._log_fd is None and self.log_file is not None:
+                self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
         added_variables = dict(settings.env or {})
         folder = self._folder / expanded_path(settings.cwd)
         command = settings.command
@@ -139,7 +139,7 @@ class McpServers:
             with_absolute_program([command, *settings.args], {**self._environ, **added_variables}),
             environment=needed_environment(self._environ) | added_variables,
             folder=folder,
-            errors=DEVNULL if self._log is None else self._log,
+            errors=DEVNULL if self._log_fd is None else self._log_fd,
             line_bytes=_MESSAGE_BYTES,
         )
 
@@ -367,8 +367,8 @@ async def _transport_over_pipes(
     from pydantic import ValidationError
 
     # two streams, each with an end to send into and one to receive from
-    from_program_in, from_program_out = anyio.create_memory_object_stream[Any](0)
-    to_program_in, to_program_out = anyio.create_memory_object_stream[Any](0)
+    incoming_sender, incoming = anyio.create_memory_object_stream[Any](0)
+    outgoing_sender, outgoing = anyio.create_memory_object_stream[Any](0)
 
     async def read() -> None:
         """Pass on the messages of the program to the client, until the program ends."""
@@ -379,7 +379,7 @@ async def _transport_over_pipes(
                 # classes.
                 with suppress(ValidationError):
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                    await from_program_in.send(SessionMessage(message))
+                    await incoming_sender.send(SessionMessage(message))
                 # a server may send notices without end, and each takes a millisecond
                 await asyncio.sleep(_MESSAGE_PAUSE_S)
         except anyio.BrokenResourceError:  # the client is closed
@@ -390,12 +390,12 @@ async def _transport_over_pipes(
             raise LMChatError(words, hint="Correct it.", kind="tools") from None
         finally:
             on_end()
-            from_program_in.close()
+            incoming_sender.close()
 
     async def write() -> None:
         """Pass on the messages of the client to the program, until the client is closed."""
-        async with to_program_out:
-            async for message in to_program_out:
+        async with outgoing:
+            async for message in outgoing:
                 # `by_alias`: fields get the names of the protocol
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await child.write_line(text.encode())
@@ -403,7 +403,7 @@ async def _transport_over_pipes(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)
         tasks.start_soon(write)
-        yield from_program_out, to_program_in
+        yield incoming, outgoing_sender
         tasks.cancel_scope.cancel()  # else `read` would wait for the end of the program
 
 

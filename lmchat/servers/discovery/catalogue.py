@@ -119,13 +119,6 @@ class Catalogue:
             )
             rows.append(row)
         behind_recent = len(state.recent)
-
-        def sort_key(row: ModelRow) -> tuple[bool, int]:
-            """Return the sort key of a row; False, for a model that can chat, comes before True.
-
-            A model that is not among the recent ones comes behind these.
-            """
-            index = behind_recent if row.recent_index is None else row.recent_index
-            return not row.model.can_chat, index
-
-        return tuple(sorted(rows, key=sort_key))
+        rows.sort(key=lambda row: behind_recent if row.recent_index is None else row.recent_index)
+        rows.sort(key=lambda row: not row.model.can_chat)  # otherwise, the order stays
+        return tuple(rows)

@@ -115,8 +115,9 @@ def _configured_model(probed: ProbeResult, name: str) -> ModelInfo | None:
     listed = find_model(name, probed.chat_models)
     if listed is not None:
         return listed
-    cannot_be_used = _find_non_chat_model(probed, name) is not None or _lacks(probed, name)
-    return None if cannot_be_used else _unlisted_model(probed, name)
+    if _find_non_chat_model(probed, name) is not None or _lacks(probed, name):
+        return None
+    return _unlisted_model(probed, name)
 
 
 def _unlisted_model(probed: ProbeResult, name: str) -> ModelInfo:
@@ -139,7 +140,7 @@ def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         if load_state is LoadState.UNKNOWN and _may_be_provider(probed):
-            break  # the models of providers have this state, which is the last to be tried
+            return None  # the models of providers have this state
         for candidate in models:
             if candidate.state is load_state:
                 return candidate

@@ -46,13 +46,13 @@ def no_server_error(results: Sequence[ProbeResult]) -> LMChatError:
         kind = VERDICTS[probed.verdict].error_kind
         message = probed.sentence(probed.name)
         return ServerRejected(message, kind=kind, hint=hint, details=probed.detail)
-    message = f"{NOTHING_FOUND}: no model server answers on this machine."
-    step = ""
     if is_only:
         (probed,) = results
+        step = step_sentence(probed.next_step) or _NAME_A_SERVER
         message = probed.detail or probed.sentence(probed.name)
-        step = step_sentence(probed.next_step)
-    return NoServerFound(message, hint=f"{step or _NAME_A_SERVER} {_OTHER_WAYS}")
+        return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
+    message = f"{NOTHING_FOUND}: no model server answers on this machine."
+    return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
 
 
 def no_model_error(probed: ProbeResult | None) -> RequestInvalid:

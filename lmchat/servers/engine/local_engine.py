@@ -117,7 +117,8 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
-            found, demo = list(models), self.demo.file_in(self.folder)
+            found = list(models)
+            demo = self.demo.file_in(self.folder)
             if await asyncio.to_thread(demo.path.exists):
                 found.append(demo)
             self._files = with_unique_names(found)
@@ -186,12 +187,13 @@ class LocalEngine:
                     return endpoint
                 # the exit code is part of the reason; a child that hangs has none
                 await _wait_for_end(child, _END_S)
-                exit_code = child.exit_code
+                raise await asyncio.to_thread(
+                    engine_error, model, report, child.exit_code, self._log_file
+                )
             finally:
                 self.is_loading = False
                 if child is not None and child is not self._child:  # it failed, or was cancelled
                     await _end(child)
-            raise await asyncio.to_thread(engine_error, model, report, exit_code, self._log_file)
 
     async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return the error for a child that ended unasked; None if it runs, or there is none.
@@ -234,8 +236,7 @@ class LocalEngine:
         """
         files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        # `is_own`: only the user can start it, so it comes before servers that were found. The
-        # verdict `LOADING` stays during a start, and until a started server answers.
+        # `is_own`: only the user can start it, so it comes before servers that were found
         probed = ProbeResult(
             endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_own=True
         )
@@ -245,20 +246,19 @@ class LocalEngine:
         elif self.is_ready:
             served_state = LoadState.LOADED
             answered = await check(endpoint)
-            if answered.verdict.is_server:
+            if answered.verdict.is_server:  # else it counts as loading until it answers
                 probed = replace(answered, product=BUILT_IN, is_own=True)
         elif crash := await self.crash_error():
             verdict = Verdict.SERVER_ERROR
             probed = replace(probed, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
         else:
             probed = replace(probed, verdict=Verdict.NONE_LOADED, next_step="Choose a model file")
+
         models = []
         for file in files:
-            if self.model is None or file.path != self.model.path:
-                models.append(file.info(endpoint, LoadState.NOT_LOADED))  # not the served one
-                continue
-            model = file.info(endpoint, served_state)
-            if probed.models:  # the server tells more of its only model than the file
+            is_served = self.model is not None and file.path == self.model.path
+            model = file.info(endpoint, served_state if is_served else LoadState.NOT_LOADED)
+            if is_served and probed.models:  # the server tells more of its only model than the file
                 listed = probed.models[0]
                 model = replace(
                     listed,

@@ -129,11 +129,11 @@ def _model_at(path: Path) -> ModelFile | None:
     """
     name, files = path.stem, [path]
     if split := _SPLIT_NAME.match(name):
+        if int(split["number"]) != 1:
+            return None
         name, count = split["stem"], int(split["count"])
-        parts = range(1, count + 1)
-        files = [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in parts]
-    if path not in files[:1]:  # another file of a split model, or `files` is empty: "of-00000"
-        return None
+        others = range(2, count + 1)
+        files += [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in others]
     try:
         str(path).encode()  # the library cannot open a name that is not UTF-8
         states = [file.stat() for file in files]

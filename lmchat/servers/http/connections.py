@@ -68,17 +68,16 @@ class Connections:
             raise WrongUse("This client is closed.")
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
-        is_https = endpoint.scheme == "https"
+        # Slots and limits say how many requests run at once, so there is no limit of connections.
+        limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         tls_context = self._empty_tls_context  # over http, and in tests, nothing is verified
-        if is_https and self._transport is None:  # tests pass a transport
+        transport = self._transport  # of tests, else None
+        if transport is None and endpoint.scheme == "https":
             if self._tls_context is None:
                 self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
             tls_context = self._tls_context
-        # Slots and limits say how many requests run at once, so there is no limit of connections.
-        limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
-        transport = self._transport
-        # streams of a near server are read once a frame: see the head of `paced.py`
-        if transport is None and endpoint.is_near and not is_https:
+        elif transport is None and endpoint.is_near:
+            # its streams are read once a frame: see the head of `paced.py`
             transport = PacedTransport(limits, self._reads_per_second)
         try:
             # `setdefault`: while certificates were loaded, another call may have made the client
@@ -282,10 +281,10 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     Raises:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
-    # name and value of the setting that is in effect, a variable or `ca_file`: errors name both
-    setting = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+    variable_file = os.environ.get("SSL_CERT_FILE", "")
+    # name and value of the setting in effect, for the error
+    setting = "SSL_CERT_FILE" if variable_file else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
-    has_own_file = bool(ca_file or os.environ.get("SSL_CERT_FILE"))
     try:
         context = httpx.create_ssl_context()  # with the certificates of a variable, or of certifi
         if not path:
@@ -305,7 +304,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
             hint=f"Set {setting} to a PEM file with certificates, or unset it.",
             details=type(error).__name__,
         ) from None
-    if has_own_file:
+    if ca_file or variable_file:
         # The user trusts all certificates in the file. It may have that of one server without its
         # issuer (a partial chain), or that of an authority that breaks rules of RFC 5280.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -38,9 +38,9 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
     """Return the facts of a refusal from its body.
 
-    For a web page, only `is_html` is set, and `type` if the page asks for https. If the body is not
-    JSON, its beginning is the message. `key` is the key that was sent; if the message repeats it,
-    it is cut out.
+    For a web page, only `is_html` is set. If the page asks for https, `type` has its words, by
+    which a rule recognises it. If the body is not JSON, its beginning is the message. `key` is the
+    key that was sent; if the message repeats it, it is cut out.
     """
     if "html" in content_type.lower() or _HTML.match(body[:512]):
         wants_https = _WANTS_HTTPS.encode() in body.lower()

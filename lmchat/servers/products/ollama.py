@@ -64,11 +64,13 @@ class Ollama(Product):
         which a search probes anyway.
         """
         value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
+        if not value:
+            return None
         if value.startswith(":"):
             value = f"localhost{value}"
         has_port = value.rpartition(":")[2].isdecimal()
         url = value if has_port or "://" in value else f"{value}:{self.ports[0]}"
-        if not value or not is_address(url):
+        if not is_address(url):
             return None
         endpoint = Endpoint.parse(url)
         return None if endpoint == loopback(self.ports[0]) else endpoint

@@ -103,11 +103,11 @@ class ChunkReader:
             except NotJsonError:  # such a chunk is skipped, and counted
                 if name == "error":
                     raise self._refusal_of(data.decode("utf-8", "replace")) from None
-                value = None
                 self._malformed_count += 1
-            if name == "error" or is_error(value):
-                raise self._refusal_of(value)
-            self._read_object(value)
+            else:
+                if name == "error" or is_error(value):
+                    raise self._refusal_of(value)
+                self._read_object(value)
         if self._post_count == posts_before:
             self._post(LifeSign())
 
@@ -208,7 +208,8 @@ class ChunkReader:
         thought = str_or_empty(delta.get("reasoning_content"))
         self._add_thought(thought or str_or_empty(delta.get("reasoning")))
         content = delta.get("content")
-        for part in content if isinstance(content, list) else [content]:
+        parts = content if isinstance(content, list) else [content]
+        for part in parts:
             fields = dict_or_empty(part)  # a part is a text, or an object with a text or thought
             thinking = fields.get("thinking")  # Mistral's field for a thought
             if isinstance(thinking, list):
