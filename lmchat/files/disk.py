@@ -46,15 +46,13 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
     then waits until another program writes to it. Raises `OSError`, also for a folder, for a pipe
     or device without `may_stream`, and for more than `max_bytes`.
     """
-    flags = os.O_RDONLY | OPEN_FLAGS
+    flags = OPEN_FLAGS
     if not may_stream:
         flags |= NO_WAIT  # a pipe is then opened at once, and refused below
-    descriptor = os.open(path, flags)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    # `open` itself refuses a folder, and closes it
+    with open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags)) as file:
+        status = os.fstat(file.fileno())
         is_regular = stat.S_ISREG(status.st_mode)
-        if stat.S_ISDIR(status.st_mode):
-            raise system_error(errno.EISDIR, path)
         if not is_regular and not may_stream:
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if is_regular and status.st_size > max_bytes:

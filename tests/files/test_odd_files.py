@@ -43,6 +43,18 @@ async def test_what_is_no_plain_file_of_some_size_is_refused_and_not_waited_for(
             await read_attachment(odd)
 
 
+def test_a_folder_does_not_stay_open(tmp_path):
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        read_plain(tmp_path)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    with pytest.raises(IsADirectoryError):
+        read_plain(tmp_path)
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    assert descriptor == lowest_free
+
+
 def test_a_pipe_that_a_person_named_is_read(tmp_path):
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as file:
