@@ -329,11 +329,10 @@ class Store:
         old = header(connection, session_id)  # raises an error where there is no such session
         if old_title is not None and old_title != old.title:
             return old
-        for name, value in changes.items():
-            new_value = value
-            if name == "title" and not value:
-                new_value = first_prompt_title(connection, session_id)
-            set_columns(connection, session_id, **{name: column_value(new_value)})
+        columns = {name: column_value(value) for name, value in changes.items()}
+        if columns.get("title") == "":
+            columns["title"] = column_value(first_prompt_title(connection, session_id))
+        set_columns(connection, session_id, **columns)
         return header(connection, session_id)
 
     @writing
@@ -550,10 +549,10 @@ class Store:
             "update messages set hidden_at = ? where message_id = ?",
             (stored_time(self._clock()), message_id),
         )
-        if not was_on_path:
-            return chosen_path(connection, session_id)
-        leaf_id = leaf_without(connection, session_id, message_id)
-        return _choose_path(connection, session_id, leaf_id)
+        if was_on_path:
+            leaf_id = leaf_without(connection, session_id, message_id)
+            return _choose_path(connection, session_id, leaf_id)
+        return chosen_path(connection, session_id)
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
