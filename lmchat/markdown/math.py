@@ -142,6 +142,6 @@ def _raised_or_lowered(script: re.Match[str]) -> str:
 @cache
 def _tables() -> tuple[dict[str, str], dict[str, str]]:
     """Return signs by their command, and raised or lowered signs by `^` or `_` and the sign."""
-    from unicodeit.data import REPLACEMENTS, SUBSUPERSCRIPTS  # 30 ms: only if there is a formula
+    from unicodeit.data import REPLACEMENTS, SUBSUPERSCRIPTS  # only if there is a formula
 
     return dict(REPLACEMENTS), {**dict(SUBSUPERSCRIPTS), "^∘": "°", "^′": "′", "^*": "*"}

@@ -141,10 +141,10 @@ def repair(path: Path, moment: datetime) -> Connection:
         _logger.warning("copying from the damaged file failed: %s", error)
     connection.execute("pragma foreign_keys = on")
     message_count = connection.execute("select count(*) from messages").fetchone()[0]
-    loss = "" if is_all_read else " Not everything in it could be read."
+    loss = "" if is_all_read else " Not everything in the damaged file could be read."
     connection.notice = (
         f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
-        f"messages recovered from it.{loss}"
+        f"messages.{loss}"
     )
     return connection
 
