@@ -294,10 +294,10 @@ class ChatLog(ScrollView, can_focus=True):
         """Add the messages of the path that come before those shown; what is read keeps its row."""
         if self.has_all_messages:
             return
-        first = self.document.entries[0].message if len(self.document) else None
-        # all, if the log is empty; None if its first message is not on this path
-        earlier_count = messages.index_of(first.message_id) if first is not None else len(messages)
-        if earlier_count is None:
+        earlier_count: int | None = len(messages)
+        if len(self.document):
+            earlier_count = messages.index_of(self.document.entries[0].message.message_id)
+        if earlier_count is None:  # the log shows another path
             return
         self.has_all_messages = True
         if self._streaming is not None:
@@ -440,9 +440,9 @@ class ChatLog(ScrollView, can_focus=True):
     def focus_message(self, step: int) -> bool:
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
-        # Up from the prompt focuses the tool call that asks. If none asks, `card_id` is empty, and
-        # no message has this id: then `step_cursor` focuses the last message in view.
-        if step < 0 and not had_focus and self.go_to_message(self.calls.card_id):
+        is_up_from_prompt = step < 0 and not had_focus
+        # the tool call that asks, if there is one: else `card_id` is empty, the id of no message
+        if is_up_from_prompt and self.go_to_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
         if has_moved:  # `focus` would act after `_repaint`, which draws the mark of the focus

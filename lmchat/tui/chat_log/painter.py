@@ -162,18 +162,16 @@ class Painter:
         look = self._look
 
         blank = self._finish(Strip.blank(look.width, page.styles["base"]))
+        blank_line = Line([], painted=blank, painted_look=look)
         focused = viewport.cursor if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
         strips = []
-        for place, line in viewport.document.rows(viewport.top + y, count):
+        for place, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above a message has no bar
             is_focused = place.message == focused and place.block >= 0
             is_dim = viewport.document.entries[place.message].is_excluded  # taken out of requests
-            if line is None and not is_focused:
-                strips.append(blank)
-            elif line is None:
-                strips.append(self._finish(self._paint(page, Line([]), is_focused=True)))
-            elif is_focused or has_marks or is_dim:
+            line = line_or_none or blank_line
+            if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
                 strips.append(self._finish(self._marked(page, place, line, strip)))
             else:

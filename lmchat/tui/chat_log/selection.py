@@ -224,21 +224,25 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     first += row_start
     last += row_start
     if unit is not Unit.CHARACTER:
-        text = unwrapped_text(block)
-        pressed = first
-        # the paragraph, up to the line ends around what was pressed
-        first = text.rfind("\n", 0, pressed) + 1
-        last = text.find("\n", pressed)
-        if last < 0:  # no line end follows
-            last = len(text)
-        if unit is Unit.WORD:
-            words = (match.span() for match in re.compile(_WORD).finditer(text, first, last))
-            # the first word that ends behind what was pressed; none does at the end of a paragraph
-            first, last = next((word for word in words if word[1] > pressed), (last, last))
+        first, last = _word_or_paragraph(unwrapped_text(block), first, unit)
     return (
         anchor_in_text(document, index, number, first),
         anchor_in_text(document, index, number, last),
     )
+
+
+def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
+    """Return the range of the word or paragraph in which the character `pressed` of a text is."""
+    first = text.rfind("\n", 0, pressed) + 1
+    last = text.find("\n", pressed)
+    if last < 0:  # no line end follows
+        last = len(text)
+    if unit is Unit.PARAGRAPH:
+        return first, last
+    for word in re.compile(_WORD).finditer(text, first, last):
+        if word.end() > pressed:
+            return word.span()
+    return last, last  # what was pressed is behind the last word
 
 
 def _character_at_cell(line: Line, cell: int) -> Range:

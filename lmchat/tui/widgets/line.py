@@ -58,17 +58,13 @@ def paragraphs(text: str, style: str = "") -> Content:
 
 
 def cut(text: Content, width: int) -> Content:
-    """Return a text, shortened at its end to `width` cells if it is wider, with an ellipsis.
-
-    If no character fits before the ellipsis, the text is cut without one.
-    """
+    """Return a text, shortened at its end to `width` cells if it is wider, with an ellipsis."""
     if text.cell_length <= width:
         return text
-    room = width - 1
-    if room <= 0:
-        return text.truncate(max(width, 0))
+    if width <= 0:
+        return Content("")
     # unlike `+`, this gives the ellipsis the style of the character before it
-    return text.truncate(room).extend_right(1, "…")
+    return text.truncate(width - 1).extend_right(1, "…")
 
 
 def cut_middle(text: str, width: int) -> SafeText:
