@@ -410,7 +410,7 @@ class Entry(Struct):
         if figures is not None:  # the answer streams
             is_thinking = is_thinking and figures.thought_ended_s is None
             thought_s = figures.thought_s(self.now_s)
-        elif not self.is_streaming and stats is not None and stats.reasoning_ms is not None:
+        elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
 
         if is_thinking:

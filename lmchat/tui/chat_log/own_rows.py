@@ -442,12 +442,13 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
     if message.model:
         left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
 
-    keys = [
-        *page.key_hint("a", "continue", "message.resume"),
-        *page.key_hint("e", "edit", "message.edit"),
-    ]
     if message.state is AnswerState.FAILED:
         keys = page.key_hint("r", "regenerate", "message.regenerate")
+    else:
+        keys = [
+            *page.key_hint("a", "continue", "message.resume"),
+            *page.key_hint("e", "edit", "message.edit"),
+        ]
     return page.row(left, [*keys, *_version_spans(page, message)])
 
 

@@ -160,14 +160,16 @@ class Selection:
         If no button is held, or the text that was pressed is gone, only note where the pointer is.
         """
         self.pointer = (x, y)
-        if self.pressed is not None:
-            with self._viewport.anchored():  # what was pressed may be off the screen by now
-                self.pressed = self.pressed.find_again(self._document)
-        if self.pressed is not None:
-            self.was_dragged = True
-            self._presses = 0  # a press after a drag begins to count again
-            self.pressed.head = self._ends_under(x, y, self.pressed.unit)
-            self.selected = self.pressed
+        if self.pressed is None:
+            return
+        with self._viewport.anchored():  # what was pressed may be off the screen by now
+            self.pressed = self.pressed.find_again(self._document)
+        if self.pressed is None:
+            return
+        self.was_dragged = True
+        self._presses = 0  # a press after a drag begins to count again
+        self.pressed.head = self._ends_under(x, y, self.pressed.unit)
+        self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
         """Return the ends of the character, word or paragraph under the pointer.

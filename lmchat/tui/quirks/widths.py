@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -72,8 +73,8 @@ def _with_cursor_set(match: re.Match[str]) -> str:
     # column, and terminals draw its letters side by side. Symbols are placed one by one.
     if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
-    begins = [begin for begin, _ in graphemes(run)]
-    parts = [run[begin:end] for begin, end in zip(begins, [*begins[1:], len(run)], strict=True)]
+    bounds = [*(begin for begin, _ in graphemes(run)), len(run)]
+    parts = [run[begin:end] for begin, end in pairwise(bounds)]
     return "".join(part if _has_sure_width(part) else _with_cursor_behind(part) for part in parts)
 
 

@@ -418,15 +418,14 @@ class PromptInput(TextArea):
         typed, unless a row was chosen with ↓.
         """
         row = self.completion.row
-        if isinstance(row, Command):
-            if not row.needs_argument:
-                self.put("")
-                self._post_to_parent(self.Submitted(row.name))
-                return True
-        else:
-            is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
-            if is_argument and self.completion.chosen == 0:  # the first row, chosen by default
-                return False
+        if isinstance(row, Command) and not row.needs_argument:
+            self.put("")
+            self._post_to_parent(self.Submitted(row.name))
+            return True
+        is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
+        is_default = self.completion.chosen == 0  # the first row
+        if is_argument and is_default and not isinstance(row, Command):
+            return False
         self._insert_chosen()
         return True
 

@@ -204,13 +204,14 @@ class RowList(ScrollView):
         if self._hides_choice and not self.looks_focused:
             is_chosen = False
         base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
-        bar = Content("" if row.is_at_edge else " ")  # in its place, the row at the edge begins
-        styles = _STYLES_OF_OTHERS
         # an open row, such as that of the shown session, is marked without being chosen
         if is_chosen or row.is_open:
             has_focus = is_chosen and self.looks_focused
             bar = styled(UNICODE.bar, "$primary" if has_focus else MUTED)
             styles = _STYLES_OF_CHOSEN
+        else:
+            bar = Content("" if row.is_at_edge else " ")  # in its place, the row at the edge begins
+            styles = _STYLES_OF_OTHERS
         pieces = [content(_with_styles(piece, styles)) for piece in row.pieces]
         right = content(_with_styles(row.right, styles))
         line = bar + fit(pieces, right, self.text_width - len(bar))

@@ -92,12 +92,12 @@ class SessionList(Vertical, can_focus=True):
             **dict.fromkeys(streaming, ((UNICODE.down_arrow, ""),)),
             **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
         }
-        was_open_id = self._open_id
-        before = (self._groups, was_open_id, self._marks)
-        self._groups, self._open_id, self._marks = tuple(groups), open_id, marks
-        has_changed = (self._groups, open_id, marks) != before
+        shown = (tuple(groups), open_id, marks)
+        has_changed = shown != (self._groups, self._open_id, self._marks)
+        choose = open_id if open_id != self._open_id else None
+        self._groups, self._open_id, self._marks = shown
         if has_changed and self.is_mounted:  # else `on_mount` draws it
-            self._draw(choose=open_id if open_id != was_open_id else None)
+            self._draw(choose)
 
     @property
     def chosen_id(self) -> str:

@@ -162,11 +162,11 @@ def context_rows(
     `left_out` of the next request, or if `/compact` would make room.
     """
     share = used / limit if used is not None and limit else None
-    words = units.tokens(used, is_estimated=is_estimated)
     if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit into the panel
         words = f"{'~' if is_estimated else ''}{units.window(used)} of {units.window(limit)}"
-    elif limit:
-        words = f"{words} of {units.tokens(limit)}"
+    else:
+        words = units.tokens(used, is_estimated=is_estimated)
+        words += f" of {units.tokens(limit)}" if limit else ""
     rows: list[TelemetryRow] = [
         _head("Context", UNKNOWN if share is None else units.percent(share)),
         MeterRow(share),
