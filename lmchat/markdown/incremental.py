@@ -376,11 +376,9 @@ class IncrementalMarkdown(Struct):
             self._tail_limit = _MOST_CHARS
             return
         begin = len(self._head)
-        place = 0
-        if is_kept_whole or self._table_start or last == "blockquote_open":
-            place = self._tail.rfind("\n", begin) + 1
-        if not place:
-            place = begin + cut_place(self._tail[begin:])
+        has_lines = is_kept_whole or self._table_start or last == "blockquote_open"
+        line_end = self._tail.rfind("\n", begin) + 1 if has_lines else 0
+        place = line_end or begin + cut_place(self._tail[begin:])
         self.closed.append(self._next_block(self._tail[begin:place]))
         self._drop_start(place, "")
         # what follows is in the middle of the text: no blank row, and not attached as a list

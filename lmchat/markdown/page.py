@@ -151,20 +151,21 @@ class Page(Struct):
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
         """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis."""
+        shown = spans
         if width_of(spans) > width:
+            shown = []
             left = width - 1  # cells before the ellipsis
-            whole: list[Span] = []
             for text, style in spans:
                 size = cell_len(text)
                 if size > left:  # it is cut, and the spans after it are left out
-                    spans = [*whole, (set_cell_size(text, left).rstrip() + UNICODE.cut, style)]
+                    shown.append((set_cell_size(text, left).rstrip() + UNICODE.cut, style))
                     break
-                whole.append((text, style))
+                shown.append((text, style))
                 left -= size
-        room = width - width_of(spans)  # also of cut text: a wide character may leave a cell
+        room = width - width_of(shown)  # also of cut text: a wide character may leave a cell
         before = {"right": room, "center": room // 2}.get(align, 0)  # blanks before the text
         null = Style.null()
-        return [(" " * before, null), *spans, (" " * (room - before), null)]
+        return [(" " * before, null), *shown, (" " * (room - before), null)]
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:

@@ -147,7 +147,8 @@ def is_damaged(path: Path) -> bool:
     try:
         with closing(connect(path)) as connection:
             # the check ends at the first fault
-            return bool(connection.execute("pragma quick_check(1)").fetchone()[0] != "ok")
+            (found,) = connection.execute("pragma quick_check(1)").fetchone()
+            return bool(found != "ok")
     except DATABASE_ERRORS as error:
         return is_damage(error)
 

@@ -297,7 +297,8 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
     time = next(known_times, default_time)
     times: dict[str, datetime] = {}
     for key, message in messages.items():
-        time = times[key] = message.created_at or time
+        time = message.created_at or time
+        times[key] = time
         if message.parent not in messages and key != _SYSTEM:
             message.parent = _SYSTEM  # it is a root, or its parent is lost
 

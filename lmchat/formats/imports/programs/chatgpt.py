@@ -132,11 +132,12 @@ def _text(content: Record, chat: ForeignChat) -> str:
     texts: list[str] = []
     for part in parts:
         text = part if isinstance(part, str) else text_in(part, "text")
-        texts.append(text)
         part_kind = text_in(part, _KIND)  # empty for a string
-        if part and not text and part_kind != _IMAGE:  # `_parts` reads images
+        if text:
+            texts.append(text)
+        elif part and part_kind != _IMAGE:  # `_parts` reads images
             chat.omit("recording" if part_kind in _RECORDINGS else part_kind)
-    text = "\n".join(filter(None, texts)) or text_in(content, "text") or text_in(content, "result")
+    text = "\n".join(texts) or text_in(content, "text") or text_in(content, "result")
     kind = text_in(content, _KIND)
     if not text and kind not in _TEXTS:
         chat.omit(kind)
