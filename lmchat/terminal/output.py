@@ -121,7 +121,10 @@ class Output:
         """
         hint = [error.hint] if error.hint else []
         if error.kind == "auth":
-            hint.append("Set the API key in LMCHAT_API_KEY, and the address in LMCHAT_ENDPOINT.")
+            hint.append(
+                "The key can be in LMCHAT_API_KEY, with the address in LMCHAT_ENDPOINT, "
+                "or in [[endpoints]] of the configuration."
+            )
         self.note(f"lmchat: {error.message}", *hint)
         if self.is_json_lines or (self.is_json and not self.has_printed_json):
             with suppress(FileRefused):  # stdout on a full disk, which may be the error itself

@@ -136,7 +136,10 @@ def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     assert mine["detail"] == "The server says: No key"
     assert alone("models", "--endpoint", server.url).stderr.splitlines()[1:] == [
         "Ask the administrator of the server for its API key.",
-        "Set the API key in LMCHAT_API_KEY, and the address in LMCHAT_ENDPOINT.",
+        (
+            "The key can be in LMCHAT_API_KEY, with the address in LMCHAT_ENDPOINT, "
+            "or in [[endpoints]] of the configuration."
+        ),
     ]
     assert all(probed["next_step"] for probed in others if probed["verdict"] == "refused")
 
