@@ -26,8 +26,9 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
 ):
     gate = asyncio.Event()
     fine = finding("Sessions", cause="All is fine.")
+    long = [finding(f"File {n}", cause="x" * (1 + n % 2) + " b" * 60 + ".") for n in range(30)]
     async with desktop(tmp_path) as desk:
-        desk.checks.append(check("Store", fine, gate=gate))
+        desk.checks.append(check("Store", fine, *long, gate=gate))
         await desk.ready()
         await desk.say("/doctor", leads_to=TextDialog)
         await shown(desk, "Checking servers")
@@ -35,7 +36,10 @@ async def test_esc_closes_it_while_checks_hang_and_the_report_is_copied_by_the_w
         await desk.say("/doctor", leads_to=TextDialog)
         await shown(desk, "Checking servers")
         gate.set()
-        await shown(desk, "All is fine.", "no problems, no warnings in 1 check")
+        await shown(desk, "All is fine.", "no problems, no warnings in 31 checks")
+        await shown(desk, "File 1")
+        rows = [row.strip() for row in desk.text.splitlines()]
+        assert "b" not in rows, "the report leaves room for the scroll bar"
         await desk.press("y")
         await desk.until(lambda: desk.copied, "the copy")
         assert "All is fine." in desk.copied[0]

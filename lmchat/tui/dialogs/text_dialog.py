@@ -37,10 +37,11 @@ class TextDialog(Dialog):
 
     @property
     def text_width(self) -> int:
-        """Columns for the text, for a caller that lays it out; 0 unless the dialog is shown."""
+        """Columns for the text, beside a scroll bar; 0 unless the dialog is shown."""
         if not self.can_show:
             return 0
-        return self.query_one(VerticalScroll).scrollable_content_region.width
+        text = self.query_one(VerticalScroll)
+        return text.content_region.width - text.styles.scrollbar_size_vertical
 
     def show(self, text: str, *figures: str) -> None:
         """Show another text, and figures about it in the title, unless the dialog was left."""
