@@ -185,17 +185,17 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 encoded.append(_tool_result(message))
                 continue
 
-            self._add_text(message, encoded)  # `encoded[-1]` then is or ends with this message
+            entry = self._add_text(message, encoded)
             if thoughts[index]:
-                self._add_thought(thoughts[index], encoded[-1])
+                self._add_thought(thoughts[index], entry)
             if self.has_tools and message.tool_calls:
                 calls = _answered_calls(message, messages[index + 1 :])
                 if calls:
-                    encoded[-1]["tool_calls"] = [_encoded_call(call) for call in calls]
+                    entry["tool_calls"] = [_encoded_call(call) for call in calls]
         return encoded
 
-    def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> None:
-        """Add a message with its text and files to the list `encoded`.
+    def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> JsonObject:
+        """Add a message with its text and files to the list `encoded`; return the entry with it.
 
         If the request offers no tools, a result is added as an answer. Chat templates refuse two
         answers in a row, so an answer is then joined with the answer before it. If the request
@@ -215,8 +215,9 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         # imported answers may have images, which makes a list of the content
         if follows_answer and isinstance(content, str) and isinstance(earlier["content"], str):
             earlier["content"] = _joined_paragraphs(earlier["content"], content)
-        else:
-            encoded.append({"role": role.value, "content": content})
+            return earlier
+        encoded.append({"role": role.value, "content": content})
+        return encoded[-1]
 
     def _add_thought(self, thought: str, encoded_message: JsonObject) -> None:
         """Add a thought to an encoded message, in each of `thought_fields`.
