@@ -13,6 +13,7 @@ from lmchat import errors
 from lmchat.config.settings import LimitSettings
 from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.products import product_named
 from lmchat.servers.products.refusals import RULES
 from lmchat.servers.sender import retry_plan
 from tests.support.reference import DOCS
@@ -88,12 +89,12 @@ def test_exit_codes_are_those_of_the_errors_that_bear_the_kind():
 
 
 def test_what_the_table_says_is_never_tried_again_is_not():
-    limits = LimitSettings()
+    limits, gateway = LimitSettings(), product_named("LiteLLM")
     for kind in [kind for kind, (_, again) in KINDS.items() if again == "never"]:
         for address in map(Endpoint.parse, ("127.0.0.1:1", "api.example.com")):
             for status in (None, 408, 409, 429, 500, 502, 503, 504, 529):
                 error = ServerRejected("no", kind=kind, status=status)
-                assert retry_plan(error, address, "LiteLLM", attempt=1, limits=limits) is None
+                assert retry_plan(error, address, gateway, attempt=1, limits=limits) is None
 
 
 def test_an_error_of_an_unknown_kind_is_noticed():

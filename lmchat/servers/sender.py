@@ -31,7 +31,6 @@ from lmchat.servers.http.connections import (
 from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
-from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import RequestFacts, refusal
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -103,7 +102,7 @@ class Sender(Struct, kw_only=True):
                 plan = retry_plan(
                     error,
                     self.endpoint,
-                    self.product.name,
+                    self.product,
                     attempt=self.retries + 1,
                     limits=self.limits,
                 )
@@ -205,7 +204,7 @@ class RetryPlan(Struct, frozen=True, kw_only=True):
 
 
 def retry_plan(
-    error: LMChatError, endpoint: Endpoint, product: str, *, attempt: int, limits: LimitSettings
+    error: LMChatError, endpoint: Endpoint, product: Product, *, attempt: int, limits: LimitSettings
 ) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token; None: not at all.
 
@@ -225,7 +224,7 @@ def retry_plan(
         # An error without a status came inside a stream. A model server that has begun to answer
         # does not refuse any more. But a gateway passes on refusals of the servers behind it, and
         # any server that is not near may be one.
-        may_be_gateway = product_named(product).is_gateway or not is_near
+        may_be_gateway = product.is_gateway or not is_near
         is_mid_answer = error.status is None and not may_be_gateway
         if is_mid_answer or not is_temporary:
             return None

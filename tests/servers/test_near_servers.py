@@ -8,6 +8,7 @@ from lmchat.config.settings import LimitSettings
 from lmchat.errors import ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.network_errors import unavailable_error
+from lmchat.servers.products import product_named
 from lmchat.servers.sender import REFUSED_WAIT_S, retry_plan
 
 NEAR = (
@@ -29,11 +30,11 @@ def test_a_machine_of_the_own_network_is_near_and_any_other_is_far():
 
 
 def attempts_for(error, endpoint):
-    limits = LimitSettings()
-    plan = retry_plan(error, endpoint, "llama.cpp", attempt=1, limits=limits)
+    limits, product = LimitSettings(), product_named("llama.cpp")
+    plan = retry_plan(error, endpoint, product, attempt=1, limits=limits)
     if plan is not None and endpoint.is_near and error.kind == "offline":
         assert plan.wait_s == REFUSED_WAIT_S
-    last = plan and retry_plan(error, endpoint, "llama.cpp", attempt=plan.attempts, limits=limits)
+    last = plan and retry_plan(error, endpoint, product, attempt=plan.attempts, limits=limits)
     assert last is None
     return plan and plan.attempts
 
