@@ -156,13 +156,13 @@ class HttpServerClient:
         results = tuple(map(self._cache_models, await self._prober.scan(expected)))
         if usable_of(results):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
-        if self._engine is not None and self._engine.endpoint is not None:
-            # a refresh searches the disk again: model files may have come or gone
-            probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
-            # the scan may have probed it, too, and then takes it for a plain llama.cpp
-            others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
-            return (self._cache_models(probed_engine), *others)
-        return results
+        if self._engine is None or self._engine.endpoint is None:
+            return results
+        # a refresh searches the disk again: model files may have come or gone
+        probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
+        # the scan may have probed it, too, and then takes it for a plain llama.cpp
+        others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
+        return (self._cache_models(probed_engine), *others)
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address and cache its models; if `key` is empty, with the key known for it."""
@@ -232,9 +232,9 @@ class HttpServerClient:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""
         if engine := self._engine_at(model.endpoint):
             await engine.stop()  # it serves one model at a time
-        else:
-            api = await self._new_api(model.endpoint, model.product)
-            await product_named(model.product).unload(api, model)
+            return
+        api = await self._new_api(model.endpoint, model.product)
+        await product_named(model.product).unload(api, model)
 
     # Requests that want no answer
 

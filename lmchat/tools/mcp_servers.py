@@ -248,8 +248,8 @@ class _McpServer:
                     problem = ""
                     if self._settings.name == FUNCTIONS:
                         problem = client.instructions or ""
-                        if problem and not tools:
-                            raise LMChatError(problem, kind="tools")  # noqa: TRY301 - shown like other failures
+                    if problem and not tools:
+                        raise LMChatError(problem, kind="tools")  # noqa: TRY301 - shown like other failures
                     limit.deadline = math.inf  # no limit while the connection is open
                     self._client = client
                     self.state = replace(

@@ -193,6 +193,7 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
         for probed in results:
             if probed.verdict in WANTS_KEY:
                 error.hint = f"{probed.sentence(probed.name)} {step_sentence(probed.next_step)}"
+                break
         raise error
 
 

@@ -73,14 +73,12 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
     for product in PRODUCTS:
         if not product.program:  # it is not known how to find the product
             continue
-        # folders that show that it is installed; these may also hold the program, in `bin`
-        folders = product.install_folders(home)
-        search_path = [
-            environ.get("PATH") or os.defpath,
-            *(str(folder / "bin") for folder in folders),
-        ]
+        install_folders = product.install_folders(home)  # which may hold the program, in `bin`
+        search_path = [environ.get("PATH") or os.defpath]
+        search_path += [str(folder / "bin") for folder in install_folders]
         program = find_program(product.program, os.pathsep.join(search_path))
-        folders += [home / name for name in product.folders]  # an absolute name replaces `home`
+        # an absolute name replaces `home`
+        folders = install_folders + [home / name for name in product.folders]
         # `Path.is_dir` would raise an error where a folder above may not be entered
         is_installed = bool(program) or any(map(os.path.isdir, folders))
         if not is_installed:
