@@ -22,7 +22,7 @@ from lmchat.servers.endpoint import Endpoint, usual_host
 from lmchat.servers.products import PRODUCTS, no_model_selected, too_many_requests
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.servers.request_counters import Budget, RequestCounters
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import Role
 
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of its file
@@ -175,19 +175,20 @@ def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
 
     Images do not count, because they have their own limits.
     """
-    files = [part for message in request.messages for part in message.files]
-    image_bytes = sum(len(request.files.get(part.digest, b"")) for part in files if part.is_image)
+    image_bytes = 0
+    sizes: list[int] = []  # bytes of each message with its text files, which the user can shorten
+    for message in request.messages:
+        message_bytes = len(message.sent_text.encode(errors="replace"))
+        for part in message.files:
+            file_bytes = len(request.files.get(part.digest, b""))
+            if part.is_image:
+                image_bytes += file_bytes
+            else:
+                message_bytes += file_bytes
+        sizes.append(message_bytes)
     size_bytes = len(body) - image_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:
         return
-
-    def message_bytes(message: ChatMessage) -> int:
-        """Return the bytes of a message with its text files, which the user can shorten."""
-        digests = [part.digest for part in message.files if not part.is_image]
-        file_bytes = sum(len(request.files.get(digest, b"")) for digest in digests)
-        return len(message.sent_text.encode(errors="replace")) + file_bytes
-
-    sizes = [message_bytes(message) for message in request.messages]
     raise BodyTooLarge(
         f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
         f"Its largest message is number {sizes.index(max(sizes)) + 1} of {len(sizes)}.",

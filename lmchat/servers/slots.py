@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from msgspec import Struct, field
 
@@ -100,16 +101,17 @@ class ServerSlots:
         has_own_slots = model is not None and model.has_own_slots
         key = (endpoint.netloc, model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, SlotQueue())
-
-        def slot_count() -> int:
-            """Return how many requests the server answers at once.
-
-            That is the number that the server said last, or else the usual one of its product.
-            """
-            model = self._cache.model(endpoint, model_id)  # a probe may have changed it since
-            if model is not None and model.slots:
-                return model.slots
-            return product_named(product).slots
-
-        async with slots.one_slot(slot_count, on_wait):
+        # counted again for each request that begins or ends: a probe may have changed the number
+        count = partial(self._slot_count, endpoint, model_id, product)
+        async with slots.one_slot(count, on_wait):
             yield
+
+    def _slot_count(self, endpoint: Endpoint, model_id: str, product: str) -> int:
+        """Return how many requests a server answers at once.
+
+        That is the number that the server said last, or else the usual one of its product.
+        """
+        model = self._cache.model(endpoint, model_id)
+        if model is not None and model.slots:
+            return model.slots
+        return product_named(product).slots

@@ -96,29 +96,29 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
     """
     # real paths, because links may lead to a file from several places, or in circles
     visited: set[str] = set()
-
-    def is_first_visit(path: Path) -> bool:
-        """Note that a folder or file is visited; return whether it is for the first time."""
-        real_path = os.path.realpath(path)
-        is_first = real_path not in visited
-        visited.add(real_path)
-        return is_first
-
     for top, source in sources.items():
         for base, folders, names in os.walk(top, followlinks=True):
             folder = Path(base)
-            if not is_first_visit(folder):
+            if not _is_first_visit(folder, visited):
                 folders.clear()  # `os.walk` continues with those that are left in its list
                 continue
             folders.sort()
             for name in sorted(names):
                 path = folder / name
-                if path.suffix.lower() != _SUFFIX or not is_first_visit(path):
+                if path.suffix.lower() != _SUFFIX or not _is_first_visit(path, visited):
                     continue
                 model = _model_at(path)
                 # encoders of images and texts cannot chat
                 if model and not any(word in model.name.casefold() for word in _ENCODERS):
                     yield replace(model, source=source)
+
+
+def _is_first_visit(path: Path, visited: set[str]) -> bool:
+    """Add the real path of a folder or file to `visited`; return whether it was not there."""
+    real_path = os.path.realpath(path)
+    is_first = real_path not in visited
+    visited.add(real_path)
+    return is_first
 
 
 def _model_at(path: Path) -> ModelFile | None:

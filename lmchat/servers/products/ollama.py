@@ -167,19 +167,19 @@ async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:
     another model. Only models whose details are not known are asked for. A model that the server
     refuses to show is not asked for again.
     """
-
-    async def read(row: JsonObject) -> None:
-        """Ask for one model; a refusal is kept as a model without details."""
-        reply = await api.post("/api/show", {"model": row["name"]})
-        shown = reply.object if reply.is_good else {}
-        api.memory.model_facts[_digest(row)] = {
-            name: shown.get(name) for name in ("capabilities", "model_info")
-        }
-
     unknown = [row for row in listed if _digest(row) not in api.memory.model_facts]
     with suppress(TimeoutError, ServerUnavailable):  # a list without details is worth having
         async with asyncio.timeout(_DETAILS_S):
-            await asyncio.gather(*map(read, unknown))
+            await asyncio.gather(*(_read_details_of(api, row) for row in unknown))
+
+
+async def _read_details_of(api: ServerApi, row: JsonObject) -> None:
+    """Ask for the details of one model; a refusal is kept as a model without details."""
+    reply = await api.post("/api/show", {"model": row["name"]})
+    shown = reply.object if reply.is_good else {}
+    api.memory.model_facts[_digest(row)] = {
+        name: shown.get(name) for name in ("capabilities", "model_info")
+    }
 
 
 def _digest(row: JsonObject) -> str:
