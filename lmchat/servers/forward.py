@@ -196,9 +196,10 @@ class Forwarding(Struct, kw_only=True):
 
         Both are read from `_tail`; what is not known is None or empty.
         """
-        texts = [bytes(self._tail)]
+        received = bytes(self._tail)
+        texts = [received]
         if self._is_stream:
-            lines = texts[0].splitlines()
+            lines = received.splitlines()
             texts = [line.removeprefix(_DATA) for line in lines if line.startswith(_DATA)]
         usage = ServerUsage()
         finish_reason = ""

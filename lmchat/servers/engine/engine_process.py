@@ -113,12 +113,13 @@ def engine_error(
             kind="memory",
         )
     if report is None:  # errors in the log may then be those of requests
-        how_it_ended = f"exit code {exit_code}"
         if exit_code is None:
             how_it_ended = "it does not answer"
         elif exit_code < 0:
             names = {number.value: number.name for number in signal.Signals}
             how_it_ended = f"signal {names.get(-exit_code, -exit_code)}"
+        else:
+            how_it_ended = f"exit code {exit_code}"
         message = f"The built-in engine crashed ({how_it_ended})."
     else:
         reason = report.error_text

@@ -99,12 +99,13 @@ class Ollama(Product):
         models: list[ModelInfo] = []
         for row in listed:
             model = self._model_from_tag(api, row)
-            if model.model_id in running_contexts:
-                context = running_contexts[model.model_id]
-                model = replace(model, state=LoadState.LOADED, context_loaded=context)
-            # Without a reply of `/api/ps`, the state of all models stays unknown.
-            elif running is not None:
-                model = replace(model, state=LoadState.NOT_LOADED)
+            if running is not None:  # else the state of all models stays unknown
+                is_running = model.model_id in running_contexts
+                model = replace(
+                    model,
+                    state=LoadState.LOADED if is_running else LoadState.NOT_LOADED,
+                    context_loaded=running_contexts.get(model.model_id),
+                )
             models.append(model)
         return tuple(models)
 
