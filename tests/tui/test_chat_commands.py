@@ -172,7 +172,7 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
         },
     )
     async with ready_desktop(tmp_path, settings=settings) as desk:
-        await desk.say("/profile brief")
+        await desk.say("/profile brief", sees="Profile: brief.")
         await desk.ask("one", 1)
         requests = desk.backend.requests
         assert [m.text for m in requests[0].messages] == ["Be brief.", "one"]

@@ -20,7 +20,7 @@ from lmchat.config.file import (
 )
 from lmchat.config.origin import Level, named_origin
 from lmchat.config.settings import non_default_values
-from lmchat.errors import EndpointNotAllowed
+from lmchat.errors import EndpointNotAllowed, FileExists
 from lmchat.files.disk import write_new_file
 from lmchat.servers.endpoint import Endpoint, is_address
 
@@ -98,7 +98,11 @@ def init(context: Context) -> int:
     An existing file is overwritten only with `--force`; otherwise an error is raised.
     """
     file = context.config_file
-    write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
+    try:
+        write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
+    except FileExists as error:
+        error.hint = "Add --force to overwrite it, or --config FILE to write another file."
+        raise
     return context.output.print_result({"config": file}, f"Wrote {file}")
 
 

@@ -39,7 +39,9 @@ class AnswerSettings:
         profile = self._chat.turn_choices.use_profile(name, self._ui.workspace.settings.profiles)
         if profile.model:
             self._model_switch.pick(profile.model)
-        self._ui.show_action(f"profile {safe_line(name, limit=20)}")
+        shown_name = safe_line(name, limit=20)
+        self._ui.show_action(f"profile {shown_name}")
+        self._ui.notify(f"Profile: {shown_name}.")
 
     def use_effort(self, typed: str) -> None:
         """Set the reasoning effort of the next answers in all sessions, and show it to the user."""
