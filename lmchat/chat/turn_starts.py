@@ -84,14 +84,21 @@ def edited(
     *,
     first_words: str = "",
 ) -> TurnStart:
-    """Return the start of a turn with another version of a prompt; `files` None keeps its files."""
+    """Return the start of a turn with another version of a prompt; `files` None keeps its files.
+
+    A system prompt that ends the path was given for the next answer, so it follows the new version.
+    """
     index = _index_of(path, message_id)
     old = path[index]
     version = old.versions + 1
     prompt = _prompt(text, old.files if files is None else files, old.parent_id)
+    prompts = [replace(prompt, version=version, versions=version)]
+    last = path[-1]
+    if last.role is Role.SYSTEM:
+        prompts.append(text_message(Role.SYSTEM, last.text, parent_id=prompt.message_id))
     return TurnStart(
         path=MessagePath(path[:index]),
-        prompts=(replace(prompt, version=version, versions=version),),
+        prompts=tuple(prompts),
         beginning=Beginning.of_words(first_words),
     )
 
@@ -99,9 +106,9 @@ def edited(
 def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> TurnStart:
     """Return the start of a turn that answers a prompt, repeats a call, or regenerates an answer.
 
-    If the prompt already has an answer, the answer gets another version. Raises `RequestInvalid`
-    for a message on another branch, for an imported call, and if a message that the turn needs is
-    taken out of requests.
+    If the prompt already has an answer, the answer gets another version. After a change of the
+    system prompt, the prompt of the answer does. Raises `RequestInvalid` for a message on another
+    branch, for an imported call, and if a message that the turn needs is taken out of requests.
     """
     index = _index_of(path, message_id)
     following = path[index + 1 : index + 2]  # one message, or none at the end
@@ -114,6 +121,10 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
     _require_sent(earlier if old.role is Role.ASSISTANT else earlier.added(old))
     if is_imported_call(old):
         raise RequestInvalid(IMPORTED_CALL)
+    prompt = old if old.role is Role.USER or not earlier else earlier[-1]
+    if prompt.role is Role.USER and path[-1].role is Role.SYSTEM:
+        # the system prompt was changed since, and `edited` lets it follow the prompt
+        return edited(path, prompt.message_id, prompt.text, first_words=first_words)
     version = old.versions + 1
     if old.role is Role.TOOL:
         # the results of other calls of the same answer do not change: they are copied behind it
