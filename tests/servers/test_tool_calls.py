@@ -137,3 +137,16 @@ async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_sai
             f"The server says: {refusal}. Sending the request again without tools."
         ]
         assert not {"tools", "tool_choice"} & set(server.seen(CHAT)[-1].json)
+
+
+async def test_an_option_that_a_server_refuses_beside_tools_is_lost_and_the_tools_are_kept(
+    server, client
+):
+    refusal = "logprobs is not supported with tools + stream"
+    server.on(CHAT, error_reply(400, refusal), chat_reply("Hi"))
+    asked = ask(server, more={"logprobs": 5}, product="llama.cpp")
+    events = await answered(client, replace(asked, tools=(READ_TOOL,)))
+    assert [one.note for one in events if isinstance(one, RequestAdapted)] == [
+        f"llama.cpp says: {refusal}. Sending the request again without logprobs."
+    ]
+    assert "tools" in server.seen(CHAT)[-1].json

@@ -71,7 +71,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
         - if it names `stream_options`, that field is left out;
         - else, if it names the limit of the answer, the limit gets its other name;
-        - else, the fields of `extra_fields` that it names are left out.
+        - else, the fields of `extra_fields` that it names are left out; the tools only if it names
+          no other field.
 
         `extra_fields` are the fields of the request that may be left out, with their values.
         `has_limit` is whether the request limits the length of the answer.
@@ -94,9 +95,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
             if re.search(rf"(?<!\w)({pattern})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
         # no field is named, or only such as were left out already, which did not cause this refusal
-        if refused <= self.dropped:
+        refused -= self.dropped
+        if not refused:
             return None
-        return replace(self, dropped=self.dropped | refused)
+        # "logprobs is not supported with tools": the option is lost, rather than all tools
+        options = {field for field in refused if field[0] not in ("tools", "tool_choice")}
+        return replace(self, dropped=self.dropped | (options or refused))
 
     def after_json_refusal(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
         """Return the form to try after a refusal of the way in which JSON was asked for.
