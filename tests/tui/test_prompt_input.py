@@ -82,6 +82,18 @@ async def test_ctrl_u_clears_the_line_before_the_cursor_with_all_its_rows_then_t
     assert prompt.text.endswith("word word ")
 
 
+async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot) -> None:
+    prompt = app.prompt_area.input
+    for _line in range(14):
+        await write(pilot, "peas")
+        await pilot.press("ctrl+j")
+    written = prompt.text
+    await pilot.press(*["ctrl+z"] * 30)
+    assert prompt.text == ""
+    await pilot.press(*["ctrl+y"] * 30)
+    assert prompt.text == written
+
+
 @pytest.mark.parametrize("key", ["ctrl+u", "backspace"])
 async def test_a_deletion_at_the_start_of_the_row_below_a_file_removes_its_whole_line(
     app, pilot, key

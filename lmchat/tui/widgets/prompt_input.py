@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from textual import events, on
+from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import var
 from textual.widgets import TextArea
@@ -146,6 +147,15 @@ class PromptInput(TextArea):
     def action_redo(self) -> None:
         self.is_shell = False
         super().action_redo()
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """Scroll to the cursor, unless undo or redo has removed its line and not moved it yet.
+
+        Textual would raise an error there, when its scroll bar comes or goes.
+        """
+        if self.cursor_location[0] >= self.document.line_count:
+            return Offset(0, 0)
+        return super().scroll_cursor_visible(center, animate)
 
     def insert_block(self, block: str, label: str) -> None:
         """Insert a long text at the cursor, on a line of its own, shown as the label."""
