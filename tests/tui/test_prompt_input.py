@@ -87,6 +87,8 @@ async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot) -> None:
     for _line in range(14):
         await write(pilot, "peas")
         await pilot.press("ctrl+j")
+    await pilot.pause()
+    assert prompt.scroll_offset.y == prompt.max_scroll_y  # the last line has the cursor
     written = prompt.text
     await pilot.press(*["ctrl+z"] * 30)
     assert prompt.text == ""

@@ -342,6 +342,9 @@ class PromptInput(TextArea):
     def post_draft(self, event: TextArea.Changed) -> None:
         """Update mode and list for the changed text, and post that it has changed."""
         event.stop()
+        # Textual has scrolled to the cursor before it measured the changed text: without this, a
+        # new last line would stay hidden
+        self.scroll_cursor_visible()
         self._end_shell_mode_if_over()
         self._update_list()
         self.post_message(self.Drafted())
