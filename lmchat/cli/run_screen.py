@@ -15,7 +15,7 @@ from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.quirks.keys import mend_keys
 from lmchat.tui.screen import DispatcherProtocol
 
-_MAKE_DISPATCHER = "lmchat.cli.screen_wiring:make_dispatcher"
+_MAKE_DISPATCHER = "lmchat.cli.setup.screen_wiring:make_dispatcher"
 
 
 async def run_chat(settings: Settings, context: Context) -> int:

@@ -1,7 +1,7 @@
 """Checks of this machine that depend on no options of the run.
 
 They are about lmchat's folder, `sessions.db`, locale, built-in engine and versions. Their functions
-may block, so `cli/doctor_checks.py` runs them in threads.
+may block, so `cli/setup/doctor_checks.py` runs them in threads.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rows of the doctor's report about configuration and tool servers.
 
-Both depend on the options of the run, which `cli/doctor_checks.py` knows.
+Both depend on the options of the run, which `cli/setup/doctor_checks.py` knows.
 """
 
 from __future__ import annotations

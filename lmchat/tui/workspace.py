@@ -1,4 +1,4 @@
-"""The services and options of one run of the screen, as `cli/screen_wiring.py` makes them.
+"""The services and options of one run of the screen, as `cli/setup/screen_wiring.py` makes them.
 
 The controllers get nothing else from the command line. So everything that exists before the
 `Dispatcher` is a field of `Workspace`, even if only one controller uses it. What a controller finds

@@ -172,7 +172,7 @@ def test_a_screen_at_rest_has_imported_only_what_it_works_with(tmp_path):
 def test_the_first_paint_waits_for_nothing_that_answers(first_paint):
     rooms = (
         "cli.parser",
-        "cli.wiring",
+        "cli.setup",
         "services",
         "servers.client",
         "servers.http",

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.cli.api_keys import ApiKeys
+from lmchat.cli.setup.api_keys import ApiKeys
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import Flags, load
 from lmchat.servers.endpoint import Endpoint

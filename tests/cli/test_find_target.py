@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from lmchat.cli.find_target import find_servers, find_target
+from lmchat.cli.setup.find_target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 
-from lmchat.cli import doctor_checks
+from lmchat.cli.setup import doctor_checks
 from lmchat.doctor.check import Finding
 from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside

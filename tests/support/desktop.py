@@ -22,8 +22,8 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
-from lmchat.cli.api_keys import ApiKeys
-from lmchat.cli.find_target import configured_endpoints, configured_names
+from lmchat.cli.setup.api_keys import ApiKeys
+from lmchat.cli.setup.find_target import configured_endpoints, configured_names
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings

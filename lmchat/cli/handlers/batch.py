@@ -17,9 +17,9 @@ from lmchat.batch.row_file import RowFile
 from lmchat.batch.task_answers import Progress, Task, answer_to
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
-from lmchat.cli.wiring import Runtime, open_runtime, sampling_layers
+from lmchat.cli.setup.find_target import target_of_command
+from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path

@@ -11,10 +11,10 @@ from time import monotonic
 
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import target_of_command
 from lmchat.cli.read_prompt import prompt_of
+from lmchat.cli.setup.find_target import target_of_command
+from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import open_runtime, sampling_layers
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.products import product_named

@@ -7,8 +7,8 @@ import sys
 from contextlib import aclosing
 
 from lmchat.cli.context import Context
-from lmchat.cli.doctor_checks import examine_machine
-from lmchat.cli.wiring import make_backend, saved_state
+from lmchat.cli.setup.doctor_checks import examine_machine
+from lmchat.cli.setup.wiring import make_backend, saved_state
 from lmchat.doctor.check import Grade
 from lmchat.doctor.report import report_json, report_text, worst_grade
 from lmchat.terminal.output import is_terminal

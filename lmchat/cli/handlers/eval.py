@@ -24,9 +24,9 @@ from lmchat.batch.task_answers import (
     rounded_median,
 )
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import fetch_models, target_of_command
-from lmchat.cli.load_model import load_if_needed
-from lmchat.cli.wiring import open_runtime, sampling_layers
+from lmchat.cli.setup.find_target import fetch_models, target_of_command
+from lmchat.cli.setup.load_model import load_if_needed
+from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lmchat.cli.context import Context
-from lmchat.cli.open_store import open_store
+from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exports.render import export_name

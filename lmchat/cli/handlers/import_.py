@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.handlers.sessions import header_json
-from lmchat.cli.open_store import open_store
+from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import AUTO, chat_places

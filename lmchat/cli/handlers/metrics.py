@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.cli.context import Context
-from lmchat.cli.open_store import open_store
+from lmchat.cli.setup.open_store import open_store
 from lmchat.servers.server_json import metrics_json
 from lmchat.sessions.statistics import METRICS_RESET
 

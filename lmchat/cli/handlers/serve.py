@@ -11,8 +11,8 @@ from datetime import datetime
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import find_servers
-from lmchat.cli.wiring import open_runtime
+from lmchat.cli.setup.find_target import find_servers
+from lmchat.cli.setup.wiring import open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.open_store import open_store
+from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.files.disk import empty_log
 from lmchat.library.library import ExportAs, Library

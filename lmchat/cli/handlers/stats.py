@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.cli.context import Context
-from lmchat.cli.open_store import open_store
+from lmchat.cli.setup.open_store import open_store
 from lmchat.sessions.statistics import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table, terminal_columns
 from lmchat.units import counted

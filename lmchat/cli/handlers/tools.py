@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
-from lmchat.cli.tool_setup import (
+from lmchat.cli.setup.tools import (
     how_to_configure,
     how_to_correct,
     is_any_ready,
     make_toolbox,
 )
+from lmchat.cli.setup.wiring import saved_state
 from lmchat.cli.turn_printer import step_json
-from lmchat.cli.wiring import saved_state
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments

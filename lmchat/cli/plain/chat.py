@@ -16,11 +16,11 @@ from contextlib import AsyncExitStack
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.local_servers import start_engine
 from lmchat.cli.plain.commands import PlainCommands
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns
-from lmchat.cli.wiring import make_chat, open_runtime
+from lmchat.cli.setup.local_servers import start_engine
+from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.table import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.processes.signals import interrupt_on_ending_signals

@@ -12,12 +12,12 @@ from lmchat.chat.open_session import OpenSession
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import find_target
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import LineReader
+from lmchat.cli.setup.find_target import find_target
+from lmchat.cli.setup.wiring import Runtime
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.cli.wiring import Runtime
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import ModelInfo, Target
 from lmchat.sessions.attached_files import draft_of

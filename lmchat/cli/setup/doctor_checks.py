@@ -10,10 +10,10 @@ from contextlib import aclosing, suppress
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.find_target import configured_endpoints
-from lmchat.cli.local_servers import find_installed
-from lmchat.cli.tool_setup import how_to_correct, make_toolbox
-from lmchat.cli.wiring import api_keys_of, saved_state
+from lmchat.cli.setup.find_target import configured_endpoints
+from lmchat.cli.setup.local_servers import find_installed
+from lmchat.cli.setup.tools import how_to_correct, make_toolbox
+from lmchat.cli.setup.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
 from lmchat.doctor.check import Finding, Findings, run_checks
 from lmchat.doctor.machine_checks import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from lmchat.cli.wiring import Runtime
+from lmchat.cli.setup.wiring import Runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.terminal.output import Output

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmchat.cli.context import Context
-from lmchat.cli.local_servers import start_engine
-from lmchat.cli.wiring import Runtime
+from lmchat.cli.setup.local_servers import start_engine
+from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.servers.discovery.choose_target import (

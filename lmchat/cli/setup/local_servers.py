@@ -7,7 +7,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context, is_confirmed
-from lmchat.cli.wiring import Runtime
+from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.files.paths import home_folder

@@ -1,0 +1,1 @@
+"""Assembly of what commands work with: API keys, servers, store, tools, the screen's parts."""
