@@ -15,7 +15,7 @@ from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
 from lmchat.servers.products.refusals import RULES
-from lmchat.servers.sender import retry_plan
+from lmchat.servers.sending.sender import retry_plan
 from tests.support.reference import DOCS
 
 _ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| ([\d or]+) \| (.+) \|$", re.MULTILINE)

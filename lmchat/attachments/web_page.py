@@ -19,7 +19,7 @@ from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attac
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, safe_text
-from lmchat.servers.admission import AllowList
+from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable

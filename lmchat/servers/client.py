@@ -34,7 +34,6 @@ from msgspec.structs import replace
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.processes.tasks import background_task, end_tasks
-from lmchat.servers.admission import Admission
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.discovery.target_errors import no_server_error
@@ -48,8 +47,6 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.exchange import Exchange
-from lmchat.servers.forward import Forwarding
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
@@ -65,9 +62,12 @@ from lmchat.servers.request import (
     kept_answer_url,
 )
 from lmchat.servers.request_counters import Budget, RequestCounters
-from lmchat.servers.request_writer import RequestWriter, WrittenRequest
-from lmchat.servers.sender import Sender
-from lmchat.servers.slots import ServerSlots
+from lmchat.servers.sending.admission import Admission
+from lmchat.servers.sending.exchange import Exchange
+from lmchat.servers.sending.forward import Forwarding
+from lmchat.servers.sending.request_writer import RequestWriter, WrittenRequest
+from lmchat.servers.sending.sender import Sender
+from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.answer_reader import EventQueue
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState

@@ -13,9 +13,10 @@ from lmchat.errors import (
     RequestInvalid,
     TooManyRequests,
 )
-from lmchat.servers.admission import AllowList, Limiter, check_request
+from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import ChatRequest
+from lmchat.servers.sending.admission import Limiter, check_request
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain

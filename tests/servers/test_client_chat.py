@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from lmchat.api import Client
 from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.servers import sender
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import (
     ModelLoading,
@@ -21,6 +20,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
+from lmchat.servers.sending import sender
 from tests.support.client_calls import (
     answered,
     ask,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.errors import EndpointNotAllowed
-from lmchat.servers.admission import AllowList
+from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint, is_address
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 
 from lmchat.errors import ServerRejected, StreamInterrupted
-from lmchat.servers import sender
+from lmchat.servers.sending import sender
 from lmchat.servers.stream import chunks
 from tests.support.client_calls import ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT

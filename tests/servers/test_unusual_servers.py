@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from lmchat.servers import sender
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.model import LoadState
+from lmchat.servers.sending import sender
 from tests.support import scripted_products as products
 from tests.support.client_calls import ask, endpoint_of, events_of, replay, text_of
 from tests.support.scripted_products import LLAMA, chat_reply, guarded, model_list

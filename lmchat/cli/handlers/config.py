@@ -109,7 +109,7 @@ def init(context: Context) -> int:
 def check(context: Context) -> int:
     """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
     # it imports asyncio, which the other commands of this module do not need
-    from lmchat.servers.admission import AllowList  # noqa: PLC0415
+    from lmchat.servers.allow_list import AllowList  # noqa: PLC0415
 
     loaded = context.loaded
     problems = list(context.problems)

@@ -12,7 +12,7 @@ from lmchat.cli.context import Context
 from lmchat.config.settings import FUNCTIONS, Settings
 from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
-from lmchat.servers.admission import AllowList
+from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import Target
 from lmchat.tools.mcp_servers import McpServers

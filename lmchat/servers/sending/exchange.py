@@ -14,8 +14,8 @@ from lmchat.servers.events import (
     StreamFinished,
 )
 from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
-from lmchat.servers.request_writer import WrittenRequest
-from lmchat.servers.sender import Sender, stream_headers
+from lmchat.servers.sending.request_writer import WrittenRequest
+from lmchat.servers.sending.sender import Sender, stream_headers
 from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout

@@ -28,7 +28,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
-from lmchat.servers.sender import Sender
+from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunks import ServerUsage
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id

@@ -1,0 +1,6 @@
+"""The way of a request to a server: its checks, its slot, its form, its attempts, its reply.
+
+Only `client.py` uses this package. Must not know: how servers are found.
+"""
+
+from __future__ import annotations
