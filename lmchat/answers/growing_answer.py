@@ -23,16 +23,14 @@ from lmchat.servers.events import (
     TokensChosen,
     ToolCallDelta,
 )
+from lmchat.sessions.journal_entries import RESET, JournalEntry, parts_of
 from lmchat.sessions.message import (
-    RESET,
     AnswerState,
     ChatMessage,
-    JournalEntry,
     Part,
     TokenProbabilities,
     count_probabilities,
     new_id,
-    parts_of,
 )
 
 _MAX_PROBABILITIES = 300_000

@@ -44,6 +44,7 @@ from lmchat.servers.events import ToolCallDelta as ToolCallDelta
 from lmchat.servers.events import UsageReported as UsageReported
 from lmchat.servers.model import LoadState as LoadState
 from lmchat.servers.model import ModelInfo as ModelInfo
+from lmchat.sessions.given_messages import Messages as Messages
 from lmchat.sessions.message import Alternative as Alternative
 from lmchat.sessions.message import AnswerState as AnswerState
 from lmchat.sessions.message import AnswerStats as AnswerStats
@@ -51,7 +52,6 @@ from lmchat.sessions.message import ChatMessage as ChatMessage
 from lmchat.sessions.message import Failure as Failure
 from lmchat.sessions.message import FilePart as FilePart
 from lmchat.sessions.message import Limit as Limit
-from lmchat.sessions.message import Messages as Messages
 from lmchat.sessions.message import Part as Part
 from lmchat.sessions.message import ReasoningPart as ReasoningPart
 from lmchat.sessions.message import RefusalPart as RefusalPart

@@ -36,14 +36,13 @@ from lmchat.servers.model import ModelInfo, Target
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.servers.sampling_options import checked_option
 from lmchat.servers.stream.timeouts import first_token_limit
+from lmchat.sessions.given_messages import Messages, messages_of
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
-    Messages,
     ReasoningPart,
     Role,
     ToolCallPart,
-    messages_of,
     text_message,
 )
 from lmchat.sessions.statistics import Metrics

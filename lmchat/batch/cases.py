@@ -15,7 +15,8 @@ from lmchat.attachments.attachment import read_attachment
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.servers.sampling_options import checked_option
-from lmchat.sessions.message import ChatMessage, messages_of
+from lmchat.sessions.given_messages import messages_of
+from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 from lmchat.tools.json_schema import Schema, WantedValue, read_schema
 

@@ -13,7 +13,8 @@ from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.safe_text import decoded_text
 from lmchat.servers.request import AnyObject, AnyText, FittingValue, WantedOutput
 from lmchat.servers.sampling_options import checked_option
-from lmchat.sessions.message import ChatMessage, Role, messages_of, text_message
+from lmchat.sessions.given_messages import messages_of
+from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.terminal.output import open_stdin
 from lmchat.tools.json_text import strict_json
 

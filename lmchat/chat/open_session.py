@@ -24,12 +24,12 @@ from lmchat.errors import LMChatError, StillAnswering
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.model import Target
 from lmchat.servers.sampling_options import usable_options
+from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
     ChatMessage,
     Failure,
-    JournalEntry,
     Part,
     Role,
     TokenProbabilities,

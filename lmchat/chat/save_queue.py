@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from lmchat.errors import LMChatError
-from lmchat.sessions.message import ChatMessage, JournalEntry, Role, TokenProbabilities
+from lmchat.sessions.journal_entries import JournalEntry
+from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage.store import Store

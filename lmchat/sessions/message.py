@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.errors import RequestInvalid
 from lmchat.safe_text import safe_line
 from lmchat.units import breakable, size_text
 
@@ -478,103 +473,6 @@ def call_text(name: str, arguments: str) -> str:
 def tool_calls_text(message: ChatMessage) -> str:
     """Return the tool calls of a message as people read them; not safe for a terminal."""
     return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
-
-
-JournalEntry = tuple[str, str]
-"""A piece of a message that is being written, for its journal file: a kind and a text.
-
-The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
-`tool_call 0 name`.
-"""
-RESET: JournalEntry = ("anew", "")  # in a file, the entries after it replace all before it
-# Kind of an entry of a tool call: the number of the call, and the field that the text belongs to.
-# `(?a)`: in ASCII digits only.
-_CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
-
-
-def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Return the parts of a message, joined from its entries as they arrived or are in its file.
-
-    An entry is a kind and a text, such as `("text", "Hel")`; an entry of an unknown kind is
-    ignored. Neighbouring texts of one kind become one part. Tool calls come last, by their number,
-    each with all texts of its fields.
-    """
-    text_entries: list[JournalEntry] = []
-    calls: defaultdict[int, dict[str, str]] = defaultdict(
-        lambda: {"id": "", "name": "", "arguments": ""}
-    )
-    for kind, text in entries:
-        if call_kind := re.fullmatch(_CALL_KIND, kind):  # such as `tool_call 0 arguments`
-            number = int(call_kind[1])
-            field_name = call_kind[2]
-            calls[number][field_name] += text
-        elif kind in TEXT_PARTS:
-            text_entries.append((kind, text))
-
-    parts: list[Part] = []
-    for kind, entries_of_kind in groupby(text_entries, itemgetter(0)):
-        joined = "".join(text for _, text in entries_of_kind)
-        parts.append(TEXT_PARTS[kind](text=joined))
-    for _, call in sorted(calls.items()):
-        part = ToolCallPart(call_id=call["id"], name=call["name"], arguments=call["arguments"])
-        parts.append(part)
-    return tuple(parts)
-
-
-def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the calls of a tool message as entries for the file that it has while they run.
-
-    `parts_of` turns these entries back into the calls.
-    """
-    entries: list[JournalEntry] = []
-    for index, call in enumerate(message.tool_calls):
-        entries.append((f"tool_call {index} id", call.call_id))
-        entries.append((f"tool_call {index} name", call.name))
-        entries.append((f"tool_call {index} arguments", call.arguments))
-    return tuple(entries)
-
-
-Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
-"""A prompt, or a list of messages, oldest first: `("user", "Hello")`,
-`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
-
-
-def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return the messages given to the Python API, `batch` or `eval` as `ChatMessage`s.
-
-    A prompt becomes one message of the user.
-
-    Raises:
-        RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
-            its entries is not a message.
-    """
-    if isinstance(messages, str):
-        return (text_message(Role.USER, messages),)
-    if not isinstance(messages, Sequence):
-        raise RequestInvalid("Invalid messages array: pass a prompt or a list of messages.")
-    if not messages:
-        raise RequestInvalid("Invalid messages array: at least one message is needed.")
-    return tuple(_message(entry, position) for position, entry in enumerate(messages, 1))
-
-
-def _message(entry: object, position: int) -> ChatMessage:
-    """Return an entry of a list of messages as a `ChatMessage`.
-
-    Raises `RequestInvalid`, which names `position` (from 1), for an entry that is not a message.
-    """
-    match entry:
-        case ChatMessage():
-            return entry
-        case {"role": role, "content": content} | (role, content):  # a dict, or a pair
-            pass  # the message is made below
-        case _:
-            raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
-
-    if not isinstance(role, str) or role not in set(Role):
-        raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
-    if not isinstance(content, str):
-        raise RequestInvalid(f"Invalid message content: that of message {position} must be text.")
-    return text_message(Role(role), content)
 
 
 def is_imported_call(message: ChatMessage) -> bool:

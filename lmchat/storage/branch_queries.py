@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmchat.errors import SessionNotFound, SessionUnreadable
-from lmchat.sessions.message import AnswerState, ChatMessage, Part, parts_of
+from lmchat.sessions.journal_entries import parts_of
+from lmchat.sessions.message import AnswerState, ChatMessage, Part
 from lmchat.sessions.session import (
     MESSAGES_PER_READ,
     MessagePath,

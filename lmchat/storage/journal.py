@@ -32,15 +32,8 @@ from lmchat.files.disk import (
     read_plain,
 )
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
-from lmchat.sessions.message import (
-    RESET,
-    AnswerState,
-    ChatMessage,
-    JournalEntry,
-    Part,
-    Role,
-    call_entries,
-)
+from lmchat.sessions.journal_entries import RESET, JournalEntry, call_entries
+from lmchat.sessions.message import AnswerState, ChatMessage, Part, Role
 from lmchat.storage.job_thread import JobThread
 
 _logger = logging.getLogger(__name__)
@@ -98,7 +91,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
 def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
     """Return the entries after the last `RESET`; all entries if there is none.
 
-    `sessions.message.RESET` is an entry without text: the entries after it replace all before it.
+    `RESET` is an entry without text: the entries after it replace all before it.
     """
     reset_kind, _ = RESET
     remaining: list[JournalEntry] = []

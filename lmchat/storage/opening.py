@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, ensure_folder
-from lmchat.sessions.message import JournalEntry
+from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
 from lmchat.storage.schema import create_tables, transaction, version_of

@@ -11,7 +11,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from lmchat.sessions.message import Part, ReasoningPart, TextPart, interrupted, parts_of
+from lmchat.sessions.journal_entries import parts_of
+from lmchat.sessions.message import Part, ReasoningPart, TextPart, interrupted
 from lmchat.storage.branch_queries import arrived_parts
 from lmchat.storage.journal import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.message_rows import end_answer, number_of

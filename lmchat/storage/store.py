@@ -40,11 +40,11 @@ from msgspec.structs import replace
 from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.attached_files import draft_of
+from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     FilePart,
-    JournalEntry,
     Role,
     TextPart,
     TokenProbabilities,

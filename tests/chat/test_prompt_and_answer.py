@@ -27,7 +27,8 @@ from lmchat.servers.events import (
     StreamFinished,
     TextDelta,
 )
-from lmchat.sessions.message import RESET, AnswerState, RefusalPart, Role
+from lmchat.sessions.journal_entries import RESET
+from lmchat.sessions.message import AnswerState, RefusalPart, Role
 from tests.support.chat_turns import ChatTurns
 from tests.support.desktop import hold
 from tests.support.programs import until

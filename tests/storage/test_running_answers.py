@@ -14,14 +14,8 @@ from msgspec.structs import replace
 from lmchat.answers.growing_answer import GrowingAnswer
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.events import ToolCallDelta
-from lmchat.sessions.message import (
-    RESET,
-    AnswerState,
-    ReasoningPart,
-    Role,
-    TextPart,
-    ToolCallPart,
-)
+from lmchat.sessions.journal_entries import RESET
+from lmchat.sessions.message import AnswerState, ReasoningPart, Role, TextPart, ToolCallPart
 from lmchat.storage.journal import AnswerFile, FileHead, answer_path, read_answer
 from tests.support.chats import START, answer, begin_session, store_at
 from tests.support.faults import no_room

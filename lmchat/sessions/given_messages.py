@@ -1,0 +1,50 @@
+"""Messages as callers of the Python API, `batch` and `eval` give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lmchat.errors import RequestInvalid
+from lmchat.sessions.message import ChatMessage, Role, text_message
+
+Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
+"""A prompt, or a list of messages, oldest first: `("user", "Hello")`,
+`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
+
+
+def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
+    """Return the messages given to the Python API, `batch` or `eval` as `ChatMessage`s.
+
+    A prompt becomes one message of the user.
+
+    Raises:
+        RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
+            its entries is not a message.
+    """
+    if isinstance(messages, str):
+        return (text_message(Role.USER, messages),)
+    if not isinstance(messages, Sequence):
+        raise RequestInvalid("Invalid messages array: pass a prompt or a list of messages.")
+    if not messages:
+        raise RequestInvalid("Invalid messages array: at least one message is needed.")
+    return tuple(_message(entry, position) for position, entry in enumerate(messages, 1))
+
+
+def _message(entry: object, position: int) -> ChatMessage:
+    """Return an entry of a list of messages as a `ChatMessage`.
+
+    Raises `RequestInvalid`, which names `position` (from 1), for an entry that is not a message.
+    """
+    match entry:
+        case ChatMessage():
+            return entry
+        case {"role": role, "content": content} | (role, content):  # a dict, or a pair
+            pass  # the message is made below
+        case _:
+            raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
+
+    if not isinstance(role, str) or role not in set(Role):
+        raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
+    if not isinstance(content, str):
+        raise RequestInvalid(f"Invalid message content: that of message {position} must be text.")
+    return text_message(Role(role), content)

@@ -1,0 +1,64 @@
+"""Journal entries: the pieces of a message that is being written, as its file keeps them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
+
+from lmchat.sessions.message import TEXT_PARTS, ChatMessage, Part, ToolCallPart
+
+JournalEntry = tuple[str, str]
+"""A piece of a message that is being written, for its journal file: a kind and a text.
+
+The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
+`tool_call 0 name`.
+"""
+RESET: JournalEntry = ("anew", "")  # in a file, the entries after it replace all before it
+# Kind of an entry of a tool call: the number of the call, and the field that the text belongs to.
+# `(?a)`: in ASCII digits only.
+_CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
+
+
+def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
+    """Return the parts of a message, joined from its entries as they arrived or are in its file.
+
+    An entry is a kind and a text, such as `("text", "Hel")`; an entry of an unknown kind is
+    ignored. Neighbouring texts of one kind become one part. Tool calls come last, by their number,
+    each with all texts of its fields.
+    """
+    text_entries: list[JournalEntry] = []
+    calls: defaultdict[int, dict[str, str]] = defaultdict(
+        lambda: {"id": "", "name": "", "arguments": ""}
+    )
+    for kind, text in entries:
+        if call_kind := re.fullmatch(_CALL_KIND, kind):  # such as `tool_call 0 arguments`
+            number = int(call_kind[1])
+            field_name = call_kind[2]
+            calls[number][field_name] += text
+        elif kind in TEXT_PARTS:
+            text_entries.append((kind, text))
+
+    parts: list[Part] = []
+    for kind, entries_of_kind in groupby(text_entries, itemgetter(0)):
+        joined = "".join(text for _, text in entries_of_kind)
+        parts.append(TEXT_PARTS[kind](text=joined))
+    for _, call in sorted(calls.items()):
+        part = ToolCallPart(call_id=call["id"], name=call["name"], arguments=call["arguments"])
+        parts.append(part)
+    return tuple(parts)
+
+
+def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
+    """Return the calls of a tool message as entries for the file that it has while they run.
+
+    `parts_of` turns these entries back into the calls.
+    """
+    entries: list[JournalEntry] = []
+    for index, call in enumerate(message.tool_calls):
+        entries.append((f"tool_call {index} id", call.call_id))
+        entries.append((f"tool_call {index} name", call.name))
+        entries.append((f"tool_call {index} arguments", call.arguments))
+    return tuple(entries)
