@@ -141,27 +141,29 @@ class AnswerTokens:
         old_token = self.tokens[index]
         earlier = self.tokens[:index]
         thought = self.answer.reasoning
-        start = self.thought_start if old_token.is_thought else self.text_start
+        whole, start = self.answer.text, self.text_start
+        if old_token.is_thought:
+            whole, start = thought, self.thought_start
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
             raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
         # `text_before` is the text of earlier tokens that were not reported: it came with this one,
         # and stays
         text_of_token = old_token.text_before + token
-        whole = thought if old_token.is_thought else self.answer.text
         # what the answer itself continued, its tokens up to the chosen one, and the new token
         begun = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
-        logprobs = [other.logprob for other in old_token.top if other.token == token]
-        logprob = logprobs[0] if logprobs else old_token.logprob
+        logprobs = {other.token: other.logprob for other in old_token.top}
+        logprob = logprobs.get(token, old_token.logprob)
         new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
-        parts: list[Part] = [ReasoningPart(text=begun)]
-        if not old_token.is_thought:
-            parts = [ReasoningPart(text=thought)] if thought else []
-            parts.append(TextPart(text=begun))
+        parts: tuple[Part, ...] = (TextPart(text=begun),)
+        if old_token.is_thought:
+            parts = (ReasoningPart(text=begun),)
+        elif thought:
+            parts = (ReasoningPart(text=thought), *parts)
         # the figures of the old answer are not those of the new version
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         return Beginning(
-            message=replace(self.answer, parts=tuple(parts), stats=stats, failure=None),
+            message=replace(self.answer, parts=parts, stats=stats, failure=None),
             choices=(*earlier, new_token),
             is_exact=True,
         )

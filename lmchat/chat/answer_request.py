@@ -154,26 +154,26 @@ class AnswerRequest:
         or to adapt. After `answer_now`, the server is asked to end the thought when the next piece
         of it arrives.
         """
-        is_planned = self.fetched is None  # else the server has the request already
-        if is_planned:
+        can_adapt = self.fetched is None  # else the server has the request already
+        if can_adapt:
             await self._prepare()
-        has_content = False
         while True:  # each round sends one request
-            notes = self._note_what_does_not_fit(left_out_notes) if is_planned else []
-            for note in notes:
-                yield RequestAdapted(note=note)
+            if can_adapt:
+                for note in self._note_what_does_not_fit(left_out_notes):
+                    yield RequestAdapted(note=note)
             self._request_id = os.urandom(16).hex()
             try:
                 async with aclosing(self._backend.stream(self._make_request())) as events:
                     async for event in events:
-                        has_content = has_content or isinstance(event, _CONTENT_EVENTS)
+                        if isinstance(event, _CONTENT_EVENTS):
+                            can_adapt = False  # the user has seen a part of this answer
                         yield event
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
                             if not await self._backend.end_thought(self._request_id):
                                 yield RequestAdapted(note=self._no_thought_end_note)
             except ServerRejected as error:
-                if has_content or not is_planned or not self._adapt_request(error):
+                if not (can_adapt and self._adapt_request(error)):
                     raise
             else:
                 return

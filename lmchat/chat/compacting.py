@@ -7,6 +7,8 @@ exchanges follow. An exchange is a prompt and all that answers it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from lmchat.chat.context_window import plan_context
@@ -75,17 +77,21 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
     if not answer.text.strip():
         raise LMChatError("The model wrote no summary.", hint=hint)
 
-    system_prompts = [message for message in start.summarised if message.role is Role.SYSTEM]
-    copied_system = system_prompts[-1:]
+    first = start.path[0]
     parent_id: str | None = None
-    if copied_system and copied_system[0] == start.path[0]:
-        parent_id = start.path[0].message_id
-        copied_system = []
+    system = [message for message in start.summarised if message.role is Role.SYSTEM][-1:]
+    if first in system:
+        system = []
+        parent_id = first.message_id
+    copies = _copies(start.path[len(start.summarised) :])
     branch: list[ChatMessage] = []
-    new = (start.prompts[0], answer)  # these keep their ids, as they are no copies
-    for message in (*copied_system, *new, *start.path[len(start.summarised) :]):
-        message_id = message.message_id if message in new else new_id()
+    for message in (*_copies(system), start.prompts[0], answer, *copies):
         stats = message.stats and replace(message.stats, prompt_tokens=None)
-        branch.append(replace(message, message_id=message_id, parent_id=parent_id, stats=stats))
-        parent_id = message_id
+        branch.append(replace(message, parent_id=parent_id, stats=stats))
+        parent_id = message.message_id
     return tuple(branch)
+
+
+def _copies(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Return copies of messages, each with an id of its own."""
+    return [replace(message, message_id=new_id()) for message in messages]

@@ -227,14 +227,12 @@ def cut_note(target: Target, *, tokens: int, window: int) -> str:
     They say what the server does with a prompt that is too long, and what the user can do.
     """
     product = product_named(target.product)
-    effect = "may refuse the prompt or drop a part of it"
-    if product.cuts_prompts:
-        effect = "drops its beginning"
-    next_step = product.larger_window or "Shorten it, or use a larger context window"
+    refuses_or_drops = "may refuse the prompt or drop a part of it"
+    effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
     # the next power of two has room for the prompt and an answer
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
-    # `larger_window` may have placeholders for these two
-    next_step = next_step.format(context=enough_tokens, model=shell_word(target.model_id))
+    template = product.larger_window or "Shorten it, or use a larger context window"
+    next_step = template.format(context=enough_tokens, model=shell_word(target.model_id))
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: "
         f"{target.product} {effect}. {next_step}."
@@ -410,17 +408,17 @@ def context_list(
     items: list[ContextItem] = []
     for message in (*path, *new):
         is_new = message.message_id not in path_ids
-        state = ""
         index = indexes.get(message.message_id)
-        if index is None:
-            if not (message.sent_text or message.files):  # such as a failed answer
-                continue
-            # an old system prompt, which a later one has replaced, is never sent; other messages
-            # would be sent if there were room
-            is_replaced = message.role is Role.SYSTEM
-            state = NOT_SENT if message.is_excluded or is_replaced else LEFT_OUT
+        if index is not None:
+            state, thought = "", thoughts[index]
+        elif not (message.sent_text or message.files):  # such as a failed answer
+            continue
+        elif message.is_excluded or message.role is Role.SYSTEM:
+            # an old system prompt, which a later one has replaced, is never sent
+            state, thought = NOT_SENT, ""
+        else:
+            state, thought = LEFT_OUT, ""  # it would be sent if there were room
         author = _AUTHORS.get(message.role) or message.model or "answer"
-        thought = thoughts[index] if index is not None else ""
         words = message.tool_result if message.role is Role.TOOL else message.text
         item = ContextItem(
             author="draft" if is_new and message.role is Role.USER else author,

@@ -67,17 +67,16 @@ class ReadAhead:
 
         While any session has a turn, nothing is read: the turn may need the same server.
         """
-        wanted = self._turn_choices.chat_settings.read_ahead
+        if not self._turn_choices.is_ready or not product_named(target.product).can_read_ahead:
+            return False
+        if not self._chat.shown.has_all_messages or self._chat.in_memory.busy:
+            return False
         toolbox = self._turn_choices.toolbox
-        return (
-            self._turn_choices.is_ready
-            and product_named(target.product).can_read_ahead
-            and (wanted == "always" or (wanted == "local" and target.endpoint.is_loopback))
-            and self._chat.shown.has_all_messages
-            # a request with tools starts their servers, which only a prompt that is sent may do
-            and (toolbox is None or toolbox.has_started or not toolbox.can_use(target))
-            and not self._chat.in_memory.busy
-        )
+        # a request with tools starts their servers, which only a prompt that is sent may do
+        if toolbox is not None and toolbox.can_use(target) and not toolbox.has_started:
+            return False
+        wanted = self._turn_choices.chat_settings.read_ahead
+        return wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
 
     async def _read(self) -> None:
         """Let the server read the shown session, unless it has less than `LEAST_TOKENS`.

@@ -250,7 +250,7 @@ class ChatService:
         Return False if there is no such answer, or if its server cannot be asked now. Return False,
         too, if the server does not know the answer any more; then it is not asked again.
         """
-        kept = None if opened.is_busy else kept_answer(opened.messages)
+        kept = kept_answer(opened.messages)
         # the setting `detach` lets servers continue answers
         if kept is None or not self.turn_choices.chat_settings.detach:
             return False
@@ -471,13 +471,13 @@ class ChatService:
         """
         if self.is_closing:
             return
-        may_regenerate = has_loaded and not self.shown.is_busy
-        last = self.shown.last_answer_or_prompt if may_regenerate else None
-        if last is not None and last.failure and last.failure.kind == "model_not_loaded":
-            try:
-                self.regenerate(self.shown, last)
-            except LMChatError as error:
-                self._refuse(self.shown, error)
+        if has_loaded and not self.shown.is_busy:
+            last = self.shown.last_answer_or_prompt
+            if last is not None and last.failure and last.failure.kind == "model_not_loaded":
+                try:
+                    self.regenerate(self.shown, last)
+                except LMChatError as error:
+                    self._refuse(self.shown, error)
         for opened in self.in_memory.waiting:
             self._send_first_queued(opened)
 

@@ -108,11 +108,12 @@ class Toolbox:
         if self._configured_approval(tool) is Approval.ALWAYS:
             return Approval.ALWAYS
         fingerprint = self._fingerprint(tool)
-        is_allowed = (session_id, tool.full_name, fingerprint) in self._allowed_in_session
+        if (session_id, tool.full_name, fingerprint) in self._allowed_in_session:
+            return Approval.ALWAYS
+        was_always_allowed = self.allowed.get(tool.full_name) == fingerprint
         # a rule in the configuration has priority over what the user once always allowed
-        if not self._configured_rule(tool):
-            is_allowed = is_allowed or self.allowed.get(tool.full_name) == fingerprint
-        return Approval.ALWAYS if is_allowed else Approval.ASK
+        has_priority = bool(self._configured_rule(tool))
+        return Approval.ALWAYS if was_always_allowed and not has_priority else Approval.ASK
 
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.

@@ -156,25 +156,30 @@ class TurnRunner:
         self._must_report_cut = len(opened.messages) > len(start.path)
         opened.apply_start(start, may_call_tools=rounds is not None)
         await self._save_prompts()
-        # `copied`: results beside a repeated call, of which the new branch gets copies
-        calls, copied, version = start.calls, start.copied, start.version
-        while True:  # each pass is an answer, after the calls of the one before
-            if calls and rounds is not None:
-                if rounds.count_round(calls):  # else the next answer fails
-                    await self._run_calls(rounds, calls, copied, version)
-                    version = 1  # all that follows the first new message is new, too
-                self._request = self._make_answer_request(opened.messages)  # with the results
-            answer = await self._answer(version)
-            version = 1
-            calls = streamed_calls(opened.messages, answer) if rounds is not None else ()
-            copied = ()
-            if not calls:
-                break  # `TurnEnded` shows the end of the last answer
-            self._report(MessageEnded(answer))
+        if start.calls and rounds is not None:
+            answer = await self._answer_after(rounds, start.calls, start.copied, start.version)
+        else:
+            answer = await self._answer(start.version)
+        while rounds is not None and (calls := streamed_calls(opened.messages, answer)):
+            self._report(MessageEnded(answer))  # `TurnEnded` shows the end of the last answer
+            answer = await self._answer_after(rounds, calls)
         if start.summarised:
             branch = compacted_branch(start, answer)
             await self._save_queue.write_unsaved()  # the branch needs its session on the disk
             opened.replace_path(await self._save_queue.store.append_branch(opened.header, branch))
+
+    async def _answer_after(
+        self,
+        rounds: ToolRounds,
+        calls: Sequence[ToolCallPart],
+        copied: Sequence[ChatMessage] = (),
+        version: int = 1,
+    ) -> ChatMessage:
+        """Run a round of calls as `_run_calls` does, and return the answer to their results."""
+        if rounds.count_round(calls):  # else the answer fails with the reason
+            await self._run_calls(rounds, calls, copied, version)
+        self._request = self._make_answer_request(self._opened.messages)
+        return await self._answer(version=1)  # what follows a new message has no other version
 
     async def _save_prompts(self) -> None:
         """Report the new prompts at once, then wait until the save queue has tried to write them.
@@ -287,7 +292,6 @@ class TurnRunner:
             await self._shielded(save_queue.save(opened.header, call))
             self._report(MessageEnded(call))
 
-        has_ended = False
         try:
             # a turn that repeats a call has asked for no tools yet: this starts their servers
             await rounds.toolbox.host.start_servers()
@@ -311,14 +315,13 @@ class TurnRunner:
                 self._report(MessageAdded(copy))
                 await save_queue.save(opened.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
-            has_ended = True
-        finally:
-            if not has_ended:  # stopped; else an answer follows, and its figures replace these
-                opened.end_round()
-                stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
-                for message in stopped:
-                    opened.replace(message)
-                await self._shielded(save_queue.save(opened.header, *stopped))
+        except BaseException:  # a stop, which is a cancellation, or an error
+            opened.end_round()  # without a stop, the figures of the next answer replace these
+            stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
+            for message in stopped:
+                opened.replace(message)
+            await self._shielded(save_queue.save(opened.header, *stopped))
+            raise
 
     def _report(self, event: ChatEvent) -> None:
         """Report an event of the turn; if messages have left the path, first a `PathChanged`.

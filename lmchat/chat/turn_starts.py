@@ -116,24 +116,23 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
         index += 1
     earlier = MessagePath(path[:index])
     old = path[index]
-    # For another version of an answer, the model gets the messages before it. A prompt is sent
-    # itself, too, and so is a call, which gets another result.
-    _require_sent(earlier if old.role is Role.ASSISTANT else earlier.added(old))
-    if is_imported_call(old):
-        raise RequestInvalid(IMPORTED_CALL)
-    prompt = old if old.role is Role.USER or not earlier else earlier[-1]
-    if prompt.role is Role.USER and path[-1].role is Role.SYSTEM:
-        # the system prompt was changed since, and `edited` lets it follow the prompt
-        return edited(path, prompt.message_id, prompt.text, first_words=first_words)
-    version = old.versions + 1
     if old.role is Role.TOOL:
+        _require_sent(earlier.added(old))
+        if is_imported_call(old):
+            raise RequestInvalid(IMPORTED_CALL)
         # the results of other calls of the same answer do not change: they are copied behind it
         copied = tuple(_results(path[index + 1 :]))
+        version = old.versions + 1
         return TurnStart(path=earlier, version=version, calls=old.tool_calls, copied=copied)
+    # for another version of an answer, the model gets the messages before it; a prompt is sent, too
+    is_answer = old.role is Role.ASSISTANT
+    sent = earlier if is_answer else earlier.added(old)
+    _require_sent(sent)
+    if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
+        # the system prompt was changed since, and `edited` lets it follow the prompt
+        return edited(path, sent[-1].message_id, sent[-1].text, first_words=first_words)
     beginning = Beginning.of_words(first_words)
-    if old.role is Role.USER:
-        return TurnStart(path=earlier.added(old), beginning=beginning)
-    return TurnStart(path=earlier, version=version, beginning=beginning)
+    return TurnStart(path=sent, version=old.versions + 1 if is_answer else 1, beginning=beginning)
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> TurnStart:

@@ -79,16 +79,15 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
     if match is None:
         raise WrongUse("/set needs the name of an option.", hint="/set alone lists what is set.")
     name, text = match[1], match[2]
+    form = f"It may be {option_form(name)}, or {_NO_VALUE}."  # raises `WrongUse`: unknown name
     options = dict(opened.header.sampling)
     before = _option(choices, name, options)  # as it is set without this change
     if not text:
-        form = f"It may be {option_form(name)}, or {_NO_VALUE}."
         if before is None:
             return options, f"{name} is not set. {form}"
         return options, f"{name} is {value_words(before)} ({before.origin.words}). {form}"
     if text == _NO_VALUE:
         options.pop(name, None)
-        option_form(name)  # raises `WrongUse` for an unknown name
     else:
         options[name] = checked_option(name, parsed_value(text))
         if choices.target is not None:
