@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -113,31 +114,15 @@ class PlainChat:
         This is no coroutine, as reading blocks. What a line begins runs in `runner`.
         """
         reader, output = self._turns.reader, self._turns.output
-        has_begun = is_reading = False
         exit_code = 0
-        while not self._commands.is_leaving:
+        work: Coroutine[Any, Any, None] | None = self._begin()
+        while work is not None:
             try:
-                if not has_begun:
-                    has_begun = True  # set first: `_begin` is not repeated after an error
-                    runner.run(self._begin())
-                is_reading = True
-                line = reader.read()
-                if line is None:
-                    self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
-                    break
-                is_block = line.startswith(QUOTES)  # a block is a prompt, and never a command
-                if is_block:
-                    line = reader.read_block(line)
-                is_reading = False
-                reader.remember(line)
-                runner.run(self._turns.send(line) if is_block else self._handle_line(line))
+                runner.run(work)
             except KeyboardInterrupt:
                 if signals or not reader.is_terminal:
                     raise
-                if is_reading:
-                    output.note("", "Ctrl+D quits.")  # the empty text ends the typed line
-                else:
-                    output.note("Stopped.")
+                output.note("Stopped.")
             except LMChatError as error:
                 # the usual hint of these kinds needs the screen
                 error.hint = _HINTS.get(error.kind, error.hint)
@@ -146,7 +131,27 @@ class PlainChat:
                     exit_code = exit_code or error.exit_code  # that of the first error
                     if isinstance(error, NoServerFound):
                         break
+            work = None if self._commands.is_leaving else self._next_work(signals)
         return exit_code
+
+    def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
+        """Read a line, and return the coroutine that runs it; None at the end of the input."""
+        reader = self._turns.reader
+        while True:
+            try:
+                line = reader.read()
+                if line is None:
+                    self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
+                    return None
+                is_block = line.startswith(QUOTES)  # a block is a prompt, and never a command
+                if is_block:
+                    line = reader.read_block(line)
+                reader.remember(line)
+                return self._turns.send(line) if is_block else self._handle_line(line)
+            except KeyboardInterrupt:
+                if signals or not reader.is_terminal:
+                    raise
+                self._turns.note("", "Ctrl+D quits.")  # the empty text ends the typed line
 
     async def _begin(self) -> None:
         """Fetch what a server has continued of the last answer; at a terminal, begin the chat.

@@ -56,7 +56,6 @@ class PlainTurns(FrontEnd):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether its answer has begun with reasoning
-        self._has_ended_in_summary = False  # whether the last ended turn made a summary
         chat.front_end = self
 
     async def aclose(self) -> None:
@@ -122,7 +121,6 @@ class PlainTurns(FrontEnd):
         chat, opened = self.chat, self.chat.shown
         files = [await chat.add_file(file) for file in self._files]
         attached, self._files = self._files, []  # after an error above, the files stay
-        self._has_ended_in_summary = False
         if edited_id:
             # None: the new version has the files of the old one
             chat.edit(opened, edited_id, text, files or None)
@@ -132,9 +130,9 @@ class PlainTurns(FrontEnd):
         try:
             await self.print_turn()
         finally:
-            # After a summary, the turn of the prompt follows. If the summary failed or was stopped,
-            # the prompt was not sent, and its files stay.
-            if self._has_ended_in_summary:
+            # after a summary, the turn of the prompt follows; if the summary failed or was stopped,
+            # it is still the last turn: the prompt was not sent, and its files stay
+            if opened.turn.is_summary:
                 self._files = attached
 
     async def compact(self) -> None:
@@ -170,14 +168,13 @@ class PlainTurns(FrontEnd):
         A note below a complete summary says where the older messages are.
         """
         if isinstance(event, TurnEnded):
-            self._has_ended_in_summary = event.is_summary  # then `send` keeps the prompt's files
             if event.is_summary and event.answer is not None and not event.has_failed:
                 self._printer.end()
                 self.note(
                     "This summary takes the place of the older messages; "
                     "/tree on the screen lists their branch."
                 )
-        if isinstance(event, AnswerBegun):
+        elif isinstance(event, AnswerBegun):
             self._has_thought = False
             self.print_label(f"{event.message.model}:")
         elif isinstance(event, ReasoningDelta) and not self._has_thought:
