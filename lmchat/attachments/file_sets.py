@@ -82,8 +82,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
 def parse_set_name(name: str, folder: Path) -> SetName | None:
     """Return what a typed name means if it means several files; None if it names one.
 
-    A relative name begins at `folder`. A name with the signs of a pattern may still name one file.
-    It does if this file exists, or if the folder before these signs is missing.
+    A relative name begins at `folder`. A name with the signs of a pattern names one file if this
+    file exists.
     """
     full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
@@ -91,15 +91,13 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
         return SetName(typed=name, start=start, folder=Path(full_path), pattern=(_ANY_FOLDERS,))
     steps = name.split("/")
-    pattern_indexes = [index for index, step in enumerate(steps) if not _SIGNS.isdisjoint(step)]
-    if not pattern_indexes or os.path.lexists(full_path):
+    has_signs = [not _SIGNS.isdisjoint(step) for step in steps]
+    if not any(has_signs) or os.path.lexists(full_path):
         return None
-    first = pattern_indexes[0]
+    first = has_signs.index(True)
     start = "".join(f"{step}/" for step in steps[:first])
-    base = os.path.join(folder, expanded_path(start or "."))  # noqa: PTH118 - as above
-    if not os.path.isdir(base):  # noqa: PTH112 - see above
-        return None
-    return SetName(typed=name, start=start, folder=Path(base), pattern=tuple(steps[first:]))
+    base = folder / expanded_path(start or ".")
+    return SetName(typed=name, start=start, folder=base, pattern=tuple(steps[first:]))
 
 
 @in_thread
