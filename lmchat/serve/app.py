@@ -302,6 +302,11 @@ class ServeApp(Struct, kw_only=True):
         name = report.subject = fields.model_name()
         routes = self.watch.routes
         changes: dict[str, object] = {}
+        removed: list[str] = []
+        if is_bare_route:
+            removed = ["endpoint"]  # servers do not know this field
+            if fields.stream is None:
+                changes["stream"] = True
         if is_bare_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
             # a model that the server does not list is sent to it, too: it says what is wrong
@@ -311,11 +316,8 @@ class ServeApp(Struct, kw_only=True):
             model = routes.find(name)
             if routes.is_alias(name, model):  # the server does not know this name
                 changes["model"] = model.model_id
-        if is_bare_route and fields.stream is None:
-            changes["stream"] = True
-        if is_bare_route or changes:
-            # servers do not know the field `endpoint`
-            body = with_changes(body, changes, removed="endpoint" if is_bare_route else "")
+        if changes or removed:
+            body = with_changes(body, changes, removed=removed)
 
         forwarded = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
         async with self.client.forward(forwarded, report.keep_row) as reply:
