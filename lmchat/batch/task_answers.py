@@ -143,18 +143,18 @@ class Progress:
         self._output = output
         self._total = total  # None: not known
         self._started_s = monotonic()
-        self._done = self._failed = self._tokens = 0
+        self.done = self.failed = self._tokens = 0
 
     def count(self, *, is_failed: bool, tokens: int | None) -> None:
         """Count an answer and its tokens, and show the progress."""
-        self._done += 1
+        self.done += 1
         if is_failed:
-            self._failed += 1
+            self.failed += 1
         self._tokens += tokens or 0
         elapsed_s = monotonic() - self._started_s
-        words = f"{self._done} done, {self._failed} failed, {self._tokens / elapsed_s:.0f} tok/s"
+        words = f"{self.done} done, {self.failed} failed, {self._tokens / elapsed_s:.0f} tok/s"
         if self._total is not None:
-            left_s = elapsed_s / self._done * (self._total - self._done)
+            left_s = elapsed_s / self.done * (self._total - self.done)
             words += f", {units.elapsed(left_s)} left"
         self._output.show_progress(words)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -157,31 +157,32 @@ def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
         name: changed_keys.get(name, command.keys).replace(" ", "").split(",")
         for name, command in BY_ID.items()
     }
-    problems: list[Problem] = []
-    for name in changed_keys:
-        reasons: list[str] = []
-        if name not in BY_ID:
-            # a reason ends without a full stop
-            reasons.append(f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix("."))
-        else:
-            scope = BY_ID[name].scope
-            for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
-                if not _is_key(key):
-                    reasons.append(f'"{key}" is not a key; write it like ctrl+k, alt+left or f9')
-                for other, command in BY_ID.items():
-                    # keys of the app work everywhere
-                    is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
-                    if is_in_same_place and other != name and key in keys_of_command[other]:
-                        reasons.append(f'uses "{key}", which is already a key of {other}')
-        for reason in reasons:
-            problem = Problem(
-                source=str(loaded.file),
-                line=line_of(loaded.text, ("keys", name)),
-                key=f"keys.{name}",
-                reason=reason,
-            )
-            problems.append(problem)
-    return problems
+    return [
+        Problem(
+            source=str(loaded.file),
+            line=line_of(loaded.text, ("keys", name)),
+            key=f"keys.{name}",
+            reason=reason,
+        )
+        for name in changed_keys
+        for reason in _reasons_against(name, keys_of_command)
+    ]
+
+
+def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield why the keys of a command cannot be used; a reason ends without a full stop."""
+    if name not in BY_ID:
+        yield f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
+        return
+    scope = BY_ID[name].scope
+    for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
+        if not _is_key(key):
+            yield f'"{key}" is not a key; write it like ctrl+k, alt+left or f9'
+        for other, command in BY_ID.items():
+            # keys of the app work everywhere
+            is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
+            if is_in_same_place and other != name and key in keys_of_command[other]:
+                yield f'uses "{key}", which is already a key of {other}'
 
 
 def _theme_problems(loaded: LoadedSettings) -> list[Problem]:

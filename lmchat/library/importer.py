@@ -19,7 +19,7 @@ from lmchat.formats.imports.reader import error_about, import_chats
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
-from lmchat.sessions.session import SessionHeader, Skipped
+from lmchat.sessions.session import Session, SessionHeader, Skipped
 from lmchat.storage.store import Store
 from lmchat.terminal.output import SHORT_ID
 from lmchat.units import counted
@@ -109,13 +109,11 @@ class Importer:
             match found:
                 case ReadSession(session=session, skipped=skipped):
                     header = session.header
-                    known_header = known.get(header.session_id)
                     try:
-                        if not is_trial:
-                            for content in session.files.values():
-                                await self._store.save_file(content)
-                            # None if it is new, else the header of the one in the store
-                            known_header = await self._store.import_session(session)
+                        if is_trial:
+                            known_header = known.get(header.session_id)
+                        else:
+                            known_header = await self._put_in_store(session)
                     except LMChatError as error:
                         outcome.refused.append((file, error_about(file, error)))
                         if isinstance(error, StoreUnavailable):
@@ -140,6 +138,12 @@ class Importer:
                     outcome.unknown_count += 1
                 case LMChatError():
                     outcome.refused.append((file, found))
+
+    async def _put_in_store(self, session: Session) -> SessionHeader | None:
+        """Store a session; if the store has it already, change nothing and return its header."""
+        for content in session.files.values():
+            await self._store.save_file(content)
+        return await self._store.import_session(session)
 
 
 def _counts(chats: Sequence[ImportedChat]) -> str:

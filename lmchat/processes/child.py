@@ -320,20 +320,19 @@ class ChildProcess:
 
         With `_NO_SIGNAL`, nothing is sent. The group may exist after the program has ended.
         """
+        if not hasattr(os, "killpg"):  # Windows has no process groups
+            is_running = self._process.returncode is None
+            if is_running and number != _NO_SIGNAL:
+                # the programs that lmchat starts on Windows start no others
+                self._process.terminate()
+            return is_running
+        if self._is_pid_taken():
+            return False
         try:
-            if hasattr(os, "killpg"):  # Windows has no process groups
-                if self._is_pid_taken():
-                    return False
-                os.killpg(self._process.pid, number)
-                return True
-            if self._process.returncode is None:
-                if number != _NO_SIGNAL:
-                    # the programs that lmchat starts on Windows start no others
-                    self._process.terminate()
-                return True
+            os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
-            pass
-        return False
+            return False
+        return True
 
     def _is_pid_taken(self) -> bool:
         """Whether this program has ended, and another process has got its process id.

@@ -74,12 +74,12 @@ async def ask(context: Context) -> int:
             file_sets.append(found)
     prompt = await prompt_of(context)
 
-    # without an option, an answer is saved only in the session that `-r` continues
-    is_saved = options.save
-    if is_saved is None:  # neither `--save` nor `--no-save`
-        is_saved = options.resume is not None
     if options.temporary or options.dry_run_form:
         is_saved = False
+    elif options.save is not None:  # `--save` or `--no-save`
+        is_saved = options.save
+    else:  # an answer is saved only in the session that `-r` continues
+        is_saved = options.resume is not None
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)

@@ -52,7 +52,7 @@ async def batch(context: Context) -> int:
         raise WrongUse("There are no prompts.", hint=hint)
     if output_path and input_path and input_path.resolve() == output_path.resolve():
         raise WrongUse("The output file is the input file.", hint="Name another file with -o.")
-    lines_read = done = failed = 0
+    done_before = 0
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
@@ -92,26 +92,22 @@ async def batch(context: Context) -> int:
 
             async def answer_lines() -> None:
                 """Answer one line after the other; a line is not read before it can be sent."""
-                nonlocal lines_read, done, failed
+                nonlocal done_before
                 while True:
                     async with reading:
                         line = await run_abandonable(lambda: next(lines, None))
                     if line is None:
                         return
-                    lines_read += 1
                     task = run.task(line)
                     if is_done(task):
-                        done += 1
+                        done_before += 1
                         continue
                     row, tokens = await run.answer(task)  # `tokens` may be unknown
                     if row_file:
                         row_file.add(row)
                     else:
                         output.print_safe(to_json(row))
-                    is_failed = "error" in row
-                    if is_failed:
-                        failed += 1
-                    progress.count(is_failed=is_failed, tokens=tokens)
+                    progress.count(is_failed="error" in row, tokens=tokens)
 
             # how many requests the server answers at the same time
             slots = model.slots or product_named(model.product).slots
@@ -127,8 +123,9 @@ async def batch(context: Context) -> int:
                 raise
             except ExceptionGroup as failures:  # after the first one, the others are cancelled
                 raise failures.exceptions[0] from None
-    words = f"{counted(lines_read, 'line')}: {done} done before, "
-    output.note(f"lmchat: {words}{lines_read - done - failed} answered, {failed} failed.")
+    failed = progress.failed
+    words = f"{counted(done_before + progress.done, 'line')}: {done_before} done before, "
+    output.note(f"lmchat: {words}{progress.done - failed} answered, {failed} failed.")
     if failed and options.output:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0

@@ -123,6 +123,8 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
     answers: list[dict[str, Any]] = []  # as JSON
     failed_lines: list[str] = []  # the failed answers as text
     answered = [result for result in results if result.row]
+    if not answered:
+        return
     # `groupby` finds each model once: the results are in the order of the models
     for model, group in groupby(answered, lambda result: result.task.model.model_id):
         model_results = list(group)
@@ -133,25 +135,26 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
         passed = sum(not result.failures for result in model_results)
         figures.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
         table_rows.append((model, f"{passed} of {len(model_results)}", *figure_cells(**medians)))
-        for result in model_results:
-            row, failures, reply = result.row, result.failures, result.row.get("reply", "")
-            answer = {
-                "name": row["id"],
-                "model": model,
-                "run": row["run"],
-                "passed": not failures,
-                "failed": list(failures),
-                "reply": reply,
-            }
-            if "error" in row:
-                answer["detail"] = row["error"]
-            answers.append(answer)
-            if failures:
-                head = f"{row['id']} · {model} · run {row['run']}"
-                failed_lines += ["", f"{head}: {'; '.join(failures.values())}"]
-                if reply:
-                    failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
-    if answers and output.is_json:
+    for result in answered:
+        row, failures, reply = result.row, result.failures, result.row.get("reply", "")
+        model = result.task.model.model_id
+        answer = {
+            "name": row["id"],
+            "model": model,
+            "run": row["run"],
+            "passed": not failures,
+            "failed": list(failures),
+            "reply": reply,
+        }
+        if "error" in row:
+            answer["detail"] = row["error"]
+        answers.append(answer)
+        if failures:
+            head = f"{row['id']} · {model} · run {row['run']}"
+            failed_lines += ["", f"{head}: {'; '.join(failures.values())}"]
+            if reply:
+                failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
+    if output.is_json:
         output.print_json({"models": figures, "cases": answers})
-    elif answers:
+    else:
         output.print_lines([*table(("MODEL", "PASSED", *FIGURES), table_rows), *failed_lines])

@@ -46,25 +46,13 @@ async def import_files(context: Context) -> int:
             message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
             raise FileRefused(message, hint="Split it into smaller files.")
 
-    # what is imported: the named files, or the places of other programs after a confirmation
     outcome = ImportOutcome()
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
-        # values of `--from`, each with files of this format; `AUTO` tells the format by the content
-        sources = [(options.source, [*options.files])]
-        if not options.files:
-            sources = []
-            for place in await importer.places():
-                if options.source in (_ALL, place.program.source):
-                    output.note(f"{place.program.name}: {safe_line(str(place.path))}")
-                    sources.append((place.program.source, [str(place.path)]))
-            if not sources:
-                step = "To name files: lmchat import PATH"
-                output.note(f"No chats of other programs were found. {step}")
-            elif not options.dry_run and not await is_confirmed(
-                context, "Import these chats?", "These chats were not imported."
-            ):
-                sources = []
+        if options.files:  # `AUTO` tells the format of each by its content
+            sources = [(options.source, [*options.files])]
+        else:
+            sources = await _chats_of_programs(context, importer)
         for source, files in sources:
             await importer.import_files(
                 files,
@@ -81,6 +69,27 @@ async def import_files(context: Context) -> int:
         raise error
     _report(context, outcome)
     return 1 if outcome.refused else 0
+
+
+async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple[str, list[str]]]:
+    """Print where other programs keep chats, and return these places, each with its format.
+
+    The programs are those that `--from` names. Return an empty list if there are none, or if the
+    user does not confirm the import.
+    """
+    options, note = context.options, context.output.note
+    places: list[tuple[str, list[str]]] = []
+    for place in await importer.places():
+        if options.source in (_ALL, place.program.source):
+            note(f"{place.program.name}: {safe_line(str(place.path))}")
+            places.append((place.program.source, [str(place.path)]))
+    if not places:
+        note("No chats of other programs were found. To name files: lmchat import PATH")
+        return []
+    if options.dry_run:
+        return places
+    refusal = "These chats were not imported."
+    return places if await is_confirmed(context, "Import these chats?", refusal) else []
 
 
 def _report(context: Context, outcome: ImportOutcome) -> None:

@@ -114,12 +114,13 @@ class ApiKeys:
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
         ]
-        if not entry.api_key_cmd:
-            possible_keys.append((entry.api_key, "[[endpoints]] in the configuration"))
         if not entry.api_key_cmd or origin in self._printed:  # else the command has to run first
             setting = settings.api_key if is_setting_for_server else ""
-            possible_keys.append((setting, f"api_key, {setting_origin.words}"))
-            possible_keys.append((self.stored.get(origin, ""), _KEY_FILE))
+            possible_keys += [
+                (entry.api_key, "[[endpoints]] in the configuration"),
+                (setting, f"api_key, {setting_origin.words}"),
+                (self.stored.get(origin, ""), _KEY_FILE),
+            ]
             if origin == _OPENAI_ORIGIN:
                 possible_keys.append((self._environ.get("OPENAI_API_KEY", ""), "OPENAI_API_KEY"))
         for key, source in possible_keys:
@@ -130,13 +131,14 @@ class ApiKeys:
                 # "them": the error names the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
-        why = self._faults.get(origin, "")  # why the entry's command has printed no key
-        if entry.api_key_env and not why:
-            why = f"The environment variable {entry.api_key_env} is not set."
-        if settings.api_key and not why:
+        if origin in self._faults:  # the entry's command has printed no key
+            return "", "", self._faults[origin]
+        if entry.api_key_env:
+            return "", "", f"The environment variable {entry.api_key_env} is not set."
+        if settings.api_key:
             place = setting_origin.name or "the configuration"
-            why = f"The API key in {place} was not sent: {_FOR_ANOTHER}"
-        return "", "", why
+            return "", "", f"The API key in {place} was not sent: {_FOR_ANOTHER}"
+        return "", "", ""
 
     def accept(self, endpoint: Endpoint, key: str) -> None:
         """Use a key for a server that ends with this run, such as the built-in engine."""
