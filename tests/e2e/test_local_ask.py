@@ -68,6 +68,16 @@ def test_an_engine_that_is_not_installed_is_told_before_anything_is_fetched(loca
     assert "Downloading" not in done.stderr
 
 
+def test_an_engine_that_is_installed_but_cannot_be_loaded_is_told_with_the_reason(ready):
+    # in place of a library that needs another one, which this machine lacks
+    (ready.home / "library").mkdir()
+    (ready.home / "library" / "xllamacpp.abi3.so").touch()
+    done = ready("ask", "--local", "Hello", PYTHONPATH=str(ready.home / "library"))
+    assert done.returncode == 1
+    assert "xllamacpp.abi3.so: file too short" in done.stderr
+    assert "not installed" not in done.stderr
+
+
 def test_models_lists_the_files_of_this_disk(local):
     inside = Inside(home=local.home)
     done = inside("models", "--local")

@@ -59,8 +59,10 @@ def _start_server(order: dict[str, Any]) -> dict[str, str]:
     """
     try:
         import xllamacpp  # noqa: PLC0415 - 100 MB, and it may be missing
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return {"error_text": str(error), "module": error.name or ""}
+    except ImportError as error:  # it is installed, but cannot be loaded, as without libgomp
+        return {"error_text": str(error)}
     try:
         server = xllamacpp.Server(_params(xllamacpp, order))  # returns with the model loaded
     except Exception as error:  # noqa: BLE001 - of the library; the parent reports it
