@@ -1,1 +1,1 @@
-"""Text of an answer, and the figures of its turn, from the events of its stream."""
+"""Answers: their text and figures, from the events of the stream; JSON wanted in them."""

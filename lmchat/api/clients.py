@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.answers.json_schema import WantedValue
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
@@ -46,7 +47,6 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.statistics import Metrics
-from lmchat.tools.json_schema import WantedValue
 
 
 class Options(TypedDict, total=False):

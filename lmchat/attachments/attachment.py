@@ -20,8 +20,8 @@ from lmchat.files.images import fit_image, image_type
 from lmchat.files.paths import home_folder
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import decoded_text, safe_line
-from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.message import FilePart
+from lmchat.token_estimate import estimate_tokens
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF

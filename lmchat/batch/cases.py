@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from lmchat.answers.json_schema import Schema, WantedValue, read_schema
 from lmchat.attachments.attachment import read_attachment
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
@@ -18,7 +19,6 @@ from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
-from lmchat.tools.json_schema import Schema, WantedValue, read_schema
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Texts = list[_Text] | _Text

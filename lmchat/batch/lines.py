@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmchat.answers.json_text import strict_json
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.safe_text import decoded_text
 from lmchat.servers.request import AnyObject, AnyText, FittingValue, WantedOutput
@@ -16,7 +17,6 @@ from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.terminal.output import open_stdin
-from lmchat.tools.json_text import strict_json
 
 _CHAT_PATH = "/v1/chat/completions"
 _READ_BY_NAME = {"messages", "model", "response_format"}  # fields of a body

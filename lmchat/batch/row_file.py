@@ -9,12 +9,12 @@ from io import BufferedWriter
 from pathlib import Path
 from typing import Any, Self
 
+from lmchat.answers.json_text import strict_json
 from lmchat.batch.task_answers import Task
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.terminal.output import to_json
-from lmchat.tools.json_text import strict_json
 
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."

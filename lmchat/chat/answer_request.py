@@ -50,7 +50,6 @@ from lmchat.servers.request import (
     Tool,
     tool_in_request,
 )
-from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
@@ -60,6 +59,7 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
+from lmchat.token_estimate import estimate_tokens
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""

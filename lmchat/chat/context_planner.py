@@ -11,9 +11,9 @@ from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to
-from lmchat.servers.token_estimate import estimate_tokens
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.session import MessagePath
+from lmchat.token_estimate import estimate_tokens
 
 
 class ContextPlanner:

@@ -16,7 +16,6 @@ from lmchat.safe_text import shell_word
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.request import ChatRequest, tool_in_request
-from lmchat.servers.token_estimate import estimate_tokens, raw_tokens
 from lmchat.sessions.message import (
     NOT_SENT,
     ChatMessage,
@@ -25,6 +24,7 @@ from lmchat.sessions.message import (
     thoughts_to_send,
     tool_calls_text,
 )
+from lmchat.token_estimate import estimate_tokens, raw_tokens
 
 LEFT_OUT = "left out"
 

@@ -6,19 +6,19 @@ from collections.abc import Awaitable, Callable
 from io import BufferedReader
 from pathlib import Path
 
+from lmchat.answers.json_schema import WantedValue, read_schema
 from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.attachments.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
 from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse_host
+from lmchat.chat.presets import filled_preset
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
-from lmchat.config.presets import filled_preset
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin, has_piped_input
-from lmchat.tools.json_schema import WantedValue, read_schema
 
 
 async def prompt_of(context: Context) -> str:

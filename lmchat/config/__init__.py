@@ -1,4 +1,4 @@
-"""Settings and their origins, API keys, the state of the last run: all TOML files of the user.
+"""`config.toml`, `credentials.toml`, `state.toml`: settings, API keys, state of the last run.
 
 Entrance: `load.load(file, environ, flags)`. Must not know: what a setting does.
 """

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lmchat.answers.json_schema import WantedValue
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
 from lmchat.chat import session_changes
@@ -40,7 +41,6 @@ from lmchat.sessions.message import (
 )
 from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, to_json
 from lmchat.tools.calls import Decision
-from lmchat.tools.json_schema import WantedValue
 from lmchat.units import rounded
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'

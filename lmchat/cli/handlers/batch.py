@@ -12,15 +12,16 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.answers.json_schema import WantedValue
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.batch.row_file import RowFile
 from lmchat.batch.task_answers import Progress, Task, answer_to
+from lmchat.chat.presets import preset_named
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
 from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
-from lmchat.config.presets import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
@@ -28,7 +29,6 @@ from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
 from lmchat.terminal.output import has_piped_input, is_terminal, to_json
-from lmchat.tools.json_schema import WantedValue
 from lmchat.units import counted
 
 _MOST_JOBS = 8  # by default, prompts at once, however many slots a server has

@@ -19,8 +19,8 @@ same text on the disk, so the draft must have it, whether or not the prompt show
 from __future__ import annotations
 
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.presets import filled_preset
 from lmchat.chat.saved_texts import joined_prompts
-from lmchat.config.presets import filled_preset
 from lmchat.sessions.attached_files import draft_of, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.screen_services import ScreenServices

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lmchat.answers.json_text import UnfitError, find_value, strict_json
 from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
 from lmchat.files.disk import read_plain
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
-from lmchat.tools.json_text import UnfitError, find_value, strict_json
 
 _MAX_ERROR_CHARS = 200
 _MAX_SCHEMA_BYTES = 1024 * 1024

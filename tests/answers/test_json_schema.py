@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmchat.answers.json_schema import Schema, WantedValue
 from lmchat.errors import RequestInvalid
-from lmchat.tools.json_schema import Schema, WantedValue
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 PERSON = {
