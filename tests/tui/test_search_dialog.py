@@ -36,11 +36,12 @@ async def test_hits_are_shown_with_who_when_and_the_words_around():
 
 
 async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign():
-    many = [replace(HITS[0], message_id=f"m{number}") for number in range(101)]
+    many = [replace(HITS[0], message_id=f"m{number}", title="") for number in range(101)]
     async with drawn(Host(screen=lambda: search_dialog(many))) as (app, pilot):
         await pilot.press(*"shade")
         await pilot.pause()
         assert "100+ hits in 1 session" in screen_text(app)
+        assert "Untitled" in screen_text(app)
         await pilot.press(*["pagedown"] * 40, "enter")
         assert app.results == [many[99]]
 

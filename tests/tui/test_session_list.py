@@ -121,7 +121,7 @@ async def test_no_title_breaks_the_column_or_writes_to_the_terminal():
     wide = header(2, "庭の計画をいま立てる、とても長い題")
     many = SessionGroup(name="Today", headers=tuple(header(n, f"S {n}") for n in range(10, 22)))
     groups = [
-        SessionGroup(name="To\x1bday", headers=(evil,)),
+        SessionGroup(name="To\x1bday", headers=(evil, header(3, ""))),
         SessionGroup(name="今日", headers=(wide,)),
         many,
     ]
@@ -132,6 +132,7 @@ async def test_no_title_breaks_the_column_or_writes_to_the_terminal():
         assert "\x1b" not in text
         assert "\u202e" not in text
         rows = rows_of(sessions)
+        assert "Untitled" in words_of(sessions), "a session with a system prompt only"
         assert next(row for row in rows if "庭" in row).endswith("…  •")
         assert ["Today", "12"] in [row.split() for row in rows], "how many a large group has"
         assert ["今日"] in [row.split() for row in rows]

@@ -93,7 +93,7 @@ class SearchDialog(ListDialog):
             right = f" {UNICODE.dot} ".join(filter(None, facts))
             if rows:
                 rows.append(ListRow())  # a blank one between two hits
-            rows.append(text_row(f" {hit.title}", STRONG, right=right, key=key))
+            rows.append(text_row(f" {hit.title or 'Untitled'}", STRONG, right=right, key=key))
             # 2 cells: the bar of the row and a blank
             words = match_in_context(hit, self.list.text_width - 2)
             rows.append(ListRow(pieces=(words,), key=key))

@@ -126,7 +126,7 @@ class SessionList(Vertical, can_focus=True):
                 fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if is_fork else ()
                 tags = "".join(f" #{tag}" for tag in header.tags)
                 row = ListRow(
-                    pieces=((*fork, (header.title, NAME)), ((tags, MUTED),)),
+                    pieces=((*fork, (header.title or "Untitled", NAME)), ((tags, MUTED),)),
                     right=self._marks.get(header.session_id, ()),
                     key=header.session_id,
                     is_open=header.session_id == self._open_id,
