@@ -523,7 +523,7 @@ class HttpServerClient:
             )
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Check a request and return its exchange; nothing is sent yet.
+        """Check and write a request, and return its exchange; nothing is sent yet.
 
         The queue of events then already has a note for the user about each option that is not sent.
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
@@ -534,10 +534,8 @@ class HttpServerClient:
         if request.is_replay:
             self._admission.allowed.check(endpoint)
             return self._new_exchange(self._writer.write(request))
-        # `admit` measures the written request, after it has found the messages valid
-        self._admission.admit(request, lambda: self._writer.write(request).encoded_body())
+        written = self._admission.admit(request, self._writer.write)
         _logger.info("chat request to %s", endpoint.origin)
-        written = self._writer.write(request)
         exchange = self._new_exchange(written)
         for note in self._writer.take_new_notes(written):
             exchange.post(RequestAdapted(note=note))

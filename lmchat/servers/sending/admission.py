@@ -15,6 +15,7 @@ from lmchat.servers.allow_list import AllowList
 from lmchat.servers.products import no_model_selected, too_many_requests
 from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
 from lmchat.servers.request_counters import Budget, RequestCounters
+from lmchat.servers.sending.request_writer import WrittenRequest
 from lmchat.sessions.message import Role
 
 _WINDOW_S = 60.0
@@ -150,11 +151,13 @@ class Admission:
         self._forward_limiter = Limiter(settings.serve.requests_per_minute, section="serve")
         self._counters = counters
 
-    def admit(self, request: ChatRequest, encode: Callable[[], bytes]) -> None:
+    def admit(
+        self, request: ChatRequest, write: Callable[[ChatRequest], WrittenRequest]
+    ) -> WrittenRequest:
         """Run all checks on a request, and count it for the limit of requests per minute.
 
-        `encode` returns the body, which is only measured here; messages that cannot be sent are
-        refused before it is called.
+        Return what `write` makes of the request. It is called when the messages are known to be
+        valid; then the size of the body is checked.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
@@ -162,10 +165,12 @@ class Admission:
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
             self.allowed.check(request.endpoint)
-            check_size(request, encode(), self._max_body_mb)
+            written = write(request)
+            check_size(request, written.encoded_body(), self._max_body_mb)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
                 self.limiter.count_request(request.product)
+        return written
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Check a request of another program; its size was checked when it was read.
