@@ -152,8 +152,7 @@ class Product:
         request.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        # A product without a key step of its own gets the hint of the rule for `auth`, which says
-        # whether a key was sent.
+        # without a key step of the product's own, the hint says whether a key was sent
         if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(

@@ -46,9 +46,8 @@ _NO_KEY = (
     "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
     "|no_db_connection|missing or invalid authorization header"
 )
-_KEY_MISSING = "The server needs an API key, but none was sent."
+_KEY_MISSING = "The server needs an API key, but none was sent."  # in place of `_KEY_REJECTED`
 _KEY_REJECTED = "The API key was rejected; check it."
-"""Hint that becomes `_KEY_MISSING` if no key was sent."""
 _NO_CREDIT = (
     r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
     "|credits?_exhausted|insufficient credit"
@@ -270,9 +269,8 @@ def _error_by_rule(
 
     # the next step: that of the product, or of the rule
     wait_s = retry_after_s(headers, body)
-    hint = facts.hints.get(rule.kind, "") or rule.hint
-    if hint == _KEY_REJECTED and not facts.key:
-        hint = _KEY_MISSING
+    is_key_missing = rule.kind == "auth" and not facts.key
+    hint = facts.hints.get(rule.kind) or (_KEY_MISSING if is_key_missing else rule.hint)
     # The hint may hold a command, in which names have to be quoted.
     model, host = shell_word(facts.model or "MODEL"), shell_word(facts.host)
     hint = hint.format(model=model, host=host, location=location)
