@@ -1,4 +1,7 @@
-"""One chat request on its way: its form, which is adapted to the server, and its answer."""
+"""One chat request on its way: its form, which is adapted to the server, and its answer.
+
+An `Exchange` says what is sent and reads what comes; its `Sender` says when it is sent once more.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """The one sender of requests with a streamed reply.
 
-`Sender.attempts` sends a request until it is accepted. Its caller says what to do about a refusal:
-`exchange.py` adapts a chat request, and `forward.py` loads the model that another program asks for.
+`Sender` knows when a request is sent once more, but neither its form nor the meaning of the reply.
+Its two users do: an `Exchange` (`exchange.py`) has a chat request and reads the answer, a
+`Forwarding` (`forward.py`) passes both on for another program. They also say what to do about a
+refusal: adapt the request, or load the model.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Sender(Struct, kw_only=True):
-    """One request on its way, from the first attempt to the end of its reply."""
+    """The attempts of one request, and the connection of the one that is accepted."""
 
     endpoint: Endpoint
     product: Product
