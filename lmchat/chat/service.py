@@ -39,6 +39,7 @@ from lmchat.chat.turn_starts import (
     TurnStart,
     continued,
     edited,
+    fetched,
     regenerated,
 )
 from lmchat.config.settings import ChatSettings
@@ -52,7 +53,6 @@ from lmchat.sessions.message import (
     FilePart,
     Role,
 )
-from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
 from lmchat.tools.calls import Choice, Decision
 
@@ -110,14 +110,10 @@ class ChatService:
     # Sending
 
     def send(self, opened: OpenSession, text: str) -> bool:
-        """Send a prompt, or queue it while a turn runs or no model is ready.
+        """Send a prompt, or queue it while a turn runs or no model is ready; return whether queued.
 
-        Return whether it is queued.
-
-        `text` is a draft: attached files are lines of it. With `auto_compact` and a context window
-        that is nearly full, a summary is made first, and the prompt waits in the queue. If this
-        method raises an error, the caller keeps the prompt. A prompt that cannot be sent later
-        comes back as `PromptsReturned`.
+        `text` is a draft: attached files are lines of it. If this method raises an error, the
+        caller keeps the prompt. A prompt that cannot be sent later comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.turn_choices.is_ready:
             opened.queue += (text,)
@@ -266,15 +262,9 @@ class ChatService:
             opened.replace(forgotten)
             await self.save_queue.save(opened.header, forgotten)
             return False
-
-        def make_start(path: MessagePath) -> TurnStart:
-            """Return a start that puts the fetched answer in the place of the kept one."""
-            if path[-1] is not kept:  # it was changed while older messages were read
-                raise RequestInvalid("The answer was changed, so it is not continued.")
-            return TurnStart(path=MessagePath(path[:-1]), fetched=kept)
-
         # no sampling and no tools: the server has the request, which is not sent again
-        self._begin(opened, make_start, settings=TurnSettings(target=target_of_kept(kept)))
+        settings = TurnSettings(target=target_of_kept(kept))
+        self._begin(opened, partial(fetched, kept=kept), settings=settings)
         return True
 
     # A turn
@@ -500,6 +490,8 @@ class ChatService:
         other.queue += opened.queue
         opened.queue = ()
         self.drafts.write_soon()
+
+    # Drafts, first words and files
 
     def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
         """Return the prompt of the running turn, while it is no message yet, and the queued ones.

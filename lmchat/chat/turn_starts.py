@@ -1,5 +1,7 @@
 """Starts of turns: what each kind of turn follows, adds, and continues or repeats.
 
+All kinds are here, except the summary: its start is in `compacting.py`, beside what is made of it.
+
 Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and
 changes nothing. `first_words` are words of the user with which the answer begins. The number of a
 new version follows the highest one of its message, `ChatMessage.versions`.
@@ -148,6 +150,16 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = N
         version=old.versions + 1,
         beginning=beginning or Beginning.of_answer(old),
     )
+
+
+def fetched(path: MessagePath, kept: ChatMessage) -> TurnStart:
+    """Return the start of a turn that fetches an answer from its server, in its place (R-42).
+
+    `kept` is the last message of the path, unless it was changed while older messages were read.
+    """
+    if path[-1] is not kept:
+        raise RequestInvalid("The answer was changed, so it is not continued.")
+    return TurnStart(path=MessagePath(path[:-1]), fetched=kept)
 
 
 def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
