@@ -77,19 +77,21 @@ class Turn(Struct, kw_only=True):
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
-    Its parts are changed by:
+    Who changes a part of it, by setting it or by a method:
 
-    - `ChatService` begins, refuses, stops and ends turns. It alone sets `queue`, `first_words`,
-      `question` and `is_hung_up`. After `fetch_kept` has found an answer forgotten by its server,
-      it replaces that message.
-    - `TurnRunner` calls the steps of a turn below, keeps the error of an answer in `turn`, and
-      calls `replace_path` after a summary.
-    - `session_changes` changes messages and sampling, and `titles` the title, without a turn.
-    - `SessionsInMemory` takes over header and path from the disk. If the disk does not have the
-      session yet, the list of sessions on the screen lets it set a typed title.
-    - Front ends call `load_older`, `stop_turn`, `answer_now` and `take_question` only. The user's
-      stop needs no more than `stop_turn`: what follows a turn, `ChatService` does at each end.
-    - `load_older` only reads, so whoever needs the whole path calls it, also `request_preview`.
+    - `turn`: `ChatService` begins, refuses and ends it, `TurnRunner` keeps the error of an answer
+      in it. Front ends stop it (`stop_turn`): what then follows, `ChatService` does at each end.
+    - `queue`, `is_hung_up`: `ChatService`.
+    - `first_words`: `ChatService` sets them, `TurnRunner` removes them (`apply_start`).
+    - `question`: `ChatService` sets it, and takes it away at its end, unless the front end has
+      taken it before (`take_question`).
+    - Messages, figures and request: `TurnRunner` during a turn, also by `replace_path` after a
+      summary. A front end calls `answer_now`. Without a turn, `session_changes` changes messages,
+      and `ChatService` replaces an answer that its server has forgotten. `SessionsInMemory` puts
+      another branch in their place. Whoever needs the whole path calls `load_older`, which reads.
+    - `header`: follows the messages. `session_changes` changes its sampling, `titles` its title.
+      `SessionsInMemory` takes over what was changed on the disk, and the typed title of a session
+      that the disk does not have yet.
     """
 
     def __init__(
@@ -334,7 +336,8 @@ class OpenSession:
             self.aside = MessagePath(start.prompts)
             return
         if start.prompts and not self.header.title:
-            self.change_header(title=title_of(start.prompts[-1]))
+            prompt = start.prompts[-1]
+            self.change_header(title=title_of(prompt.text, prompt.files))
         for message in start.prompts:
             self.add(message)
 

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
-from lmchat.chat.turn_starts import new_prompt
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import new_id, now
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
@@ -63,17 +62,13 @@ class SessionsInMemory:
         """Return the session of an id; `switch_to` then shows it.
 
         If the session in memory has something that is not on the disk, it is returned. Otherwise
-        another one is made from the newest messages on the disk.
+        it is read from the disk, where another lmchat may have changed it.
         """
-        session: Session | None = None  # as read from the disk
-        while True:
-            opened = self._sessions.get(session_id)
-            if opened is not None and self._is_ahead_of_disk(opened):
-                return opened
-            if session is not None:
-                return self._make(session)
-            # then look again: a turn may begin during the read
-            session = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
+        if (opened := self._ahead_of_disk(session_id)) is not None:
+            return opened
+        session = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
+        # look again: a turn may have begun during the read
+        return self._ahead_of_disk(session_id) or self._make(session)
 
     def require_free_path(self, session_id: str) -> None:
         """Raise `RequestInvalid` if another branch of a session cannot be shown now.
@@ -101,7 +96,7 @@ class SessionsInMemory:
         self._sessions = {
             session_id: other
             for session_id, other in self._sessions.items()
-            if self._is_ahead_of_disk(other)
+            if self._ahead_of_disk(session_id) is not None
         }
         self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
@@ -112,11 +107,12 @@ class SessionsInMemory:
         if opened is not self.shown:
             self.unread.add(opened.session_id)
 
-    def _is_ahead_of_disk(self, opened: OpenSession) -> bool:
-        """Whether a session has something that is not on the disk, so it must stay in memory."""
-        if opened.is_busy or opened.queue or opened.first_words:
-            return True
-        return self._save_queue.is_unsaved(opened.session_id)
+    def _ahead_of_disk(self, session_id: str) -> OpenSession | None:
+        """Return the session of an id if it must stay in memory, as the disk lacks a part of it."""
+        opened = self._sessions.get(session_id)
+        if opened is None or opened.is_busy or opened.queue or opened.first_words:
+            return opened
+        return opened if self._save_queue.is_unsaved(session_id) else None
 
     def _make(self, session: Session) -> OpenSession:
         return OpenSession(session, clock=self._clock)
@@ -179,9 +175,6 @@ class SessionsInMemory:
         headers: list[SessionHeader] = []
         for opened in self.waiting:
             if opened is not self.shown and not opened.messages:
-                text, files = split_draft(opened.queue[0])
-                (prompt,) = new_prompt(opened.messages, text, files).prompts
-                headers.append(
-                    replace(opened.header, title=opened.header.title or title_of(prompt))
-                )
+                title = opened.header.title or title_of(*split_draft(opened.queue[0]))
+                headers.append(replace(opened.header, title=title))
         return headers

@@ -38,7 +38,7 @@ async def rename_by_model(
     if len(prompts) != 1:
         return False
     prompt, answer = prompts[0], opened.messages[-1]
-    first_title = title_of(prompt)
+    first_title = title_of(prompt.text, prompt.files)
     is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
     if not is_complete or opened.header.title != first_title:
         return False

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
-from lmchat.sessions.message import ChatMessage, Role
+from lmchat.sessions.message import ChatMessage, FilePart, Role
 
 _MAX_TAG_CHARS = 40
 _MAX_TITLE_CHARS = 60
@@ -172,10 +172,9 @@ def title_from(prompt: str) -> str:
     return cut_title.rstrip(" ,;:.") + "…"
 
 
-def title_of(prompt: ChatMessage) -> str:
+def title_of(text: str, files: Sequence[FilePart]) -> str:
     """Return `title_from` of the text of a prompt; without a text, of the names of its files."""
-    names = ", ".join(part.name for part in prompt.files)
-    return title_from(prompt.text or names)
+    return title_from(text or ", ".join(part.name for part in files))
 
 
 class Branch(Struct, frozen=True, kw_only=True):
