@@ -170,7 +170,10 @@ class AnswerFigures(Struct, kw_only=True):
                 pass  # they change no figure
 
     def retry_words(self, retry: RetryScheduled, now_s: float) -> str:
-        """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`."""
+        """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`.
+
+        `retry` is the attribute of this name, once the caller knows that it is not None.
+        """
         wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 

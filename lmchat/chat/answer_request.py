@@ -220,8 +220,8 @@ class AnswerRequest:
         )
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
-    def learn_from(self, figures: AnswerFigures) -> str:
-        """Correct the estimates by the server's count of the prompt, if it has counted.
+    def compare_count(self, figures: AnswerFigures) -> str:
+        """Compare the server's count of the prompt, if any, with the estimate, and correct that.
 
         Return a note for the user if the count shows that the server has dropped a part of the
         prompt. Return "" otherwise, and if a note has already said that the prompt is too long.

@@ -157,6 +157,8 @@ class Toolbox:
     def _fingerprint(self, tool: Tool) -> str:
         """Return a digest of the command or URL that runs a tool, its description and schema.
 
+        When it changes, what the user has allowed before is not allowed any more.
+
         The content of tools.py is not part of it: its code runs already when its functions are
         listed. The values of environment variables are not part of it, as they may be tokens, which
         change.

@@ -205,7 +205,7 @@ class TurnRunner:
         answer, figures = opened.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
-        cut_note = ""
+        cut_note = ""  # says that the server has dropped a part of the prompt, as its count shows
         try:
             if not is_aside:
                 await self._save_queue.begin_answer(opened.header, answer)
@@ -233,7 +233,7 @@ class TurnRunner:
             try:
                 answer = opened.add_figures(answer, request, figures)
                 if request.fetched is None:  # else no prompt was sent
-                    cut_note = request.learn_from(figures)
+                    cut_note = request.compare_count(figures)
             except Exception:  # the text of the answer must be saved in any case
                 _logger.exception("the figures of an answer could not be made")
             await self._shielded(self._save_answer(answer, figures, request))

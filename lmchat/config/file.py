@@ -130,7 +130,7 @@ def value_keys(table: type[Struct]) -> list[Key]:
 
 
 def sections() -> dict[str, Key]:
-    """Return the key of each table of fixed keys, such as `[chat]`, by name; "": the top level."""
+    """Return the tables of fixed keys, such as `[chat]`, by their names; "" has the top level."""
     tables = {key.name: key for key in table_keys(Settings).values() if key.is_one_table}
     return {"": Key("", Settings), **tables}
 

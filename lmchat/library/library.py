@@ -33,7 +33,7 @@ class ExportAs(Struct, frozen=True, kw_only=True):
     """Whether to export all branches; JSON has them anyway, where they can be read."""
 
 
-BY_NAME = ExportAs()  # the format by the name of the file, and only the text
+_DEFAULT_EXPORT = ExportAs()
 
 
 class Library:
@@ -102,7 +102,7 @@ class Library:
         self,
         session: Session,
         path: Path,
-        export_as: ExportAs = BY_NAME,
+        export_as: ExportAs = _DEFAULT_EXPORT,
         *,
         is_forced: bool = False,
     ) -> Path:
@@ -120,7 +120,7 @@ class Library:
             path /= export_name(session, form=form)
         return await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
 
-    async def export_text(self, session: Session, export_as: ExportAs = BY_NAME) -> str:
+    async def export_text(self, session: Session, export_as: ExportAs = _DEFAULT_EXPORT) -> str:
         """Return the text of the file that an export of this session would write.
 
         Branches are read from the store if they are asked for, and for JSON; attached files are

@@ -40,11 +40,11 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
 class RequestAdapted(Struct, frozen=True, kw_only=True):
     """The request was changed: the server rejected part of it, or is known not to take it (R-13).
 
-    Also sent if chunks of the answer were skipped.
+    Also sent if chunks of the answer were skipped, or if the server has cut the prompt.
     """
 
     note: str
-    """What was changed or skipped, for the user."""
+    """What was changed, skipped or cut, for the user."""
 
 
 class ModelLoading(Struct, frozen=True, kw_only=True):

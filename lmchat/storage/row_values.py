@@ -269,7 +269,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "sampling": _sampling,
     "role": Role,
     "state": AnswerState,
-    "receipt": partial(_from_json, AnswerStats),
+    "receipt": partial(_from_json, AnswerStats),  # the field `stats`
     "failure": partial(_from_json, Failure),
 }
 

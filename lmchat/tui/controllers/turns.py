@@ -97,12 +97,10 @@ class Turns(FrontEnd):
     # Commands
 
     def submit(self, text: str) -> None:
-        """Send what was typed in the shown session.
+        """Send what was typed in the shown session, as a new prompt or a version of an edited one.
 
-        While an earlier prompt is being edited, the text is sent as another version of that prompt;
-        if no turn can begin, the edit continues. Otherwise the text is sent as a new prompt, or
-        queued until the running answer has ended and a model is ready. The user is told if a server
-        is missing. A rewritten answer does not come here: `MessageActions.save_rewritten` gets it.
+        What cannot be sent returns to the prompt field. A rewritten answer does not come here:
+        `MessageActions.save_rewritten` gets it.
         """
         opened = self._chat.shown
         if self._prompt_text.edited_id:
