@@ -135,7 +135,14 @@ class AnswerRequest:
         self.plan = self._make_plan(may_be_too_long=has_called)
 
         self._request_id = ""  # of the request that runs
-        self._drawn_seed: int | None = None  # random seed of all requests for this answer
+        self.sampling = settings.sampling
+        """Options of all requests; with a random seed, which lets the user repeat the answer."""
+        self._has_drawn_seed = False
+        if fetched is None:
+            seed = product_named(settings.target.product).drawn_seed(self.sampling.options)
+            if seed is not None:
+                self._has_drawn_seed = True
+                self.sampling = replace(self.sampling, seed=seed)
         self._has_noted_length = False  # whether a note has said that the prompt is too long
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
@@ -271,16 +278,13 @@ class AnswerRequest:
     # The plan
 
     async def _prepare(self) -> None:
-        """Draw a seed, plan again with the tokens of the tools, and read the files.
+        """Plan again with the tokens of the tools, and read the files.
 
-        The seed, which is saved with the answer, lets the user repeat it. Raises the error of
+        Raises the error of
         `ToolRounds.offered` if no further round of calls is allowed. Raises `RequestInvalid` if the
         messages do not fit beside the tools, and none may be left out.
         """
         settings = self.settings
-        self._drawn_seed = product_named(settings.target.product).drawn_seed(
-            settings.sampling.options
-        )
         if self.rounds is not None:
             self._tools = await self.rounds.offered(settings.target)
             self._tool_tokens = sum(
@@ -366,16 +370,13 @@ class AnswerRequest:
             text = f"{CONTINUE}\n\n{begun_text.rstrip()[-QUOTED_END_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
-        sampling = settings.sampling
-        if self._drawn_seed is not None:
-            sampling = replace(sampling, seed=self._drawn_seed)
         return ChatRequest(
             endpoint=settings.target.endpoint,
             product=settings.target.product,
             model=settings.target.model_id,
             messages=messages,
-            sampling=sampling,
-            has_drawn_seed=self._drawn_seed is not None,
+            sampling=self.sampling,
+            has_drawn_seed=self._has_drawn_seed,
             output=settings.output,
             tools=self._tools,
             files=self._files,

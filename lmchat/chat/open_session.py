@@ -383,8 +383,11 @@ class OpenSession:
                 version,
             )
             if request.replay_id:  # saved before the request is sent, for a start after a kill
-                product = request.settings.target.product
-                stats = AnswerStats(replay_id=request.replay_id, product=product)
+                stats = AnswerStats(
+                    replay_id=request.replay_id,
+                    product=request.settings.target.product,
+                    sampling=request.sampling.options,
+                )
                 answer = replace(answer, stats=stats)
         if is_aside:
             self.aside = self.aside.added(answer)

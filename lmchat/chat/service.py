@@ -46,6 +46,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.model import Target
 from lmchat.servers.protocols import AnswerSource
+from lmchat.servers.request import Sampling
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -262,8 +263,9 @@ class ChatService:
             opened.replace(forgotten)
             await self.save_queue.save(opened.header, forgotten)
             return False
-        # no sampling and no tools: the server has the request, which is not sent again
-        settings = TurnSettings(target=target_of_kept(kept))
+        # the server has the request, so these options are not sent, but saved with the answer again
+        sent = kept.stats.sampling if kept.stats is not None else {}
+        settings = TurnSettings(target=target_of_kept(kept), sampling=Sampling().with_options(sent))
         self._begin(opened, partial(fetched, kept=kept), settings=settings)
         return True
 

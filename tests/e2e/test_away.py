@@ -81,6 +81,8 @@ def test_an_answer_whose_lmchat_is_gone_is_whole_at_its_next_start(
     assert message.text == undisturbed.text
     assert message.version == 1
     assert message.stats.completion_tokens == undisturbed.stats.completion_tokens
+    assert message.stats.sampling == undisturbed.stats.sampling
+    assert message.stats.limit == undisturbed.stats.limit
     assert message.stats.replay_id == ""
     assert message.stats.was_away
 
