@@ -86,9 +86,9 @@ class OpenSession:
     - `question`: `ChatService` sets it, and takes it away at its end, unless the front end has
       taken it before (`take_question`).
     - Messages, figures and request: `TurnRunner` during a turn, also by `replace_path` after a
-      summary. A front end calls `answer_now`. Without a turn, `session_changes` changes messages,
-      and `ChatService` replaces an answer that its server has forgotten. `SessionsInMemory` puts
-      another branch in their place. Whoever needs the whole path calls `load_older`, which reads.
+      summary. A front end calls `answer_now`. `session_changes` makes the changes that need no
+      turn. `ChatService` replaces an answer that its server has forgotten, and `SessionsInMemory`
+      the whole path by another branch. Whoever needs older messages calls `load_older`.
     - `header`: follows the messages. `session_changes` changes its sampling, `titles` its title.
       `SessionsInMemory` takes over what was changed on the disk, and the typed title of a session
       that the disk does not have yet.

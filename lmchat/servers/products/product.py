@@ -437,8 +437,7 @@ class Product:
 
         The hint of any other error stays as it is.
         """
-        is_refused = isinstance(error, NothingAnswers) and error.kind == "offline"
-        if is_refused:
+        if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
