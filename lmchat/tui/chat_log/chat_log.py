@@ -275,7 +275,7 @@ class ChatLog(ScrollView, can_focus=True):
         message is an answer that streams, `is_ours` says whether this lmchat writes it, or another
         one.
         """
-        self.inflow.drain()
+        self.inflow.end_wait()
         self.highlighting.reset()
         self._streaming = None
         self.has_all_messages = has_all_messages
@@ -344,7 +344,7 @@ class ChatLog(ScrollView, can_focus=True):
 
         `show_figures` has put these into the entry.
         """
-        deltas = self.inflow.drain()
+        deltas = self.inflow.end_wait()
         recoloured = self.highlighting.drain()
         if self._streaming is None and not recoloured:
             return

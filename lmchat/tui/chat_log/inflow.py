@@ -28,7 +28,7 @@ class Inflow:
     def add(self, delta: Delta) -> None:
         self._pending.append(delta)
 
-    def drain(self) -> list[Delta]:
+    def end_wait(self) -> list[Delta]:
         """Return the deltas that wait, and cancel the timer of the next frame."""
         deltas = self._pending
         self._pending = []
