@@ -41,15 +41,15 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
     a page, the anchor has no block. It then keeps the numbers of the place, with its row as
     `chars`; `relocate` makes the place from them again.
     """
-    blocks = document.lay_out(place.message) if place.block >= 0 else []
+    blocks = document.lay_out(place.message) if place.number >= 0 else []
     if not blocks or document.layout is None:
-        return Anchor(place.message, place.block, place.row, screen_row)
-    starts = row_starts(blocks[place.block])
+        return Anchor(place.message, place.number, place.row, screen_row)
+    starts = row_starts(blocks[place.number])
     row = place.row - document.blank_rows(place)
     # -1 for the blank row above the block. A row below the last line counts as the end of the text,
     # which is the last of `starts`.
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
-    return anchor_in_text(document, place.message, place.block, chars, screen_row)
+    return anchor_in_text(document, place.message, place.number, chars, screen_row)
 
 
 def anchor_in_text(

@@ -161,8 +161,8 @@ def code_number(document: Document, place: Place) -> int:
     text. Heads are found by their `hint`, which no other row of an answer has.
     """
     blocks = document.entries[place.message].blocks
-    head = blocks[place.block]
-    above = (block for block in blocks[: place.block] if block.is_thought == head.is_thought)
+    head = blocks[place.number]
+    above = (block for block in blocks[: place.number] if block.is_thought == head.is_thought)
     row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
     lines_above = chain(*(block.lines or [] for block in above), (head.lines or [])[:row])
     return sum(line.hint is not None for line in lines_above)

@@ -25,8 +25,8 @@ class Place(NamedTuple):
     """A row of the log, by the numbers of its message and block; by default the message's first."""
 
     message: int
-    block: int = -1  # -1 for the blank row above a message, or if it is not laid out
-    # row in the block, or in the message if `block` is -1; blank rows above are counted
+    number: int = -1  # that of the block; -1 for a blank row above a message, or one not laid out
+    # row in the block, or in the message if `number` is -1; blank rows above are counted
     row: int = 0
 
 
@@ -161,7 +161,7 @@ class Document:
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
 
     def block(self, place: Place) -> Block:
-        return self.entries[place.message].blocks[place.block]
+        return self.entries[place.message].blocks[place.number]
 
     def blank_rows(self, place: Place) -> int:
         """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
@@ -169,7 +169,7 @@ class Document:
         The row above the first block belongs to the message; an empty block has none.
         """
         block = self.block(place)
-        return block.gap if place.block and block.lines else 0
+        return block.gap if place.number and block.lines else 0
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.
@@ -179,7 +179,7 @@ class Document:
         end = min(y + count, self.total)
         while y < end:
             place = self.locate(y)
-            if place.block < 0:  # a blank row above a message, or in one that is not laid out
+            if place.number < 0:  # a blank row above a message, or in one that is not laid out
                 yield place, None
                 y += 1
                 continue

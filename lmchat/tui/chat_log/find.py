@@ -133,7 +133,7 @@ class Finder:
         # message, block, number of the hit in the block
         current = (self.index, *self._current_in_block)
         for start, end, nth in self._marks_of(block)[row]:
-            yield start, end, (place.message, place.block, nth) == current
+            yield start, end, (place.message, place.number, nth) == current
 
     def _marks_of(self, block: Block) -> list[list[Mark]]:
         """Return the marks in each line of a block that is laid out; a wrapped hit has several."""

@@ -168,7 +168,7 @@ class Painter:
         strips = []
         for place, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above a message has no bar
-            is_focused = place.message == focused and place.block >= 0
+            is_focused = place.message == focused and place.number >= 0
             is_dim = viewport.document.entries[place.message].is_excluded  # taken out of requests
             line = line_or_none or blank_line
             if is_focused or has_marks or is_dim:
@@ -223,7 +223,7 @@ class Painter:
             return strip
         # a row that the log itself writes has no source; see `is_in_own_row` for when it is marked
         can_be_marked = block.source or selected.is_in_own_row
-        span = selected.span(place.message, place.block) if can_be_marked else None
+        span = selected.span(place.message, place.number) if can_be_marked else None
         if span is None:
             return strip
         row_start = row_starts(block)[row]  # `span` counts from the start of the block

@@ -212,11 +212,11 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     """
     index = place.message
     blocks = document.lay_out(index)
-    number = min(max(place.block, 0), len(blocks) - 1)
+    number = min(max(place.number, 0), len(blocks) - 1)
     block = blocks[number]
     lines = block.lines or []
-    row = place.row - document.blank_rows(place._replace(block=number))
-    if place.block < 0 or row < 0 or not lines:  # a blank row above
+    row = place.row - document.blank_rows(place._replace(number=number))
+    if place.number < 0 or row < 0 or not lines:  # a blank row above
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
 

@@ -211,7 +211,7 @@ class Viewport:
         A saved place may be beyond the last block of its message, or the last row of its block.
         Then that block or row is taken. A place above the first block is taken as it is.
         """
-        number = min(place.block, len(self.document.lay_out(place.message)) - 1)
+        number = min(place.number, len(self.document.lay_out(place.message)) - 1)
         heights = self.document.entries[place.message].heights
         if number >= 0 and heights:  # without a page, no block has a height yet
             place = Place(place.message, number, min(place.row, heights[number] - 1))
