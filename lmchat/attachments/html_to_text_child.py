@@ -35,7 +35,8 @@ def main() -> None:
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
     """Send the text of a page, as a browser without scripts shows it, in UTF-8.
 
-    The text is cut at `MAX_TEXT_CHARS`. This may take very long.
+    `page` is in UTF-8 too, whatever charset it names: the parent has decoded it. The text is cut at
+    `MAX_TEXT_CHARS`. This may take very long.
     """
     try:
         tree = document_fromstring(page, parser=HTMLParser(encoding="utf-8"))

@@ -100,7 +100,7 @@ class WebPages:
         called if the configuration allows them, or if the user has allowed them for this session.
 
         Raises:
-            WrongUse: it is no http(s) address.
+            WrongUse: it is no http(s) address, or redirects to what is none.
             EndpointNotAllowed: the user refused.
             ServerUnavailable: nothing answers, or not in time.
             FileRefused: the answer is no page that can be attached.
@@ -137,7 +137,8 @@ class WebPages:
         """Request an address over a connection of its own, so that nothing is kept.
 
         Return the page. If the host redirects, return the new address instead, as the user may have
-        to be asked about it. Raises `ServerUnavailable`, and `FileRefused` as `_read` does.
+        to be asked about it. Raises `ServerUnavailable`, `FileRefused` as `_read` does, and, for a
+        redirect to what is no address of a page, `WrongUse` as `_parse` does.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
@@ -151,7 +152,7 @@ class WebPages:
             )
             with errors_as_unavailable(endpoint):
                 try:
-                    location = response.extensions["location"]
+                    location = response.extensions["location"]  # `_move_location` put it there
                     if response.status_code in _REDIRECTS and location:
                         return _parse(location, address.url)
                     return await _read(response, address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from urllib.parse import urlsplit
 
 OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
 _MAIL = "mailto:"
@@ -45,9 +46,8 @@ def can_be_opened(address: str) -> bool:
 
 def host_of(address: str) -> str:
     """Return the host that an address names, or an empty text if it names none."""
-    from urllib.parse import urlsplit
-
     try:
+        # `example.com.` is the full form of a name
         return (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:  # as `http://[`
         return ""

@@ -335,12 +335,14 @@ class ChildProcess:
         return True
 
     def _is_pid_taken(self) -> bool:
-        """Whether this program has ended, and another process has got its process id.
+        """Whether `killpg` would hit a stranger: another process has got the id of this program.
 
-        A system gives an id again only when no process group has it. So the group of this program
-        has ended too, and `killpg` would signal a stranger's group, if the other process leads one.
-        If the leader of a stranger's group has ended as well, that group cannot be told from the
-        one of this program; lmchat accepts this.
+        A system gives an id again only when no process group has it: then this program and all of
+        its group have ended. There are two cases:
+
+        - A process has the id: it is a stranger, which may lead a group.
+        - No process has the id, but a group: it is that of this program, or of a stranger that has
+          ended, too. They cannot be told apart; lmchat takes it for the first.
         """
         if self._process.returncode is None:
             return False

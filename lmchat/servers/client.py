@@ -260,10 +260,13 @@ class HttpServerClient:
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
         """Let a server read the prompt of a request into its cache (R-41), and yield the progress.
 
-        The state of the model is checked first: no model is loaded only for this. The server also
-        generates one token, which is dropped. It keeps what it has read, even if this generator is
-        closed before the end. The last message may be empty: it is in the place of the prompt that
-        is still being typed.
+        `_require_loaded` checks that the host is allowed, and that the model is in memory: none is
+        loaded only for this. On purpose, the request takes no slot, and no limit and no counter
+        notes it: the user has sent nothing yet.
+
+        The server also generates one token, which is dropped. It keeps what it has read, even if
+        this generator is closed before the end. The last message may be empty: it is in the place
+        of the prompt that is still being typed.
 
         Raises `LMChatError` if the request may not be sent, or was not read to its end.
         """

@@ -28,8 +28,9 @@ _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
 """
 _NEEDED_TABLES = {"threads", "turns", "messages", "parts", "fragments", "attachments"}
-# Hashes of the messages of a thread: the ends of its branches and, from these, all messages above.
-_HASHES = """
+# Beginning of the queries for a thread. `chain` has the hashes of its messages: the ends of its
+# branches and, from these, all messages above.
+_CHAIN = """
 with recursive chain(hash) as (
     select tip_message_hash from threads where id = :id
     union select tip_message_hash from turns where thread_id = :id
@@ -37,6 +38,7 @@ with recursive chain(hash) as (
     union select messages.parent_hash from messages join chain using (hash)
 )
 """
+# after `_CHAIN`:
 _MESSAGES = "select messages.* from messages join chain using (hash) order by messages.rowid"
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
 _FRAGMENT = "select content from fragments where id = :id"
@@ -108,10 +110,10 @@ def _read_thread(database: sqlite3.Connection, thread: Record, metadata: _Metada
     title = thread["name"] or ""
     chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
     rows_by_message: defaultdict[str, list[Record]] = defaultdict(list)
-    for row in _rows(database, _HASHES + _PARTS, id=thread_id):
+    for row in _rows(database, _CHAIN + _PARTS, id=thread_id):
         rows_by_message[row["message_hash"]].append(row)
 
-    for message in _rows(database, _HASHES + _MESSAGES, id=thread_id):
+    for message in _rows(database, _CHAIN + _MESSAGES, id=thread_id):
         key = message["hash"]
         chat.add(
             key,
