@@ -145,7 +145,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "log_navigation.open_find_bar",
+        "log_search.open_find_bar",
         slash="/find [TEXT]",
     ),
     _key(
@@ -213,9 +213,9 @@ COMMANDS: tuple[Command, ...] = (
         "alt+up",
         "previous",
         "Focus the previous message",
-        "log_navigation.focus_message(-1)",
+        "dispatcher.focus_message(-1)",
     ),
-    _key("next", "alt+down", "next", "Focus the next message", "log_navigation.focus_message(1)"),
+    _key("next", "alt+down", "next", "Focus the next message", "dispatcher.focus_message(1)"),
     _key("check", "f5", "check now", "Check the server now", "server_search.check_now"),
     *(
         _key(

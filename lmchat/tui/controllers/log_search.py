@@ -1,4 +1,4 @@
-"""The focus in the chat log, and its find bar."""
+"""The search in the chat log, as it begins and ends with the find bar."""
 
 from __future__ import annotations
 
@@ -6,19 +6,12 @@ from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.find_bar import FindBar
 
 
-class LogNavigation:
-    """Moves the focus between messages and prompt; opens and closes the find bar."""
+class LogSearch:
+    """Opens and closes the find bar, which searches the log itself."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
         self._log = ui.widgets.log
-
-    def focus_message(self, step: int) -> None:
-        """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""
-        if not self._log.focus_message(step):
-            self._ui.widgets.prompt_input.focus()
-
-    # Find bar
 
     @property
     def find_bar(self) -> FindBar | None:
