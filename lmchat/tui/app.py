@@ -26,7 +26,7 @@ from lmchat.errors import LMChatError, log_bug
 from lmchat.safe_text import safe_line
 from lmchat.tui.ascii_filter import ascii_filters
 from lmchat.tui.bindings import bindings
-from lmchat.tui.messages import AppMessage
+from lmchat.tui.messages import AppMessage, RunCommand
 from lmchat.tui.quirks.driver import lend_terminal, write_to_terminal
 from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
@@ -127,18 +127,13 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.open(await self._open_dispatcher(self))
 
     async def action_run(self, command_id: str) -> None:
-        """Let the chat screen run a command, on whatever screen its key was pressed."""
-        await self.chat_screen.action_run(command_id)
+        """Run a command, on whatever screen its key was pressed, as soon as the dispatcher can."""
+        await self.chat_screen.pass_on(RunCommand(command_id))
 
     @on(AppMessage)
     async def pass_on_from_dialog(self, message: Message) -> None:
-        """Give a message of a dialog to the dispatcher.
-
-        The dispatcher has opened the dialog, so no message comes before it is there. The messages
-        of the chat screen may: `ChatScreen.pass_on` keeps them.
-        """
-        if self.dispatcher is not None:  # always, for the type checker
-            await self.dispatcher.receive(message)
+        """Give the chat screen a message of a dialog, which has not come through it."""
+        await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:
         if self.dispatcher is not None:

@@ -1,4 +1,4 @@
-"""The chat screen as it is painted first: its widgets, and the one way by which messages leave it.
+"""The chat screen as it is painted first: its widgets, and the way of messages to the dispatcher.
 
 The dispatcher, which acts on messages, is imported after the first paint (`dispatcher.py`). Until
 then, letters go into the prompt, and messages wait.
@@ -21,7 +21,7 @@ from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.messages import AppMessage, KeysChanged, RunCommand, ShowChanges
+from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.key_bar import KeyBar, command_hint, written
 from lmchat.tui.widgets.line import STRONG, LineWidget, content
@@ -142,10 +142,6 @@ class ChatScreen(PatchedScreen):
         )
 
     # Messages for the dispatcher
-
-    async def action_run(self, command_id: str) -> None:
-        """Let the dispatcher run a command, as soon as it is there."""
-        await self.pass_on(RunCommand(command_id))
 
     @on(AppMessage)
     async def pass_on(self, message: Message) -> None:

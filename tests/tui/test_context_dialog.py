@@ -30,7 +30,7 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         desk.backend.tokens = 100
         await desk.type("My words")
         await desk.prompt_is("My words")
-        await desk.app.run_action("screen.run('context')")
+        await desk.app.run_action("app.run('context')")
         await desk.on(ContextDialog)
         await shown(desk, "100 of 8 192 tokens")
         await desk.press("space", sees="Only messages of the session")
