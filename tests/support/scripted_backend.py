@@ -337,10 +337,10 @@ class ScriptedEngine(LocalEngine):
 
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         wanted = [one for one in self._files if one.name in (named, last)]
-        return next(iter(wanted or self._files), None)
-
-    def raise_if_not_installed(self) -> None:
-        self._fail("check")
+        model = next(iter(wanted or self._files), None)
+        if model is None:
+            self._fail("check")
+        return model
 
     async def fetch(self, report: Callable[[float], None]) -> ModelFile:
         self.fetches += 1

@@ -32,12 +32,12 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
     The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If the disk
     has no model, the demo model is downloaded; the user has to confirm this, with `--yes` or by
     answering a question. Raises `EngineUnavailable` if the engine cannot start, and `WrongUse` if
-    the download was not confirmed.
+    the download was not confirmed. `ServerStarts.start_engine` does this on the screen: there, the
+    download has a dialog with its progress, and Esc stops it.
     """
     engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)
     if model is None:
-        engine.raise_if_not_installed()  # a demo model alone is of no use
         demo = engine.demo
         size = f"{demo.download_bytes / _BYTES_PER_MB:.0f} MB"
         words = (

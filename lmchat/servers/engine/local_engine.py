@@ -89,11 +89,6 @@ class LocalEngine:
         """Whether the model is served; a child that has ended unasked serves nothing."""
         return self._child is not None and self._child.exit_code is None
 
-    def raise_if_not_installed(self) -> None:
-        """Raise `EngineUnavailable` if the engine is not installed."""
-        if not is_engine_installed():
-            raise not_installed_error()
-
     async def fetch(self, report: Callable[[float], None]) -> ModelFile:
         """Download the demo model, and return its file; raises `EngineUnavailable`.
 
@@ -130,17 +125,22 @@ class LocalEngine:
     async def choose(self, named: str = "", *, last: str = "") -> ModelFile | None:
         """Return the model of this name or path; without one, the last used or the best model.
 
-        `last` is the name of the last used one. Return None if there is no model, or if the demo
-        model is named and must be downloaded first. Raises `WrongUse` if the named model does not
-        exist, or is not complete.
+        `last` is the name of the last used one. Return None if the demo model must be downloaded
+        first: there is no model, or this one is named. Raises `EngineUnavailable` if the engine,
+        too, must be installed first, and `WrongUse` if the named model does not exist, or is not
+        complete.
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
         if named.casefold() == self.demo.name and not has_demo:
-            return None
-        if named:  # a path may be in a network folder that hangs
-            return await run_abandonable(lambda: find_named_model(named, files))
-        return await asyncio.to_thread(best_model, files, last)
+            model = None
+        elif named:  # a path may be in a network folder that hangs
+            model = await run_abandonable(lambda: find_named_model(named, files))
+        else:
+            model = await asyncio.to_thread(best_model, files, last)
+        if model is None and not is_engine_installed():
+            raise not_installed_error()  # a download alone would be of no use
+        return model
 
     def reserve_address(self) -> Endpoint:
         """Return the address of the engine; choose a free port if none exists yet.

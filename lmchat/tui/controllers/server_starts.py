@@ -122,15 +122,15 @@ class ServerStarts:
 
         The file is the named or the configured one; if there is no name, the one that the engine
         used last, else the best. A demo model that is named and not on the disk is downloaded, too.
-        Return None if the user does not want a download, or stops it.
+        Return None if the user does not want a download, or stops it. The command line does the
+        same with other words, and without a dialog (`start_engine` of `cli/setup`).
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=self._last_model)
         if model is not None:
             return model
-        engine.raise_if_not_installed()  # a download would be of no use
         demo = engine.demo
-        # if there are other files, the user has named the demo model
+        # if there are files, `choose` has returned None because the demo model was named
         reason = "" if await engine.files() else "There is no model file on this disk. "
         text = (
             f"{reason}{demo.name} is a small model, only for trying lmchat.\n\n"
