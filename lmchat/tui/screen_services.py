@@ -1,5 +1,7 @@
 """Services that all controllers share: app, screen, widgets, workspace; notices, dialogs, workers.
 
+`ScreenServices` acts on the screen; the `Workspace` that it holds has what the command line made.
+
 A method is here if it concerns the screen as a whole, as a notice, a dialog or a worker does. A
 method that concerns one subject is in the controller of this subject. Other controllers that need
 it get that controller in their `__init__`, which thus shows on whom they depend.

@@ -1,5 +1,7 @@
 """The services and options of one run of the screen, as `cli/setup/screen_wiring.py` makes them.
 
+A `Workspace` has what the command line made; `ScreenServices`, which holds it, acts on the screen.
+
 The controllers get nothing else from the command line. So everything that exists before the
 `Dispatcher` is a field of `Workspace`, even if only one controller uses it. What a controller finds
 out later is a value of its own. No other module of the screen names the class of the store.

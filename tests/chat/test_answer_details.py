@@ -21,7 +21,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import Target
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.controllers.report_texts import details_text
+from lmchat.tui.dialogs.report_texts import details_text
 from lmchat.units import GAP
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model

@@ -8,5 +8,5 @@
   `export_import` (export, import).
 - Servers: `server_search` (search, welcome page), `model_switch`, `server_starts`.
 - The screen: `status` (figures), `hints` (row of keys), `appearance` (theme, panels), `palette`
-  (and the help), `reports` (/stats, /doctor and others; `report_texts` has the words).
+  (and the help), `reports` (/stats, /doctor and others).
 """

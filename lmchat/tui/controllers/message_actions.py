@@ -22,8 +22,8 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart,
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.export_import import write_asking
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.report_texts import details_text
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.report_texts import details_text
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
