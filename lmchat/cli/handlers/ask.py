@@ -100,14 +100,14 @@ async def ask(context: Context) -> int:
             await stack.enter_async_context(aclosing(toolbox.host))
             await start_tools(context, toolbox, target)
         parts = [await chat.add_file(file) for file in files]
-        question = _Question(context, chat, wanted, is_saved=is_saved)
+        front_end = _AskFrontEnd(context, chat, wanted, is_saved=is_saved)
         if options.dry_run_form:
             request = await next_request(
-                chat, chat.shown, prompt, parts, settings=question.settings
+                chat, chat.shown, prompt, parts, settings=front_end.settings
             )
             await _print_request(context, runtime, request)
             return 0
-        error = await question.run(prompt, parts)
+        error = await front_end.run(prompt, parts)
     return 0 if error is None else context.output.print_error(error)
 
 
@@ -131,8 +131,8 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
         output.print_exactly(text)
 
 
-class _Question(FrontEnd):
-    """One prompt and its answer: runs the turn and prints the answer and its end.
+class _AskFrontEnd(FrontEnd):
+    """Front end of one prompt: runs the turn and prints the answer and its end.
 
     With `--code` or `--schema`, only an extract of the answer is printed: its code blocks, or its
     JSON value. A misfit is the error that says why a complete answer has no extract. After a misfit

@@ -93,7 +93,7 @@ def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]
     time of the prompt at its right.
     """
     left = _fold_spans(page, [(words, _NULL)], is_folded=True)
-    return _card(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
+    return _on_panel(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
@@ -107,18 +107,18 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
     for text in harmless(source).split("\n"):
         lines += page.wrap([(text, _NULL)], right=right, tint="panel")
         right = page.fit([], width_of(right))  # blanks, as wide as before
-    return _card(page, lines, "faint")
+    return _on_panel(page, lines, "faint")
 
 
-def _card(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
-    """Return rows on the tint of a card, with a bar of the style `bar`."""
-    card = list(rows)
-    for row in card:
+def _on_panel(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
+    """Return rows of a prompt or a card: on the tint `panel`, with a bar of the style `bar`."""
+    lines = list(rows)
+    for row in lines:
         # the empty cell before the text; in rows of code, it has no tint yet
         row.segments[0] = Segment(" ", page.styles["panel"])
         row.tint = "panel"
         row.bar = bar
-    return card
+    return lines
 
 
 def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
@@ -300,7 +300,7 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
 
 def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
     # not `is_first`: without a row for the language
-    return _card(page, code_lines(page, source, language, is_first=False), "warning")
+    return _on_panel(page, code_lines(page, source, language, is_first=False), "warning")
 
 
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
@@ -323,7 +323,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     last = page.line(focus_key, tint="panel")
     # shown instead while the card has the focus
     last.hint = page.line(keys, tint="panel", lead="panel").segments
-    return _card(page, [*page.row(question, tint="panel"), last], "warning")
+    return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")
 
 
 def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
@@ -477,4 +477,4 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
     if message.state is AnswerState.FAILED:  # else the row above the card has the version
         keys += _version_spans(page, message)
     rows += page.row(left, keys, tint="panel")
-    return _card(page, rows, "error")
+    return _on_panel(page, rows, "error")

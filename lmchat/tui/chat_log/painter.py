@@ -221,7 +221,7 @@ class Painter:
         selected = self._selection.selected
         if selected is None:
             return strip
-        # a row that the log itself writes has no source; see `is_in_own_row` for when it is marked
+        # what the log itself writes has no source: it is marked if nothing else is selected
         can_be_marked = block.source or selected.is_in_own_row
         span = selected.span(place.message, place.number) if can_be_marked else None
         if span is None:

@@ -259,11 +259,8 @@ class Viewport:
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
         """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
 
-        `had_focus` says whether the log had the focus before. If it had not, the step comes from
-        the prompt below the log: up focuses the last message in view. If that message begins above
-        the screen, nothing is scrolled. Return False if no message is in this direction: down from
-        the prompt or from the last message, or in a log without messages. Down from the last
-        message follows the end, if it is on the screen.
+        If the log had no focus before (`had_focus`), the step comes from the prompt below the log:
+        up focuses the last message in view. Return False if no message is in this direction.
         """
         if step > 0 and not had_focus:  # the prompt is below the log
             return False
@@ -281,9 +278,10 @@ class Viewport:
             target = self.document.focusable_from(0, 1)
         if target is None:
             if self.is_at_end:
-                self._move(None)
+                self._move(None)  # down from the last message follows the end
             return False
         self.set_cursor(target)
+        # a message in view that begins above the screen is not scrolled: it is being read
         if had_focus or not self._begins_above(target):
             self.scroll_to_message(target)
         return True

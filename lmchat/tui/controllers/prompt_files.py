@@ -161,18 +161,16 @@ class PromptFiles:
     async def _put(
         self, opened: OpenSession, files: Sequence[Attachment], typed: str = "", name: str = ""
     ) -> None:
-        """Store files, and put them into the prompt, above the line of `typed` or of the cursor.
+        """Store files, and put them into the prompt of the session for which they were named.
 
-        `typed` is the words of the prompt that named the files. In a line with other words, `name`
-        takes their place; otherwise they are removed. Without `typed` there is no place for a name.
-        The user is told if the model cannot see an image. `opened` is the session for which the
-        files were named. If it is not shown any more, the files are put at the head of its draft.
+        `PromptInput.attach` says where, and what `typed` and `name` are. The user is told if the
+        model cannot see an image. If the session is not shown any more, its draft gets the files.
         """
         lines = [await self._stored(file) for file in files]
         if opened.session_id != self._chat.shown.session_id:
             self._prompt_text.add_file(opened, "".join(lines))
             return
-        self._ui.widgets.prompt_input.attach(typed, lines, name if typed else "")
+        self._ui.widgets.prompt_input.attach(typed, lines, name)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")

@@ -107,7 +107,7 @@ class PromptText:
         """Put an earlier prompt with its files, or an answer, into the input.
 
         Enter then sends the prompt, or saves the answer, as another version. What was typed is kept
-        until the edit ends; so is the changed text of another message that was being edited.
+        until the edit ends, also in another edit.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
@@ -139,9 +139,8 @@ class PromptText:
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 
-        `line` represents the file there, and ends with a line break. The file is a page or the
-        output of a command, which arrive late: an edit that has begun meanwhile is not changed, and
-        the line is put into what comes back after the edit.
+        `line` represents the file there, and ends with a line break. The file may arrive late: an
+        edit that has begun since gets the line at its end.
         """
         # compared by id: a session that was left and is shown again may have been read again
         if opened.session_id != self._chat.shown.session_id:
@@ -161,10 +160,8 @@ class PromptText:
         `PromptInput.put_if_nothing_typed`.
 
         During an edit, they are put before the text that comes back after it: Enter must not send
-        them with the edited text. The prompts of a session that is not shown go into its draft. A
-        session that was left without messages cannot be reached any more, so its prompts and its
-        draft go to the new session. That is the blank one that Ctrl+N shows; there is always one,
-        and it may be the shown one.
+        them with the edited text. A session that was left without messages cannot be reached any
+        more, so the new session gets its prompts and its draft; there is always one.
         """
         shown = self._chat.shown
         if opened is not shown and not opened.messages:

@@ -61,7 +61,10 @@ class ServerSearch:
         self._search_wanted.set()
 
     def check_now(self) -> None:
-        """Search at once if there is no model or the page is open, and check the server in use."""
+        """Search at once if there is no model or the page is open, and check the server in use.
+
+        For the page, what is installed on this machine is also read again.
+        """
         self.search_soon()
         self._workspace.monitor.check_now()
         if self._page is not None:

@@ -48,10 +48,9 @@ _DRAFT = -1  # index of the text that is being written; the newest earlier promp
 class PromptInput(TextArea):
     """A text of one to ten rows.
 
-    A `!` that is typed into an empty prompt begins the shell mode, in which Enter runs the line in
-    the user's shell. A line with `!` that comes from elsewhere, such as a paste, a draft or an
-    earlier prompt, is not in this mode. Enter then only begins the mode: the user sees that the
-    line is a command before it runs.
+    In the shell mode, Enter runs the line in the user's shell. A `!` typed into an empty prompt
+    begins this mode. For a line with `!` from elsewhere, such as a paste, the first Enter begins
+    it: the user sees that the line is a command before it runs.
 
     A TextArea would take keys such as Ctrl+K and Ctrl+E for editing. The screen's bindings for
     these keys have `priority`, so Textual asks them before the focused widget gets the key.
@@ -200,7 +199,7 @@ class PromptInput(TextArea):
                 files were not named there.
             files: The texts of the files as a prompt holds them; each is shown folded.
             name: Takes the place of `typed` if other words are in its line. Without other words,
-                `typed` is removed.
+                `typed` is removed; without `typed`, the name is not used.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
@@ -212,8 +211,8 @@ class PromptInput(TextArea):
         line_start = text.rfind("\n", 0, start) + 1
         words_before = text[line_start:start]
         words_behind = text[end:].partition("\n")[0]
-        if not (words_before + words_behind).strip():
-            name = ""  # nothing else is in the line
+        if not typed or not (words_before + words_behind).strip():
+            name = ""  # it has no place, or nothing else is in the line
 
         self._leave_history(text)  # a recalled prompt becomes a draft when it is changed
         self.history.checkpoint()
@@ -269,10 +268,8 @@ class PromptInput(TextArea):
     def submit(self) -> None:
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
 
-        Line breaks around the text and blanks at its end are removed. If the prompt has folded
-        blocks beside a command (`/` or `!`), only the command is posted, and the blocks stay for
-        the next prompt. Outside the shell mode, a shell command is not posted, and only begins the
-        mode.
+        Folded blocks beside a command (`/` or `!`) stay for the next prompt. Outside the shell
+        mode, a shell command only begins this mode.
         """
         command = self.typed_command if self.runs_commands else ""
         is_for_shell = is_shell_command(command)
@@ -424,11 +421,9 @@ class PromptInput(TextArea):
         return True
 
     def _accept_chosen(self) -> bool:
-        """Do what Enter does with the chosen row; return False if Enter is to send the text.
+        """Send the chosen command if it is complete, else insert the row; False if neither is done.
 
-        A command that needs no argument is sent; one that needs it is inserted. A file named with
-        `@` is inserted. An argument (the name of a preset, or a file after `/file `) is sent as
-        typed, unless a row was chosen with ↓.
+        An argument, such as the name of a preset, is sent as typed, unless a row was chosen with ↓.
         """
         row = self.completion.row
         if isinstance(row, Command) and not row.needs_argument:
@@ -475,18 +470,14 @@ class PromptInput(TextArea):
         self.replace(text, *self.selection, maintain_selection_offset=False)
 
     def _insert_chosen(self) -> None:
-        """Put the chosen row into the prompt; a file that was named with `@` is posted instead.
-
-        A command, or a command with a name, replaces the whole text. A folder replaces what was
-        typed of its name. After `/file `, a file replaces what follows this command.
-        """
+        """Put the chosen row into the prompt; a file that was named with `@` is posted instead."""
         row = self.completion.row
         typed = self._typed_file_name()
         if isinstance(row, Command):
             self.put(f"{row.name} " if row.takes_argument else row.name)
         elif typed is None:  # a command with a name
             self.put(row)
-        elif row.endswith("/"):  # its files are offered next
+        elif row.endswith("/"):  # a folder replaces its typed name; its files are offered next
             line, end = self.cursor_location
             start = end - len(typed)
             self.replace(row, (line, start), (line, end), maintain_selection_offset=False)
@@ -500,9 +491,8 @@ class PromptInput(TextArea):
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
-        From an empty prompt, ↑ recalls the newest one. Then ↑ in the first row and ↓ in the last
-        row recall others. After the newest one, ↓ empties the prompt. Return False if the key moves
-        the cursor within the text.
+        Only from an empty prompt does ↑ begin this, and ↓ leads back to it. Return False if the key
+        moves the cursor within the text.
         """
         if self._history_index == _DRAFT and (step < 0 or self.text):
             return False
