@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lmchat.chat import session_changes
+from lmchat.chat.open_session import OpenSession
 from lmchat.commands import set_command
 from lmchat.commands.set_command import NOTHING_SET, value_words
 from lmchat.safe_text import safe_line
@@ -65,25 +68,8 @@ class AnswerSettings:
         Enter on a row of the list asks for another value.
         """
         opened = self._chat.shown
-
-        async def change(option_text: str) -> None:
-            """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-            self._ui.notify(await set_command.set_option(self._chat, opened, option_text))
-
-        def ask_for_value(name: str | None) -> None:
-            """Ask for another value of the option that was chosen; None if the list was left."""
-            if name is None:
-                return
-
-            async def change_to(value: str) -> None:
-                """Give the chosen option the value that was typed in the dialog."""
-                await change(f"{name} {value}")
-
-            text = "A value, or default to send none."
-            self._ui.open_dialog(argument_dialog(f"Change {name}", change_to, text))
-
         if typed:
-            await change(typed)
+            await self._change_option(opened, typed)
             return
         options = set_command.listed_options(self._chat.turn_choices, opened)
         width = max((len(option.name) for option in options), default=0)
@@ -94,4 +80,20 @@ class AnswerSettings:
             origin = ((option.origin.words, MUTED),)  # who has set the value
             rows.append(ListRow(pieces=(label, value), right=origin, key=option.name))
         dialog = PickDialog("Sampling", rows, verb="change it", nothing=NOTHING_SET)
-        self._ui.open_dialog(dialog, ask_for_value)
+        self._ui.open_dialog(dialog, partial(self._ask_for_value, opened))
+
+    def _ask_for_value(self, opened: OpenSession, name: str | None) -> None:
+        """Ask for another value of the option that was chosen; None if the list was left."""
+        if name is None:
+            return
+
+        async def change(value: str) -> None:
+            """Give the option the value that was typed in the dialog."""
+            await self._change_option(opened, f"{name} {value}")
+
+        text = "A value, or default to send none."
+        self._ui.open_dialog(argument_dialog(f"Change {name}", change, text))
+
+    async def _change_option(self, opened: OpenSession, typed: str) -> None:
+        """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
+        self._ui.notify(await set_command.set_option(self._chat, opened, typed))

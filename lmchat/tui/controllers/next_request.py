@@ -40,36 +40,36 @@ class NextRequest:
         """
         self._chat.turn_choices.required_target()  # raises before the dialog opens
 
-        async def fill() -> None:
-            """Show the messages in the dialog, which is made below; after an error, close it."""
-            text, files = split_draft(self._prompt_text.typed_prompt)
-            opened = self._chat.shown
-            try:
-                dialog.show(await context_of_next_request(self._chat, opened, text, files))
-            except LMChatError:
-                dialog.dismiss(None)
-                raise
-
-        def begin_to_fill() -> None:
-            """Call `fill` in a worker: the server may be asked to count the tokens."""
-            self._ui.begin(fill, "context", is_only=True)
-
-        async def toggle(message_id: str) -> None:
-            """Take a message out or put it back, as the key in the dialog does; show the result."""
-            await self._branches.toggle_excluded(message_id)
-            begin_to_fill()
+        def toggle(message_id: str) -> None:
+            """Call `_toggle` in a worker, for the key of the dialog."""
+            self._ui.begin(partial(self._toggle, message_id, dialog), "exclude")
 
         def go_to(message_id: str | None) -> None:
             """Show the message on which the dialog was left with Enter; None after Esc."""
             if message_id:
                 self._ui.widgets.log.go_to_message(message_id)
 
-        def begin_to_toggle(message_id: str) -> None:
-            self._ui.begin(partial(toggle, message_id), "exclude")
-
-        dialog = ContextDialog(begin_to_toggle)
+        dialog = ContextDialog(toggle)
         self._ui.open_dialog(dialog, go_to)
-        begin_to_fill()
+        self._begin_to_fill(dialog)
+
+    def _begin_to_fill(self, dialog: ContextDialog) -> None:
+        """Call `_fill` in a worker: the server may be asked to count the tokens."""
+        self._ui.begin(partial(self._fill, dialog), "context", is_only=True)
+
+    async def _fill(self, dialog: ContextDialog) -> None:
+        """Show the messages of the next request in the dialog; after an error, close it."""
+        text, files = split_draft(self._prompt_text.typed_prompt)
+        try:
+            dialog.show(await context_of_next_request(self._chat, self._chat.shown, text, files))
+        except LMChatError:
+            dialog.dismiss(None)
+            raise
+
+    async def _toggle(self, message_id: str, dialog: ContextDialog) -> None:
+        """Take a message out of requests, or put it back, and show the result in the dialog."""
+        await self._branches.toggle_excluded(message_id)
+        self._begin_to_fill(dialog)
 
     def open_request(self, form: str = "") -> None:
         """Show the next request in a worker; nothing is generated or saved.
