@@ -113,7 +113,7 @@ class ToolCard:
             # a turn that was stopped while the dialog was open does not wait for this any more
             if reason is None or not opened.take_question(question):
                 return
-            decision = Decision(choice=choice, reason=" ".join(reason.split()))
+            decision = Decision(choice=choice, reason=reason)
             self._decisions[question.message.message_id].set_result(decision)  # for `ask`
             self._ui.show_action(question.name)
             self.leave()

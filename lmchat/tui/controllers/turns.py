@@ -108,15 +108,9 @@ class Turns(FrontEnd):
             return
         # now, not when a queued prompt is sent later: the user may then be reading farther up
         self._log.scroll_end()
-        is_queued = False
-
-        def send() -> None:
-            nonlocal is_queued
-            is_queued = self._chat.send(opened, text)
-
-        if not self._attempt(send):
+        if not self._attempt(partial(self._chat.send, opened, text)):
             self._prompt_text.put_before_typed(opened, text)
-        elif is_queued:
+        elif opened.queue:
             self._ui.show_action("queued")
             state = self._ui.workspace.target_state
             if state.lacks_server:
@@ -194,7 +188,7 @@ class Turns(FrontEnd):
         else:
             self._ui.show_action("answer now")
 
-    def _attempt(self, command: Callable[[], None]) -> bool:
+    def _attempt(self, command: Callable[[], object]) -> bool:
         """Call a command of `ChatService` that begins or queues a turn; return whether it did.
 
         If the turn is refused at once, the error is shown. Errors of a turn that has begun come
@@ -323,15 +317,15 @@ class Turns(FrontEnd):
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
-        if opened is self._chat.shown:
-            # The log may have the answer already, if the path was shown with it: a new one, or one
-            # that is fetched again (R-42). Shown again, it has the marks of an answer that streams
-            # here.
-            if self._log.document.index_of(answer.message_id) is not None:
-                self._shown_session.show_messages()
-            else:
-                self._log.begin_answer(answer)
-            self._status.speedometer.restart()
+        if opened is not self._chat.shown:
+            return
+        self._status.speedometer.restart()
+        if self._log.document.index_of(answer.message_id) is None:
+            self._log.begin_answer(answer)
+        else:
+            # The path was shown with it: it is new, or fetched again (R-42). Shown once more, it
+            # has the marks of an answer that streams here.
+            self._shown_session.show_messages()
 
     # The end of a turn
 
