@@ -132,16 +132,15 @@ class ServerSearch:
         it, and so does the picker, in which the user can choose a model.
         """
         self._missing = found.missing
-        if found.missing is Missing.NOTHING and found.target is not None:
-            # the target may be in use already: the user has chosen its row, or it still loads its
-            # model
-            if found.target != self._workspace.chat.turn_choices.target:
-                self._model_switch.use(found.target)
+        target, current = found.target, self._workspace.chat.turn_choices.target
+        if found.missing is Missing.NOTHING and target is not None:
+            if target != current:  # else the user has chosen its row, or it still loads its model
+                self._model_switch.use(target)
             self.close_page()
             return
-        has_models = found.probed is not None and found.probed.has_model
-        target = found.target if has_models else None
-        if target != self._workspace.chat.turn_choices.target:
+        if found.probed is None or not found.probed.has_model:
+            target = None
+        if target != current:
             self._model_switch.aim_at(target)
         self._show_page()
 
@@ -287,17 +286,16 @@ class ServerSearch:
             self._start_engine(file.name)
 
     async def _start_program(self, start: ServerStart) -> None:
-        """Start a server with its program, and use it if the page is still open then.
+        """Start a server with its program, and use it, unless the user has left the page by then.
 
-        An open page also shows why a start has failed. If the user has closed it, a notification
-        does so. Then the next search decides about the server: it is used only without a model, and
-        the user may have chosen one.
+        Such a user may have chosen another model, so the server is left to the search, which uses
+        it only if there is no model.
         """
         probed = await self._starts.start_program(start)
-        if self._page is None:
-            if self._starts.problem:
-                self._ui.warn(self._starts.problem)
-        elif probed is not None and probed.verdict.is_usable:
+        has_left = self._page is None
+        if has_left and self._starts.problem:  # an open page shows it
+            self._ui.warn(self._starts.problem)
+        if not has_left and probed is not None and probed.verdict.is_usable:
             self._use_or_show_page(self._target_on(probed))
         self._search_wanted.set()
 

@@ -280,7 +280,8 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
         )
         for server in servers
     ]
-    heads, *cells = aligned(_COLUMNS, texts, width - _INDENT - _GAP - step_width, _GAP)
+    room = width - _INDENT - _GAP - step_width  # for the columns before the next step
+    heads, *cells = aligned(_COLUMNS, texts, room, _GAP)
     if len(heads) < len(_COLUMNS):  # `aligned` has left out a column, which had no room
         return []
     gap = " " * _GAP
@@ -316,13 +317,14 @@ def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
     chosen.
     """
     written: list[ListRow] = []
-    keys: set[Hashable] = {None}  # with None, its length is the number of the next choice
+    keys: set[Hashable] = set()  # of the choices so far
     for row in rows:
-        if row.key in keys:
+        if row.key is None or row.key in keys:
             written.append(row)
             continue
-        digit = f" {len(keys)} " if len(keys) <= _LAST_DIGIT else ""
         keys.add(row.key)
+        number = len(keys)
+        digit = f" {number} " if number <= _LAST_DIGIT else ""
         ends = ((digit, UNLESS_CHOSEN), (" Enter ", WHEN_CHOSEN))
         written.append(replace(row, right=(*row.right, *ends)))
     return written

@@ -92,7 +92,7 @@ class WelcomeScreen(Screen[None]):
         self._clock = clock
         self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
-        self._is_touched = False  # whether the user moved; until then `default_choice` is chosen
+        self._has_user_chosen = False  # until then, `draw` chooses the row
 
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"), Vertical(classes="page"):
@@ -144,8 +144,7 @@ class WelcomeScreen(Screen[None]):
         if rows != self._rows.rows:
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key
-            # None: the choice of the user stays
-            self._rows.show(rows, choose=None if self._is_touched else default)
+            self._rows.show(rows, choose=None if self._has_user_chosen else default)
         self._show_status()
 
     def _draw_sentences(self) -> None:
@@ -198,11 +197,11 @@ class WelcomeScreen(Screen[None]):
         self.app.post_message(ShowChat(event) if is_text else ask_for_address)
 
     def action_move(self, by: int) -> None:
-        self._is_touched = True
+        self._has_user_chosen = True
         self._rows.move(by)
 
     def action_page(self, direction: int) -> None:
-        self._is_touched = True
+        self._has_user_chosen = True
         self._rows.page(direction)
 
     def action_accept_number(self, number: int) -> None:
@@ -223,7 +222,7 @@ class WelcomeScreen(Screen[None]):
         """Do what the chosen row offers, unless a dialog is open."""
         if not self.is_active:
             return
-        self._is_touched = True
+        self._has_user_chosen = True
         key = self._rows.key
         servers = {server.probed.endpoint: server for server in self._servers}
         if isinstance(key, Endpoint):
