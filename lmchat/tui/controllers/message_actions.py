@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from inspect import iscoroutinefunction
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
@@ -104,9 +105,10 @@ class MessageActions:
             self._ui.notify(reason)
             return
         function = self._function_of(BY_ID[f"message.{name}"].runs)
-        coroutine = function(message)
-        if coroutine is not None:  # else `function` is no coroutine, and has acted already
-            self._ui.begin(lambda: coroutine, "message")
+        if iscoroutinefunction(function):
+            self._ui.begin(partial(function, message), "message")
+        else:
+            function(message)
 
     def _reason(self, name: str, message: ChatMessage) -> str:
         """Return why a command can do nothing with a message as it is now; else ""."""
@@ -294,23 +296,18 @@ class MessageActions:
         The first call for a message takes its first block. Each further call takes the next one;
         the first one follows the last.
         """
-        # choose the block
         words = readable_text(message)
+        text, info, position = words, "markdown", ""
         all_blocks = await asyncio.to_thread(code_blocks, message.text)
         blocks = [block for block in all_blocks if block.content.strip()]
-        last_id, last_index = self._asked_for
-        index = 0
-        if blocks and message.message_id == last_id:
-            index = (last_index + 1) % len(blocks)
-        self._asked_for = (message.message_id, index)
-        text, info = words, "markdown"
         if blocks:
+            last_id, last_index = self._asked_for
+            index = (last_index + 1) % len(blocks) if last_id == message.message_id else 0
+            self._asked_for = (message.message_id, index)
             text, info = blocks[index].content, blocks[index].info
-        # ask for the file
-        position = ""
-        if len(blocks) > 1:
-            key = self._ui.key_name("message.save")
-            position = f"Block {index + 1} of {len(blocks)}. For the next one: Esc, then {key}."
+            if len(blocks) > 1:
+                key = self._ui.key_name("message.save")
+                position = f"Block {index + 1} of {len(blocks)}. For the next one: Esc, then {key}."
         ended_text = text if text.endswith("\n") else f"{text}\n"
 
         async def attempt(name: str) -> bool | str:

@@ -103,30 +103,29 @@ class ModelSwitch:
     def pick(self, name: str = "") -> None:
         """Switch to a model by its name, a part of it, or its number among the recent ones.
 
-        Without a name, open the picker. Raises `WrongUse` for an unknown name. If no model has the
-        number, or that model cannot chat, notify the user.
+        Without a name, open the picker. If no model has the number, notify the user. Raises
+        `WrongUse` for an unknown name, and for a model that cannot chat.
         """
         if not name:
             self.open_picker()
             return
         rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
-        if not name.isdigit():
+        if name.isdigit():
+            index = int(name) - 1  # the numbers begin at 1
+            model = next((row.model for row in rows if row.recent_index == index), None)
+            if model is None:
+                key = self._ui.key_name("model")
+                self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
+                return
+            if not model.can_chat:
+                raise cannot_chat_error(model)
+        else:
             try:
                 model = model_meant(name, [row.model for row in rows])
             except WrongUse as error:
-                error.hint = "/model lists the models."
+                error.hint = "/model lists the models."  # in place of a command of the shell
                 raise
-            self.switch_to(model)
-            return
-        # the numbers begin at 1, the indices at 0
-        recent = [row.model for row in rows if row.recent_index == int(name) - 1]
-        if not recent:
-            key = self._ui.key_name("model")
-            self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
-        elif recent[0].can_chat:
-            self.switch_to(recent[0])
-        else:
-            self._ui.show_error(cannot_chat_error(recent[0]))
+        self.switch_to(model)
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.

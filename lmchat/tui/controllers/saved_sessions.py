@@ -94,16 +94,16 @@ class SavedSessions:
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None and not opened.has_had_messages:  # it is not on the disk
-            if name != "rename" or not typed:
+            words = ""
+            if name == "rename" and typed:
+                # in memory only: the first prompt saves the title
+                titled = replace(opened.header, title=" ".join(typed.split()))
+                self._chat.in_memory.update_header(titled)
+                self._shown_session.show_title()
+                words = "Renamed"
+            else:
                 self._ui.notify(NOTHING_YET)
-                return
-            # in memory only: the first prompt saves the title
-            titled = replace(opened.header, title=" ".join(typed.split()))
-            self._chat.in_memory.update_header(titled)
-            self._shown_session.show_title()
-            self._show_result("Renamed")
-            return
-        if name == "delete":
+        elif name == "delete":
             words = await self._delete(session_id)
         else:
             words = await self._change(name, session_id, typed)

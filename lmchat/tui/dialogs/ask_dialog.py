@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from textual import events, on
@@ -101,32 +102,28 @@ class AskDialog(Dialog):
         """Leave with the typed text, without blanks around it, or begin the attempt in a worker."""
         event.stop()
         typed = event.value.strip()
-        attempt = self._attempt
         if not (typed or self._may_be_empty):
             self.show_problem("Type something, or press Esc.")
-            return
-        if attempt is None:
+        elif self._attempt is None:
             self.dismiss(typed)
+        else:
+            self.query_one(".verdict", Static).update(styled("Checking", MUTED))
+            work = partial(self._try, self._attempt, typed)
+            # mypy needs the type of the worker, although it is not used
+            _: Worker[None] = self.run_worker(work, name="attempt", group="attempt", exclusive=True)
+
+    async def _try(self, attempt: Attempt, typed: str) -> None:
+        """Leave with the result of the attempt, or stay and show a text as a problem."""
+        try:
+            result = await attempt(typed)
+        except LMChatError as error:
+            result = error.message_with_hint
+        if not isinstance(result, str):
+            self.dismiss(result)
             return
-
-        async def try_typed() -> None:
-            """Leave with the result of the attempt, or stay and show a text as a problem."""
-            try:
-                result = await attempt(typed)
-            except LMChatError as error:
-                result = error.message_with_hint
-            if isinstance(result, str):
-                self.show_problem(result)
-                if self._is_masked:  # so that typing or pasting replaces the hidden text
-                    self.query_one(Input).select_all()
-            else:
-                self.dismiss(result)
-
-        self.query_one(".verdict", Static).update(styled("Checking", MUTED))
-        # mypy needs the type of the worker, although it is not used
-        _: Worker[None] = self.run_worker(
-            try_typed, name="attempt", group="attempt", exclusive=True
-        )
+        self.show_problem(result)
+        if self._is_masked:  # so that typing or pasting replaces the hidden text
+            self.query_one(Input).select_all()
 
 
 def argument_dialog(
