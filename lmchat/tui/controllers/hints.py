@@ -153,7 +153,8 @@ class KeyHints:
         hints += [*self._next_steps(), *map(self._hint, commands)]
         word_of_key: dict[str, str] = {}
         for key, word in hints:
-            word_of_key.setdefault(key, word)  # of two hints for a key, the first stays
+            # the key of a next step may be that of a general command, too: then the step stays
+            word_of_key.setdefault(key, word)
         return list(word_of_key.items())
 
     def _message_hints(self) -> list[Hint]:

@@ -196,25 +196,22 @@ class StatusDisplay:
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = planner.draft_tokens(draft)
-        size = units.tokens(draft_tokens, is_estimated=True) if draft_tokens else ""
-        speed = shown.figures.tokens_per_second if shown.figures else None
+        size = ""
+        if draft_tokens:
+            size = f"{units.tokens(draft_tokens, is_estimated=True)}{units.GAP}tok"
+        tokens_per_second = shown.figures.tokens_per_second if shown.figures else None
+        speed = units.rate(tokens_per_second) if tokens_per_second else ""
         saving = "! not saved" if self._chat.save_queue.warning else ""
         if self._workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
-
         use = planner.context_use(shown)  # None while older messages are not read
         fraction = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         share = "" if fraction is None else units.percent(fraction)
-
-        def with_saving_and_share(figure: str) -> str:
-            """Return all figures of the line, such as `temporary · 12 tok · 40 %`."""
-            return f" {units.UNICODE.dot} ".join(filter(None, (saving, figure, share)))
-
         widgets.prompt_area.status.show_state(
             server_sign(self.health.verdict),
             self._names(),
-            figures=with_saving_and_share(f"{size}{units.GAP}tok" if size else ""),
-            narrow_figures=with_saving_and_share(units.rate(speed) if speed else ""),
+            figures=_joined(saving, size, share),
+            narrow_figures=_joined(saving, speed, share),
         )
 
     def _names(self) -> list[str]:
@@ -238,9 +235,14 @@ class StatusDisplay:
         A load that lmchat did not begin is timed from the first check that found the server in its
         present state. The text is empty if neither is known.
         """
+        if target.loading_fraction:
+            return units.progress_suffix(target.loading_fraction)
         since_s = target.loading_since_s
         if since_s is None:
             since_s = self.health.since_s
-        if target.loading_fraction or since_s is None:
-            return units.progress_suffix(target.loading_fraction)  # empty without a fraction
-        return f" {units.rough_time(self._workspace.clock() - since_s)}"
+        return "" if since_s is None else f" {units.rough_time(self._workspace.clock() - since_s)}"
+
+
+def _joined(*figures: str) -> str:
+    """Return the figures that are not empty, as `temporary · 12 tok · 40 %`."""
+    return f" {units.UNICODE.dot} ".join(filter(None, figures))
