@@ -11,7 +11,7 @@ from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import gone, half, hold, ready_desktop, shown
+from tests.support.desktop import half, hold, ready_desktop, shown
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_steps, model, probed
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
@@ -175,28 +175,30 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
         assert [one.model for one in backend.requests] == ["phi4-14b"]
 
 
-async def test_a_model_is_chosen_by_its_number_or_name_but_no_embedding_model(tmp_path):
+async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_them(tmp_path):
     judge = model("judge-1b", is_embedding=True)
-    used = ("judge-1b", "qwen3-8b", "gemma-3-4b")
-    last = State(recent=tuple(UsedModel(ENDPOINT.url, name) for name in used))
+    away = UsedModel("http://localhost:9", "on-a-server-that-is-off")
+    used = [UsedModel(ENDPOINT.url, name) for name in ("judge-1b", "qwen3-8b", "gemma-3-4b")]
     backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])
+    last = State(recent=(away, *used))
     async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
-        words = "judge-1b makes embeddings and cannot chat"
         assert desk.target.model_id == "qwen3-8b"
-        await desk.press("alt+2", sees=words)
-        for line in ("/model 2", "/model judge-1b"):
-            desk.app.clear_notifications()
-            await gone(desk, words)
-            await desk.say(line, sees=words)
-            desk.prompt_input.put("")
+        for line in ("/model 0", "/model 3"):
+            await desk.say(line, sees=f"no recent model {line[-1]}")
         await desk.press("alt+7", sees="no recent model 7")
+        await desk.say("/model judge-1b", sees="judge-1b makes embeddings and cannot chat")
+        desk.prompt_input.put("")
         assert desk.target.model_id == "qwen3-8b"
-        await desk.press("alt+3")
-        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a key")
-        await desk.say("/model qwen3-8b")
-        await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a name")
+
+        await picker(desk)
+        await desk.press("2", leads_to=ChatScreen)
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by the picker")
+        await desk.press("alt+2")
+        await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a key")
+        await desk.say("/model gemma-3-4b")
+        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a name")
         await desk.say("/model 2")
-        await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the switch by a number")
+        await desk.until(lambda: desk.target.model_id == "qwen3-8b", "the switch by a number")
 
 
 async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_path):

@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.catalogue import ModelRow
+from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, Target, cannot_chat_error, model_meant
+from lmchat.servers.model import LoadState, ModelInfo, Target, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -104,21 +104,18 @@ class ModelSwitch:
         """Switch to a model by its name, a part of it, or its number among the recent ones.
 
         Without a name, open the picker. If no model has the number, notify the user. Raises
-        `WrongUse` for an unknown name, and for a model that cannot chat.
+        `WrongUse` for a name that means no model that can chat.
         """
         if not name:
             self.open_picker()
             return
         rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
         if name.isdigit():
-            index = int(name) - 1  # the numbers begin at 1
-            model = next((row.model for row in rows if row.recent_index == index), None)
+            model = recent_by_number(rows).get(name)
             if model is None:
                 key = self._ui.key_name("model")
                 self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
                 return
-            if not model.can_chat:
-                raise cannot_chat_error(model)
         else:
             try:
                 model = model_meant(name, [row.model for row in rows])
@@ -259,16 +256,16 @@ class ModelSwitch:
     async def _load(self, model: ModelInfo, context: int | None) -> None:
         """Load a model; if it is in use, the prompts that wait for it are sent then.
 
-        If it cannot be loaded, the prompts return to the prompt field. Some servers do not load on
-        request. For the model in use this is no failure: its server may load it with the first
-        prompt.
+        If it cannot be loaded, or the load is stopped, the prompts return to the prompt field. Some
+        servers do not load on request. For the model in use this is no failure: its server may load
+        it with the first prompt.
         """
-        self._ui.show_action(f"loading {_short_name(model)}")
 
         def show_progress(fraction: float) -> None:
             self._show_load(replace(self._loads[_key(model)], load_fraction=fraction))
             self._ui.show_changes()
 
+        self._ui.show_action(f"loading {_short_name(model)}")
         can_answer = False
         try:
             await self._workspace.backend.load(model, context=context, on_progress=show_progress)
@@ -279,17 +276,21 @@ class ModelSwitch:
             if not can_answer:
                 raise
         finally:
-            del self._loads[_key(model)]
-            if not can_answer and self._picker is not None:
-                # its state before the load, until `_show_new_states` has asked the servers
-                self._picker.update_model(model)
-            if self._change_load(model, is_loading=False):  # it is the model in use
-                if can_answer:
-                    # also regenerates the last answer if it failed for want of a loaded model
-                    self._chat.begin_waiting(has_loaded=True)
-                else:
-                    self._chat.return_waiting()
-            self._show_new_states()
+            self._end_load(model, can_answer=can_answer)
+
+    def _end_load(self, model: ModelInfo, *, can_answer: bool) -> None:
+        """Show that a model is not being loaded any more; send or return the waiting prompts."""
+        del self._loads[_key(model)]
+        if not can_answer and self._picker is not None:
+            # its state before the load, until `_show_new_states` has asked the servers
+            self._picker.update_model(model)
+        is_in_use = self._change_load(model, is_loading=False)
+        if is_in_use and can_answer:
+            # also regenerates the last answer if it failed for want of a loaded model
+            self._chat.begin_waiting(has_loaded=True)
+        elif is_in_use:
+            self._chat.return_waiting()
+        self._show_new_states()
 
     def _show_new_states(self) -> None:
         """Check the server at once, and refresh the picker if it is open."""

@@ -18,7 +18,7 @@ from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.catalogue import ModelRow
+from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.bindings import bindings
@@ -156,7 +156,7 @@ class ModelPicker(ListDialog):
         self._typed = typed
 
     def compose_content(self) -> Iterable[Widget]:
-        digits = ", or 1 to 9 for a recent one" if self._recent_model("1") else ""
+        digits = ", or 1 to 9 for a recent one" if recent_by_number(self._rows) else ""
         yield Field(self._typed, placeholder=f"Type part of a name{digits}")
         yield LineWidget(classes="columns gap")
         yield RowList()
@@ -251,7 +251,8 @@ class ModelPicker(ListDialog):
                 continue  # the filter hides it
             group = _group(row)
             if group != last_group:
-                rows += [ListRow()] if last_group else []  # a blank row between two groups
+                if rows:
+                    rows.append(ListRow())  # a blank one between two groups
                 rows.append(edge_row(f"{_INDENT}{group}"))
                 last_group = group
             can_chat = row.model.can_chat
@@ -265,28 +266,19 @@ class ModelPicker(ListDialog):
             rows.append(ListRow(pieces=(left,), right=cells, key=key))
         return titles, rows
 
-    def _recent_model(self, digit: str) -> ModelInfo | None:
-        """Return the recent model with a number, from "1" to "9"; "1" is the one used last.
-
-        Only models that can chat are counted. Return None for any other text.
-        """
-        usable = [
-            row.model for row in self._rows if row.recent_index is not None and row.model.can_chat
-        ]
-        return dict(zip("123456789", usable, strict=False)).get(digit)
-
     def filter(self, typed: str) -> None:
         """Draw the matches and choose the best of those that can chat.
 
         A digit that is typed into an empty filter leaves with the recent model of this number.
         """
-        recent = None if self._typed else self._recent_model(typed)
+        was_empty = not self._typed
         self._typed = typed
-        if recent is not None:
+        recent = recent_by_number(self._rows).get(typed) if was_empty else None
+        if recent is None:
+            self.redraw(chooses_best=True)
+        else:
             # not by a binding: Textual gives digits to the input before any binding
             self.dismiss(recent)
-            return
-        self.redraw(chooses_best=True)
 
     def _chosen_model(self) -> ModelInfo | None:
         """Return the model of the chosen row; None if no model is listed."""
