@@ -35,7 +35,7 @@ def found(
     return WelcomeFacts(
         results=results,
         searched_at_s=-2.0,
-        next_search_at_s=3.0,
+        search_pause_s=5.0,
         machine=here or MachineState(),
         **more,
     )

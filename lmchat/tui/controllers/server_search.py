@@ -339,8 +339,7 @@ class ServerSearch:
         facts = WelcomeFacts(
             results=self._workspace.catalogue.results,
             searched_at_s=self._searched_at_s,
-            # without a search yet, this has no meaning, and the page does not show it
-            next_search_at_s=(self._searched_at_s or 0.0) + self._workspace.search_pause_s,
+            search_pause_s=self._workspace.search_pause_s,
             machine=self._starts.machine,
             problem=problem,
             has_waiting_message=self._workspace.chat.shown.is_waiting,

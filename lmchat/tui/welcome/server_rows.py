@@ -152,20 +152,18 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     if row.is_choice or machine.installed is None or probed.is_own or not is_startable:
         return row
 
-    # A program that runs with its server off is installed, even if it was not found. Its row keeps
-    # the result of the probe, and the next step unless lmchat can start the server.
-    is_off = probed.verdict is Verdict.SERVER_OFF
     fitting = (found for found in machine.installed if found.product == probed.product)
     installed = next(fitting, None)
-    if installed is None:
-        where_to_get = "" if is_off else product_named(probed.product).where_to_get
-        return replace(row, next_step=where_to_get or row.next_step, is_not_installed=not is_off)
-    if installed.start:
+    if installed is not None and installed.start:
         start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
         row = replace(row, next_step=start.short, start=start)
-    elif not is_off:
-        row = replace(row, next_step=installed.start_words or row.next_step)
-    return row if is_off else replace(row, result="not running")
+    if probed.verdict is Verdict.SERVER_OFF:  # the program runs, even if it was not found
+        return row
+    if installed is None:
+        where_to_get = product_named(probed.product).where_to_get
+        return replace(row, next_step=where_to_get or row.next_step, is_not_installed=True)
+    words = row.next_step if installed.start else installed.start_words or row.next_step
+    return replace(row, result="not running", next_step=words)
 
 
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:

@@ -49,7 +49,7 @@ class WelcomeFacts(Struct, frozen=True, kw_only=True):
 
     results: Sequence[ProbeResult] = ()
     searched_at_s: float | None = None  # end of the last search; None before the first one
-    next_search_at_s: float = 0.0
+    search_pause_s: float = 0.0  # from one search to the next one
     machine: MachineState = MachineState()
     problem: str = ""  # why the last start failed, or why the named model cannot be used
     has_waiting_message: bool = False  # whether a message waits for a server
@@ -168,10 +168,10 @@ class WelcomeScreen(Screen[None]):
         pieces = ["Checking"]
         facts = self._facts
         if facts.searched_at_s is not None:
-            now_s = self._clock()
-            left_s = facts.next_search_at_s - now_s
+            ago_s = self._clock() - facts.searched_at_s
+            left_s = facts.search_pause_s - ago_s
             pieces = [
-                f"Checked {units.rough_time(now_s - facts.searched_at_s)} ago",
+                f"Checked {units.rough_time(ago_s)} ago",
                 f"; next check in {units.rough_time(left_s)}" if left_s > 0 else "; checking",
             ]
         keys = content((("F5", STRONG), (" now ", MUTED)))
