@@ -55,8 +55,9 @@ class CommandsDialog(ListDialog):
             rows += [self._row(entry, found.offsets) for entry, found in matches]
         else:
             for heading, entries in self._groups.items():
+                if rows:
+                    rows.append(ListRow())  # a blank one between two groups
                 if heading:  # an empty one is not shown
-                    rows += [ListRow()] if rows else []  # a blank row between two groups
                     rows.append(edge_row(heading, STRONG))
                 rows += [self._row(entry) for entry in entries]
         first = next((row.key for row in rows if row.key is not None), None)

@@ -50,9 +50,8 @@ class Dialog(ModalScreen[Any]):
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        # The result of a `dismiss` that came before the dialog was on top; `on_screen_resume`
-        # repeats that call. A list, which is empty without such a call, as None is a result, too.
-        self._late_results: list[Any] = []
+        self._must_leave = False  # whether `dismiss` was called before the dialog was on top
+        self._late_result: Any = None  # with which it leaves then
 
     @property
     def can_show(self) -> bool:
@@ -69,22 +68,20 @@ class Dialog(ModalScreen[Any]):
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)
-        self._late_results = [result]  # `on_screen_resume` leaves with it
+        self._must_leave, self._late_result = True, result
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
         """Leave if `dismiss` was called before the dialog was on top."""
+        if self._must_leave:
+            self.call_later(self._leave_late)
 
-        def leave(result: Any) -> None:
-            """Call `dismiss`, and return None.
+    def _leave_late(self) -> None:
+        """Call `dismiss` again, and return None.
 
-            Textual awaits what a callback returns. A screen that awaits its own end raises an
-            error.
-            """
-            self.dismiss(result)
-
-        for result in self._late_results:  # one at most
-            self.call_later(leave, result)
+        Textual awaits what a callback returns. A screen that awaits its own end raises an error.
+        """
+        self.dismiss(self._late_result)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):

@@ -6,7 +6,7 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -171,26 +171,28 @@ def _marked_text(answer: AnswerTokens) -> Content:
     Text before and behind the words has no probabilities and is muted. If the place of the words in
     the text is unknown, only the words are shown.
     """
-    pieces: list[Content] = []
-    # for thought and text: the whole text, the index where its words begin, and whether it is a
-    # thought
-    parts = (
-        (answer.answer.reasoning, answer.thought_start, True),
-        (answer.answer.text, answer.text_start, False),
-    )
-    for whole, start, is_thought in parts:  # `start` is None if that place is not known
-        if any(pieces) and whole:  # between thought and text; empty pieces do not count
-            pieces.append(Content("\n\n"))
-        before = "" if start is None else whole[:start]
-        pieces.append(Content.styled(safe_text(before), MUTED))
-        length = 0  # of the text of the words
-        for index, word in enumerate(answer.tokens):
-            if word.is_thought == is_thought:
-                pieces.append(_marked_word(index, word))
-                length += len(word.text)
-        behind = "" if start is None else whole[start + length :]
-        pieces.append(Content.styled(safe_text(behind), MUTED))
-    return Content("").join(pieces)
+    message, words = answer.answer, list(enumerate(answer.tokens))
+    of_thought = [(index, word) for index, word in words if word.is_thought]
+    of_text = [(index, word) for index, word in words if not word.is_thought]
+    thought = _marked_part(message.reasoning, answer.thought_start, of_thought)
+    text = _marked_part(message.text, answer.text_start, of_text)
+    return Content("\n\n").join([part for part in (thought, text) if part])
+
+
+def _marked_part(
+    whole: str, start: int | None, words: Sequence[tuple[int, TokenProbabilities]]
+) -> Content:
+    """Return the text `whole`, in which marked words begin at `start`; if that is None, the words.
+
+    The words come with their index in the answer.
+    """
+    marked_words = [_marked_word(index, word) for index, word in words]
+    if start is None:
+        return Content("").join(marked_words)
+    end = start + sum(len(word.text) for _, word in words)
+    before = Content.styled(safe_text(whole[:start]), MUTED)
+    behind = Content.styled(safe_text(whole[end:]), MUTED)
+    return Content("").join([before, *marked_words, behind])
 
 
 def _marked_word(index: int, word: TokenProbabilities) -> Content:
@@ -225,16 +227,13 @@ def _alternatives(word: TokenProbabilities) -> list[ListRow]:
     logprobs[word.token] = word.logprob  # it may be too unlikely to be in `top`
     rows: list[ListRow] = []
     for token in sorted(logprobs, key=lambda token: -logprobs[token]):
-        is_chosen = token == word.token
-        if is_chosen or HALF_CHARACTER not in token:
-            note = "in the answer  " if is_chosen else ""
-            name = (f" {_quoted(token)}", NAME)
-            row = ListRow(
-                pieces=((name,),),
-                right=((note, MUTED), (_percent(logprobs[token]), "")),
-                key=token,
-            )
-            rows.append(row)
+        is_in_answer = token == word.token
+        if HALF_CHARACTER in token and not is_in_answer:
+            continue
+        note = "in the answer  " if is_in_answer else ""
+        name = (f" {_quoted(token)}", NAME)
+        right = ((note, MUTED), (_percent(logprobs[token]), ""))
+        rows.append(ListRow(pieces=((name,),), right=right, key=token))
     return rows
 
 
