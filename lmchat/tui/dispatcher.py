@@ -110,17 +110,6 @@ class Dispatcher:
         at once. The daily check of the file of sessions follows a few seconds later.
         """
         widgets, workspace = self.ui.widgets, self.workspace
-
-        async def open_store() -> None:
-            """Open the store, and read earlier prompts."""
-            await workspace.store.open()
-            await self.prompt_text.load_history()
-
-        async def check_daily() -> None:
-            """Check the file of sessions once a day."""
-            with suppress(LMChatError):  # a file that cannot be read is reported where it is used
-                await workspace.store.daily_check()
-
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.names = {  # what the list completes behind each of these commands
@@ -128,16 +117,24 @@ class Dispatcher:
             "/profile": lambda: workspace.settings.profiles,
             "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
         }
-        self.status.start()
         self.shown_session.redraw()
         self.server_search.start()
         for words in workspace.notices:
             self.ui.warn(words)
-        self.ui.begin(open_store, "history")
+        self.ui.begin(self._open_store, "history")
         if workspace.resume_id:
             self.shown_session.begin_switch(self._open_named_session)
-        check = partial(self.ui.begin, check_daily, "daily check")
-        self.ui.begin_later(CHECK_AFTER_S, check)
+        self.ui.begin_later(CHECK_AFTER_S, lambda: self.ui.begin(self._check_daily, "daily check"))
+
+    async def _open_store(self) -> None:
+        """Open the store, and read earlier prompts."""
+        await self.workspace.store.open()
+        await self.prompt_text.load_history()
+
+    async def _check_daily(self) -> None:
+        """Check the file of sessions once a day."""
+        with suppress(LMChatError):  # a file that cannot be read is reported where it is used
+            await self.workspace.store.daily_check()
 
     async def _open_named_session(self) -> None:
         """Show the session that the command line names.

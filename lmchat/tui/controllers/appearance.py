@@ -30,22 +30,23 @@ class Appearance:
         for other_name in other_names:
             app.register_theme(fitted(app.available_themes[other_name]))
 
-        def use(chosen: str | None) -> None:
-            """Use and remember a theme; None if the list was left without one."""
-            if chosen is not None:
-                app.theme = chosen
-                self._ui.remember(lambda state: replace(state, theme=chosen))
-                self._ui.notify(f"Theme: {short_name(chosen)}.")
-
         if not name:
             names = (*own_names, *other_names)
             themes = [app.available_themes[theme_name] for theme_name in names]
-            self._ui.open_dialog(ThemeDialog(themes, app.theme), use)
-        elif full_name := theme_named(name, app.available_themes):
-            use(full_name)
-        else:
+            self._ui.open_dialog(ThemeDialog(themes, app.theme), self._use)
+            return
+        full_name = theme_named(name, app.available_themes)
+        if not full_name:
             words = f"Unknown theme: {safe_line(name, limit=40)}."
             raise WrongUse(words, hint="/theme lists all themes.")
+        self._use(full_name)
+
+    def _use(self, theme: str | None) -> None:
+        """Use and remember a theme; None if the list was left without one."""
+        if theme is not None:
+            self._ui.app.theme = theme
+            self._ui.remember(lambda state: replace(state, theme=theme))
+            self._ui.notify(f"Theme: {short_name(theme)}.")
 
     def toggle_sessions(self) -> None:
         """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""

@@ -110,11 +110,8 @@ class KeyHints:
         stop_key, stop_word = self._hint("stop")
         stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_busy else []
         if widgets.log.selection.selected is not None:
-            return [
-                *stop_hint,
-                self._hint("copy_or_stop"),
-                *([] if stop_hint else [(stop_key, "clear selection")]),
-            ]
+            clear_hint = [] if stop_hint else [(stop_key, "clear selection")]
+            return [*stop_hint, self._hint("copy_or_stop"), *clear_hint]
         bar = self._log_search.find_bar
         if bar is not None and bar.has_focus_within:
             return [*stop_hint, *_FIND_HINTS]

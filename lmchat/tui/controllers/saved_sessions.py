@@ -174,10 +174,9 @@ class SavedSessions:
                 if changed.is_archived:
                     words = f"Archived; {self._ui.key_name('session.archive')} restores it"
             case "rename":
-                if not typed:
-                    title = safe_line(old.title)
-                    dialog = AskDialog("Rename session", value=title, verb="rename")
-                    typed = await self._ui.ask(dialog)
+                title = safe_line(old.title)
+                dialog = AskDialog("Rename session", value=title, verb="rename")
+                typed = typed or await self._ui.ask(dialog)
                 if typed is None:
                     return ""
                 changed = await self._library.rename(session_id, typed)

@@ -78,8 +78,10 @@ class ShownSession:
             is_ours=opened.is_running,
         )
         if not opened.has_all_messages:
-            load = partial(self._ui.begin, partial(self._load_older, opened), "older messages")
-            self._ui.begin_later(_LOAD_OLDER_AFTER_S, load)
+            load = partial(self._load_older, opened)
+            self._ui.begin_later(
+                _LOAD_OLDER_AFTER_S, lambda: self._ui.begin(load, "older messages")
+            )
 
     async def _load_older(self, opened: OpenSession) -> None:
         """Read the older messages of a session, and show them.

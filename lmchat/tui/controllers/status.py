@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
-from textual.timer import Timer
 
 from lmchat import units
 from lmchat.commands.table import BY_ID
@@ -80,13 +79,10 @@ class StatusDisplay:
         self.speedometer = Speedometer()
         self._left_out = 0  # messages that the next request would leave out
         self._shown_store_notice = ""  # the notice that was shown last
-        self._ticker: Timer | None = None  # None until `start`
-
-    def start(self) -> None:
-        """Make the timer of the figures, paused; `refresh` starts it while they change."""
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
-        self._ticker = self._ui.screen.set_interval(tick_s, self.tick, pause=True)
+        # `refresh` resumes it while figures change
+        self._ticker = ui.screen.set_interval(tick_s, self.tick, pause=True)
 
     @property
     def health(self) -> Health:
@@ -123,8 +119,6 @@ class StatusDisplay:
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
         self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
         self.show_line()
-        if self._ticker is None:
-            return
         is_loading = workspace.target_state is TargetState.LOADING
         is_reading = self._ui.read_ahead.fraction is not None
         is_answering = bool(self._chat.in_memory.running_ids)
