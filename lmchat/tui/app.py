@@ -96,7 +96,10 @@ class LMChatApp(PatchedApp):
 
     @asynccontextmanager
     async def lent_terminal(self) -> AsyncIterator[None]:
-        """Lend the terminal to another program while the block runs, to one program at a time."""
+        """Lend the terminal to another program while the block runs, to one program at a time.
+
+        `api_key_cmd` may want it while an editor is open.
+        """
         async with self._terminal_lock:
             with lend_terminal(self):
                 yield

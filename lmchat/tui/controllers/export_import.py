@@ -74,10 +74,10 @@ class ExportImport:
             expanded_path(name),
             contents,
         )
-        if not await write_asking(self._ui, write, "Exported"):
-            return ""
-        self._ui.show_action("exported")
-        return True
+        is_written = await write_asking(self._ui, write, "Exported")
+        if is_written:
+            self._ui.show_action("exported")
+        return is_written or ""
 
     def _session_to_export(self) -> Session:
         opened = self._chat.shown

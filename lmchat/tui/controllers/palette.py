@@ -36,22 +36,22 @@ class Palette:
         If another screen covers the chat, commands on messages are left out. Otherwise they come
         first if a message is focused; if none is, they are about the last answer, and come last.
         """
-        keys = self._ui.workspace.settings.keys
+        keys, widgets = self._ui.workspace.settings.keys, self._ui.widgets
         offered = [command for command in COMMANDS if command.is_offered]
-        rows = [
+        others = [
             row_of(command, keys) for command in offered if command.scope in (Scope.CHAT, Scope.APP)
         ]
-        if self._ui.app.screen is self._ui.screen:
-            log = self._ui.widgets.log
-            is_focused = self._ui.widgets.has_log_focus and log.focused_message is not None
-            subject = "This message" if is_focused else "Last answer"
-            # a command that concerns the whole session names no message as its subject
-            of_message = [
-                row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
-                for command in offered
-                if command.scope is Scope.MESSAGE and self._message_actions.can_run(command)
-            ]
-            rows = [*of_message, *rows] if is_focused else [*rows, *of_message]
+        is_focused = widgets.has_log_focus and widgets.log.focused_message is not None
+        subject = "This message" if is_focused else "Last answer"
+        # a command that concerns the whole session names no message as its subject
+        of_message = [
+            row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
+            for command in offered
+            if command.scope is Scope.MESSAGE and self._message_actions.can_run(command)
+        ]
+        if self._ui.app.screen is not self._ui.screen:
+            of_message = []
+        rows = [*of_message, *others] if is_focused else [*others, *of_message]
         self._offer(CommandsDialog("Commands", {"": rows}))
 
     def open_help(self) -> None:

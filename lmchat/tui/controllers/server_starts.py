@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from lmchat import units
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
@@ -57,21 +55,17 @@ class ServerStarts:
     async def _read_installed(self) -> None:
         """Read what this machine has; when all is known, put it into `machine` in one step."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
-        machine = MachineState(last_model=self._last_model)
-        if launcher is not None:
-            machine = replace(
-                machine,
-                installed=tuple(await run_abandonable(launcher.find)),
-                install_command=launcher.install_command,
-            )
-        if engine is not None:
-            is_engine_installed = not machine.install_command  # the command is empty then
-            machine = replace(
-                machine,
-                files=await engine.files(is_refresh=True),
-                offer=engine.demo if is_engine_installed else None,  # of no use without the engine
-            )
-        self.machine = machine
+        installed = None if launcher is None else tuple(await run_abandonable(launcher.find))
+        install_command = "" if launcher is None else launcher.install_command
+        files = () if engine is None else await engine.files(is_refresh=True)
+        self.machine = MachineState(
+            installed=installed,
+            files=files,
+            # of no use if the engine is not installed
+            offer=None if engine is None or install_command else engine.demo,
+            install_command=install_command,
+            last_model=self._last_model,
+        )
         self._on_change()
 
     def _show_problem(self, words: str) -> None:
@@ -153,12 +147,13 @@ class ServerStarts:
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
 
-        If the start fails, set the earlier target again, and raise the error. If the earlier target
-        was the engine, too, its server has ended, and no target is set. A target that the user has
-        chosen since stays. After a cancelled start, the engine stays the target: the next request
-        starts it.
+        If the start fails, set the earlier target again, unless that was the engine, too, and raise
+        the error. A target that the user has chosen since stays. After a cancelled start, the
+        engine stays the target: the next request starts it.
         """
         old_target = self._workspace.chat.turn_choices.target
+        if old_target is not None and old_target.product == BUILT_IN:
+            old_target = None  # this start ends its server
         info = model.info(engine.reserve_address(), LoadState.LOADING)
         self._model_switch.use(Target.of(info))
         name = safe_line(model.name, limit=20)
@@ -167,9 +162,8 @@ class ServerStarts:
             await engine.start(model)
         except LMChatError:
             if self._model_switch.is_in_use(info):
-                was_engine = old_target is not None and old_target.product == BUILT_IN
                 # not `use`: the old model was remembered when it was chosen
-                self._model_switch.aim_at(None if was_engine else old_target)
+                self._model_switch.aim_at(old_target)
             raise
         self._ui.show_action(f"loaded {name}")
         self._workspace.monitor.check_now()

@@ -226,9 +226,8 @@ class ShownSession:
         if words:
             self._log_search.close_find_bar()
             self._log.finder.mark_words(message_id, words)
-        # llama.cpp may have continued the last answer while lmchat was away (R-42): then a turn
-        # fetches it; nothing here depends on whether one has begun
-        _: bool = await self._chat.fetch_kept(self._chat.shown)
+        # llama.cpp may have continued the last answer while lmchat was away (R-42)
+        await self._chat.fetch_kept(self._chat.shown)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""

@@ -142,6 +142,9 @@ class StatusDisplay:
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if figures is None or figures.ended_s is None else figures.ended_s
         target = turn_choices.target
+        loading = ""
+        if target is not None and target.is_loading:
+            loading = f"loading{self._progress(target)}"
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return {
             "server": server_rows(self.health, self._workspace.target_state),
@@ -149,7 +152,7 @@ class StatusDisplay:
                 self.health,
                 figures,
                 now_s,
-                loading=f"loading{self._progress(target)}" if target and target.is_loading else "",
+                loading=loading,
                 profile=turn_choices.profile_name,
             ),
             "context": context_rows(
@@ -157,7 +160,7 @@ class StatusDisplay:
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
                 left_out=self._left_out,
-                can_compact=use is not None and planner.can_compact(shown),
+                can_compact=planner.can_compact(shown),
             ),
             "turn": turn_rows(
                 figures,

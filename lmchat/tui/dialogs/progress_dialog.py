@@ -57,8 +57,8 @@ async def with_progress(
     task = asyncio.ensure_future(work(report))
     try:
         await asyncio.wait([task])  # does not raise if Esc cancels the task
-        return None if task.cancelled() else task.result()
     finally:
         task.cancel()  # only has an effect if this function was cancelled itself
         if dialog.is_attached:
             dialog.dismiss()
+    return None if task.cancelled() else task.result()

@@ -140,15 +140,16 @@ def models_text(models: Sequence[ModelFigures]) -> str:
     paragraphs: list[str] = []
     for figures in models:
         rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
-        # name, value, function for its words, and the factor to the unit that this function takes
-        for name, figure, in_words, factor in (
-            ("first token", figures.ttft_ms, units.exact_time, 1e-3),
-            ("speed", figures.tokens_per_second, units.rate, 1),
-            ("prompt speed", figures.prompt_tokens_per_second, units.rate, 1),
-            ("time", figures.elapsed_ms, units.elapsed, 1e-3),
+        for name, figure, in_words in (
+            ("first token", figures.ttft_ms, lambda ms: units.exact_time(ms / 1e3)),
+            ("speed", figures.tokens_per_second, units.rate),
+            ("prompt speed", figures.prompt_tokens_per_second, units.rate),
+            ("time", figures.elapsed_ms, lambda ms: units.elapsed(ms / 1e3)),
         ):
-            values = [] if figure is None else [figure.p50 * factor, figure.p95 * factor]
-            rows.append((name, ", ".join(map(in_words, values)) or units.UNKNOWN))
+            words = units.UNKNOWN
+            if figure is not None:
+                words = f"{in_words(figure.p50)}, {in_words(figure.p95)}"
+            rows.append((name, words))
         model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
         paragraphs.append(f"{model}\n{_lines(*rows)}")
     heading = f"Last {RECORD_DAYS} days (median, 95th percentile)"
