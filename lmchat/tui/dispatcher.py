@@ -296,19 +296,18 @@ class Dispatcher:
     # The prompt and the log
 
     def _submit(self, text: str) -> None:
-        """Send what was typed, or run it if it is a command, and keep it as an earlier prompt.
+        """Send what was typed, save it as a rewritten answer, or run it as a command.
 
-        A rewritten answer is saved instead; it is no prompt, so it is not kept as one.
+        A rewritten answer is no prompt, so ↑ does not bring it back.
         """
-        is_rewritten_answer = self.prompt_text.is_rewriting and not is_command(text)
         self.prompt_text.keep_draft()  # of what is left in the field, without `text`
-        if is_rewritten_answer:
-            self.message_actions.save_rewritten(text)
-            return
-        self.prompt_text.remember(text)
         if is_command(text):
+            self.prompt_text.remember(text)
             self.run_line(text)
+        elif self.prompt_text.is_rewriting:
+            self.message_actions.save_rewritten(text)
         else:
+            self.prompt_text.remember(text)
             self.turns.submit(text)
 
     def follow_typing(self) -> None:
@@ -376,9 +375,8 @@ class Dispatcher:
         notification says so.
         """
         app, log = self.app, self.ui.widgets.log
-        selected = ""
-        if isinstance(app.focused, Input | TextArea):
-            selected = app.focused.selected_text
+        focused = app.focused
+        selected = focused.selected_text if isinstance(focused, Input | TextArea) else ""
         selected = selected or app.screen.get_selected_text() or ""
         if selected:
             self.ui.copy(selected)

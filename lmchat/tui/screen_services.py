@@ -111,7 +111,7 @@ class ScreenServices:
         return await self.app.push_screen_wait(dialog)
 
     def open_dialog(
-        self, dialog: Screen[Any], use_result: Callable[[Any], None] | None = None
+        self, dialog: Screen[Any], use_result: Callable[[Any], Any] | None = None
     ) -> None:
         """Show a dialog without waiting for it; `use_result` gets its result when it is left."""
         self.app.push_screen(dialog, use_result)

@@ -84,16 +84,11 @@ class AnswerSettings:
 
     def _ask_for_value(self, opened: OpenSession, name: str | None) -> None:
         """Ask for another value of the option that was chosen; None if the list was left."""
-        if name is None:
-            return
+        if name is not None:
+            change = partial(self._change_option, opened, name)  # with the value that is typed
+            text = "A value, or default to send none."
+            self._ui.open_dialog(argument_dialog(f"Change {name}", change, text))
 
-        async def change(value: str) -> None:
-            """Give the option the value that was typed in the dialog."""
-            await self._change_option(opened, f"{name} {value}")
-
-        text = "A value, or default to send none."
-        self._ui.open_dialog(argument_dialog(f"Change {name}", change, text))
-
-    async def _change_option(self, opened: OpenSession, typed: str) -> None:
+    async def _change_option(self, opened: OpenSession, *words: str) -> None:
         """Do what `NAME`, `NAME VALUE` or `NAME=VALUE` says, and tell the user the result."""
-        self._ui.notify(await set_command.set_option(self._chat, opened, typed))
+        self._ui.notify(await set_command.set_option(self._chat, opened, " ".join(words)))

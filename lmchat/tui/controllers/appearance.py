@@ -24,15 +24,12 @@ class Appearance:
         Raises `WrongUse` for an unknown name.
         """
         app = self._ui.app
-        own_names = [theme.name for theme in THEMES]
-        other_names = sorted(app.available_themes.keys() - set(own_names))
+        other_names = sorted(app.available_themes.keys() - {theme.name for theme in THEMES})
         # lmchat's styles use variables that the themes of Textual do not have
         for other_name in other_names:
             app.register_theme(fitted(app.available_themes[other_name]))
-
         if not name:
-            names = (*own_names, *other_names)
-            themes = [app.available_themes[theme_name] for theme_name in names]
+            themes = [*THEMES, *(app.available_themes[other_name] for other_name in other_names)]
             self._ui.open_dialog(ThemeDialog(themes, app.theme), self._use)
             return
         full_name = theme_named(name, app.available_themes)

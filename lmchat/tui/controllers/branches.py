@@ -182,9 +182,5 @@ class Branches:
         `branch_id` is the id of this message, or None if no branch was chosen. If the message is
         not on the shown path, show a path with it.
         """
-        if not branch_id:
-            return
-        if self._chat.shown.find(branch_id) is None:
+        if branch_id and not self._log.go_to_message(branch_id):
             self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
-        else:
-            self._log.go_to_message(branch_id)

@@ -96,14 +96,9 @@ class ExportImport:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
 
-        def show(outcome: ImportOutcome | None) -> None:
-            """Show the outcome with which the dialog closed; None if the user left it."""
-            if outcome is not None:
-                self._ui.begin(partial(self._show_outcome, outcome), "change")
-
         async def import_named() -> None:
             """Import what was typed behind the command, without a dialog."""
-            await self._show_outcome(await self._import(importer, name))
+            self._show_outcome(await self._import(importer, name))
 
         if name:
             self._ui.begin(import_named, "change", typed=f"/import {name}")
@@ -111,7 +106,7 @@ class ExportImport:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
-            self._ui.open_dialog(dialog, show)
+            self._ui.open_dialog(dialog, self._show_outcome)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome.
@@ -155,11 +150,14 @@ class ExportImport:
             return []
         return [(place.program.source, str(place.path)) for place in places]
 
-    async def _show_outcome(self, outcome: ImportOutcome) -> None:
+    def _show_outcome(self, outcome: ImportOutcome | None) -> None:
         """Show what was imported: one line as a notification, more in a dialog.
 
-        A single chat is opened, unless it is in the trash.
+        A single chat is opened, unless it is in the trash. Without an outcome, the user has left
+        the question for a file.
         """
+        if outcome is None:
+            return
         self._ui.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:

@@ -337,9 +337,10 @@ def suggested_name(info: str, words: str) -> str:
         return name
     plain_words = re.findall(r"\w+", safe_line(words.strip().partition("\n")[0]))
     stem = "-".join(plain_words[:_MOST_WORDS])[:_MOST_CHARS].strip("-_") or "message"
-    language = language.lower()
-    is_suffix = re.fullmatch(r"[a-z0-9]{1,5}", language)
-    return f"{stem}.{_SUFFIXES.get(language, language if is_suffix else 'txt')}"
+    suffix = _SUFFIXES.get(language.lower(), language.lower())
+    if not re.fullmatch(r"[a-z0-9]{1,5}", suffix):
+        suffix = "txt"
+    return f"{stem}.{suffix}"
 
 
 def failure_text(failure: Failure) -> str:

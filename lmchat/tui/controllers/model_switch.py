@@ -217,7 +217,7 @@ class ModelSwitch:
 
         async def load(typed: str) -> str | bool:
             """Begin the load and return True, or return what is wrong, which the dialog shows."""
-            if not (typed.isascii() and typed.isdigit() and int(typed)):
+            if not (typed.isdecimal() and int(typed)):
                 return "The context window must be a whole number of tokens."
             if _key(model) in self._loads:
                 return "The model is being loaded. Stop that first."

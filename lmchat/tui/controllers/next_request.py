@@ -44,13 +44,9 @@ class NextRequest:
             """Call `_toggle` in a worker, for the key of the dialog."""
             self._ui.begin(partial(self._toggle, message_id, dialog), "exclude")
 
-        def go_to(message_id: str | None) -> None:
-            """Show the message on which the dialog was left with Enter; None after Esc."""
-            if message_id:
-                self._ui.widgets.log.go_to_message(message_id)
-
         dialog = ContextDialog(toggle)
-        self._ui.open_dialog(dialog, go_to)
+        # with the message on which Enter was pressed; None, after Esc, is not in the log
+        self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
         self._begin_to_fill(dialog)
 
     def _begin_to_fill(self, dialog: ContextDialog) -> None:

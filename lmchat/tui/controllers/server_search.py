@@ -39,7 +39,6 @@ class ServerSearch:
 
     def __init__(self, ui: ScreenServices, model_switch: ModelSwitch) -> None:
         self._ui = ui
-        self._app = ui.app
         self._workspace = ui.workspace
         self._model_switch = model_switch
         self._starts = ServerStarts(ui, model_switch, self._draw_page)
@@ -309,7 +308,7 @@ class ServerSearch:
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.chat.shown.messages)
         is_busy = is_writing or is_reading or self._has_left_page
-        if self._page is None and self._app.screen is self._ui.screen and not is_busy:
+        if self._page is None and self._ui.app.screen is self._ui.screen and not is_busy:
             self._mount_page()
             self._starts.read_installed()
         self._draw_page()

@@ -104,13 +104,12 @@ class ShownSession:
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
         plan = self._chat.context_planner.plan(self._chat.shown, draft)
-        count, first_sent_id = 0, None
-        if plan is not None:
-            count = plan.left_out
-            # The mark is at the first message behind those that are left out. That is never
-            # the system prompt, which is sent in any case.
-            sent = (message for message in plan.messages if message.role is not Role.SYSTEM)
-            first_sent_id = next((message.message_id for message in sent), None)
+        count = 0 if plan is None else plan.left_out
+        messages = () if plan is None else plan.messages
+        # The mark is at the first message behind those that are left out. That is never the system
+        # prompt, which is sent in any case.
+        sent_ids = (message.message_id for message in messages if message.role is not Role.SYSTEM)
+        first_sent_id = next(sent_ids, None)
         self._status.note_left_out(count)
         self._log.mark_left_out(count, first_sent_id)
 
@@ -135,8 +134,7 @@ class ShownSession:
         of sessions is read again. A switch that is still reading another session is cancelled.
         """
         self._ui.stop(_SWITCH)
-        opened = self._chat.shown
-        if opened.has_begun:
+        if self._chat.shown.has_begun:
             self.leave()
             self.switch_to_new()
             self._prompt_text.show_draft()

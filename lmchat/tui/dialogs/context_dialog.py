@@ -88,8 +88,8 @@ class ContextDialog(ListDialog):
     def _chosen_id(self) -> str:
         """Id of the chosen message; empty for an item without one, such as the draft."""
         items = self._content.items if self._content else ()
-        is_message = any(item.message_id == self.list.key for item in items)
-        return str(self.list.key) if is_message else ""
+        ids = (item.message_id for item in items)
+        return next((message_id for message_id in ids if message_id == self.list.key), "")
 
     def action_toggle_excluded(self) -> None:
         if self._chosen_id:

@@ -6,7 +6,7 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar
 
 from msgspec import Struct
@@ -171,28 +171,27 @@ def _marked_text(answer: AnswerTokens) -> Content:
     Text before and behind the words has no probabilities and is muted. If the place of the words in
     the text is unknown, only the words are shown.
     """
-    message, words = answer.answer, list(enumerate(answer.tokens))
-    of_thought = [(index, word) for index, word in words if word.is_thought]
-    of_text = [(index, word) for index, word in words if not word.is_thought]
-    thought = _marked_part(message.reasoning, answer.thought_start, of_thought)
-    text = _marked_part(message.text, answer.text_start, of_text)
+    message = answer.answer
+    thought = _marked_part(answer, message.reasoning, answer.thought_start, is_thought=True)
+    text = _marked_part(answer, message.text, answer.text_start, is_thought=False)
     return Content("\n\n").join([part for part in (thought, text) if part])
 
 
 def _marked_part(
-    whole: str, start: int | None, words: Sequence[tuple[int, TokenProbabilities]]
+    answer: AnswerTokens, whole: str, start: int | None, *, is_thought: bool
 ) -> Content:
-    """Return the text `whole`, in which marked words begin at `start`; if that is None, the words.
+    """Return the thought or the text, `whole`, in which its words begin at the index `start`.
 
-    The words come with their index in the answer.
+    If `start` is None, return only the words.
     """
-    marked_words = [_marked_word(index, word) for index, word in words]
+    indexed = enumerate(answer.tokens)
+    words = [(index, word) for index, word in indexed if word.is_thought == is_thought]
+    marked = Content("").join([_marked_word(index, word) for index, word in words])
     if start is None:
-        return Content("").join(marked_words)
+        return marked
     end = start + sum(len(word.text) for _, word in words)
-    before = Content.styled(safe_text(whole[:start]), MUTED)
-    behind = Content.styled(safe_text(whole[end:]), MUTED)
-    return Content("").join([before, *marked_words, behind])
+    before, behind = safe_text(whole[:start]), safe_text(whole[end:])
+    return Content.styled(before, MUTED) + marked + Content.styled(behind, MUTED)
 
 
 def _marked_word(index: int, word: TokenProbabilities) -> Content:

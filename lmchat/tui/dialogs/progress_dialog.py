@@ -44,14 +44,10 @@ async def with_progress(
     """
     dialog = ProgressDialog(title)
 
-    def stop(_: None) -> None:
-        """Cancel the work, as Esc has closed the dialog; without effect if the work has ended."""
-        task.cancel()
-
     def report(words: str) -> None:
         """Show how far the work is; the first call opens the dialog."""
         if not dialog.is_attached:
-            ui.open_dialog(dialog, stop)
+            ui.open_dialog(dialog, lambda _: task.cancel())  # without effect if the work has ended
         dialog.show_progress(words)
 
     task = asyncio.ensure_future(work(report))

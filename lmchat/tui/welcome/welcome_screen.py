@@ -141,7 +141,7 @@ class WelcomeScreen(Screen[None]):
         other_rows = _OTHER_ROWS_SHORT if self.has_class("-short") else _OTHER_ROWS
         if len(rows) > self.size.height - other_rows:
             rows = [row for row in rows if row.pieces]  # drops the blank rows
-        if rows != self._rows.rows:
+        if rows != self._rows.rows:  # the same rows would scroll back to the chosen one
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key
             self._rows.show(rows, choose=None if self._has_user_chosen else default)
