@@ -158,11 +158,13 @@ class ServerSearch:
             self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
         elif not (probed.verdict.is_usable and probed.has_model):
             self._search_wanted.set()
-        elif (found := self._target_on(probed)).missing is Missing.NOTHING:
-            self._use_or_show_page(found)
-        else:  # only a model is missing: the user picks one
-            self._model_switch.aim_at(found.target)
-            self._model_switch.open_picker(then=self._use_model)
+        else:
+            found = self._target_on(probed)
+            if found.missing is Missing.NOTHING:
+                self._use_or_show_page(found)
+            else:  # only a model is missing: the user picks one
+                self._model_switch.aim_at(found.target)
+                self._model_switch.open_picker(then=self._use_model)
 
     def _use_model(self, model: ModelInfo) -> None:
         """Use a model that was picked from the welcome page, and close the page."""

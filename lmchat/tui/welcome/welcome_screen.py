@@ -192,9 +192,10 @@ class WelcomeScreen(Screen[None]):
     def on_paste(self, event: events.Paste) -> None:
         """Ask about a pasted word as an address; take a text of several words to the prompt."""
         event.stop()
-        is_text = len(event.text.split()) > 1
-        ask_for_address = self.Chosen("address", safe_line(event.text))
-        self.app.post_message(ShowChat(event) if is_text else ask_for_address)
+        if len(event.text.split()) > 1:
+            self.app.post_message(ShowChat(event))
+        else:
+            self.app.post_message(self.Chosen("address", safe_line(event.text)))
 
     def action_move(self, by: int) -> None:
         self._has_user_chosen = True
