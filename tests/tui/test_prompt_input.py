@@ -94,6 +94,12 @@ async def test_undo_and_redo_change_a_prompt_that_scrolls(app, pilot) -> None:
     assert prompt.text == ""
     await pilot.press(*["ctrl+y"] * 30)
     assert prompt.text == written
+    prompt.put("\ncress")
+    await pilot.press("up")
+    prompt.post_message(events.Paste("peas\nbeans"))
+    await pilot.press("a", "ctrl+z", "b", "ctrl+z", "c", "ctrl+z", "ctrl+z")
+    assert prompt.text == "\ncress"
+    assert prompt.wrapped_document.height == 2
 
 
 @pytest.mark.parametrize("key", ["ctrl+u", "backspace"])

@@ -142,10 +142,14 @@ class PromptInput(TextArea):
     def action_undo(self) -> None:
         self.is_shell = False  # what comes back may be a text that was not typed
         super().action_undo()
+        # else what is typed next would be undone with an earlier edit, and Textual, which then
+        # wraps the wrong lines, could not draw the prompt
+        self.history.checkpoint()
 
     def action_redo(self) -> None:
         self.is_shell = False
         super().action_redo()
+        self.history.checkpoint()
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scroll to the cursor, unless undo or redo has removed its line and not moved it yet.
