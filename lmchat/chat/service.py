@@ -453,16 +453,16 @@ class ChatService:
 
     # The queues
 
-    def begin_waiting(self, *, has_loaded: bool = False) -> None:
-        """Begin the turns that waited for a model: send the first prompt of each queue.
+    def send_waiting(self, *, has_loaded: bool = False) -> None:
+        """Send the first prompt of each queue that waited for a model.
 
         `has_loaded` says that a model has just been loaded. If the last answer of the shown session
-        failed because no model was loaded, it is regenerated first. If that answer is still being
-        saved, nothing is done in its session: the end of its turn returns the queue. While lmchat
-        is closing, prompts stay in the queue, which is the draft of the next start.
+        failed because no model was loaded, it is regenerated first. While lmchat is closing,
+        prompts stay in the queue, which is the draft of the next start.
         """
         if self.is_closing:
             return
+        # while the failed answer is still being saved, its turn runs, and its end returns the queue
         if has_loaded and not self.shown.is_busy:
             last = self.shown.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":

@@ -145,7 +145,7 @@ class Dispatcher:
         session_id = await self.workspace.store.find_id(self.workspace.resume_id)
         await self.shown_session.go_to(session_id, takes_queue=True)
         if self.chat.shown.is_waiting and self.chat.turn_choices.is_ready:
-            self.chat.begin_waiting()
+            self.chat.send_waiting()
 
     # What the app asks for
 

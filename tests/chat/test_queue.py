@@ -76,7 +76,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat.sessions.send(chat.opened, "two")
     assert chat.opened.is_waiting
     chat.sessions.turn_choices.use_target(target)
-    chat.sessions.begin_waiting(has_loaded=True)
+    chat.sessions.send_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
     chat.sessions.turn_choices.use_target(None)
@@ -99,7 +99,7 @@ async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_
     chat.sessions.send(chat.opened, "one")
     chat.sessions.send(chat.opened, "two")
     await is_saving.wait()
-    chat.sessions.begin_waiting(has_loaded=True)
+    chat.sessions.send_waiting(has_loaded=True)
     may_save.set()
     await chat.wait()
     (end,) = chat.ends

@@ -62,7 +62,7 @@ class ModelSwitch:
         self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
         self._ui.show_action("model chosen")
         if not target.is_loading:
-            self._chat.begin_waiting()
+            self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
         """Set the target, or none, and let the monitor check its server.
@@ -287,7 +287,7 @@ class ModelSwitch:
         is_in_use = self._change_load(model, is_loading=False)
         if is_in_use and can_answer:
             # also regenerates the last answer if it failed for want of a loaded model
-            self._chat.begin_waiting(has_loaded=True)
+            self._chat.send_waiting(has_loaded=True)
         elif is_in_use:
             self._chat.return_waiting()
         self._show_new_states()
