@@ -121,7 +121,7 @@ class McpServers:
             os.close(self._log_fd)
             self._log_fd = None
 
-    async def start(self, settings: McpSettings) -> ChildProcess:
+    async def start_program(self, settings: McpSettings) -> ChildProcess:
         """Start the program of a server, with its stderr in the log; raises `OSError`.
 
         A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
@@ -130,14 +130,14 @@ class McpServers:
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
-        added_variables = dict(settings.env or {})
+        environment = needed_environment(self._environ) | dict(settings.env or {})
         folder = self._folder / expanded_path(settings.cwd)
         command = settings.command
         if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
             command = str(folder / command)
         return await ChildProcess.start(
-            with_absolute_program([command, *settings.args], {**self._environ, **added_variables}),
-            environment=needed_environment(self._environ) | added_variables,
+            with_absolute_program([command, *settings.args], environment),
+            environment=environment,
             folder=folder,
             errors=DEVNULL if self._log_fd is None else self._log_fd,
             line_bytes=_MESSAGE_BYTES,
@@ -304,7 +304,7 @@ class _McpServer:
         if self._settings.url:
             transport = await self._connect_over_http(stack)
         else:
-            child = await self._owner.start(self._settings)
+            child = await self._owner.start_program(self._settings)
             # leaving `stack` closes the client first, then ends the program
             stack.push_async_callback(_end, child)
             transport = _transport_over_pipes(self._settings.name, child, self.end)
