@@ -86,7 +86,7 @@ def unescaped(text: str) -> str:
 # core rules that only matter for the text inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 _LINK_SIGNS = ("[", "<", "://")  # a block without any of these holds no link
-_NO_BLOCKS = ("inline", "thead_open", "tbody_open", "tr_open")  # tokens inside of blocks
+_WITHIN_BLOCKS = ("inline", "thead_open", "tbody_open", "tr_open")  # text, and parts of a table
 # blocks that a list may follow without a blank row
 ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
 
@@ -161,10 +161,13 @@ def span(token: Token) -> tuple[int, int]:
     return start, end
 
 
-def last_leaf(tokens: list[Token]) -> str:
-    """Return the type of the innermost block at the end; empty if there is no block."""
+def last_block_type(tokens: list[Token]) -> str:
+    """Return the type of the innermost block at the end; empty if there is no block.
+
+    It decides which marks a block lacks that still grows.
+    """
     for token in reversed(tokens):
-        if token.map and token.type not in _NO_BLOCKS:
+        if token.map and token.type not in _WITHIN_BLOCKS:  # tokens that close a block have no map
             return token.type
     return ""
 

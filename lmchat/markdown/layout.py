@@ -22,7 +22,7 @@ from lmchat.markdown.commonmark import (
     Token,
     blocks_of,
     indent_of,
-    last_leaf,
+    last_block_type,
     parse_blocks,
     parse_inline,
 )
@@ -231,7 +231,7 @@ class Layout:
         tokens = parse_blocks(text, self._references)
         if block.has_cursor:
             # which marks are missing depends on the last block, so the text is parsed twice
-            kind = last_leaf(tokens)
+            kind = last_block_type(tokens)
             if kind in _MARKUP_BLOCKS:
                 text = completed(text)
             elif kind == "fence":
@@ -439,7 +439,8 @@ class Layout:
     def _continued_rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
         """Return the lines of rows that continue a table, in the columns of its first rows.
 
-        `block.info` is the source of these first rows. The columns are kept for the next blocks.
+        Each row behind the first ones is a block, so that it is closed while the table still
+        grows. `block.info` is the source of the first rows. The columns are kept for further rows.
         """
         room = self.page.text_width - width_of(prefix)
         key = (block.info, room)
