@@ -31,7 +31,8 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
         self._path = path
-        # rows of an earlier run, whose tasks are done, by the index of the task
+        # rows of an earlier run, whose tasks are done, by the index of the task; `keep_done` adds
+        # them
         self._kept: dict[int, dict[str, Any]] = {}
         self._file = self._open()
 

@@ -199,7 +199,8 @@ class Prober:
         """Probe one address outside of a scan; an empty `key` means that known for the address."""
         has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
         is_usual = endpoint.is_loopback and has_usual_port
-        # An address that no scan would probe is one that the user has named.
+        # An address that no scan would probe is one that the user has named. The source decides
+        # `is_own` of the result, and which next step it names.
         probe = self._probe_of(endpoint, AddressSource.USUAL if is_usual else AddressSource.NAMED)
         key = key or await self._keys.key_for(endpoint)
         return await self._probe(probe, key, self._timeouts_for(endpoint).health_s)

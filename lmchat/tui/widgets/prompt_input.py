@@ -244,7 +244,7 @@ class PromptInput(TextArea):
         self._replace_all(text)
 
     def show_draft(self, text: str) -> None:
-        """Show the draft of another session, and forget all earlier texts."""
+        """Show the saved draft of a session, and forget all earlier texts."""
         self._shown_draft = self._folded(text)  # until it is changed, no prompt is being written
         self._begin_with(self._shown_draft)
 
