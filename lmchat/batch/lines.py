@@ -81,20 +81,22 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
     `fields` has the `body` of OpenAI's format, `messages` or a `prompt`. Raises an `LMChatError`
     for fields that cannot be sent.
     """
-    body = fields.get("body")
-    if body is None and "messages" in fields:
-        line.messages = _messages_of(fields["messages"])
-        return
-    prompt = fields.get("prompt")
-    if body is None and isinstance(prompt, str) and prompt.strip():
-        line.messages = (text_message(Role.USER, prompt),)
-        return
-    if not isinstance(body, dict):
-        raise RequestInvalid("it has no prompt, messages or body.")
+    match fields:
+        case {"body": dict(body)}:
+            path = fields.get("url", _CHAT_PATH)
+            if path != _CHAT_PATH:
+                raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
+            _read_body(line, body)
+        case {"messages": messages}:
+            line.messages = _messages_of(messages)
+        case {"prompt": str(prompt)} if prompt.strip():
+            line.messages = (text_message(Role.USER, prompt),)
+        case _:
+            raise RequestInvalid("it has no prompt, messages or body.")
 
-    path = fields.get("url", _CHAT_PATH)
-    if path != _CHAT_PATH:
-        raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
+
+def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
+    """Set what a request in the form of OpenAI's API asks for; raises an `LMChatError`."""
     line.messages = _messages_of(body.get("messages"))
     if isinstance(body.get("model"), str):
         line.model = body["model"]
@@ -121,7 +123,9 @@ def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
     `entries` is a list of messages as JSON, or a text, which counts as a prompt. `messages_of`
     refuses anything else.
     """
-    return messages_of(list(map(_message, entries)) if isinstance(entries, list) else entries)
+    if isinstance(entries, list):
+        entries = [_message(entry) for entry in entries]
+    return messages_of(entries)
 
 
 def _message(entry: Any) -> Any:

@@ -74,15 +74,19 @@ class RowFile:
                     return  # cut by a kill or a full disk
                 try:
                     row = strict_json(line.decode())
-                    index, _ = row["index"], row["key"]  # both must be there
-                    is_kept = "error" not in row and index not in self._kept
-                except (ValueError, LookupError, TypeError) as error:
-                    reason = f"line {number} is not a row."
-                    message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
-                    raise WrongUse(message, hint=_REPLACE_HINT) from error
-                if is_kept:
-                    self._kept[index] = row
-                    yield line
+                except ValueError:
+                    row = None
+                match row:
+                    case {"error": _, "index": _, "key": _}:
+                        pass  # its task is done again
+                    case {"index": int(index), "key": _}:
+                        if index not in self._kept:
+                            self._kept[index] = row
+                            yield line
+                    case _:
+                        reason = f"line {number} is not a row."
+                        message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
+                        raise WrongUse(message, hint=_REPLACE_HINT)
 
     def kept_row(self, task: Task) -> dict[str, Any] | None:
         """Return the row of a task that is done, or None.

@@ -252,10 +252,9 @@ class AnswerRequest:
         There are two changes. A beginning that need not be continued exactly is sent without
         prefill. A plan that is too long leaves out more messages, at most once in an answer.
         """
-        if self._is_prefilled and error.kind in _PREFILL_REFUSED:
-            # exact words are sent with prefill or not at all. A prefilled request has a beginning:
-            # `None` is for the type checker
-            if self.beginning is None or self.beginning.is_exact:
+        beginning = self.beginning
+        if beginning is not None and self._is_prefilled and error.kind in _PREFILL_REFUSED:
+            if beginning.is_exact:  # it is sent with prefill or not at all
                 return False
             self._is_prefilled = False
             self.plan = self._make_plan()
@@ -299,12 +298,13 @@ class AnswerRequest:
         for part in chain.from_iterable(message.files for message in newest_first):
             if part.digest in self._files:  # a newer message has the same one
                 continue
-            if part.is_image and image_room <= 0:
-                self._files[part.digest] = b""
-                continue
+            if part.is_image:
+                if image_room <= 0:
+                    self._files[part.digest] = b""
+                    continue
+                image_room -= part.size
             with suppress(LMChatError):  # the model gets its name, and that it is missing
                 self._files[part.digest] = await self._store.read_file(part.digest)
-                image_room -= part.size if part.is_image else 0
 
     def _make_plan(
         self,

@@ -81,6 +81,22 @@ def _counted_tokens(message: ChatMessage) -> int:
     return max(stats.prompt_tokens + stats.completion_tokens, 0)
 
 
+def _last_count(
+    messages: Sequence[ChatMessage], model_id: str
+) -> tuple[int, Sequence[ChatMessage]]:
+    """Return the tokens up to the last answer with a count, and the messages after it.
+
+    Only counts of this model are used, as another one has other tokens; if `model_id` is empty, any
+    count is. Without a count, return 0 and all messages.
+    """
+    for index in reversed(range(len(messages))):
+        answer = messages[index]
+        tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
+        if tokens:
+            return tokens, messages[index + 1 :]
+    return 0, messages
+
+
 class ContextPlan(Struct, frozen=True, kw_only=True):
     """The messages of a path that will be sent; tokens are estimates."""
 
@@ -333,17 +349,12 @@ class ContextMeter:
                 return last_use
 
         tokens = 0
-        uncounted = [message for message in messages if not message.is_excluded]
-        # Search the last count. If messages are taken out of requests now, no count is used: it may
-        # include them.
+        uncounted: Sequence[ChatMessage] = [
+            message for message in messages if not message.is_excluded
+        ]
+        # if messages are taken out of requests now, no count is used: it may include them
         if len(uncounted) == len(messages):
-            for index in reversed(range(len(messages))):
-                answer = messages[index]
-                # another model counts in other tokens; without a target, any count is good
-                tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
-                if tokens:  # of this answer and all before it
-                    uncounted = uncounted[index + 1 :]
-                    break
+            tokens, uncounted = _last_count(messages, model_id)
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
             stats = message.stats
