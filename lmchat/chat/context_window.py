@@ -120,8 +120,7 @@ class LeftOutNotes:
     """Notes to the user about messages that the plans of a session leave out.
 
     In a long session, each turn leaves out a few more messages. To keep notes rare, the next one
-    comes when more than twice as many messages are left out as the last note has reported. Once all
-    messages fit again, the next one that is left out is reported at once.
+    comes when more than twice as many messages are left out as the last note has reported.
     """
 
     def __init__(self) -> None:
@@ -129,11 +128,9 @@ class LeftOutNotes:
 
     def take(self, left_out: int) -> list[str]:
         """Return the note for a plan that leaves out so many messages, or an empty list."""
-        is_due = left_out > 2 * self._reported
-        if is_due or left_out == 0:
-            self._reported = left_out
-        if not is_due:
+        if left_out <= 2 * self._reported:
             return []
+        self._reported = left_out
         oldest = "message is" if left_out == 1 else f"{left_out} messages are"
         return [f"The context window is full: the oldest {oldest} left out."]
 
@@ -334,9 +331,8 @@ class ContextMeter:
         """Return the part of the window that the messages take.
 
         The tokens are the last count of the model's server, plus an estimate of the later messages.
-        For answers of this model, the estimate is the tokens that arrived. If messages are taken
-        out of requests, all is an estimate. If nothing has changed since the last call, the same
-        result is returned.
+        If messages are taken out of requests, all is an estimate. If nothing has changed since the
+        last call, the same result is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
@@ -357,14 +353,7 @@ class ContextMeter:
             tokens, uncounted = _last_count(messages, model_id)
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
-            stats = message.stats
-            arrived = 0
-            if stats is not None and stats.completion_tokens and message.model == model_id:
-                arrived = stats.completion_tokens - (stats.thought_tokens or 0)
-            if arrived > 0 and not thought:  # as during the answer: a stop changes no figure
-                tokens += arrived + TEMPLATE_TOKENS
-            else:
-                tokens += message_tokens(message, thought, factor=factor)
+            tokens += message_tokens(message, thought, factor=factor)
         use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
         self._last_use = (messages, key, use)
         return use
@@ -448,9 +437,7 @@ def context_list(
             words=", ".join(tool.name for tool in request.tools),
             tokens=estimate_tokens(text, factor=factor),
         )
-        # behind the system prompt, if the session has one
-        is_system_first = bool(items) and items[0].author == "system"
-        items.insert(1 if is_system_first else 0, tools)
+        items.insert(0, tools)
     tokens = sum(item.tokens for item in items if not item.state)
     if total is not None:
         scale = total / max(tokens, 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
 
 from msgspec import Struct
 
@@ -64,7 +63,7 @@ class ToolRounds:
         self.toolbox = toolbox
         self.steps = 0  # rounds of calls so far
         self._session_id = session_id
-        self._last_call: tuple[str, Any] | None = None  # name and arguments
+        self._last_call = ("", "")  # name and arguments
         self._same_calls = 0  # how often the last call was made in a row
         self._limit: LMChatError | None = None  # why no further round may run; None if one may
 
@@ -96,10 +95,11 @@ class ToolRounds:
             return False
         self.steps += 1
         for call in calls:
-            # parsed, so that arguments that differ only in order or blanks are equal
-            parsed_call = (call.name, parse_arguments(call.arguments) or call.arguments)
-            self._same_calls = self._same_calls + 1 if parsed_call == self._last_call else 1
-            self._last_call = parsed_call
+            name_and_arguments = (call.name, call.arguments)
+            self._same_calls += 1
+            if name_and_arguments != self._last_call:
+                self._same_calls = 1
+            self._last_call = name_and_arguments
             if self._same_calls >= _MAX_SAME_CALLS:
                 shown = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)
                 problem = (
