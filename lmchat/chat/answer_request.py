@@ -233,7 +233,7 @@ class AnswerRequest:
         Return a note for the user if the count shows that the server has dropped a part of the
         prompt. Return "" otherwise, and if a note has already said that the prompt is too long.
         """
-        if figures.usage.prompt_tokens is None:
+        if figures.usage.prompt_tokens is None or self.fetched is not None:  # no prompt was sent
             return ""
         target = self.settings.target
         # tokens of the messages alone, as the meter learns and compares only these

@@ -6,9 +6,9 @@ It sends and writes nothing.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import takewhile
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -98,7 +98,7 @@ class OpenSession:
         self,
         session: Session,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         """Take over a session as it was read; a new one has no messages."""
         self.header: SessionHeader = session.header
@@ -371,13 +371,12 @@ class OpenSession:
         of a new answer. With `is_aside`, the answer is a summary, which is shown behind the path.
         """
         beginning, fetched = request.beginning, request.fetched
-        begun = beginning.message if beginning is not None else None
         if fetched is not None:
             answer = replace(fetched, parts=(), state=AnswerState.STREAMING, failure=None)
         else:
             answer = _streaming_message(
                 Role.ASSISTANT,
-                begun.parts if begun is not None else (),
+                beginning.message.parts if beginning is not None else (),
                 request.path,
                 request.settings.target,
                 version,
@@ -393,7 +392,9 @@ class OpenSession:
             self.aside = self.aside.added(answer)
         else:
             self.messages = request.path.added(answer)
-        self._growing = GrowingAnswer(begun, beginning.choices if beginning is not None else ())
+        self._growing = GrowingAnswer()
+        if beginning is not None:
+            self._growing = GrowingAnswer(beginning.message, beginning.choices)
         self._newest_answer = answer
         self.turn.answer_id = answer.message_id
         self.request = request
@@ -497,8 +498,9 @@ class OpenSession:
         self.messages = MessagePath(path[:-1])
         self.add(path[-1])  # `add` also counts it, and notes the time
 
-    def track_save(self, saving: asyncio.Future[None]) -> asyncio.Future[None]:
-        """Keep a write in `saves` until it has ended, so that others can wait for it."""
+    def begin_save(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Begin a write; `saves` has it until it has ended, so that others can wait for it."""
+        saving = asyncio.ensure_future(work)
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
         return saving

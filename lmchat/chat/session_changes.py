@@ -28,9 +28,8 @@ async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: 
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)
     message = branch[-1]
-    saving = chat.save_queue.save(opened.header, message)
     # `OpenSession.saves` keeps the task. Nothing here awaits it: the name `_` tells mypy so
-    _: asyncio.Future[None] = opened.track_save(asyncio.ensure_future(saving))
+    _: asyncio.Future[None] = opened.begin_save(chat.save_queue.save(opened.header, message))
     return message
 
 

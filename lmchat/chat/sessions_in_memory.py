@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -27,7 +26,7 @@ class SessionsInMemory:
         store: Store,
         save_queue: SaveQueue,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
     ) -> None:
         """Begin with a new session."""
         self.unread: set[str] = set()  # sessions whose answer ended while another was shown

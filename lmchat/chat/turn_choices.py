@@ -56,9 +56,9 @@ class TurnChoices:
     def __init__(
         self,
         chat: ChatSettings,
-        profile_name: str = "",
-        layers: SamplingLayers | None = None,
-        toolbox: Toolbox | None = None,
+        profile_name: str,
+        layers: SamplingLayers | None,
+        toolbox: Toolbox | None,
     ) -> None:
         """Begin with the settings `chat`; without `layers`, all sampling comes from them.
 

@@ -205,7 +205,6 @@ class TurnRunner:
         answer, figures = opened.begin_answer(request, version, is_aside=is_aside)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
-        cut_note = ""  # says that the server has dropped a part of the prompt, as its count shows
         try:
             if not is_aside:
                 await self._save_queue.begin_answer(opened.header, answer)
@@ -232,13 +231,12 @@ class TurnRunner:
             answer = opened.end_answer(answer, state, failure, request, figures)
             try:
                 answer = opened.add_figures(answer, request, figures)
-                if request.fetched is None:  # else no prompt was sent
-                    cut_note = request.compare_count(figures)
+                note = request.compare_count(figures)
+                if note:
+                    self._report(RequestAdapted(note=note))
             except Exception:  # the text of the answer must be saved in any case
                 _logger.exception("the figures of an answer could not be made")
             await self._shielded(self._save_answer(answer, figures, request))
-        if cut_note:
-            self._report(RequestAdapted(note=cut_note))
         return answer
 
     async def _save_answer(
@@ -336,4 +334,4 @@ class TurnRunner:
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `wait_until_saved` waits for it."""
-        await asyncio.shield(self._opened.track_save(asyncio.ensure_future(work)))
+        await asyncio.shield(self._opened.begin_save(work))

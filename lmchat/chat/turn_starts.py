@@ -84,7 +84,7 @@ def edited(
     text: str,
     files: Sequence[FilePart] | None = None,
     *,
-    first_words: str = "",
+    first_words: str,
 ) -> TurnStart:
     """Return the start of a turn with another version of a prompt; `files` None keeps its files.
 
@@ -105,7 +105,7 @@ def edited(
     )
 
 
-def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") -> TurnStart:
+def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> TurnStart:
     """Return the start of a turn that answers a prompt, repeats a call, or regenerates an answer.
 
     If the prompt already has an answer, the answer gets another version. After a change of the
@@ -137,7 +137,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str = "") ->
     return TurnStart(path=sent, version=old.versions + 1 if is_answer else 1, beginning=beginning)
 
 
-def continued(path: MessagePath, answer_id: str, beginning: Beginning | None = None) -> TurnStart:
+def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) -> TurnStart:
     """Return the start of a turn that continues an answer, or a `beginning`, in a new version.
 
     Raises `RequestInvalid` as `regenerated` does.
