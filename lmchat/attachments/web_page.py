@@ -109,13 +109,10 @@ class WebPages:
         for _ in range(_MOST_REDIRECTS + 1):
             consent = (session_id, address.host, address.port)
             is_configured = self._allow_list.has_host(address.host, address.port)
-            if not is_configured and consent not in self._consents:
-                if not await ask(address):
-                    problem = f"Nothing was downloaded from {address.origin}."
-                    raise EndpointNotAllowed(
-                        problem, hint="To attach the page, answer y next time."
-                    )
-                self._consents.add(consent)
+            if not (is_configured or consent in self._consents or await ask(address)):
+                problem = f"Nothing was downloaded from {address.origin}."
+                raise EndpointNotAllowed(problem, hint="To attach the page, answer y next time.")
+            self._consents.add(consent)
             try:
                 async with asyncio.timeout(_FETCH_S):
                     reply = await self._fetch(address)

@@ -13,6 +13,7 @@ from typing import Any
 
 from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
+from lmchat.processes.tasks import background_task
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelNamed,
@@ -93,11 +94,8 @@ class TurnPrinter:
                 self.output.show_progress(words)
                 await asyncio.sleep(1)
 
-        showing = asyncio.ensure_future(show())
-        try:
+        async with background_task(show()):
             yield
-        finally:
-            showing.cancel()
 
     def print_event(self, event: ChatEvent) -> None:
         """Print what an event says to the user; nothing for events without words.

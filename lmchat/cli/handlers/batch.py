@@ -116,7 +116,7 @@ async def batch(context: Context) -> int:
                     for _ in range(options.jobs or min(slots, _MOST_JOBS)):
                         group.create_task(answer_lines())
             except asyncio.CancelledError:  # after Ctrl+C
-                if missing is not None and output_path and output_path.is_file():
+                if missing is not None and row_file:
                     # with `--force`, the command would begin again
                     command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
                     output.note(f"lmchat: To answer the rest: {shlex.join(command)}")

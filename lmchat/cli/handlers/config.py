@@ -61,13 +61,11 @@ def show(context: Context) -> int:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # a wrong one may hold a password
         values["endpoint"] = _MASK
-    origins = {key: loaded.origin(key) for key in values}
-    # what is added from here on can be set in the file only
-    in_file = named_origin(Level.FILE, context.config_file.name)
+    of_file: dict[str, object] = {}  # what can be set in the file only
     if settings.mcp:
-        values["mcp"] = [server.name for server in settings.mcp]
+        of_file["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
-        values["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
+        of_file["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
     # tables in which the user chooses the names, by the template of their keys
     tables: dict[str, Mapping[str, object]] = {
         "keys.{}": settings.keys,
@@ -80,12 +78,13 @@ def show(context: Context) -> int:
         for name, value in table_of_names.items():
             # a value that is a table itself, such as a profile, is given without its defaults
             value_set = non_default_values(value) if isinstance(value, Struct) else value
-            values[template.format(name)] = value_set
+            of_file[template.format(name)] = value_set
 
     document: dict[str, object] = {}
     lines: list[str] = []
-    for key, value in values.items():
-        origin = origins.get(key, in_file).words
+    in_file = named_origin(Level.FILE, context.config_file.name)
+    for key, value in (values | of_file).items():
+        origin = (in_file if key in of_file else loaded.origin(key)).words
         document[key] = {"value": value, "origin": origin}
         setting = f"{key} = {'unset' if value is None else toml_value(value)}"
         lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin}")

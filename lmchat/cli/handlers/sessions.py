@@ -114,9 +114,11 @@ async def purge(context: Context) -> int:
             message_count = await store.deleted_message_count()
         if not headers and not message_count:
             return output.print_list([], [], "The trash is empty.")
-        subjects = [counted(len(headers), "session")] if headers else []
+        subjects: list[str] = []
         if len(headers) == 1:
-            subjects = [_id_and_title(headers[0])]
+            subjects.append(_id_and_title(headers[0]))
+        elif headers:
+            subjects.append(counted(len(headers), "session"))
         if message_count:
             subjects.append(counted(message_count, "deleted message"))
         subject = " and ".join(subjects)  # such as `2 sessions and 1 deleted message`

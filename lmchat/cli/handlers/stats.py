@@ -25,9 +25,8 @@ async def stats(context: Context) -> int:
     lines: list[str] = []
     if context.options.plot:
         for figures in figures_of_models:
-            if lines:
-                lines.append("")
-            lines += _plot(figures)
+            lines += ["", *_plot(figures)]
+        del lines[:1]
     else:
         lines = table(
             _HEAD, [_row(figures) for figures in figures_of_models], width=terminal_columns()

@@ -278,18 +278,6 @@ class PlainCommands:
         the answer is yes. On a pipe, nothing is asked: large sets, and pages of hosts that are not
         allowed, are refused.
         """
-
-        async def ask(address: PageAddress) -> bool:
-            """Ask whether a page is downloaded."""
-            words = f"Download {address.url} from {address.host}, port {address.port}?"
-            return await _user_agrees(words)
-
-        async def require_consent(path: Path) -> None:
-            """Ask about a path that is outside the current folder; raise `WrongUse` after a no."""
-            for file in await files_outside([path], Path.cwd()):
-                if not await _user_agrees(f"{file} is outside this folder. Attach it?"):
-                    raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
-
         _require_value("/file", name)
         found = await read_named(
             self._pages,
@@ -298,8 +286,8 @@ class PlainCommands:
             # Lines from a pipe are no paste: paths need no consent, and unknown hosts are refused.
             # A terminal whose stderr is redirected cannot ask: hosts are refused, and so are paths,
             # as `_user_agrees` is false there.
-            ask=ask if can_ask() else refuse_host,
-            require_consent=require_consent if self._reader.is_terminal else None,
+            ask=_may_download if can_ask() else refuse_host,
+            require_consent=_require_consent if self._reader.is_terminal else None,
         )
         if isinstance(found, Attachment):
             self._turns.attach(found)
@@ -335,6 +323,18 @@ def _require_value(name: str, argument: str) -> None:
     """Raise `WrongUse` for an empty argument of a command that needs one."""
     if not argument:
         raise WrongUse(f"{name} needs a value.", hint="/help shows its form.")
+
+
+async def _may_download(address: PageAddress) -> bool:
+    """Ask whether a page is downloaded."""
+    return await _user_agrees(f"Download {address.url} from {address.host}, port {address.port}?")
+
+
+async def _require_consent(path: Path) -> None:
+    """Ask about a path that is outside the current folder; raise `WrongUse` after a no."""
+    for file in await files_outside([path], Path.cwd()):
+        if not await _user_agrees(f"{file} is outside this folder. Attach it?"):
+            raise WrongUse("The file was not attached.", hint="Repeat /file and answer y.")
 
 
 async def _user_agrees(question: str) -> bool:

@@ -131,14 +131,9 @@ def sampling_layers(context: Context) -> SamplingLayers:
     chat: dict[str, object] = {}
     profile: dict[str, object] = {}
     command_line: dict[str, object] = {}
-    layers = {  # an environment variable sets no sampling option
-        Level.DEFAULT: chat,
-        Level.FILE: chat,
-        Level.PROFILE: profile,
-        Level.COMMAND_LINE: command_line,
-    }
+    layers = {Level.PROFILE: profile, Level.COMMAND_LINE: command_line}
     for name in SamplingSettings.__struct_fields__:
-        layer = layers[loaded.origin(f"chat.{name}").level]
+        layer = layers.get(loaded.origin(f"chat.{name}").level, chat)
         layer[name] = getattr(loaded.settings.chat, name)
     for text in context.options.sampling:
         name, equals_sign, value = text.partition("=")
