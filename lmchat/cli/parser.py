@@ -92,6 +92,8 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise `WrongUse` with a message of argparse, written as a sentence."""
         sentence = message.removeprefix("argument ")
+        # argparse says "ignored" of a value that it refuses, as in --json=yes
+        sentence = sentence.replace("ignored explicit argument", "does not take")
         hint = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
             hint = (

@@ -94,6 +94,7 @@ _WRONG = [
     (["ask", "--json", "--xyzzy"], "Unknown option: --xyzzy."),
     (["-s", "Be short.", "ask", "x"], "Unknown option: -s."),
     (["--temporary", "--json", "ask", "x"], "Unrecognized arguments: --json."),
+    (["ask", "--dry-run=yaml"], "--dry-run/--dry-run=json: does not take 'yaml'."),
     (["--log-level", "loud"], "--log-level: invalid choice: 'loud'"),
     (["completion", "cmd"], "SHELL: invalid choice: 'cmd'"),
     (["-m"], "-m/--model: expected one argument."),
