@@ -50,18 +50,14 @@ class ShellCommand:
         self._child: ChildProcess | None = None
 
     @property
-    def is_stopping(self) -> bool:
-        return bool(self.stopped_words)
-
-    @property
     def ending(self) -> str:
         """How the command has ended: `stopped_words`, or its exit code as shells report it.
 
         Empty if it never ran.
         """
-        if self._child is None or self._child.exit_code is None or self.is_stopping:
+        code = self._child.exit_code if self._child is not None else None
+        if code is None or self.stopped_words:
             return self.stopped_words
-        code = self._child.exit_code
         # Python reports the end by signal 9 as -9, shells as 137
         return f"exit code {code if code >= 0 else 128 - code}"
 
@@ -91,7 +87,7 @@ class ShellCommand:
         try:
             child = self._child = await self._start(write_end)  # closes `write_end` in this process
             loop.add_reader(pipe, receive)
-            if self.is_stopping:  # `stop` was called while it was starting
+            if self.stopped_words:  # `stop` was called while it was starting
                 child.stop(_TERMINATE_S)
             # the end of the output is not waited for: a program that has left the process group may
             # hold the pipe open

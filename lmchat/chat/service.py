@@ -299,15 +299,16 @@ class ChatService:
         async def run() -> None:
             """Run the turn, or a summary in its place while the prompt waits in the queue."""
             await opened.load_older(self.store)  # only the end of a long session was read
-            used_start, used_settings = make_start, settings
             is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
             # only now, as `can_compact` counts the messages in memory
             if is_wanted and self.context_planner.can_compact(opened, unsent):
                 opened.make_way_for_summary()  # puts `unsent` in front of the queue
                 self._report(opened, QueueChanged())
-                used_settings = self._summary_settings(opened)
-                used_start = self.context_planner.summary_start
-            await self.plan_turn(opened, used_start(opened.messages), used_settings).run()
+                summary_start = self.context_planner.summary_start(opened.messages)
+                turn = self.plan_turn(opened, summary_start, self._summary_settings(opened))
+            else:
+                turn = self.plan_turn(opened, make_start(opened.messages), settings)
+            await turn.run()
 
         task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))

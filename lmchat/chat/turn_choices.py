@@ -152,13 +152,14 @@ class TurnChoices:
         earlier profile stays. The name "none" returns to these settings, unless a profile has it.
         Raises `WrongUse` for an unknown name.
         """
-        profile = profiles.get(name)
-        if profile is None and name != NO_PROFILE:
+        chat, layers, first_profile_name = self._started_with
+        if name in profiles:
+            profile = profiles[name]
+        elif name == NO_PROFILE:
+            profile, name = Profile(), first_profile_name  # an empty profile changes nothing
+        else:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
-        chat, layers, first_profile_name = self._started_with
-        if profile is None:  # "none": an empty profile changes nothing
-            profile, name = Profile(), first_profile_name
         options = {**layers.profile, **options_set_in(profile)}
         # an effort that was chosen with /effort stays
         self.layers = replace(layers, profile_name=name, profile=options, effort=self.layers.effort)

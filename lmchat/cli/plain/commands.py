@@ -222,14 +222,15 @@ class PlainCommands:
 
     async def _profile(self, name: str) -> None:
         """Use a profile and its model; without a name, print the one in use and the others."""
-        if name:
-            profile = self._turn_choices.use_profile(name, self._settings.profiles)
-            self._note(f"Profile: {self._turn_choices.profile_name or NO_PROFILE}.")
-            if profile.model:
-                await self._use_model(profile.model)
-        else:
-            words = self._turn_choices.profile_name or NO_PROFILE
-            self._print_lines([f"In use: {words}", *self._settings.profiles, NO_PROFILE])
+        choices, profiles = self._turn_choices, self._settings.profiles
+        if not name:
+            in_use = choices.profile_name or NO_PROFILE
+            self._print_lines([f"In use: {in_use}", *profiles, NO_PROFILE])
+            return
+        profile = choices.use_profile(name, profiles)
+        self._note(f"Profile: {choices.profile_name or NO_PROFILE}.")
+        if profile.model:
+            await self._use_model(profile.model)
 
     async def _quit(self, _: str) -> None:
         self.is_leaving = True

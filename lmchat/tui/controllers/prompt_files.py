@@ -47,7 +47,7 @@ class PromptFiles:
 
     def stop(self) -> bool:
         """Begin to stop the running commands, else the downloads; return whether there were any."""
-        stoppable = [command for command in self._running if not command.is_stopping]
+        stoppable = [command for command in self._running if not command.stopped_words]
         for command in stoppable:
             command.stop()
         return bool(stoppable) or self._ui.stop(_PAGES)
