@@ -185,7 +185,7 @@ class Client:
 
         A product has one result if nothing answers at any of its usual addresses.
         """
-        return await self._backend.detect(expected=self._named)
+        return await self._backend.detect(named=self._named)
 
     async def models(self, *, is_refresh: bool = False) -> tuple[ModelInfo, ...]:
         """List the models.

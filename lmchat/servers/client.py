@@ -135,7 +135,7 @@ class HttpServerClient:
 
     # Servers and their models
 
-    def expect(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
+    def scan_also(self, hinted: Mapping[str, Endpoint], *, used: Sequence[Endpoint] = ()) -> None:
         """Let `detect` also probe `hinted` and `used` addresses.
 
         `hinted` are the addresses that environment variables name, each under the name of the
@@ -143,17 +143,17 @@ class HttpServerClient:
         """
         self._prober.scan_also((*hinted.values(), *used))
         for product, endpoint in hinted.items():
-            self._prober.expect(endpoint, product)
+            self._prober.expect_product(endpoint, product)
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         """Probe all addresses where a server may be, at the same time; return results, best first.
 
-        These are the usual addresses of all products, those that were given to `expect`, and
-        `expected`, which the user has named. The models of usable servers are cached. If the
+        These are the usual addresses of all products, those that were given to `scan_also`, and
+        the `named` ones, which the user has named. The models of usable servers are cached. If the
         built-in engine has an address, its result is the first, even while it does not run.
         """
         await self._read_cache()
-        results = tuple(map(self._cache_models, await self._prober.scan(expected)))
+        results = tuple(map(self._cache_models, await self._prober.scan(named)))
         if usable_of(results):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
@@ -467,7 +467,7 @@ class HttpServerClient:
         The prober then expects, at each address of the file, the product that was there.
         """
         for model in await self._cache.read_once():
-            self._prober.expect(model.endpoint, model.product)
+            self._prober.expect_product(model.endpoint, model.product)
 
     def _cache_models(self, probed: ProbeResult) -> ProbeResult:
         """Keep the models of a probed server for `cached_models`; return the result unchanged.
@@ -533,7 +533,7 @@ class HttpServerClient:
         A request for a kept answer sends no messages and no options: only its address is checked.
         """
         endpoint = request.endpoint
-        self._prober.expect(endpoint, request.product)  # a later probe asks for it first
+        self._prober.expect_product(endpoint, request.product)  # a later probe asks for it first
         if request.is_replay:
             self._admission.allowed.check(endpoint)
             return self._new_exchange(self._writer.write(request))

@@ -21,10 +21,10 @@ class _ScriptedBackend:
 
     def __init__(self, *detections):
         self.detections = list(detections)
-        self.expected = None
+        self.named = None
 
-    async def detect(self, *, expected=()):
-        self.expected = expected
+    async def detect(self, *, named=()):
+        self.named = named
         return self._next()
 
     async def check(self, endpoint):
@@ -132,11 +132,11 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
 async def test_a_named_server_is_the_only_one_looked_at():
     backend = _ScriptedBackend((probed(Verdict.READY),), (probed(Verdict.REFUSED),))
     assert len(await find_servers(backend, Settings(endpoint="http://localhost:1234"))) == 1
-    assert backend.expected is None
+    assert backend.named is None
 
 
 async def test_configured_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="localhost:5")
     backend = _ScriptedBackend(())
     await find_servers(backend, Settings(endpoints=(own,)))
-    assert backend.expected == (Endpoint.parse("http://localhost:5"),)
+    assert backend.named == (Endpoint.parse("http://localhost:5"),)

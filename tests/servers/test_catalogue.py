@@ -57,19 +57,19 @@ async def test_speeds_that_cannot_be_read_cost_the_speeds_alone():
 OWN, TYPED = Endpoint.parse("http://gpu-box:8000"), Endpoint.parse("http://localhost:8081")
 
 
-class ExpectingBackend(ScriptedBackend):
-    expected = ()
+class NotingBackend(ScriptedBackend):
+    named = ()
 
-    async def detect(self, *, expected=()):
-        self.expected = tuple(expected)
-        return await super().detect(expected=expected)
+    async def detect(self, *, named=()):
+        self.named = tuple(named)
+        return await super().detect(named=named)
 
 
 async def test_a_typed_place_is_looked_at_once_and_one_that_is_looked_at_anyway_stays():
-    asked = ExpectingBackend()
-    catalogue = Catalogue(asked, no_speeds, expected=[OWN])
+    asked = NotingBackend()
+    catalogue = Catalogue(asked, no_speeds, named=[OWN])
     await catalogue.probe_all()
     for endpoint in (ENDPOINT, TYPED, TYPED):
-        catalogue.expect(endpoint)
+        catalogue.add_named(endpoint)
     await catalogue.probe_all()
-    assert asked.expected == (TYPED, OWN)
+    assert asked.named == (TYPED, OWN)

@@ -62,14 +62,14 @@ PORTS = {port: product for port, (product, _) in USUAL.items()}
 def detect(make_client):
     """Detect with servers at well-known ports; returns the results and the map."""
 
-    async def run(places, *, expected=(), **options):
+    async def run(places, *, named=(), **options):
         there = {
             (key if isinstance(key, tuple) else ("localhost", key)): value
             for key, value in places.items()
         }
         ports = PortMap(there)
         client = make_client(transport=ports, **options)
-        return await client.detect(expected=expected), ports
+        return await client.detect(named=named), ports
 
     return run
 
@@ -218,7 +218,7 @@ async def test_configured_endpoints_come_first_and_are_asked_once_and_only_if_th
             1234: start(products.lm_studio),
             4711: pages,
         },
-        expected=[own, evil, page],
+        named=[own, evil, page],
     )
     assert (found[0].endpoint, found[0].verdict) == (own, Verdict.READY)
     assert len(ports.paths(8080)) == len(set(ports.paths(8080)))

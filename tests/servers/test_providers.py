@@ -69,7 +69,7 @@ async def test_a_provider_is_asked_and_heard_in_its_own_form_and_gets_the_key_in
     server, reach, provider
 ):
     endpoint, client = reach(provider)
-    for found in (await client.check(endpoint), *(await client.detect(expected=(endpoint,)))[:1]):
+    for found in (await client.check(endpoint), *(await client.detect(named=(endpoint,)))[:1]):
         assert (found.product, found.verdict) == (provider.product, Verdict.READY)
     assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
     request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
@@ -98,7 +98,7 @@ async def test_a_provider_is_never_asked_in_plain_text(reach, looked_up, provide
     assert isinstance(error, RequestInvalid)
     assert error.kind == "insecure"
     assert error.hint == f"Write https://{endpoint.host} in the address."
-    found = next(one for one in await client.detect(expected=(plain,)) if one.endpoint == plain)
+    found = next(one for one in await client.detect(named=(plain,)) if one.endpoint == plain)
     assert (found.next_step, found.can_be_allowed) == (error.hint, False)
     assert looked_up == []
 

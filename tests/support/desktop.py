@@ -279,7 +279,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         catalogue=Catalogue(
             backend,
             store.statistics.speeds,
-            expected=configured_endpoints(settings),
+            named=configured_endpoints(settings),
             names=configured_names(settings),
         ),
         platform=DeskPlatform(seen),
@@ -569,7 +569,7 @@ async def run(
     keys = ApiKeys(LoadedSettings(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
-    client.expect({}, used=endpoints_of(state or State()))
+    client.scan_also({}, used=endpoints_of(state or State()))
     store = Store(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(
         folder,

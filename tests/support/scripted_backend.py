@@ -137,7 +137,7 @@ class ScriptedBackend:
     def engine_at(self, endpoint: Endpoint) -> ScriptedEngine | None:
         return self.engine if self.engine is not None and self.engine.endpoint == endpoint else None
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
         self.looks += 1
         if self.engine is not None and self.engine.endpoint is not None:
             own = await self.check(self.engine.endpoint)

@@ -27,8 +27,8 @@ class Places(ScriptedBackend):
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
 
-    async def detect(self, *, expected=()):
-        found = [await self.check(one) for one in expected if one.is_loopback or self.allowed]
+    async def detect(self, *, named=()):
+        found = [await self.check(one) for one in named if one.is_loopback or self.allowed]
         return (*found, *self.results)
 
     async def check(self, endpoint, *, key=""):

@@ -155,7 +155,7 @@ async def _probe(
         async with open_runtime(context) as runtime:
             settings = runtime.settings
             if is_scan:
-                results = await runtime.backend.detect(expected=configured_endpoints(settings))
+                results = await runtime.backend.detect(named=configured_endpoints(settings))
             else:
                 results = await find_servers(runtime.backend, settings)
             return results, runtime.state, None

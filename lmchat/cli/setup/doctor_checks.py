@@ -62,7 +62,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     settings = context.loaded.settings
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # first, as servers are asked with the keys
-    results = await backend.detect(expected=configured_endpoints(settings))
+    results = await backend.detect(named=configured_endpoints(settings))
     state = await saved_state(context)
     is_named = bool(settings.endpoint)
     rows = server_findings(

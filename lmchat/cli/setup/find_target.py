@@ -50,7 +50,7 @@ async def find_servers(backend: ServerClient, settings: Settings) -> tuple[Probe
     """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
-    return await backend.detect(expected=configured_endpoints(settings))
+    return await backend.detect(named=configured_endpoints(settings))
 
 
 async def fetch_models(runtime: Runtime) -> list[ModelInfo]:

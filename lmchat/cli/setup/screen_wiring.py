@@ -75,7 +75,7 @@ async def make_dispatcher(
             catalogue=Catalogue(
                 backend,
                 store.statistics.speeds,
-                expected=configured_endpoints(settings),
+                named=configured_endpoints(settings),
                 names=configured_names(settings),
             ),
             platform=ScreenPlatform(context, settings, backend, folders),

@@ -184,7 +184,7 @@ def make_backend(
     )
     urls = (entry.url for entry in settings.endpoints)
     configured = [Endpoint.parse(url) for url in urls if is_address(url)]
-    client.expect(named_endpoints(context.environ), used=(*configured, *endpoints_of(state)))
+    client.scan_also(named_endpoints(context.environ), used=(*configured, *endpoints_of(state)))
     return client, engine
 
 

@@ -17,8 +17,8 @@ from lmchat.servers.model import ModelInfo, ModelList
 class ModelSource(Protocol):
     """All model servers, asked for their models; every coroutine may raise `LMChatError`."""
 
-    async def detect(self, *, expected: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
-        """Probe all usual addresses and `expected` ones at once; best result first."""
+    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+        """Probe all usual addresses and the `named` ones at once; best result first."""
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -49,7 +49,7 @@ class Catalogue:
         source: ModelSource,
         read_speeds: Callable[[], Awaitable[Mapping[tuple[str, str], float]]],
         *,
-        expected: Sequence[Endpoint] = (),
+        named: Sequence[Endpoint] = (),
         names: Mapping[str, str] | None = None,
     ) -> None:
         """Start with an empty list.
@@ -58,12 +58,12 @@ class Catalogue:
             source: All servers.
             read_speeds: Returns the speeds of earlier turns, in tokens per second by server and
                 model; may raise `LMChatError`.
-            expected: Addresses that the user has named.
+            named: Addresses that the user has named.
             names: The user's names of servers by their origin, such as http://localhost:11434.
         """
         self._source = source
         self._read_speeds = read_speeds
-        self._expected = tuple(expected)
+        self._named = tuple(named)
         self._names = names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}
         self.results: tuple[ProbeResult, ...] = ()  # results of the last search
@@ -76,14 +76,14 @@ class Catalogue:
         listed = self._source.cached_models()
         return self._rows(listed.models, state), listed.age_s
 
-    def expect(self, endpoint: Endpoint) -> None:
+    def add_named(self, endpoint: Endpoint) -> None:
         """Probe one more address from now on, unless the last search has probed it anyway."""
         searched = (probed.endpoint for probed in self.results)
-        if endpoint not in (*self._expected, *searched):
-            self._expected = (endpoint, *self._expected)
+        if endpoint not in (*self._named, *searched):
+            self._named = (endpoint, *self._named)
 
     async def probe_all(self) -> tuple[ProbeResult, ...]:
-        self.results = await self._source.detect(expected=self._expected)
+        self.results = await self._source.detect(named=self._named)
         return self.results
 
     async def refresh(self, state: State) -> tuple[ModelRow, ...]:

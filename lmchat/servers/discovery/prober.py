@@ -205,7 +205,7 @@ class Prober:
         key = key or await self._keys.key_for(endpoint)
         return await self._probe(probe, key, self._timeouts_for(endpoint).health_s)
 
-    def expect(self, endpoint: Endpoint, product: str) -> None:
+    def expect_product(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address, so that a probe asks for it first.
 
         Nothing changes if a product was noted there before, perhaps because it has answered, or if

@@ -198,7 +198,7 @@ class ServerSearch:
         except LMChatError as error:
             return error.message_with_hint
         if probed.verdict.is_server:
-            self._workspace.catalogue.expect(endpoint)  # searches probe it, too, from now on
+            self._workspace.catalogue.add_named(endpoint)  # searches probe it, too, from now on
         is_usable = probed.verdict.is_usable and probed.has_model
         if is_usable or probed.verdict in WANTS_KEY:
             return probed
