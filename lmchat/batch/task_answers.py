@@ -144,6 +144,7 @@ class Progress:
         self._total = total  # None: not known
         self._started_s = monotonic()
         self.done = self.failed = self._tokens = 0
+        self.done_before = 0  # by an earlier run; these are not part of `done`
 
     def count(self, *, is_failed: bool, tokens: int | None) -> None:
         """Count an answer and its tokens, and show the progress."""

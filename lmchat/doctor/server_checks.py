@@ -97,21 +97,21 @@ def _chat_row(
         return row(Grade.WARNING, cause, probed.next_step or "Choose a model with /model or -m")
 
     if is_named:
+        grade, cause = Grade.FAULT, "The server you named cannot be used."
         steps = [result.next_step for result in results if result.is_own]
-        cause, last_step = "The server you named cannot be used.", "Correct its address"
-        return row(Grade.FAULT, cause, next(filter(None, steps), last_step))
-    # a server that answers, or whose program runs, needs one step only, so it comes first
-    one_step_away = (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
-    steps = [
-        f"{result.product}: {result.next_step}"
-        for result in results
-        if result.verdict in one_step_away
-    ]
-    grade = Grade.WARNING if engine_step else Grade.FAULT
-    cause = "No server is ready for a chat."
-    return row(
-        grade, cause, next(filter(None, [*steps, engine_step, *start_words, _NAME_A_SERVER]))
-    )
+        steps.append("Correct its address")
+    else:
+        grade = Grade.WARNING if engine_step else Grade.FAULT
+        cause = "No server is ready for a chat."
+        # a server that answers, or whose program runs, needs one step only, so it comes first
+        one_step_away = (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
+        steps = [
+            f"{result.product}: {result.next_step}"
+            for result in results
+            if result.verdict in one_step_away
+        ]
+        steps += [engine_step, *start_words, _NAME_A_SERVER]
+    return row(grade, cause, next(filter(None, steps)))  # some steps are empty
 
 
 def _sentence_about(probed: ProbeResult) -> str:

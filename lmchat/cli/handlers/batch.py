@@ -52,7 +52,6 @@ async def batch(context: Context) -> int:
         raise WrongUse("There are no prompts.", hint=hint)
     if output_path and input_path and input_path.resolve() == output_path.resolve():
         raise WrongUse("The output file is the input file.", hint="Name another file with -o.")
-    done_before = 0
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
@@ -92,7 +91,6 @@ async def batch(context: Context) -> int:
 
             async def answer_lines() -> None:
                 """Answer one line after the other; a line is not read before it can be sent."""
-                nonlocal done_before
                 while True:
                     async with reading:
                         line = await run_abandonable(lambda: next(lines, None))
@@ -100,7 +98,7 @@ async def batch(context: Context) -> int:
                         return
                     task = run.task(line)
                     if is_done(task):
-                        done_before += 1
+                        progress.done_before += 1
                         continue
                     row, tokens = await run.answer(task)  # `tokens` may be unknown
                     if row_file:
@@ -123,9 +121,9 @@ async def batch(context: Context) -> int:
                 raise
             except ExceptionGroup as failures:  # after the first one, the others are cancelled
                 raise failures.exceptions[0] from None
-    failed = progress.failed
-    words = f"{counted(done_before + progress.done, 'line')}: {done_before} done before, "
-    output.note(f"lmchat: {words}{progress.done - failed} answered, {failed} failed.")
+    done_before, done, failed = progress.done_before, progress.done, progress.failed
+    words = f"{counted(done_before + done, 'line')}: {done_before} done before, "
+    output.note(f"lmchat: {words}{done - failed} answered, {failed} failed.")
     if failed and options.output:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0
