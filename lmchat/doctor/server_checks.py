@@ -8,8 +8,8 @@ from functools import partial
 from lmchat.doctor.check import Check, Finding, Grade, Group
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_target import Missing, TargetChoice
-from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.launcher import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
 """Check of the servers. If it fails, its one row has these names; other rows have their own."""

@@ -25,11 +25,11 @@ from lmchat.doctor.check import Finding
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
-from lmchat.servers.discovery.launcher import ServerLauncher
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.probe_result import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.launcher import ServerLauncher
 from lmchat.servers.protocols import ServerClient
 from lmchat.storage.store import Store
 

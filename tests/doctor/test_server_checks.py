@@ -4,9 +4,9 @@ from lmchat.config.state import State
 from lmchat.doctor.check import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.servers.discovery.choose_target import choose
-from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.launcher import Installed
 from lmchat.servers.model import LoadState, ModelInfo
 
 PORTS = {"LM Studio": 1234, "Jan": 1337, "llama.cpp": 9931, "Ollama": 11434}

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.chat.context_window import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.launcher import Installed
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import (
     Alternative,

@@ -5,10 +5,10 @@ import pytest
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
 from lmchat.servers.discovery.choose_target import choose
-from lmchat.servers.discovery.launcher import Installed
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.launcher import Installed
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE

@@ -3,8 +3,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock, Mock
 
-from lmchat.servers.discovery.launcher import Installed, ServerLauncher
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.launcher import Installed, ServerLauncher
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.dialog import PickDialog

@@ -11,15 +11,15 @@ from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.files.paths import home_folder
-from lmchat.servers.discovery.launcher import (
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.engine.download import install_command, is_engine_installed
+from lmchat.servers.launcher import (
     Installed,
     ServerLauncher,
     ServerStart,
     installed_products,
     start_server,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.servers.protocols import ServerClient
 from lmchat.terminal.output import can_ask
 

@@ -16,10 +16,10 @@ from textual import events
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value, safe_line
 from lmchat.servers.discovery.choose_target import Missing, TargetChoice, choose, choose_on_server
-from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.launcher import ServerStart
 from lmchat.servers.model import ModelInfo
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts

@@ -11,10 +11,10 @@ from lmchat import units
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.launcher import ServerStart
 from lmchat.servers.model import BUILT_IN, LoadState, Target
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question

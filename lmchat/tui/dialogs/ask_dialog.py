@@ -14,9 +14,9 @@ from textual.worker import Worker
 from lmchat.attachments.web_page import PageAddress
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.launcher import ServerStart
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.launcher import ServerStart
 from lmchat.servers.products import product_named
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.key_pause import KeyPause

@@ -13,7 +13,6 @@ from rich.cells import cell_len
 
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.launcher import Installed, ServerStart
 from lmchat.servers.discovery.probe_result import (
     VERDICTS,
     WANTS_KEY,
@@ -25,6 +24,7 @@ from lmchat.servers.discovery.probe_result import (
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import DemoModel
 from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.launcher import Installed, ServerStart
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.widgets.columns import Column, aligned
