@@ -21,6 +21,7 @@ from lmchat.errors import ServerUnavailable as ServerUnavailable
 from lmchat.errors import StreamInterrupted as StreamInterrupted
 from lmchat.errors import TooManyRequests as TooManyRequests
 from lmchat.errors import WrongUse as WrongUse
+from lmchat.metrics import Metrics as Metrics
 from lmchat.servers.discovery.probe_result import ProbeResult as ProbeResult
 from lmchat.servers.discovery.probe_result import Verdict as Verdict
 from lmchat.servers.endpoint import Endpoint as Endpoint
@@ -60,4 +61,3 @@ from lmchat.sessions.message import TextPart as TextPart
 from lmchat.sessions.message import TokenProbabilities as TokenProbabilities
 from lmchat.sessions.message import ToolCallPart as ToolCallPart
 from lmchat.sessions.message import ToolResultPart as ToolResultPart
-from lmchat.sessions.statistics import Metrics as Metrics

@@ -21,6 +21,7 @@ from lmchat.answers.json_schema import WantedValue
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
+from lmchat.metrics import Metrics
 from lmchat.processes.tasks import end_tasks
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_target import (
@@ -46,7 +47,6 @@ from lmchat.sessions.message import (
     ToolCallPart,
     text_message,
 )
-from lmchat.sessions.statistics import Metrics
 
 
 class Options(TypedDict, total=False):

@@ -33,6 +33,7 @@ from lmchat.errors import (
     ServerUnavailable,
     TooManyRequests,
 )
+from lmchat.metrics import METRICS_RESET, Metrics
 from lmchat.serve.bodies import fields_of, read_body, with_changes
 from lmchat.serve.model_routes import ServerWatch
 from lmchat.servers.discovery.probe_result import ProbeResult
@@ -46,7 +47,7 @@ from lmchat.servers.server_json import (
     metrics_json,
     model_json,
 )
-from lmchat.sessions.statistics import METRICS_RESET, AnswerRecord, Metrics
+from lmchat.sessions.statistics import AnswerRecord
 
 API = "/v1"
 EMBEDDINGS_PATH = "/embeddings"

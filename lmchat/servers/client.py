@@ -33,6 +33,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
@@ -71,7 +72,7 @@ from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.answer_reader import EventQueue
 from lmchat.servers.stream.chunks import prompt_progress
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import AnswerRecord, Metrics
+from lmchat.sessions.statistics import AnswerRecord
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from lmchat.metrics import Metrics
 from lmchat.servers.discovery.catalogue import ModelSource
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
@@ -23,7 +24,7 @@ from lmchat.servers.request import (
     TemplateText,
 )
 from lmchat.servers.request_counters import Budget
-from lmchat.sessions.statistics import AnswerRecord, Metrics
+from lmchat.sessions.statistics import AnswerRecord
 
 
 class AnswerSource(Protocol):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.metrics import Metrics
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import Metrics
 
 
 class Budget(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
+from lmchat.metrics import Metrics
 from lmchat.servers.discovery.choose_target import (
     best_result,
     choose_on_server,
@@ -16,7 +17,6 @@ from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import NOTHING_FOUND
-from lmchat.sessions.statistics import Metrics
 from lmchat.units import rounded, timestamp
 
 

@@ -1,4 +1,4 @@
-"""Counters of requests, records of answers, and the figures of models computed from records."""
+"""Records of answers, and the figures of models computed from them."""
 
 from __future__ import annotations
 
@@ -8,39 +8,8 @@ from collections.abc import Iterable
 from datetime import date, datetime
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from lmchat.sessions.message import AnswerState
-
-METRICS_RESET = "Metrics reset successfully"
-
-
-class Metrics(Struct, frozen=True, kw_only=True):
-    """Counters of requests."""
-
-    total_requests: int = 0
-    successful_requests: int = 0
-    failed_requests: int = 0
-    stopped_requests: int = 0
-    retries: int = 0
-    total_response_ms: float = 0.0  # of the successful requests
-    cache_hits: int = 0
-    """Lists of models that came from the cache."""
-    cache_misses: int = 0
-    refused_requests: int = 0
-    """Requests that lmchat rejected and did not send."""
-
-    def since(self, earlier: Metrics) -> Metrics:
-        """Return, for each counter, by how much it has grown since `earlier`, such as a reset."""
-        before = asdict(earlier)
-        return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
-
-    @property
-    def average_response_ms(self) -> float:
-        """Mean time of a successful request; 0 without one."""
-        if not self.successful_requests:
-            return 0.0
-        return self.total_response_ms / self.successful_requests
 
 
 class AnswerRecord(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ from statistics import median
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
-from lmchat.sessions.statistics import AnswerRecord, Metrics
+from lmchat.metrics import Metrics
+from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
 from lmchat.storage.row_values import column_value, insert, stored_time, text_from

@@ -8,10 +8,10 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
+from lmchat.metrics import Metrics
 from lmchat.servers import client as counting_module
 from lmchat.servers.products import PRODUCTS
 from lmchat.sessions.message import Role, text_message
-from lmchat.sessions.statistics import Metrics
 from tests.support.client_calls import ask, endpoint_of
 from tests.support.scripted_backend import read
 from tests.support.scripted_products import (

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound, StoreUnavailable
+from lmchat.metrics import Metrics
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,
@@ -18,7 +19,6 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
-from lmchat.sessions.statistics import Metrics
 from tests.support.chats import FIGURES, answer, begin_session, header, prompt, reply, say, store_at
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"

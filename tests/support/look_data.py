@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.metrics import Metrics
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -16,7 +17,6 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
-from lmchat.sessions.statistics import Metrics
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.telemetry_rows import (

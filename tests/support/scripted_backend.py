@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.metrics import Metrics
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
@@ -35,7 +36,7 @@ from lmchat.servers.request import (
     TemplateText,
 )
 from lmchat.servers.request_counters import Budget
-from lmchat.sessions.statistics import AnswerRecord, Metrics
+from lmchat.sessions.statistics import AnswerRecord
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float

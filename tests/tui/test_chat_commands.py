@@ -7,7 +7,7 @@ from textual import events
 from lmchat.commands.table import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
-from lmchat.sessions.statistics import Metrics
+from lmchat.metrics import Metrics
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker

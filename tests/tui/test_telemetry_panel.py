@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.metrics import Metrics
 from lmchat.servers.discovery.probe_result import Health, TargetState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
 from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import Metrics
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
     activity_rows,

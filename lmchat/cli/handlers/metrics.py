@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.open_store import open_store
+from lmchat.metrics import METRICS_RESET
 from lmchat.servers.server_json import metrics_json
-from lmchat.sessions.statistics import METRICS_RESET
 
 
 async def metrics(context: Context) -> int:

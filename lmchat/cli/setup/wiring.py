@@ -26,6 +26,7 @@ from lmchat.config.origin import Level
 from lmchat.config.settings import SamplingSettings, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.metrics import Metrics
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose_target import endpoints_of
@@ -34,7 +35,6 @@ from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value
-from lmchat.sessions.statistics import Metrics
 from lmchat.storage.store import Store
 
 _logger = logging.getLogger(__name__)

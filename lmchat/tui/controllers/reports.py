@@ -6,9 +6,10 @@ from datetime import timedelta
 
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
+from lmchat.metrics import METRICS_RESET
 from lmchat.safe_text import safe_text
 from lmchat.sessions.message import now
-from lmchat.sessions.statistics import METRICS_RESET, figures_by_model
+from lmchat.sessions.statistics import figures_by_model
 from lmchat.tui.dialogs.report_texts import RECORD_DAYS, models_text, statistics_text
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog

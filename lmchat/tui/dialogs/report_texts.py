@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat import units
+from lmchat.metrics import Metrics
 from lmchat.safe_text import safe_line
 from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
-from lmchat.sessions.statistics import Metrics, ModelFigures
+from lmchat.sessions.statistics import ModelFigures
 
 _VALUE_CHARS = 2000  # of a value, such as a name or a grammar
 _LABEL_WIDTH = 14  # of `/details`, in cells

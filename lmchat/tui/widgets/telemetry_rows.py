@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lmchat import units
 from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.metrics import Metrics
 from lmchat.servers.discovery.probe_result import (
     VERDICTS,
     Health,
@@ -16,7 +17,6 @@ from lmchat.servers.discovery.probe_result import (
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import Metrics
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
 from lmchat.units import UNICODE, UNKNOWN
