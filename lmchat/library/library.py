@@ -18,7 +18,14 @@ from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.render import export_name, form_of, render
 from lmchat.sessions.message import now
-from lmchat.sessions.session import Session, SessionGroup, SessionHeader, group_by_day, tags_from
+from lmchat.sessions.session import (
+    Session,
+    SessionGroup,
+    SessionHeader,
+    group_by_day,
+    tags_from,
+    typed_title,
+)
 from lmchat.storage.store import Store
 
 _FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
@@ -57,7 +64,7 @@ class Library:
         return await asyncio.to_thread(group_by_day, headers, moment=self._clock())
 
     async def rename(self, session_id: str, title: str) -> SessionHeader:
-        return await self.store.update_session(session_id, {"title": " ".join(title.split())})
+        return await self.store.update_session(session_id, {"title": typed_title(title)})
 
     async def tag(self, session_id: str, tags: Sequence[str]) -> SessionHeader:
         return await self.store.update_session(session_id, {"tags": tuple(tags)})

@@ -156,6 +156,11 @@ def tags_from(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
+def typed_title(text: str) -> str:
+    """Return a title as it was typed or pasted, on one line and with single blanks."""
+    return " ".join(text.split())
+
+
 def title_from(prompt: str) -> str:
     """Return the title that a prompt gives to its session: its first line without Markdown.
 

@@ -46,3 +46,5 @@ async def test_tags_are_put_on_and_taken_off_by_a_command_and_by_a_key_of_the_li
         desk.prompt_input.focus()
         await desk.say("/tag garden spring", sees="Tags removed.")
         assert await tags_of(desk) == ()
+        await desk.say("/tag beans;peas", sees="Tagged #beans;peas.")
+        assert desk.dispatcher.ui.last_action == "tagged #beans;peas"

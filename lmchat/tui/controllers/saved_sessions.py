@@ -10,7 +10,14 @@ from lmchat.commands.conditions import NOTHING_YET
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
-from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader, tags_from, with_unsaved
+from lmchat.sessions.session import (
+    SearchHit,
+    SessionGroup,
+    SessionHeader,
+    tags_from,
+    typed_title,
+    with_unsaved,
+)
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
@@ -94,21 +101,15 @@ class SavedSessions:
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None and not opened.has_had_messages:  # it is not on the disk
-            words = ""
             if name == "rename" and typed:
                 # in memory only: the first prompt saves the title
-                titled = replace(opened.header, title=" ".join(typed.split()))
-                self._chat.in_memory.update_header(titled)
-                self._shown_session.show_title()
-                words = "Renamed"
+                self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
             else:
                 self._ui.notify(NOTHING_YET)
         elif name == "delete":
-            words = await self._delete(session_id)
+            await self._delete(session_id)
         else:
-            words = await self._change(name, session_id, typed)
-        if words:
-            self._show_result(words)
+            await self._change(name, session_id, typed)
 
     def undo(self) -> None:
         """Restore in a worker the session that was deleted last."""
@@ -120,11 +121,17 @@ class SavedSessions:
 
         self._ui.begin(restore, "change")
 
-    def _show_result(self, words: str) -> None:
-        """Tell the user what was done; a hint may follow behind a semicolon."""
-        result, _, _hint = words.partition(";")  # the panel has no room for the hint
-        self._ui.show_action(result.lower())
-        self._ui.notify(f"{words}.")
+    def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:
+        """Show a changed header, if its session is in memory, and tell the user what was done."""
+        self._chat.in_memory.update_header(changed)
+        self._shown_session.show_title()
+        self._show_result(result, undone_by=undone_by)
+
+    def _show_result(self, result: str, *, undone_by: str = "") -> None:
+        """Tell the user what was done, and the key of the command `undone_by`, if there is one."""
+        self._ui.show_action(result.lower())  # the panel has no room for the key
+        hint = f"; {self._ui.key_name(undone_by)} restores it" if undone_by else ""
+        self._ui.notify(f"{result}{hint}.")
 
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
         """Call `act` for the shown session in a worker, for a slash command.
@@ -154,36 +161,35 @@ class SavedSessions:
 
         self._ui.open_dialog(SearchDialog(self._store.search, now, query), open_chosen)
 
-    async def _change(self, name: str, session_id: str, typed: str) -> str:
-        """Change the header of a session, and return words for the user that say what was done.
+    async def _change(self, name: str, session_id: str, typed: str) -> None:
+        """Change the header of a session, and tell the user what was done.
 
         `typed` is what was typed behind `/title` or `/tag`; if it is empty, a dialog asks for it.
-        The words have no full stop, and a hint may follow behind a semicolon. They are empty if the
-        user has left the dialog.
+        Nothing changes if the user leaves the dialog.
         """
         # only the header is needed, so not more than one message is read
         old = (await self._store.open_session(session_id, count=1)).header
-        changed: SessionHeader
+        undone_by = ""
         match name:
             case "pin":
                 changed = await self._library.pin(session_id, is_pinned=not old.is_pinned)
-                words = "Pinned" if changed.is_pinned else "Unpinned"
+                result = "Pinned" if changed.is_pinned else "Unpinned"
             case "archive":
                 changed = await self._library.archive(session_id, is_archived=not old.is_archived)
-                words = "Restored from the archive"
+                result = "Restored from the archive"
                 if changed.is_archived:
-                    words = f"Archived; {self._ui.key_name('session.archive')} restores it"
+                    result, undone_by = "Archived", "session.archive"
             case "rename":
                 title = safe_line(old.title)
                 dialog = AskDialog("Rename session", value=title, verb="rename")
                 typed = typed or await self._ui.ask(dialog)
                 if typed is None:
-                    return ""
+                    return
                 changed = await self._library.rename(session_id, typed)
-                words = "Renamed"
+                result = "Renamed"
             case "tag" if typed:  # a tag that the session has is removed, another one is added
                 changed = await self._library.toggle_tags(session_id, typed)
-                words = _tagged(changed)
+                result = _tagged(changed)
             case _:  # tag, by a key of the list: all tags in a dialog
                 text = (
                     "Separate tags with spaces. To find them, type #tag in the filter of the list."
@@ -194,14 +200,12 @@ class SavedSessions:
                 )
                 typed = await self._ui.ask(dialog)
                 if typed is None:
-                    return ""
+                    return
                 changed = await self._library.tag(session_id, tags_from(typed))
-                words = _tagged(changed)
-        self._chat.in_memory.update_header(changed)
-        self._shown_session.show_title()
-        return words
+                result = _tagged(changed)
+        self._show_changed(changed, result, undone_by=undone_by)
 
-    async def _delete(self, session_id: str) -> str:
+    async def _delete(self, session_id: str) -> None:
         """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
 
         Its queued prompts return to the prompt field: a later turn would bring the session back
@@ -215,7 +219,7 @@ class SavedSessions:
         if opened is self._chat.shown:
             self._shown_session.leave()
             self._shown_session.switch_to_new()
-        return f"In the trash; {self._ui.key_name('session.undo')} restores it"
+        self._show_result("In the trash", undone_by="session.undo")
 
 
 def _tagged(header: SessionHeader) -> str:
