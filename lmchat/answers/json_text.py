@@ -23,7 +23,7 @@ def strict_json(text: str) -> Any:
     `NaN`, `Infinity` and numbers that are too large are refused, and so are too many levels.
     """
     try:
-        return _decoder.decode(text)
+        return _strict_decoder.decode(text)  # without `NaN`, see below
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
@@ -71,7 +71,7 @@ def _finite_float(digits: str) -> float:
     return value
 
 
-_decoder = json.JSONDecoder(
+_strict_decoder = json.JSONDecoder(
     parse_constant=_refuse_constant,
     parse_float=_finite_float,
 )

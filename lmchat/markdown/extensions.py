@@ -80,9 +80,9 @@ def _ends_block(
 ) -> bool:
     """Return whether a line ends the block above it: one of `rules` would take the line.
 
-    A table that has too many tokens for its text ends, too: the parser fills up each short row. The
-    parser calls this function as a rule. It only answers that question (`silent`), and never takes
-    lines.
+    A table ends, too, if the whole text has far more tokens than characters. The parser fills up
+    each short row, so a table of few signs could have millions of cells. The parser calls this
+    function as a rule. It only answers that question (`silent`), and never takes lines.
     """
     if not silent:
         return False

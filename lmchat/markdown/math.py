@@ -10,8 +10,9 @@ _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit o
 _OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)(.+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
 _GROUP = r"\{([^{}\\^_]+)\}"  # without commands and scripts: an innermost group
 _FRACTION = rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}"
+_FACTOR_BEHIND = r"\s*[^-\s+=,.)<>≤≥≠≈}]"  # all but a sign, a comma, a stop or a closing bracket
 # of one letter or number, with no factor behind it
-_ROOT_OF_ONE = r"\\sqrt\s*\{(\w|\d+)\}(?!\s*[^-\s+=,.)<>≤≥≠≈}])"
+_ROOT_OF_ONE = rf"\\sqrt\s*\{{(\w|\d+)\}}(?!{_FACTOR_BEHIND})"
 _ROOT = rf"\\sqrt\s*{_GROUP}"
 _WORDS = rf"\\(?:text|textrm|mathrm|mathit|operatorname|boxed)\s*{_GROUP}"
 _ACCENTS = {
@@ -105,15 +106,14 @@ def _fraction(match: re.Match[str]) -> str:
     """
     above, below = match.groups()
     has_sign = re.search(r"[-+±∓=/ ]", re.sub(r"\([^()]*\)", "", above))  # outside of brackets
-    if has_sign and not re.fullmatch(_ONE_FACTOR, above):
+    if has_sign and not re.fullmatch(_ONE_FACTOR, above):  # the blank of `d x` is no sign
         above = f"({above})"
     if not re.fullmatch(_ONE_FACTOR, below):
         below = f"({below})"
     text = match.string
-    # A factor beside the fraction could be read as a part of it, hence `x(a/b)` and `(a/b)x`.
-    # Behind it, everything is a factor but a sign, a comma, a stop or a closing bracket.
+    # a factor beside the fraction could be read as a part of it, hence `x(a/b)` and `(a/b)x`
     has_left = re.search(r"[\w/)]\s*$", text[: match.start()])
-    has_right = re.match(r"\s*[^-\s+=,.)<>≤≥≠≈}]", text[match.end() :])
+    has_right = re.match(_FACTOR_BEHIND, text[match.end() :])
     return f"({above}/{below})" if has_left or has_right else f"{above}/{below}"
 
 

@@ -287,11 +287,7 @@ class HttpServerClient:
             )
 
     async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
-        """Return what `stream` would send first for a request; send nothing.
-
-        The random id under which the server would keep the answer is left out. If the user sends a
-        copy of the request, nothing would stop an answer that is kept.
-        """
+        """Return what `stream` would send first for a request; see `ServerClient`."""
         self._admission.allowed.check(request.endpoint)
         exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
         return exchange.outgoing_request(has_key=bool(await self._keys.key_for(request.endpoint)))
@@ -409,8 +405,8 @@ class HttpServerClient:
         if exchange is None or not exchange.answer_id:
             return False
         request = exchange.written.request
-        api = await self._new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
         with suppress(LMChatError):
+            api = await self._new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
             return await exchange.written.product.end_thought(
                 api, request.model, exchange.answer_id
             )

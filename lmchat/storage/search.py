@@ -260,7 +260,8 @@ def _folded_with_origins(text: str) -> tuple[str, list[int]]:
     for index, char in enumerate(text):
         folded_char = " " if char.isspace() else fold(char)
         repeats_blank = folded_char == " " and folded_chars[-1:] == [" "]
-        if folded_char and not repeats_blank:  # an accent alone must not part two blanks
+        # an accent is folded into nothing: it is left out, so that the blank before it counts
+        if folded_char and not repeats_blank:
             folded_chars.append(folded_char)
             origins += [index] * len(folded_char)
     return "".join(folded_chars), origins

@@ -55,7 +55,7 @@ def _heading(marks: str, text: str) -> str:
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     """Yield the paragraphs of a message below its heading, in the order of its parts."""
     message = entry.message
-    # an answer shows only the calls that no tool message shows with their results
+    # a tool message shows its call above the result, so an answer shows only its other calls
     shown_calls = message.tool_calls if is_tool_run(message) else entry.calls
     for part in message.parts:
         match part:

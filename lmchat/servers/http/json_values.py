@@ -84,7 +84,7 @@ def number_or_none(value: object) -> float | None:
 
 
 def positive_or_none(value: object) -> float | None:
-    """Return a number above 0 and below 2**53 as a float; None for any other value."""
+    """Return a number above 0 as a float; None for any other value, as for `number_or_none`."""
     amount = number_or_none(value)
     return None if amount is None or amount <= 0 else amount
 

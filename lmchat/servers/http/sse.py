@@ -103,7 +103,7 @@ class SseReader:
 
 
 def _is_json(data: bytes) -> bool:
-    """Whether data is complete JSON; an object that was cut off is not."""
+    """Whether data is complete JSON: a stream may end within an object, which then is not."""
     try:
         decode(data)
     except NotJsonError:

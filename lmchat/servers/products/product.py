@@ -432,12 +432,12 @@ class Product:
         body = {"model": model.model_id}
         self.require_done(api, await api.post(self.unload_path, body), "unload")
 
-    def set_start_hint(self, error: ServerUnavailable) -> None:
+    def hint_at_start(self, error: ServerUnavailable) -> None:
         """Replace the hint of a refused connection by how to start a server of this product.
 
         The hint of any other error stays as it is.
         """
-        if isinstance(error, NothingAnswers) and error.kind == "offline":
+        if isinstance(error, NothingAnswers) and error.kind == "offline":  # not "timeout"
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:

@@ -75,7 +75,7 @@ class ServerApi(Struct, kw_only=True):
 
     async def get_extra(self, path: str) -> Reply | None:
         """GET facts that are of use but not needed; return the reply, None after any failure."""
-        with suppress(ServerUnavailable):
+        with suppress(ServerUnavailable):  # `get` raises nothing else
             reply = await self.get(path)
             if reply.is_good:
                 return reply

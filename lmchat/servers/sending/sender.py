@@ -176,7 +176,7 @@ class Sender(Struct, kw_only=True):
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
         """Let the error say how to start a server that is off, or why a key was withheld."""
         if isinstance(error, ServerUnavailable):
-            self.product.set_start_hint(error)
+            self.product.hint_at_start(error)
         elif error.kind == "auth" and not self.key:
             error.hint = self.keys.why_withheld(self.endpoint) or error.hint
 

@@ -294,7 +294,7 @@ class ServerUsage:
     def __init__(self) -> None:
         self._usage: JsonObject = {}
         self._timings: JsonObject = {}
-        self._last_report_s = time.monotonic()
+        self._last_report_s = time.monotonic()  # as if of now: the first report is due later
 
     def keep_usage(self, usage: object) -> None:
         """Keep the usage of a chunk in place of the last one; ignore an empty or missing one."""

@@ -138,7 +138,7 @@ class Viewport:
             self.lay_out()
 
     def set_page(self, page: Page, height: int) -> None:
-        """Lay out the log for another page, on a screen of `height` rows."""
+        """Lay out the log for another page (its width and styles), on a screen of `height` rows."""
         self.height = height
         self.document.set_page(page)
         self.lay_out()

@@ -202,7 +202,7 @@ class RowList(ScrollView):
         row = self.rows[index] if index < len(self.rows) else ListRow()
         is_chosen = row.key is not None and row.key == self.key
         if self._hides_choice and not self.looks_focused:
-            is_chosen = False
+            is_chosen = False  # it is shown as chosen only while the list has the focus
         base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
         # an open row, such as that of the shown session, is marked without being chosen
         if is_chosen or row.is_open:
@@ -210,7 +210,8 @@ class RowList(ScrollView):
             bar = styled(UNICODE.bar, "$primary" if has_focus else MUTED)
             styles = _STYLES_OF_CHOSEN
         else:
-            bar = Content("" if row.is_at_edge else " ")  # in its place, the row at the edge begins
+            # a row at the edge, such as a heading, begins in the column that others keep free
+            bar = Content("" if row.is_at_edge else " ")
             styles = _STYLES_OF_OTHERS
         pieces = [content(_with_styles(piece, styles)) for piece in row.pieces]
         right = content(_with_styles(row.right, styles))

@@ -34,8 +34,8 @@ def _chat_id(record: Record) -> str:
 def _begins_chat(record: Record, chat: Sequence[Record]) -> bool:
     """Return whether an object is a session, or a message of another chat than those in `chat`.
 
-    In the second case, the line with the record `session` of its chat is broken. A record without
-    the id of a chat belongs to `chat`.
+    A message of another chat comes without a record `session` if the line of that record could not
+    be read. A record without the id of a chat belongs to `chat`.
     """
     is_session = text_in(record, "type") == "session"
     return is_session or _chat_id(record) not in ("", _chat_id(chat[0]))
