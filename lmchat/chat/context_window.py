@@ -437,7 +437,9 @@ def context_list(
             words=", ".join(tool.name for tool in request.tools),
             tokens=estimate_tokens(text, factor=factor),
         )
-        items.insert(0, tools)
+        # behind the system prompt, if the session has one
+        is_system_first = bool(items) and items[0].author == "system"
+        items.insert(1 if is_system_first else 0, tools)
     tokens = sum(item.tokens for item in items if not item.state)
     if total is not None:
         scale = total / max(tokens, 1)
