@@ -135,8 +135,8 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.pass_on(RunCommand(command_id))
 
     @on(AppMessage)
-    async def pass_on_from_dialog(self, message: Message) -> None:
-        """Give the chat screen a message of a dialog, which has not come through it."""
+    async def pass_on_from_other_screen(self, message: Message) -> None:
+        """Give the chat screen a message of a dialog or the welcome page, which are above it."""
         await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:

@@ -132,7 +132,7 @@ class ModelSwitch:
         chosen model; by default the model is used from now on.
         """
         if self._workspace.target_state.lacks_server:
-            self._ui.app.post_message(ShowServers())
+            self._ui.screen.post_message(ShowServers())
             return
         target = self._chat.turn_choices.target
         rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)

@@ -153,7 +153,7 @@ class SavedSessions:
             if hit is None:
                 return
             # a message, since `ServerSearch`, which closes the welcome page, is made later
-            self._ui.app.post_message(ShowChat())
+            self._ui.screen.post_message(ShowChat())
             self._ui.screen.remove_class("-sessions-over")
             self._shown_session.switch_to(
                 hit.session_id, message_id=hit.message_id, words=hit.words
