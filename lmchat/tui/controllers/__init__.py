@@ -1,4 +1,8 @@
-"""The controllers of the chat screen. Each of them owns one part of the screen's state.
+"""The controllers of the chat screen. Each of them does what is asked for about one subject.
+
+A few own a part of the screen's state: docs/architecture.md lists them. A controller is given those
+that were made before it. What a later one does, it asks for by a message to the chat screen, such
+as `ShowServers`, or it is given a function of `Dispatcher`.
 
 - The chat: `turns`, `prompt_text` (draft and edit), `prompt_files`, `next_request` (/context,
   /request), `answer_settings` (/set, /effort, /profile and others).
