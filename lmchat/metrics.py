@@ -5,8 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import asdict
 
-METRICS_RESET = "Metrics reset successfully"
-"""What every front end answers after a reset."""
+METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HTTP say after it
 
 
 class Metrics(Struct, frozen=True, kw_only=True):

@@ -116,8 +116,8 @@ class SavedSessions:
 
         async def restore() -> None:
             """Restore the session; say that it is restored, or that none was deleted."""
-            is_restored = await self._library.undo_delete() is not None
-            self._show_result("Restored" if is_restored else "Nothing to undo")
+            restored = await self._library.undo_delete()
+            self._show_result("Restored" if restored else "Nothing to undo")
 
         self._ui.begin(restore, "change")
 
@@ -180,8 +180,7 @@ class SavedSessions:
                 if changed.is_archived:
                     result, undone_by = "Archived", "session.archive"
             case "rename":
-                title = safe_line(old.title)
-                dialog = AskDialog("Rename session", value=title, verb="rename")
+                dialog = AskDialog("Rename session", value=safe_line(old.title), verb="rename")
                 typed = typed or await self._ui.ask(dialog)
                 if typed is None:
                     return
@@ -191,12 +190,13 @@ class SavedSessions:
                 changed = await self._library.toggle_tags(session_id, typed)
                 result = _tagged(changed)
             case _:  # tag, by a key of the list: all tags in a dialog
-                text = (
-                    "Separate tags with spaces. To find them, type #tag in the filter of the list."
-                )
-                tags = safe_line(" ".join(old.tags))
                 dialog = AskDialog(
-                    "Session tags", text=text, value=tags, verb="save", may_be_empty=True
+                    "Session tags",
+                    text="Separate tags with spaces. "
+                    "To find them, type #tag in the filter of the list.",
+                    value=safe_line(" ".join(old.tags)),
+                    verb="save",
+                    may_be_empty=True,
                 )
                 typed = await self._ui.ask(dialog)
                 if typed is None:
