@@ -382,6 +382,6 @@ class AnswerRequest:
             files=self._files,
             must_call=self.rounds is not None and self.rounds.must_call,
             replay_id=self.replay_id,
-            is_replay=self.fetched is not None,
+            fetches_kept=self.fetched is not None,
             request_id=self._request_id,
         )

@@ -45,7 +45,7 @@ def replay_request(answer: ChatMessage) -> ChatRequest:
         model=target.model_id,
         messages=(),  # the server has them from the first request
         replay_id=replay_id_of(answer),
-        is_replay=True,
+        fetches_kept=True,
     )
 
 

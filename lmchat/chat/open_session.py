@@ -79,16 +79,18 @@ class OpenSession:
 
     Who changes a part of it, by setting it or by a method:
 
-    - `turn`: `ChatService` begins, refuses and ends it, `TurnRunner` keeps the error of an answer
-      in it. Front ends stop it (`stop_turn`): what then follows, `ChatService` does at each end.
+    - `turn`: `ChatService` begins, refuses and ends it. `TurnRunner` notes in it what its steps
+      have done, and the error of an answer. Front ends stop it (`stop_turn`): what then follows,
+      `ChatService` does at each end.
     - `queue`, `is_hung_up`: `ChatService`.
     - `first_words`: `ChatService` sets them, `TurnRunner` removes them (`apply_start`).
     - `question`: `ChatService` sets it, and takes it away at its end, unless the front end has
       taken it before (`take_question`).
-    - Messages, figures and request: `TurnRunner` during a turn, also by `replace_path` after a
-      summary. A front end calls `answer_now`. `session_changes` makes the changes that need no
-      turn. `ChatService` replaces an answer that its server has forgotten, and `SessionsInMemory`
-      the whole path by another branch. Whoever needs older messages calls `load_older`.
+    - Messages, `aside`, figures, request and `last_plan`: `TurnRunner` during a turn, also by
+      `replace_path` after a summary. A front end calls `answer_now`. `session_changes` makes the
+      changes that need no turn. `ChatService` replaces an answer that its server has forgotten,
+      and `SessionsInMemory` the whole path by another branch. Whoever needs older messages calls
+      `load_older`.
     - `header`: follows the messages. `session_changes` changes its sampling, `titles` its title.
       `SessionsInMemory` takes over what was changed on the disk, and the typed title of a session
       that the disk does not have yet.

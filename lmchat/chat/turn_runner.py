@@ -314,7 +314,7 @@ class TurnRunner:
                 await save_queue.save(opened.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
         except BaseException:  # a stop, which is a cancellation, or an error
-            opened.end_round()  # without a stop, the figures of the next answer replace these
+            opened.end_round()  # no next answer comes, whose figures would replace these
             stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
             for message in stopped:
                 opened.replace(message)

@@ -88,7 +88,8 @@ def edited(
 ) -> TurnStart:
     """Return the start of a turn with another version of a prompt; `files` None keeps its files.
 
-    A system prompt that ends the path was given for the next answer, so it follows the new version.
+    If the path ends in a system prompt, the user has just set it for the next answer. It would be
+    left on the other branch, so a copy of it follows the new version.
     """
     index = _index_of(path, message_id)
     old = path[index]

@@ -101,7 +101,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
             is_first = False
 
         rest = line
-        while len(rest) > PIECE_CHARS:
+        while len(rest) > PIECE_CHARS:  # such a line was full above, so `lines` is empty here
             place = cut_place(rest)
             yield Block(Kind.PLAIN, rest[:place], is_first=is_first)
             rest = rest[place:]

@@ -377,7 +377,7 @@ class IncrementalMarkdown(Struct):
             return
         begin = len(self._head)
         has_lines = is_kept_whole or self._table_start or last == "blockquote_open"
-        line_end = self._tail.rfind("\n", begin) + 1 if has_lines else 0
+        line_end = self._tail.rfind("\n", begin) + 1 if has_lines else 0  # 0: there is none
         place = line_end or begin + cut_place(self._tail[begin:])
         self.closed.append(self._next_block(self._tail[begin:place]))
         self._drop_start(place, "")

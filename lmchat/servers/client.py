@@ -531,7 +531,7 @@ class HttpServerClient:
         """
         endpoint = request.endpoint
         self._prober.expect_product(endpoint, request.product)  # a later probe asks for it first
-        if request.is_replay:
+        if request.fetches_kept:
             self._admission.allowed.check(endpoint)
             return self._new_exchange(self._writer.write(request))
         written = self._admission.admit(request, self._writer.write)
@@ -546,7 +546,7 @@ class HttpServerClient:
         request = written.request
         # A server keeps an answer under the `replay_id` of the request, if it has one. A replay
         # fetches a kept answer, so its server can keep answers, even if no probe has asked it yet.
-        can_keep = request.is_replay or self._prober.keeps_answers(request.endpoint)
+        can_keep = request.fetches_kept or self._prober.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
             written=written,

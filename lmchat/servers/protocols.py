@@ -50,7 +50,7 @@ class AnswerSource(Protocol):
         """
 
     async def has_kept_answer(self, request: ChatRequest) -> bool:
-        """Return whether the server still has the answer that a request with `is_replay` wants."""
+        """Return whether the server still has the answer that a request is to fetch."""
 
     def leave_answers(self) -> None:
         """Do not stop answers that servers keep when their streams are closed from now on."""

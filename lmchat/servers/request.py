@@ -122,7 +122,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     It is the only protection of the answer, so it has 128 bits.
     """
-    is_replay: bool = False
+    fetches_kept: bool = False
     """Whether to fetch the answer that is kept under `replay_id`, and to ask for no new one."""
     request_id: str = ""
     """Random name by which `end_thought` finds this request while it runs; empty: it cannot.

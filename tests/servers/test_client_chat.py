@@ -313,7 +313,7 @@ async def test_a_server_that_is_busy_has_time_to_say_that_it_has_kept_an_answer(
 
     client = make_client(transport=httpx.MockTransport(reply))
     request = replace(
-        ask(Endpoint.parse("localhost:1234"), product="llama.cpp"), replay_id="a", is_replay=True
+        ask(Endpoint.parse("localhost:1234"), product="llama.cpp"), replay_id="a", fetches_kept=True
     )
     assert await client.has_kept_answer(request)
     assert waits == [20.0]

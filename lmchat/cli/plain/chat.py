@@ -45,7 +45,7 @@ def run_plain(context: Context) -> int:
     """
     reader = LineReader()
     if reader.is_terminal and hasattr(signal, "SIGTSTP"):
-        # Ctrl+Z is ignored: the shell would switch the marks of pastes off, and leave them off
+        # Ctrl+Z is ignored: the shell would switch bracketed paste off, and leave it off
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error

@@ -24,12 +24,12 @@ _MAX_NAMES = 20  # most models that an error lists
 def no_server_error(results: Sequence[ProbeResult]) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the first address at which a model server answers. At an address that the user has
-    named, or the only one that was tried, any program that answers counts. In a search, other
-    programs are of no interest.
+    The error is the first of these that applies:
 
-    If nothing that counts answers, the error says why the only address failed, or after a search,
-    that no model server answers on this machine.
+    - why the first model server that answers cannot be used; at an address that the user has named,
+      or at the only one that was tried, any other program that answers counts, too
+    - why the only address failed
+    - that no model server answers on this machine
     """
     is_only = len(results) == 1
     for probed in results:

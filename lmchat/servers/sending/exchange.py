@@ -44,9 +44,9 @@ class Exchange(Struct, kw_only=True):
     _reader: AnswerReader | None = None  # reader of the answer to the last attempt
 
     def outgoing_request(self, *, has_key: bool) -> OutgoingRequest:
-        """Return the request without its API key, because users may look at it.
+        """Return the request without its API key, to be sent, or to be shown to the user.
 
-        After a refusal, it has the form that `_adapt` gave it.
+        After a refusal, it has the form that `_adapt` gave it. The key is added when it is sent.
         """
         headers = stream_headers("", has_body=True)
         if self.is_kept:  # the server keeps the answer if it gets an id to keep it under
@@ -79,7 +79,7 @@ class Exchange(Struct, kw_only=True):
 
     async def _adapt(self, error: ServerRejected) -> bool:
         """Change the request after a refusal; return whether to send it again."""
-        if self.written.request.is_replay:  # it has no body with fields that could be changed
+        if self.written.request.fetches_kept:  # it has no body with fields that could be changed
             return False
         notes = self.written.adapt(error)  # None: no other form would help
         for note in notes or ():
@@ -99,7 +99,7 @@ class Exchange(Struct, kw_only=True):
         self.must_be_dropped = self.is_kept
         if written.is_known_to_load or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))
-        if written.request.is_replay:
+        if written.request.fetches_kept:
             # the server has kept the answer (R-42): fetch it, from its first byte
             url = kept_answer_url(written.request.endpoint, written.request.replay_id)
             opening = self.sender.response("GET", f"{url}&from=0", idle_timeout)

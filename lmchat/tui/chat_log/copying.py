@@ -61,7 +61,8 @@ def _message_text(entry: Entry) -> str:
         texts = [tool_calls_text(message)]
         if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
-    # prompts have no parts; neither has an answer that was never laid out, which is folded
+    # Prompts have no parts, and an answer gets them when it is first laid out. Until then it is
+    # folded, as every answer is at first.
     elif entry.parts and not (entry.is_folded or entry.is_source):
         # calls that have messages of their own are copied with those
         left_out = ToolCallPart if entry.has_call_messages else None

@@ -89,6 +89,7 @@ class PromptFiles:
         self._ui.show_action("downloading a page")
         ending = "no page attached"
         try:
+            # for each session, the user is asked once about a host
             page = await self._ui.workspace.pages.attachment(address, opened.session_id, ask)
             ending = "page attached"
         finally:
@@ -101,6 +102,7 @@ class PromptFiles:
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
         if is_page_address(name):
+            # in a worker of its own, which `stop` ends without ending other work
             work = partial(self._attach_page, name, self._chat.shown)
             self._ui.begin(work, _PAGES, typed=f"/file {name}")
         else:

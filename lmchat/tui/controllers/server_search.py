@@ -60,14 +60,14 @@ class ServerSearch:
         self._search_wanted.set()
 
     def check_now(self) -> None:
-        """Search at once if there is no model or the page is open, and check the server in use.
+        """Check the server in use at once, and search if there is no model or the page is open.
 
         For the page, what is installed on this machine is also read again.
         """
-        self.search_soon()
+        self.search_soon()  # `_search` decides whether to search
         self._workspace.monitor.check_now()
         if self._page is not None:
-            self._starts.read_installed()
+            self._starts.read_installed()  # and then draws the page
         self._ui.show_action("checking")
 
     async def _watch_server(self) -> None:

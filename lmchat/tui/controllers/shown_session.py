@@ -138,9 +138,7 @@ class ShownSession:
             self.leave()
             self.switch_to_new()
             self._prompt_text.show_draft()
-        else:
-            # the message that is being edited may have been deleted, with all others
-            self._prompt_text.leave_edit()
+        else:  # the list reads itself only when another session is shown
             self._ui.screen.post_message(ReadSessions())
         self._ui.show_action("new session")
         self._ui.widgets.prompt_input.focus()
