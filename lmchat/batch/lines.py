@@ -135,8 +135,8 @@ def _message(entry: Any) -> Any:
     than one part stays as it is, and is refused later.
     """
     match entry:
-        # a list of one part with a text, or the text itself
-        case {"role": role, "content": [{"text": content}] | content}:
+        # other fields, such as `name`, are left out: lmchat sends none of them
+        case {"role": role, "content": [{"text": content}]} | {"role": role, "content": content}:
             return {"role": "system" if role == "developer" else role, "content": content}
         case _:
             return entry

@@ -100,8 +100,8 @@ class Key(Struct, frozen=True):
         """
         if self.is_one_table:
             return table_keys(self.type)[str(step)]
-        # The name of the key becomes a heading: `words` puts brackets around it, so it is
-        # `[profiles.NAME]` or `[[endpoints]]`.
+        # The name of the new key is a heading without its outer brackets, which `words` adds:
+        # `profiles.NAME` for `[profiles.NAME]`, `[endpoints]` for `[[endpoints]]`.
         if self.is_mapping:
             _, item = get_args(self.type)  # of `Mapping[str, ITEM]`
             return Key(f"{self.name}.{step}", item)

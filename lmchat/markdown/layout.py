@@ -277,7 +277,7 @@ class Layout:
             above = token.type
 
     def _is_below_blank(self, token: Token) -> bool:
-        """Return whether there is a blank line above a token in the source."""
+        """Return whether there is a blank line above a token in the source: it is shown, too."""
         line = token.map[0] - 1 if token.map else -1
         # within a quote, a blank line has the marks of the quote
         return 0 <= line < len(self._source) and not self._source[line].strip("> \t")

@@ -123,6 +123,7 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
                 last_text, style = part[-1]
                 part[-1] = last_text.rstrip(), style
             spans += page.fit(part, width, align=align)
+        # a selection copies the row as it is shown, without the blanks of its last cell
         yield page.line(spans, prefix=prefix, text=text_of(spans).rstrip())
         prefix = next_prefix
 

@@ -20,7 +20,7 @@ The other modules of this package share the work. `database` runs jobs on a thre
 the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
 messages, `branch_queries` reads them, and `search` finds them. `backup` copies the file each day
 and replaces a damaged one. `purge` deletes permanently. `attachment_files` keeps attached files,
-and `statistics` the answer records and the counters.
+and `statistics_tables` the answer records and the counters.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ async def make_dispatcher(
         context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
     ) as runtime:
         store, backend = runtime.store, runtime.backend
+        # a temporary session ends with lmchat: a title is not worth a request to the model
         chat = wiring.make_chat(context, runtime, with_titles=not options.temporary)
         folders = ExitStack()  # temporary ones, with the editor's and the viewer's files
         workspace = Workspace(
@@ -100,8 +101,7 @@ async def make_dispatcher(
         try:
             yield dispatcher
         finally:
-            # needed if an error has ended the screen; if the user has quit, all is saved by now
-            await chat.close()
+            await chat.close()  # after an error; if the user has quit, all is saved by now
             await asyncio.to_thread(folders.close)
             if chat.turn_choices.toolbox is not None:
                 await chat.turn_choices.toolbox.host.aclose()

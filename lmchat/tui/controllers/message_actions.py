@@ -120,7 +120,7 @@ class MessageActions:
         return self._log.focused_message if self._ui.widgets.has_log_focus else None
 
     def _message_to_act_on(self) -> ChatMessage | None:
-        """Return the focused message, or else the last answer; None in an empty session."""
+        """Return the focused message, or else the last answer or prompt; None without any."""
         return self._focused_message or self._chat.shown.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:

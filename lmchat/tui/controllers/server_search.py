@@ -126,9 +126,9 @@ class ServerSearch:
     def _use_or_show_page(self, found: TargetChoice) -> None:
         """Use the server that was found if nothing is missing; otherwise show the welcome page.
 
-        Waiting prompts are sent to the chosen server, unless it is still loading its model. If only
-        the model is missing, the server becomes the target without a model. Health checks then use
-        it, and so does the picker, in which the user can choose a model.
+        Waiting prompts are sent to the chosen server, unless it is still loading its model. A
+        server whose models are known, but none is chosen, becomes the target without a model.
+        Health checks then use it, and so does the picker, in which the user can choose a model.
         """
         self._missing = found.missing
         target, current = found.target, self._workspace.chat.turn_choices.target
@@ -137,7 +137,7 @@ class ServerSearch:
                 self._model_switch.use(target)
             self.close_page()
             return
-        if found.probed is None or not found.probed.has_model:
+        if found.probed is None or not found.probed.has_model:  # there is no model to choose
             target = None
         if target != current:
             self._model_switch.aim_at(target)

@@ -305,7 +305,7 @@ class Turns(FrontEnd):
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
         """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._chat.shown
-        # the log has it already if the path was shown after the message was put on the path
+        # after a `PathChanged`, `show_messages` has shown it already
         if is_shown and self._log.document.index_of(message.message_id) is None:
             self._log.append(message)
         if message.role is Role.TOOL:  # such a message has one call
