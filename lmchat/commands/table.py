@@ -51,7 +51,7 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str
     scope: Scope
     runs: str  # such as `server_search.check_now` or `hit(1)`: see the head of this module
-    takes_message: bool = False  # whether it acts on the focused message, or else the last answer
+    takes_message: bool = False  # on the focused message, or else the last answer or prompt
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it

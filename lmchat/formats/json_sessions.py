@@ -57,7 +57,7 @@ def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
 
 
 def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
-    """Return a message as an object with the names of its fields, not as an array.
+    """Return a message as an object; msgspec makes an array of it, without the names of fields.
 
     `places` has the numbers of messages by their ids; it is empty if the session has no branches.
     """

@@ -329,6 +329,7 @@ class Layout:
         left edge again.
         """
         prefix, next_prefix = prefixes
+        # the prefixes of the first line and of the others are equally wide, and so are the marks
         if width_of([*next_prefix, mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [next_mark]
         return [*prefix, mark], [*next_prefix, next_mark]
@@ -449,7 +450,8 @@ class Layout:
             self._columns_of_table[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
-            source = completed(source, is_continued=True)  # with marks that are still to come
+            # its text still arrives: add the marks that are to come
+            source = completed(source, is_continued=True)
         # the parser takes rows for a table only with a head above them
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]
         text = "\n".join([*head, source])

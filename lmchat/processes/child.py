@@ -208,7 +208,7 @@ class ChildProcess:
         The error speaks of files: exports to HTML and attached web pages show it.
         """
         environment = needed_environment(os.environ)
-        folder = Path(__file__).parent  # not the current one
+        folder = Path(__file__).parent  # not the current one, which may hold foreign modules
         try:
             return await cls.start(own_program(module), environment=environment, folder=folder)
         except OSError as error:

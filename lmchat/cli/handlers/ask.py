@@ -121,7 +121,7 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
     if form != "text":
         outgoing = await runtime.backend.outgoing_request(request)
         text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
-        # a letter beyond ASCII is always part of JSON, also in the command, so it can be escaped
+        # outside of its JSON, the command is ASCII, so only letters within JSON are escaped
         output.print_safe(safe_json(text, is_ascii=not is_utf8()))
         return
     text = (await runtime.backend.template_text(request)).text

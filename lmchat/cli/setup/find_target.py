@@ -31,7 +31,7 @@ def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
     Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
     """
     urls = [settings.endpoint] if settings.endpoint else [entry.url for entry in settings.endpoints]
-    return tuple(Endpoint.parse(url) for url in urls if url)
+    return tuple(Endpoint.parse(url) for url in urls)
 
 
 def configured_names(settings: Settings) -> dict[str, str]:

@@ -47,7 +47,7 @@ _SUFFIXES = {
 
 
 class MessageActions:
-    """Runs the commands on messages: on the focused message, or else on the last answer."""
+    """Runs the commands on messages: the focused one, or else the last answer or prompt."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class MessageActions:
         return not self._reason(name, self._chat.shown.current(message))
 
     def act_on_focused(self, name: str) -> None:
-        """Run a command on the focused message, or else on the last answer.
+        """Run a command on the focused message, or else on the last answer or prompt.
 
         In the log, `copy` takes the selection instead, if there is one.
         """

@@ -191,7 +191,7 @@ class TerminalDriver(LinuxDriver):
 
     def give_back(self) -> None:
         """Restore the terminal at once, from any thread, if the app has it."""
-        if self._stop_owning_terminal():
+        if self._stop_owning_terminal():  # only for the first thread
             self._output.end(_RESTORE_MODES)
             with suppress(termios.error):  # the terminal hung up
                 if self.attrs_before is not None:  # its settings before Textual changed them
