@@ -57,7 +57,9 @@ def test_pieces_add_up_to_the_whole_screen(tmp_path, server):
             repaint(screen)
             screen.wait_until(
                 lambda: still(screen) == painted,  # noqa: B023
-                f"the same screen, painted as a whole, after {keys!r}",
+                "\n".join(
+                    (f"the same screen, painted as a whole, after {keys!r}, namely:", *painted)
+                ),
             )
 
 

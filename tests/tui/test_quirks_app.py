@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -75,3 +76,41 @@ async def test_a_worker_that_fails_is_reported_and_ends_nothing():
         await pilot.pause()
         assert [str(error) for error in app.failures] == ["on purpose"]
         assert app.is_running
+
+
+class Beside(Static):
+    """Notes the width that its last `Resize` has told it."""
+
+    told = 0
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.told = event.size.width
+
+
+class Columns(Paced):
+    CSS = (
+        "Beside { width: 1fr } #panel { width: 20 } #off { display: none } #below { offset: 0 200 }"
+    )
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield Beside("main")
+            yield Static("panel", id="panel")
+            yield Static("off", id="off")
+        yield Static("below", id="below")
+
+
+async def test_a_widget_learns_its_new_size_though_another_one_asks_for_its_own_before_the_layout():
+    async with drawn(Columns()) as (app, pilot):
+        main = app.query_one(Beside)
+        assert main.told == app.size.width - 20
+        app.query_one(
+            "#below"
+        ).refresh()  # out of sight, so Textual finds all places again on demand
+        await pilot.pause()
+        app.query_one("#panel").display = False
+        app.query_one(
+            "#off"
+        ).refresh()  # asks for its size, with the panel gone and nothing laid out
+        await pilot.pause()
+        assert main.told == app.size.width

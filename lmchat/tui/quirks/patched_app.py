@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from textual import events, messages
-from textual._compositor import Compositor, CompositorUpdate
+from textual._compositor import Compositor, CompositorUpdate, ReflowResult
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.errors import NoWidget
@@ -29,9 +29,10 @@ class PatchedApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        # Both calls change classes of rich and Textual for the whole process; twice does no harm.
+        # These calls change classes of rich and Textual for the whole process; twice does no harm.
         mend_cuts()  # rich cuts rows within emoji flags and accents
         mend_painting()  # Textual renders whole widgets, and an error in one ends the app
+        mend_layout()  # Textual sometimes tells a widget nothing of its new size
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
         self._key_queue = KeyQueue(self, self._deliver_key)
 
@@ -208,6 +209,30 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
             widget._cover(cover)
             cover._parent = widget.screen  # else the widget would get the clicks on the cover
     return [Strip.blank(rows.width)] * rows.height
+
+
+_reflow = Compositor.reflow  # Textual's own
+
+
+def mend_layout() -> None:
+    """Let each layout tell all widgets that have another size since the last layout.
+
+    Textual 8.2.8 compares the new places of widgets with those that it found last. It also finds
+    them when a widget that is not shown asks for its own. If that is just before a layout, the
+    widgets are told nothing: the log would keep the lines of its old width.
+    """
+    setattr(Compositor, "reflow", _reflowed)  # noqa: B010 - for mypy
+
+
+def _reflowed(compositor: Compositor, parent: Widget, size: Size) -> ReflowResult:
+    """Lay out, and compare with the last layout, which is kept as an attribute.
+
+    This replaces `Compositor.reflow` of Textual.
+    """
+    compositor._full_map = getattr(compositor, "_laid_out", {})
+    result = _reflow(compositor, parent, size)
+    setattr(compositor, "_laid_out", compositor._full_map)  # noqa: B010 - it is not Textual's
+    return result
 
 
 class PatchedScreen(Screen[None]):
