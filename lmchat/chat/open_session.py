@@ -1,4 +1,4 @@
-"""One session in memory: its path, its turn, its running answer, its queue.
+"""One session in memory: its path, its turn, its queue.
 
 It sends and writes nothing.
 """
@@ -6,42 +6,28 @@ It sends and writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures, Stage
-from lmchat.answers.growing_answer import GrowingAnswer
-from lmchat.chat.answer_request import AnswerRequest
-from lmchat.chat.context_window import ContextPlan, LeftOutNotes
-from lmchat.chat.kept_answers import joined_answer
+from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.chat.context_window import LeftOutNotes
+from lmchat.chat.running_answer import RunningAnswer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, StillAnswering
-from lmchat.servers.events import StreamEvent
-from lmchat.servers.model import Target
 from lmchat.servers.sampling_options import usable_options
-from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,
-    AnswerStats,
     ChatMessage,
-    Failure,
-    Part,
     Role,
-    TokenProbabilities,
-    ToolCallPart,
-    interrupted,
-    new_id,
     now,
 )
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
-
-NOT_THINKING = "The model is not thinking now."
 
 
 class Turn(Struct, kw_only=True):
@@ -86,11 +72,11 @@ class OpenSession:
     - `first_words`: `ChatService` sets them, `TurnRunner` removes them (`apply_start`).
     - `question`: `ChatService` sets it, and takes it away at its end, unless the front end has
       taken it before (`take_question`).
-    - Messages, `aside`, figures, request and `last_plan`: `TurnRunner` during a turn, also by
-      `replace_path` after a summary. A front end calls `answer_now`. `session_changes` makes the
-      changes that need no turn. `ChatService` replaces an answer that its server has forgotten,
-      and `SessionsInMemory` the whole path by another branch. Whoever needs older messages calls
-      `load_older`.
+    - `answer`, `figures`, `aside`: `TurnRunner`.
+    - `messages`: `TurnRunner` during a turn, also by `replace_path` after a summary.
+      `session_changes` makes the changes that need no turn. `ChatService` replaces an answer that
+      its server has forgotten, and `SessionsInMemory` the whole path by another branch. Whoever
+      needs older messages calls `load_older`.
     - `header`: follows the messages. `session_changes` changes its sampling, `titles` its title.
       `SessionsInMemory` takes over what was changed on the disk, and the typed title of a session
       that the disk does not have yet.
@@ -113,19 +99,16 @@ class OpenSession:
         self.turn = Turn()  # the running one, or the last one
         self.queue: tuple[str, ...] = ()
         """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
+        self.answer: RunningAnswer | None = None
+        """The answer that began last; it may be on a branch that is not shown."""
         self.figures: AnswerFigures | None = None
-        """Figures of the answer or round of calls that began last, until the next one begins."""
-        self.last_plan: ContextPlan | None = None  # what was sent for the last answer
+        """Figures of the answer or round of calls that began last."""
         self.left_out_notes = LeftOutNotes()  # `AnswerRequest.events` takes notes from it
-        self.request: AnswerRequest | None = None  # of the running answer
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
         self.saves: set[asyncio.Future[None]] = set()  # running writes, as of an ended answer
-        self._clock = clock
-        self._growing = GrowingAnswer()
-        self._newest_answer: ChatMessage | None = None
-        """The answer that began last: empty while it streams into `_growing`, then as it ended."""
+        self.clock = clock  # monotonic seconds, for figures
         self._earlier_id = session.earlier_id
         """The newest message that is still only on the disk; None if all are in memory."""
         self._load_lock = asyncio.Lock()  # so that two callers do not read the same messages
@@ -163,20 +146,6 @@ class OpenSession:
     def is_waiting(self) -> bool:
         """Whether prompts wait for a server or a model; during a turn, they wait for its end."""
         return bool(self.queue) and not self.is_busy
-
-    @property
-    def can_answer_now(self) -> bool:
-        """Whether `answer_now` could end a thought of the running answer, if the model thinks."""
-        return self.is_running and self.request is not None and self.request.can_answer_now
-
-    def answer_now(self) -> str:
-        """End the thought that the model is writing, or its next one, so that it answers at once.
-
-        Return why that is not possible, or an empty text.
-        """
-        if self.figures is None or self.request is None or not self.figures.may_be_thinking:
-            return NOT_THINKING
-        return self.request.answer_now()
 
     def require_idle(self) -> None:
         """Raise `RequestInvalid` while a turn runs."""
@@ -219,31 +188,18 @@ class OpenSession:
         self.header = session.header
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        if self._newest_answer is not None and self.is_running:
-            # While it streams, this message has no text: `shown_messages` and `current` take that
-            # from `_growing`, where it may be longer than on the disk.
-            self.messages = self.messages.replaced(self._newest_answer)
-
-    @property
-    def newest_answer(self) -> ChatMessage | None:
-        """The answer that began last, with the text so far; it may be on a branch not shown."""
-        newest = self._newest_answer
-        if newest is None or newest.state is not AnswerState.STREAMING or self.figures is None:
-            return newest
-        # the server may have named another model than was asked for
-        return replace(newest, parts=self._growing.parts, model=self.figures.model)
-
-    @property
-    def token_choices(self) -> Sequence[TokenProbabilities]:
-        """Choices of the tokens of the newest answer, if its server has reported them."""
-        return self._growing.choices
+        if self.answer is not None and self.is_running:
+            # without its text, which `shown_messages` and `current` take from `answer`, where it
+            # may be longer than on the disk
+            self.messages = self.messages.replaced(self.answer.message)
 
     @property
     def shown_messages(self) -> MessagePath:
         """The path and `aside`; a running answer has the text that has arrived so far."""
         shown = self.messages.added(*self.aside)
-        newest = self.newest_answer if self.is_running else None
-        return shown if newest is None else shown.replaced(newest)
+        if self.answer is None or not self.is_running:
+            return shown
+        return shown.replaced(self.answer.message_so_far)
 
     def find(self, message_id: str) -> ChatMessage | None:
         index = self.messages.index_of(message_id)
@@ -252,13 +208,12 @@ class OpenSession:
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now; it may have streamed when the caller got it.
 
-        While it streams, only `newest_answer` has its text; `messages` gets the text at its end.
+        While it streams, only `answer` has its text; `messages` gets the text at its end.
         """
         if message.state is not AnswerState.STREAMING:
             return message
-        newest = self.newest_answer
-        if newest is not None and newest.message_id == message.message_id:
-            return newest
+        if self.answer is not None and self.answer.message.message_id == message.message_id:
+            return self.answer.message_so_far
         return self.find(message.message_id) or message
 
     @property
@@ -364,129 +319,32 @@ class OpenSession:
         self.messages = self.messages.added(message)
         self.change_header(updated_at=now(), message_count=self.header.message_count + 1)
 
-    def begin_answer(
-        self, request: AnswerRequest, version: int, *, is_aside: bool
-    ) -> tuple[ChatMessage, AnswerFigures]:
-        """Begin an answer with the text that it continues, if any; return it and its figures.
-
-        A kept answer that is fetched takes its old place, and begins empty. `version` is the number
-        of a new answer. With `is_aside`, the answer is a summary, which is shown behind the path.
-        """
-        beginning, fetched = request.beginning, request.fetched
-        if fetched is not None:
-            answer = replace(fetched, parts=(), state=AnswerState.STREAMING, failure=None)
+    def begin_answer(self, answer: RunningAnswer) -> None:
+        """Put an answer that begins at the end of its path, and a summary behind the path."""
+        if answer.figures.is_summary:
+            self.aside = self.aside.added(answer.message)
         else:
-            answer = _streaming_message(
-                Role.ASSISTANT,
-                beginning.message.parts if beginning is not None else (),
-                request.path,
-                request.settings.target,
-                version,
-            )
-            if request.replay_id:  # saved before the request is sent, for a start after a kill
-                stats = AnswerStats(
-                    replay_id=request.replay_id,
-                    product=request.settings.target.product,
-                    sampling=request.sampling.options,
-                )
-                answer = replace(answer, stats=stats)
-        if is_aside:
-            self.aside = self.aside.added(answer)
-        else:
-            self.messages = request.path.added(answer)
-        self._growing = GrowingAnswer()
-        if beginning is not None:
-            self._growing = GrowingAnswer(beginning.message, beginning.choices)
-        self._newest_answer = answer
-        self.turn.answer_id = answer.message_id
-        self.request = request
-        self.figures = AnswerFigures(
-            model=answer.model,
-            started_s=self._clock(),
-            steps=request.rounds.steps if request.rounds else 0,
-            is_fetched=fetched is not None,
-            is_summary=is_aside,
-        )
-        return answer, self.figures
+            self.messages = answer.request.path.added(answer.message)
+        self.answer = answer
+        self.figures = answer.figures
+        self.turn.answer_id = answer.message.message_id
 
-    @property
-    def entries_so_far(self) -> tuple[JournalEntry, ...]:
-        """The text of the running answer so far, as entries for its file."""
-        return self._growing.entries
+    def end_answer(self, answer: RunningAnswer) -> None:
+        """Put an ended answer in its place, on the path or aside, and note it in the header.
 
-    def add_event(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Add an event to figures and text of the answer; return the entries for its file."""
-        if self.figures is not None:  # always, as an answer has begun: for the type checker
-            self.figures.apply(event, self._clock())
-        return self._growing.add(event)
-
-    def end_answer(
-        self,
-        answer: ChatMessage,
-        state: AnswerState,
-        failure: Failure | None,
-        request: AnswerRequest,
-        figures: AnswerFigures,
-    ) -> ChatMessage:
-        """Make an answer final with all its text, and return it.
-
-        `request` and `figures` are those that the answer began with. The caller then calls
-        `add_figures`: the text is final before, so that no error in the figures can lose it.
+        If another branch is shown by now, the answer is in neither, and nothing is replaced.
         """
-        figures.end(state, self._clock())
-        self.last_plan = request.plan
-        self.request = None
-        answer = replace(
-            answer, state=state, failure=failure, parts=self._growing.parts, model=figures.model
-        )
-        # the user has not stopped it: the terminal is gone, and the server continues the answer
-        if state is AnswerState.STOPPED and self.is_hung_up and figures.is_kept:
-            answer = interrupted(answer, "The terminal was closed")
-        self._put_answer(answer)
+        message = answer.message
+        self.messages = self.messages.replaced(message)
+        self.aside = self.aside.replaced(message)
         # a fetched answer is no new message of the session, and a summary is none until it is saved
-        if request.fetched is None and not self.aside:
+        if not (answer.figures.is_fetched or answer.figures.is_summary):
             self.change_header(
                 updated_at=now(),
                 message_count=self.header.message_count + 1,
-                model=answer.model,
-                endpoint=answer.endpoint,
+                model=message.model,
+                endpoint=message.endpoint,
             )
-        return answer
-
-    def add_figures(
-        self, answer: ChatMessage, request: AnswerRequest, figures: AnswerFigures
-    ) -> ChatMessage:
-        """Give an ended answer its figures, and return it.
-
-        If the server may continue the answer, its stats have the id to fetch it with (R-42).
-        """
-        stats = request.stats(figures)
-        # after a hang-up, `interrupted` makes an answer without any text a failed one; it can be
-        # fetched, too
-        if figures.is_kept and (answer.state is AnswerState.INTERRUPTED or self.is_hung_up):
-            stats = replace(stats, replay_id=request.replay_id)
-        answer = replace(answer, stats=stats)
-        if request.fetched is not None:
-            answer = joined_answer(answer, request.fetched)
-        self._put_answer(answer)
-        return answer
-
-    def begin_round(self, target: Target, steps: int) -> None:
-        """Begin the figures of a round of calls, in place of those of the answer before it."""
-        self.figures = AnswerFigures(
-            model=target.model_id, started_s=self._clock(), stage=Stage.TOOLS, steps=steps
-        )
-
-    def end_round(self) -> None:
-        """End the figures of a stopped round of calls; in other cases, an answer replaces them."""
-        if self.figures is not None:
-            self.figures.end(AnswerState.STOPPED, self._clock())
-
-    def add_call(self, call: ToolCallPart, target: Target, version: int) -> ChatMessage:
-        """Add the tool message of a call, and return it."""
-        message = _streaming_message(Role.TOOL, (call,), self.messages, target, version)
-        self.add(message)
-        return message
 
     def replace(self, message: ChatMessage) -> None:
         """Replace the message of this id on the path."""
@@ -506,33 +364,3 @@ class OpenSession:
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
         return saving
-
-    def _put_answer(self, answer: ChatMessage) -> None:
-        """Put an ended answer in its place, on the path or aside.
-
-        If another branch is shown by now, the answer is in neither, and nothing is replaced.
-        """
-        self._newest_answer = answer
-        self.messages = self.messages.replaced(answer)
-        self.aside = self.aside.replaced(answer)
-
-
-def _streaming_message(
-    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
-) -> ChatMessage:
-    """Return a new message below the last one of a path; its content is still to come.
-
-    `parts` is the content that it begins with; `version` is its number, and the highest so far.
-    """
-    return ChatMessage(
-        message_id=new_id(),
-        role=role,
-        parts=parts,
-        created_at=now(),
-        parent_id=path[-1].message_id if path else None,
-        state=AnswerState.STREAMING,
-        model=target.model_id,
-        endpoint=target.endpoint.url,
-        version=version,
-        versions=version,
-    )

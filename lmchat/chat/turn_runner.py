@@ -22,7 +22,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
 from lmchat.chat.context_window import ContextMeter
@@ -34,6 +34,7 @@ from lmchat.chat.events import (
     PathChanged,
 )
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.running_answer import RunningAnswer, streaming_message
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
 from lmchat.chat.turn_choices import TurnSettings
@@ -47,6 +48,7 @@ from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,
     Failure,
+    Role,
     ToolCallPart,
     new_id,
 )
@@ -201,65 +203,62 @@ class TurnRunner:
         """Stream one answer to its end, which may be a stop or an error, and return it."""
         opened, request = self._opened, self._request
         # a summary has no row and no file while it streams: `run` writes it when it is complete
-        is_aside = bool(self._start.summarised)
-        answer, figures = opened.begin_answer(request, version, is_aside=is_aside)
+        is_summary = bool(self._start.summarised)
+        answer = RunningAnswer(request, version, is_summary=is_summary, clock=opened.clock)
+        message = answer.message
+        opened.begin_answer(answer)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
         failure: Failure | None = None
         try:
-            if not is_aside:
-                await self._save_queue.begin_answer(opened.header, answer)
+            if not is_summary:
+                await self._save_queue.begin_answer(opened.header, message)
             has_first_words = request.beginning is not None and request.beginning.is_first_words
-            first_words = answer.text if has_first_words else ""
-            self._report(AnswerBegun(message=answer, first_words=first_words))
+            first_words = message.text if has_first_words else ""
+            self._report(AnswerBegun(message=message, first_words=first_words))
             async with (
-                journal_writer(self._save_queue, answer.message_id) as entries,
+                journal_writer(self._save_queue, message.message_id) as entries,
                 aclosing(request.events(opened.left_out_notes)) as events,
             ):
-                if not is_aside:
-                    entries.extend(opened.entries_so_far)  # the text that it continues
+                if not is_summary:
+                    entries.extend(answer.entries_so_far)  # the text that it continues
                 async for event in events:
-                    new_entries = opened.add_event(event)
-                    if not is_aside:
+                    new_entries = answer.add(event)
+                    if not is_summary:
                         entries.extend(new_entries)
                     self._report(event)
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
-            state = AnswerState.INTERRUPTED if opened.entries_so_far else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if answer.entries_so_far else AnswerState.FAILED
             failure = log_failure(error)
             opened.turn.answer_error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
-            answer = opened.end_answer(answer, state, failure, request, figures)
-            try:
-                answer = opened.add_figures(answer, request, figures)
-                note = request.compare_count(figures)
-                if note:
-                    self._report(RequestAdapted(note=note))
-            except Exception:  # the text of the answer must be saved in any case
-                _logger.exception("the figures of an answer could not be made")
-            await self._shielded(self._save_answer(answer, figures, request))
-        return answer
+            note = answer.end(state, failure, is_hung_up=opened.is_hung_up)
+            opened.end_answer(answer)
+            if note:
+                self._report(RequestAdapted(note=note))
+            await self._shielded(self._save_answer(answer))
+        return answer.message
 
-    async def _save_answer(
-        self, answer: ChatMessage, figures: AnswerFigures, request: AnswerRequest
-    ) -> None:
+    async def _save_answer(self, answer: RunningAnswer) -> None:
         """Save an ended answer and its figures.
 
         The text of a summary is not saved here: `run` saves it with its branch.
         """
         opened, save_queue = self._opened, self._save_queue
-        if not self._start.summarised:
-            await save_queue.save(opened.header, answer, choices=opened.token_choices)
-        if request.fetched is not None:  # no record: its times would be those of fetching it
+        message, figures = answer.message, answer.figures
+        if not figures.is_summary:
+            await save_queue.save(opened.header, message, choices=answer.token_choices)
+        if figures.is_fetched:  # no record: its times would be those of fetching it
             return
-        target = request.settings.target
-        # not `answer.stats`: those include the answer that this one continues
+        target = answer.request.settings.target
+        # not `message.stats`: those include the answer that this one continues
         stats = figures.stats(product=target.product)
         record = AnswerRecord(
-            message_id=answer.message_id,
+            message_id=message.message_id,
             endpoint=target.server_id,
-            model=answer.model,
+            model=message.model,
             quantization=target.model.quantization if target.model else "",
-            state=answer.state,
+            state=message.state,
             stalls=figures.stalls,
             **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
         )
@@ -279,7 +278,13 @@ class TurnRunner:
         copies of them. If the turn is stopped, calls without a result become stopped messages.
         """
         opened, save_queue, target = self._opened, self._save_queue, self._target
-        opened.begin_round(target, rounds.steps)
+        # in place of the figures of the answer before it
+        opened.figures = figures = AnswerFigures(
+            model=target.model_id,
+            started_s=opened.clock(),
+            stage=Stage.TOOLS,
+            steps=rounds.steps,
+        )
         running: dict[str, ChatMessage] = {}  # those without a result, by message id
 
         async def end_call(call: ChatMessage) -> None:
@@ -295,7 +300,8 @@ class TurnRunner:
             await rounds.toolbox.host.start_servers()
             for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
-                message = opened.add_call(named, target, version)
+                message = streaming_message(Role.TOOL, (named,), opened.messages, target, version)
+                opened.add(message)
                 version = 1  # the calls after the first have no other version
                 running[message.message_id] = message
                 self._report(MessageAdded(message))
@@ -314,7 +320,8 @@ class TurnRunner:
                 await save_queue.save(opened.header, copy)
             await rounds.run(tuple(running.values()), self._ask, end_call)
         except BaseException:  # a stop, which is a cancellation, or an error
-            opened.end_round()  # no next answer comes, whose figures would replace these
+            # no next answer comes, whose figures would replace these
+            figures.end(AnswerState.STOPPED, opened.clock())
             stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
             for message in stopped:
                 opened.replace(message)

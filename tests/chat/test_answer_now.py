@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.open_session import NOT_THINKING
+from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.servers.model import Target
@@ -48,8 +48,8 @@ class Pressing(ChatTurns):
         super().receive(opened, event)
         if self.kinds and isinstance(event, self.kinds[0]):
             del self.kinds[0]
-            self.replies.append(opened.answer_now())
-            assert not opened.can_answer_now
+            self.replies.append(opened.answer.answer_now())
+            assert not opened.answer.can_answer_now
 
 
 async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_user_if_it_cannot_end_a_thought(
@@ -89,9 +89,8 @@ async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(stor
     backend = ScriptedBackend([RequestSent(), hm, well, TextDelta(text="Four."), END])
     presses = (RequestSent, ReasoningDelta, ReasoningDelta, TextDelta)
     chat = Pressing(store, backend, *presses)
-    assert chat.opened.answer_now() == NOT_THINKING
     await chat.send("x")
     assert chat.replies == ["", "", "", NOT_THINKING]
-    assert chat.opened.answer_now() == NOT_THINKING
+    assert chat.opened.answer.answer_now() == NOT_THINKING
     assert backend.thoughts_to_end == [backend.requests[0].request_id]
     assert len(backend.requests) == 1

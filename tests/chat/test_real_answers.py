@@ -68,7 +68,7 @@ async def test_a_stop_ends_the_answer_at_the_server_and_a_hang_up_leaves_it_runn
     url = start_real_server().url
     chat = await chat_at(client, store, url, 2000)
     await chat.begin(LONG_PROMPT, TextDelta)
-    replay_id = replay_id_of(chat.opened.newest_answer)
+    replay_id = replay_id_of(chat.opened.answer.message)
     await chat.stop()
     await until_idle(url)
     assert chat.path[-1].state is AnswerState.STOPPED
@@ -77,7 +77,7 @@ async def test_a_stop_ends_the_answer_at_the_server_and_a_hang_up_leaves_it_runn
 
     chat = await chat_at(client, store, url, 2000)  # stopped before its first byte
     await chat.begin(LONG_PROMPT, AnswerBegun)
-    while not await kept_at(url, replay_id_of(chat.opened.newest_answer)):
+    while not await kept_at(url, replay_id_of(chat.opened.answer.message)):
         pass
     await chat.stop()
     await until_idle(url)

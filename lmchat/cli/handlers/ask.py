@@ -310,10 +310,11 @@ class _AskFrontEnd(FrontEnd):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints of an answer; times are in milliseconds."""
+        streamed = self._opened.answer  # not None, as an answer has begun: for the type checker
         stats = answer.stats or AnswerStats()
         prompt_tokens = stats.prompt_tokens
         if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given
-            prompt_tokens = self._opened.last_plan.tokens if self._opened.last_plan else 0
+            prompt_tokens = streamed.request.plan.tokens if streamed is not None else 0
         completion_tokens = stats.completion_tokens or 0
         document = {
             "reply": answer.text,
@@ -340,8 +341,8 @@ class _AskFrontEnd(FrontEnd):
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
-        if self._opened.token_choices:
-            document["logprobs"] = _choices_json(self._opened.token_choices)
+        if streamed is not None and streamed.token_choices:
+            document["logprobs"] = _choices_json(streamed.token_choices)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document

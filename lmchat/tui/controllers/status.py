@@ -95,7 +95,9 @@ class StatusDisplay:
         figures = shown.figures
         if figures is not None and figures.is_running:
             hint = ""
-            if shown.can_answer_now:  # the key that ends a thought, and what it does
+            if (
+                shown.answer is not None and shown.answer.can_answer_now
+            ):  # the key that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
             self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)

@@ -26,6 +26,7 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.open_session import OpenSession, Turn
+from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
@@ -182,7 +183,8 @@ class Turns(FrontEnd):
 
     def answer_now(self) -> None:
         """Let the model end its thought and answer; if that is not possible, tell the user why."""
-        refusal = self._chat.shown.answer_now()
+        answer = self._chat.shown.answer
+        refusal = answer.answer_now() if answer is not None else NOT_THINKING
         if refusal:
             self._ui.notify(refusal)
         else:

@@ -1,0 +1,170 @@
+"""One answer of a turn: its message, text, figures and request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.growing_answer import GrowingAnswer
+from lmchat.chat.answer_request import AnswerRequest
+from lmchat.chat.kept_answers import joined_answer
+from lmchat.servers.events import StreamEvent
+from lmchat.servers.model import Target
+from lmchat.sessions.journal_entries import JournalEntry
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    Failure,
+    Part,
+    Role,
+    TokenProbabilities,
+    interrupted,
+    new_id,
+    now,
+)
+from lmchat.sessions.session import MessagePath
+
+_logger = logging.getLogger(__name__)
+
+NOT_THINKING = "The model is not thinking now."
+
+
+class RunningAnswer:
+    """An answer from its beginning, with the text that it continues, until it is final.
+
+    `TurnRunner` makes one for each answer and is the only one that changes it; a front end may only
+    call `answer_now`. `OpenSession.answer` is the one that began last.
+    """
+
+    def __init__(
+        self,
+        request: AnswerRequest,
+        version: int,
+        *,
+        is_summary: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        """Begin an answer: `version` is the number of a new one, and the highest so far.
+
+        A kept answer that is fetched takes its old place, and begins empty.
+        """
+        beginning, fetched = request.beginning, request.fetched
+        if fetched is not None:
+            message = replace(fetched, parts=(), state=AnswerState.STREAMING, failure=None)
+        else:
+            message = streaming_message(
+                Role.ASSISTANT,
+                beginning.message.parts if beginning is not None else (),
+                request.path,
+                request.settings.target,
+                version,
+            )
+            if request.replay_id:  # saved before the request is sent, for a start after a kill
+                stats = AnswerStats(
+                    replay_id=request.replay_id,
+                    product=request.settings.target.product,
+                    sampling=request.sampling.options,
+                )
+                message = replace(message, stats=stats)
+        self.request = request
+        self.message = message  # as it began, until `end`; then as it ended
+        self.figures = AnswerFigures(
+            model=message.model,
+            started_s=clock(),
+            steps=request.rounds.steps if request.rounds else 0,
+            is_fetched=fetched is not None,
+            is_summary=is_summary,
+        )
+        self._clock = clock
+        self._growing = GrowingAnswer()
+        if beginning is not None:
+            self._growing = GrowingAnswer(beginning.message, beginning.choices)
+
+    @property
+    def message_so_far(self) -> ChatMessage:
+        """The message with the text so far, which `message` gets only at the end."""
+        if self.message.state is not AnswerState.STREAMING:
+            return self.message
+        # the server may have named another model than was asked for
+        return replace(self.message, parts=self._growing.parts, model=self.figures.model)
+
+    @property
+    def entries_so_far(self) -> tuple[JournalEntry, ...]:
+        """The text so far, as entries for its file."""
+        return self._growing.entries
+
+    @property
+    def token_choices(self) -> Sequence[TokenProbabilities]:
+        """Choices of its tokens, if the server has reported them."""
+        return self._growing.choices
+
+    def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
+        """Add an event to figures and text; return the entries for the file of the answer."""
+        self.figures.apply(event, self._clock())
+        return self._growing.add(event)
+
+    @property
+    def can_answer_now(self) -> bool:
+        """Whether `answer_now` could end a thought, if the model thinks."""
+        return self.figures.is_running and self.request.can_answer_now
+
+    def answer_now(self) -> str:
+        """End the thought that the model is writing, or its next one, so that it answers at once.
+
+        Return why that is not possible, or an empty text.
+        """
+        return self.request.answer_now() if self.figures.may_be_thinking else NOT_THINKING
+
+    def end(self, state: AnswerState, failure: Failure | None, *, is_hung_up: bool) -> str:
+        """Make the message final, and return a note of `AnswerRequest.compare_count`, or "".
+
+        `is_hung_up` says that the terminal is gone: the user has not stopped the answer, and a
+        server that keeps it continues it.
+        """
+        self.figures.end(state, self._clock())
+        self.message = replace(self.message_so_far, state=state, failure=failure)
+        if state is AnswerState.STOPPED and is_hung_up and self.figures.is_kept:
+            self.message = interrupted(self.message, "The terminal was closed")
+        try:
+            self._add_figures(is_hung_up=is_hung_up)
+            return self.request.compare_count(self.figures)
+        except Exception:  # the text of the answer must be saved in any case
+            _logger.exception("the figures of an answer could not be made")
+            return ""
+
+    def _add_figures(self, *, is_hung_up: bool) -> None:
+        """Give the final message its figures, and the id to fetch it with if it is kept (R-42)."""
+        request = self.request
+        stats = request.stats(self.figures)
+        # after a hang-up, `interrupted` makes an answer without any text a failed one; it can be
+        # fetched, too
+        if self.figures.is_kept and (self.message.state is AnswerState.INTERRUPTED or is_hung_up):
+            stats = replace(stats, replay_id=request.replay_id)
+        self.message = replace(self.message, stats=stats)
+        if request.fetched is not None:
+            self.message = joined_answer(self.message, request.fetched)
+
+
+def streaming_message(
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
+) -> ChatMessage:
+    """Return a new message below the last one of a path; its content is still to come.
+
+    `parts` is the content that it begins with; `version` is its number, and the highest so far.
+    """
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=parts,
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=target.model_id,
+        endpoint=target.endpoint.url,
+        version=version,
+        versions=version,
+    )
