@@ -25,6 +25,7 @@ def still(monkeypatch, tmp_path):
     for module in (
         "sessions.message",
         "chat.open_session",
+        "chat.running_answer",
         "chat.service",
         "chat.turn_starts",
     ):
