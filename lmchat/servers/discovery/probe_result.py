@@ -242,7 +242,7 @@ class TargetState(Enum):
     """Steps from the start of lmchat to a model that answers."""
 
     SEARCHING = auto()  # the first search has not ended
-    NOT_FOUND = auto()  # no server can be used; the search is repeated
+    NOT_FOUND = auto()  # no server has a model to chat with; the search is repeated
     NEEDS_KEY = auto()  # no server can be used, but one needs a key, or has rejected it
     MODEL_NOT_CHOSEN = auto()  # a server is in use, but none of its models is chosen
     LOADING = auto()  # the server loads the model
@@ -250,7 +250,7 @@ class TargetState(Enum):
 
     @property
     def lacks_server(self) -> bool:
-        """Whether a search has ended without a server that can be used."""
+        """Whether a search has ended without a server that can be used and has a model."""
         return self in (TargetState.NOT_FOUND, TargetState.NEEDS_KEY)
 
 
@@ -262,8 +262,12 @@ def target_state(target: Target | None, results: Sequence[ProbeResult]) -> Targe
     """
     if target is not None and target.is_loading:
         return TargetState.LOADING
-    if target is not None:
-        return TargetState.READY if target.model_id else TargetState.MODEL_NOT_CHOSEN
+    if target is not None and target.model_id:
+        return TargetState.READY
+    # a model is missing: the user can choose one, unless the search has found the server empty
+    empty = [probed.endpoint for probed in usable_of(results) if not probed.has_model]
+    if target is not None and target.endpoint not in empty:
+        return TargetState.MODEL_NOT_CHOSEN
     if any(probed.verdict in WANTS_KEY for probed in results):
         return TargetState.NEEDS_KEY
     return TargetState.NOT_FOUND if results else TargetState.SEARCHING

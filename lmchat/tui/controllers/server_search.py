@@ -127,7 +127,7 @@ class ServerSearch:
         """Use the server that was found if nothing is missing; otherwise show the welcome page.
 
         Waiting prompts are sent to the chosen server, unless it is still loading its model. A
-        server whose models are known, but none is chosen, becomes the target without a model.
+        server of which no model is chosen, or which has none, becomes the target without a model.
         Health checks then use it, and so does the picker, in which the user can choose a model.
         """
         self._missing = found.missing
@@ -137,8 +137,6 @@ class ServerSearch:
                 self._model_switch.use(target)
             self.close_page()
             return
-        if found.probed is None or not found.probed.has_model:  # there is no model to choose
-            target = None
         if target != current:
             self._model_switch.aim_at(target)
         self._show_page()

@@ -17,6 +17,9 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
         await seen.on(WelcomeScreen)
         await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2.")
         assert seen.probed(11434).verdict is Verdict.NONE_LOADED
+        await seen.presses("escape", leads_to=ChatScreen)
+        await seen.shows("◆ no model · Ollama", "^O find a server")
+        await seen.presses("ctrl+o", leads_to=WelcomeScreen)
         await seen.rests()
         await seen.at_size(desktop.SMALL)
         ollama(server, "llama3.2:latest")
