@@ -84,7 +84,7 @@ class ReadAhead:
         An error only ends the reading: the prompt is sent without it.
         """
         opened = self._chat.shown
-        use = self._chat.context_planner.context_use(opened)
+        use = self._chat.context_window.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:

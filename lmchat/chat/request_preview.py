@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.chat.context_window import ContextList, context_list
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.service import ChatService
 from lmchat.chat.turn_choices import TurnSettings
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.request import ChatRequest, OutgoingRequest
 from lmchat.sessions.message import FilePart, Role, text_message
@@ -67,32 +65,6 @@ async def next_request(
     index = len(messages) if start.beginning is None else len(messages) - 1
     messages.insert(index, text_message(Role.USER, ""))
     return replace(request, messages=tuple(messages))
-
-
-async def context_of_next_request(
-    chat: ChatService,
-    opened: OpenSession,
-    text: str,
-    files: Sequence[FilePart] = (),
-) -> ContextList:
-    """Return what the next request holds, for `/context`.
-
-    The estimates are scaled to the server's count, if it can count now. Messages that do not fit
-    are listed as left out, even if the settings do not allow that. Raises the errors of
-    `next_request`.
-    """
-    settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)
-    request = await next_request(chat, opened, text, files, settings=settings)
-    total: int | None = None
-    with suppress(LMChatError):
-        total = await chat.backend.count_tokens(request)
-    return context_list(
-        request,
-        opened.shown_messages,
-        settings.target,
-        factor=chat.context_planner.meter.factor(settings.target),
-        total=total,
-    )
 
 
 def json_text(outgoing: OutgoingRequest) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
-from lmchat.chat.context_planner import ContextPlanner
+from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -63,7 +63,7 @@ class ChatService:
 
     It holds what turns share: the sessions in memory, the queue of saves, the store, and the
     servers (`backend`). It also holds drafts and bookmarks, the choices for the next turn, and the
-    planner of its context window.
+    meter of its context window.
 
     A turn is a task; a session has at most one. To stop it for the user, front ends call
     `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
@@ -90,7 +90,7 @@ class ChatService:
         """
         self.front_end: FrontEnd | None = None  # the front end sets this itself
         self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox)
-        self.context_planner = ContextPlanner(self.turn_choices)
+        self.context_window = ContextWindow(self.turn_choices)
         self.save_queue = SaveQueue(store)
         self.drafts = SavedTexts(store.draft, store.save_draft, unsaved=self._unsaved_prompts)
         self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
@@ -227,7 +227,7 @@ class ChatService:
         """
         self._begin(
             opened,
-            self.context_planner.summary_start,
+            self.context_window.summary_start,
             settings=self._summary_settings(opened),
             is_summary=True,
         )
@@ -301,10 +301,10 @@ class ChatService:
             await opened.load_older(self.store)  # only the end of a long session was read
             is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
             # only now, as `can_compact` counts the messages in memory
-            if is_wanted and self.context_planner.can_compact(opened, unsent):
+            if is_wanted and self.context_window.can_compact(opened, unsent):
                 opened.make_way_for_summary()  # puts `unsent` in front of the queue
                 self._report(opened, QueueChanged())
-                summary_start = self.context_planner.summary_start(opened.messages)
+                summary_start = self.context_window.summary_start(opened.messages)
                 turn = self.plan_turn(opened, summary_start, self._summary_settings(opened))
             else:
                 turn = self.plan_turn(opened, make_start(opened.messages), settings)
@@ -325,7 +325,7 @@ class ChatService:
             settings,
             backend=self.backend,
             save_queue=self.save_queue,
-            meter=self.context_planner.meter,
+            meter=self.context_window.meter,
             report=self._report,
             ask=self._ask,
         )

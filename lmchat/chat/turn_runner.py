@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
-from lmchat.chat.context_window import ContextMeter
+from lmchat.chat.context_meter import ContextMeter
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,

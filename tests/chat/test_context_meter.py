@@ -5,11 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.chat.context_window import (
-    ContextMeter,
-    estimate_tokens,
-    plan_context,
-)
+from lmchat.chat.context_meter import ContextMeter
+from lmchat.chat.context_plan import plan_context
 from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import (
@@ -21,6 +18,7 @@ from lmchat.sessions.message import (
     ToolResultPart,
     text_message,
 )
+from lmchat.token_estimate import estimate_tokens
 from tests.support.scripted_backend import ENDPOINT, model
 
 

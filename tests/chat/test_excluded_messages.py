@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat import session_changes
-from lmchat.chat.context_window import plan_context
-from lmchat.chat.request_preview import context_of_next_request
+from lmchat.chat.context_list import context_of_next_request
+from lmchat.chat.context_plan import plan_context
 from lmchat.chat.turn_starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
@@ -53,7 +53,7 @@ def test_results_go_with_the_answer_that_called_for_them():
 async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(store):
     chat = ChatTurns(store)
     await say(chat, "a", "b")
-    use = chat.sessions.context_planner.context_use
+    use = chat.sessions.context_window.context_use
     assert not use(chat.opened).is_estimated
     await toggle(chat, 0)
     assert use(chat.opened).is_estimated  # the count is of other messages

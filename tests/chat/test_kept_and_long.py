@@ -152,11 +152,11 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
 
 async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_rest(gated):
     chat, talk = await opened(gated)
-    planner = chat.sessions.context_planner
+    window = chat.sessions.context_window
     assert not chat.opened.has_all_messages
     assert list(chat.path) == talk[-MESSAGES_PER_READ:]
-    assert planner.plan(chat.opened, "more") is None
-    assert planner.context_use(chat.opened) is None
+    assert window.plan(chat.opened, "more") is None
+    assert window.context_use(chat.opened) is None
     turn = asyncio.create_task(chat.send("and now?"))
     await gated.asked.wait()
     assert not chat.server.requests
@@ -164,8 +164,8 @@ async def test_a_long_session_is_opened_with_its_end_and_a_prompt_waits_for_the_
     await turn
     assert chat.sent() == [*(one.text for one in talk), "and now?"]
     assert len(chat.path) == COUNT + 2
-    assert planner.plan(chat.opened, "more").left_out == 0
-    assert planner.context_use(chat.opened) is not None
+    assert window.plan(chat.opened, "more").left_out == 0
+    assert window.context_use(chat.opened) is not None
 
 
 async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):

@@ -340,7 +340,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
 
 async def test_a_mistake_in_the_figures_of_an_answer_costs_none_of_its_text(store, caplog):
     chat = ChatTurns(store)
-    chat.sessions.context_planner.meter.learn = Mock(side_effect=ZeroDivisionError)
+    chat.sessions.context_window.meter.learn = Mock(side_effect=ZeroDivisionError)
     await chat.send("x")
     await chat.send("y")
     assert [message.text for message in await chat.on_disk()] == chat.texts

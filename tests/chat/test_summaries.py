@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat import session_changes
-from lmchat.chat.context_window import ContextMeter
+from lmchat.chat.context_meter import ContextMeter
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta

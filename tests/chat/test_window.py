@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.chat.context_window import plan_context
+from lmchat.chat.context_plan import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.attached_files import file_line
@@ -72,7 +72,7 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     chat.sessions.send_now(chat.opened, "What grows here?", [image])
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
-    meter = chat.sessions.context_planner.meter
+    meter = chat.sessions.context_window.meter
     assert meter.factor(chat.sessions.turn_choices.target) == 1
 
 
@@ -164,26 +164,26 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
     sessions = ChatTurns(store, system_prompt="Be brief.").sessions
     sessions.use_first_words("Because")
-    plan = sessions.context_planner.plan(sessions.shown, "Why?")
+    plan = sessions.context_window.plan(sessions.shown, "Why?")
     assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
 
 
 def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     sessions = ChatTurns(store).sessions
-    planner, target = sessions.context_planner, sessions.turn_choices.target
-    assert planner.draft_tokens("word " * 40) == 50
+    window, target = sessions.context_window, sessions.turn_choices.target
+    assert window.draft_tokens("word " * 40) == 50
     prompt = text_message(Role.USER, "word " * 40)
-    planner.meter.learn(target, plan_context([prompt], limit=None), 104)
-    assert planner.draft_tokens("word " * 40) == 100
+    window.meter.learn(target, plan_context([prompt], limit=None), 104)
+    assert window.draft_tokens("word " * 40) == 100
     text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
     image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)
-    assert planner.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
+    assert window.draft_tokens(file_line(text_file) + file_line(image)) == 100 + 85
 
 
 async def test_a_stop_does_not_change_the_estimate_of_the_used_window(store):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), asyncio.Event()])
     await chat.begin("Hello", TextDelta)
-    planner = chat.sessions.context_planner
-    running = planner.context_use(chat.opened)
+    window = chat.sessions.context_window
+    running = window.context_use(chat.opened)
     await chat.stop()
-    assert planner.context_use(chat.opened) == running
+    assert window.context_use(chat.opened) == running

@@ -103,7 +103,7 @@ class ShownSession:
         """
         self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
-        plan = self._chat.context_planner.plan(self._chat.shown, draft)
+        plan = self._chat.context_window.plan(self._chat.shown, draft)
         count = 0 if plan is None else plan.left_out
         messages = () if plan is None else plan.messages
         # The mark is at the first message behind those that are left out. That is never the system

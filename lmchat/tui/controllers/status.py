@@ -137,9 +137,9 @@ class StatusDisplay:
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
         shown = self._chat.shown
-        turn_choices, planner = self._chat.turn_choices, self._chat.context_planner
+        turn_choices, window = self._chat.turn_choices, self._chat.context_window
         backend = self._workspace.backend
-        use = planner.context_use(shown)
+        use = window.context_use(shown)
         figures = shown.figures
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if figures is None or figures.ended_s is None else figures.ended_s
@@ -162,7 +162,7 @@ class StatusDisplay:
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
                 left_out=self._left_out,
-                can_compact=planner.can_compact(shown),
+                can_compact=window.can_compact(shown),
             ),
             "turn": turn_rows(
                 figures,
@@ -190,11 +190,11 @@ class StatusDisplay:
         speed of the answer takes the place of the size. If nothing is saved, the figures begin with
         a word for it.
         """
-        widgets, planner = self._ui.widgets, self._chat.context_planner
+        widgets, window = self._ui.widgets, self._chat.context_window
         shown = self._chat.shown
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
-        draft_tokens = planner.draft_tokens(draft)
+        draft_tokens = window.draft_tokens(draft)
         size = ""
         if draft_tokens:
             size = f"{units.tokens(draft_tokens, is_estimated=True)}{units.GAP}tok"
@@ -203,7 +203,7 @@ class StatusDisplay:
         saving = "! not saved" if self._chat.save_queue.warning else ""
         if self._workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
-        use = planner.context_use(shown)  # None while older messages are not read
+        use = window.context_use(shown)  # None while older messages are not read
         fraction = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
         share = "" if fraction is None else units.percent(fraction)
         widgets.prompt_area.status.show_state(

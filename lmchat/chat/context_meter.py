@@ -1,0 +1,167 @@
+"""Estimates of the tokens of messages, which learn from the counts of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from lmchat.chat.context_plan import TEMPLATE_TOKENS, ContextPlan, message_tokens
+from lmchat.servers.model import Target
+from lmchat.servers.products import sent_thoughts_to
+from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
+
+_SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
+_MAX_FACTOR = 4.0  # highest factor; the lowest is a quarter
+_CUT_SHARE = 0.6
+"""A server that counts less than this share of the estimate has left out a part of the prompt."""
+_CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
+_FULL_SHARE = 0.98
+"""A prompt that fills this share of the window, with no room for an answer, was cut."""
+
+
+class ContextUse(Struct, frozen=True, kw_only=True):
+    """Part of the window that the messages of a session take."""
+
+    tokens: int
+    limit: int | None  # tokens of the window; None if unknown
+    is_estimated: bool  # False if the server has counted all of it
+
+    @property
+    def fraction(self) -> float | None:
+        return self.tokens / self.limit if self.limit else None
+
+
+class ContextMeter:
+    """Estimates of tokens, corrected by a factor for each model.
+
+    The factor is the server's count divided by the raw estimate.
+    """
+
+    def __init__(self) -> None:
+        self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
+        self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
+        """Cache of `use`: messages, what else the result depends on, and the result."""
+
+    def factor(self, target: Target | None) -> float:
+        """Return the learned factor of a model; 1 before the first count."""
+        return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
+
+    def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
+        """Change the factor of a model after its server has counted the tokens of the messages.
+
+        The earlier factor has a weight of one third. A count is ignored if it may be too low,
+        because the server has cut the prompt or its template leaves out thoughts; with
+        `SentThoughts.ALL`, the template is known to keep them. The count of a prompt with images or
+        with little text is ignored, too.
+        """
+        raw = plan.raw_text + plan.raw_thoughts
+        if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
+            return
+        if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
+            return  # the template may leave out the thoughts
+        if self.is_cut(target, plan, counted):
+            return
+        # the part of the count that the text has made, without the marks of the chat template
+        factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
+        # the first count of a model alone makes its factor
+        earlier_factor = self._factors.get(_model_key(target), factor)
+        self._set_factor(target, (earlier_factor + 2 * factor) / 3)
+
+    def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
+        """Return the factor for a new plan after the server has refused this one as too long.
+
+        The refusal shows that the messages of the plan have `least_tokens` tokens or more. If the
+        estimate was lower, the factor is raised in proportion. Later plans have the new factor,
+        too, unless this plan has images: their tokens are unknown and would be taken for those of
+        texts.
+        """
+        factor = self.factor(target)
+        if plan.tokens < least_tokens:
+            factor = min(factor * least_tokens / plan.tokens, _MAX_FACTOR)
+            if not plan.has_images:
+                self._set_factor(target, factor)
+        return factor
+
+    def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
+        """Whether a server seems to have left out a part of the prompt, as Ollama does silently.
+
+        One sign is a count that fills the window, with no room for an answer. The other sign is a
+        count far below the estimate. This estimate has no thoughts, since templates may leave them
+        out. It is not used for a prompt with images or of less than 1000 tokens.
+        """
+        # a server that counts more than its window has read all: the window is larger than it says
+        if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
+            return True
+        estimate = plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages)
+        return not plan.has_images and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
+
+    def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
+        """Return the part of the window that the messages take.
+
+        The tokens are the last count of the model's server, plus an estimate of the later messages.
+        If messages are taken out of requests, all is an estimate. If nothing has changed since the
+        last call, the same result is returned.
+        """
+        factor = self.factor(target)
+        limit = target.context if target else None
+        sent_thoughts = sent_thoughts_to(target)
+        model_id = target.model_id if target else ""
+        key = (model_id, factor, limit, sent_thoughts)
+        if self._last_use is not None:  # this method is called often
+            last_messages, last_key, last_use = self._last_use
+            if last_messages is messages and last_key == key:
+                return last_use
+
+        tokens = 0
+        uncounted: Sequence[ChatMessage] = [
+            message for message in messages if not message.is_excluded
+        ]
+        # if messages are taken out of requests now, no count is used: it may include them
+        if len(uncounted) == len(messages):
+            tokens, uncounted = _last_count(messages, model_id)
+        thoughts = thoughts_to_send(uncounted, sent_thoughts)
+        for message, thought in zip(uncounted, thoughts, strict=True):
+            tokens += message_tokens(message, thought, factor=factor)
+        use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
+        self._last_use = (messages, key, use)
+        return use
+
+    def _set_factor(self, target: Target, factor: float) -> None:
+        """Note the factor of a model, limited to the range from a quarter to 4."""
+        self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
+
+
+def _counted_tokens(message: ChatMessage) -> int:
+    """Return the tokens of the session up to the end of this answer, as the server counted them.
+
+    The sum is the server's count of the prompt, which has all earlier messages, and that of the
+    answer. Return 0 for other messages, and if the server has not counted both.
+    """
+    stats = message.stats
+    if message.role is not Role.ASSISTANT or stats is None or stats.is_estimated:
+        return 0
+    if stats.prompt_tokens is None or stats.completion_tokens is None:
+        return 0
+    return max(stats.prompt_tokens + stats.completion_tokens, 0)
+
+
+def _last_count(
+    messages: Sequence[ChatMessage], model_id: str
+) -> tuple[int, Sequence[ChatMessage]]:
+    """Return the tokens up to the last answer with a count, and the messages after it.
+
+    Only counts of this model are used, as another one has other tokens; if `model_id` is empty, any
+    count is. Without a count, return 0 and all messages.
+    """
+    for index in reversed(range(len(messages))):
+        answer = messages[index]
+        tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
+        if tokens:
+            return tokens, messages[index + 1 :]
+    return 0, messages
+
+
+def _model_key(target: Target) -> tuple[str, str]:
+    """Return the key of a model's factor, with the server: others may have a model of this name."""
+    return target.endpoint.url, target.model_id

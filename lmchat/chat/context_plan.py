@@ -1,0 +1,201 @@
+"""Plan of a request: which messages of a path fit into the context window, and which do not.
+
+The tokens of a message are estimated from its characters, a *raw* estimate. `ContextMeter` has the
+*factor* by which a raw estimate is multiplied for a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from lmchat.safe_text import shell_word
+from lmchat.servers.model import Target
+from lmchat.servers.products import product_named
+from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
+from lmchat.token_estimate import raw_tokens
+
+TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
+_KEPT_MESSAGES = 2  # number of last messages, which are always sent
+_MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
+
+
+def _raw_tokens(message: ChatMessage) -> float:
+    """Return the raw estimate for the text of a message and its text files.
+
+    Images are left out: no factor applies to their tokens.
+    """
+    file_tokens = sum(part.tokens for part in message.files if not part.is_image)
+    return raw_tokens(message.sent_text) + file_tokens
+
+
+def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
+    """Estimate the tokens of a message, with the thought that is sent with it, if any.
+
+    The factor applies to texts, not to images.
+    """
+    raw = _raw_tokens(message) + raw_tokens(thought)
+    text_tokens = max(1, round(raw * factor)) if raw else 0
+    image_tokens = sum(part.tokens for part in message.files if part.is_image)
+    return text_tokens + image_tokens + TEMPLATE_TOKENS
+
+
+def has_images(messages: Sequence[ChatMessage]) -> bool:
+    """Whether some message has an image; only the server knows how many tokens that takes."""
+    return any(part.is_image for message in messages for part in message.files)
+
+
+class ContextPlan(Struct, frozen=True, kw_only=True):
+    """The messages of a path that will be sent; tokens are estimates."""
+
+    messages: tuple[ChatMessage, ...]
+    left_out: int  # number of older messages that are not sent
+    tokens: int  # of `messages` and of the offered tools
+    needed_tokens: int  # the same if no message were left out
+    limit: int | None  # tokens of the context window; None if unknown
+    reserve: int  # tokens that are kept free for the answer
+    raw_text: float  # raw estimate for the texts of `messages`
+    raw_thoughts: float  # the same for the thoughts that are sent with them
+    has_images: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether the request would fit, with room for the answer, if nothing were left out."""
+        return self.limit is None or self.needed_tokens + self.reserve <= self.limit
+
+
+def plan_context(
+    messages: Sequence[ChatMessage],
+    *,
+    limit: int | None,
+    max_tokens: int | None = None,
+    factor: float = 1.0,
+    tool_tokens: int = 0,
+    sent_thoughts: SentThoughts = SentThoughts.NONE,
+    is_continued: bool = False,
+) -> ContextPlan:
+    """Return the plan of a request: the system prompt and the last messages that fit.
+
+    The oldest messages are left out, one after the other, until the others and the reserve for the
+    answer fit into the window. A message is never cut. The last two messages, and all from the last
+    prompt on, are sent even if they do not fit. Messages that the user has taken out of requests do
+    not count at all.
+
+    Args:
+        messages: The path.
+        limit: Tokens of the context window; None if unknown, then all messages are sent.
+        max_tokens: Limit of the answer, which is kept free. Without one, 1000 tokens are kept free,
+            but at most a quarter of the window.
+        factor: Correction of the estimates for the model.
+        tool_tokens: Tokens of the tools that are offered.
+        sent_thoughts: Which thoughts of earlier answers are sent.
+        is_continued: Whether the last answer is sent even if it has nothing but a thought.
+    """
+    system = _system_prompt(messages)
+    dialogue = _sent_messages(messages, is_continued=is_continued)
+    thoughts = thoughts_to_send(dialogue, sent_thoughts)
+    tokens = [
+        message_tokens(message, thought, factor=factor)
+        for message, thought in zip(dialogue, thoughts, strict=True)
+    ]
+    system_tokens = sum(message_tokens(message, factor=factor) for message in system)
+    needed_tokens = tool_tokens + sum(tokens) + system_tokens
+
+    reserve = max_tokens or 0
+    if not reserve and limit is not None:
+        reserve = min(_MAX_RESERVE, limit // 4)
+    prompts = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
+    # all messages from here on are sent: from the last prompt, or from the last but one message
+    kept_from = min([len(dialogue) - _KEPT_MESSAGES, *prompts[-1:]])
+    left_out = 0
+    kept_tokens = needed_tokens
+    for index in range(kept_from):
+        is_too_long = limit is not None and kept_tokens > limit - reserve
+        # a tool result is not sent without its call: it is left out, too, after the call was
+        if not is_too_long and dialogue[index].role is not Role.TOOL:
+            break
+        kept_tokens -= tokens[index]
+        left_out = index + 1
+    sent = (*system, *dialogue[left_out:])
+    return ContextPlan(
+        messages=sent,
+        left_out=left_out,
+        tokens=kept_tokens,
+        needed_tokens=needed_tokens,
+        limit=limit,
+        reserve=reserve,
+        raw_text=sum(map(_raw_tokens, sent)),
+        raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
+        has_images=has_images(sent),
+    )
+
+
+def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return a list of the last system message; an empty list if there is none or it has no text.
+
+    An empty system message has removed the prompt before it. A system message that is taken out of
+    requests is ignored.
+    """
+    for message in reversed(messages):
+        if message.role is Role.SYSTEM and not message.is_excluded:
+            return [message] if message.text else []
+    return []
+
+
+def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
+    """Return the messages to send, without system messages: those with a text or with files.
+
+    Messages that are taken out of requests are not among them, and an answer takes the results of
+    its tool calls with it. With `is_continued`, the last message is sent even if it has only a
+    thought: the server continues the thought.
+    """
+    sent: list[ChatMessage] = []
+    is_answer_excluded = False  # whether the answer above the next results is taken out
+    for message in messages:
+        if message.role is not Role.TOOL:
+            is_answer_excluded = message.is_excluded
+        is_excluded = message.is_excluded or is_answer_excluded
+        has_content = message.sent_text or message.files
+        if has_content and message.role is not Role.SYSTEM and not is_excluded:
+            sent.append(message)
+    if is_continued and messages and not messages[-1].sent_text:
+        sent.append(messages[-1])
+    return sent
+
+
+def cut_note(target: Target, *, tokens: int, window: int) -> str:
+    """Return the sentences about a prompt of `tokens` tokens for a window of `window` tokens.
+
+    They say what the server does with a prompt that is too long, and what the user can do.
+    """
+    product = product_named(target.product)
+    refuses_or_drops = "may refuse the prompt or drop a part of it"
+    effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
+    # the next power of two has room for the prompt and an answer
+    enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
+    template = product.larger_window or "Shorten it, or use a larger context window"
+    next_step = template.format(context=enough_tokens, model=shell_word(target.model_id))
+    return (
+        f"The prompt has about {tokens} tokens, the context window {window}: "
+        f"{target.product} {effect}. {next_step}."
+    )
+
+
+class LeftOutNotes:
+    """Notes to the user about messages that the plans of a session leave out.
+
+    In a long session, each turn leaves out a few more messages. To keep notes rare, the next one
+    comes when more than twice as many messages are left out as the last note has reported.
+    """
+
+    def __init__(self) -> None:
+        self._reported = 0  # number of left-out messages in the last note
+
+    def take(self, left_out: int) -> list[str]:
+        """Return the note for a plan that leaves out so many messages, or an empty list."""
+        if left_out <= 2 * self._reported:
+            return []
+        self._reported = left_out
+        oldest = "message is" if left_out == 1 else f"{left_out} messages are"
+        return [f"The context window is full: the oldest {oldest} left out."]
