@@ -61,6 +61,10 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         await pilot.pause()
         assert next(row for row in rows_of(sessions) if "Regex" in row).endswith("↓")
         assert next(row for row in rows_of(sessions) if "SSE" in row).endswith("•")
+        sessions.show(GROUPS, session_id(99))  # a new session, before its first prompt
+        first_prompt = SessionGroup(name="Today", headers=(header(99, "Hello"),))
+        sessions.show([first_prompt, *GROUPS], session_id(99))
+        assert sessions.chosen_id == session_id(99)
 
 
 async def test_a_slash_filters_titles_and_enter_opens_or_searches():

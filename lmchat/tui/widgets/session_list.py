@@ -62,6 +62,7 @@ class SessionList(Vertical, can_focus=True):
         super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
         self._open_id: str | None = None  # of the session that the chat shows; None before `show`
+        self._last_chosen_id: str | None = None  # of the last open session that was chosen for that
         self._marks: dict[str, StyledTexts] = {}  # at the end of the rows of sessions, by their ids
 
     def compose(self) -> ComposeResult:
@@ -85,7 +86,7 @@ class SessionList(Vertical, can_focus=True):
         """Show sessions in groups, and mark some of them by their ids.
 
         In sessions `with_question`, a tool call waits for the user. Nothing is drawn if nothing has
-        changed. A newly opened session is chosen.
+        changed. A newly opened session is chosen as soon as it is listed.
         """
         marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
             **dict.fromkeys(unread, ((UNICODE.fresh, ""),)),
@@ -94,20 +95,19 @@ class SessionList(Vertical, can_focus=True):
         }
         shown = (tuple(groups), open_id, marks)
         has_changed = shown != (self._groups, self._open_id, self._marks)
-        choose = open_id if open_id != self._open_id else None
         self._groups, self._open_id, self._marks = shown
         if has_changed and self.is_mounted:  # else `on_mount` draws it
-            self._draw(choose)
+            self._draw()
 
     @property
     def chosen_id(self) -> str:
         """Id of the chosen session; empty without one."""
         return "" if self._rows.key is None else str(self._rows.key)
 
-    def _draw(self, choose: str | None = None) -> None:
+    def _draw(self) -> None:
         """Show the sessions that fit the filter in their groups, or a sentence if there are none.
 
-        The session with the id `choose` is chosen; by default the choice stays.
+        The choice stays, unless the open session is listed for the first time since it was opened.
         """
         typed = self._filter.value.strip()
         list_filter = ListFilter.typed(typed)
@@ -139,6 +139,10 @@ class SessionList(Vertical, can_focus=True):
                 words = f"No title has “{typed}”. Enter searches messages."
             width = self._rows.size.width - 2  # without the scrollbar, and one column free
             rows = wrapped_rows(words, max(width, _LEAST_WIDTH))
+        choose = None
+        # a new session is not listed before its first prompt
+        if self._open_id != self._last_chosen_id and any(row.is_open for row in rows):
+            choose = self._last_chosen_id = self._open_id
         self._rows.show(rows, choose=choose)
 
     def action_session(self, name: str) -> None:
