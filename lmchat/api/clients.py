@@ -34,10 +34,11 @@ from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.key_source import NoKeys
-from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.servers.sampling_options import checked_option
 from lmchat.servers.stream.timeouts import first_token_limit
+from lmchat.servers.target import Target
 from lmchat.sessions.given_messages import Messages, messages_of
 from lmchat.sessions.message import (
     AnswerStats,

@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
-from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     HALF_CHARACTER,
     AnswerState,

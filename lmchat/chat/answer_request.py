@@ -36,7 +36,6 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.servers.model import Target
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
@@ -44,6 +43,7 @@ from lmchat.servers.request import (
     Tool,
     tool_in_request,
 )
+from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     AnswerStats,
     ChatMessage,

@@ -14,9 +14,9 @@ from lmchat.chat.open_session import OpenSession
 from lmchat.chat.request_preview import next_request
 from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
-from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.request import ChatRequest, tool_in_request
+from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     NOT_SENT,
     ChatMessage,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.chat.context_plan import TEMPLATE_TOKENS, ContextPlan, message_tokens
-from lmchat.servers.model import Target
 from lmchat.servers.products import sent_thoughts_to
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 
 _SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.safe_text import shell_word
-from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 from lmchat.token_estimate import raw_tokens
 

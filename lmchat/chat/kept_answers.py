@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import ChatRequest
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage
 
 _UNSURE_CHARS = 64

@@ -14,9 +14,9 @@ from contextlib import aclosing
 from lmchat.chat.request_preview import next_request
 from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
-from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
+from lmchat.servers.target import Target
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from lmchat.answers.growing_answer import GrowingAnswer
 from lmchat.chat.answer_request import AnswerRequest
 from lmchat.chat.kept_answers import joined_answer
 from lmchat.servers.events import StreamEvent
-from lmchat.servers.model import Target
+from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,

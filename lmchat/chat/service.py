@@ -44,9 +44,9 @@ from lmchat.chat.turn_starts import (
 )
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
-from lmchat.servers.model import Target
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import Sampling
+from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
     AnswerState,

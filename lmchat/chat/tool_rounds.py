@@ -16,8 +16,8 @@ from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError
 from lmchat.processes.tasks import end_tasks
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import Target
 from lmchat.servers.request import Tool
+from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,

@@ -10,9 +10,9 @@ from typing import Any
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
 from lmchat.servers.request import Tool
+from lmchat.servers.target import Target
 from lmchat.tools.calls import Choice
 from lmchat.tools.protocols import ServerState, ToolHost, ToolResult
 

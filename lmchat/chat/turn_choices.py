@@ -26,9 +26,9 @@ from lmchat.config.settings import (
 )
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import Target
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import AnyText, Sampling, WantedOutput
+from lmchat.servers.target import Target
 from lmchat.sessions.message import FilePart
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile

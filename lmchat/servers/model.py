@@ -1,4 +1,4 @@
-"""Models of servers, the target of the next turn, and how servers spell the names of models."""
+"""Models of servers, and how servers spell their names."""
 
 from __future__ import annotations
 
@@ -85,41 +85,6 @@ class ModelList(Struct, frozen=True, kw_only=True):
 
     models: tuple[ModelInfo, ...] = ()
     age_s: float = 0.0
-
-
-class Target(Struct, frozen=True, kw_only=True):
-    """Server and model that answer the next turn.
-
-    `is_loading` says whether prompts have to wait for the model. The state of `model` does not say
-    that: a server may load its model only with the first prompt, which does not have to wait.
-    """
-
-    endpoint: Endpoint
-    product: str
-    model: ModelInfo | None = None
-    is_loading: bool = False  # lmchat loads it; or the server does, and its name is not known yet
-    loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
-    loading_fraction: float | None = None
-
-    @classmethod
-    def of(cls, model: ModelInfo) -> Target:
-        return cls(endpoint=model.endpoint, product=model.product, model=model)
-
-    @property
-    def server_id(self) -> str:
-        return server_id_of(self.endpoint, self.product)
-
-    @property
-    def model_id(self) -> str:
-        return self.model.model_id if self.model else ""
-
-    @property
-    def context(self) -> int | None:
-        return self.model.context if self.model else None
-
-    @property
-    def is_blind(self) -> bool:
-        return self.model is not None and self.model.is_blind
 
 
 # ending of a file: ".gguf", "-00001-of-00003.gguf"

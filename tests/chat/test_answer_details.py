@@ -18,8 +18,8 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
-from lmchat.servers.model import Target
 from lmchat.servers.request import ChatRequest
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.dialogs.report_texts import details_text
 from lmchat.units import GAP

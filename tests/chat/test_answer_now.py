@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
-from lmchat.servers.model import Target
+from lmchat.servers.target import Target
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 from tests.support.scripted_server import (

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from lmchat.chat.context_meter import ContextMeter
 from lmchat.chat.context_plan import plan_context
-from lmchat.servers.model import Target
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     ChatMessage,
     ReasoningPart,

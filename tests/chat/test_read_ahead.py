@@ -13,7 +13,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
-from lmchat.servers.model import Target
+from lmchat.servers.target import Target
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
 from tests.support.scripted_backend import ScriptedBackend, model

@@ -10,7 +10,7 @@ from lmchat.chat.events import AnswerBegun
 from lmchat.chat.kept_answers import replay_id_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
-from lmchat.servers.model import Target
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from tests.support.chat_turns import ChatTurns
 

@@ -16,7 +16,7 @@ from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
-from lmchat.servers.model import Target
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath, Session
 from lmchat.tools.calls import Decision

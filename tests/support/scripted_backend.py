@@ -27,7 +27,7 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
-from lmchat.servers.model import LoadState, ModelInfo, ModelList, Target
+from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -36,6 +36,7 @@ from lmchat.servers.request import (
     TemplateText,
 )
 from lmchat.servers.request_counters import Budget
+from lmchat.servers.target import Target
 from lmchat.sessions.statistics import AnswerRecord
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")

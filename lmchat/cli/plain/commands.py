@@ -31,7 +31,8 @@ from lmchat.commands.table import COMMANDS, require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_text
-from lmchat.servers.model import LoadState, ModelInfo, Target, model_meant
+from lmchat.servers.model import LoadState, ModelInfo, model_meant
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, is_continuable
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard

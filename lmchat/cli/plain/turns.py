@@ -19,7 +19,8 @@ from lmchat.cli.setup.wiring import Runtime
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import ReasoningDelta
-from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import SessionHeader

@@ -20,9 +20,10 @@ from lmchat.servers.discovery.choose_target import (
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, Target
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.stream.timeouts import first_token_limit
+from lmchat.servers.target import Target
 
 
 def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:

@@ -14,7 +14,7 @@ from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import Target
+from lmchat.servers.target import Target
 from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.protocols import ServerState, ToolServer
 

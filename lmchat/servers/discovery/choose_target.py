@@ -20,7 +20,6 @@ from lmchat.servers.model import (
     BUILT_IN,
     LoadState,
     ModelInfo,
-    Target,
     cannot_chat_error,
     find_model,
     is_other_model,
@@ -28,6 +27,7 @@ from lmchat.servers.model import (
 )
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import step_sentence
+from lmchat.servers.target import Target
 
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
 """States of a model that is chosen without a question, best first."""

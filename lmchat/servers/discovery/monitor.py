@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, Target
+from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 
 POLL_S = 5.0
 KEPT_LATENCIES = 32

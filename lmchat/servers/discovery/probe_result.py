@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import BUILT_IN, ModelInfo, Target, server_id_of
+from lmchat.servers.model import BUILT_IN, ModelInfo, server_id_of
+from lmchat.servers.target import Target
 
 
 class Verdict(StrEnum):

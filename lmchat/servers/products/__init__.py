@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import Target
 from lmchat.servers.products.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
 from lmchat.servers.products.jan import Jan
 from lmchat.servers.products.litellm import LiteLlm
@@ -19,6 +18,7 @@ from lmchat.servers.products.ollama import Ollama
 from lmchat.servers.products.product import LM_STUDIO, Product
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.vllm import SgLang, Vllm
+from lmchat.servers.target import Target
 from lmchat.sessions.message import SentThoughts
 
 UNKNOWN = Product()  # any other OpenAI-compatible server

@@ -18,8 +18,9 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, Target, model_meant
+from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.turns import Turns

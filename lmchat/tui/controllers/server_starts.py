@@ -15,7 +15,8 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.launcher import ServerStart
-from lmchat.servers.model import BUILT_IN, LoadState, Target
+from lmchat.servers.model import BUILT_IN, LoadState
+from lmchat.servers.target import Target
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, start_question
 from lmchat.tui.dialogs.progress_dialog import with_progress

@@ -40,7 +40,8 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.servers.model import LoadState, ModelInfo, Target
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.calls import Decision
