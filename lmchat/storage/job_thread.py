@@ -1,4 +1,4 @@
-"""Thread for functions that block, so that the event loop never waits for the disk.
+"""Thread of the store for functions that block: the event loop never waits for the disk.
 
 `Database` has one for queries, `FileJournal` another one for the files of running answers.
 """

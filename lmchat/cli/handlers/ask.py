@@ -23,7 +23,7 @@ from lmchat.chat.turn_choices import TurnSettings
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
 from lmchat.cli.setup.find_target import target_of_command
-from lmchat.cli.setup.tools import how_to_configure, start_tools
+from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
 from lmchat.cli.setup.wiring import Runtime, make_chat, make_pages, open_runtime
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
-from lmchat.cli.setup.tools import (
+from lmchat.cli.setup.make_toolbox import (
     how_to_configure,
     how_to_correct,
     is_any_ready,

@@ -12,7 +12,7 @@ from functools import partial
 from lmchat.cli.context import Context
 from lmchat.cli.setup.find_target import configured_endpoints
 from lmchat.cli.setup.local_servers import find_installed
-from lmchat.cli.setup.tools import how_to_correct, make_toolbox
+from lmchat.cli.setup.make_toolbox import how_to_correct, make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
 from lmchat.doctor.check import Finding, Findings, run_checks

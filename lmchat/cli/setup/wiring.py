@@ -19,8 +19,8 @@ from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.service import ChatService
 from lmchat.cli.context import Context
 from lmchat.cli.setup.api_keys import ApiKeys
+from lmchat.cli.setup.make_toolbox import make_toolbox
 from lmchat.cli.setup.open_store import make_store
-from lmchat.cli.setup.tools import make_toolbox
 from lmchat.config.credentials import Credentials
 from lmchat.config.origin import Level
 from lmchat.config.settings import SamplingSettings, Settings
