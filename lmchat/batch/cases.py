@@ -40,10 +40,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
     set: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a case that asks or checks nothing, or asks in two ways.
-
-        msgspec reports it with the place in the file.
-        """
+        """Raise `ValueError` for a case that asks or checks nothing, or asks in two ways."""
         has_prompt = bool(self.prompt or self.file)
         if not has_prompt and self.messages is None:
             raise ValueError("The case has no prompt, messages or file")
@@ -54,7 +51,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _File(Struct, forbid_unknown_fields=True):
-    case: Annotated[list[_Entry], Meta(min_length=1)]
+    case: Annotated[list[dict[str, Any]], Meta(min_length=1)]
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -111,20 +108,21 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
     """
     try:
         data = await asyncio.to_thread(path.read_bytes)
-        entries = msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), _File).case
+        tables = msgspec.convert(tomllib.loads(data.decode("utf-8-sig")), _File).case
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
         raise WrongUse(f"{path} {reason}.", hint="Check the path.") from error
-    except (ValueError, RecursionError) as error:  # msgspec names the key, as in `$.case[0].prompt`
+    except (ValueError, RecursionError) as error:  # no UTF-8 or TOML, or no list of tables
         raise WrongUse(f"{path} is not a file of cases: {error}.", hint=_EXAMPLE) from error
 
     cases: list[Case] = []
-    for number, entry in enumerate(entries, 1):
-        name = entry.name or f"case {number}"
+    for number, table in enumerate(tables, 1):
+        name = table.get("name") or f"case {number}"
         try:
+            entry = msgspec.convert(table, _Entry)
             cases.append(await _case(name, entry, path.parent, system_prompt))
-        except LMChatError as error:
-            message = f"{path}: {name} cannot be used: {error.message}"
+        except (LMChatError, msgspec.ValidationError) as error:
+            message = f"{path}: {name} cannot be used: {str(error).removesuffix('.')}."
             raise WrongUse(message, hint="Correct the file.") from error
     return cases
 

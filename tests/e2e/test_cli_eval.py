@@ -151,8 +151,11 @@ _PIRATE = '[[case]]\nmessages = [{ role = "pirate", content = "a" }]\nexpect = "
 
 def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, cases):
     for text, sentence in (
-        (f'{_CASE}expects = "b"', "unknown field `expects` - at `$.case[0]`"),
-        ('[[case]]\nexpect = "b"', "no prompt, messages or file - at `$.case[0]`"),
+        (
+            f'{_CASE}expects = "b"',
+            "case 1 cannot be used: Object contains unknown field `expects`.",
+        ),
+        ('[[case]]\nexpect = "b"', "case 1 cannot be used: The case has no prompt"),
         (_CASE, "checks nothing"),
         (f'{_CASE}regex = "("', 'at $.pattern: "(" is not a "regex"'),
         (f'{_CASE}schema = {{ type = "odd" }}', "be used: at $.type"),
