@@ -10,11 +10,11 @@
   there. It needs what only that widget has, such as the chosen row. Textual itself calls
   `action_hit(1)`.
 
-The plain chat does not use `runs`: it has those commands for whose slash command `_functions` of
-`cli/plain/commands.py` has a function.
+The plain chat does not use `runs`, as controllers need widgets: `Command.plain` names a method of
+`PlainCommands` (`cli/plain/commands.py`). It gets the argument, "" if there is none.
 
-The names are strings, as this package may not import the screen; `tests/tui/test_dispatcher.py`
-looks all of them up.
+The names are strings, as this package may not import front ends; `tests/tui/test_dispatcher.py` and
+`tests/cli/test_plain_commands.py` look all of them up.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Command(Struct, frozen=True, kw_only=True):
     runs: str  # such as `server_search.check_now` or `hit(1)`: see the head of this module
     takes_message: bool = False  # on the focused message, or else the last answer or prompt
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
+    plain: str = ""  # what runs the slash command in the plain chat; empty: it needs the screen
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
 
@@ -138,8 +139,24 @@ COMMANDS: tuple[Command, ...] = (
     _chat(
         "stop", "escape", "stop", "Stop the answer, or close the panel", "dispatcher.stop_or_leave"
     ),
-    _key("model", "ctrl+o", "model", "Choose the model", "model_switch.pick", slash="/model [N]"),
-    _key("new", "ctrl+n", "new", "Start a new session", "shown_session.start_new", slash="/new"),
+    _key(
+        "model",
+        "ctrl+o",
+        "model",
+        "Choose the model",
+        "model_switch.pick",
+        slash="/model [N]",
+        plain="choose_model",
+    ),
+    _key(
+        "new",
+        "ctrl+n",
+        "new",
+        "Start a new session",
+        "shown_session.start_new",
+        slash="/new",
+        plain="new",
+    ),
     _key(
         "find",
         "ctrl+f",
@@ -169,6 +186,7 @@ COMMANDS: tuple[Command, ...] = (
         "Show or hide the sessions",
         "appearance.toggle_sessions",
         slash="/sessions",
+        plain="open_session",
     ),
     _key(
         "telemetry",
@@ -192,6 +210,7 @@ COMMANDS: tuple[Command, ...] = (
         "Regenerate the last answer",
         "message_actions.act_on_last('regenerate')",
         slash="/retry",
+        plain="retry",
     ),
     _key(
         "now",
@@ -233,19 +252,28 @@ COMMANDS: tuple[Command, ...] = (
         "Change the system prompt for your next messages",
         "/system TEXT",
         "answer_settings.change_system_prompt",
+        plain="change_system_prompt",
     ),
-    _slash("preset", "Send a preset from the configuration", "/p NAME [TEXT]", "turns.use_preset"),
+    _slash(
+        "preset",
+        "Send a preset from the configuration",
+        "/p NAME [TEXT]",
+        "turns.use_preset",
+        plain="send_preset",
+    ),
     _slash(
         "profile",
         "Use a profile from the configuration",
         "/profile NAME",
         "answer_settings.use_profile",
+        plain="use_profile",
     ),
     _slash(
         "effort",
         "Set the reasoning effort: none to max, or tokens",
         "/effort LEVEL",
         "answer_settings.use_effort",
+        plain="use_effort",
     ),
     _slash(
         "start",
@@ -258,6 +286,7 @@ COMMANDS: tuple[Command, ...] = (
         "List the sampling options, or set one for this session",
         "/set [NAME VALUE]",
         "answer_settings.set_option",
+        plain="set_option",
     ),
     _slash(
         "request",
@@ -265,12 +294,19 @@ COMMANDS: tuple[Command, ...] = (
         "/request [FORM]",
         "next_request.open_request",
     ),
-    _slash("file", "Add files or a page to the prompt", "/file PATH", "prompt_files.add"),
+    _slash(
+        "file",
+        "Add files or a page to the prompt",
+        "/file PATH",
+        "prompt_files.add",
+        plain="attach_file",
+    ),
     _slash(
         "paste",
         "Add the image or text of the clipboard as a file",
         "/paste",
         "prompt_files.attach_copied",
+        plain="paste",
     ),
     _slash(
         "title",
@@ -287,7 +323,13 @@ COMMANDS: tuple[Command, ...] = (
     _slash(
         "fork", "Fork this session into a new one", "/fork", "message_actions.act_on_last('fork')"
     ),
-    _slash("compact", "Summarise the older messages, on a new branch", "/compact", "turns.compact"),
+    _slash(
+        "compact",
+        "Summarise the older messages, on a new branch",
+        "/compact",
+        "turns.compact",
+        plain="compact",
+    ),
     _slash(
         "context",
         "Show what the next request holds, and take messages out of it",
@@ -299,6 +341,7 @@ COMMANDS: tuple[Command, ...] = (
         "Start a new session; the old one stays in the list",
         "/clear",
         "shown_session.start_new",
+        plain="new",
         is_offered=False,
     ),
     _slash(
@@ -360,6 +403,7 @@ COMMANDS: tuple[Command, ...] = (
         "All commands and their keys",
         "palette.open_help",
         slash="/help",
+        plain="list_commands",
     ),
     _command(
         Scope.APP,
@@ -394,6 +438,7 @@ COMMANDS: tuple[Command, ...] = (
         "Quit; a running answer is stopped",
         "dispatcher.quit",
         slash="/quit",
+        plain="quit",
         is_priority=True,
     ),
     _message(
@@ -424,6 +469,7 @@ COMMANDS: tuple[Command, ...] = (
         "Edit and resend",
         "message_actions.edit",
         slash="/edit",
+        plain="edit",
     ),
     _message(
         "rewrite",
@@ -454,6 +500,7 @@ COMMANDS: tuple[Command, ...] = (
         "Continue an unfinished answer",
         "turns.continue_answer",
         slash="/continue",
+        plain="continue_answer",
     ),
     _message(
         "probabilities",

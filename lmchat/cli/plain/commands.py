@@ -1,15 +1,15 @@
 """Commands of the plain chat: a function each, and one for commands of the user's shell.
 
 On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So each command that
-can do without the screen has a second function, in `PlainCommands`. Its name, aliases, form of the
-argument and help come from `COMMANDS`, as on the screen.
+can do without the screen has a second function here: `Command.plain` names it. Its aliases, form of
+the argument and help are those of the screen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,26 +60,6 @@ class PlainCommands:
         self._pages = make_pages(turns.runtime.settings)
         self._models: list[ModelInfo] = []  # in the last printed list
         self._headers: Sequence[SessionHeader] = ()  # in the last printed list
-        # by the names in `COMMANDS`; a function gets the argument, "" if there is none
-        self._functions: dict[str, Callable[[str], Awaitable[None]]] = {
-            "/clear": self._new,
-            "/compact": self._compact,
-            "/continue": self._continue,
-            "/edit": self._edit,
-            "/effort": self._effort,
-            "/file": self._file,
-            "/help": self._help,
-            "/model": self._model,
-            "/new": self._new,
-            "/p": self._preset,
-            "/paste": self._paste,
-            "/profile": self._profile,
-            "/quit": self._quit,
-            "/retry": self._retry,
-            "/sessions": self._sessions,
-            "/set": self._set,
-            "/system": self._system,
-        }
 
     async def run(self, line: str) -> None:
         """Run a slash command.
@@ -88,21 +68,20 @@ class PlainCommands:
         is missing.
         """
         slash = require_slash(line, help_by="/help")
-        name = slash.command.name
-        function = self._functions.get(name)
-        if function is None:
+        command = slash.command
+        if not command.plain:
             hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
-            raise WrongUse(f"{name} needs the screen.", hint=hint)
-        await function(slash.argument)
+            raise WrongUse(f"{command.name} needs the screen.", hint=hint)
+        await getattr(self, command.plain)(slash.argument)
 
-    async def _new(self, _: str) -> None:
+    async def new(self, _: str) -> None:
         self._chat.in_memory.switch_to_new()
         self._note("New session.")
 
-    async def _compact(self, _: str) -> None:
+    async def compact(self, _: str) -> None:
         await self._turns.compact()
 
-    async def _continue(self, _: str) -> None:
+    async def continue_answer(self, _: str) -> None:
         """Continue the last answer; raise `WrongUse` if nothing of it is missing."""
         opened = self._chat.shown
         message = self._last_message()
@@ -113,7 +92,7 @@ class PlainCommands:
         self._chat.continue_answer(opened, message)
         await self._turns.print_turn()
 
-    async def _retry(self, _: str) -> None:
+    async def retry(self, _: str) -> None:
         """Ask again for the last answer; the new one becomes another version of it."""
         opened = self._chat.shown
         message = self._last_message()
@@ -128,7 +107,7 @@ class PlainCommands:
             raise WrongUse(NOTHING_YET)
         return message
 
-    async def _edit(self, text: str) -> None:
+    async def edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.
 
         Without a text, the next line begins with this command and the prompt, which the user can
@@ -147,7 +126,7 @@ class PlainCommands:
         if not self._reader.begin_with(line):
             self._note(*line.split("\n"))
 
-    async def _effort(self, level: str) -> None:
+    async def use_effort(self, level: str) -> None:
         """Use a reasoning effort; without a level, print the one in use and the possible ones."""
         if level:
             self._turn_choices.use_effort(level)
@@ -157,12 +136,10 @@ class PlainCommands:
         else:
             self._print_lines([f"In use: {words}", *LEVELS, "or a number of tokens"])
 
-    async def _help(self, _: str) -> None:
+    async def list_commands(self, _: str) -> None:
         """List the commands that work here, with the titles that they have on the screen."""
         self._print_lines(
-            f"{command.slash}: {command.title}"
-            for command in COMMANDS
-            if command.name in self._functions
+            f"{command.slash}: {command.title}" for command in COMMANDS if command.plain
         )
         self._note(
             "/sessions lists the sessions here, and /sessions N opens one.",
@@ -171,7 +148,7 @@ class PlainCommands:
             "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
         )
 
-    async def _model(self, wanted: str) -> None:
+    async def choose_model(self, wanted: str) -> None:
         """Use a model for the next turn; without an argument, list the models that can chat."""
         if wanted:
             await self._use_model(wanted)
@@ -207,7 +184,7 @@ class PlainCommands:
         )
         self._note(f"Model: {model_words(target)}.")
 
-    async def _preset(self, argument: str) -> None:
+    async def send_preset(self, argument: str) -> None:
         """Send a preset with the text after its name; without a name, list the presets."""
         if argument:
             preset, _, text = argument.partition(" ")
@@ -217,11 +194,11 @@ class PlainCommands:
             presets = list(self._settings.prompts)
             self._print_lines(presets or ["No presets: add [prompts.NAME] to config.toml."])
 
-    async def _paste(self, _: str) -> None:
+    async def paste(self, _: str) -> None:
         clipboard = Clipboard(self._context.environ_of_programs)
         self._turns.attach(await read_clipboard(clipboard))
 
-    async def _profile(self, name: str) -> None:
+    async def use_profile(self, name: str) -> None:
         """Use a profile and its model; without a name, print the one in use and the others."""
         choices, profiles = self._turn_choices, self._settings.profiles
         if not name:
@@ -233,10 +210,10 @@ class PlainCommands:
         if profile.model:
             await self._use_model(profile.model)
 
-    async def _quit(self, _: str) -> None:
+    async def quit(self, _: str) -> None:
         self.is_leaving = True
 
-    async def _sessions(self, wanted: str) -> None:
+    async def open_session(self, wanted: str) -> None:
         """Open a session, by its number in the last list or its id.
 
         Without an argument, list the newest sessions.
@@ -254,7 +231,7 @@ class PlainCommands:
         self._turns.print_session()
         await self._turns.fetch_kept()
 
-    async def _set(self, argument: str) -> None:
+    async def set_option(self, argument: str) -> None:
         """Set a sampling option of the session, as `top_k 40`; with a name alone, explain it.
 
         Without an argument, list the options that are set, and where each comes from.
@@ -267,12 +244,12 @@ class PlainCommands:
         rows = [(option.name, value_words(option), option.origin.words) for option in options]
         self._print_lines(table(("OPTION", "VALUE", "FROM"), rows) if rows else [NOTHING_SET])
 
-    async def _system(self, prompt: str) -> None:
+    async def change_system_prompt(self, prompt: str) -> None:
         _require_value("/system", prompt)
         await session_changes.set_system_prompt(self._chat, self._chat.shown, prompt)
         self._note("System prompt changed.")
 
-    async def _file(self, name: str) -> None:
+    async def attach_file(self, name: str) -> None:
         """Attach a file, the text files of a folder or a pattern, or a page to the next prompt.
 
         At a terminal, ask before a page is downloaded, and before a path outside the current folder
