@@ -21,6 +21,7 @@ from lmchat.processes.environment import environment_for_others
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}  # of keyboard keys
+_PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")  # and characters
 
 
 class Context:
@@ -150,7 +151,8 @@ async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
 def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
     """Return the problems of the section `[keys]`, which changes the keys of commands.
 
-    These are unknown commands, unknown keys, and keys that another command has in the same place.
+    These are unknown commands, unknown keys, keys that another command has in the same place, and
+    keys that the prompt needs.
     """
     changed_keys = loaded.settings.keys
     keys_of_command = {
@@ -178,6 +180,8 @@ def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) ->
     for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
         if not _is_key(key):
             yield f'"{key}" is not a key; write it like ctrl+k, alt+left or f9'
+        if BY_ID[name].is_priority and _is_for_prompt(key):
+            yield f'uses "{key}", which the prompt needs'
         for other, command in BY_ID.items():
             # keys of the app work everywhere
             is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
@@ -212,3 +216,10 @@ def _is_key(word: str) -> bool:
     *modifiers, key = [word] if word == "+" else word.split("+")
     is_named = any(key == named.value for named in Keys) or key_to_character(key) is not None
     return is_named and _MODIFIERS.issuperset(modifiers)
+
+
+def _is_for_prompt(key: str) -> bool:
+    """Return whether a key sends the prompt, moves in it, or types or deletes a character."""
+    from textual.keys import key_to_character  # noqa: PLC0415 - as in `_is_key`
+
+    return key in _PROMPT_KEYS or key_to_character(key) is not None

@@ -26,6 +26,14 @@ def test_a_key_that_another_command_has_is_told(tmp_path):
     ]
 
 
+def test_a_key_that_the_prompt_needs_is_told(tmp_path):
+    told = _told(tmp_path, '[keys]\nfind = "enter,f9"\nnew = "x"\n"message.copy" = "x"')
+    assert told == [
+        'config.toml, line 2: keys.find uses "enter", which the prompt needs',
+        'config.toml, line 3: keys.new uses "x", which the prompt needs',
+    ]
+
+
 def test_commands_may_swap_their_keys_and_share_those_of_other_places(tmp_path):
     text = '[keys]\nsearch = "ctrl+n"\nnew = "ctrl+k"\n"session.rename" = "y"'
     assert _told(tmp_path, text) == []

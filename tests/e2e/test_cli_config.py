@@ -92,7 +92,7 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     # names of commands, keys, themes and addresses are checked where the values are right
     cli.configure(
         "[keys]\nserch = 'ctrl+k'\nfile = 'cntrl+o'\n[[endpoints]]\nname = 'a'\nurl = 'ftp://a'\n"
-        "[ui]\ntheme = 'drak'\n"
+        "[[endpoints]]\nname = 'b'\nurl = 'http://box.lan:8080'\n[ui]\ntheme = 'drak'\n"
     )
     refused = "cannot be used: Endpoint not allowed: only http:// and https:// are supported"
     done = cli("config", "check")
@@ -100,8 +100,9 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     assert done.stdout.splitlines() == [
         f"{file}, line 2: keys.serch is not a command; did you mean search?",
         f'{file}, line 3: keys.file "cntrl+o" is not a key; write it like ctrl+k, alt+left or f9',
-        f"{file}, line 8: ui.theme is not a theme; /theme lists all themes",
+        f"{file}, line 11: ui.theme is not a theme; /theme lists all themes",
         f"{file}, line 6: endpoints[1].url {refused}",
+        f"{file}, line 9: endpoints[2].url cannot be used: box.lan is not in allowed_hosts",
     ]
     cli.configure("model = 'm'\nallowed_hosts = ['box.lan', 'a b']\n")
     assert cli("config", "check").stdout == (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from msgspec import Struct
 
@@ -112,15 +111,22 @@ def check(context: Context) -> int:
 
     loaded = context.loaded
     problems = list(context.problems)
-    # values in the file that are not checked yet, by key, and what checks them
-    values: list[tuple[KeyPath, Callable[[Any], object], object]] = []
+    allow_list = AllowList()
+
+    def check_address(address: str) -> None:
+        endpoint = Endpoint.parse(address)
+        if not (endpoint.is_loopback or allow_list.has_host(endpoint.host, endpoint.port)):
+            raise EndpointNotAllowed(f"{endpoint.host} is not in allowed_hosts.", hint="Add it.")
+
+    # values that are not checked yet, by key, and what checks them: first hosts, then addresses
+    values: list[tuple[KeyPath, Callable[[str], None], str]] = [
+        (("allowed_hosts",), allow_list.allow, host) for host in loaded.settings.allowed_hosts
+    ]
     if loaded.origin("endpoint").level is Level.FILE:
-        values.append((("endpoint",), Endpoint.parse, loaded.settings.endpoint))
-    if loaded.origin("allowed_hosts").level is Level.FILE:
-        values.append((("allowed_hosts",), AllowList, loaded.settings.allowed_hosts))
+        values.append((("endpoint",), check_address, loaded.settings.endpoint))
     for section in ("endpoints", "mcp"):
         for index, entry in enumerate(getattr(loaded.settings, section)):
-            values.append(((section, index, "url"), Endpoint.parse, entry.url))
+            values.append(((section, index, "url"), check_address, entry.url))
     for key_path, check_value, value in values:
         try:
             if value:
