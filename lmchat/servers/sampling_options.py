@@ -132,21 +132,17 @@ def checked_option(name: str, value: object) -> object:
     if name in FURTHER_OPTIONS:
         return value
     option = _common_option(name)
-    fitting: object = None  # the value in the type in which it is sent; None if it has a wrong type
     if option.type is str:  # the reasoning effort
-        fitting = effort_of(value)
-    elif option.type is float or option.type is int:
-        # A whole number is also taken for a decimal one. To Python, True is a number, too.
-        if isinstance(value, int | option.type) and not isinstance(value, bool):
-            fitting = value
-    elif name == "stop":
-        texts = [value] if isinstance(value, str) else value
-        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
-            fitting = tuple(texts)
-    elif isinstance(value, Mapping):  # `logit_bias`
-        fitting = value
-    if fitting is not None:
-        return fitting
+        effort = effort_of(value)
+        if effort is not None:
+            return effort
+    elif name == "logit_bias":  # a bias may also be False, which forbids a token of llama.cpp
+        if isinstance(value, Mapping):
+            return value
+    else:
+        given = [value] if name == "stop" and isinstance(value, str) else value
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(given, option.type)
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     raise WrongUse(
         f"{name} must be {_FORMS[option.type]}, not {safe_line(text)[:_MAX_SHOWN_CHARS]}.",

@@ -79,7 +79,7 @@ def _params(xllamacpp: Any, order: dict[str, Any]) -> Any:
     params.model_alias = {order["alias"]}  # the library takes a set of names
     params.hostnames = ["127.0.0.1"]
     params.port = order["port"]
-    params.api_keys = [order["key"]] if order["key"] else []
+    params.api_keys = [order["key"]]
     params.n_parallel = 1  # one answer at a time, with the whole window
     params.n_ctx = order["context"]
     params.n_batch = _BATCH

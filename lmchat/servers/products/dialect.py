@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from lmchat.errors import ServerRejected
 from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
 
-_FIELD_STATUSES = (400, 422)
 # "Unsupported parameter", "Unrecognized request argument", "Extra inputs are not permitted"
 _FIELD_REFUSED = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|extra|not (permitted|allowed)"
@@ -67,7 +66,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ) -> Dialect | None:
         """Return the form to try after a refusal; None if no other form would help.
 
-        Only a bad request (status 400 or 422) is about fields. Its text decides about the change:
+        Only a bad request is about fields. Its text decides about the change:
 
         - if it names `stream_options`, that field is left out;
         - else, if it names the limit of the answer, the limit gets its other name;
@@ -77,7 +76,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         `extra_fields` are the fields of the request that may be left out, with their values.
         `has_limit` is whether the request limits the length of the answer.
         """
-        if error.status not in _FIELD_STATUSES or error.kind != "bad_request":
+        if error.kind != "bad_request":
             return None
         words = _words_of(error)
         if self.has_stream_options and re.search("stream_options|include_usage", words):

@@ -46,8 +46,8 @@ def step_sentence(step: str) -> str:
     """
     if not step:
         return ""
-    is_command = step[0].islower() and not step.startswith("lmchat ")
-    return f"Start the server: {step}." if is_command else f"{step.rstrip('.')}."
+    starts_server = step[0].islower() and not step.startswith("lmchat ")
+    return f"Start the server: {step}." if starts_server else f"{step.rstrip('.')}."
 
 
 def same_names(*names: str) -> dict[str, str]:
@@ -152,7 +152,8 @@ class Product:
         request.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        # without a key step of the product's own, the hint says whether a key was sent
+        # The default step does not say where to find a key. In its place, the hint of the rule says
+        # whether a key was sent.
         if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
@@ -298,21 +299,18 @@ class Product:
     def fields_of_option(self, name: str, value: object) -> JsonObject:
         """Return the fields of a request for a sampling option that the product takes.
 
-        The first of them is the option itself, and others only go with it: without the first, the
-        option counts as not sent. An option is sent under the name that the product has for it, or
-        else under its own. If the name begins with `EXTRA`, this beginning is removed, and the
-        option is sent as it is.
+        If a server refuses the first field, the option is not sent; further fields mean nothing
+        without the first. An option is sent under the name that the product has for it, or else
+        under its own. If the name begins with `EXTRA`, this beginning is removed.
         """
         if name == "reasoning_effort":
             return self.effort_fields(str(value))
         if name.startswith(EXTRA):
             return {name.removeprefix(EXTRA): value}
-        if name == "logprobs" and name in self.sampling_fields:
+        if name == "logprobs":
             # the option is the number of alternatives; requests have it beside a switch
             return {"logprobs": True, "top_logprobs": value}
-        if name in self.sampling_fields:
-            return {self.sampling_fields[name]: value}
-        return {name: value}
+        return {self.sampling_fields.get(name, name): value}
 
     def takes_effort(
         self,
@@ -437,7 +435,8 @@ class Product:
 
         The hint of any other error stays as it is.
         """
-        if isinstance(error, NothingAnswers) and error.kind == "offline":  # not "timeout"
+        # "offline": the connection was refused; after a "timeout", the address may be wrong
+        if isinstance(error, NothingAnswers) and error.kind == "offline":
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:

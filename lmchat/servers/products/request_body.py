@@ -197,9 +197,8 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> JsonObject:
         """Add a message with its text and files to the list `encoded`; return the entry with it.
 
-        If the request offers no tools, a result is added as an answer. Chat templates refuse two
-        answers in a row, so an answer is then joined with the answer before it. If the request
-        offers tools, `encode` does not pass results to this method.
+        A result is added as an answer; `encode` passes none if the request offers tools. Chat
+        templates refuse two answers in a row, so an answer is joined with the answer before it.
         """
         role = message.role
         content: Any = message.text
@@ -210,7 +209,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         elif message.files:
             content = self._with_files(message)
 
-        earlier = encoded[-1] if encoded and not self.has_tools else {}
+        earlier = encoded[-1] if encoded else {}
         follows_answer = role is Role.ASSISTANT and earlier.get("role") == "assistant"
         # imported answers may have images, which makes a list of the content
         if follows_answer and isinstance(content, str) and isinstance(earlier["content"], str):
