@@ -169,7 +169,7 @@ class HttpServerClient:
         """Probe one address and cache its models; if `key` is empty, with the key known for it."""
         self._admission.allowed.check(endpoint)
         await self._read_cache()
-        if engine := self._engine_at(endpoint):
+        if engine := self._engine_at(endpoint):  # whose key is that of this run, not `key`
             return self._cache_models(await engine.probe(self._prober.check))
         return self._cache_models(await self._prober.check(endpoint, key=key))
 
@@ -180,10 +180,10 @@ class HttpServerClient:
 
         Raises the error that says why the server cannot be used.
         """
+        self._admission.allowed.check(endpoint)
         await self._read_cache()
         cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
-            self._admission.allowed.check(endpoint)  # `check` below would do the same
             self._counters.add(cache_hits=1)
             return cached
         self._counters.add(cache_misses=1)

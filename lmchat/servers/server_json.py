@@ -82,10 +82,9 @@ def health_json(
         error = error or no_server_error(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
         model = target.model
-        loaded_states = [LoadState.LOADED]
-        if probed.verdict is Verdict.READY:  # a server may be ready and report no states of models
-            loaded_states.append(LoadState.UNKNOWN)
-        is_loaded = model is not None and model.state in loaded_states
+        # a server that reports no states of models is ready as soon as it answers
+        loaded_state = LoadState.UNKNOWN if probed.verdict is Verdict.READY else LoadState.LOADED
+        is_loaded = model is not None and model.state in (LoadState.LOADED, loaded_state)
     status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
     return {
         "healthy": error is None,

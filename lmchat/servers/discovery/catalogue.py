@@ -119,15 +119,20 @@ class Catalogue:
             )
             rows.append(row)
         behind_recent = len(state.recent)
-        rows.sort(key=lambda row: behind_recent if row.recent_index is None else row.recent_index)
-        rows.sort(key=lambda row: not row.model.can_chat)  # otherwise, the order stays
+        rows.sort(
+            key=lambda row: (
+                not row.model.can_chat,  # False is less than True
+                behind_recent if row.recent_index is None else row.recent_index,
+            )
+        )
         return tuple(rows)
 
 
 def recent_by_number(rows: Sequence[ModelRow]) -> dict[str, ModelInfo]:
     """Return the recent models of the rows by their numbers: "1" is the one used last.
 
-    Only models that are listed and can chat are counted, so that the picker has them in this order.
+    The user chooses by such a number. The picker has these models in its first rows; those that are
+    not listed any more, or cannot chat, are not there, and get no number.
     """
     recent = [row.model for row in rows if row.recent_index is not None and row.model.can_chat]
     return {str(number): model for number, model in enumerate(recent, start=1)}

@@ -175,9 +175,8 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
     """
     if _may_be_provider(probed):
         return False
-    # a server whose models all cannot chat still lists them, so the name is compared with these
-    listed = probed.chat_models or probed.models
-    return bool(listed) and all(is_other_model(name, model.model_id) for model in listed)
+    listed = [model.model_id for model in probed.models]
+    return bool(listed) and all(is_other_model(name, model_id) for model_id in listed)
 
 
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
@@ -187,14 +186,15 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
     The error suggests similar models of all `results`, or says which server needs a key: that one
     may have the model. Without a chosen server, do nothing.
     """
-    if chosen is not None and _lacks(chosen, name):
-        listed = [model for probed in results for model in probed.chat_models]
-        error = unknown_model_error(name, listed)
-        for probed in results:
-            if probed.verdict in WANTS_KEY:
-                error.hint = f"{probed.sentence(probed.name)} {step_sentence(probed.next_step)}"
-                break
-        raise error
+    if chosen is None or not _lacks(chosen, name):
+        return
+    listed = [model for probed in results for model in probed.chat_models]
+    error = unknown_model_error(name, listed)
+    for probed in results:
+        if probed.verdict in WANTS_KEY:
+            error.hint = f"{probed.sentence(probed.name)} {step_sentence(probed.next_step)}"
+            break
+    raise error
 
 
 def choose_without_asking(

@@ -41,18 +41,19 @@ class Monitor:
     def aim(self, target: Target | None) -> None:
         """Let `watch` check the server of this target from now on, for the first time at once.
 
-        `health` keeps the results of earlier checks if the server is the same; without a target, it
-        is empty, and nothing is checked.
+        If only the model is another one, `health` keeps the results of earlier checks. Without a
+        target, `health` is empty, and nothing is checked.
         """
-        if target is None or target.endpoint != self.health.endpoint:
+        if target is None:
             self.health = Health()
-        if target is not None:
-            self.health = replace(
-                self.health,
-                endpoint=target.endpoint,
-                product=target.product,
-                model=target.model,
-            )
+            return
+        is_same_server = target.endpoint == self.health.endpoint
+        self.health = replace(
+            self.health if is_same_server else Health(),
+            endpoint=target.endpoint,
+            product=target.product,
+            model=target.model,
+        )
         self.check_now()
 
     def check_now(self) -> None:
@@ -123,15 +124,16 @@ class Monitor:
 def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | None:
     """Return the model in use as the server lists it, with its state.
 
-    If the server lists no models, the model is returned as it was. A server that ignores the name
-    in requests, such as llama-server, may list the model under another name. If such a server lists
-    one model only, and that is loaded or asleep, it is returned. Otherwise the state is unknown.
+    If the server lists no models, the model is returned as it was. If it does not list this one,
+    the state of the model is unknown.
     """
     if used is None or not probed.models:
         return used
     for model in probed.models:
         if model.model_id == used.model_id:
             return model
+    # llama-server answers with its one model to any name, so it may list the model in use under
+    # another name. In other states than these, the list is that of a router, which heeds names.
     if product_named(probed.product).ignores_model_name and len(probed.models) == 1:
         only_model = probed.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):

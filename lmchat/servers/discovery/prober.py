@@ -101,9 +101,9 @@ class Prober:
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
         """Probe all usual and remembered addresses at once; return the results to show, best first.
 
-        `named` are the addresses that the user has named. If nothing answers at the usual addresses
-        of a product, only the best result of them is shown. If a server of the product answers, its
-        usual addresses where nothing answers are left out.
+        `named` are the addresses that the user has named. A product may have several usual
+        addresses. Of those at which no model server answers, only the best result is shown, and
+        none if a server of the product answers at any address.
         """
         probes = await asyncio.to_thread(self._probes_of_scan, named)
         results = await asyncio.gather(*map(self._scan_one, probes))
@@ -112,12 +112,12 @@ class Prober:
             zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
         )
         shown: list[ProbeResult] = []
-        # Products of which one server answers, or one usual address is already shown. Their other
-        # usual addresses, where nothing answers, are left out.
+        # Products that need no further row without a server: one of their servers answers, or such
+        # a row is already shown.
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
-            has_answered = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
-            if probe.source is AddressSource.USUAL and not has_answered:
+            may_be_server = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            if probe.source is AddressSource.USUAL and not may_be_server:
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)
@@ -180,18 +180,16 @@ class Prober:
         Replies of this machine have to come soon.
         """
         endpoint = probe.endpoint
-        health_s = self._timeouts_for(endpoint).health_s
+        read_s = _SCAN_READ_S if endpoint.is_loopback else self._timeouts_for(endpoint).health_s
         try:
             async with asyncio.timeout(_SCAN_S):
-                return await self._probe(
-                    probe, key, _SCAN_READ_S if endpoint.is_loopback else health_s
-                )
+                return await self._probe(probe, key, read_s)
         except TimeoutError:
             return _empty_result(probe, Verdict.TIMED_OUT)
         except WrongUse:  # the client is closed, so no address can be probed
             raise
         except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
-            _logger.warning("probe of %s: %s", probe.endpoint.netloc, type(error).__name__)
+            _logger.warning("probe of %s: %s", endpoint.netloc, type(error).__name__)
             probed = _empty_result(probe, Verdict.SERVER_ERROR)
             return replace(probed, detail="its reply cannot be read")
 
@@ -362,8 +360,8 @@ def _next_step(
 def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
     """Whether the hint of an error tells the user more than `_next_step` would for the verdict."""
     if verdict is Verdict.NOT_AN_LLM:
-        # At an address that the user has named or used, the fault is of interest. The hint of a
-        # `bad_request` is about options, which a request for models does not have.
+        # At a usual address, any program may run, and what is wrong with it helps nobody. The hint
+        # of a `bad_request` is about options, which a request for models does not have.
         return probe.source is not AddressSource.USUAL and error.kind != "bad_request"
     if verdict is Verdict.SERVER_ERROR:
         # the step of the verdict, to read the server's log, would not help with these

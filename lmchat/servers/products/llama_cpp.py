@@ -352,10 +352,10 @@ def _loaded_fraction(progress: JsonObject) -> float | None:
     stages = progress.get("stages")
     current_stage = progress.get("current")
     done_of_stage = number_or_none(progress.get("value"))
-    if not isinstance(stages, list) or done_of_stage is None:
+    if not isinstance(stages, list) or not stages or done_of_stage is None:
         return None
     stages_done = stages.index(current_stage) if current_stage in stages else 0
-    fraction = (stages_done + done_of_stage) / max(len(stages), 1)
+    fraction = (stages_done + done_of_stage) / len(stages)
     return min(max(fraction, 0.0), 1.0)
 
 
