@@ -115,6 +115,7 @@ def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
     if found := find_model(name, models):
         return found
     matches = [model for model in models if name.casefold() in model.model_id.casefold()]
+    # an empty name is a part of every name, so it would mean the only model of a server
     return matches[0] if name and len(matches) == 1 else None
 
 
@@ -159,8 +160,9 @@ def cannot_chat_error(model: ModelInfo) -> WrongUse:
 def is_other_model(asked: str, served: str) -> bool:
     """Return whether two names are of different models.
 
-    Folders, publishers, file endings and instances make no difference, and neither do builds if
-    only one name has them. An empty name may be of any model.
+    Servers write the name of a model in many ways. A folder, a publisher, a file ending and the
+    number of an instance (`:2`) make no difference. Neither does the name of a build (`-q4_k_m`) if
+    only one of the names has it. An empty name may be of any model.
     """
     shorter, longer = sorted((_short_name(asked), _short_name(served)), key=len)
     if not longer.startswith(shorter):
@@ -170,7 +172,10 @@ def is_other_model(asked: str, served: str) -> bool:
 
 
 def _short_name(name: str) -> str:
-    """Return the part of a name that tells the model and its build, in lower case."""
+    """Return the part of a name that tells the model and its build, in lower case.
+
+    Example: "Publisher/Qwen3-8B-Q4_K_M.gguf" becomes "qwen3-8b-q4_k_m".
+    """
     path = name.strip().casefold().replace("\\", "/").rstrip("/")
     name = re.sub(_FILE_ENDING, "", path.rpartition("/")[2])
     name = re.sub(_INSTANCE, "", name)

@@ -160,7 +160,8 @@ class IdleTimeout:
     async def _is_alive(self) -> bool:
         """Ask the server for its health; any answer is a sign of life, also an error.
 
-        A server without a health path cannot be asked, and counts as alive.
+        A server without a health path cannot be asked, and counts as alive. The timeout of the
+        settings (`health_s`) may be that of a far server; here, a dead one must show soon.
         """
         if self._ask_health is None:
             return True
