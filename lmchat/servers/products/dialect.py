@@ -62,7 +62,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         return "max_completion_tokens" if self.has_completion_tokens else "max_tokens"
 
     def after_refusal(
-        self, error: ServerRejected, extra_fields: Mapping[str, Any], *, has_limit: bool
+        self, error: ServerRejected, extra_fields: Mapping[str, Any]
     ) -> Dialect | None:
         """Return the form to try after a refusal; None if no other form would help.
 
@@ -74,7 +74,6 @@ class Dialect(Struct, frozen=True, kw_only=True):
           no other field.
 
         `extra_fields` are the fields of the request that may be left out, with their values.
-        `has_limit` is whether the request limits the length of the answer.
         """
         if error.kind != "bad_request":
             return None
@@ -83,7 +82,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
             return replace(self, has_stream_options=False)
         # A refusal of the limit's value, such as "max_tokens is too large", is no reason to rename.
         is_limit_refused = re.search(r"\bmax_tokens\b", words) and _FIELD_REFUSED.search(words)
-        if has_limit and not self.has_completion_tokens and is_limit_refused:
+        if is_limit_refused and not self.has_completion_tokens:
             return replace(self, has_completion_tokens=True)
         refused: set[tuple[str, str]] = set()
         for name, value in extra_fields.items():

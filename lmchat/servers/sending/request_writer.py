@@ -93,9 +93,9 @@ class WrittenRequest(Struct, kw_only=True):
         for name, value in self.options.items():
             fields = self.product.fields_of_option(name, value)
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
-            field = next(iter(fields))
+            field, sent_value = next(iter(fields.items()))
             # only the refused value is left out; another value of the same field is sent
-            if (field, str(fields[field])) not in self.dialect.dropped:
+            if (field, str(sent_value)) not in self.dialect.dropped:
                 options[name] = value
         return options
 
@@ -112,9 +112,7 @@ class WrittenRequest(Struct, kw_only=True):
         if dialect is not None:  # the refusal is about the way in which JSON was asked for
             self.dialect = dialect
             return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
-        dialect = self.dialect.after_refusal(
-            error, self.extra_fields, has_limit=request.sampling.max_tokens is not None
-        )
+        dialect = self.dialect.after_refusal(error, self.extra_fields)
         if dialect is None:
             return None
         # `dropped` has the refused fields as pairs of name and value; a new name of the limit and
@@ -131,8 +129,8 @@ class RequestWriter:
     def __init__(self, cache: ModelCache) -> None:
         self._cache = cache
         self._dialects: dict[tuple[Endpoint, str], Dialect] = {}  # by address and model
-        # Address, model and text of each note that was returned before.
-        self._posted_notes: set[tuple[Endpoint, str, str]] = set()
+        # Address, model and option of each note that was returned before.
+        self._noted: set[tuple[Endpoint, str, str]] = set()
 
     def write(self, request: ChatRequest) -> WrittenRequest:
         """Write a request in the dialect that its model took last, or else that of the product."""
@@ -162,14 +160,13 @@ class RequestWriter:
         request = written.request
         new_notes: list[str] = []
         for name in request.sampling.options:
-            if name in written.options:  # the product takes it
+            key = (request.endpoint, request.model, name)
+            is_sent = name in written.options  # the product takes it
+            if is_sent or key in self._noted:
                 continue
-            note = (
+            self._noted.add(key)
+            new_notes.append(
                 f"{written.product.subject} does not take {name} here, as far as lmchat knows. "
                 "It is not sent."
             )
-            key = (request.endpoint, request.model, note)
-            if key not in self._posted_notes:
-                self._posted_notes.add(key)
-                new_notes.append(note)
         return new_notes
