@@ -493,19 +493,20 @@ class HttpServerClient:
     async def _may_load(self, request: ChatRequest) -> bool:
         """Whether a request may make its server load or wake the model (R-29, R-41).
 
-        If the cached state of the model is not fresh, the server is asked for it first. A model
-        whose state is not known counts as not loaded here, because callers send nothing that could
-        load one. A request to the built-in engine loads the model, too: the engine is started with
-        it.
+        A request to the built-in engine loads the model, because the engine is started with it. If
+        the cached state of the model is not fresh, the server is asked for it first. A model whose
+        state is not known counts as not loaded here, because callers send nothing that could load
+        one.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
+        loads_on_demand = product_named(request.product).loads_on_demand
+        if not loads_on_demand and self._engine_at(endpoint) is None:
+            return False
         if self._cache.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
             await self.check(endpoint)
         model = self._cache.model(endpoint, request.model)
-        is_loaded = model is not None and model.state is LoadState.LOADED
-        loads_on_demand = product_named(request.product).loads_on_demand
-        return not is_loaded and (loads_on_demand or self._engine_at(endpoint) is not None)
+        return model is None or model.state is not LoadState.LOADED
 
     async def _require_loaded(self, request: ChatRequest) -> None:
         """Raise `ServerRejected` if a request would make its server load or wake the model.

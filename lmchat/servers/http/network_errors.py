@@ -48,25 +48,25 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     It says whether connecting took too long, a reply took too long, connecting failed, or the
     connection broke.
     """
-    place = endpoint.netloc
+    address = endpoint.netloc
     details = error_words(error)
     if isinstance(error, httpx.ConnectTimeout):
         return NothingAnswers(
-            f"Nothing answers at {place}.",
+            f"Nothing answers at {address}.",
             kind="timeout",
             hint="Check the address and the network.",
             details=details,
         )
     if isinstance(error, httpx.TimeoutException):
         return ServerUnavailable(
-            f"Request timeout: {place} does not answer in time.",
+            f"Request timeout: {address} does not answer in time.",
             kind="timeout",
             hint="Check whether the server is busy or hangs.",
             details=details,
         )
     if isinstance(error, httpx.ProxyError):
         return ServerUnavailable(
-            f"The proxy of the environment does not connect to {place}: {safe_line(str(error))}.",
+            f"The proxy of the environment does not connect to {address}: {safe_line(str(error))}.",
             hint="Check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
             "or name the host in NO_PROXY.",
             details=details,
@@ -76,7 +76,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         if endpoint.scheme == "http":  # a port with TLS closes a connection without it
             hint += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
-            f"Streaming failed: {place} closed the connection before it answered.",
+            f"Streaming failed: {address} closed the connection before it answered.",
             kind="dropped",
             hint=f"{hint}.",
             details=details,
@@ -86,7 +86,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         if isinstance(cause, ssl.SSLCertVerificationError):
             fault = cause.verify_message.rstrip(".")
             return ServerUnavailable(
-                f"The certificate of {place} is not trusted: {fault}. Nothing was sent.",
+                f"The certificate of {address} is not trusted: {fault}. Nothing was sent.",
                 kind="certificate",
                 hint="Renew or correct it on the server. If you trust it, save it or its issuer's "
                 "certificate, and set ca_file in config.toml or SSL_CERT_FILE to that file.",
@@ -94,7 +94,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             )
         if isinstance(cause, ssl.SSLError):
             return ServerUnavailable(
-                f"{place} does not use https. Nothing was sent.",
+                f"{address} does not use https. Nothing was sent.",
                 kind="certificate",
                 hint="Check its port, and whether its address should begin with http://.",
                 details=error_words(cause),
@@ -103,7 +103,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             message = f"The name {endpoint.host} is unknown."
             return ServerUnavailable(message, hint="Check the address.", details=details)
     hint = "Start the server there." if endpoint.is_near else "Check the address and the network."
-    return NothingAnswers(f"Nothing answers at {place}.", hint=hint, details=details)
+    return NothingAnswers(f"Nothing answers at {address}.", hint=hint, details=details)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

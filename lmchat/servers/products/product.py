@@ -430,7 +430,7 @@ class Product:
         body = {"model": model.model_id}
         self.require_done(api, await api.post(self.unload_path, body), "unload")
 
-    def hint_at_start(self, error: ServerUnavailable) -> None:
+    def add_start_hint(self, error: ServerUnavailable) -> None:
         """Replace the hint of a refused connection by how to start a server of this product.
 
         The hint of any other error stays as it is.

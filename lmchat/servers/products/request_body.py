@@ -185,17 +185,17 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
                 encoded.append(_tool_result(message))
                 continue
 
-            entry = self._add_text(message, encoded)
+            encoded_message = self._add_text(message, encoded)
             if thoughts[index]:
-                self._add_thought(thoughts[index], entry)
+                self._add_thought(thoughts[index], encoded_message)
             if self.has_tools and message.tool_calls:
                 calls = _answered_calls(message, messages[index + 1 :])
                 if calls:
-                    entry["tool_calls"] = [_encoded_call(call) for call in calls]
+                    encoded_message["tool_calls"] = [_encoded_call(call) for call in calls]
         return encoded
 
     def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> JsonObject:
-        """Add a message with its text and files to the list `encoded`; return the entry with it.
+        """Add a message with its text and files to the list `encoded`; return its item there.
 
         A result is added as an answer; `encode` passes none if the request offers tools. Chat
         templates refuse two answers in a row, so an answer is joined with the answer before it.

@@ -176,7 +176,7 @@ class Sender(Struct, kw_only=True):
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
         """Let the error say how to start a server that is off, or why a key was withheld."""
         if isinstance(error, ServerUnavailable):
-            self.product.hint_at_start(error)
+            self.product.add_start_hint(error)
         elif error.kind == "auth" and not self.key:
             error.hint = self.keys.why_withheld(self.endpoint) or error.hint
 
@@ -231,9 +231,9 @@ def retry_plan(
         if is_mid_answer or not is_temporary:
             return None
         if error.retry_after_s is not None:
-            if error.retry_after_s > MAX_WAIT_S:
-                return None
             wait_s = error.retry_after_s
+            if wait_s > MAX_WAIT_S:
+                return None
     elif error.kind == "offline":  # no connection could be made, and that showed at once
         if is_near:  # the server may be restarting: try once more, soon
             attempts = min(attempts, 2)

@@ -114,7 +114,7 @@ class IdleTimeout:
                 if not self._has_token:
                     self.check_first_token()
 
-                was_gone = is_gone  # if so, the last round has posted a stall
+                was_gone = is_gone
                 # `round_s`: this round is counted below, after the health check
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()
@@ -126,8 +126,8 @@ class IdleTimeout:
                 unheard_s += passed_s
                 if must_ask and not is_gone:  # it has answered, or cannot be asked
                     unheard_s = 0.0
-                    if was_gone:
-                        self._post(LifeSign())  # ends the stall
+                if was_gone and not is_gone:  # ends the stall that the last round has posted
+                    self._post(LifeSign())
 
                 if self._has_arrivals:  # they may have come during the health check
                     has_begun = True
