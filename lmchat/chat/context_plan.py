@@ -17,7 +17,6 @@ from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to
 from lmchat.token_estimate import raw_tokens
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
-_KEPT_MESSAGES = 2  # number of last messages, which are always sent
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
 
 
@@ -78,8 +77,9 @@ def plan_context(
     """Return the plan of a request: the system prompt and the last messages that fit.
 
     The oldest messages are left out, one after the other, until the others and the reserve for the
-    answer fit into the window. A message is never cut. The last two messages, and all from the last
-    prompt on, are sent even if they do not fit. Messages that the user has taken out of requests do
+    answer fit into the window. A message is never cut. All from the last prompt on is sent even if
+    it does not fit, and so is an answer right before it. A prompt before it is not: without an
+    answer, it may be the one that did not fit. Messages that the user has taken out of requests do
     not count at all.
 
     Args:
@@ -106,8 +106,9 @@ def plan_context(
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
     prompts = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
-    # all messages from here on are sent: from the last prompt, or from the last but one message
-    kept_from = min([len(dialogue) - _KEPT_MESSAGES, *prompts[-1:]])
+    kept_from = prompts[-1] if prompts else 0  # all messages from here on are sent
+    if kept_from and dialogue[kept_from - 1].role is Role.ASSISTANT:
+        kept_from -= 1
     left_out = 0
     kept_tokens = needed_tokens
     for index in range(kept_from):

@@ -63,6 +63,14 @@ async def test_a_prompt_that_is_too_long_is_sent_once_more_with_less_and_never_a
     assert chat.path[-1].failure.kind == "context_overflow"
 
 
+async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
+    refusal = [RequestSent(), too_long(450, WINDOW)]
+    chat = ChatTurns(store, refusal, UNCOUNTED, product="LM Studio", window=WINDOW)
+    await chat.send(DIGITS * 4)
+    await chat.send("And now?")
+    assert chat.sent() == ["And now?"]
+
+
 async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_about_texts(store):
     refusal = [RequestSent(), too_long(3000, WINDOW)]
     chat = ChatTurns(store, UNCOUNTED, UNCOUNTED, refusal, UNCOUNTED, window=WINDOW)
