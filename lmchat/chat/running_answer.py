@@ -48,46 +48,25 @@ class RunningAnswer:
         is_summary: bool,
         clock: Callable[[], float],
     ) -> None:
-        """Begin an answer: `version` is the number of a new one, and the highest so far.
-
-        A kept answer that is fetched takes its old place, and begins empty.
-        """
-        beginning, fetched = request.beginning, request.fetched
-        if fetched is not None:
-            message = replace(fetched, parts=(), state=AnswerState.STREAMING, failure=None)
-        else:
-            message = streaming_message(
-                Role.ASSISTANT,
-                beginning.message.parts if beginning is not None else (),
-                request.path,
-                request.settings.target,
-                version,
-            )
-            if request.replay_id:  # saved before the request is sent, for a start after a kill
-                stats = AnswerStats(
-                    replay_id=request.replay_id,
-                    product=request.settings.target.product,
-                    sampling=request.sampling.options,
-                )
-                message = replace(message, stats=stats)
+        """Begin an answer; `version` is its number among the versions of this answer."""
         self.request = request
-        self.message = message  # as it began, until `end`; then as it ended
+        self.message = _first_message(request, version)  # as it began, until `end` makes it final
         self.figures = AnswerFigures(
-            model=message.model,
+            model=self.message.model,
             started_s=clock(),
             steps=request.rounds.steps if request.rounds else 0,
-            is_fetched=fetched is not None,
+            is_fetched=request.fetched is not None,
             is_summary=is_summary,
         )
         self._clock = clock
         self._growing = GrowingAnswer()
-        if beginning is not None:
-            self._growing = GrowingAnswer(beginning.message, beginning.choices)
+        if request.beginning is not None:
+            self._growing = GrowingAnswer(request.beginning.message, request.beginning.choices)
 
     @property
     def message_so_far(self) -> ChatMessage:
         """The message with the text so far, which `message` gets only at the end."""
-        if self.message.state is not AnswerState.STREAMING:
+        if self.message.state is not AnswerState.STREAMING:  # it is final
             return self.message
         # the server may have named another model than was asked for
         return replace(self.message, parts=self._growing.parts, model=self.figures.model)
@@ -120,10 +99,10 @@ class RunningAnswer:
         return self.request.answer_now() if self.figures.may_be_thinking else NOT_THINKING
 
     def end(self, state: AnswerState, failure: Failure | None, *, is_hung_up: bool) -> str:
-        """Make the message final, and return a note of `AnswerRequest.compare_count`, or "".
+        """Make the message final, and return a note if the server has cut the prompt, else "".
 
-        `is_hung_up` says that the terminal is gone: the user has not stopped the answer, and a
-        server that keeps it continues it.
+        When the terminal is gone (`is_hung_up`), the turn is stopped, but not by the user. So a
+        server that keeps the answer continues it, and the message is interrupted, not stopped.
         """
         self.figures.end(state, self._clock())
         self.message = replace(self.message_so_far, state=state, failure=failure)
@@ -140,13 +119,32 @@ class RunningAnswer:
         """Give the final message its figures, and the id to fetch it with if it is kept (R-42)."""
         request = self.request
         stats = request.stats(self.figures)
-        # after a hang-up, `interrupted` makes an answer without any text a failed one; it can be
-        # fetched, too
-        if self.figures.is_kept and (self.message.state is AnswerState.INTERRUPTED or is_hung_up):
+        # at a hang-up before the first text, the message has failed; the server continues it, too
+        is_left = self.message.state is AnswerState.INTERRUPTED or is_hung_up
+        if is_left and self.figures.is_kept:
             stats = replace(stats, replay_id=request.replay_id)
         self.message = replace(self.message, stats=stats)
         if request.fetched is not None:
             self.message = joined_answer(self.message, request.fetched)
+
+
+def _first_message(request: AnswerRequest, version: int) -> ChatMessage:
+    """Return the message of an answer that begins.
+
+    A kept answer that is fetched keeps its id and its version, and begins without a text.
+    """
+    if request.fetched is not None:
+        return replace(request.fetched, parts=(), state=AnswerState.STREAMING, failure=None)
+    parts = request.beginning.message.parts if request.beginning is not None else ()
+    target = request.settings.target
+    message = streaming_message(Role.ASSISTANT, parts, request.path, target, version)
+    if not request.replay_id:
+        return message
+    # saved before the request is sent: if lmchat is killed, its next start fetches the answer
+    stats = AnswerStats(
+        replay_id=request.replay_id, product=target.product, sampling=request.sampling.options
+    )
+    return replace(message, stats=stats)
 
 
 def streaming_message(
@@ -154,7 +152,8 @@ def streaming_message(
 ) -> ChatMessage:
     """Return a new message below the last one of a path; its content is still to come.
 
-    `parts` is the content that it begins with; `version` is its number, and the highest so far.
+    `parts` is the content that it begins with. `version` is its number among its versions; as it is
+    the newest, there are as many versions.
     """
     return ChatMessage(
         message_id=new_id(),
