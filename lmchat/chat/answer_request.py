@@ -122,11 +122,11 @@ class AnswerRequest:
             self.replay_id = os.urandom(16).hex()
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
-        has_called = rounds is not None and rounds.steps > 0
-        # Made after the attributes above, which `_make_plan` reads. After calls of tools, this plan
-        # may be too long: `events` plans again and raises the error. It is then shown and saved
-        # with an answer; raised here, it would end a turn without an answer.
-        self.plan = self._make_plan(may_be_too_long=has_called)
+        self.plan = self._make_plan()  # which reads the attributes above
+        # After calls of tools, the error comes from `events`, which plans again. It is then shown
+        # and saved with an answer; raised here, it would end the turn without one.
+        if rounds is None or rounds.steps == 0:
+            self._require_fit()
 
         self._request_id = ""  # of the request that runs
         self.sampling = settings.sampling
@@ -252,6 +252,7 @@ class AnswerRequest:
                 return False
             self._is_prefilled = False
             self.plan = self._make_plan()
+            self._require_fit()
             return True
         if error.kind != "context_overflow" or self._was_shortened:
             return False
@@ -273,9 +274,8 @@ class AnswerRequest:
     async def _prepare(self) -> None:
         """Plan again with the tokens of the tools, and read the files.
 
-        Raises the error of
-        `ToolRounds.offered` if no further round of calls is allowed. Raises `RequestInvalid` if the
-        messages do not fit beside the tools, and none may be left out.
+        Raises the error of `ToolRounds.offered` if no further round of calls is allowed. Raises
+        `RequestInvalid` if the messages do not fit beside the tools, and none may be left out.
         """
         settings = self.settings
         if self.rounds is not None:
@@ -285,6 +285,7 @@ class AnswerRequest:
                 for tool in self._tools
             )
             self.plan = self._make_plan()
+            self._require_fit()
         # A model that cannot see gets no image. Any other model gets the newest images until their
         # sizes reach the limit; the last of these images may exceed it.
         image_room = 0 if settings.target.is_blind else _MAX_IMAGE_BYTES
@@ -300,19 +301,11 @@ class AnswerRequest:
             with suppress(LMChatError):  # the model gets its name, and that it is missing
                 self._files[part.digest] = await self._store.read_file(part.digest)
 
-    def _make_plan(
-        self,
-        limit: int | None = None,
-        *,
-        factor: float | None = None,
-        may_be_too_long: bool = False,
-    ) -> ContextPlan:
+    def _make_plan(self, limit: int | None = None, *, factor: float | None = None) -> ContextPlan:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
 
-        Raises `RequestInvalid` if the messages do not fit and none may be left out, unless the plan
-        `may_be_too_long`. After a refusal, `limit` is the context window that the server has named,
-        in tokens, and `factor` is what `learn_refusal` has returned. None takes those of the
-        target.
+        After a refusal, `limit` is the context window that the server has named, in tokens, and
+        `factor` is what `learn_refusal` has returned. None takes those of the target.
         """
         target = self.settings.target
         path = self.path
@@ -323,7 +316,7 @@ class AnswerRequest:
             # follows it whose thought could be sent
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
-        plan = plan_context(
+        return plan_context(
             path,
             limit=limit or target.context,
             max_tokens=self.settings.sampling.max_tokens,
@@ -332,8 +325,12 @@ class AnswerRequest:
             sent_thoughts=sent_thoughts,
             is_continued=self._is_prefilled,
         )
-        if plan.fits or self.settings.is_truncating or may_be_too_long:
-            return plan
+
+    def _require_fit(self) -> None:
+        """Raise `RequestInvalid` if the messages do not fit, and none may be left out."""
+        plan = self.plan
+        if plan.fits or self.settings.is_truncating:
+            return
         raise RequestInvalid(
             f"The session needs about {plan.needed_tokens} tokens, plus {plan.reserve} for "
             f"the answer; the context window has {plan.limit}.",
