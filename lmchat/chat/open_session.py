@@ -6,9 +6,8 @@ It sends and writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from itertools import takewhile
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -107,7 +106,7 @@ class OpenSession:
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
-        self.saves: set[asyncio.Future[None]] = set()  # running writes, as of an ended answer
+        self.saves: set[asyncio.Task[None]] = set()  # running writes, as of an ended answer
         self.clock = clock  # monotonic seconds, for figures
         self._earlier_id = session.earlier_id
         """The newest message that is still only on the disk; None if all are in memory."""
@@ -189,8 +188,8 @@ class OpenSession:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.answer is not None and self.is_running:
-            # without its text, which `shown_messages` and `current` take from `answer`, where it
-            # may be longer than on the disk
+            # The disk may have only a part of the running answer. So the path gets the message as
+            # it began: `shown_messages` and `current` take its text from `answer`.
             self.messages = self.messages.replaced(self.answer.message)
 
     @property
@@ -206,9 +205,10 @@ class OpenSession:
         return None if index is None else self.messages[index]
 
     def current(self, message: ChatMessage) -> ChatMessage:
-        """Return a message as it is now; it may have streamed when the caller got it.
+        """Return a message as it is now, for an action on it.
 
-        While it streams, only `answer` has its text; `messages` gets the text at its end.
+        The log may have it as it was when it began to stream, without its text. While it streams,
+        only `answer` has the text; `messages` gets it at the end.
         """
         if message.state is not AnswerState.STREAMING:
             return message
@@ -275,7 +275,7 @@ class OpenSession:
         """
         self.turn.task = None
         self.turn.error = raised
-        self.aside = MessagePath()
+        self.aside = MessagePath()  # a summary is on the path now, or was given up
         unsent = self.take_unsent()
         return (unsent,) if unsent else ()
 
@@ -299,18 +299,18 @@ class OpenSession:
             self.add(message)
 
     def take_question(self, question: ToolQuestion) -> bool:
-        """Take a question away to answer it; return False if it does not wait any more."""
-        is_waiting = self.question is question
-        if is_waiting:
-            self.question = None
-        return is_waiting
+        """Take a question away to answer it; return False if another caller has taken it."""
+        if self.question is not question:
+            return False
+        self.question = None
+        return True
 
     def change_header(self, **fields: object) -> None:
-        """Change fields of the header in memory.
+        """Change fields of the header in memory; the caller writes them to the disk.
 
-        The disk gets them from the caller: with the next message (`SaveQueue.save`), after this, so
-        that memory has them even if the disk fails (`set_sampling`), or before, as the disk may
-        refuse or correct them (`titles`, `Library`).
+        Most are written with the next message (`SaveQueue.save`). `set_sampling` writes after this
+        call, so that memory has the options even if the disk fails. `titles` and `Library` write
+        before it, as the disk may refuse or correct a value.
         """
         self.header = replace(self.header, **fields)
 
@@ -358,9 +358,7 @@ class OpenSession:
         self.messages = MessagePath(path[:-1])
         self.add(path[-1])  # `add` also counts it, and notes the time
 
-    def begin_save(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
-        """Begin a write; `saves` has it until it has ended, so that others can wait for it."""
-        saving = asyncio.ensure_future(work)
+    def keep_save(self, saving: asyncio.Task[None]) -> None:
+        """Keep a running write in `saves` until it has ended, so that others can wait for it."""
         self.saves.add(saving)
         saving.add_done_callback(self.saves.discard)
-        return saving

@@ -46,8 +46,8 @@ class SaveQueue:
     ) -> None:
         """Write messages behind all earlier ones that are not written yet; wait for the disk.
 
-        `choices` are those of the tokens of an answer. If a write fails, `warning` is set, and the
-        message is tried again later.
+        `choices` are the tokens of an answer, with what the model could have chosen in their place.
+        If a write fails, `warning` is set, and the message is tried again later.
         """
         self._unsaved += [(header, message, choices) for message in messages]
         await self.write_unsaved()
@@ -96,7 +96,7 @@ class SaveQueue:
         """
         async with self._lock:
             failed_ids: set[str] = set()
-            for entry in list(self._unsaved):  # a copy: others may come meanwhile
+            for entry in list(self._unsaved):  # a copy: `save` may add others during a write
                 header, message, choices = entry
                 if header.session_id in failed_ids:
                     continue
@@ -139,23 +139,27 @@ async def journal_writer(
 ) -> AsyncIterator[list[JournalEntry]]:
     """Yield a list whose entries are written to the file of a running answer, a few times a second.
 
-    Entries that cannot be written are tried again, together with later ones. If some are unwritten
-    at the end, their text is saved with the ended answer.
+    If some are unwritten at the end, their text is saved with the ended answer.
     """
     entries: list[JournalEntry] = []
-
-    async def write() -> None:
-        """Write new entries again and again, until this task is cancelled."""
-        while True:
-            await asyncio.sleep(WRITE_EVERY_S)
-            taken = tuple(entries)
-            if taken and await save_queue.add_entries(message_id, taken):
-                # entries that came during the write stay
-                del entries[: len(taken)]
-
-    task = asyncio.create_task(write(), name=f"journal-{message_id}")
+    writing = _write_entries(save_queue, message_id, entries)
+    task = asyncio.create_task(writing, name=f"journal-{message_id}")
     try:
         yield entries
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def _write_entries(
+    save_queue: SaveQueue, message_id: str, entries: list[JournalEntry]
+) -> None:
+    """Write new entries again and again, and remove them from the list, until cancelled.
+
+    Entries that cannot be written stay in it, and are tried again together with later ones.
+    """
+    while True:
+        await asyncio.sleep(WRITE_EVERY_S)
+        taken = tuple(entries)
+        if taken and await save_queue.add_entries(message_id, taken):
+            del entries[: len(taken)]  # entries that came during the write stay

@@ -295,25 +295,30 @@ class ChatService:
         opened.require_idle()
         if self._title_task is not None:
             self._title_task.cancel()
-
-        async def run() -> None:
-            """Run the turn, or a summary in its place while the prompt waits in the queue."""
-            await opened.load_older(self.store)  # only the end of a long session was read
-            is_wanted = may_compact and self.turn_choices.chat_settings.auto_compact
-            # only now, as `can_compact` counts the messages in memory
-            if is_wanted and self.context_window.can_compact(opened, unsent):
-                opened.make_way_for_summary()  # puts `unsent` in front of the queue
-                self._report(opened, QueueChanged())
-                summary_start = self.context_window.summary_start(opened.messages)
-                turn = self.plan_turn(opened, summary_start, self._summary_settings(opened))
-            else:
-                turn = self.plan_turn(opened, make_start(opened.messages), settings)
-            await turn.run()
-
-        task = asyncio.create_task(run(), name=f"turn-{opened.session_id}")
+        may_compact = may_compact and self.turn_choices.chat_settings.auto_compact
+        running = self._run_turn(opened, make_start, settings, may_compact=may_compact)
+        task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
         opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
         self._report(opened, TurnBegun())
+
+    async def _run_turn(
+        self,
+        opened: OpenSession,
+        make_start: MakeStart,
+        settings: TurnSettings,
+        *,
+        may_compact: bool,
+    ) -> None:
+        """Run a turn that `_begin` has begun, or a summary while its prompt waits in the queue."""
+        await opened.load_older(self.store)  # only the end of a long session was read
+        # only now, as `can_compact` counts the messages in memory
+        if may_compact and self.context_window.can_compact(opened, opened.turn.unsent):
+            opened.make_way_for_summary()  # puts the prompt in front of the queue
+            self._report(opened, QueueChanged())
+            make_start = self.context_window.summary_start
+            settings = self._summary_settings(opened)
+        await self.plan_turn(opened, make_start(opened.messages), settings).run()
 
     def plan_turn(
         self, opened: OpenSession, start: TurnStart, settings: TurnSettings
@@ -366,15 +371,15 @@ class ChatService:
 
         A turn that raises nothing may have an answer that failed: then only the state says so.
         """
-        if opened.turn.error is not None:  # of the front end, which can show no further answer
+        if opened.turn.error is not None:  # what the front end has raised: `_report` stopped it
             return AnswerState.FAILED, opened.turn.error
         if task.cancelled():
             return AnswerState.STOPPED, None
         raised = task.exception()
         if raised is not None:
             return AnswerState.FAILED, shown_error(raised)
-        # the figures exist, as the turn has begun an answer: `else` is for the type checker
-        return (opened.figures.state if opened.figures is not None else AnswerState.STOPPED), None
+        figures = opened.figures  # of the last answer; a turn that raises nothing has begun one
+        return AnswerState.STOPPED if figures is None else figures.state, None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return refused prompts and the queue to the prompt field, and report why."""
@@ -421,7 +426,7 @@ class ChatService:
         user is kept. If the model fails, the title made of the prompt is kept.
         """
         with suppress(LMChatError, TimeoutError):
-            settings = self.turn_choices.settings({})
+            settings = self.turn_choices.settings({})  # the session's options are for its answers
             if await rename_by_model(opened, settings, self.backend, self.store):
                 self._report(opened, TitleChanged())
 
@@ -463,7 +468,7 @@ class ChatService:
         """
         if self.is_closing:
             return
-        # while the failed answer is still being saved, its turn runs, and its end returns the queue
+        # not before the failed turn has ended: at its end, the queue returns to the prompt field
         if has_loaded and not self.shown.is_busy:
             last = self.shown.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":

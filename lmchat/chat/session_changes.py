@@ -28,8 +28,7 @@ async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: 
     branch = rewritten(opened.messages, answer_id, text)
     opened.begin_branch(branch)
     message = branch[-1]
-    # `OpenSession.saves` keeps the task. Nothing here awaits it: the name `_` tells mypy so
-    _: asyncio.Future[None] = opened.begin_save(chat.save_queue.save(opened.header, message))
+    opened.keep_save(asyncio.create_task(chat.save_queue.save(opened.header, message), name="save"))
     return message
 
 

@@ -85,8 +85,9 @@ class SessionsInMemory:
         """
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
-            return self.switch_to(self._make(session))
-        opened.replace_path(session)
+            opened = self._make(session)
+        else:
+            opened.replace_path(session)
         return self.switch_to(opened)
 
     def switch_to(self, opened: OpenSession) -> OpenSession:

@@ -286,15 +286,6 @@ class TurnRunner:
             steps=rounds.steps,
         )
         running: dict[str, ChatMessage] = {}  # those without a result, by message id
-
-        async def end_call(call: ChatMessage) -> None:
-            """Put a call with its result in its place on the path, save it, and show it."""
-            del running[call.message_id]  # else a stop would mark it as stopped
-            opened.replace(call)
-            # shielded, as a stop may cancel this task, and the result must not be lost
-            await self._shielded(save_queue.save(opened.header, call))
-            self._report(MessageEnded(call))
-
         try:
             # a turn that repeats a call has asked for no tools yet: this starts their servers
             await rounds.toolbox.host.start_servers()
@@ -318,6 +309,7 @@ class TurnRunner:
                 opened.add(copy)
                 self._report(MessageAdded(copy))
                 await save_queue.save(opened.header, copy)
+            end_call = partial(self._end_call, running)
             await rounds.run(tuple(running.values()), self._ask, end_call)
         except BaseException:  # a stop, which is a cancellation, or an error
             # no next answer comes, whose figures would replace these
@@ -327,6 +319,14 @@ class TurnRunner:
                 opened.replace(message)
             await self._shielded(save_queue.save(opened.header, *stopped))
             raise
+
+    async def _end_call(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
+        """Put a call with its result in its place on the path, save it, and show it."""
+        del running[call.message_id]  # else a stop would mark it as stopped
+        self._opened.replace(call)
+        # shielded, as a stop may cancel this task, and the result must not be lost
+        await self._shielded(self._save_queue.save(self._opened.header, call))
+        self._report(MessageEnded(call))
 
     def _report(self, event: ChatEvent) -> None:
         """Report an event of the turn; if messages have left the path, first a `PathChanged`.
@@ -341,4 +341,6 @@ class TurnRunner:
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `wait_until_saved` waits for it."""
-        await asyncio.shield(self._opened.begin_save(work))
+        saving = asyncio.create_task(work, name="save")
+        self._opened.keep_save(saving)
+        await asyncio.shield(saving)

@@ -184,15 +184,12 @@ class FileJournal:
 
     async def aclose(self) -> None:
         """Close the files, and leave them for `recovery`: their answers are not in the tables."""
-        files = list(self._files.values())
-        self._files.clear()
+        await self._thread.aclose(self._close_files)
 
-        def close_files() -> None:
-            """Close the files on the thread, which first writes what is queued."""
-            for file in files:
-                file.close()
-
-        await self._thread.aclose(close_files)
+    def _close_files(self) -> None:
+        """Close the files, on the thread, which has written by now what was queued."""
+        for file in self._files.values():
+            file.close()
 
 
 class MemoryJournal:
