@@ -247,7 +247,7 @@ class AnswerFigures(Struct, kw_only=True):
             self.first_token_s = now_s
         self.last_token_s = now_s
         self.stage = stage
-        self.fraction = None
+        self.fraction = None  # the model is loaded and the prompt is read
         self.chunks += 1
         self.chars += chars
 

@@ -135,31 +135,29 @@ class AnswerTokens:
     def begun_with(self, index: int, token: str) -> Beginning:
         """Return the beginning up to the token at `index`, with `token` in its place.
 
-        `token` is one of the alternatives that the server has reported. Raises `RequestInvalid` if
-        the text before it is not exactly known, or if `token` is only a part of a character.
+        `token` is one of the reported alternatives, or the answer's own token. Raises
+        `RequestInvalid` if the text before it is not exactly known, or if `token` is only a part of
+        a character.
         """
-        old_token = self.tokens[index]
-        earlier = self.tokens[:index]
-        thought = self.answer.reasoning
+        earlier, old_token = self.tokens[:index], self.tokens[index]
         whole, start = self.answer.text, self.text_start
         if old_token.is_thought:
-            whole, start = thought, self.thought_start
+            whole, start = self.answer.reasoning, self.thought_start
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
             raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
         # `text_before` is the text of earlier tokens that were not reported: it came with this one,
         # and stays
         text_of_token = old_token.text_before + token
+        logprobs = {other.token: other.logprob for other in old_token.top}
+        logprob = logprobs.get(token, old_token.logprob)  # `top` may lack the answer's own token
+        new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
         # what the answer itself continued, its tokens up to the chosen one, and the new token
         begun = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
-        logprobs = {other.token: other.logprob for other in old_token.top}
-        logprob = logprobs.get(token, old_token.logprob)
-        new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
-        parts: tuple[Part, ...] = (TextPart(text=begun),)
-        if old_token.is_thought:
-            parts = (ReasoningPart(text=begun),)
-        elif thought:
-            parts = (ReasoningPart(text=thought), *parts)
+        parts: tuple[Part, ...] = (ReasoningPart(text=begun),)
+        if not old_token.is_thought:  # the thought, which came before the text, stays
+            thoughts = [part for part in self.answer.parts if isinstance(part, ReasoningPart)]
+            parts = (*thoughts, TextPart(text=begun))
         # the figures of the old answer are not those of the new version
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         return Beginning(

@@ -143,7 +143,7 @@ def _counted_tokens(message: ChatMessage) -> int:
         return 0
     if stats.prompt_tokens is None or stats.completion_tokens is None:
         return 0
-    return max(stats.prompt_tokens + stats.completion_tokens, 0)
+    return stats.prompt_tokens + stats.completion_tokens
 
 
 def _last_count(

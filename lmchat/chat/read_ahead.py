@@ -33,7 +33,8 @@ class ReadAhead:
         self._chat = chat
         self._turn_choices = chat.turn_choices
         self._task: asyncio.Task[None] | None = None
-        self._followed: object = None  # what is read, or was read last; None after `cancel`
+        self._followed: object = None
+        """Model, session and last message that are read, or were read last; None after `cancel`."""
 
     def follow(self, draft: str) -> None:
         """Begin or end the reading; to be called after each change of the draft.
@@ -41,16 +42,15 @@ class ReadAhead:
         The reading begins with the draft, and again if the server, the model, the session or its
         last message has changed since. An empty draft ends it.
         """
-        if not draft:
+        shown, target = self._chat.shown, self._turn_choices.target
+        if not draft or target is None:
             self.cancel()
             return
-        shown, target = self._chat.shown, self._turn_choices.target
-        model = target and (target.endpoint, target.model_id)
-        followed = (model, shown.session_id, shown.leaf_id)
+        followed = (target.endpoint, target.model_id, shown.session_id, shown.leaf_id)
         if followed == self._followed:  # it is read, or was read, for this draft
             return
         self.cancel()
-        if target is not None and self._may_read(target):  # else the next letter tries again
+        if self._may_read(target):  # else the next letter tries again
             self._followed = followed
             self._task = asyncio.create_task(self._read(), name="read ahead")
 

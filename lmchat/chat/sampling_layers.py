@@ -40,27 +40,27 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
     chat: OptionValues = field(default_factory=dict)
 
     def options_with_origin(
-        self, own_options: OptionValues, model_id: str
+        self, session_options: OptionValues, model_id: str
     ) -> tuple[SetOption, ...]:
         """Return the options that are sent to a model, sorted by name.
 
-        `own_options` has the options that the session sets.
+        `session_options` has the options that the session sets.
         """
         first_set: dict[str, SetOption] = {}
-        for origin, options in self._layers(own_options, model_id):
+        for origin, options in self._layers(session_options, model_id):
             for name, value in options.items():
                 first_set.setdefault(name, SetOption(name, value, origin))
         # an empty value in the first place that sets an option takes it back
         sent = [option for option in first_set.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 
-    def values(self, own_options: OptionValues, model_id: str) -> dict[str, object]:
+    def values(self, session_options: OptionValues, model_id: str) -> dict[str, object]:
         """Return the values of `options_with_origin` by name."""
-        options = self.options_with_origin(own_options, model_id)
+        options = self.options_with_origin(session_options, model_id)
         return {option.name: option.value for option in options}
 
     def _layers(
-        self, own_options: OptionValues, model_id: str
+        self, session_options: OptionValues, model_id: str
     ) -> Iterator[tuple[Origin, OptionValues]]:
         """Yield the origin and the options of each place, those with priority first.
 
@@ -69,7 +69,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
         if self.effort is not None:
             yield Origin(Level.EFFORT, "/effort"), {"reasoning_effort": self.effort}
         yield Origin(Level.COMMAND_LINE, "command line"), self.command_line
-        yield Origin(Level.SESSION, "session"), own_options
+        yield Origin(Level.SESSION, "session"), session_options
         yield Origin(Level.PROFILE, f"profile {self.profile_name}"), self.profile
         for pattern, settings in self.models.items():
             if fnmatchcase(model_id, pattern):

@@ -45,7 +45,7 @@ async def rename_by_model(
     text = _TITLE_REQUEST.format(
         prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
     )
-    # limit and stop texts of the session are for its answers
+    # the configured limit and stop texts are for answers
     request = ChatRequest(
         endpoint=settings.target.endpoint,
         product=settings.target.product,

@@ -77,14 +77,14 @@ class TurnChoices:
         target = self.target
         return target is not None and not target.is_loading and bool(target.model_id)
 
-    def sampling(self, own_options: OptionValues) -> Sampling:
-        """Return the sampling of a session that sets `own_options` itself."""
+    def sampling(self, session_options: OptionValues) -> Sampling:
+        """Return the sampling of a session that sets `session_options` itself."""
         model_id = self.target.model_id if self.target else ""
-        return Sampling().with_options(self.layers.values(own_options, model_id))
+        return Sampling().with_options(self.layers.values(session_options, model_id))
 
-    def effort_words(self, own_options: OptionValues) -> str:
+    def effort_words(self, session_options: OptionValues) -> str:
         """Return the reasoning effort in a session: "low", "500 tokens" or "default"."""
-        effort = self.sampling(own_options).reasoning_effort or _NO_EFFORT
+        effort = self.sampling(session_options).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
     @property
@@ -111,8 +111,8 @@ class TurnChoices:
             raise RequestInvalid(problem, hint="Choose one with /model.", kind="model_missing")
         return target
 
-    def settings(self, own_options: OptionValues) -> TurnSettings:
-        """Return the settings of a turn, in a session that sets `own_options` itself.
+    def settings(self, session_options: OptionValues) -> TurnSettings:
+        """Return the settings of a turn, in a session that sets `session_options` itself.
 
         Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
         option that the server ignores. An option of the session that the server ignores may have
@@ -122,7 +122,7 @@ class TurnChoices:
         product_named(target.product).refuse_ignored(self.layers.command_line)
         return TurnSettings(
             target=target,
-            sampling=self.sampling(own_options),
+            sampling=self.sampling(session_options),
             is_truncating=self.chat_settings.auto_truncate,
             toolbox=self.toolbox,
             is_kept=self.chat_settings.detach and product_named(target.product).can_keep_answers,
@@ -181,10 +181,10 @@ class TurnChoices:
             raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
         self.layers = replace(self.layers, effort=effort)
 
-    def options_with_origin(self, own_options: OptionValues) -> tuple[SetOption, ...]:
+    def options_with_origin(self, session_options: OptionValues) -> tuple[SetOption, ...]:
         """Return the options of `sampling`, each with the layer that sets it, for `/set`."""
         model_id = self.target.model_id if self.target else ""
-        return self.layers.options_with_origin(own_options, model_id)
+        return self.layers.options_with_origin(session_options, model_id)
 
     def has_tools(self, session_id: str) -> bool:
         """Whether the model is offered any tool in a session, as far as tools are known.

@@ -116,7 +116,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> Turn
     index = _index_of(path, message_id)
     following = path[index + 1 : index + 2]  # one message, or none at the end
     if path[index].role is Role.USER and following and following[0].role is Role.ASSISTANT:
-        index += 1
+        index += 1  # to the answer of the prompt
     earlier = MessagePath(path[:index])
     old = path[index]
     if old.role is Role.TOOL:
@@ -127,15 +127,15 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> Turn
         copied = tuple(_results(path[index + 1 :]))
         version = old.versions + 1
         return TurnStart(path=earlier, version=version, calls=old.tool_calls, copied=copied)
-    # for another version of an answer, the model gets the messages before it; a prompt is sent, too
-    is_answer = old.role is Role.ASSISTANT
-    sent = earlier if is_answer else earlier.added(old)
+    if old.role is Role.ASSISTANT:  # the model gets the messages before it, for another version
+        sent, version = earlier, old.versions + 1
+    else:  # the model answers the prompt for the first time
+        sent, version = earlier.added(old), 1
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
         # the system prompt was changed since, and `edited` lets it follow the prompt
         return edited(path, sent[-1].message_id, sent[-1].text, first_words=first_words)
-    beginning = Beginning.of_words(first_words)
-    return TurnStart(path=sent, version=old.versions + 1 if is_answer else 1, beginning=beginning)
+    return TurnStart(path=sent, version=version, beginning=Beginning.of_words(first_words))
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) -> TurnStart:

@@ -105,7 +105,7 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
     return options, words
 
 
-def _option(choices: TurnChoices, name: str, own_options: OptionValues) -> SetOption | None:
-    """Return the option of this name as it is set for a session with `own_options`, or None."""
-    options = choices.options_with_origin(usable_options(own_options))
+def _option(choices: TurnChoices, name: str, session_options: OptionValues) -> SetOption | None:
+    """Return the option of this name as it is set for a session with `session_options`, or None."""
+    options = choices.options_with_origin(usable_options(session_options))
     return next((option for option in options if option.name == name), None)

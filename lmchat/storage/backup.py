@@ -35,7 +35,7 @@ _TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger",
 def is_due(connection: Connection, moment: datetime) -> bool:
     """Return whether the file is to be checked and copied: it has no copy of this day yet.
 
-    False for a file that is larger than `_LARGEST_BYTES`.
+    False for a file that is larger than `_LARGEST_BYTES`, whose check would take too long.
     """
     if connection.path.stat().st_size > _LARGEST_BYTES:
         return False

@@ -64,6 +64,7 @@ class Database:
         self.notice = ""  # sentence for the user about a replaced file
         self._connect = connect
         self._repair = repair
+        self._is_file = repair is not None
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
         # Device and inode of the opened file, to notice that another file has replaced it.
@@ -125,8 +126,7 @@ class Database:
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
             can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
-            is_file = self._repair is not None  # closing a database in memory would lose it
-            if is_file and not can_still_be_used:
+            if self._is_file and not can_still_be_used:  # one in memory would be lost
                 self._disconnect()
             raise explain(error, self.path) from error
 
@@ -154,8 +154,8 @@ class Database:
 
         The file is opened first if it is not open, or if another file is at its path now.
         """
-        is_file = self._repair is not None
-        if is_file and self._connection is not None and self._opened_file != self._file_identity():
+        is_open_file = self._is_file and self._connection is not None
+        if is_open_file and self._opened_file != self._file_identity():
             _logger.warning("the session file was removed or replaced; it is opened again")
             self._disconnect()
         connection = self._connection
