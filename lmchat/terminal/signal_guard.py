@@ -50,16 +50,19 @@ class SignalGuard:
     def watch(self) -> None:
         """Start the thread, and handle all `ENDING_SIGNALS` from now on.
 
-        This must be called in the main thread. A second call has no effect.
+        This must be called in the main thread. The screen calls it again each time it takes the
+        terminal back, as after an editor: only the first call has an effect.
         """
         if self._pipe is not None:
             return
-        self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)  # as `set_wakeup_fd` requires
-        threading.Thread(target=self._wait, name="signal-guard", daemon=True).start()
+        read_end, write_end = self._pipe = os.pipe()
+        os.set_blocking(write_end, False)  # as `set_wakeup_fd` requires
+        threading.Thread(
+            target=self._wait, args=(read_end,), name="signal-guard", daemon=True
+        ).start()
         for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
-        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
         """Tell the thread that another program has the terminal, or that lmchat has it again.
@@ -81,14 +84,15 @@ class SignalGuard:
         if self._pipe is not None:
             os.write(self._pipe[1], bytes([number]))
 
-    def _wait(self) -> None:
-        """Read the pipe, and end the program at the first signal that is meant for it.
+    def _wait(self, read_end: int) -> None:
+        """Read the pipe for ever, and end the program at the first signal that is meant for it.
 
-        Other signals that Python handles are in the pipe, too, and are ignored.
+        While an editor has the terminal (`lend`), Ctrl+C is meant for the editor. Signals that do
+        not end programs, such as that of a new size, are in the pipe, too, and are ignored.
         """
         is_lent = False
-        while self._pipe is not None:  # always: `watch` has made it
-            for number in os.read(self._pipe[0], 64):
+        while True:
+            for number in os.read(read_end, 64):
                 if number in (_LENT, _RETURNED):
                     is_lent = number == _LENT
                     continue

@@ -86,12 +86,10 @@ def test_a_key_counts_as_it_was_pressed_however_late_the_thread_comes_to_it():
         guard.lend(is_lent=True)
         guard._on_signal(signal.SIGINT, None)  # of the editor
         guard.lend(is_lent=False)
-        threading.Thread(
-            target=guard._wait, daemon=True
-        ).start()  # all of it lies in the pipe already
+        # all of it lies in the pipe already
+        threading.Thread(target=guard._wait, args=(pipe[0],), daemon=True).start()
         guard._on_signal(signal.SIGQUIT, None)  # ours
         assert ended.wait(10)
         assert guard.ended_by == signal.SIGQUIT
     finally:
-        guard._pipe = None
         os.close(pipe[1])
