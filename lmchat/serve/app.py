@@ -79,6 +79,17 @@ class RequestReport(Struct, kw_only=True):
     def keep_row(self, row: AnswerRecord) -> None:
         self.row = row
 
+    def note(self, message: Message) -> None:
+        """Note the status or the end of the reply in a part that is about to be sent.
+
+        The end is noted before it is sent, as the program may hang up as soon as it has the end:
+        `forward` has to distinguish this from a program that hangs up earlier.
+        """
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif not message.get("more_body", False):
+            self.is_sent = True
+
 
 class ServeApp(Struct, kw_only=True):
     """One address for all model servers."""
@@ -124,13 +135,7 @@ class ServeApp(Struct, kw_only=True):
         scope[_REPORT] = report
 
         async def send_noted(message: Message) -> None:
-            """Send a part of the reply, and note in the report its status and its end."""
-            if message["type"] == "http.response.start":
-                report.status = message["status"]
-            elif not message.get("more_body", False):
-                # Noted before the end is sent: the program may hang up as soon as it has the end.
-                # `forward` has to distinguish this from a program that hangs up earlier.
-                report.is_sent = True
+            report.note(message)
             await send(message)
 
         try:
@@ -149,6 +154,7 @@ class ServeApp(Struct, kw_only=True):
         rebinding). A request for an image has neither, but the browser says in `Sec-Fetch-Site`
         that another site asks for it. Other programs send no such header.
         """
+        # with a key, any host name will do: a web page does not know the key
         if not self.key and headers.get("host", "").lower() not in self.hosts:
             raise LMChatError(
                 "This address is for programs of this machine: the Host header names another one.",
@@ -209,10 +215,10 @@ class ServeApp(Struct, kw_only=True):
     async def _list_models_at(self, request: Request) -> Response:
         """List the models of the server in the query (`endpoint`), or of all servers."""
         routes = self.watch.routes
-        # raises the error to show if no server can be used
-        server = routes.server(request.query_params.get("endpoint", ""))
+        endpoint = request.query_params.get("endpoint", "")
+        server = routes.server(endpoint)  # raises the error to show if none can be used
         models = routes.listed()
-        if "endpoint" in request.query_params:
+        if endpoint:
             models = {model.model_id: model for model in server.models}
         return JSONResponse(list_json(models))
 
@@ -283,7 +289,7 @@ class ServeApp(Struct, kw_only=True):
             except LMChatError as error:
                 _logger.warning("the answer record could not be written: %s", error.kind)
 
-        has_begun = report.status != 0
+        has_begun = report.status != 0  # whether the program has the status of a reply
         if has_begun and isinstance(outcome, LMChatError):
             return  # without the end of the body: uvicorn then closes the connection
         if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is no `Exception`
@@ -303,11 +309,8 @@ class ServeApp(Struct, kw_only=True):
         name = report.subject = fields.model_name()
         routes = self.watch.routes
         changes: dict[str, object] = {}
-        removed: list[str] = []
-        if is_bare_route:
-            removed = ["endpoint"]  # servers do not know this field
-            if fields.stream is None:
-                changes["stream"] = True
+        if is_bare_route and fields.stream is None:
+            changes["stream"] = True
         if is_bare_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
             # a model that the server does not list is sent to it, too: it says what is wrong
@@ -315,10 +318,10 @@ class ServeApp(Struct, kw_only=True):
             model = next((listed for listed in server.models if listed.model_id == name), unlisted)
         else:
             model = routes.find(name)
-            if routes.is_alias(name, model):  # the server does not know this name
+            if routes.aliases.get(name) is model:  # only lmchat knows a name with `@`
                 changes["model"] = model.model_id
-        if changes or removed:
-            body = with_changes(body, changes, removed=removed)
+        if changes or is_bare_route:
+            body = with_changes(body, changes)
 
         forwarded = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
         async with self.client.forward(forwarded, report.keep_row) as reply:

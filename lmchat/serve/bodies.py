@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -68,18 +68,15 @@ def fields_of(body: bytes) -> BodyFields:
     return _decoded(body, BodyFields)
 
 
-def with_changes(
-    body: bytes, changes: Mapping[str, object], *, removed: Collection[str] = ()
-) -> bytes:
-    """Return a JSON object with the fields in `changes` set, and without those in `removed`.
+def with_changes(body: bytes, changes: Mapping[str, object]) -> bytes:
+    """Return a body with the fields in `changes` set, and without `endpoint`, which is for lmchat.
 
     The values of all other fields stay byte for byte as they are. Raises `RequestInvalid` if the
     name of one of them is no UTF-8. This error can still come after `fields_of` has accepted the
     body, as that does not read these names.
     """
     fields = _decoded(body, dict[str, msgspec.Raw])
-    for name in removed:
-        fields.pop(name, None)
+    fields.pop("endpoint", None)
     for name, value in changes.items():
         fields[name] = msgspec.Raw(msgspec.json.encode(value))
     return msgspec.json.encode(fields)

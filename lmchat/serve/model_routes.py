@@ -103,14 +103,6 @@ class ModelRoutes(Struct, frozen=True):
             raise unknown_model_error(name, models)
         return model
 
-    def is_alias(self, name: str, model: ModelInfo) -> bool:
-        """Return whether a name that leads to a model is its name with `@`.
-
-        The server of the model does not know that name, so a request must not be sent with it. A
-        name without `:latest` leads to a model, too (`find`), but it is no alias: Ollama knows it.
-        """
-        return name != model.model_id and self.aliases.get(name) is model
-
 
 class ServerWatch(Struct):
     """Owner of the routes to all models, which looks for servers again and again."""
