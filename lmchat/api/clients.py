@@ -327,14 +327,14 @@ class Client:
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-
-        async def check(endpoint: Endpoint) -> ProbeResult:
-            return (await self._probe(endpoint))[0]  # `_probe` keeps it for the next request
-
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
             results = self._results or await self._probe(*self._named)
             choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
-            return await target_when_loaded(choice, _NO_EARLIER_CHATS, check)
+            return await target_when_loaded(choice, _NO_EARLIER_CHATS, self._check)
+
+    async def _check(self, endpoint: Endpoint) -> ProbeResult:
+        """Probe the server that is loading the model; the next request uses the result, too."""
+        return (await self._probe(endpoint))[0]
 
     async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
         """Probe a named address, or all usual ones; keep the results if a server can be used."""
@@ -459,7 +459,7 @@ class SyncClient:
 
     def close(self) -> None:
         """Close all connections and end the thread; running calls are stopped."""
-        with self._start_lock:
+        with self._start_lock:  # meanwhile, `_run` starts nothing in the loop
             if self._loop.is_closed():
                 return
             asyncio.run_coroutine_threadsafe(self._stop_tasks(), self._loop).result()

@@ -72,21 +72,9 @@ class ShellCommand:
         loop = asyncio.get_running_loop()
         pipe, write_end = os.pipe()
         os.set_blocking(pipe, False)
-
-        def receive() -> None:
-            """Read what the pipe has, and keep the last `MAX_OUTPUT_BYTES` of the output."""
-            with suppress(BlockingIOError):  # the pipe is empty
-                data = os.read(pipe, _READ_BYTES)
-                self.output += data
-                surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
-                del self.output[:surplus]
-                self.left_out_bytes += surplus
-                if not data:  # the end of the output
-                    loop.remove_reader(pipe)
-
         try:
             child = self._child = await self._start(write_end)  # closes `write_end` in this process
-            loop.add_reader(pipe, receive)
+            loop.add_reader(pipe, self._receive, pipe)
             if self.stopped_words:  # `stop` was called while it was starting
                 child.stop(_TERMINATE_S)
             # the end of the output is not waited for: a program that has left the process group may
@@ -106,8 +94,19 @@ class ShellCommand:
                 await child.end_group()  # programs that the command has left behind
                 loop.remove_reader(pipe)
         finally:
-            receive()  # all that is left: `_READ_BYTES` is more than a pipe holds
+            self._receive(pipe)  # all that is left: `_READ_BYTES` is more than a pipe holds
             os.close(pipe)
+
+    def _receive(self, pipe: int) -> None:
+        """Read what the pipe has, and keep the last `MAX_OUTPUT_BYTES` of the output."""
+        with suppress(BlockingIOError):  # the pipe is empty
+            data = os.read(pipe, _READ_BYTES)
+            self.output += data
+            surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
+            del self.output[:surplus]
+            self.left_out_bytes += surplus
+            if not data:  # at its end, a pipe would count as readable for ever
+                asyncio.get_running_loop().remove_reader(pipe)
 
     async def _start(self, output: int) -> ChildProcess:
         """Start the shell with the command.

@@ -114,9 +114,10 @@ def table_keys(table: type[Struct]) -> Mapping[str, Key]:
     """Return the keys of a table, one for each field of its class, by name."""
     found: dict[str, Key] = {}
     for name, hint in get_type_hints(table, include_extras=True).items():
-        # the annotation is the whole hint, or the first type of `Annotated[…] | None`
+        # a hint is `Annotated[TYPE, META]`, or for an optional field `Annotated[TYPE, META] | None`
         is_optional = get_origin(hint) is not Annotated
-        declared_type, meta = get_args(get_args(hint)[0] if is_optional else hint)
+        annotated = get_args(hint)[0] if is_optional else hint
+        declared_type, meta = get_args(annotated)
         found[name] = Key(name, declared_type, meta, is_optional)
     return found
 
@@ -177,24 +178,20 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
 
     A file that the user has named is required.
     """
-
-    def unreadable(reason: str, line: int | None = None) -> ConfigFile:
-        """Return the default settings, with the reason why the file cannot be read."""
-        problem = Problem(source=str(path), reason=reason, line=line)
-        return ConfigFile(problems=(problem,), exists=path.exists())
-
     try:
         # a file that the user has named may be a pipe
         data = read_plain(path, may_stream=is_required)
     except (FileNotFoundError, NotADirectoryError):
-        return unreadable("there is no such file") if is_required else ConfigFile(exists=False)
+        if is_required:
+            return _unreadable(path, "there is no such file")
+        return ConfigFile(exists=False)
     except OSError as error:
-        return unreadable(f"cannot be read: {error.strerror or error}")
+        return _unreadable(path, f"cannot be read: {error.strerror or error}")
 
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return unreadable("is not UTF-8 text", data[: error.start].count(b"\n") + 1)
+        return _unreadable(path, "is not UTF-8 text", data[: error.start].count(b"\n") + 1)
 
     import tomllib  # noqa: PLC0415 - a start without a file shall not wait for it
 
@@ -205,7 +202,7 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
         reason, _, position = str(error).partition(" (at ")
         found = re.search(r"\d+", position)
         line = int(found[0]) if found else text.rstrip().count("\n") + 1
-        return unreadable(f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
+        return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
 
     try:
         return ConfigFile(text=text, tables=tables, settings=convert(tables, Settings))
@@ -220,6 +217,12 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
             for key_path, reason in _faults(Key("", Settings), tables, ())
         )
         return ConfigFile(text=text, problems=problems)
+
+
+def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
+    """Return the default settings, with the reason why the file cannot be read."""
+    problem = Problem(source=str(path), reason=reason, line=line)
+    return ConfigFile(problems=(problem,), exists=path.exists())
 
 
 def _faults(key: Key, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
@@ -271,10 +274,10 @@ def line_of(text: str, key_path: KeyPath) -> int | None:
     line of the previous name on. A key within an inline table has the line of that table.
     """
     lines = text.splitlines()
-    found: int | None = None
+    found: int | None = None  # index of the line of the step before
     name = ""
     for step in key_path:
-        if isinstance(step, int):  # the index among the headings `[[NAME]]`
+        if isinstance(step, int):  # the index of a table among those with the heading `[[NAME]]`
             pattern, hit_index = rf"\s*\[\[\s*{re.escape(name)}", step
         else:
             name = step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from itertools import chain, starmap
+from itertools import chain
 
 from msgspec import Struct
 
@@ -75,22 +75,23 @@ async def run_checks(
 
     For a check that fails, or takes longer than `limit_s`, there is one row that says so.
     """
-
-    async def run(check: Check, find_rows: FindRows) -> Findings:
-        """Return the rows of a check, or if it failed, a row that says how."""
-        try:
-            async with asyncio.timeout(limit_s):
-                return await find_rows()
-        except TimeoutError:
-            cause = f"The check did not finish within {limit_s:g} s."
-            step = "Check the disk, network folder or program it waits for"
-        except LMChatError as error:
-            cause, step = error.message, error.hint or "lmchat config check"
-        except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
-            cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
-            step = "The log file has details under this id"
-        return [check.row(Grade.FAULT, cause, step)]
-
-    found = await asyncio.gather(*starmap(run, checks))
+    runs = (_rows_of(check, find_rows, limit_s) for check, find_rows in checks)
+    found = await asyncio.gather(*runs)
     groups = list(Group)
     return sorted(chain.from_iterable(found), key=lambda row: groups.index(row.group))
+
+
+async def _rows_of(check: Check, find_rows: FindRows, limit_s: float) -> Findings:
+    """Return the rows of a check, or a row that says how it failed, or that it took too long."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await find_rows()
+    except TimeoutError:
+        cause = f"The check did not finish within {limit_s:g} s."
+        step = "Check the disk, network folder or program it waits for"
+    except LMChatError as error:
+        cause, step = error.message, error.hint or "lmchat config check"
+    except Exception as error:  # noqa: BLE001 - a report with one row less is better than none
+        cause = f"The check itself failed ({type(error).__name__}, error {log_bug(error)})."
+        step = "The log file has details under this id"
+    return [check.row(Grade.FAULT, cause, step)]

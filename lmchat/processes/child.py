@@ -12,9 +12,11 @@ import threading
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
+from typing import BinaryIO
 
 from lmchat.errors import LMChatError
 from lmchat.processes.environment import (
@@ -406,15 +408,16 @@ def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> N
     frames: SimpleQueue[bytes] = SimpleQueue()
     # the thread that reads is also the one that ends the process with the parent
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
-
-    def send(frame: bytes) -> None:
-        """Send a frame to the parent, at once."""
-        output.write(_LENGTH.pack(len(frame)))
-        output.write(frame)
-        output.flush()
-
+    send = partial(_write_frame, output)
     while True:
         answer(frames.get(), send)
+
+
+def _write_frame(output: BinaryIO, frame: bytes) -> None:
+    """Send a frame to the parent, at once."""
+    output.write(_LENGTH.pack(len(frame)))
+    output.write(frame)
+    output.flush()
 
 
 def _read_frames(frames: SimpleQueue[bytes]) -> None:

@@ -116,31 +116,38 @@ async def _serve(path: Path) -> None:
     async with stdio_server() as (source, sink):
         sys.stdout = sys.stderr
         functions, problem = _load(path)
-
-        async def list_tools(*_: object) -> ListToolsResult:
-            """Describe all functions in one page, whatever page is asked for."""
-            return ListToolsResult(tools=[function.tool for function in functions.values()])
-
-        async def call_tool(_: object, call: Any) -> CallToolResult:
-            """Run a function; any error of it is a result, so that this program continues."""
-            text, is_error = f"{path.name} has no function {call.name}.", True
-            if call.name in functions:
-                try:
-                    text = await functions[call.name].call(call.arguments or {})
-                    is_error = False
-                except RequestInvalid as error:
-                    text = error.message
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
-                    traceback.print_exc()
-                    text = _describe_error(path, error)
-            # lone surrogates, as in names of files, cannot be sent as UTF-8
-            text = text.encode(errors="replace").decode()
-            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
-
         server: Server[Any] = Server(
-            FUNCTIONS, instructions=problem, on_list_tools=list_tools, on_call_tool=call_tool
+            FUNCTIONS,
+            instructions=problem,
+            on_list_tools=partial(_list_tools, functions),
+            on_call_tool=partial(_call_tool, functions, path),
         )
         await server.run(source, sink, server.create_initialization_options())
+
+
+async def _list_tools(functions: Mapping[str, FunctionTool], *_: object) -> ListToolsResult:
+    """Describe all functions in one page, whatever page is asked for."""
+    return ListToolsResult(tools=[function.tool for function in functions.values()])
+
+
+async def _call_tool(
+    functions: Mapping[str, FunctionTool], path: Path, _: object, call: Any
+) -> CallToolResult:
+    """Run a function of the file; any error of it is a result, so that this program continues."""
+    text = f"{path.name} has no function {call.name}."
+    is_error = True
+    if call.name in functions:
+        try:
+            text = await functions[call.name].call(call.arguments or {})
+            is_error = False
+        except RequestInvalid as error:
+            text = error.message
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the user's function
+            traceback.print_exc()
+            text = _describe_error(path, error)
+    # lone surrogates, as in names of files, cannot be sent as UTF-8
+    text = text.encode(errors="replace").decode()
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)
 
 
 def _load(path: Path) -> tuple[dict[str, FunctionTool], str]:

@@ -171,7 +171,7 @@ class _McpServer:
         self.state = ToolServer(name=settings.name)
         self.task: asyncio.Task[None] | None = None
         self._settings = settings
-        self._owner = owner
+        self._owner = owner  # starts programs, and has the log and the headers
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._settled = asyncio.Event()  # set once the server is ready, and after it has failed
@@ -182,8 +182,9 @@ class _McpServer:
 
         With `restarts`, a server that has failed or ended before is started again.
         """
-        has_failed = self._settled.is_set() and self._client is None
-        if self.task is not None and restarts and has_failed:
+        # while it starts, it has no client either, but is not settled
+        has_ended = self._settled.is_set() and self._client is None
+        if self.task is not None and restarts and has_ended:
             await asyncio.wait([self.task])  # it may still be closing the connection
         if self.task is None or (restarts and self.task.done()):
             self._settled.clear()
@@ -231,12 +232,11 @@ class _McpServer:
         """Run the server to its end, and keep its state.
 
         A server that has ended counts as failed, whatever has ended it: the next call starts it
-        again. A server also fails if its list of tools takes longer than `START_S`. The
-        instructions of the server of functions say what is wrong with the file of the user.
+        again. A server also fails if its list of tools takes longer than `START_S`.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()
-        sentence = self._ended_sentence  # unless an error ends the server
+        sentence = self._ended_sentence  # says why it cannot be used, unless an error ends it
         try:
             await run_abandonable(_import_sdk)
             import anyio
@@ -246,6 +246,7 @@ class _McpServer:
                     client = await self._open_client(stack)
                     tools = await _tools_of(client, self._settings.name)
                     problem = ""
+                    # the instructions of this server say what is wrong with the user's file
                     if self._settings.name == FUNCTIONS:
                         problem = client.instructions or ""
                     if problem and not tools:

@@ -60,23 +60,24 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         else:
             chat.count_damaged_message()
 
-    def created_s(key: str) -> float:
-        """Return the time of a node in seconds since 1970; 0 without one, as of the root."""
-        return number_in(record_in(nodes[key], "message"), "create_time")
-
     # nodes may be in any order; sorted by time, versions are shown in the order they were written
-    for key in sorted(nodes, key=created_s):
-        message = record_in(nodes[key], "message")
+    for key, node in sorted(nodes.items(), key=_created_s):
+        message = record_in(node, "message")
         chat.add(
             key,
             # a node without a message has no role; `add` would count it as damaged
             text_in(message.get("author"), "role") or Role.SYSTEM,
-            _parts(nodes[key], source, chat),
-            parent=nodes[key].get("parent"),
+            _parts(node, source, chat),
+            parent=node.get("parent"),
             created_at=time_of(message.get("create_time")),
             model=text_in(message.get("metadata"), "model_slug"),
         )
     return chat
+
+
+def _created_s(item: tuple[str, Record]) -> float:
+    """Return the time of a node, which follows its key; 0 without a time, as of the root."""
+    return number_in(record_in(item[1], "message"), "create_time")
 
 
 def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
