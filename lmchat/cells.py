@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from itertools import pairwise
 
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
@@ -32,7 +33,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     spans, _ = split_graphemes(text)
     begin = 0
     cells = 0
-    is_half_flag = False  # whether the grapheme so far is a flag letter without the second one
+    is_half_flag = False  # whether the grapheme that began last is the first letter of a flag
     for start, _end, width in spans:
         char = text[start]
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
@@ -55,10 +56,9 @@ def split_at_cell(text: str, cell: int) -> tuple[str, str]:
     A wide character across the cut becomes blanks on both sides, so the widths stay. If the text
     has no more than `cell` cells, the second text is empty.
     """
-    spans = [*graphemes(text)]
-    ends = [*(begin for begin, _ in spans[1:]), len(text)]
     column = 0  # cells before the grapheme
-    for (begin, width), end in zip(spans, ends, strict=False):  # an empty text has an end alone
+    # each grapheme ends where the next one begins, and the last one with the text
+    for (begin, width), (end, _) in pairwise([*graphemes(text), (len(text), 0)]):
         column_after = column + width
         if column_after > cell:  # the cut is at the beginning of this grapheme, or within it
             if column == cell:

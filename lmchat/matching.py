@@ -73,12 +73,12 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     is_contained = start >= 0
     offsets = list(range(start, start + len(query))) if is_contained else []
     if not is_contained:  # each character is searched behind the one before it
-        place = -1
+        offset = -1
         for char in query:
-            place = text.find(char, place + 1)
-            if place < 0:
+            offset = text.find(char, offset + 1)
+            if offset < 0:
                 return None
-            offsets.append(place)
+            offsets.append(offset)
 
     adjacent_pairs = sum(1 for before, after in pairwise(offsets) if after == before + 1)
     word_starts = sum(1 for offset in offsets if offset == 0 or not text[offset - 1].isalnum())

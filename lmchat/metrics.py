@@ -24,7 +24,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
-        """Return, for each counter, by how much it has grown since `earlier`, such as a reset."""
+        """Return by how much each counter has grown since it had the value in `earlier`."""
         before = asdict(earlier)
         return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 

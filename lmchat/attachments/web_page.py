@@ -131,7 +131,7 @@ class WebPages:
         raise FileRefused(problem, hint="Check the address in a browser.")
 
     async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
-        """Request an address over a connection of its own, so that nothing is kept.
+        """Request an address over a new connection, so that no cookie or open connection is left.
 
         Return the page. If the host redirects, return the new address instead, as the user may have
         to be asked about it. Raises `ServerUnavailable`, `FileRefused` as `_read` does, and, for a

@@ -97,7 +97,7 @@ async def answer_to(
 ) -> TaskAnswer:
     """Send a prompt and return its answer; call `show` with each event while it arrives.
 
-    A caller that watches the figures meanwhile passes the `answer` that is read.
+    `compare` passes the `answer` into which the events are read: it shows the figures meanwhile.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
     A task with an error is not sent; its answer has this error.

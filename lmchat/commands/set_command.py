@@ -86,18 +86,19 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
         if before is None:
             return options, f"{name} is not set. {form}"
         return options, f"{name} is {value_words(before)} ({before.origin.words}). {form}"
-    if text == _NO_VALUE:
-        options.pop(name, None)
-    else:
-        options[name] = checked_option(name, parsed_value(text))
-        if choices.target is not None:
-            product_named(choices.target.product).refuse_ignored([name])
+
     # a value of these levels has priority, so that of the session would have no effect
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
         raise WrongUse(
             f"{name} keeps its value ({before.origin.words}), which has priority over /set.",
             hint="Change it there.",
         )
+    if text == _NO_VALUE:
+        options.pop(name, None)
+    else:
+        options[name] = checked_option(name, parsed_value(text))
+        if choices.target is not None:
+            product_named(choices.target.product).refuse_ignored([name])
     option = _option(choices, name, options)
     if option is None:
         return options, f"{name} is not sent, from the next answer on."

@@ -27,7 +27,10 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         else:
             kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # locked by another process; Windows: the second
+    except (
+        BlockingIOError,
+        PermissionError,
+    ):  # locked by another process; Windows raises the latter
         return False
     return True
 

@@ -88,19 +88,20 @@ def from_json(data: Record) -> Session:
             updated_at=checked_time(header.updated_at),
         )
         files = msgspec.convert(data.get("files", {}), dict[str, bytes])
-        path = [_message(record) for record in data["messages"]]
-        branches = [_message(record) for record in data.get("branches", ())]
+        path_length = len(data["messages"])
         records = [*data["messages"], *data.get("branches", ())]
+        messages = [_message(record) for record in records]
         places = [int(record.get("place", 0)) for record in records]
     except BAD_VALUE_ERRORS as error:
         hint = "Export the session again, or undo the changes to the file."
         message = "It was changed after the export."
         raise FileRefused(message, hint=hint, details=repr(error)) from error
     tree: list[ChatMessage] = []
-    if branches:  # else the messages have no places, and the path is all there is
-        placed = zip(places, [*path, *branches], strict=True)
-        tree = [message for _, message in sorted(placed, key=itemgetter(0))]
-    return Session(header=header, messages=MessagePath(path), tree=tuple(tree), files=files)
+    if len(messages) > path_length:  # else there are no branches, so the messages have no places
+        placed = sorted(zip(places, messages, strict=True), key=itemgetter(0))
+        tree = [message for _, message in placed]
+    path = MessagePath(messages[:path_length])
+    return Session(header=header, messages=path, tree=tuple(tree), files=files)
 
 
 def _message(record: Record) -> ChatMessage:
@@ -142,7 +143,7 @@ class OwnChat(Struct, frozen=True):
             else:
                 files[digest] = data
         header, messages = self.session.header, self.session.messages
-        tree = self.session.tree or messages
+        tree = self.session.tree or messages  # a session without branches has no `tree`
         ids_with_results = {message.parent_id for message in tree if message.role is Role.TOOL}
         session = valid_session(
             header,
@@ -167,7 +168,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     if message.stats is not None and message.stats.replay_id:
         message = replace(message, stats=replace(message.stats, replay_id=""))
     if message.role is Role.TOOL:  # a call together with its result
-        return replace(message, endpoint="")  # lmchat did not run it at that server
+        return replace(message, endpoint="")  # marks an imported call, which never runs again
     if has_results:
         return message
     # the texts of a message are shown without a separator: the quotation begins a paragraph

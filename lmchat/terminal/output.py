@@ -66,7 +66,6 @@ class Output:
 
     def print_json(self, value: object) -> None:
         """Print a value as JSON: as an indented document, or on one line if lines are wanted."""
-        self.has_printed_json = True
         self.print_safe(to_json(value, indent=None if self.is_json_lines else 2))
 
     def print_result(self, value: object, *lines: str) -> int:

@@ -26,7 +26,7 @@ _LONGEST_CHARS = 120  # of a notification
 _WITH_OSC_777 = ("rxvt", "foot")  # beginnings of $TERM
 
 
-async def open_in_browser(address: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+async def open_in_browser(address: str, *, environ: Mapping[str, str]) -> bool:
     """Open a web page in a browser outside this terminal.
 
     Return False if no such browser could be started, or if the address is not that of a web page.
@@ -41,7 +41,7 @@ async def open_file(
     data: bytes,
     *,
     folders: ExitStack,
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str],
 ) -> bool:
     """Write `data` to a file in a new private folder, and open it in the system's viewer.
 
@@ -118,9 +118,7 @@ _EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _PAGERS = ("less", "more")
 
 
-async def edit_text(
-    text: str, *, folders: ExitStack, environ: Mapping[str, str] = os.environ
-) -> str:
+async def edit_text(text: str, *, folders: ExitStack, environ: Mapping[str, str]) -> str:
     """Let the user edit a text in an editor, and return the edited text.
 
     The caller has suspended the screen. The event loop keeps running, so that an answer can arrive.
@@ -161,7 +159,7 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
     return argv
 
 
-async def show_in_pager(text: str, *, environ: Mapping[str, str] = os.environ) -> None:
+async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
     """Show a text in the pager of $PAGER, else in the first installed one.
 
     The caller has suspended the screen. Raises `WrongUse` if there is no pager, or if it cannot be

@@ -58,7 +58,7 @@ class TerminalOutput:
         the terminal does not take it in time, the text is dropped.
         """
         self._is_open = False
-        is_acquired = self._writing.acquire(timeout=_END_S)  # a running `write` may end before
+        is_acquired = self._writing.acquire(timeout=_END_S)  # so that a running `write` can end
         # in a thread, which is abandoned if the terminal takes nothing
         writing = Thread(target=self._write_last, args=(last_text.encode(),), daemon=True)
         writing.start()

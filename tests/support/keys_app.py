@@ -74,7 +74,7 @@ class KeysApp(PatchedApp):
         timer = self.set_interval(0.005, self.tick)
         try:
             with lend_terminal(self), ExitStack() as folders:
-                text = await edit_text("draft", folders=folders)
+                text = await edit_text("draft", folders=folders, environ=os.environ)
             self.show([text, "edited"])
         except LMChatError as error:
             self.show([error.message])

@@ -94,7 +94,7 @@ def _kept_apart(text: str) -> str:
             lines.append(line)
         else:  # also the line that closes a fence: it is never misleading
             lines.append(_MISLEADING.sub(r"\g<0>\\", line))  # the match is the indent
-    if open_fence is not None:
+    if open_fence is not None:  # the text ends within a fence
         lines.append(open_fence.marks)
     return "\n".join(lines)
 

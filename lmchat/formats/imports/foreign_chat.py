@@ -312,22 +312,22 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
 
     # steps become parts of the answer after them
     child_counts = Counter(message.parent for message in messages.values() if message.parts)
-    kept: dict[str, _Message] = {}
+    tree: dict[str, _Message] = {}
     for key in order:
         message = messages[key]
         if not message.parts:
             continue
         parent_key = message.parent or ""  # the system prompt has no parent, and no key is empty
-        above = kept.get(parent_key)
+        above = tree.get(parent_key)
         is_only_child = child_counts[message.parent] == 1
         is_answer = message.role is Role.ASSISTANT
         if above is not None and above.is_step and is_answer and is_only_child:
-            del kept[parent_key]
-            above.answer = key  # for a `path_end` that is this step
+            del tree[parent_key]
+            above.answer = key  # if the chat's path ends at the step, `finish` ends it here
             above.parts += message.parts  # the same list grows, as there may be thousands of steps
             message.parts = above.parts
             message.parent = above.parent
-        kept[key] = message
+        tree[key] = message
 
     return {
         key: ChatMessage(
@@ -338,7 +338,7 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             parent_id=message.parent,
             model=message.model,
         )
-        for key, message in kept.items()
+        for key, message in tree.items()
     }
 
 

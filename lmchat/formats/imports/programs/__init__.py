@@ -77,6 +77,6 @@ def chat_places(environ: Mapping[str, str], home: Path) -> list[ChatPlace]:
         for folder in program.folders(environ, home):
             path = folder / program.chats
             with suppress(OSError):  # a folder above it may not be entered
-                if path.is_file() or any(path.glob("[!.]*")):
+                if path.is_file() or any(path.glob("[!.]*")):  # a hidden file is no chat
                     places.setdefault(path.resolve(), ChatPlace(program, path))
     return list(places.values())
