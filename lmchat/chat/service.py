@@ -342,7 +342,7 @@ class ChatService:
         """
         turn = opened.turn
         state, raised = self._ending(opened, task)
-        unsent_prompt = opened.end_turn(raised)  # a tuple of one, or empty
+        returned = opened.end_turn(raised)  # its prompt, if that has not become a message
         ended = TurnEnded(
             state=state,
             answer=opened.find(turn.answer_id),
@@ -352,9 +352,9 @@ class ChatService:
         )
         self.in_memory.mark_unread(opened)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
-            self._return_queue(opened, *unsent_prompt)
-        elif unsent_prompt:  # it has not become a message, and is no longer in the session
-            self._report(opened, PromptsReturned(prompts=unsent_prompt))
+            returned, opened.queue = (*returned, *opened.queue), ()
+        if returned:
+            self._report(opened, PromptsReturned(prompts=returned))
         if self.is_closing:  # the queue stays in the session: it is the next start's draft
             return
         self._report(opened, ended)
@@ -382,7 +382,11 @@ class ChatService:
         return AnswerState.STOPPED if figures is None else figures.state, None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        """Return refused prompts and the queue to the prompt field, and report why."""
+        """Return refused prompts and the queue to the prompt field, and report why.
+
+        Without a caller to raise the error to, a turn takes it that has ended at once: `wait`
+        raises it.
+        """
         opened.turn = Turn(error=error)
         self._return_queue(opened, *prompts)
         self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
