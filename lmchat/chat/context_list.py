@@ -92,29 +92,29 @@ def _context_list(
     the request, to which the estimates are scaled; None without one.
     """
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
-    indexes = {message.message_id: index for index, message in enumerate(request.messages)}
+    sent_ids = [message.message_id for message in request.messages]
+    thoughts_by_id = dict(zip(sent_ids, thoughts, strict=True))  # also empty ones
     path_ids = {message.message_id for message in path}
     new = [message for message in request.messages if message.message_id not in path_ids]
     items: list[ContextItem] = []
     for message in (*path, *new):
         is_new = message.message_id not in path_ids
-        index = indexes.get(message.message_id)
-        if index is not None:
-            state, thought = "", thoughts[index]
-        elif not (message.sent_text or message.files):  # such as a failed answer
-            continue
-        elif message.is_excluded or message.role is Role.SYSTEM:
+        state = ""
+        if message.message_id not in thoughts_by_id:
+            if not (message.sent_text or message.files):  # such as a failed answer
+                continue
             # an old system prompt, which a later one has replaced, is never sent
-            state, thought = NOT_SENT, ""
-        else:
-            state, thought = LEFT_OUT, ""  # it would be sent if there were room
+            is_never_sent = message.is_excluded or message.role is Role.SYSTEM
+            state = NOT_SENT if is_never_sent else LEFT_OUT
         author = _AUTHORS.get(message.role) or message.model or "answer"
-        words = message.tool_result if message.role is Role.TOOL else message.text
+        if is_new and message.role is Role.USER:
+            author = "draft"
+        file_names = ", ".join(file.name for file in message.files)
+        words = message.text or message.tool_result or tool_calls_text(message) or file_names
+        thought = thoughts_by_id.get(message.message_id, "")
         item = ContextItem(
-            author="draft" if is_new and message.role is Role.USER else author,
-            words=words[:_SHOWN_CHARS]
-            or tool_calls_text(message)[:_SHOWN_CHARS]
-            or ", ".join(file.name for file in message.files),
+            author=author,
+            words=words[:_SHOWN_CHARS],
             message_id="" if is_new else message.message_id,
             state=state,
             tokens=message_tokens(message, thought, factor=factor),
@@ -132,7 +132,7 @@ def _context_list(
         items.insert(1 if is_system_first else 0, tools)
     tokens = sum(item.tokens for item in items if not item.state)
     if total is not None:
-        scale = total / max(tokens, 1)
+        scale = total / max(tokens, 1)  # 0 if nothing is sent
         tokens = total
         items = [
             item if item.state else replace(item, tokens=round(item.tokens * scale))

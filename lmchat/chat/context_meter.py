@@ -108,7 +108,7 @@ class ContextMeter:
         sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)
-        if self._last_use is not None:  # this method is called often
+        if self._last_use is not None:  # the screen asks whenever it shows its figures
             last_messages, last_key, last_use = self._last_use
             if last_messages is messages and last_key == key:
                 return last_use

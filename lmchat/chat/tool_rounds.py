@@ -64,7 +64,7 @@ class ToolRounds:
         self.steps = 0  # rounds of calls so far
         self._session_id = session_id
         self._last_call = ("", "")  # name and arguments
-        self._same_calls = 0  # how often the last call was made in a row
+        self._same_calls = 0  # how often the model has made the last call in a row
         self._limit: LMChatError | None = None  # why no further round may run; None if one may
 
     @property
@@ -96,9 +96,8 @@ class ToolRounds:
         self.steps += 1
         for call in calls:
             name_and_arguments = (call.name, call.arguments)
-            self._same_calls += 1
-            if name_and_arguments != self._last_call:
-                self._same_calls = 1
+            is_same = name_and_arguments == self._last_call
+            self._same_calls = self._same_calls + 1 if is_same else 1
             self._last_call = name_and_arguments
             if self._same_calls >= _MAX_SAME_CALLS:
                 shown = safe_line(call_text(self.full_name(call.name), call.arguments), limit=120)

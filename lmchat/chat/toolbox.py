@@ -110,10 +110,10 @@ class Toolbox:
         fingerprint = self._fingerprint(tool)
         if (session_id, tool.full_name, fingerprint) in self._allowed_in_session:
             return Approval.ALWAYS
-        was_always_allowed = self.allowed.get(tool.full_name) == fingerprint
         # a rule in the configuration has priority over what the user once always allowed
-        has_priority = bool(self._configured_rule(tool))
-        return Approval.ALWAYS if was_always_allowed and not has_priority else Approval.ASK
+        if not self._configured_rule(tool) and self.allowed.get(tool.full_name) == fingerprint:
+            return Approval.ALWAYS
+        return Approval.ASK
 
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.

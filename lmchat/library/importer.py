@@ -134,7 +134,7 @@ class Importer:
                         report_progress(_counts(outcome.chats))
                 case Skipped():
                     outcome.skipped.append((file, found))
-                case FormatUnknown() if file not in names:  # it is in a named folder
+                case FormatUnknown() if file not in names:  # any file of a folder: only counted
                     outcome.unknown_count += 1
                 case LMChatError():
                     outcome.refused.append((file, found))
