@@ -36,7 +36,7 @@ LLAMA = Installed(
     product="llama.cpp",
     start_words="llama-server -m MODEL.gguf",
 )
-JAN = Installed(product="Jan", start_words="Open Jan")
+JAN = Installed(product="Jan")
 OWN_STEP = "Its own step"
 FAR = Endpoint.parse("http://gpu-box:11434")
 
@@ -62,15 +62,8 @@ def test_each_program_that_is_not_running_has_its_step():
             True,
         ),
         ("LM Studio", Verdict.SERVER_OFF, none, "server off", OWN_STEP, False),
-        ("Jan", Verdict.REFUSED, None, "not running", "Open Jan", False),
-        (
-            "llama.cpp",
-            Verdict.REFUSED,
-            None,
-            "not running",
-            LLAMA.start_words,
-            False,
-        ),
+        ("Jan", Verdict.REFUSED, None, "not running", OWN_STEP, False),
+        ("llama.cpp", Verdict.REFUSED, None, "not running", OWN_STEP, False),
         # before anybody has looked
         ("Ollama", Verdict.REFUSED, MachineState(), "refused", OWN_STEP, False),
     ):

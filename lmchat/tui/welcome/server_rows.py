@@ -101,14 +101,10 @@ class MachineState(Struct, frozen=True, kw_only=True):
 
 
 def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
-    """Return a row for each result: servers that run, then installed products, then others."""
-
-    def rank(row: ServerRow) -> int:  # the lowest comes first
-        if VERDICTS[row.probed.verdict].grade is not ServerGrade.AWAY:  # a server answers
-            return 0
-        return 2 if row.is_not_installed else 1
-
-    return tuple(sorted((_row(probed, machine) for probed in results), key=rank))
+    """Return a row for each result: programs that run, then installed ones, then others."""
+    rows = [_row(probed, machine) for probed in results]
+    rows.sort(key=lambda row: (_grade(row) is ServerGrade.AWAY, row.is_not_installed))
+    return tuple(rows)
 
 
 def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
@@ -159,11 +155,10 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
         row = replace(row, next_step=start.short, start=start)
     if probed.verdict is Verdict.SERVER_OFF:  # the program runs, even if it was not found
         return row
-    if installed is None:
-        where_to_get = product_named(probed.product).where_to_get
-        return replace(row, next_step=where_to_get or row.next_step, is_not_installed=True)
-    words = row.next_step if installed.start else installed.start_words or row.next_step
-    return replace(row, result="not running", next_step=words)
+    if installed is not None:  # where lmchat cannot start it, the step of the probe says how
+        return replace(row, result="not running")
+    where_to_get = product_named(probed.product).where_to_get
+    return replace(row, next_step=where_to_get or row.next_step, is_not_installed=True)
 
 
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
@@ -236,7 +231,6 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
     the command that installs it comes last.
     """
     own_files = [file for file in machine.files if not file.is_demo]
-    has_demo_file = len(own_files) < len(machine.files)
     offer = machine.offer
     if offer is not None and not machine.install_command:
         if machine.last_model in [file.name for file in machine.files]:
@@ -244,23 +238,24 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
         name = safe_line(offer.name, limit=_NAME_CHARS)
         size = units.size_text(offer.download_bytes)
         words = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
-        if has_demo_file:
+        if any(file.is_demo for file in machine.files):
             words = f"{name}, a demo model, is on this disk."
         yield "demo", "Try the built-in engine", words
         if own_files:
             yield "files", "Use a model file from this disk", f"{len(own_files)} found"
     yield "address", "Type an address", "A server on another port or host"
     if machine.install_command:
-        yield (
-            "install",
-            "Copy the install command",
-            f"Built-in engine: {machine.install_command}",
-        )
+        words = f"Built-in engine: {machine.install_command}"
+        yield "install", "Copy the install command", words
 
 
 def _sign(server: ServerRow) -> StyledText:
     """Return the sign of a server; its style is also that of the result."""
-    return _SIGNS[VERDICTS[server.probed.verdict].grade]
+    return _SIGNS[_grade(server)]
+
+
+def _grade(server: ServerRow) -> ServerGrade:
+    return VERDICTS[server.probed.verdict].grade
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:

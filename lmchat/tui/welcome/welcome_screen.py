@@ -132,9 +132,9 @@ class WelcomeScreen(Screen[None]):
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.results, machine)
-        # when lmchat ends, the widgets are removed while the page still counts as open
-        has_widgets = self.is_mounted and self.is_attached and bool(self.children)
-        if not has_widgets or self not in self.app.screen_stack:
+        # The page may get facts before all its widgets are made. It may get them while lmchat ends,
+        # too, when its widgets are removed before the page itself.
+        if not (self.is_mounted and self.is_attached and self.children):
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
@@ -142,6 +142,7 @@ class WelcomeScreen(Screen[None]):
         if len(rows) > self.size.height - other_rows:
             rows = [row for row in rows if row.pieces]  # drops the blank rows
         if rows != self._rows.rows:  # the same rows would scroll back to the chosen one
+            # else the list, whose height never shrinks, would keep room for rows that are gone
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key
             self._rows.show(rows, choose=None if self._has_user_chosen else default)
@@ -225,10 +226,10 @@ class WelcomeScreen(Screen[None]):
             return
         self._has_user_chosen = True
         key = self._rows.key
-        servers = {server.probed.endpoint: server for server in self._servers}
         if isinstance(key, Endpoint):
+            servers = {server.probed.endpoint: server for server in self._servers}
             self.app.post_message(self.Chosen(servers[key]))
-        elif isinstance(key, str):
+        elif isinstance(key, str):  # another way to a server
             self.app.post_message(self.Chosen(key))
 
     def leave(self) -> None:
