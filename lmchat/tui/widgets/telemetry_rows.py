@@ -23,27 +23,26 @@ from lmchat.units import UNICODE, UNKNOWN
 
 LOOKING = "looking for a server"
 """Words for the first search, in place of model and server."""
-_OK, _WARN, _BAD = "$success", "$warning", "$error"
-_SIGNS: Mapping[str, str] = {_OK: UNICODE.ready, _WARN: UNICODE.degraded, _BAD: UNICODE.failed}
+_WARN, _BAD = "$warning", "$error"
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
-# a server with another grade cannot be used: it has the style of a failure
-_STYLES_OF_GRADES: Mapping[ServerGrade, str] = {
-    ServerGrade.READY: _OK,
-    ServerGrade.STEP: _WARN,
+_SIGNS: Mapping[ServerGrade, StyledText] = {
+    ServerGrade.READY: (UNICODE.ready, "$success"),
+    ServerGrade.STEP: (UNICODE.degraded, _WARN),
 }
+_SIGN_OF_OTHERS: StyledText = (UNICODE.failed, _BAD)  # of servers that cannot be used
 
 
 def server_sign(verdict: Verdict | None) -> StyledText:
     """Return the sign of a server's state, in its colour.
 
-    While the server is checked for the first time, `verdict` is None: the sign is then that of a
-    server that is off, muted.
+    While the server is checked for the first time, `verdict` is None.
     """
-    style = _STYLES_OF_GRADES.get(VERDICTS[verdict].grade, _BAD) if verdict else MUTED
-    return _SIGNS.get(style, UNICODE.off), style
+    if verdict is None:
+        return UNICODE.off, MUTED
+    return _SIGNS.get(VERDICTS[verdict].grade, _SIGN_OF_OTHERS)
 
 
 def _head(name: str, word: str, style: str = "") -> TextRow:
