@@ -147,6 +147,7 @@ class PromptInput(TextArea):
         self.history.checkpoint()
 
     def action_redo(self) -> None:
+        """Redo, with the precautions that `action_undo` explains."""
         self.is_shell = False
         super().action_redo()
         self.history.checkpoint()
@@ -240,7 +241,7 @@ class PromptInput(TextArea):
 
     def put(self, text: str) -> None:
         """Replace the text; Ctrl+Z restores the old one."""
-        self._leave_history(text)  # for `/file `, files are offered
+        self._leave_history(text)
         self._replace_all(text)
 
     def show_draft(self, text: str) -> None:
@@ -327,7 +328,7 @@ class PromptInput(TextArea):
         """
         event.stop()
         event.prevent_default()
-        self._end_shell_mode_if_over()
+        self._end_shell_mode_if_over()  # a paste may arrive before the message of the last change
         text = safe_text(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
@@ -425,18 +426,22 @@ class PromptInput(TextArea):
         return True
 
     def _accept_chosen(self) -> bool:
-        """Send the chosen command if it is complete, else insert the row; False if neither is done.
+        """Act on Enter while the list is open: send the chosen command, or insert the chosen row.
 
-        An argument, such as the name of a preset, is sent as typed, unless a row was chosen with ↓.
+        Return False for the argument of a command, such as the name of a preset, until ↓ has chosen
+        a row: the argument may be meant as it is typed, so Enter sends it.
         """
         row = self.completion.row
-        if isinstance(row, Command) and not row.needs_argument:
-            self.put("")
-            self._post_to_parent(self.Submitted(row.name))
+        if isinstance(row, Command):
+            if row.needs_argument:
+                self._insert_chosen()
+            else:
+                self.put("")
+                self._post_to_parent(self.Submitted(row.name))
             return True
+        # the row is an argument, or else a file whose name is typed after `@`
         is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
-        is_default = self.completion.chosen == 0  # the first row
-        if is_argument and is_default and not isinstance(row, Command):
+        if is_argument and self.completion.chosen == 0:
             return False
         self._insert_chosen()
         return True
