@@ -95,17 +95,19 @@ def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installe
 async def start_server(
     start: ServerStart,
     *,
-    log_file: Path,
+    log_folder: Path,
     environ: Mapping[str, str],
     check: Callable[[Endpoint], Awaitable[ProbeResult]],
     limit_s: float = START_S,
 ) -> ProbeResult:
     """Start a server in the background, wait until it answers, and return what `check` found.
 
-    The output of the server goes to `log_file`. The server continues when lmchat ends. Raises
-    `LMChatError` if it cannot be run, ends with an error, or does not answer within `limit_s`.
+    The output of the server goes to a file of its own in `log_folder`. The server continues when
+    lmchat ends. Raises `LMChatError` if it cannot be run, ends with an error, or does not answer
+    within `limit_s`.
     """
     name = safe_line(start.short)
+    log_file = log_folder / f"{start.product.lower().replace(' ', '-')}.log"
     try:
         process = await asyncio.to_thread(_start, start, log_file, environ)
     except OSError as error:

@@ -38,10 +38,10 @@ async def started(
 ) -> str:
     """Start a program of this text; return its log when it is ready."""
     argv = (put(folder / "bin", "server", text), *more)
-    log_file = folder / "logs" / "server.log"
+    log_file = folder / "logs" / "ollama.log"
     await start_server(
         ServerStart(product="Ollama", argv=argv, endpoint=AT),
-        log_file=log_file,
+        log_folder=log_file.parent,
         environ=environ,
         check=Checks(log_file, ready),
         limit_s=limit_s,
@@ -52,7 +52,7 @@ async def started(
 async def test_a_command_that_ends_well_is_waited_for_until_its_server_answers(tmp_path):
     text = "import subprocess, sys; print('ready', flush=True); sys.exit(0)"
     assert await started(tmp_path, text, ready="ready") == "ready\n"
-    assert (tmp_path / "logs" / "server.log").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "logs" / "ollama.log").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_program_gets_its_arguments_without_a_shell_and_no_key_or_terminal_of_lmchat(
@@ -83,7 +83,7 @@ async def test_a_failure_is_one_sentence_with_the_log(tmp_path, text, sentence):
     with pytest.raises(LMChatError) as caught:
         await started(tmp_path, text, ready="never", limit_s=1.0 if text is HANG else 30.0)
     assert sentence in caught.value.message
-    assert caught.value.hint == f"Its output: {tmp_path}/logs/server.log"
+    assert caught.value.hint == f"Its output: {tmp_path}/logs/ollama.log"
     for pid in processes(str(tmp_path / "bin" / "server")):
         os.kill(pid, signal.SIGKILL)
 
@@ -106,18 +106,18 @@ at = Endpoint.parse("http://127.0.0.1:11434")
 start = ServerStart(product="Ollama", argv=(sys.argv[1],), endpoint=at)
 
 async def check(endpoint):
-    while "hanging" not in Path(sys.argv[2]).read_text():
+    while "hanging" not in (Path(sys.argv[2]) / "ollama.log").read_text():
         await asyncio.sleep(0.01)
     print("ready", flush=True)
     await asyncio.sleep(600)
 
-asyncio.run(start_server(start, log_file=Path(sys.argv[2]), environ=os.environ, check=check))
+asyncio.run(start_server(start, log_folder=Path(sys.argv[2]), environ=os.environ, check=check))
 """
 
 
 async def test_a_started_server_continues_when_lmchat_is_killed(tmp_path):
     program = put(tmp_path / "bin", "server", HANG)
-    with start_child([sys.executable, "-c", STARTER, program, tmp_path / "log"]) as lmchat:
+    with start_child([sys.executable, "-c", STARTER, program, tmp_path]) as lmchat:
         assert lmchat.stdout.readline().strip() in ("ready", b"ready")
         lmchat.kill()
     (pid,) = processes(program)

@@ -11,12 +11,10 @@ from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.files.paths import home_folder
-from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.servers.launcher import (
     Installed,
     ServerLauncher,
-    ServerStart,
     installed_products,
     start_server,
 )
@@ -58,22 +56,16 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
     """Return the launcher by which the welcome page of the screen starts installed servers.
 
-    Each server gets a log file of its own. The page also shows how to install the built-in engine.
+    The page also shows how to install the built-in engine.
     """
-
-    async def start(chosen: ServerStart) -> ProbeResult:
-        """Start the server that the user has chosen, and return the result of its probe."""
-        log_name = chosen.product.lower().replace(" ", "-")
-        return await start_server(
-            chosen,
-            log_file=context.paths.state_dir / f"{log_name}.log",
-            environ=context.environ_of_programs,
-            check=backend.check,
-        )
-
     return ServerLauncher(
         find=partial(find_installed, context),
-        start=start,
+        start=partial(
+            start_server,
+            log_folder=context.paths.state_dir,
+            environ=context.environ_of_programs,
+            check=backend.check,
+        ),
         install_command="" if is_engine_installed() else install_command(),
     )
 
