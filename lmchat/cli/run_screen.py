@@ -39,13 +39,9 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
         is_temporary = context.options.temporary
         app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
-
-        async def save_before_exit(signal_number: int) -> None:
-            """Save all when a signal ends lmchat; after a hang-up, the terminal is gone."""
-            await app.stop_and_save(is_hang_up=signal_number == HANG_UP)
-
         mend_keys()
-        guard_terminal(app, save_before_exit)  # at a signal, restore it and save
+        # at a signal, the terminal is restored, and all is saved
+        guard_terminal(app, lambda number: app.stop_and_save(is_hang_up=number == HANG_UP))
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:
         raise app.failure

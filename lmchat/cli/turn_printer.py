@@ -65,9 +65,9 @@ class TurnPrinter:
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.output = output
         self._asked_model = asked_model
-        self._stream = SafeStream() if stream is None else stream
+        self._stream = stream or SafeStream()
         # False for JSON lines, too: `Output.is_json` is true for JSON of either form
-        self._is_streaming = prints_text and not output.is_json
+        self._prints_text = prints_text and not output.is_json
         self._is_stall_noted = False
 
     @asynccontextmanager
@@ -79,23 +79,22 @@ class TurnPrinter:
         `current_figures` returns those of the running answer, or None before it begins. Where no
         progress can be shown, as for a screen reader, only the first stage is noted.
         """
-
-        async def show() -> None:
-            """Look once a second, until the context ends, and show the stage of an answer."""
-            await asyncio.sleep(_SHORT_WAIT_S)
-            while is_terminal(sys.stderr):
-                figures, words = current_figures(), ""
-                # progress would overwrite the text of a line that has begun
-                if figures and figures.may_be_thinking and self._stream.is_at_line_start:
-                    words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
-                    if not self.output.has_progress:
-                        self.output.note(words)
-                        break
-                self.output.show_progress(words)
-                await asyncio.sleep(1)
-
-        async with background_task(show()):
+        async with background_task(self._show_stages(current_figures)):
             yield
+
+    async def _show_stages(self, current_figures: Callable[[], AnswerFigures | None]) -> None:
+        """Look once a second, until `stages_shown` ends, and show the stage of the answer."""
+        await asyncio.sleep(_SHORT_WAIT_S)
+        while is_terminal(sys.stderr):
+            figures, words = current_figures(), ""
+            # progress would overwrite the text of a line that has begun
+            if figures and figures.may_be_thinking and self._stream.is_at_line_start:
+                words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
+                if not self.output.has_progress:
+                    self.output.note(words)
+                    break
+            self.output.show_progress(words)
+            await asyncio.sleep(1)
 
     def print_event(self, event: ChatEvent) -> None:
         """Print what an event says to the user; nothing for events without words.
@@ -113,7 +112,7 @@ class TurnPrinter:
                 self._print(event.first_words)
             case Rethought() if output.is_json_lines:
                 output.print_json({"rethought": True})
-            case Rethought() if self._is_streaming:
+            case Rethought() if self._prints_text:
                 self._stream.end()
                 self._stream.write("\n")  # an empty line before the answer
                 words = "the text so far was the model's reasoning; the answer follows."
@@ -152,10 +151,10 @@ class TurnPrinter:
 
         Nothing is printed if the caller prints the text, or one JSON document, at the end.
         """
-        self.output.show_progress("")
+        self.output.show_progress("")  # the stage would stay before the text
         if text and self.output.is_json_lines:
             self.output.print_json({"chunk": text})
-        elif self._is_streaming:
+        elif self._prints_text:
             self._stream.write(text)
 
     def end(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -57,62 +57,35 @@ async def batch(context: Context) -> int:
         target = await target_of_command(context, runtime)
         models = await runtime.backend.models(target.endpoint)
         model = model_meant(target.model_id, models, is_exact=True)
-        run = _Run(
-            context=context,
-            runtime=runtime,
-            models=models,
-            model=model,
-            layers=layers,
-            wanted=wanted,
-            preset_text=preset_text,
-        )
         with ExitStack() as stack:
             row_file = stack.enter_context(RowFile(output_path)) if output_path else None
             if row_file:  # a line that an earlier run has answered is not sent again, unless forced
                 row_file.keep_done(is_forced=options.force)
             elif is_terminal(sys.stdout):
                 output.has_progress = False  # the printed rows show the progress
-
-            def is_done(task: Task) -> bool:
-                """Return whether an earlier run has written the answer to the output file."""
-                return row_file is not None and row_file.kept_row(task) is not None
-
-            def count_missing_rows() -> int:
-                """Read the input once, and return how many of its lines are to be answered."""
-                lines = lines_of(input_path, is_text=options.is_text)
-                return sum(not is_done(run.task(line)) for line in lines)
-
+            run = _Run(
+                context=context,
+                runtime=runtime,
+                models=models,
+                model=model,
+                layers=layers,
+                wanted=wanted,
+                preset_text=preset_text,
+                row_file=row_file,
+            )
             missing = None  # number of lines without a row; unknown for a pipe, which is read once
             if input_path and input_path.is_file():
-                missing = await asyncio.to_thread(count_missing_rows)
+                lines = lines_of(input_path, is_text=options.is_text)
+                missing = await asyncio.to_thread(run.count_missing, lines)
             progress = Progress(output, missing)
             lines = lines_of(input_path, is_text=options.is_text)
             reading = asyncio.Lock()  # a generator can have only one caller at a time
-
-            async def answer_lines() -> None:
-                """Answer one line after the other; a line is not read before it can be sent."""
-                while True:
-                    async with reading:
-                        line = await run_abandonable(lambda: next(lines, None))
-                    if line is None:
-                        return
-                    task = run.task(line)
-                    if is_done(task):
-                        progress.done_before += 1
-                        continue
-                    row, tokens = await run.answer(task)  # `tokens` may be unknown
-                    if row_file:
-                        row_file.add(row)
-                    else:
-                        output.print_safe(to_json(row))
-                    progress.count(is_failed="error" in row, tokens=tokens)
-
             # how many requests the server answers at the same time
             slots = model.slots or product_named(model.product).slots
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(options.jobs or min(slots, _MOST_JOBS)):
-                        group.create_task(answer_lines())
+                        group.create_task(run.answer_lines(lines, reading, progress))
             except asyncio.CancelledError:  # after Ctrl+C
                 if missing is not None and row_file:
                     # with `--force`, the command would begin again
@@ -130,7 +103,7 @@ async def batch(context: Context) -> int:
 
 
 class _Run(Struct, frozen=True, kw_only=True):
-    """Settings and models that are the same for all lines of a batch."""
+    """Settings, models and output file, which are the same for all lines of a batch."""
 
     context: Context
     runtime: Runtime
@@ -139,6 +112,38 @@ class _Run(Struct, frozen=True, kw_only=True):
     layers: SamplingLayers
     wanted: WantedValue | None
     preset_text: str  # with its placeholders; empty without a preset
+    row_file: RowFile | None  # None if the rows are printed
+
+    def is_done(self, task: Task) -> bool:
+        """Return whether an earlier run has written the answer to the output file."""
+        return self.row_file is not None and self.row_file.kept_row(task) is not None
+
+    def count_missing(self, lines: Iterator[BatchLine]) -> int:
+        """Read all lines, and return how many of them are to be answered."""
+        return sum(not self.is_done(self.task(line)) for line in lines)
+
+    async def answer_lines(
+        self, lines: Iterator[BatchLine], reading: asyncio.Lock, progress: Progress
+    ) -> None:
+        """Answer one line after the other; several of these calls share lines, lock and progress.
+
+        A line is not read before it can be sent.
+        """
+        while True:
+            async with reading:
+                line = await run_abandonable(lambda: next(lines, None))
+            if line is None:
+                return
+            task = self.task(line)
+            if self.is_done(task):
+                progress.done_before += 1
+                continue
+            row, tokens = await self.answer(task)  # `tokens` may be unknown
+            if self.row_file:
+                self.row_file.add(row)
+            else:
+                self.context.output.print_safe(to_json(row))
+            progress.count(is_failed="error" in row, tokens=tokens)
 
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.

@@ -12,7 +12,7 @@ from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.find_target import find_servers
-from lmchat.cli.setup.wiring import open_runtime
+from lmchat.cli.setup.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task
@@ -62,14 +62,8 @@ async def serve(context: Context) -> int:
         # requests through a host name of its own that leads to this machine.
         own_names = (*_LOOPBACK_HOSTS, host.lower())
         async with open_runtime(context) as runtime:
-            own_address = loopback(port).netloc
-
-            async def find_others() -> tuple[ProbeResult, ...]:
-                """Look for servers other than this one, which would pass requests on to itself."""
-                results = await find_servers(runtime.backend, runtime.settings)
-                return tuple(found for found in results if found.endpoint.netloc != own_address)
-
-            watch = ServerWatch(find_others, partial(_print_servers, context.output))
+            find = partial(_find_others, runtime, loopback(port).netloc)
+            watch = ServerWatch(find, partial(_print_servers, context.output))
             await watch.look()  # before the first request, which needs to know the servers
             app = ServeApp(
                 client=runtime.backend,
@@ -155,6 +149,12 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
+
+
+async def _find_others(runtime: Runtime, own_address: str) -> tuple[ProbeResult, ...]:
+    """Look for servers other than this one, which would pass requests on to itself."""
+    results = await find_servers(runtime.backend, runtime.settings)
+    return tuple(found for found in results if found.endpoint.netloc != own_address)
 
 
 def _print_servers(output: Output, routes: ModelRoutes) -> None:

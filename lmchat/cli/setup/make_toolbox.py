@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
@@ -23,23 +25,6 @@ _logger = logging.getLogger(__name__)
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
     """Return the toolbox of this run; the tool servers start when tools are first used."""
-
-    async def save_allowed(tool: str, fingerprint: str) -> None:
-        """Allow a tool for later runs, after the user has answered "always".
-
-        `fingerprint` is a hash of the tool: when it has changed, the user is asked again.
-
-        Not by `ScreenServices.remember`: the plain chat and `ask` have toolboxes, too, and the
-        toolbox itself keeps what is allowed in this run.
-        """
-        file = context.paths.state_file
-        try:
-            await asyncio.to_thread(
-                change_state, file, lambda old: old.with_allowed(tool, fingerprint)
-            )
-        except LMChatError as error:  # the tool stays allowed in this run
-            _logger.warning("an allowed tool could not be saved: %s", error.kind)
-
     host = McpServers(
         settings.mcp,
         functions=context.paths.tools_file,
@@ -49,7 +34,24 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
         environ=context.environ,  # with API keys: `headers_env` names those that servers get
         check_address=lambda url: AllowList(settings.allowed_hosts).check(Endpoint.parse(url)),
     )
-    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save_allowed)
+    save = partial(_save_allowed, context.paths.state_file)
+    return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save)
+
+
+async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:
+    """Allow a tool for later runs, after the user has answered "always".
+
+    `fingerprint` is a hash of the tool: when it has changed, the user is asked again.
+
+    Not by `ScreenServices.remember`: the plain chat and `ask` have toolboxes, too, and the toolbox
+    itself keeps what is allowed in this run.
+    """
+    try:
+        await asyncio.to_thread(
+            change_state, state_file, lambda old: old.with_allowed(tool, fingerprint)
+        )
+    except LMChatError as error:  # the tool stays allowed in this run
+        _logger.warning("an allowed tool could not be saved: %s", error.kind)
 
 
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
