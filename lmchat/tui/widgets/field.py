@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.getters import query_one
 from textual.widgets import Input, Static
 
 from lmchat.safe_text import safe_text
@@ -26,24 +25,20 @@ class TextLine(Input):
 class Field(Horizontal):
     """Input with a bar while focused, and a short note at its right."""
 
-    input = query_one(Input)
-    _note = query_one(".note", Static)
-
     def __init__(self, value: str = "", *, placeholder: str = "", is_masked: bool = False) -> None:
         super().__init__()
-        self._value = value
-        self._placeholder = placeholder
-        self._is_masked = is_masked
-
-    def compose(self) -> ComposeResult:
-        yield TextLine(
-            safe_text(self._value),
-            placeholder=self._placeholder,
-            password=self._is_masked,
+        self.input = TextLine(
+            safe_text(value),
+            placeholder=placeholder,
+            password=is_masked,
             compact=True,
             select_on_focus=False,
         )
-        yield Static("", classes="note")
+        self._note = Static("", classes="note")
+
+    def compose(self) -> ComposeResult:
+        yield self.input
+        yield self._note
 
     @property
     def value(self) -> str:
