@@ -10,7 +10,7 @@ from lmchat.formats.imports.programs import PROGRAM_NAMES
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
-_MAX_DIGITS = 9  # of a number
+_MAX_DIGITS = 9  # of a number, so that it fits into 32 bits
 
 
 class Argument(NamedTuple):
@@ -65,7 +65,7 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
 
 
 def positive_number(word: str) -> int:
-    """Return a whole number of at least 1, as a `type` of argparse."""
+    """Return a whole number of at least 1 that fits into 32 bits, as a `type` of argparse."""
     if word.isdecimal() and len(word) <= _MAX_DIGITS and int(word):
         return int(word)
     raise ArgumentTypeError("must be a whole number of at least 1")

@@ -160,8 +160,10 @@ class _AskFrontEnd(FrontEnd):
         empty, and the answer itself is printed.
         """
         self._extract_text = ""  # the extract as it is printed without `--json`
-        if wanted is not None or context.options.code:
-            self._extract["code" if wanted is None else "value"] = None
+        if wanted is not None:
+            self._extract["value"] = None
+        elif context.options.code:
+            self._extract["code"] = None
         self._is_saved = is_saved
         self._printer = TurnPrinter(self._output, prints_text=not self._extract)
 
@@ -225,7 +227,7 @@ class _AskFrontEnd(FrontEnd):
                 return error
             self._extract["value"] = value
             self._extract_text = to_json(value, indent=2)
-        elif "code" in self._extract:
+        elif self._context.options.code:
             # an indented block has no `markup`, and is often text that is no code
             fences = [block.content for block in code_blocks(answer.text) if block.markup]
             code = "\n\n".join(fence.rstrip("\n") for fence in fences if fence.strip())

@@ -82,7 +82,7 @@ class InlineText:
         page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
-        self._unread = ""  # text that no frame has parsed yet
+        self._unread = ""  # text that is not parsed yet, since it came after the last frame
         self._is_line_open = False  # whether printed text is in the last line of the terminal
         self._begin_text()
 
@@ -100,10 +100,7 @@ class InlineText:
             self._printing = asyncio.ensure_future(self._print_frames())
 
     async def print_all(self) -> None:
-        """Print all text, with the colours of its code; then `end` has nothing left to print.
-
-        `end` alone, which cannot wait for colours, would print the last code without them.
-        """
+        """Print all text, with the colours of its code, when no more arrives."""
         self._is_complete = True
         if self._printing is not None:
             await self._printing
@@ -112,7 +109,11 @@ class InlineText:
         self._print_complete_words()
 
     def end(self) -> None:
-        """Print the rest of the text, code without colours; the next piece begins another text."""
+        """Print the rest of the text; the next piece begins another one.
+
+        After `print_all`, there is no rest. Without it, as after Ctrl+C, code of the rest has no
+        colours: this method cannot wait for them.
+        """
         if self._printing is not None:
             self._printing.cancel()
         self._markdown.feed(self._unread, is_final=True)
@@ -174,6 +175,7 @@ class InlineText:
             if block.kind is not Kind.FENCE:
                 del words[-1:]  # the last word may not be complete
             spans += chain.from_iterable(words[self._printed_words :])
+            # what is printed stays so, even if the block has fewer words than in the last frame
             self._printed_words = max(self._printed_words, len(words))
         if spans:
             # in a new line, the first word needs no line end or blanks before it
@@ -212,9 +214,10 @@ class InlineText:
         """
         if block.lines is not None:
             return block.lines
+        # by identity, as a closed block may be equal to the open one
         is_open = any(block is other for other in self._markdown.open)
-        block.lines = []
         if is_open and _must_wait(block):
+            block.lines = []
             return block.lines
         if is_open and block.kind is Kind.MARKDOWN:
             # the beginning of a formula is left out: once printed, it could not become a formula

@@ -89,7 +89,7 @@ class PlainTurns(FrontEnd):
     async def fetch_kept(self) -> None:
         """Fetch the last answer if its server kept on writing it (R-42), and print all of it.
 
-        On a pipe, the answer is fetched and not printed.
+        On a pipe, the answer is fetched and not printed: a script reads the answers to its prompts.
         """
         opened = self.chat.shown
         if not await self.chat.fetch_kept(opened):

@@ -184,7 +184,7 @@ class TerminalDriver(LinuxDriver):
         if not self._owns_terminal:  # a signal has restored it already, but keys are still read
             self.disable_input()
             return
-        self.write(_RESET_OTHERS)
+        self.write(_RESET_OTHERS)  # what Textual's method leaves set
         super().stop_application_mode()
         self._stop_owning_terminal()  # afterwards `write` drops everything
         self._guard.lend(is_lent=True)  # signals of keys are for the other program

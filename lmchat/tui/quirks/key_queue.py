@@ -57,11 +57,9 @@ class KeyQueue:
             receiver = await self._deliver(event)
             is_for_field = isinstance(receiver, Input | TextArea) and _is_text(event)
             self._field = receiver if is_for_field else None
-            # widgets whose queues the event passes, innermost first
-            passed: list[MessagePump] = []
-            if receiver is not None:
-                passed = list(receiver.ancestors_with_self)
-            # a field takes text; other keys may pass to the widgets around it
+            # widgets whose queues the event passes, innermost first: a field takes text, but other
+            # keys may pass on to the widgets around the receiver
+            passed: list[MessagePump] = [] if receiver is None else [*receiver.ancestors_with_self]
             self._pass_queues(event, passed[:1] if is_for_field else passed)
 
     def _is_more_text(self, event: Typed) -> bool:

@@ -60,7 +60,7 @@ class PatchedApp(App[None]):
         raise error
 
     def redraw(self) -> None:
-        """Draw the covered widgets of all screens; one that fails again is covered again."""
+        """Draw covered widgets again, after a click on Retry; one that fails is covered again."""
         for screen in self.screen_stack:
             for widget in screen.query():
                 widget._uncover()
@@ -180,11 +180,11 @@ def mend_painting() -> None:
 
 
 def _rendered(compositor: Compositor, crop: Region) -> Iterable[tuple[Region, Region, list[Strip]]]:
-    """Yield region, rows and strips of each visible widget with rows in `crop`.
+    """Yield region, rows and strips of each widget of which `crop`, the changed region, shows rows.
 
-    This replaces `Compositor._get_renders` of Textual.
+    This replaces `Compositor._get_renders` of Textual, which renders all rows of the widget.
     """
-    in_front: list[Region] = []  # of the widgets so far: the front ones come first
+    in_front: list[Region] = []  # of the widgets so far, as Textual gives the front ones first
     for widget, (region, clip) in compositor.visible_widgets.items():
         visible = region.intersection(clip)
         changed = visible.intersection(crop)
@@ -227,7 +227,8 @@ def mend_layout() -> None:
 def _reflowed(compositor: Compositor, parent: Widget, size: Size) -> ReflowResult:
     """Lay out, and compare with the last layout, which is kept as an attribute.
 
-    This replaces `Compositor.reflow` of Textual.
+    This replaces `Compositor.reflow` of Textual, which compares with `_full_map`: that may be newer
+    than the last layout (see `mend_layout`).
     """
     compositor._full_map = getattr(compositor, "_laid_out", {})
     result = _reflow(compositor, parent, size)
@@ -263,8 +264,9 @@ class PatchedScreen(Screen[None]):
         was_required = top._repaint_required  # as after a resize: that repaint has to stay
         super()._compositor_refresh()
         if self is not top:
-            self._repaint_required = False  # set by `super` above, for one more paint
-            self._exchange_repaint_regions()  # called only to forget them: `top` paints these
+            # `super` has marked the regions on this screen, too, but `top` paints them
+            self._repaint_required = False
+            self._exchange_repaint_regions()  # forgets the regions; their copy is not needed
             if top._repaint_required and not was_required:
                 top._repaint_required = False
                 top.post_message(messages.Update(top))  # paints only its widgets that wait

@@ -3,7 +3,7 @@
 Terminals differ about joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts: tmux
 3.3a gives ⚠️ one cell, rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the
 row would be in the wrong column, so after each such character the cursor is moved to where rich
-expects it.
+expects it. Here, these characters are unsure, and all others sure.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ def with_sure_widths(text: str) -> str:
 
 
 def _has_sure_width(text: str) -> bool:
-    """Return whether all characters are in sure ranges.
+    """Return whether a text has only sure characters: terminals agree about its width.
 
-    A character is in one of them if an odd number of their starts and ends are at or below it.
+    `_SURE_RANGES` lists starts and ends in turn. A character is in one of these ranges if an odd
+    number of starts and ends are at or below it.
     """
     return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
@@ -67,7 +68,7 @@ def _unsure_runs() -> re.Pattern[str]:
 def _with_cursor_set(match: re.Match[str]) -> str:
     """Return a match of `_unsure_runs` with the cursor set after each unsure character."""
     run = match[0]
-    if match["sequence"] is not None:  # a control sequence, which stays as it is
+    if match["sequence"]:  # a control sequence, which stays as it is
         return run
     # A word of letters is placed as a whole, in fewer bytes. The text behind it is in the right
     # column, and terminals draw its letters side by side. Symbols are placed one by one.
@@ -83,7 +84,7 @@ def _with_cursor_behind(group: str) -> str:
     # The blanks replace what was there, as the text may get fewer cells. The position is saved
     # twice: a terminal may drop a position when it restores it, as pyte does in the tests.
     cells = cell_len(group)
-    forward = f"\x1b[{cells}C" if cells else ""
+    forward = f"\x1b[{cells}C" if cells else ""  # terminals take 0 for 1
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
 
 

@@ -42,8 +42,7 @@ def aligned(
             text, style = line[index]
             padding = " " * (widths[index] - cell_len(text))
             padded = padding + text if columns[index].is_right else text + padding
-            cells.append(
-                (" " * gap + padded if cells else padded, style)
-            )  # no gap at the left edge
+            gap_before = " " * gap if cells else ""  # no gap at the left edge
+            cells.append((gap_before + padded, style))
         padded_lines.append(tuple(cells))
     return padded_lines

@@ -65,7 +65,7 @@ class FoldedBlocks:
         return "".join(f"{line}\n" for line in text.split("\n") if line in self._blocks)
 
     def line_at_end(self, text: str) -> str:
-        """Return the line of a folded block if a text ends with one; else return an empty text."""
+        """Return the line of the block that a text ends with, as before the cursor; "" for none."""
         for line in self._blocks:
             if text.endswith(line):
                 return line

@@ -99,6 +99,7 @@ class PromptStatus(Widget):
 
         On a narrow screen, `narrow_figures` replace `figures`, unless they are empty.
         """
+        # reactive: a change redraws the line
         self._state = (sign, tuple(names), figures, narrow_figures or figures)
 
     def render(self) -> Content:

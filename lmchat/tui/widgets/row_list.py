@@ -94,12 +94,12 @@ class RowList(ScrollView):
     def __init__(self, *, hides_choice: bool = False) -> None:
         """With `hides_choice`, no row is marked as chosen unless the list is shown as focused."""
         super().__init__()
-        self.can_focus = False
+        self.can_focus = False  # the owner of the list has the focus, and calls `move` for keys
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # keys of the rows that can be chosen
         self._chosen_index = 0  # index in `keys`
         self._hides_choice = hides_choice
-        self._most_rows = 0  # the largest number of rows so far: the height never shrinks
+        self._most_rows = 0  # the largest number of rows so far, for `get_content_height`
 
     @property
     def key(self) -> Hashable:
@@ -124,7 +124,6 @@ class RowList(ScrollView):
             self._chosen_index = self.keys.index(wanted_key)
         else:
             self._chosen_index = min(self._chosen_index, max(len(self.keys) - 1, 0))
-        # the height never shrinks, so that a filter above the list stays where it is
         self._most_rows = max(self._most_rows, len(rows))
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
