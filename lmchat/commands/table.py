@@ -162,7 +162,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "log_search.open_find_bar",
+        "find_bar.open",
         slash="/find [TEXT]",
     ),
     _key(

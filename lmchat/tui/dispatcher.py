@@ -30,7 +30,6 @@ from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.export_import import ExportImport
 from lmchat.tui.controllers.hints import KeyHints
-from lmchat.tui.controllers.log_search import LogSearch
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.next_request import NextRequest
@@ -77,13 +76,11 @@ class Dispatcher:
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
-        self.log_search = log_search = LogSearch(ui)
+        self.find_bar = ui.widgets.find_bar  # acts itself, so it needs no controller
         self.tool_card = tool_card = ToolCard(ui)
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = PromptFiles(ui, prompt_text)
-        self.shown_session = shown_session = ShownSession(
-            ui, status, log_search, tool_card, prompt_text
-        )
+        self.shown_session = shown_session = ShownSession(ui, status, tool_card, prompt_text)
         self.turns = turns = Turns(ui, status, tool_card, shown_session, prompt_text)
         self.branches = branches = Branches(ui, shown_session, turns)
         self.export_import = ExportImport(ui, shown_session)
@@ -98,7 +95,7 @@ class Dispatcher:
         self.appearance = Appearance(ui)
         self.reports = Reports(ui)
         self.palette = Palette(ui, message_actions, server_search, self.run)
-        self.hints = KeyHints(ui, log_search, prompt_text, self.prompt_files)
+        self.hints = KeyHints(ui, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # time of the last Ctrl+C that had nothing to do
 
     # The start
@@ -335,8 +332,7 @@ class Dispatcher:
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
         self.ui.widgets.prompt_area.pill.words = "" if viewport.is_at_end else words  # "" hides it
-        if self.log_search.find_bar is not None:
-            self.log_search.find_bar.show_number()
+        self.find_bar.show_number()
 
     # Esc
 
@@ -361,7 +357,7 @@ class Dispatcher:
             or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc first leads to the prompt
         )
         if not has_done_something:
-            self.log_search.close_find_bar()
+            self.find_bar.close()
             self.ui.screen.remove_class("-sessions-over", "-telemetry-over")
             prompt_input.focus()
 

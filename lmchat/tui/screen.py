@@ -23,6 +23,7 @@ from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges
 from lmchat.tui.quirks.patched_app import PatchedScreen
+from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.key_bar import KeyBar, command_hint, written
 from lmchat.tui.widgets.line import STRONG, LineWidget, content
 from lmchat.tui.widgets.prompt_area import PromptArea
@@ -59,6 +60,7 @@ class ChatWidgets:
         self.title_line = LineWidget(id="title")
         self.highlighter = Highlighter()
         self.log = ChatLog(highlighter=self.highlighter, id="log")
+        self.find_bar = FindBar(self.log)
         self.prompt_area = PromptArea()
         self.telemetry = TelemetryPanel(telemetry_sections)
         self.key_bar = KeyBar()
@@ -101,6 +103,7 @@ class ChatScreen(PatchedScreen):
                 with Center(id="title-row"):
                     yield self.widgets.title_line
                 yield self.widgets.log
+                yield self.widgets.find_bar
                 yield self.widgets.prompt_area
             yield self.widgets.telemetry
         yield self.widgets.key_bar

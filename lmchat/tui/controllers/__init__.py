@@ -6,8 +6,7 @@ as `ShowServers`, or it is given a function of `Dispatcher`.
 
 - The chat: `turns`, `prompt_text` (draft and edit), `prompt_files`, `next_request` (/context,
   /request), `answer_settings` (/set, /effort, /profile and others).
-- The log: `log_search` (find bar), `tool_card`, `message_actions`, `branches` (versions, forks,
-  deletions).
+- The log: `tool_card`, `message_actions`, `branches` (versions, forks, deletions).
 - Sessions: `shown_session`, `saved_sessions` (what the list shows, its keys, the search),
   `export_import` (export, import).
 - Servers: `server_search` (search, welcome page), `model_switch`, `server_starts`.

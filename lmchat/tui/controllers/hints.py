@@ -21,7 +21,6 @@ from lmchat.commands.table import (
 from lmchat.servers.discovery.probe_result import TargetState
 from lmchat.sessions.message import Role, is_continuable
 from lmchat.tools.calls import CHOICES
-from lmchat.tui.controllers.log_search import LogSearch
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.screen_services import ScreenServices
@@ -37,13 +36,11 @@ class KeyHints:
     def __init__(
         self,
         ui: ScreenServices,
-        log_search: LogSearch,
         prompt_text: PromptText,
         prompt_files: PromptFiles,
     ) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
-        self._log_search = log_search
         self._prompt_text = prompt_text
         self._prompt_files = prompt_files
 
@@ -112,8 +109,7 @@ class KeyHints:
         if widgets.log.selection.selected is not None:
             clear_hint = [] if stop_hint else [(stop_key, "clear selection")]
             return [*stop_hint, self._hint("copy_or_stop"), *clear_hint]
-        bar = self._log_search.find_bar
-        if bar is not None and bar.has_focus_within:
+        if widgets.find_bar.has_focus_within:
             return [*stop_hint, *_FIND_HINTS]
         if widgets.has_log_focus:
             return [*stop_hint, *self._message_hints()]

@@ -13,7 +13,6 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session
 from lmchat.tui.chat_log.viewport import Bookmark
-from lmchat.tui.controllers.log_search import LogSearch
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.tool_card import ToolCard
@@ -34,7 +33,6 @@ class ShownSession:
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        log_search: LogSearch,
         tool_card: ToolCard,
         prompt_text: PromptText,
     ) -> None:
@@ -43,7 +41,6 @@ class ShownSession:
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._status = status
-        self._log_search = log_search
         self._tool_card = tool_card
         self._prompt_text = prompt_text
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
@@ -220,7 +217,7 @@ class ShownSession:
             # the prompt keeps the focus: a letter that is typed must not run a command
             self._log.go_to_message(message_id, takes_focus=False)
         if words:
-            self._log_search.close_find_bar()
+            self._ui.widgets.find_bar.close()
             self._log.finder.mark_words(message_id, words)
         # llama.cpp may have continued the last answer while lmchat was away
         await self._chat.fetch_kept(self._chat.shown)

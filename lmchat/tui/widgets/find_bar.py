@@ -17,7 +17,7 @@ from lmchat.units import counted
 
 
 class FindBar(Horizontal):
-    """Find bar, created when first opened; Tab leaves it for the message of the hit."""
+    """Find bar, hidden until it is opened; Tab leaves it for the message of the hit."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "close"),
@@ -30,6 +30,7 @@ class FindBar(Horizontal):
 
     def __init__(self, log: ChatLog) -> None:
         super().__init__()
+        self.display = False
         self._log = log
 
     def compose(self) -> ComposeResult:
@@ -49,10 +50,16 @@ class FindBar(Horizontal):
         elif self._field.value:
             self._log.finder.find(self._field.value)  # unlike `seek`, this scrolls nothing
             self._field.input.select_all()
+        self.show_number()
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_number(self) -> None:
-        """Show at the right of the input which hit is the current one, and how many there are."""
+        """Show at the right of the input which hit is the current one, and how many there are.
+
+        Do nothing while the bar is hidden, as each change of the log calls this.
+        """
+        if not self.display:
+            return
         number, count = self._log.finder.number_and_count  # `number` is 0 while no hit is current
         if not self._field.value:  # hits, if any, come from the dialog that searches all sessions
             words = ""
@@ -63,7 +70,7 @@ class FindBar(Horizontal):
         self._field.show_note(words)
 
     def close(self) -> None:
-        """Hide the bar and end the search."""
+        """Hide the bar, and end the search in the log, also one that has begun without the bar."""
         self.display = False
         self._log.finder.clear()
 
