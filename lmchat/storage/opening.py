@@ -75,8 +75,8 @@ class Connection(sqlite3.Connection):
 def connect(path: Path) -> Connection:
     """Open the file, or create it with its tables.
 
-    Raises `OSError` or `sqlite3.Error` if the file cannot be read or written, and
-    `StoreUnavailable` if it has another format.
+    On a read-only disk, it is opened for reading only. Raises `OSError` or `sqlite3.Error` if the
+    file cannot be read, and `StoreUnavailable` if it has another format.
     """
     ensure_folder(path.parent)
     # An existing file is not opened here: closing it would release the locks that SQLite holds on
@@ -101,6 +101,11 @@ def connect(path: Path) -> Connection:
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=BUSY_S)
                 connection.executescript(_LEAVE_WAL)
+            elif not os.access(path.parent, os.W_OK):
+                # on a read-only disk, SQLite cannot create its files beside this one: it has no
+                # need of them if nothing can change
+                connection.close()
+                connection = _open(path, "immutable=1", busy_s=BUSY_S)
         for setting in _SETTINGS:
             connection.execute(setting)
         if version_of(connection) == 0:  # the file has no tables yet
