@@ -53,7 +53,7 @@ from lmchat.servers.http.key_source import KeySource, NoKeys
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
-from lmchat.servers.products.server_api import ServerApi, throttled
+from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -226,8 +226,7 @@ class HttpServerClient:
                 hint=f"{hint.format(model=model.model_id, context=context)}.",
             )
         api = await self._new_api(model.endpoint, model.product)
-        report = throttled(on_progress or (lambda _: None))
-        await product.load(api, model, context, report)
+        await product.load(api, model, context, on_progress or (lambda _: None))
 
     async def unload(self, model: ModelInfo) -> None:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""
@@ -359,26 +358,20 @@ class HttpServerClient:
         model = request.model
         endpoint = model.endpoint
         self._admission.admit_forwarded(request)
-
-        def count_end(record: AnswerRecord) -> None:
-            """Count the end of the request, then pass its figures on."""
-            self._counters.add_end(record.state, record.elapsed_ms)
-            on_end(record)
-
         _logger.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
         forwarding = Forwarding(
             request=request,
             sender=self._new_sender(endpoint, model.product, model.model_id),
             load_model=partial(self.load, model),
-            on_end=count_end,
+            counters=self._counters,
+            on_end=on_end,
         )
         async with (
             self._slots.one_slot(endpoint, model.model_id, model.product),
             self._engine_serving(endpoint, model.model_id),
+            forwarding.reply() as reply,
         ):
-            self._counters.add(total_requests=1)
-            async with forwarding.reply() as reply:
-                yield reply
+            yield reply
 
     async def has_kept_answer(self, request: ChatRequest) -> bool:
         """Return whether the server still has the answer that a request wants to fetch (R-42).
@@ -634,8 +627,12 @@ class HttpServerClient:
             return
         request = written.request
         api = await self._new_api(request.endpoint, request.product)
-        report = throttled(lambda fraction: exchange.post(ModelLoading(fraction=fraction)))
-        async with background_task(written.product.follow_loading(api, request.model, report)):
+        loading = written.product.follow_loading(
+            api,
+            request.model,
+            lambda fraction: exchange.post(ModelLoading(fraction=fraction)),
+        )
+        async with background_task(loading):
             yield
 
     def _timeouts_for(self, endpoint: Endpoint) -> TimeoutSettings:

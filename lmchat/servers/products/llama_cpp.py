@@ -286,6 +286,7 @@ class LlamaCpp(Product):
         Events of other models, and events without a progress, are ignored. Also returns if the
         stream ends.
         """
+        last_percent = -1
         async with aclosing(api.events("/models/sse")) as events:
             async for event in events:
                 if event.get("model") != model_id:
@@ -294,7 +295,11 @@ class LlamaCpp(Product):
                 if _STATES.get(str_or_empty(data.get("status"))) in _DONE_LOADING:
                     return
                 fraction = _loaded_fraction(dict_or_empty(data.get("progress")))
-                if fraction is not None:
+                if fraction is None:
+                    continue
+                percent = int(fraction * 100)
+                if percent != last_percent:  # smaller changes are not visible where it is shown
+                    last_percent = percent
                     on_progress(fraction)
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:

@@ -107,20 +107,3 @@ class ServerApi(Struct, kw_only=True):
         reply = await self.ask(method, url, body)
         self.first_reply = self.first_reply or reply
         return reply
-
-
-def throttled(report: OnProgress) -> OnProgress:
-    """Return a function that calls `report`, but only if the fraction in whole percent changed.
-
-    Each call of `report` posts an event or prints the fraction; smaller changes are not visible.
-    """
-    last_percent = -1
-
-    def report_if_changed(fraction: float) -> None:
-        nonlocal last_percent
-        percent = int(fraction * 100)
-        if percent != last_percent:
-            last_percent = percent
-            report(fraction)
-
-    return report_if_changed

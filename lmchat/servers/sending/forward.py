@@ -28,6 +28,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
+from lmchat.servers.request_counters import RequestCounters
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunks import ServerUsage
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -48,6 +49,7 @@ class Forwarding(Struct, kw_only=True):
     request: ForwardedRequest
     sender: Sender
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
+    counters: RequestCounters
     on_end: Callable[[AnswerRecord], None]  # gets the figures of the request
     _has_tried_load: bool = False
     _refused: ForwardedReply | None = None  # the last refusal, as it came
@@ -63,12 +65,14 @@ class Forwarding(Struct, kw_only=True):
     async def reply(self) -> AsyncIterator[ForwardedReply]:
         """Send the request, and yield the reply, whose connection is closed after the block.
 
-        A refusal of the server is a reply, too. At the end, `on_end` gets the figures.
+        A refusal of the server is a reply, too. The request is counted; at its end, `on_end` gets
+        its figures.
 
         Raises:
             ServerUnavailable: the server does not answer, or the reply has broken off.
             StreamInterrupted: the reply has stopped for too long.
         """
+        self.counters.add(total_requests=1)
         state = AnswerState.FAILED  # this stays so after a refusal, and after an unexpected error
         reply: ForwardedReply | None = None  # None until the reply has begun
         try:
@@ -93,7 +97,9 @@ class Forwarding(Struct, kw_only=True):
             _logger.info("forwarded request: %s", error.kind)
             raise
         finally:
-            self.on_end(self._record(state))
+            record = self._record(state)
+            self.counters.add_end(state, record.elapsed_ms)
+            self.on_end(record)
 
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.

@@ -136,7 +136,7 @@ class AnswerReader:
                 await self._read_stream(body, bytes(content))
                 return
             if len(content) > MAX_WHOLE_BYTES:
-                break
+                break  # a reply that is cut is no JSON, so `_no_answer_error` is raised below
         try:
             value = decode(bytes(content))
         except NotJsonError:
