@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -35,7 +34,6 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     path: str = "/v1"
 
     @classmethod
-    @lru_cache(maxsize=256)
     def parse(cls, text: str) -> Endpoint:
         """Read an address, with or without scheme and `/v1`, or a port of this machine.
 

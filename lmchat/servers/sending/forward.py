@@ -214,8 +214,7 @@ class Forwarding(Struct, kw_only=True):
                 value = dict_or_empty(decode(text))
             except NotJsonError:  # cut, or `[DONE]`
                 continue
-            usage.keep_usage(value.get("usage"))
-            usage.keep_timings(value.get("timings") or value.get("stats"))  # llama.cpp, LM Studio
+            usage.keep(value)
             for choice in dicts_in(value.get("choices")):
                 finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
         return usage.report() or UsageReported(), finish_reason

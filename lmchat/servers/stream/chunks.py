@@ -126,10 +126,7 @@ class ChunkReader:
             self._post(ModelNamed(model=model, build=build))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
-        self._usage.keep_usage(chunk.get("usage"))
-        # llama.cpp sends `timings`, LM Studio sends `stats`.
-        timings = chunk.get("timings") or chunk.get("stats")
-        if report := self._usage.keep_timings(timings):  # one is due every `USAGE_EVERY_S`
+        if report := self._usage.keep(chunk):  # one is due every `USAGE_EVERY_S`
             self._post(report)
 
         choices = dicts_in(chunk.get("choices"))
@@ -296,17 +293,15 @@ class ServerUsage:
         self._timings: JsonObject = {}
         self._last_report_s = time.monotonic()  # as if of now: the first report is due later
 
-    def keep_usage(self, usage: object) -> None:
-        """Keep the usage of a chunk in place of the last one; ignore an empty or missing one."""
-        self._usage = dict_or_empty(usage) or self._usage
+    def keep(self, chunk: JsonObject) -> UsageReported | None:
+        """Keep the usage and the timings of a chunk in place of the last ones, if it has them.
 
-    def keep_timings(self, timings: object) -> UsageReported | None:
-        """Keep the timings of a chunk in place of the last ones.
-
-        Returns a report if `USAGE_EVERY_S` have passed since the last one and there is something to
-        report, else None. Without timings in the chunk, nothing changes.
+        Returns a report, for the screen, if the chunk has timings and `USAGE_EVERY_S` have passed
+        since the last report; else None. The report of the whole answer is that of `report`.
         """
-        if not isinstance(timings, dict):
+        self._usage = dict_or_empty(chunk.get("usage")) or self._usage
+        timings = dict_or_empty(chunk.get("timings") or chunk.get("stats"))
+        if not timings:
             return None
         self._timings = timings
         now_s = time.monotonic()
