@@ -93,9 +93,9 @@ class ModelCache:
     def all_models(self) -> ModelList:
         """Return the models of all servers, with the age of the oldest list."""
         models = [model for cached in self._lists.values() for model in cached.models]
-        fetched_s = min((cached.fetched_s for cached in self._lists.values()), default=0.0)
-        age_s = max(self._clock() - fetched_s, 0.0) if models else 0.0
-        return ModelList(models=tuple(models), age_s=age_s)
+        ages_s = [self._clock() - cached.fetched_s for cached in self._lists.values()]
+        # 0: there may be no list, and the age is negative if the clock was set back
+        return ModelList(models=tuple(models), age_s=max([0.0, *ages_s]))
 
     def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
         """Return a model of the last list of a server, of any age; None if it is not listed."""

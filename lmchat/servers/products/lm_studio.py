@@ -104,16 +104,10 @@ class LmStudio(Product):
         return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
 
     async def recognises(self, api: ServerApi) -> bool:
-        """Whether the greeting of LM Studio answers, or its error for a wrong path or no token.
-
-        The error is a text, or an object with a message.
-        """
+        """Whether the greeting of LM Studio answers, or its error for a wrong path or no token."""
         reply = await api.get("/lmstudio-greeting")
-        error = reply.object.get("error")
-        message = str_or_empty(error) + str_or_empty(dict_or_empty(error).get("message"))
-        is_its_error = (
-            "Unexpected endpoint or method." in message or "LM Studio API token" in message
-        )
+        error = str(reply.object.get("error"))  # a text, or an object with a message
+        is_its_error = "Unexpected endpoint or method." in error or "LM Studio API token" in error
         return reply.object.get("lmstudio") is True or is_its_error
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
@@ -184,7 +178,7 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
         capabilities=capabilities(
             tools=abilities.get("trained_for_tool_use") is True,
             vision=abilities.get("vision") is True,
-            reasoning=options,  # a model that cannot reason has none
+            reasoning=bool(options),  # a model that cannot reason has none
         ),
         is_blind=abilities.get("vision") is False,
         efforts=efforts,

@@ -464,13 +464,9 @@ class Product:
 
 
 def capabilities(
-    *, tools: object = False, vision: object = False, reasoning: object = False
+    *, tools: bool = False, vision: bool = False, reasoning: bool = False
 ) -> tuple[str, ...]:
-    """Return the names of those abilities of a model whose argument is true.
-
-    An argument may be any value of a server: a list, a text or a number is true unless it is empty
-    or 0.
-    """
+    """Return the names of those abilities of a model whose argument is true."""
     abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
     return tuple(name for name, is_able in abilities.items() if is_able)
 

@@ -81,10 +81,12 @@ class Exchange(Struct, kw_only=True):
         """Change the request after a refusal; return whether to send it again."""
         if self.written.request.fetches_kept:  # it has no body with fields that could be changed
             return False
-        notes = self.written.adapt(error)  # None: no other form would help
-        for note in notes or ():
+        notes = self.written.adapt(error)
+        if notes is None:  # no other form would help
+            return False
+        for note in notes:
             self.post(RequestAdapted(note=note))
-        return notes is not None
+        return True
 
     async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
         """Send the request once, read its answer, and return the last event.

@@ -81,6 +81,7 @@ def read_token(entry: JsonObject) -> Alternative | None:
     logprob = entry.get("logprob")
     if not text or len(text) > _MAX_TOKEN_CHARS:
         return None
+    # not by `number_or_none`: for a probability of 0, llama.cpp sends the lowest number of a float
     if isinstance(logprob, bool) or not isinstance(logprob, int | float):
         return None
     return Alternative(token=text, logprob=float(min(max(logprob, LEAST_LOGPROB), 0.0)))
