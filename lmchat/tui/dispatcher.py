@@ -109,10 +109,10 @@ class Dispatcher:
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
-        widgets.prompt_input.names = {  # what the list completes behind each of these commands
-            "/p": lambda: workspace.settings.prompts,
-            "/profile": lambda: workspace.settings.profiles,
-            "/set": lambda: (*COMMON, *FURTHER_OPTIONS),
+        widgets.prompt_input.argument_names = {
+            "/p": workspace.settings.prompts,
+            "/profile": workspace.settings.profiles,
+            "/set": (*COMMON, *FURTHER_OPTIONS),
         }
         self.shown_session.redraw()
         self.server_search.start()

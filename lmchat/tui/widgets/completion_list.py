@@ -6,7 +6,7 @@ handles their keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -31,20 +31,18 @@ class Completion(Struct, frozen=True):
 
 
 CLOSED = Completion()
-Names = Mapping[str, Callable[[], Iterable[str]]]
-"""Functions that return the names that can follow a slash command, such as those of presets."""
 
 
-def complete(text: str, names: Names) -> Completion:
+def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completion:
     """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
 
-    `names` gives the names that may follow some commands. For such a command and the beginning of a
-    name, as `/profile co`, return rows with the command and each name that begins so. For other
-    texts, return `CLOSED`.
+    `argument_names` has the names that may follow some commands. For such a command and the
+    beginning of a name, as `/profile co`, return rows with the command and each name that begins
+    so. For other texts, return `CLOSED`.
     """
     word, space, typed = text.partition(" ")
-    if space and word in names:
-        fitting_names = [name for name in names[word]() if name.startswith(typed)]
+    if space and word in argument_names:
+        fitting_names = [name for name in argument_names[word] if name.startswith(typed)]
         return Completion(tuple(f"{word} {name}" for name in fitting_names))
     if not text.startswith("/") or any(char.isspace() for char in text):
         return CLOSED

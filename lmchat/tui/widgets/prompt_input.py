@@ -7,7 +7,7 @@ a command or the name of a file is typed, a `Completion` holds what it may becom
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from textual import events, on
@@ -21,7 +21,7 @@ from lmchat.commands.table import Command, is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
 from lmchat.tui.messages import AppMessage, RunCommand
-from lmchat.tui.widgets.completion_list import CLOSED, Completion, Names, complete
+from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
 
@@ -96,8 +96,9 @@ class PromptInput(TextArea):
         # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
-        """Returns the files that match a few letters; `Dispatcher` sets this and `names`."""
-        self.names: Names = {}
+        """Returns the files that match a few letters; `Dispatcher` sets this and the next."""
+        self.argument_names: Mapping[str, Iterable[str]] = {}
+        """Names that can follow a slash command, such as those of presets behind `/p`."""
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
@@ -374,7 +375,7 @@ class PromptInput(TextArea):
         if self._is_list_dismissed:
             self.completion = CLOSED
         elif typed is None:  # no file is being named
-            self.completion = complete(self.text, self.names)
+            self.completion = complete(self.text, self.argument_names)
         else:  # until others are found, show those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
             self.completion = Completion(tuple(file for file in files if fuzzy_match(typed, file)))
