@@ -494,9 +494,8 @@ class ChatLog(ScrollView, can_focus=True):
 
     # Selection
 
-    @property
     def selected_text(self) -> str:
-        """The selection as it would be copied; empty without one.
+        """Return the selection as it would be copied; empty without one.
 
         Heights may change, as the selected blocks are laid out: then call `update_screen`.
         """
@@ -513,7 +512,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def copy_selection(self) -> bool:
         """Copy the selection and drop it; return whether there was any text."""
-        text = self.selected_text
+        text = self.selected_text()
         if text:
             self.post_message(self.CopyWanted(text))
             self.drop_selection()  # this also calls `update_screen`

@@ -63,50 +63,50 @@ async def test_whole_blocks_are_copied_as_they_were_written_and_parts_as_they_ar
     for text, first, last, copied in TOLD:
         await load(pilot, answer(text))
         await select(pilot, log, first, last)
-        assert log.selected_text == copied
+        assert log.selected_text() == copied
     await load(pilot, question("one two"), answer("**whole** `source`"), question("three four"))
     await select(pilot, log, "two", "three")
-    assert log.selected_text == "two\n\n**whole** `source`\n\nthree"
+    assert log.selected_text() == "two\n\n**whole** `source`\n\nthree"
     await press(pilot, log, (20, 8))
-    assert log.selected_text == ""
+    assert log.selected_text() == ""
     assert chosen(log) == []
     log.show([])
     await drag(pilot, log, (3, 3), (20, 8))
     log.action_select(-1)
-    assert log.selected_text == ""
+    assert log.selected_text() == ""
 
 
 async def test_code_is_copied_with_its_tabs_and_none_with_the_marks_of_folded_lines(pilot, log):
     await load(pilot, answer(f"Look:\n\n{CODE}"))
     await select(pilot, log, "def f", "pass")
-    assert log.selected_text == CODE.removeprefix("```python\n").removesuffix("\n```\n")
+    assert log.selected_text() == CODE.removeprefix("```python\n").removesuffix("\n```\n")
     await select(pilot, log, "return", "cells")
     assert (
-        log.selected_text
+        log.selected_text()
         == "return 1  # 漢字 and so on and so on, for longer than a row of sixty cells"
     )
     await drag(pilot, log, find(log, "return"), find(log, "def"))
-    assert log.selected_text == "def f():\n\tr"
+    assert log.selected_text() == "def f():\n\tr"
 
 
 async def test_what_the_log_tells_is_copied_only_where_one_row_of_it_is_selected(pilot, log):
     await load(pilot, question("one"), answer("two"), question("three"))
     await drag(pilot, log, (0, 0), (79, 20))
-    assert log.selected_text == "one\n\ntwo\n\nthree"
+    assert log.selected_text() == "one\n\ntwo\n\nthree"
     assert chosen(log) == ["one", "two", "three"]
     await select(pilot, log, "qwen3", "TTFT")
-    assert log.selected_text == f"qwen3-8b{GAP}· TTFT"
+    assert log.selected_text() == f"qwen3-8b{GAP}· TTFT"
     assert chosen(log) == [f"qwen3-8b{GAP}· TTFT"]
 
 
 async def test_an_unfolded_thought_is_copied_and_a_folded_one_is_not(pilot, log):
     await load_focused(pilot, answer("Yes.", thought="A *riddle*."), question("And?"))
     await drag(pilot, log, (0, 0), (79, 20))
-    assert log.selected_text == "Yes.\n\nAnd?"
+    assert log.selected_text() == "Yes.\n\nAnd?"
     log.focus_message(-1)
     await pilot.press("enter")
     await drag(pilot, log, (0, 0), (79, 20))
-    assert log.selected_text == "A *riddle*.\n\nYes.\n\nAnd?"
+    assert log.selected_text() == "A *riddle*.\n\nYes.\n\nAnd?"
     assert chosen(log) == ["A riddle.", "Yes.", "And?"]
 
 
@@ -123,12 +123,12 @@ async def test_the_second_press_takes_the_word_and_the_third_the_paragraph(pilot
     for words in ("Don't", "stop", "a_word", "漢字", ":", "bold"):
         await press(pilot, log, (0, 20))
         await press(pilot, log, find(log, words), 2)
-        assert log.selected_text == words
+        assert log.selected_text() == words
     await press(pilot, log, (0, 20))
     await press(pilot, log, find(log, "stop"), 3)
-    assert log.selected_text == text
+    assert log.selected_text() == text
     await press(pilot, log, find(log, "stop"), 1)
-    assert log.selected_text == ""
+    assert log.selected_text() == ""
 
 
 async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log):
@@ -139,11 +139,11 @@ async def test_beyond_the_edge_the_log_scrolls_and_goes_on_selecting(pilot, log)
     await move(pilot, log, (20, log.size.height + 90))
     await until(lambda: log.scroll_offset.y == log.max_scroll_y, "the end")
     await pilot.pause()
-    assert log.selected_text.endswith("line 99")
+    assert log.selected_text().endswith("line 99")
     await move(pilot, log, (0, -90))
     await until(lambda: log.scroll_offset.y == 0, "the beginning")
     await pilot.pause()
-    assert log.selected_text.startswith("line 0\n\nline 1\n\n")
+    assert log.selected_text().startswith("line 0\n\nline 1\n\n")
     await pilot.mouse_up(log, offset=(0, 0))
     top = log.scroll_offset.y
     await pilot.pause()
@@ -168,29 +168,29 @@ async def test_a_selection_stays_with_its_words_while_an_answer_streams(pilot, l
     await pilot.pause()
     await select(pilot, log, "first", "two")
     before = "first paragraph.\n\none\ntwo"
-    assert log.selected_text == before
+    assert log.selected_text() == before
     text = " of it**\n- three\n\n1. more\n\n```\ncode\n```\n\nThe end." * 4
     for start in range(0, len(text), 7):
         await pour(log, text[start : start + 7])
-        assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
+        assert "".join(log.selected_text().replace("- ", "").split()) == "".join(before.split())
     log.end_answer(answer("A first paragraph.\n\n- one\n- two and a **half" + text))
-    assert "".join(log.selected_text.replace("- ", "").split()) == "".join(before.split())
+    assert "".join(log.selected_text().replace("- ", "").split()) == "".join(before.split())
 
 
 async def test_a_selection_survives_scrolling_and_another_width(pilot, log):
     await load(pilot, *(answer(f"{n} " + "word " * 40 + "end.") for n in range(40)))
     x, y = find(log, "38 ")
     await drag(pilot, log, (x, y), (x + 20, y + 2))
-    text = log.selected_text
+    text = log.selected_text()
     assert text.startswith("38 word word")
     log.scroll_home()
     await pilot.pause()
-    assert log.selected_text == text
+    assert log.selected_text() == text
     log.scroll_end()
     for width in (50, 110, 41, 80):
         await pilot.resize_terminal(width, 30)
         await pilot.pause()
-        assert log.selected_text == text
+        assert log.selected_text() == text
         assert "".join(chosen(log)).split() == text.split()
 
 
@@ -199,15 +199,15 @@ async def test_keys_select_message_by_message(pilot, log):
     log.focus()
     await pilot.pause()
     await pilot.press("shift+up")
-    assert log.selected_text == "three\n\nfour"
+    assert log.selected_text() == "three\n\nfour"
     await pilot.press("shift+up")
-    assert log.selected_text == "two\n\nthree\n\nfour"
+    assert log.selected_text() == "two\n\nthree\n\nfour"
     await pilot.press("shift+down", "shift+down", "shift+down")
-    assert log.selected_text == "four"
+    assert log.selected_text() == "four"
     assert log.focused_message.text == "four"
     await pilot.press("shift+up", "y")
     assert [fact.text for fact in pilot.app.facts] == ["three\n\nfour"]
-    assert log.selected_text == ""
+    assert log.selected_text() == ""
     await pilot.press("y")  # without a selection, a command on the focused message
     assert [fact.command_id for fact in pilot.app.facts[1:]] == ["message.copy"]
     assert log.focused_message.text == "three"
