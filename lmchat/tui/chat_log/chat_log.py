@@ -241,7 +241,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         if self._updated_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
             self.viewport.scroll_to_row(y)
-            self.calls.was_following = self.viewport.is_following
+            self.calls.note_following()
             self.update_screen()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:

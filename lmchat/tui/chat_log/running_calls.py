@@ -21,7 +21,7 @@ class RunningCalls:
         """Create it; `changed` is the context for a change of the message with an index."""
         self.card_id = ""  # id of the tool message that asks; empty if none does
         self.was_following = False
-        """Whether the log followed the end when the card appeared, or after a later scroll."""
+        """Whether the log will follow the end when the card is left: see `note_following`."""
         self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
         self._viewport = viewport
         self._changed = changed
@@ -33,6 +33,13 @@ class RunningCalls:
         # not by `card_id`: when a turn is stopped, it is empty before the log shows the call's end
         cursor = self._viewport.cursor
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
+
+    def note_following(self) -> None:
+        """Note whether the log follows the end now: when a card appears, and when the user scrolls.
+
+        Not when the card gets the focus, although that may end the following.
+        """
+        self.was_following = self._viewport.is_following
 
     def set_states(
         self,
@@ -72,7 +79,7 @@ class RunningCalls:
             self.card_id = asked_id
             self.key_pause.cancel()  # a new card has a pause of its own
             if asked_id:  # before the card gets the focus
-                self.was_following = self._viewport.is_following
+                self.note_following()
         if is_visible and is_on_top:
             self.key_pause.begin()
         else:
