@@ -238,9 +238,10 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # `safe_text` does this, too; it is done before the cut, as it makes the text shorter
+    # `safe_text` does this, too; but after the cut, a page that is too long could become short
+    # enough to be attached without its end
     text = text.replace("\r\n", "\n")
-    text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a longer one is refused in any case
+    text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
     return text_attachment(
         safe_line(address.url, limit=_MAX_NAME_CHARS),
         media_type if media_type in _TEXT_TYPES else "text/plain",

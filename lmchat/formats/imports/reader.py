@@ -297,7 +297,7 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
             message = "Its format cannot be imported."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
 
-    encoded: Iterable[tuple[str, Any]]  # place and JSON of each object
+    encoded: Iterable[tuple[str, Any]]  # "record 3" or "line 3", and the JSON of that object
     try:
         # `Raw` is JSON that is not decoded yet
         if begin == b"[":

@@ -8,6 +8,7 @@ with another `recipient` than `all`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from lmchat.formats.imports.file_values import Record, number_in, record_in, text_in, time_of
 from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
@@ -44,53 +45,44 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
     """
     record = records[0]  # the only one: `FORMAT` has no `begins_chat`
     chat = ForeignChat(
-        # without an id, its time or its first node identifies a chat
+        # without an id, its time identifies a chat
         key=text_in(record, "conversation_id")
         or text_in(record, "id")
-        or str(record.get("create_time") or next(iter(record["mapping"]), "")),
+        or str(record.get("create_time")),
         title=text_in(record, "title"),
         path_end=text_in(record, "current_node"),
         created_at=time_of(record.get("create_time")),
         updated_at=time_of(record.get("update_time")),
     )
-    nodes: dict[str, Record] = {}
-    for key, node in record["mapping"].items():
-        if isinstance(node, dict):
-            nodes[key] = node
-        else:
-            chat.count_damaged_message()
-
     # nodes may be in any order; sorted by time, versions are shown in the order they were written
-    for key, node in sorted(nodes.items(), key=_created_s):
+    for key, node in sorted(record["mapping"].items(), key=_created_s):
         message = record_in(node, "message")
         chat.add(
             key,
             # a node without a message has no role; `add` would count it as damaged
             text_in(message.get("author"), "role") or Role.SYSTEM,
             _parts(node, source, chat),
-            parent=node.get("parent"),
+            parent=text_in(node, "parent"),
             created_at=time_of(message.get("create_time")),
             model=text_in(message.get("metadata"), "model_slug"),
         )
     return chat
 
 
-def _created_s(item: tuple[str, Record]) -> float:
+def _created_s(item: tuple[str, Any]) -> float:
     """Return the time of a node, which follows its key; 0 without a time, as of the root."""
     return number_in(record_in(item[1], "message"), "create_time")
 
 
-def _parts(node: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
+def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the parts of the message of a node; a hidden message has none.
 
-    Raises `TypeError` for values of wrong types, and `LookupError` for a message without a role;
+    Raises one of `BAD_VALUE_ERRORS` for a value of a wrong type, and for a message without a role;
     `ForeignChat.add` counts the message as damaged.
     """
     message = node.get("message")
     if not message:
         return
-    if not isinstance(message, dict) or not isinstance(message.get("content"), dict):
-        raise TypeError
     content = message["content"]
     role = message["author"]["role"]
     kind = text_in(content, _KIND)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
+from lmchat.formats.imports.file_values import Record, record_in, text_in, time_of
 from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_result
 from lmchat.formats.imports.format import JsonFormat
 from lmchat.formats.imports.message_list import tool_calls
@@ -58,20 +58,17 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
         if text_in(record, "type") == "session":
             continue
         message = record_in(record, "message")
-        try:
-            parent = message.get("parent")
-            if isinstance(parent, str) and parent not in chat.messages:
-                parent = chat.last_key  # the line with its parent is broken
-            chat.add(
-                message["id"],
-                text_in(message, "role"),
-                _parts(message, chat),
-                parent=parent,
-                created_at=time_of(message.get("timestamp")),
-                model=text_in(message, "model"),
-            )
-        except BAD_VALUE_ERRORS:
-            chat.count_damaged_message()
+        parent = message.get("parent")
+        if isinstance(parent, str) and parent not in chat.messages:
+            parent = chat.last_key  # the line with its parent is broken
+        chat.add(
+            message.get("id"),
+            text_in(message, "role"),
+            _parts(message, chat),
+            parent=parent,
+            created_at=time_of(message.get("timestamp")),
+            model=text_in(message, "model"),
+        )
     return chat
 
 
