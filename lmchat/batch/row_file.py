@@ -31,9 +31,8 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
         self._path = path
-        # rows of an earlier run, whose tasks are done, by the index of the task; `keep_done` adds
-        # them
-        self._kept: dict[int, dict[str, Any]] = {}
+        # rows of an earlier run without an error, by the index of the task; `keep_done` adds them
+        self._done_rows: dict[int, dict[str, Any]] = {}
         self._file = self._open()
 
     def __enter__(self) -> Self:
@@ -44,7 +43,7 @@ class RowFile:
             self._file.close()
 
     def keep_done(self, *, is_forced: bool) -> None:
-        """Keep the rows of an earlier run that have no error, for `kept_row`; remove the others.
+        """Keep the rows of an earlier run that have no error, for `done_row`; remove the others.
 
         With `is_forced`, remove all. Raises `WrongUse` if the file has anything but rows, and
         `FileRefused` if it cannot be read or written.
@@ -52,18 +51,18 @@ class RowFile:
         if not self._path.is_file():  # a pipe, from which nothing can be read
             return
         try:
-            kept = b"" if is_forced else b"".join(self._kept_lines())
-            if len(kept) < self._path.stat().st_size:  # else all lines are kept
+            done = b"" if is_forced else b"".join(self._done_lines())
+            if len(done) < self._path.stat().st_size:  # else no line has to go
                 self._file.close()  # Windows replaces no open file
-                write_atomically(self._path, kept)
+                write_atomically(self._path, done)
                 self._file = self._open()
         except OSError as error:
             raise self._file_error(error) from error
 
-    def _kept_lines(self) -> Iterator[bytes]:
-        """Yield the lines of the rows without an error, and add their rows to `_kept`.
+    def _done_lines(self) -> Iterator[bytes]:
+        """Yield the lines of the rows without an error, and add their rows to `_done_rows`.
 
-        If a task has several rows, the first is kept. Raises `OSError`, and `WrongUse` for a line
+        If a task has several rows, the first counts. Raises `OSError`, and `WrongUse` for a line
         that is no row. Only the last line may be half a row.
         """
         with self._path.open("rb") as file:
@@ -80,21 +79,21 @@ class RowFile:
                     case {"error": _, "index": _, "key": _}:
                         pass  # its task is done again
                     case {"index": int(index), "key": _}:
-                        if index not in self._kept:
-                            self._kept[index] = row
+                        if index not in self._done_rows:
+                            self._done_rows[index] = row
                             yield line
                     case _:
                         reason = f"line {number} is not a row."
                         message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
                         raise WrongUse(message, hint=_REPLACE_HINT)
 
-    def kept_row(self, task: Task) -> dict[str, Any] | None:
+    def done_row(self, task: Task) -> dict[str, Any] | None:
         """Return the row of a task that is done, or None.
 
         A row belongs to this run if its key is that of the task. Raises `WrongUse` for a row of
         another run.
         """
-        row = self._kept.get(task.head["index"])
+        row = self._done_rows.get(task.head["index"])
         if row is not None and row["key"] != task.key:
             raise WrongUse(
                 f"{self._path} belongs to another run: the prompt, model or settings "

@@ -116,7 +116,7 @@ class _Run(Struct, frozen=True, kw_only=True):
 
     def is_done(self, task: Task) -> bool:
         """Return whether an earlier run has written the answer to the output file."""
-        return self.row_file is not None and self.row_file.kept_row(task) is not None
+        return self.row_file is not None and self.row_file.done_row(task) is not None
 
     def count_missing(self, lines: Iterator[BatchLine]) -> int:
         """Read all lines, and return how many of them are to be answered."""

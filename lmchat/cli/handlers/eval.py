@@ -76,7 +76,7 @@ async def evaluate(context: Context) -> int:
                 # keeps the rows of an earlier run that have an answer; none with `--force`
                 row_file.keep_done(is_forced=options.force)
                 for result in results:
-                    if row := row_file.kept_row(result.task):
+                    if row := row_file.done_row(result.task):
                         result.set_row(row)
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result for result in results if not result.row]
