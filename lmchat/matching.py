@@ -62,9 +62,9 @@ class FuzzyMatch(Struct, frozen=True):
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order and without regard to capitals.
 
-    Return None if one is missing. If the name contains the typed text in one piece, its first place
-    there counts, with a higher score than any other. Adjacent characters, beginnings of words and
-    an early place also give a better score. An empty text is found in every name.
+    Return None if one is missing. If the name contains the typed text in one piece, the first such
+    piece counts, with a higher score than any other match. Adjacent characters, beginnings of words
+    and an early match also give a better score. An empty text is found in every name.
     """
     query, text = typed.lower(), name.lower()
     if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid

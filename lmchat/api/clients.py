@@ -145,6 +145,7 @@ class Client:
     """
 
     def __init__(self, endpoint: str = "", **settings: Unpack[ClientOptions]) -> None:
+        # Python itself accepts any name, as `settings` takes them all
         for name in settings.keys() - ClientOptions.__annotations__.keys():
             raise TypeError(f"Unexpected keyword argument {name!r}")
         # the address that the caller has named, as a tuple; it is empty without one

@@ -132,9 +132,9 @@ def load(
         else server
         for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     ]
-    # a key that is set in one place must not be sent to an address from the other
+    # a key of the environment must not be sent to an address of the file, nor the other way round
     variables = {key: value for key, value, _ in from_environment}
-    place_of_key = variables if "api_key" in variables else file.tables
+    values_beside_key = variables if "api_key" in variables else file.tables
     return LoadedSettings(
         settings=replace(settings, endpoints=tuple(servers)),
         file=path,
@@ -142,7 +142,7 @@ def load(
         has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(place_of_key.get("endpoint", "")),
+        key_endpoint=str(values_beside_key.get("endpoint", "")),
     )
 
 

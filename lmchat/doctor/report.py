@@ -61,10 +61,11 @@ def summary(findings: Findings) -> str:
 
 def report_json(findings: Findings, timestamp: str) -> dict[str, object]:
     """Return the document of `lmchat doctor --json`, whose keys never change."""
+    verdict = worst_grade(findings)
     grades = [finding.grade for finding in findings]
     return {
-        "healthy": worst_grade(findings) is not Grade.FAULT,
-        "verdict": worst_grade(findings),
+        "healthy": verdict is not Grade.FAULT,
+        "verdict": verdict,
         "counts": {grade: grades.count(grade) for grade in Grade},
         "checks": [
             {

@@ -134,7 +134,6 @@ async def run_in_terminal(
         env=environment_for_others(environ),
         cwd=folder,
     )
-    output: bytes | None = None
     try:
         output, _ = await process.communicate(data)
     finally:
@@ -332,7 +331,7 @@ class ChildProcess:
             return False
         try:
             os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
+        except (ProcessLookupError, PermissionError):  # it has ended; macOS raises the latter then
             return False
         return True
 

@@ -363,49 +363,57 @@ async def _transport_over_pipes(
     message that is too long.
     """
     import anyio
-    from mcp.shared.message import SessionMessage
-    from mcp_types import jsonrpc_message_adapter
-    from pydantic import ValidationError
 
     # two streams, each with an end to send into and one to receive from
     incoming_sender, incoming = anyio.create_memory_object_stream[Any](0)
     outgoing_sender, outgoing = anyio.create_memory_object_stream[Any](0)
-
-    async def read() -> None:
-        """Pass on the messages of the program to the client, until the program ends."""
-        try:
-            while line := await child.read_line():
-                # Lines that are no messages are left out, as many programs print a greeting.
-                # `by_name=False`: fields have the names of the protocol, not those of the SDK's
-                # classes.
-                with suppress(ValidationError):
-                    message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-                    await incoming_sender.send(SessionMessage(message))
-                # a server may send notices without end, and each takes a millisecond
-                await asyncio.sleep(_MESSAGE_PAUSE_S)
-        except anyio.BrokenResourceError:  # the client is closed
-            pass
-        except ValueError:
-            limit = f"{_MESSAGE_BYTES // 2**20} MB"
-            words = f"The server {name} sent a message of more than {limit}."
-            raise LMChatError(words, hint="Correct it.", kind="tools") from None
-        finally:
-            on_end()
-            incoming_sender.close()
-
-    async def write() -> None:
-        """Pass on the messages of the client to the program, until the client is closed."""
-        async with outgoing:
-            async for message in outgoing:
-                # `by_alias`: fields get the names of the protocol
-                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                await child.write_line(text.encode())
-
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(read)
-        tasks.start_soon(write)
+        tasks.start_soon(_read_messages, name, child, incoming_sender, on_end)
+        tasks.start_soon(_write_messages, child, outgoing)
         yield incoming, outgoing_sender
-        tasks.cancel_scope.cancel()  # else `read` would wait for the end of the program
+        tasks.cancel_scope.cancel()  # else `_read_messages` would wait for the end of the program
+
+
+async def _read_messages(
+    name: str, child: ChildProcess, incoming_sender: Any, on_end: Callable[[], None]
+) -> None:
+    """Pass on the messages of a program to the SDK's client, until the program ends.
+
+    `name` is that of the server. At the end, `on_end` is called. Raises `LMChatError` after a
+    message that is too long.
+    """
+    import anyio
+    from mcp.shared.message import SessionMessage
+    from mcp_types import jsonrpc_message_adapter
+    from pydantic import ValidationError
+
+    try:
+        while line := await child.read_line():
+            # Lines that are no messages are left out, as many programs print a greeting.
+            # `by_name=False`: fields have the names of the protocol, not those of the SDK's classes
+            with suppress(ValidationError):
+                message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+                await incoming_sender.send(SessionMessage(message))
+            # a server may send notices without end, and each takes a millisecond
+            await asyncio.sleep(_MESSAGE_PAUSE_S)
+    except anyio.BrokenResourceError:  # the client is closed
+        pass
+    except ValueError:  # from `read_line`: the line is too long
+        limit = f"{_MESSAGE_BYTES // 2**20} MB"
+        words = f"The server {name} sent a message of more than {limit}."
+        raise LMChatError(words, hint="Correct it.", kind="tools") from None
+    finally:
+        on_end()
+        incoming_sender.close()
+
+
+async def _write_messages(child: ChildProcess, outgoing: Any) -> None:
+    """Pass on the messages of the SDK's client to a program, until the client is closed."""
+    async with outgoing:
+        async for message in outgoing:
+            # `by_alias`: fields get the names of the protocol
+            text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+            await child.write_line(text.encode())
 
 
 async def _end(child: ChildProcess) -> None:
