@@ -256,7 +256,7 @@ class ChatService:
         except LMChatError:
             return False
         # all may have changed while the server was asked
-        if opened.is_busy or self.is_closing or opened.messages[-1] is not kept:
+        if opened.is_busy or self.is_closing or kept_answer(opened.messages) is not kept:
             return False
         if not is_kept:
             forgotten = without_replay(kept)

@@ -13,7 +13,7 @@ from lmchat.servers import products
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.products.product import Product
 from lmchat.sessions.message import AnswerState, ChatMessage
-from lmchat.sessions.session import MESSAGES_PER_READ
+from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import GatedStore, fill_long
 
@@ -66,6 +66,19 @@ async def test_an_answer_that_the_server_has_forgotten_stays_and_is_not_asked_fo
     for kept in (chat.path[-1], (await chat.on_disk())[-1]):
         assert (kept.state, kept.text) == (AnswerState.INTERRUPTED, SHORT)
         assert replay_id_of(kept) == ""
+
+
+async def test_an_answer_that_is_deleted_while_its_server_is_asked_is_not_fetched(
+    store, monkeypatch
+):
+    chat = await broken_off(store, SHORT)
+
+    async def delete_all(_request):
+        chat.opened.messages = MessagePath()
+        return True
+
+    monkeypatch.setattr(chat.server, "has_kept_answer", delete_all)
+    assert not await chat.fetch_kept()
 
 
 @pytest.mark.rule("R-42")
@@ -122,9 +135,7 @@ async def test_a_running_answer_names_the_product_that_keeps_it_and_is_fetched_a
 async def test_with_detach_off_as_in_a_temporary_chat_no_answer_is_kept_or_fetched(store):
     chat = await broken_off(store, SHORT)
     other = ChatTurns(store, detach=False)
-    other.sessions.in_memory.switch_to(
-        await other.sessions.in_memory.find_or_load(chat.opened.session_id)
-    )
+    await other.open(chat.opened.session_id)
     other.server.kept.add(replay_id_of(other.path[-1]))
     assert not await other.fetch_kept()
     await other.send("And?")
@@ -146,7 +157,7 @@ async def opened(store) -> tuple[ChatTurns, list[ChatMessage]]:
     talk = await fill_long(store, COUNT)
     (header,) = await store.list_sessions()
     chat = ChatTurns(store, window=100_000)
-    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.find_or_load(header.session_id))
+    await chat.open(header.session_id)
     return chat, talk
 
 
@@ -176,9 +187,7 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
         assert chat.sent() == [one.text for one in talk[:place]]
         assert list(chat.path[:-1]) == talk[:place]
         assert (chat.path[-1].version, chat.path[-1].versions) == (2, 2)
-    chat.sessions.in_memory.switch_to(
-        await chat.sessions.in_memory.find_or_load(chat.opened.session_id)
-    )
+    await chat.open(chat.opened.session_id)
     await chat.edit(talk[0], "in other words")
     assert chat.sent() == ["in other words"]
 

@@ -258,9 +258,7 @@ async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_
     chat.sessions.in_memory.switch_to_new()
     await chat.sessions.wait(first)
     assert chat.sessions.in_memory.unread == {first.session_id}
-    again = chat.sessions.in_memory.switch_to(
-        await chat.sessions.in_memory.find_or_load(first.session_id)
-    )
+    again = await chat.open(first.session_id)
     assert chat.sessions.in_memory.unread == set()
     assert again is not first
     assert chat.texts == ["one", "Lettuce does well."]

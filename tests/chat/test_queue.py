@@ -155,7 +155,7 @@ async def test_all_of_a_long_session_counts_for_the_summary_before_a_prompt(stor
     await fill_long(store, 300)  # the newest 64 alone take a third of the window
     chat = ChatTurns(store, window=2048, auto_compact=True)
     (listed,) = await store.list_sessions()
-    chat.sessions.in_memory.switch_to(await chat.sessions.in_memory.find_or_load(listed.session_id))
+    await chat.open(listed.session_id)
     chat.sessions.send(chat.opened, "And now?")
     await chat.wait()
     assert [chat.sent(0)[-1], chat.sent(1)[-1]] == [COMPACT_PROMPT, "And now?"]

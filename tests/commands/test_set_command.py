@@ -34,9 +34,7 @@ async def test_an_option_is_sent_after_a_restart_until_default_takes_it_back(sto
     assert await change(chat, "top_k 20") == "top_k is 20 from the next answer on (session)."
     await change(chat, 'stop=["###", "ä"]')
     again = ChatTurns(store)
-    again.sessions.in_memory.switch_to(
-        await again.sessions.in_memory.find_or_load(chat.opened.session_id)
-    )
+    await again.open(chat.opened.session_id)
     assert await ask(again, "two") == {"top_k": 20, "stop": ("###", "ä")}
     await change(again, "stop default")
     assert await change(again, "top_k default") == "top_k is not sent, from the next answer on."

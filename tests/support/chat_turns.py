@@ -124,9 +124,11 @@ class ChatTurns(FrontEnd):
     async def open_import(self, *messages: ChatMessage) -> None:
         session = Session(header=header("Imported"), messages=MessagePath(messages))
         await self.store.import_session(session)
-        self.sessions.in_memory.switch_to(
-            await self.sessions.in_memory.find_or_load(session.header.session_id)
-        )
+        await self.open(session.header.session_id)
+
+    async def open(self, session_id: str) -> OpenSession:
+        in_memory = self.sessions.in_memory
+        return in_memory.switch_to(await in_memory.find_or_load(session_id))
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
         parts = [await self.sessions.add_file(file) for file in files]
