@@ -48,7 +48,7 @@ class GrowingAnswer:
         self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         self.choices = list(choices)  # of the tokens so far, if the server reports them
-        self._begun_choice_count = len(choices)  # number of the choices that no event changes
+        self._begun_choice_count = len(choices)  # a `Rethought` changes only the choices after them
         self._probability_count = count_probabilities(choices)  # limited, as they take memory
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of the entries so far, by their kind: these, and fields of tool calls."""

@@ -62,7 +62,7 @@ class ContextWindow:
             text, files = split_draft(draft)
             start = self._choices.prompt_start(text, files, opened.first_words)(path)
             path = start.sent_path
-            if start.beginning is not None:
+            if start.beginning is not None:  # first words of the answer
                 path = path.added(start.beginning.message)
         return plan_context(
             path,

@@ -56,7 +56,7 @@ async def rename_by_model(
     whole = WholeAnswer(request.model)
     async with asyncio.timeout(_TIMEOUT_S):
         await whole.read(backend.stream(request))
-    # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
+    # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
     written = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
     if not written:  # there was nothing but a thought
         return False

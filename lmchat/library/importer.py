@@ -95,7 +95,8 @@ class Importer:
         cancelled, the sessions that were imported stay in the store, and `outcome` lists them. An
         error of the store, such as a full disk, ends the import.
         """
-        # Headers in the store by id, for a trial alone: an import asks the store for each session.
+        # Headers by id that the store has, or would have by now. Only a trial needs them: an import
+        # asks the store for each session.
         known: dict[str, SessionHeader] = {}
         if is_trial:
             for is_trash in (False, True):
@@ -127,7 +128,7 @@ class Importer:
                         skipped=() if known_header else skipped,
                     )
                     outcome.chats.append(chat)
-                    if is_trial:  # if a later file has it too, an import would find it in the store
+                    if is_trial:  # a later file may have the same session
                         known.setdefault(header.session_id, header)
                     elapsed_s = time.monotonic() - begun_s
                     if elapsed_s >= self._quiet_s:  # a short import reports nothing

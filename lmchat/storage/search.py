@@ -134,7 +134,7 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
     """
     values = filters.values
     has_few_messages = False
-    if filters.sql:  # it begins with `and`, so a condition has to be before it
+    if filters.sql:  # each filter begins with `and`: `1` is the condition before the first
         first_query = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
         first_messages = connection.execute(first_query, values).fetchall()
         has_few_messages = len(first_messages) < _FEW_MESSAGES
