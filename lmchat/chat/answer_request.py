@@ -188,7 +188,7 @@ class AnswerRequest:
         # engine that is built on it
         if not product_named(self.settings.target.product).can_prefill_thought:
             return self._no_thought_end_note
-        if self.can_answer_now:
+        if self.can_answer_now:  # the first call
             self._must_end_thought = True
             self.can_answer_now = False
         return ""
@@ -341,7 +341,7 @@ class AnswerRequest:
     def _note_what_does_not_fit(self, left_out_notes: LeftOutNotes) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
 
-        A prompt that is too long is noted once.
+        A prompt is too long if the messages that are always sent do not fit. It is noted once.
         """
         plan = self.plan
         notes = left_out_notes.take(plan.left_out)

@@ -56,6 +56,7 @@ class ContextMeter:
         with little text is ignored, too.
         """
         raw = plan.raw_text + plan.raw_thoughts
+        # `counted` is below 0 if the estimate for the tools, which was taken off, is too high
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
@@ -128,7 +129,10 @@ class ContextMeter:
         return use
 
     def _set_factor(self, target: Target, factor: float) -> None:
-        """Note the factor of a model, limited to the range from a quarter to 4."""
+        """Note the factor of a model, limited to the range from a quarter to 4.
+
+        A server that counts wrongly must not make all messages seem to fit, or none.
+        """
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 

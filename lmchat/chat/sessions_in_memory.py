@@ -110,9 +110,10 @@ class SessionsInMemory:
     def _ahead_of_disk(self, session_id: str) -> OpenSession | None:
         """Return the session of an id if it must stay in memory, as the disk lacks a part of it."""
         opened = self._sessions.get(session_id)
-        if opened is None or opened.is_busy or opened.queue or opened.first_words:
-            return opened
-        return opened if self._save_queue.is_unsaved(session_id) else None
+        if opened is None:
+            return None
+        is_ahead = opened.is_busy or opened.queue or opened.first_words
+        return opened if is_ahead or self._save_queue.is_unsaved(session_id) else None
 
     def _make(self, session: Session) -> OpenSession:
         return OpenSession(session, clock=self._clock)

@@ -41,16 +41,14 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
-def streamed_calls(
-    path: Sequence[ChatMessage], answer: ChatMessage | None
-) -> tuple[ToolCallPart, ...]:
+def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[ToolCallPart, ...]:
     """Return the tool calls of `answer`, which this turn has streamed.
 
     Return none if the answer is not complete, or if it is not the last message of `path`, because
     another branch is shown by now. Calls of older messages only run if the user repeats one: they
     may have come with an imported file.
     """
-    if answer is None or answer.state is not AnswerState.COMPLETE:
+    if answer.state is not AnswerState.COMPLETE:
         return ()
     is_last = bool(path) and path[-1].message_id == answer.message_id
     return answer.tool_calls if is_last else ()
@@ -69,8 +67,11 @@ class ToolRounds:
 
     @property
     def must_call(self) -> bool:
-        """Whether the next answer has to call a tool."""
-        return not self.steps and self.toolbox.settings.choice == "required"
+        """Whether the next answer has to call a tool: only the first of a turn, with `required`.
+
+        If the answers to results had to call one, too, the turn would not end.
+        """
+        return self.steps == 0 and self.toolbox.settings.choice == "required"
 
     async def offered(self, target: Target) -> tuple[Tool, ...]:
         """Return the tools to offer for the next answer.

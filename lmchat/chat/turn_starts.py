@@ -115,7 +115,8 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> Turn
     """
     index = _index_of(path, message_id)
     following = path[index + 1 : index + 2]  # one message, or none at the end
-    if path[index].role is Role.USER and following and following[0].role is Role.ASSISTANT:
+    is_before_answer = bool(following) and following[0].role is Role.ASSISTANT
+    if path[index].role is Role.USER and is_before_answer:
         index += 1  # to the answer of the prompt
     earlier = MessagePath(path[:index])
     old = path[index]

@@ -58,7 +58,7 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
 
 def probability(logprob: float) -> float:
     """Return the probability for its logarithm, from 0 to 1."""
-    return math.exp(min(logprob, 0.0))
+    return math.exp(min(logprob, 0.0))  # a server may send a wrong one, and `exp` overflow
 
 
 def count_probabilities(choices: Sequence[TokenProbabilities]) -> int:

@@ -149,7 +149,8 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
     with closing(connection.execute(query, values)) as rows:
         for *row, kind, stored_text, name in rows:
             text = searched_text(kind, stored_text, name)
-            if filters.needs_code and not (kind == "text" and ("```" in text or "~~~" in text)):
+            has_fence = kind == "text" and ("```" in text or "~~~" in text)
+            if filters.needs_code and not has_fence:
                 continue
             folded_text = folded(text)
             if all(term in folded_text for term in terms):

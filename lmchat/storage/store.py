@@ -688,9 +688,9 @@ class Store:
         # the comparison is 0 or 1 in SQL, so the new session's own draft is the last row
         rows = connection.execute(
             """select session_id, text from drafts
-                where session_id = :own or session_id not in (select session_id from sessions)
-                order by session_id = :own, rowid""",
-            {"own": session_id},
+                where session_id = :new or session_id not in (select session_id from sessions)
+                order by session_id = :new, rowid""",
+            {"new": session_id},
         ).fetchall()
         texts = {old_id: text_from(text) for old_id, text in rows}
         for old_id in texts:
