@@ -41,12 +41,14 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a case that asks or checks nothing, or asks in two ways."""
+        has_messages = self.messages is not None
         has_prompt = bool(self.prompt or self.file)
-        if not has_prompt and self.messages is None:
+        if not (has_prompt or has_messages):
             raise ValueError("The case has no prompt, messages or file")
-        if self.messages is not None and (has_prompt or self.system is not None):
+        if has_messages and (has_prompt or self.system is not None):
             raise ValueError("messages takes the place of prompt, file and system")
-        if not (self.expect or self.reject or self.regex) and self.schema is None:
+        has_schema = self.schema is not None  # {} is one, too: any JSON value matches it
+        if not (self.expect or self.reject or self.regex or has_schema):
             raise ValueError("The case checks nothing; checks: expect, reject, regex, schema")
 
 

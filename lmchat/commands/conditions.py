@@ -62,9 +62,7 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             return "Only prompts and answers can be regenerated."
         case "another_model" if role is Role.TOOL:
             return "Only prompts and answers can be regenerated."
-        case "regenerate" if role is Role.TOOL and (
-            is_streaming or message.state is AnswerState.COMPLETE
-        ):
+        case "regenerate" if role is Role.TOOL and message.state is AnswerState.COMPLETE:
             return "Only calls that failed or were stopped can be run again."
         case "regenerate" if is_imported_call(message):
             return IMPORTED_CALL

@@ -170,7 +170,8 @@ class ServeApp(Struct, kw_only=True):
         scheme, _, key = headers.get("authorization", "").partition(" ")
         # takes as long for any wrong key, so its time does not help to guess the key
         is_equal = hmac.compare_digest(key.strip().encode(), self.key.encode())
-        if self.key and not (is_equal and scheme.lower() == "bearer"):
+        is_allowed = is_equal and scheme.lower() == "bearer"
+        if self.key and not is_allowed:
             raise LMChatError(
                 "The API key is missing or wrong.",
                 kind="auth",

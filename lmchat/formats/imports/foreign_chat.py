@@ -319,9 +319,8 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             continue
         parent_key = message.parent or ""  # the system prompt has no parent, and no key is empty
         above = tree.get(parent_key)
-        is_only_child = child_counts[message.parent] == 1
-        is_answer = message.role is Role.ASSISTANT
-        if above is not None and above.is_step and is_answer and is_only_child:
+        is_only_answer = message.role is Role.ASSISTANT and child_counts[message.parent] == 1
+        if above is not None and above.is_step and is_only_answer:
             del tree[parent_key]
             above.answer = key  # if the chat's path ends at the step, `finish` ends it here
             above.parts += message.parts  # the same list grows, as there may be thousands of steps
