@@ -34,9 +34,10 @@ def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
         value /= 1000
         del units[0]
     unit = units[0]
-    has_decimal = is_exact and value < 9.95  # noqa: PLR2004 - rounds to 10.0
-    is_whole = unit == "B" or (unit in ("kB", "MB") and not has_decimal)
-    return f"{value:.0f}{GAP}{unit}" if is_whole else f"{value:.1f}{GAP}{unit}"
+    decimals = 0 if unit in ("B", "kB", "MB") else 1
+    if is_exact and unit != "B" and value < 9.95:  # noqa: PLR2004 - rounds to 10.0
+        decimals = 1
+    return f"{value:.{decimals}f}{GAP}{unit}"
 
 
 UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave it blank

@@ -93,11 +93,12 @@ class Clipboard:
         Raises `FileRefused` if it is too large.
         """
         for tool in self._usable_tools():
-            data = await self._output_of(tool.image_command)
+            data = await self._output_of(tool.image_command) or b""
             # osascript prints the bytes of the image in hexadecimal
-            if data is not None and (hexadecimal := _HEX_OF_OSASCRIPT.match(data)):
+            hexadecimal = _HEX_OF_OSASCRIPT.match(data)
+            if hexadecimal:
                 data = bytes.fromhex(hexadecimal[1].decode())
-            if data and image_type(data):  # a tool may print another content than was asked for
+            if image_type(data):  # a tool may print another content than was asked for
                 return data
         return b""
 
