@@ -217,7 +217,7 @@ class Prober:
         return self._memory_of(endpoint).keeps_answers is True
 
     def new_api(
-        self, endpoint: Endpoint, product: str, *, key: str, read_s: float | None = None
+        self, endpoint: Endpoint, product: str, *, key: str, read_s: float | None
     ) -> ServerApi:
         """Return a new API of an address, for the requests of one probe or action.
 

@@ -191,7 +191,7 @@ class Connections:
             await client.aclose()
 
 
-def request_headers(key: str, *, has_body: bool = False) -> dict[str, str]:
+def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
     """Return the headers of a request; with an empty key, there is no Authorization header (R-10).
 
     Raises `RequestInvalid` for a key with characters that a header cannot have.

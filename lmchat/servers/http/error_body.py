@@ -35,7 +35,7 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     is_html: bool = False
 
 
-def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
+def read_body(body: bytes, content_type: str, *, key: str = "") -> ErrorBody:
     """Return the facts of a refusal from its body.
 
     For a web page, only `is_html` is set. If the page asks for https, `type` has its words, by
@@ -52,7 +52,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
         return ErrorBody(message=_clean(without_secret(words, key)))
 
 
-def read_value(value: object, *, key: str = "") -> ErrorBody:
+def read_value(value: object, *, key: str) -> ErrorBody:
     """Return the facts of a decoded error; `key`, the key that was sent, is cut out of its message.
 
     Fields that the error does not have are empty.

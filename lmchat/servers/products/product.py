@@ -336,9 +336,7 @@ class Product:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return fields
 
-    def taken_options(
-        self, sampling: Sampling, model: ModelInfo | None = None
-    ) -> dict[str, object]:
+    def taken_options(self, sampling: Sampling, model: ModelInfo | None) -> dict[str, object]:
         """Return those of the set sampling options that a request to a model may have, by name.
 
         They are those that the product takes; a server may still refuse some of them. A thought of

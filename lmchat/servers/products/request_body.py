@@ -53,7 +53,7 @@ def body_of(
     request: ChatRequest,
     extra_fields: Mapping[str, Any],
     dialect: Dialect,
-    sent_thoughts: SentThoughts = SentThoughts.NONE,
+    sent_thoughts: SentThoughts,
 ) -> JsonObject:
     """Return the body of a request; options that are not set are left out.
 

@@ -169,7 +169,7 @@ class ChunkReader:
             skipped = units.counted(self._malformed_count, "malformed event")
             self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
 
-    def conclude(self, network_error: str = "") -> StreamFinished:
+    def conclude(self, network_error: str) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
 
         An answer is complete if the server sent a finish reason, or `[DONE]` behind a token.
