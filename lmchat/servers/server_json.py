@@ -82,16 +82,22 @@ def health_json(
         error = error or no_server_error(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
         model = target.model
-        # a server that reports no states of models is ready as soon as it answers
-        loaded_state = LoadState.UNKNOWN if probed.verdict is Verdict.READY else LoadState.LOADED
-        is_loaded = model is not None and model.state in (LoadState.LOADED, loaded_state)
-    status = "ok" if is_loaded else "degraded"  # degraded: the first answer waits for the model
+        loaded_states = [LoadState.LOADED]
+        if probed.verdict is Verdict.READY:  # it may be ready and report no states of models
+            loaded_states.append(LoadState.UNKNOWN)
+        is_loaded = model is not None and model.state in loaded_states
+    if error is not None:
+        status = "error"
+    elif is_loaded:
+        status = "ok"
+    else:
+        status = "degraded"  # the first answer has to wait for the model
     return {
         "healthy": error is None,
         "endpoint": shown_url,
         "models": len(probed.models) if probed else 0,
         "error": error.message if error else None,
-        "status": "error" if error else status,
+        "status": status,
         "llm_available": error is None,
         "model": model.model_id if model else None,
         "model_loaded": is_loaded,

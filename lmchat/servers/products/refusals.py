@@ -256,8 +256,8 @@ def _error_by_rule(
         model=facts.model or "MODEL",
         host=facts.host,
     )
-    is_param_named = body.param.lower() in message.lower()
-    if rule.kind == "bad_request" and body.param and not is_param_named:
+    is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
+    if rule.kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
     # an overflow is told in numbers, if the server names both
     needed, room = None, None
