@@ -114,12 +114,13 @@ class IdleTimeout:
                 if not self._has_token:
                     self.check_first_token()
 
+                # check the health
                 was_gone = is_gone
                 # `round_s`: this round is counted below, after the health check
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
                 is_gone = must_ask and not await self._is_alive()
 
-                # a longer time is no silence of the server: this process was suspended
+                # count the silence, but not all of a longer time: this process was suspended then
                 passed_s = min(self._loop.time() - checked_s, LONGEST_ROUND_S)
                 checked_s = self._loop.time()
                 silent_s += passed_s  # with the time of the health check
@@ -129,6 +130,7 @@ class IdleTimeout:
                 if was_gone and not is_gone:  # ends the stall that the last round has posted
                     self._post(LifeSign())
 
+                # decide
                 if self._has_arrivals:  # they may have come during the health check
                     has_begun = True
                     self._has_news = False
@@ -139,7 +141,7 @@ class IdleTimeout:
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
                         hint="The text so far is kept; continue or regenerate it.",
                     )
-                elif is_gone and not has_begun and unheard_s >= limits.give_up_after_s:
+                elif is_gone and unheard_s >= limits.give_up_after_s:
                     raise ServerUnavailable(
                         "Request timeout: the server has not answered for "
                         f"{limits.give_up_after_s:g} s.",
