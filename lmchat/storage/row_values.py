@@ -223,7 +223,7 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
     return values
 
 
-def _time(value: object) -> datetime:
+def time_from(value: object) -> datetime:
     """Return a stored time; raises `ValueError` if it cannot be shown in every time zone."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
@@ -261,7 +261,7 @@ def _from_json(kind: type[_T], text: str) -> _T | None:
 # Conversion of a stored column by its name.
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
-    **dict.fromkeys(("created_at", "updated_at", "deleted_at"), _time),
+    **dict.fromkeys(("created_at", "updated_at", "deleted_at"), time_from),
     **dict.fromkeys(("title", "model", "endpoint"), text_from),
     **dict.fromkeys(("is_pinned", "is_archived", "is_excluded"), bool),
     "message_count": int,

@@ -24,7 +24,14 @@ from lmchat.sessions.message import Role
 from lmchat.sessions.session import SearchHit
 from lmchat.storage.branch_queries import first_prompt_title
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import encodable, folded, searched_text, stored_time, text_from
+from lmchat.storage.row_values import (
+    encodable,
+    folded,
+    searched_text,
+    stored_time,
+    text_from,
+    time_from,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -198,13 +205,13 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
     """Return the hit for a match, with the text around the first place of a term.
 
     `row` has the columns `_HIT`. `kind` is the kind of the part with the text, or `title`. Without
-    terms, the hit shows the beginning of the text. Return None for a damaged row, whose time cannot
-    be read.
+    terms, the hit shows the beginning of the text. Return None for a row with a damaged time: such
+    a message or session cannot be opened.
     """
     session_id, title, message_id, role, model, created_at = row
     try:
-        moment = datetime.fromisoformat(created_at)
-    except (ValueError, TypeError):
+        moment = time_from(created_at)
+    except ValueError:
         _logger.warning("a damaged row of a message was left out: %r", message_id)
         return None
 

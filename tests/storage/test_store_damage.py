@@ -131,7 +131,9 @@ async def test_a_damaged_message_costs_that_message_alone(damaged, path):
         texts = [message.text for message in await talk(damaged, number)]
         assert texts == [f"answer {number} " * 50], damage
     assert len(await damaged.list_sessions()) == 20
-    assert await damaged.search("prompt")
+    hits = await damaged.search("prompt")
+    assert hits
+    assert all(hit.created_at.tzinfo for hit in hits)
 
 
 async def test_a_damaged_header_costs_that_session_alone(damaged, path):
