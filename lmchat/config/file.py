@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import fields
 
-from lmchat.config.settings import EFFORTS, Settings
+from lmchat.config.settings import Settings
 from lmchat.files.disk import read_plain
 from lmchat.matching import did_you_mean
 
@@ -70,9 +70,8 @@ class Key(Struct, frozen=True):
         """Words for what a value must be: they follow "must be" in a problem."""
         # `tuple` and `(str, ...)` for a type such as `tuple[str, ...]`
         kind, arguments = get_origin(self.type), get_args(self.type)
-        # the effort has a pattern too, but the words for a pattern below are only for API keys
-        if self.name == "reasoning_effort":
-            return f"one of {_quoted(EFFORTS)}, or a number of tokens in quotes"
+        if self.meta.extra:  # a setting with a pattern, which has its own words
+            return str(self.meta.extra["words"])
         if kind is Literal:
             return f"one of {_quoted(arguments)}"
         if kind is tuple and get_origin(arguments[0]) is Literal:
@@ -89,8 +88,6 @@ class Key(Struct, frozen=True):
             words += f" from {self.meta.ge} to {self.meta.le}"
         if self.meta.min_length:
             words += ", not empty"
-        if self.meta.pattern:  # the pattern of an API key: the only other one has returned above
-            words += " without control characters and letters beyond ASCII"
         return words
 
     def inside(self, step: str | int) -> Key:

@@ -24,7 +24,11 @@ COMPACT_PROMPT = (
     "all facts, names, numbers, code, decisions and open questions that we may need again. "
     "Answer with the summary alone, in the language of the conversation."
 )
-_HEADER = r"^\s*[ -~]*\s*\Z"  # pattern of the texts that `header_value` takes
+_API_KEY: Mapping[str, Any] = {
+    "pattern": r"^\s*[ -~]*\s*\Z",  # of the texts that `header_value` takes
+    "words": "a string in quotes without control characters and letters beyond ASCII",
+}
+"""Arguments of `setting` for an API key."""
 _DAY_S = 86_400
 
 
@@ -39,14 +43,15 @@ class Approval(StrEnum):
     ALWAYS = "always"
 
 
-def setting(description: str, *, example: object = None, **limits: Any) -> Meta:
+def setting(description: str, *, example: object = None, words: str = "", **limits: Any) -> Meta:
     """Return the help and limits of a setting, for its annotation.
 
-    `example` is shown in the example file where the setting has no default. `limits` are further
-    arguments of `Meta`.
+    `example` is shown in the example file where the setting has no default. `words` say what a
+    value with a pattern must be (`Key.words`). `limits` are further arguments of `Meta`.
     """
     examples = None if example is None else [example]
-    return Meta(description=description, examples=examples, **limits)
+    extra = {"words": words} if words else None
+    return Meta(description=description, examples=examples, extra=extra, **limits)
 
 
 def effort_of(value: object) -> str | None:
@@ -170,6 +175,7 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
             'how much the model thinks before it answers, if supported; "none" turns reasoning off',
             # a number of tokens in the form of `effort_of`
             pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
+            words='one of "' + '", "'.join(EFFORTS) + '", or a number of tokens in quotes',
         ),
     ] = ""
     logprobs: (
@@ -454,7 +460,7 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
     ]
     api_key: Annotated[
         str,
-        setting("API key; safer: api_key_env or api_key_cmd", pattern=_HEADER),
+        setting("API key; safer: api_key_env or api_key_cmd", **_API_KEY),
     ] = ""
     api_key_env: Annotated[
         str, setting("environment variable that holds the API key", example="WORKSTATION_KEY")
@@ -512,7 +518,7 @@ class Settings(Secret, frozen=True, kw_only=True):
         str,
         setting(
             "API key for `endpoint`; safer: api_key_env or api_key_cmd under [[endpoints]]",
-            pattern=_HEADER,
+            **_API_KEY,
         ),
     ] = ""
     model: Annotated[
