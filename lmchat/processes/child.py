@@ -315,6 +315,8 @@ class ChildProcess:
             while is_running and monotonic() < until_s:
                 await asyncio.sleep(_POLL_S)
                 is_running = self._signal(_NO_SIGNAL)
+            if not is_running:
+                return  # the system may give its id to another group, which must get no signal
 
     def _signal(self, number: int) -> bool:
         """Send a signal to the process group; return whether there is such a group.
