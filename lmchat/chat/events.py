@@ -19,7 +19,10 @@ class TurnBegun(Struct, frozen=True):
 
 
 class PathChanged(Struct, frozen=True):
-    """Messages have left the path: load `shown_messages`, which has that of the next event, too."""
+    """Messages have left the path: show `OpenSession.shown_messages` in place of what is shown.
+
+    The event that follows at once is about a message that is among them already.
+    """
 
 
 class MessageAdded(Struct, frozen=True):

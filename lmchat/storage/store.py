@@ -545,6 +545,7 @@ class Store:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
+        # only in its own row: those below it may have the times of earlier deletions
         connection.execute(
             "update messages set hidden_at = ? where message_id = ?",
             (stored_time(self._clock()), message_id),

@@ -77,16 +77,19 @@ class LivePart(Struct):
         return "".join(self.chunks)
 
     def update_blocks(self) -> list[Block]:
-        """Parse text that was added; return all blocks of the part."""
+        """Parse text that was added; return all blocks of the part.
+
+        A part may also end without new text. Its open blocks are then closed.
+        """
         text = "".join(self.chunks[self._parsed_chunks :])
         if text:
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
-            # the arguments of a call are shown as code, without blank lines at the beginning
+            # The arguments of a call are shown as code, without blank lines at the beginning. These
+            # make no block, so the same is done with the next piece if there were only such lines.
             if self.kind is ToolCallPart and not (self.markdown.closed or self.markdown.open):
                 self.markdown.open_code("json")
                 text = text.lstrip("\n")
-        # without new text, the part may have ended since: then its open blocks are closed
         if text or self._is_final != self.is_ended:
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended

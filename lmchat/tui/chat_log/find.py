@@ -102,7 +102,7 @@ class Finder:
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
-        self._kept_words: tuple[str, ...] = ()  # words to search in the next session, too
+        self._kept_words: tuple[str, ...] = ()  # words for `search_again`
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._search_start = Place(0)  # row from which the first hit is searched
@@ -192,10 +192,9 @@ class Finder:
         self._on_change()
 
     def search_again(self) -> None:
-        """Search the messages of another session, which are in the document already.
+        """Search for the same words in another session, whose messages the document has by now.
 
-        The words are those of the last search. If that was `mark_words`, whose words are for one
-        message only, `_kept_words` is empty, and the search ends.
+        After `mark_words`, whose words were for one message, there are none, and the search ends.
         """
         self._search(self._kept_words)
 
