@@ -242,7 +242,7 @@ class _AskFrontEnd(FrontEnd):
         """Print what is left of the answer, and return the error that the caller prints.
 
         With `--stream-json`, the last lines are left; with `--json`, the document; otherwise, the
-        extract and notes. A note says how to continue a session that was saved as a new one.
+        extract and notes, such as how to continue a session that was saved as a new one.
 
         The error is that of the answer, else its misfit, else the error of saving it, else None.
         The caller prints it on stderr, and in JSON as the last line, or as the document if none was
@@ -269,13 +269,11 @@ class _AskFrontEnd(FrontEnd):
                 output.print_safe(self._extract_text)
             if error is None:  # otherwise the error says what is wrong
                 self._printer.print_notes_on(answer)
-
-        is_new = self._context.options.resume is None
-        # JSON has the session id, and so has the hint that an interrupted answer's error gets
-        is_id_printed = output.is_json or answer.state is AnswerState.INTERRUPTED
-        if session_id and is_new and not is_id_printed:
-            words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
-            output.note(f"lmchat: {words}")
+            is_new = self._context.options.resume is None
+            # after an interrupted answer, the hint of its error says how to continue
+            if session_id and is_new and answer.state is not AnswerState.INTERRUPTED:
+                words = f"saved; to continue: lmchat ask -r {session_id[:SHORT_ID]}"
+                output.note(f"lmchat: {words}")
         return error or save_error
 
     def _error_of(
