@@ -43,10 +43,10 @@ class FindBar(Horizontal):
         selected, so that typing replaces it.
         """
         self.display = True
-        if query and query == self._field.value:  # setting an equal value starts no search
+        if query:
+            with self.prevent(Input.Changed):  # an equal query would not start a search
+                self._field.input.value = query
             self._log.finder.seek(query)
-        elif query:
-            self._field.input.value = query  # this change starts the search
         elif self._field.value:
             self._log.finder.find(self._field.value)  # unlike `seek`, this scrolls nothing
             self._field.input.select_all()
