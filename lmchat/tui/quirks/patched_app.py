@@ -9,7 +9,6 @@ from textual import events, messages
 from textual._compositor import Compositor, CompositorUpdate, ReflowResult
 from textual.app import App
 from textual.css.query import NoMatches
-from textual.errors import NoWidget
 from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.strip import Strip
@@ -125,12 +124,8 @@ class PatchedApp(App[None]):
         # a forwarded event comes back from its widget: it was looked at when it came first
         if event.is_forwarded or not isinstance(event, events.MouseDown):
             return False
-        try:
-            widget = self.screen.get_widget_and_offset_at(event.x, event.y)[0]
-        except NoWidget:  # a click outside of the screen
-            return False
-        # a click beside all widgets is on the screen itself, which takes it
-        return widget is not None and not isinstance(widget, Screen) and not widget.is_attached
+        widget, _ = self.screen.get_widget_and_offset_at(event.x, event.y)
+        return widget is not None and not widget.is_attached  # None: outside of the screen
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         """Write a frame, or drop it while the terminal is behind: it would come seconds late."""
