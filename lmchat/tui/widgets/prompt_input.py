@@ -162,12 +162,6 @@ class PromptInput(TextArea):
             return Offset(0, 0)
         return super().scroll_cursor_visible(center, animate)
 
-    def insert_block(self, block: str, label: str) -> None:
-        """Insert a long text at the cursor, on a line of its own, shown as the label."""
-        _row, column = min(self.selection)  # the start of the selection, which may be backward
-        line_end = "\n" if column else ""
-        self._insert(f"{line_end}{self._blocks.fold(block, label)}\n")
-
     def action_delete_to_start_of_line(self) -> None:
         """Delete to the start of a line, across its wrapped rows: Textual would stop at a row.
 
@@ -209,16 +203,15 @@ class PromptInput(TextArea):
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
-        # where the files were named; -1 if they were not, or the name was changed since
-        start = text.rfind(typed, 0, cursor) if typed else -1
+        start = text.rfind(typed, 0, cursor)  # the cursor, if nothing was typed
+        if start < 0:  # the user has changed the name while the files were read
+            typed, start = "", cursor
         end = start + len(typed)
-        if start < 0:
-            start = end = cursor
         line_start = text.rfind("\n", 0, start) + 1
         words_before = text[line_start:start]
         words_behind = text[end:].partition("\n")[0]
         if not typed or not (words_before + words_behind).strip():
-            name = ""  # it has no place, or nothing else is in the line
+            name = ""
 
         self._leave_history(text)  # a recalled prompt becomes a draft when it is changed
         self.history.checkpoint()
@@ -334,7 +327,10 @@ class PromptInput(TextArea):
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
             ending = "s" if lines > 1 else ""
-            self.insert_block(text, f"pasted, {lines} line{ending}, {units.size_text(len(text))}")
+            label = f"pasted, {lines} line{ending}, {units.size_text(len(text))}"
+            _row, column = min(self.selection)  # the start of the selection, which may be backward
+            line_end = "\n" if column else ""  # the label gets a line of its own
+            self._insert(f"{line_end}{self._blocks.fold(text, label)}\n")
         else:
             has_command = self.text.startswith("/") or bool(self.typed_command)
             self._insert(text)
