@@ -151,6 +151,7 @@ class InlineText:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
                     waiting_block.lines = None  # drops the lines without colours
+                # code that only began as the coloured code requests colours of its own now
                 self._block_lines(block)
 
     def _print_complete_words(self) -> None:

@@ -65,7 +65,10 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object
 
 
 def write_to_terminal(app: App[Any], data: str) -> None:
-    """Send a control sequence in order with frames; do nothing without a terminal."""
+    """Send a control sequence, such as a notification, after the frames that are written already.
+
+    Do nothing without a terminal.
+    """
     driver = app._driver
     if driver is not None and not driver.is_headless:
         driver.write(data)
@@ -93,9 +96,10 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
 
 
 def remember_copied(app: App[Any], text: str) -> None:
-    """Keep a text for pasting in the app, without writing it to the terminal's own clipboard.
+    """Keep a copied text for Ctrl+V in the app.
 
-    `App.copy_to_clipboard` does both, the latter by the control sequence OSC 52.
+    `App.copy_to_clipboard` does this, too, but it also writes the text to the terminal by the
+    control sequence OSC 52. lmchat does that only if no tool of the desktop can copy.
     """
     app._clipboard = text
 

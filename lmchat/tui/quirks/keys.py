@@ -30,7 +30,10 @@ _ALT_LETTER = re.compile(r"\x1b[^\W\d_O]")  # ESC and O begin cursor keys
 
 
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
-    """Send a key or a paste to another widget than the one that has got it."""
+    """Send a key or a paste to another widget than the one that has got it.
+
+    So a letter that is typed while the log or the welcome page has the keys goes into the prompt.
+    """
     event.stop()
     event.prevent_default()
     # as a new event: after `prevent_default`, no widget handles the old one any more

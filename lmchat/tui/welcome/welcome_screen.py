@@ -233,9 +233,10 @@ class WelcomeScreen(Screen[None]):
             self.app.post_message(self.Chosen(key))
 
     def leave(self) -> None:
-        """Close the page, at once or as soon as the dialog above it is closed.
+        """Close the page as a server is ready or the user wants the chat.
 
-        That dialog is not closed here, as what was typed into it must not be lost.
+        A dialog above the page is not closed, as what was typed into it must not be lost. The page
+        then closes after it.
         """
         self._is_leaving = True  # `on_screen_resume` calls this again
         if self.app.screen is self and self.is_mounted:

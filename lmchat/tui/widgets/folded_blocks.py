@@ -41,7 +41,7 @@ class FoldedBlocks:
         return line
 
     def keep_only(self, text: str) -> None:
-        """Forget all blocks but those whose lines are in a text."""
+        """Forget all blocks but those of a text, when undo can no longer restore another one."""
         lines = set(text.split("\n"))
         self._blocks = {line: block for line, block in self._blocks.items() if line in lines}
 
