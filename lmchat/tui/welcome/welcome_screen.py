@@ -132,9 +132,10 @@ class WelcomeScreen(Screen[None]):
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.results, machine)
-        # The page may get facts before all its widgets are made. It may get them while lmchat ends,
-        # too, when its widgets are removed before the page itself.
-        if not (self.is_mounted and self.is_attached and self.children):
+        # While the page is being opened, its widgets are not all made yet. While it is being closed
+        # or lmchat ends, they are removed before the page itself.
+        is_open = self.is_attached and self in self.app.screen_stack
+        if not (self.is_mounted and is_open and self.children):
             return
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
