@@ -328,6 +328,7 @@ class Client:
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
+        # requests at the same time share one probe, and one wait for the model
         async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
             results = self._results or await self._probe(*self._named)
             choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)

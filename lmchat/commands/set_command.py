@@ -107,6 +107,9 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
 
 
 def _option(choices: TurnChoices, name: str, session_options: OptionValues) -> SetOption | None:
-    """Return the option of this name as it is set for a session with `session_options`, or None."""
+    """Return the option of this name as it is set for a session with `session_options`, or None.
+
+    Another version of lmchat may have saved options that cannot be used; they are left out.
+    """
     options = choices.options_with_origin(usable_options(session_options))
     return next((option for option in options if option.name == name), None)

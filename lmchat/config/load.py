@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.config.file import Problem, read_config, sections, table_keys
 from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
-from lmchat.config.settings import Secret, Settings, non_default_values
+from lmchat.config.settings import EndpointSettings, Secret, Settings, non_default_values
 from lmchat.errors import ConfigError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -124,14 +124,14 @@ def load(
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
         origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")
-    servers = [
-        # If a server leaves out a timeout, the timeout of all servers counts, not the default:
-        # `table` has only those that the file sets. A server without own timeouts keeps None.
-        replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
-        if server.timeouts
-        else server
-        for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
-    ]
+    servers: list[EndpointSettings] = []
+    for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True):
+        timeouts = None
+        if server.timeouts:
+            # If the server leaves out a timeout, the timeout of all servers counts, not the
+            # default: `table` has only those that the file sets.
+            timeouts = replace(settings.timeouts, **table["timeouts"])
+        servers.append(replace(server, timeouts=timeouts))
     # a key of the environment must not be sent to an address of the file, nor the other way round
     variables = {key: value for key, value, _ in from_environment}
     values_beside_key = variables if "api_key" in variables else file.tables

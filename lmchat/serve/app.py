@@ -233,7 +233,7 @@ class ServeApp(Struct, kw_only=True):
             error = failure
         document = health_json(results, self.settings, self.state, error=error)
         if error and "endpoint" in request.query_params:
-            document["endpoint"] = None  # the request did not ask for the configured server
+            document["endpoint"] = None  # else the configured server, which was not asked for
         if document["healthy"]:
             return JSONResponse(document)
         status = _status_of(error) if error else HTTPStatus.INTERNAL_SERVER_ERROR
@@ -282,7 +282,7 @@ class ServeApp(Struct, kw_only=True):
             # their errors are returned, not raised: the record of the turn is written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
-        # `report.row`: the answer record, which `_answer` has kept if a request was sent
+        # `report.row`: the answer record, which `_answer` has put there if a request was sent
         is_turn = not request.scope["path"].endswith(EMBEDDINGS_PATH)
         if report.row is not None and is_turn:
             try:

@@ -60,6 +60,7 @@ class SignalGuard:
         threading.Thread(
             target=self._wait, args=(read_end,), name="signal-guard", daemon=True
         ).start()
+        # these handlers write into the pipe, too, but they wait for the main thread
         for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
