@@ -17,11 +17,13 @@ def named_files(text: str) -> tuple[Path, ...]:
 
     The text is tried as one name, then as several names between spaces, quoted or escaped as in a
     shell. A name is an absolute path or a `file://` address. Return no file if one of them does not
-    exist.
+    exist, and for a long text: parsing it would take a while, and it is hardly a list of files.
     """
+    if len(text) > _MOST_PASTED_CHARS:
+        return ()
     with suppress(ValueError):  # a broken address, or a quote that is not closed
         one_file = _absolute_files([text.strip()])  # one name may have spaces
-        return one_file or _absolute_files(shlex.split(text[:_MOST_PASTED_CHARS]))
+        return one_file or _absolute_files(shlex.split(text))
     return ()
 
 

@@ -41,6 +41,8 @@ def server_findings(
     """
     # a chat can begin without a model: the user then chooses one
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
+    fault = Grade.WARNING if has_chat else Grade.FAULT
+    warning = Grade.ABSENT if has_chat else Grade.WARNING
     start_words = {program.product: program.start_words for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
@@ -56,11 +58,11 @@ def server_findings(
             is_unready = verdict is not Verdict.READY
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
         elif probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
-            grade = Grade.WARNING if has_chat else Grade.FAULT
+            grade = fault
         elif verdict is not Verdict.REFUSED:  # a program is there, but serves no models
-            grade = Grade.ABSENT if has_chat else Grade.WARNING
+            grade = warning
         elif probed.product in start_words:  # nothing answers, but the product could be started
-            grade = Grade.ABSENT if has_chat else Grade.WARNING
+            grade = warning
             cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
             step = start_words[probed.product]
         else:

@@ -129,7 +129,7 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
     yield before.strip() if elements else text  # a text without elements stays as it is
     for element in elements:
         content, end, after = element.partition("</details>")
-        kind, _, _ = content.partition('"')  # `reasoning" done="true">…`
+        kind, _, _ = content.partition('"')  # `_ELEMENT` ends before it: `reasoning" done="true">…`
         if not end:  # without an end tag, it is text of the model
             yield _ELEMENT + element
         elif kind == "reasoning":
