@@ -206,19 +206,16 @@ class AnswerRequest:
 
     def stats(self, figures: AnswerFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""
-        settings = self.settings
-        product = settings.target.product
-        # saved with the answer, as they show whether the window or the limit cut it short
+        target = self.settings.target
+        # window and limit are saved with the answer: they show which of them cut it short
         stats = figures.stats(
-            product=product,
-            context=settings.target.context,
-            max_tokens=settings.sampling.max_tokens,
+            product=target.product,
+            context=target.context,
+            max_tokens=self.settings.sampling.max_tokens,
         )
-        stats = replace(
-            stats,
-            # other products have something else in the field (`system_fingerprint`)
-            build=stats.build if product_named(product).names_build else "",
-        )
+        if not product_named(target.product).names_build:
+            # such products have something else in the field (`system_fingerprint`)
+            stats = replace(stats, build="")
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
     def compare_count(self, figures: AnswerFigures) -> str:

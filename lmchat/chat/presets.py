@@ -34,7 +34,6 @@ async def filled_preset(
     values = {
         "input": typed,
         "date": f"{date.today():%Y-%m-%d}",  # noqa: DTZ011 - the user's day
-        "clipboard": "",
     }
     if "clipboard" in placeholders:
         values["clipboard"] = await read_clipboard()

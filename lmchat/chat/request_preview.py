@@ -55,7 +55,7 @@ async def next_request(
     settings = settings or chat.turn_choices.settings(opened.own_sampling)
     make_start = chat.turn_choices.prompt_start(text, files, opened.first_words)
     start = make_start(opened.shown_messages)
-    request = await chat.plan_turn(opened, start, settings).prepared_request()
+    request = await chat.plan_turn(opened, start, settings).request.prepared_request()
     if text or files:
         return request
     # The plan has left out the empty prompt, so its last message may be an answer. The server would

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -21,7 +21,6 @@ from lmchat.sessions.message import (
     Failure,
     Part,
     Role,
-    TokenProbabilities,
     interrupted,
     new_id,
     now,
@@ -59,9 +58,9 @@ class RunningAnswer:
             is_summary=is_summary,
         )
         self._clock = clock
-        self._growing = GrowingAnswer()
+        self.growing = GrowingAnswer()  # the text so far
         if request.beginning is not None:
-            self._growing = GrowingAnswer(request.beginning.message, request.beginning.choices)
+            self.growing = GrowingAnswer(request.beginning.message, request.beginning.choices)
 
     @property
     def message_so_far(self) -> ChatMessage:
@@ -69,22 +68,12 @@ class RunningAnswer:
         if self.message.state is not AnswerState.STREAMING:  # it is final
             return self.message
         # the server may have named another model than was asked for
-        return replace(self.message, parts=self._growing.parts, model=self.figures.model)
-
-    @property
-    def entries_so_far(self) -> tuple[JournalEntry, ...]:
-        """The text so far, as entries for its file."""
-        return self._growing.entries
-
-    @property
-    def token_choices(self) -> Sequence[TokenProbabilities]:
-        """Choices of its tokens, if the server has reported them."""
-        return self._growing.choices
+        return replace(self.message, parts=self.growing.parts, model=self.figures.model)
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add an event to figures and text; return the entries for the file of the answer."""
         self.figures.apply(event, self._clock())
-        return self._growing.add(event)
+        return self.growing.add(event)
 
     @property
     def can_answer_now(self) -> bool:

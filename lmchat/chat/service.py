@@ -352,7 +352,8 @@ class ChatService:
         )
         self.in_memory.mark_unread(opened)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
-            returned, opened.queue = (*returned, *opened.queue), ()
+            returned += opened.queue
+            opened.queue = ()
         if returned:
             self._report(opened, PromptsReturned(prompts=returned))
         if self.is_closing:  # the queue stays in the session: it is the next start's draft

@@ -125,8 +125,10 @@ class Toolbox:
         if tool.full_name not in self.allowed or self._configured_rule(tool):
             return ""
         name = safe_line(tool.full_name, limit=80)
-        changed = "its server, description or arguments have changed"
-        return f"{name} is not what you always allowed: {changed}."
+        return (
+            f"{name} is not what you always allowed: its server, description or arguments have "
+            "changed."
+        )
 
     async def allow(self, session_id: str, tool: Tool, choice: Choice) -> None:
         """Note what a decision about a tool allows for later calls.

@@ -42,7 +42,6 @@ from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.protocols import AnswerSource
-from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -139,13 +138,9 @@ class TurnRunner:
             store=save_queue.store,
             rounds=self._rounds,
         )
-        self._request = self._make_answer_request(  # for the next answer
+        self.request = self._make_answer_request(  # for the next answer
             start.sent_path, beginning=start.beginning, fetched=start.fetched
         )
-
-    async def prepared_request(self) -> ChatRequest:
-        """Return the first request of the turn for a preview, in place of `run`."""
-        return await self._request.prepared_request()
 
     async def run(self) -> None:
         """Run the turn to its end: an answer, a round of its calls, the next answer, and so on.
@@ -180,7 +175,7 @@ class TurnRunner:
         """Run a round of calls as `_run_calls` does, and return the answer to their results."""
         if rounds.count_round(calls):  # else the answer fails with the reason
             await self._run_calls(rounds, calls, copied, version)
-        self._request = self._make_answer_request(self._opened.messages)
+        self.request = self._make_answer_request(self._opened.messages)
         return await self._answer(version=1)  # what follows a new message has no other version
 
     async def _save_prompts(self) -> None:
@@ -201,7 +196,7 @@ class TurnRunner:
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, which may be a stop or an error, and return it."""
-        opened, request = self._opened, self._request
+        opened, request = self._opened, self.request
         # a summary has no row and no file while it streams: `run` writes it when it is complete
         is_summary = bool(self._start.summarised)
         answer = RunningAnswer(request, version, is_summary=is_summary, clock=opened.clock)
@@ -220,7 +215,7 @@ class TurnRunner:
                 aclosing(request.events(opened.left_out_notes)) as events,
             ):
                 if not is_summary:
-                    entries.extend(answer.entries_so_far)  # the text that it continues
+                    entries.extend(answer.growing.entries)  # the text that it continues
                 async for event in events:
                     new_entries = answer.add(event)
                     if not is_summary:
@@ -228,7 +223,7 @@ class TurnRunner:
                     self._report(event)
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
-            state = AnswerState.INTERRUPTED if answer.entries_so_far else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if answer.growing.entries else AnswerState.FAILED
             failure = log_failure(error)
             opened.turn.answer_error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
@@ -247,7 +242,7 @@ class TurnRunner:
         opened, save_queue = self._opened, self._save_queue
         message, figures = answer.message, answer.figures
         if not figures.is_summary:
-            await save_queue.save(opened.header, message, choices=answer.token_choices)
+            await save_queue.save(opened.header, message, choices=answer.growing.choices)
         if figures.is_fetched:  # no record: its times would be those of fetching it
             return
         target = answer.request.settings.target

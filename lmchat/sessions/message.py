@@ -461,13 +461,11 @@ def call_text(name: str, arguments: str) -> str:
     JSON object are shown as they are.
     """
     values = parse_arguments(arguments)
-    if values is None:
-        return f"{name}({arguments})"
-    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
-    if len(texts) == 1:
-        [only_text] = texts.values()
-        return f"{name}({only_text})"
-    return f"{name}({', '.join(f'{key}={text}' for key, text in texts.items())})"
+    if values is not None:
+        texts = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+        named = [f"{key}={text}" for key, text in texts.items()]
+        arguments = ", ".join(named if len(named) > 1 else texts.values())
+    return f"{name}({arguments})"
 
 
 def tool_calls_text(message: ChatMessage) -> str:

@@ -341,8 +341,8 @@ class _AskFrontEnd(FrontEnd):
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
-        if streamed is not None and streamed.token_choices:
-            document["logprobs"] = _choices_json(streamed.token_choices)
+        if streamed is not None and streamed.growing.choices:
+            document["logprobs"] = _choices_json(streamed.growing.choices)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document
