@@ -177,7 +177,7 @@ class Prober:
     async def _probe_in_time(self, probe: Probe, key: str) -> ProbeResult:
         """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result.
 
-        Replies of this machine have to come soon.
+        Replies of this machine have to come sooner: at most of its usual ports, nothing answers.
         """
         endpoint = probe.endpoint
         read_s = _SCAN_READ_S if endpoint.is_loopback else self._timeouts_for(endpoint).health_s

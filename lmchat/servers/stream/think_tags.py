@@ -56,6 +56,7 @@ class ThinkSplitter:
         # if a state ends within the text, the next one reads the rest
         if self._state is _State.START:
             words = text.lstrip()
+            # also white space alone, behind which a tag may come
             may_become_tag = _OPEN.startswith(words) and len(text) <= _MAX_HELD
             if words.startswith(_OPEN):
                 self._state = _State.THOUGHT
