@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
@@ -53,6 +54,15 @@ async def test_a_letter_and_a_sentence_are_for_the_chat_and_a_pasted_word_is_an_
         assert [event.text for event in typed[2:]] == ["two words"]
         wishes = [(wish.choice, wish.typed) for wish in app.of(WelcomeScreen.Chosen)]
         assert wishes == [("address", "http://localhost:9")]
+
+
+async def test_a_search_that_ends_while_the_page_closes_does_no_harm():
+    async with page() as (app, _):
+        closed = app.screen
+        closed.leave()
+        while closed.is_attached:
+            closed.show(found(PLACES))
+            await asyncio.sleep(0)
 
 
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():
