@@ -43,7 +43,7 @@ async def test_each_block_is_saved_and_an_existing_file_is_asked_about(tmp_path,
         assert name.value == "notes/garden.py"
         name.value = "garden.py"
         await desk.press("enter", leads_to=ConfirmDialog, sees="Overwrite this file?")
-        await desk.press("escape", leads_to=AskDialog)
+        await desk.press("escape", sees="garden.py already exists. Choose")
         assert existing.read_text() == "old"
         await desk.press("enter", leads_to=ConfirmDialog)
         await desk.confirm(sees="Saved to")

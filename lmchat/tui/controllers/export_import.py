@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from lmchat.errors import FileExists, WrongUse
+from lmchat.errors import FileExists, FileRefused, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.formats.exports.render import export_name
 from lmchat.formats.imports.programs import AUTO
@@ -56,11 +56,10 @@ class ExportImport:
             )
             self._ui.open_dialog(dialog)
 
-    async def _write(self, typed: str) -> bool | str:
+    async def _write(self, typed: str) -> None:
         """Write the shown session, with its older messages, into the file that was typed.
 
-        Return True, or "" if the user does not want to overwrite a file. In a dialog, this is the
-        `attempt`: any text keeps the dialog open, and is shown as the problem; "" shows none.
+        Raises `FileRefused` as `write_asking` does.
         """
         await self._chat.shown.load_older(self._ui.workspace.store)
         words = typed.split()
@@ -74,10 +73,8 @@ class ExportImport:
             expanded_path(name),
             contents,
         )
-        is_written = await write_asking(self._ui, write, "Exported")
-        if is_written:
-            self._ui.show_action("exported")
-        return is_written or ""
+        await write_asking(self._ui, write, "Exported")
+        self._ui.show_action("exported")
 
     def _session_to_export(self) -> Session:
         opened = self._chat.shown
@@ -96,17 +93,18 @@ class ExportImport:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
 
-        async def import_named() -> None:
-            """Import what was typed behind the command, without a dialog."""
-            self._show_outcome(await self._import(importer, name))
-
         if name:
-            self._ui.begin(import_named, "change", typed=f"/import {name}")
+            work = partial(self._import_named, importer, name)
+            self._ui.begin(work, "change", typed=f"/import {name}")
         else:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
             self._ui.open_dialog(dialog, self._show_outcome)
+
+    async def _import_named(self, importer: Importer, name: str) -> None:
+        """Import what was typed behind the command, without a dialog."""
+        self._show_outcome(await self._import(importer, name))
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome.
@@ -178,17 +176,19 @@ class Write(Protocol):
     def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
 
 
-async def write_asking(ui: ScreenServices, write: Write, done: str) -> bool:
-    """Write a file; if it exists, ask whether to overwrite it. Return whether it was written.
+async def write_asking(ui: ScreenServices, write: Write, done: str) -> None:
+    """Write a file; if it exists, ask whether to overwrite it.
 
-    `done` is the first word of the notification that follows, such as `Exported`.
+    `done` is the first word of the notification that follows, such as `Exported`. Raises
+    `FileRefused` if the file cannot be written, or is not to be overwritten: the dialog that asked
+    for its name then stays open, for another one.
     """
     try:
         file = await write(is_forced=False)
     except FileExists as error:
         dialog = ConfirmDialog("Overwrite this file?", text=error.message, verb="overwrite")
         if not await ui.ask(dialog):
-            return False
+            # not the error itself: its hint names an option of the command line
+            raise FileRefused(error.message, hint="Choose another name.") from None
         file = await write(is_forced=True)
     ui.notify(f"{done} to {safe_line(str(file.absolute()))}")
-    return True

@@ -66,7 +66,10 @@ class MessageActions:
         self._branches = branches
         self._function_of = function_of
         self._copied_code = ("", 0)  # message and index of the block of its text copied last
-        self._asked_for = ("", 0)  # message and code block whose file `save` has asked for last
+        self._code_to_save = (
+            "",
+            0,
+        )  # message and code block for which `save` asked for a file last
 
     def can_run(self, command: Command) -> bool:
         """Return whether a command can do something with the focused message, or the last answer.
@@ -163,18 +166,16 @@ class MessageActions:
     def copy_code(
         self, message: ChatMessage, number: int | None = None, *, is_thought: bool = False
     ) -> None:
-        """Copy a code block of a message by its index, and notify the user which one it is.
+        """Copy a code block of a message, and notify the user which one it is.
 
-        With `is_thought`, it is one of the reasoning, which only a click copies.
-
-        Without a number, each call copies the next block of the text; the first one follows the
-        last. A click on code of the text counts as such a call.
+        A click on a block gives its index as `number`; with `is_thought`, among the blocks of the
+        reasoning. The command gives none: each call copies the block of the text after the one that
+        was copied last, by command or click; the first one follows the last.
         """
         # `current`: after a click, the message may be as it was when its answer began to stream
         message = self._chat.shown.current(message)
         blocks = code_blocks(message.reasoning if is_thought else message.text)
-        # `run_on` has found a fence, but does not parse the text: there may be no block
-        if not blocks:
+        if not blocks:  # `run_on` looks for a fence, but only parsing tells whether it is a block
             self._ui.notify(NO_CODE)
             return
         if number is None:
@@ -301,28 +302,28 @@ class MessageActions:
         all_blocks = await asyncio.to_thread(code_blocks, message.text)
         blocks = [block for block in all_blocks if block.content.strip()]
         if blocks:
-            last_id, last_index = self._asked_for
+            last_id, last_index = self._code_to_save
             index = (last_index + 1) % len(blocks) if last_id == message.message_id else 0
-            self._asked_for = (message.message_id, index)
+            self._code_to_save = (message.message_id, index)
             text, info = blocks[index].content, blocks[index].info
             if len(blocks) > 1:
                 key = self._ui.key_name("message.save")
                 position = f"Block {index + 1} of {len(blocks)}. For the next one: Esc, then {key}."
-        ended_text = text if text.endswith("\n") else f"{text}\n"
-
-        async def attempt(name: str) -> bool | str:
-            """Write the file, and return True, with which the dialog closes."""
-            write = partial(asyncio.to_thread, write_new_file, expanded_path(name), ended_text)
-            return await write_asking(self._ui, write, "Saved") or ""  # "": the dialog stays
+        ended_text = text.removesuffix("\n") + "\n"
 
         dialog = AskDialog(
             "Save to which file?",
             text=position,
             value=suggested_name(info, words),
             verb="save",
-            attempt=attempt,
+            attempt=partial(self._write, ended_text),
         )
-        await self._ui.ask(dialog)
+        self._ui.open_dialog(dialog)
+
+    async def _write(self, text: str, name: str) -> None:
+        """Write a text into the named file; if it exists, ask the user first."""
+        write = partial(asyncio.to_thread, write_new_file, expanded_path(name), text)
+        await write_asking(self._ui, write, "Saved")
 
 
 def suggested_name(info: str, words: str) -> str:

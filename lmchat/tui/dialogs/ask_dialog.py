@@ -31,7 +31,7 @@ Attempt = Callable[[str], Awaitable[object]]
 """Tries what was typed. Unless the result is a text, the dialog is left with it.
 
 A text, or an `LMChatError`, is a problem: the dialog stays open and shows it. An empty text shows
-nothing: the user has said no to another question, and knows why.
+nothing: the user has not allowed the host of a server, and knows why.
 """
 
 
@@ -126,20 +126,12 @@ class AskDialog(Dialog):
             self.query_one(Input).select_all()
 
 
-def argument_dialog(
-    title: str, use: Callable[[str], Awaitable[object]], text: str = ""
-) -> AskDialog:
+def argument_dialog(title: str, use: Callable[[str], Awaitable[None]], text: str = "") -> AskDialog:
     """Return the question for the argument of a command, which `use` runs with it.
 
     If `use` raises an `LMChatError`, the dialog shows it and stays, for another argument.
     """
-
-    async def attempt(argument: str) -> bool:
-        """Run the command, and return no text: `AskDialog` would show that as a problem."""
-        await use(argument)
-        return True
-
-    return AskDialog(title, text=text, verb="run it", attempt=attempt)
+    return AskDialog(title, text=text, verb="run it", attempt=use)
 
 
 def key_dialog(probed: ProbeResult, attempt: Attempt) -> AskDialog:
