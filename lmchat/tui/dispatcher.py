@@ -282,13 +282,12 @@ class Dispatcher:
 
     def run_line(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
+        self.ui.begin(partial(self._run_slash, line), "slash", typed=line)
 
-        async def run() -> None:
-            """Find the command that the line names, and run it with what follows its name."""
-            slash = require_slash(line, help_by=self.ui.key_name("help"))
-            await self.run(slash.command, slash.argument)
-
-        self.ui.begin(run, "slash", typed=line)
+    async def _run_slash(self, line: str) -> None:
+        """Find the command that a line names, and run it with what follows its name."""
+        slash = require_slash(line, help_by=self.ui.key_name("help"))
+        await self.run(slash.command, slash.argument)
 
     # The prompt and the log
 

@@ -125,20 +125,20 @@ class ScreenServices:
         returns to the prompt, if the prompt has no words. With `is_only`, earlier workers of the
         group are cancelled.
         """
-
-        async def run() -> None:
-            """Do the work; Textual gives any other error to `LMChatApp.report_failure`."""
-            try:
-                await work()
-            except LMChatError as error:
-                if typed:
-                    self.widgets.prompt_input.put_if_nothing_typed(typed)
-                self.show_error(error)
-            finally:
-                self.show_changes()
-
+        run = partial(self._run, work, typed)
         # mypy needs the type of the worker, although it is not used
         _: Worker[None] = self.screen.run_worker(run, name=group, group=group, exclusive=is_only)
+
+    async def _run(self, work: Work, typed: str) -> None:
+        """Do work for `begin`; Textual gives any other error to `LMChatApp.report_failure`."""
+        try:
+            await work()
+        except LMChatError as error:
+            if typed:
+                self.widgets.prompt_input.put_if_nothing_typed(typed)
+            self.show_error(error)
+        finally:
+            self.show_changes()
 
     def begin_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         return self.screen.set_timer(delay_s, callback)
@@ -152,15 +152,14 @@ class ScreenServices:
 
         Do nothing while such work is running: a key that is pressed twice starts one program.
         """
-
-        async def run() -> None:
-            """Do the work while the terminal is lent, and take it back."""
-            async with self.app.lent_terminal():
-                await work()
-
         workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
         if all(worker.is_finished for worker in workers):
-            self.begin(run, _OTHER_PROGRAM)
+            self.begin(partial(self._run_on_terminal, work), _OTHER_PROGRAM)
+
+    async def _run_on_terminal(self, work: Work) -> None:
+        """Do work while the terminal is lent to another program."""
+        async with self.app.lent_terminal():
+            await work()
 
     def show_in_pager(self, text: str) -> None:
         """Show a text in the user's pager."""
@@ -173,34 +172,32 @@ class ScreenServices:
         which part of a message the text is, such as `Block 2 of 3`. The notification begins with
         it, unless it is empty.
         """
-
-        async def copy() -> None:
-            """Copy by a tool of the desktop, else by the terminal, and say which it was."""
-            tool = await self.workspace.platform.copy(text)
-            words = f"copied ({tool})"
-            if not tool:  # none could copy
-                # Textual's method, which uses OSC 52; that of LMChatApp would call this one again
-                App.copy_to_clipboard(self.app, safe_text(text))
-                words = "sent to the terminal's clipboard (OSC 52); it does not report success"
-            self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
-
         remember_copied(self.app, text)  # for Ctrl+V in lmchat
-        self.begin(copy, "copy", is_only=True)
+        self.begin(partial(self._copy, text, note), "copy", is_only=True)
+
+    async def _copy(self, text: str, note: str) -> None:
+        """Copy by a tool of the desktop, else by the terminal, and say which it was."""
+        tool = await self.workspace.platform.copy(text)
+        words = f"copied ({tool})"
+        if not tool:  # none could copy
+            # Textual's method, which uses OSC 52; that of LMChatApp would call `copy` again
+            App.copy_to_clipboard(self.app, safe_text(text))
+            words = "sent to the terminal's clipboard (OSC 52); it does not report success"
+        self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 
     def remember(self, change: Change) -> None:
         """Change what lmchat remembers between its runs, and write it to the disk in a worker.
 
         While it cannot be written, the panel warns.
         """
-
-        async def save() -> None:
-            """Write the change to the disk; in memory, it is made before this begins."""
-            async with self._remember_lock:  # else a later change may be written first
-                try:
-                    await self.workspace.platform.remember(change)
-                    self.set_warning("state", "")
-                except LMChatError as error:
-                    self.set_warning("state", error.message)
-
         self.workspace.state = change(self.workspace.state)
-        self.begin(save, "remember")
+        self.begin(partial(self._write_change, change), "remember")
+
+    async def _write_change(self, change: Change) -> None:
+        """Write to the disk a change that `remember` has made in memory."""
+        async with self._remember_lock:  # else a later change may be written first
+            try:
+                await self.workspace.platform.remember(change)
+                self.set_warning("state", "")
+            except LMChatError as error:
+                self.set_warning("state", error.message)

@@ -144,12 +144,8 @@ class Branches:
             undo = f"{self._ui.key_name('message.undo')} or /undo"
         self._ui.notify(f"Deleted, with everything after it. {undo} restores it.")
 
-    def undo(self) -> None:
-        """Restore in a worker what was deleted last in the shown session."""
-        self._ui.begin(self._undo, "message")
-
-    async def _undo(self) -> None:
-        """Restore what was deleted last; if nothing was deleted, notify the user.
+    async def undo(self) -> None:
+        """Restore what was deleted last in the shown session; if nothing was, notify the user.
 
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """

@@ -147,15 +147,15 @@ class ModelSwitch:
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )
 
-        def use(model: ModelInfo | None) -> None:
-            """Use the model that was chosen in the picker; None if none was chosen."""
-            self._picker = None
-            if model is not None:
-                (then or self.switch_to)(model)
-
         self._picker = picker
-        self._ui.open_dialog(picker, use)
+        self._ui.open_dialog(picker, partial(self._leave_picker, then or self.switch_to))
         self._begin_refresh()
+
+    def _leave_picker(self, use: Callable[[ModelInfo], None], model: ModelInfo | None) -> None:
+        """Call `use` with the model that was chosen in the picker; None if none was chosen."""
+        self._picker = None
+        if model is not None:
+            use(model)
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
         """Give an answer another version by a model that the user picks."""
@@ -216,22 +216,22 @@ class ModelSwitch:
             self._ui.notify(f"{words} {hint}".rstrip())  # the hint may be empty
             return
 
-        async def load(typed: str) -> str | bool:
-            """Begin the load and return True, or return what is wrong, which the dialog shows."""
-            if not (typed.isdecimal() and int(typed)):
-                return "The context window must be a whole number of tokens."
-            if _key(model) in self._loads:
-                return "The model is being loaded. Stop that first."
-            self._begin_load(model, int(typed))
-            return True
-
         dialog = AskDialog(
             f"Load {_short_name(model)} with a context window of … tokens",
             value=str(model.context_loaded or ""),
             verb="load",
-            attempt=load,
+            attempt=partial(self._try_to_load, model),
         )
         self._ui.open_dialog(dialog)
+
+    async def _try_to_load(self, model: ModelInfo, typed: str) -> str | None:
+        """Begin to load a model with the typed size; else return why not, for the dialog."""
+        if not (typed.isdecimal() and int(typed)):
+            return "The context window must be a whole number of tokens."
+        if _key(model) in self._loads:
+            return "The model is being loaded. Stop that first."
+        self._begin_load(model, int(typed))
+        return None
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
         """Load a model in a worker, unless it is being loaded.
@@ -282,9 +282,6 @@ class ModelSwitch:
     def _end_load(self, model: ModelInfo, *, can_answer: bool) -> None:
         """Show that a model is not being loaded any more; send or return the waiting prompts."""
         del self._loads[_key(model)]
-        if not can_answer and self._picker is not None:
-            # its state before the load, until `_show_new_states` has asked the servers
-            self._picker.update_model(model)
         is_in_use = self._change_load(model, is_loading=False)
         if is_in_use and can_answer:
             # also regenerates the last answer if it failed for want of a loaded model

@@ -40,15 +40,14 @@ class NextRequest:
         Raises `LMChatError` if no model can answer.
         """
         self._chat.turn_choices.required_target()  # raises before the dialog opens
-
-        def toggle(message_id: str) -> None:
-            """Call `_toggle` in a worker, for the key of the dialog."""
-            self._ui.begin(partial(self._toggle, message_id, dialog), "exclude")
-
-        dialog = ContextDialog(toggle)
-        # with the message on which Enter was pressed; None, after Esc, is not in the log
+        dialog = ContextDialog(self._begin_to_toggle)
+        # Enter goes to the chosen message; after Esc, its id is None, which no message has
         self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
         self._begin_to_fill(dialog)
+
+    def _begin_to_toggle(self, dialog: ContextDialog, message_id: str) -> None:
+        """Call `_toggle` in a worker, for the key of the dialog."""
+        self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")
 
     def _begin_to_fill(self, dialog: ContextDialog) -> None:
         """Call `_fill` in a worker: the server may be asked to count the tokens."""
@@ -63,7 +62,7 @@ class NextRequest:
             dialog.dismiss(None)
             raise
 
-    async def _toggle(self, message_id: str, dialog: ContextDialog) -> None:
+    async def _toggle(self, dialog: ContextDialog, message_id: str) -> None:
         """Take a message out of requests, or put it back, and show the result in the dialog."""
         await self._branches.toggle_excluded(message_id)
         self._begin_to_fill(dialog)

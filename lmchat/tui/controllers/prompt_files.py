@@ -57,22 +57,20 @@ class PromptFiles:
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
-        opened = self._chat.shown
+        command = line.removeprefix("!").strip()
+        self._ui.begin(partial(self._run_command, command, self._chat.shown), "shell", typed=line)
 
-        async def run() -> None:
-            """Run the command to its end, and attach what it has printed."""
-            text = line.removeprefix("!").strip()
-            command = self._ui.workspace.platform.shell_command(text)
-            self._running.append(command)  # `stop` finds it there, and `running_words` names it
-            self._ui.show_action("running a command")
-            try:
-                await command.run()
-            finally:
-                self._running.remove(command)
-                self._ui.show_action(command.ending)
-            self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
-
-        self._ui.begin(run, "shell", typed=line)
+    async def _run_command(self, text: str, opened: OpenSession) -> None:
+        """Run a shell command to its end, and put its output into the prompt of a session."""
+        command = self._ui.workspace.platform.shell_command(text)
+        self._running.append(command)  # `stop` finds it there, and `running_words` names it
+        self._ui.show_action("running a command")
+        try:
+            await command.run()
+        finally:
+            self._running.remove(command)
+            self._ui.show_action(command.ending)
+        self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
@@ -80,22 +78,23 @@ class PromptFiles:
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page from hosts that the user allows, and put it into the prompt of a session."""
-
-        async def ask(host_address: PageAddress) -> bool:
-            """Ask whether a request may go to this host: that of the page, or of a redirect."""
-            return bool(await self._ui.ask(page_question(host_address)))
-
         self._pages.append(address)  # `running_words` names it
         self._ui.show_action("downloading a page")
         ending = "no page attached"
         try:
             # for each session, the user is asked once about a host
-            page = await self._ui.workspace.pages.attachment(address, opened.session_id, ask)
+            page = await self._ui.workspace.pages.attachment(
+                address, opened.session_id, self._may_fetch
+            )
             ending = "page attached"
         finally:
             self._pages.remove(address)
             self._ui.show_action(ending)
         self._prompt_text.add_file(opened, await self._stored(page))
+
+    async def _may_fetch(self, address: PageAddress) -> bool:
+        """Ask whether a request may go to this address: that of the page, or of a redirect."""
+        return bool(await self._ui.ask(page_question(address)))
 
     # Files
 
@@ -114,17 +113,18 @@ class PromptFiles:
         `text` is what the files replace in the prompt: `@` with the typed letters, or the pasted
         text.
         """
-        opened = self._chat.shown
-
-        async def attach_pasted() -> None:
-            """Attach the files that the pasted text names; if it names none, the text stays."""
-            paths = await run_abandonable(partial(named_files, text))
-            if paths:
-                # a pasted path is no word of a sentence: nothing takes its place in the text
-                await self._attach_files(opened, paths, text, shown_name="")
-
-        work = partial(self.attach_named, path, typed=text) if path else attach_pasted
+        if path:
+            work = partial(self.attach_named, path, typed=text)
+        else:
+            work = partial(self._attach_pasted, self._chat.shown, text)
         self._ui.begin(work, "attach")
+
+    async def _attach_pasted(self, opened: OpenSession, text: str) -> None:
+        """Attach the files that a pasted text names; if it names none, the text stays."""
+        paths = await run_abandonable(partial(named_files, text))
+        if paths:
+            # a pasted path is no word of a sentence: nothing takes its place in the text
+            await self._attach_files(opened, paths, text, shown_name="")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
         """Attach what the user has named with `/file` or `@`, if it may be read.

@@ -47,8 +47,7 @@ class PromptText:
     @property
     def typed_prompt(self) -> str:
         """The text of the next prompt; empty for a command, and while a message is edited."""
-        has_no_prompt = bool(self.edited_id or self._input.typed_command)
-        return "" if has_no_prompt else self._input.full_text
+        return "" if self.edited_id or self._input.typed_command else self._input.full_text
 
     @property
     def has_unseen_image(self) -> bool:
@@ -106,8 +105,9 @@ class PromptText:
     def begin_edit(self, message: ChatMessage) -> None:
         """Put an earlier prompt with its files, or an answer, into the input.
 
-        Enter then sends the prompt, or saves the answer, as another version. What was typed is kept
-        until the edit ends, also in another edit.
+        Enter then sends the prompt, or saves the answer, as another version. What was typed before
+        comes back when the edit ends. So does the text of an edit that this one replaces, if the
+        user has changed it.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
@@ -156,12 +156,12 @@ class PromptText:
     def put_before_typed(self, opened: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
 
-        What may be dropped if the user has typed since, such as a failed command, comes back by
-        `PromptInput.put_if_nothing_typed`.
-
         During an edit, they are put before the text that comes back after it: Enter must not send
         them with the edited text. A session that was left without messages cannot be reached any
-        more, so the new session gets its prompts and its draft; there is always one.
+        more, so the new session, which always exists, gets its prompts and its draft.
+
+        A failed command is not returned here, but by `PromptInput.put_if_nothing_typed`: it may be
+        dropped if the user has typed since.
         """
         shown = self._chat.shown
         if opened is not shown and not opened.messages:
@@ -178,19 +178,18 @@ class PromptText:
             self._input.put(joined_prompts(*prompts, self._input.full_text))
 
     def edit_in_program(self) -> None:
-        """Edit the prompt in the user's editor, which runs on the terminal.
+        """Edit the prompt in the user's editor, which runs on the terminal."""
+        self._ui.lend_terminal_to(self._edit)
+
+    async def _edit(self) -> None:
+        """Let the user edit the prompt in an editor, and put the result into the prompt.
 
         A line with the mark of an attached file keeps its mark only if it was in the prompt before.
         The editor may bring such a line from another text, and it would attach a file unseen.
         """
-
-        async def edit() -> None:
-            """Put the edited text into the prompt, without marks that were not in it before."""
-            before = self._input.full_text
-            after = await self._workspace.platform.edit(before)
-            self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
-
-        self._ui.lend_terminal_to(edit)
+        before = self._input.full_text
+        after = await self._workspace.platform.edit(before)
+        self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
 
     async def fill_preset(self, typed: str) -> str:
         """Return the prompt that a preset makes of `typed`, which is `NAME [TEXT]`.
@@ -198,10 +197,9 @@ class PromptText:
         The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
         preset, or if it needs a text and none was typed.
         """
-
-        async def paste() -> str:
-            """Return the clipboard without marks of files, which would attach files unseen."""
-            return without_file_lines(await self._workspace.platform.paste())
-
         name, _, text = typed.partition(" ")
-        return await filled_preset(self._workspace.settings.prompts, name, text, paste)
+        return await filled_preset(self._workspace.settings.prompts, name, text, self._paste)
+
+    async def _paste(self) -> str:
+        """Return the clipboard without marks of files, which would attach files unseen."""
+        return without_file_lines(await self._workspace.platform.paste())

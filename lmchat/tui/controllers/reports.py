@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
@@ -47,16 +48,15 @@ class Reports:
     def open_doctor(self) -> None:
         """Run all checks in a worker, and show the report, as on the command line."""
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
-
-        async def examine() -> None:
-            """Run the checks, and show their report in the dialog, which is open already."""
-            findings = await self._workspace.platform.examine()
-            width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
-            text = report_text(findings, width=width)
-            dialog.show(text, summary(findings))
-
         self._ui.open_dialog(dialog)
-        self._ui.begin(examine, "doctor", is_only=True)
+        self._ui.begin(partial(self._examine, dialog), "doctor", is_only=True)
+
+    async def _examine(self, dialog: TextDialog) -> None:
+        """Run the checks, and show their report in the dialog, which is open already."""
+        findings = await self._workspace.platform.examine()
+        width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
+        text = report_text(findings, width=width)
+        dialog.show(text, summary(findings))
 
     def open_tools(self) -> None:
         self._ui.open_dialog(

@@ -111,15 +111,10 @@ class SavedSessions:
         else:
             await self._change(name, session_id, typed)
 
-    def undo(self) -> None:
-        """Restore in a worker the session that was deleted last."""
-
-        async def restore() -> None:
-            """Restore the session; say that it is restored, or that none was deleted."""
-            restored = await self._library.undo_delete()
-            self._show_result("Restored" if restored else "Nothing to undo")
-
-        self._ui.begin(restore, "change")
+    async def undo(self) -> None:
+        """Restore the session that was deleted last; if none was, notify the user."""
+        restored = await self._library.undo_delete()
+        self._show_result("Restored" if restored else "Nothing to undo")
 
     def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:
         """Show a changed header, if its session is in memory, and tell the user what was done."""
@@ -143,23 +138,20 @@ class SavedSessions:
         self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
 
     def search(self, query: str = "") -> None:
-        """Search all sessions in a dialog, and show the message of the hit that the user chooses.
+        """Search all sessions in a dialog, and show the message of the chosen hit."""
+        self._ui.open_dialog(SearchDialog(self._store.search, now, query), self._open_hit)
 
-        The welcome page, if it is open, closes then.
+    def _open_hit(self, hit: SearchHit | None) -> None:
+        """Show the message of a hit of the search; None if the dialog was left.
+
+        What may cover the chat is closed: the welcome page, and on a narrow screen the sessions.
         """
-
-        def open_chosen(hit: SearchHit | None) -> None:
-            """Show the message of the hit, in the chat; None if the dialog was left."""
-            if hit is None:
-                return
-            # a message, since `ServerSearch`, which closes the welcome page, is made later
-            self._ui.screen.post_message(ShowChat())
-            self._ui.screen.remove_class("-sessions-over")
-            self._shown_session.switch_to(
-                hit.session_id, message_id=hit.message_id, words=hit.words
-            )
-
-        self._ui.open_dialog(SearchDialog(self._store.search, now, query), open_chosen)
+        if hit is None:
+            return
+        # a message, since `ServerSearch`, which closes the welcome page, is made later
+        self._ui.screen.post_message(ShowChat())
+        self._ui.screen.remove_class("-sessions-over")
+        self._shown_session.switch_to(hit.session_id, message_id=hit.message_id, words=hit.words)
 
     async def _change(self, name: str, session_id: str, typed: str) -> None:
         """Change the header of a session, and tell the user what was done.

@@ -84,7 +84,7 @@ class ServerSearch:
         if self._workspace.is_local:
             await self._starts.start_engine()
         while True:
-            self._search_wanted.clear()
+            self._search_wanted.clear()  # before the search: a wish during it means another one
             pause_s: float | None = None  # None: until a search is wanted
             if not self._has_model or self._page is not None:
                 try:
@@ -120,8 +120,8 @@ class ServerSearch:
 
     def _target_on(self, probed: ProbeResult) -> TargetChoice:
         """Return a server with the model to use on it, as `choose_on_server` chooses."""
-        model, state = self._workspace.settings.model, self._workspace.state
-        return choose_on_server(probed, model=model, state=state)
+        workspace = self._workspace
+        return choose_on_server(probed, model=workspace.settings.model, state=workspace.state)
 
     def _use_or_show_page(self, found: TargetChoice) -> None:
         """Use the server that was found if nothing is missing; otherwise show the welcome page.
@@ -133,7 +133,9 @@ class ServerSearch:
         self._missing = found.missing
         target, current = found.target, self._workspace.chat.turn_choices.target
         if found.missing is Missing.NOTHING and target is not None:
-            if target != current:  # else the user has chosen its row, or it still loads its model
+            # It may be in use already: each search finds it again while it loads its model, and the
+            # user can choose its row on the page.
+            if target != current:
                 self._model_switch.use(target)
             self.close_page()
             return
@@ -154,15 +156,15 @@ class ServerSearch:
         elif probed.verdict in WANTS_KEY:
             attempt = partial(self._try_key, probed.endpoint)
             self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
-        elif not (probed.verdict.is_usable and probed.has_model):
-            self._search_wanted.set()
-        else:
+        elif probed.verdict.is_usable and probed.has_model:
             found = self._target_on(probed)
             if found.missing is Missing.NOTHING:
                 self._use_or_show_page(found)
-            else:  # only a model is missing: the user picks one
+            else:  # no model is chosen: the user picks one
                 self._model_switch.aim_at(found.target)
                 self._model_switch.open_picker(then=self._use_model)
+        else:
+            self.search_soon()
 
     def _use_model(self, model: ModelInfo) -> None:
         """Use a model that was picked from the welcome page, and close the page."""
@@ -176,7 +178,7 @@ class ServerSearch:
             self._use_result(result)
         elif result:  # why it cannot be used; empty if the user did not allow the host
             self._ui.warn(result)
-            self._search_wanted.set()
+            self.search_soon()
 
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
         """Check a server; before anything is sent to another machine, ask whether that is allowed.
@@ -258,27 +260,28 @@ class ServerSearch:
 
     def _ask_address(self, typed: str) -> None:
         """Ask for an address, and use the server that answers there."""
-
-        async def attempt(address: str) -> ProbeResult | str:
-            """Return the server, with which the dialog closes, or what it shows as the problem."""
-            return await self._try_server(Endpoint.parse(address))
-
         text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
         dialog = AskDialog(
-            "Server address", text=text, value=typed, verb="check it", attempt=attempt
+            "Server address", text=text, value=typed, verb="check it", attempt=self._try_address
         )
         self._ui.open_dialog(dialog, self._use_result)
 
+    async def _try_address(self, address: str) -> ProbeResult | str:
+        """Return the server, with which the dialog closes, or what it shows as the problem."""
+        return await self._try_server(Endpoint.parse(address))
+
     def _start_engine(self, name: str) -> None:
-        """Start the built-in engine in a worker with a model file."""
+        """Start the built-in engine in a worker with the named model file."""
+        self._ui.begin(partial(self._use_engine, name), "engine", is_only=True)
 
-        async def start() -> None:
-            """Close the page if the engine serves the model; search at once, for an open page."""
-            if await self._starts.start_engine(name):
-                self.close_page()
-            self._search_wanted.set()
+    async def _use_engine(self, name: str) -> None:
+        """Start the engine, and close the page if it serves the model.
 
-        self._ui.begin(start, "engine", is_only=True)
+        Then search at once, so that a page that stays open shows the engine as it is now.
+        """
+        if await self._starts.start_engine(name):
+            self.close_page()
+        self.search_soon()
 
     def _start_with_file(self, file: ModelFile | None) -> None:
         if file is not None:
@@ -291,12 +294,12 @@ class ServerSearch:
         it only if there is no model.
         """
         probed = await self._starts.start_program(start)
-        has_left = self._page is None
-        if has_left and self._starts.problem:  # an open page shows it
-            self._ui.warn(self._starts.problem)
-        if not has_left and probed is not None and probed.verdict.is_usable:
+        if self._page is None:
+            if self._starts.problem:  # an open page shows it
+                self._ui.warn(self._starts.problem)
+        elif probed is not None and probed.verdict.is_usable:
             self._use_or_show_page(self._target_on(probed))
-        self._search_wanted.set()
+        self.search_soon()
 
     def _show_page(self) -> None:
         """Show the results on the welcome page, and open the page if it may be opened.
@@ -321,32 +324,33 @@ class ServerSearch:
 
     def _mount_page(self) -> None:
         """Open the page; when it is closed, in whatever way, `_page` becomes None."""
-
-        def forget(_: None) -> None:  # the page returns no value when it is closed
-            self._page = None
-
         self._page = WelcomeScreen(self._workspace.clock)
-        self._ui.open_dialog(self._page, forget)
+        self._ui.open_dialog(self._page, self._forget_page)
+
+    def _forget_page(self, _: None) -> None:  # the page returns no value when it is closed
+        self._page = None
 
     def _draw_page(self) -> None:
         """Show on the welcome page what is known now, if it is open."""
         if self._page is None:
             return
-        problem, named = self._starts.problem, self._workspace.settings.model
-        if self._missing is Missing.MODEL and named and not problem:
+        problem = self._starts.problem
+        named = self._workspace.settings.model  # the model that the user wants, if any
+        if not problem and named and self._missing is Missing.MODEL:
             problem = f"No server has a model {safe_line(named, limit=40)}."
-        facts = WelcomeFacts(
-            results=self._workspace.catalogue.results,
-            searched_at_s=self._searched_at_s,
-            search_pause_s=self._workspace.search_pause_s,
-            machine=self._starts.machine,
-            problem=problem,
-            has_waiting_message=self._workspace.chat.shown.is_waiting,
+        self._page.show(
+            WelcomeFacts(
+                results=self._workspace.catalogue.results,
+                searched_at_s=self._searched_at_s,
+                search_pause_s=self._workspace.search_pause_s,
+                machine=self._starts.machine,
+                problem=problem,
+                has_waiting_message=self._workspace.chat.shown.is_waiting,
+            )
         )
-        self._page.show(facts)
 
     def close_page(self) -> None:
-        """Close the welcome page if it is open; below a dialog, it closes with that."""
+        """Close the welcome page if it is open; if a dialog covers it, as soon as that is left."""
         if self._page is not None:
             self._page.leave()
 

@@ -7,6 +7,7 @@ which also gets its keys.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -61,8 +62,8 @@ class ToolCard:
     def leave(self) -> None:
         """Focus the prompt after the decision on a tool call, or the end of its turn.
 
-        To focus a card with other calls below it ends the following of the end. If the log followed
-        the end before, it does so again; if the user has scrolled, the log stays where it is.
+        If other calls are below the card, the log scrolled up to it when it got the focus, and does
+        not follow its end since. It does so again now, unless the user has scrolled away.
         """
         self._ui.screen.set_focus(self._ui.widgets.prompt_input)
         if self._log.calls.was_following:
@@ -98,24 +99,21 @@ class ToolCard:
         waits any more, as after a stop of the turn.
         """
         opened = self._chat.shown
-        question = opened.question
-        if question is None:
+        if opened.question is not None:
+            self._ui.begin(partial(self._give, opened, opened.question, choice), "decision")
+
+    async def _give(self, opened: OpenSession, question: ToolQuestion, choice: Choice) -> None:
+        """Give a turn the decision; a no includes the reason that the user is asked for."""
+        reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
+        if choice is Choice.NO:
+            title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
+            text = "The model gets your reason. Leave it empty to give none."
+            dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
+            reason = await self._ui.ask(dialog)
+        # a turn that was stopped while the dialog was open does not wait for this any more
+        if reason is None or not opened.take_question(question):
             return
-
-        async def give() -> None:
-            """Give the turn the decision; a no includes the reason that the user is asked for."""
-            reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
-            if choice is Choice.NO:
-                title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
-                text = "The model gets your reason. Leave it empty to give none."
-                dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
-                reason = await self._ui.ask(dialog)
-            # a turn that was stopped while the dialog was open does not wait for this any more
-            if reason is None or not opened.take_question(question):
-                return
-            decision = Decision(choice=choice, reason=reason)
-            self._decisions[question.message.message_id].set_result(decision)  # for `ask`
-            self._ui.show_action(question.name)
-            self.leave()
-
-        self._ui.begin(give, "decision")
+        decision = Decision(choice=choice, reason=reason)
+        self._decisions[question.message.message_id].set_result(decision)  # `ask` waits for it
+        self._ui.show_action(question.name)
+        self.leave()

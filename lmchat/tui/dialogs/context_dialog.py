@@ -23,7 +23,8 @@ _BAR_FROM_CELLS = 70  # cells from which a row has a bar
 class ContextDialog(ListDialog):
     """List of the items; returns the id of the message to go to, None after Esc.
 
-    `toggle` is called with the id of a message, to take it out of requests or put it back.
+    `toggle` is called with the dialog and the id of a message, to take the message out of requests
+    or put it back, and then to show the new items.
     """
 
     AUTO_FOCUS = ""
@@ -31,7 +32,7 @@ class ContextDialog(ListDialog):
     HINTS = (("Space", "take out or put back"), ("Enter", "go to it"))
     BINDINGS: ClassVar[list[BindingType]] = [("space", "toggle_excluded")]
 
-    def __init__(self, toggle: Callable[[str], None]) -> None:
+    def __init__(self, toggle: Callable[[ContextDialog, str], None]) -> None:
         super().__init__()
         self._toggle = toggle
         self._content: ContextList | None = None  # None until it is read
@@ -87,13 +88,12 @@ class ContextDialog(ListDialog):
     @property
     def _chosen_id(self) -> str:
         """Id of the chosen message; empty for an item without one, such as the draft."""
-        items = self._content.items if self._content else ()
-        ids = (item.message_id for item in items)
-        return next((message_id for message_id in ids if message_id == self.list.key), "")
+        ids = {item.message_id for item in self._content.items} if self._content else ()
+        return str(self.list.key) if self.list.key in ids else ""
 
     def action_toggle_excluded(self) -> None:
         if self._chosen_id:
-            self._toggle(self._chosen_id)
+            self._toggle(self, self._chosen_id)
         else:
             self.app.notify("Only messages of the session can be taken out.")
 

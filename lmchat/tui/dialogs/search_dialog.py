@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 from rich.cells import cell_len
 from textual.widget import Widget
@@ -66,21 +67,21 @@ class SearchDialog(ListDialog):
 
     def filter(self, typed: str) -> None:
         """Search in a worker, which cancels an earlier search that has not ended."""
-
-        async def search() -> None:
-            """Search for `typed`, and draw the hits, or words that say why there are none."""
-            words = safe_line(typed.strip(), limit=40)
-            self._hits = {}
-            self._nothing = f"No hits for “{words}”. Try fewer words." if words else ""
-            try:
-                hits = await self._search(typed, limit=_MOST_HITS)
-                self._hits = {(hit.session_id, hit.message_id): hit for hit in hits}
-            except LMChatError as error:
-                self._nothing = error.message
-            self.redraw()
-
+        work = partial(self._draw_hits_of, typed)
         # mypy needs the type of the worker, although it is not used
-        _: Worker[None] = self.run_worker(search, name="search", group="search", exclusive=True)
+        _: Worker[None] = self.run_worker(work, name="search", group="search", exclusive=True)
+
+    async def _draw_hits_of(self, typed: str) -> None:
+        """Search for typed words, and draw the hits, or words that say why there are none."""
+        words = safe_line(typed.strip(), limit=40)
+        self._hits = {}
+        self._nothing = f"No hits for “{words}”. Try fewer words." if words else ""
+        try:
+            hits = await self._search(typed, limit=_MOST_HITS)
+            self._hits = {(hit.session_id, hit.message_id): hit for hit in hits}
+        except LMChatError as error:
+            self._nothing = error.message
+        self.redraw()
 
     def draw(self) -> None:
         """Draw the hits, two rows each, or words if none exist; nothing before a search."""
