@@ -201,9 +201,7 @@ class LMChatApp(PatchedApp):
 
         lmchat uses a tool of the desktop; Textual's way works only in some terminals.
         """
-        if self.dispatcher is None:
-            super().copy_to_clipboard(text)
-        else:
+        if self.dispatcher is not None:
             self.dispatcher.copy(text)
 
     # What Textual would do otherwise
@@ -220,7 +218,10 @@ class LMChatApp(PatchedApp):
             super().notify(words, severity=severity, **(options | {"markup": False}))
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
-        """Run an action of a key, and show the error that it raises, which would end lmchat."""
+        """Run an action of a key, and show the error that it raises, which would end lmchat.
+
+        After an error, return True: the key was meant for this action, so no other one gets it.
+        """
         try:
             return await super().run_action(*args, **options)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues

@@ -114,9 +114,9 @@ def fitted(theme: Theme) -> Theme:
 def _variables_from(theme: Theme) -> dict[str, str]:
     """Return the variables that lmchat's styles use, mixed from the colours of a theme.
 
-    The factor of `blend` is the share of the second colour: 0.85 is mostly the text's. Light themes
-    fill areas with the colours in which lmchat writes words. Many of these have a contrast below 2,
-    so the share of the text's colour is larger there.
+    The factor of `blend` is the share of the second colour: 0.85 is mostly the text's. The colours
+    `_OF_WORDS`, in which lmchat writes words, get a share of the text's colour. In a light theme
+    it is larger: its colours are made to fill areas, and many have a contrast below 2 as words.
     """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])

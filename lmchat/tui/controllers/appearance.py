@@ -53,7 +53,7 @@ class Appearance:
             "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
         )
         if self._ui.widgets.session_list.display:
-            self._ui.screen.post_message(ReadSessions())
+            screen.post_message(ReadSessions())
             self._ui.widgets.session_list.focus()
         else:
             self._ui.widgets.prompt_input.focus()

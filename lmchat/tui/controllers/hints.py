@@ -106,9 +106,12 @@ class KeyHints:
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
         stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_busy else []
+        # without a turn, the key of `stop` ends a selection or an edit, and its hint says so
         if widgets.log.selection.selected is not None:
-            clear_hint = [] if stop_hint else [(stop_key, "clear selection")]
-            return [*stop_hint, self._hint("copy_or_stop"), *clear_hint]
+            copy_hint = self._hint("copy_or_stop")
+            if stop_hint:
+                return [*stop_hint, copy_hint]
+            return [copy_hint, (stop_key, "clear selection")]
         if widgets.find_bar.has_focus_within:
             return [*stop_hint, *_FIND_HINTS]
         if widgets.has_log_focus:
@@ -168,8 +171,8 @@ class KeyHints:
         for name in MESSAGE_HINTS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):
                 continue
-            if name == "resume" and not has_text_to_continue(current):  # it would regenerate
-                continue
+            if name == "resume" and not has_text_to_continue(current):
+                continue  # it would regenerate the answer, as the hint of `regenerate` says
             key, label = self._hint(f"message.{name}")
             if name == "next_version":  # one hint for two keys
                 key = f"{self._hint('message.previous_version')[0]} {key}"

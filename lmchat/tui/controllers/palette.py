@@ -49,10 +49,10 @@ class Palette:
             for command in offered
             if command.scope is Scope.MESSAGE and self._message_actions.can_run(command)
         ]
-        if self._ui.app.screen is not self._ui.screen:
+        if self._ui.app.screen is not self._ui.screen:  # the user does not see the message
             of_message = []
         rows = [*of_message, *others] if is_focused else [*others, *of_message]
-        self._offer(CommandsDialog("Commands", {"": rows}))
+        self._ui.open_dialog(CommandsDialog("Commands", {"": rows}), self._run_chosen)
 
     def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.
@@ -63,21 +63,16 @@ class Palette:
         if self._ui.widgets.has_log_focus:
             of_message = next(name for name in groups if name.startswith(Scope.MESSAGE))
             groups = {of_message: groups.pop(of_message), **groups}
-        self._offer(CommandsDialog("Keys and commands", groups))
+        self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
 
-    def _offer(self, dialog: CommandsDialog) -> None:
-        """Show a dialog, and run the command that is chosen in it.
+    def _run_chosen(self, command: Command | None) -> None:
+        """Run the chosen command; None if the dialog was left without one.
 
-        If the dialog was opened over the welcome page, a command of the chat first closes the page.
+        The dialog may have been opened over the welcome page. A command of the chat closes that
+        page first, so that its effect is seen.
         """
-        is_over_chat = self._ui.app.screen is self._ui.screen
-
-        def run(command: Command | None) -> None:
-            """Run the chosen command; None if the dialog was left without one."""
-            if command is None:
-                return
-            if command.scope is not Scope.APP and not is_over_chat:
-                self._server_search.leave_page()
-            self._ui.begin(partial(self._run, command), "palette")
-
-        self._ui.open_dialog(dialog, run)
+        if command is None:
+            return
+        if command.scope is not Scope.APP:
+            self._server_search.leave_page()
+        self._ui.begin(partial(self._run, command), "palette")

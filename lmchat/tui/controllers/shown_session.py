@@ -98,7 +98,7 @@ class ShownSession:
         The panel shows their number with its next `refresh`. If the context window of the model is
         not known, there is no plan, and no message is marked.
         """
-        self._mark_timer = None
+        self._mark_timer = None  # done: the next key begins another one
         draft = self._ui.widgets.prompt_input.full_text
         plan = self._chat.context_window.plan(self._chat.shown, draft)
         count = 0 if plan is None else plan.left_out

@@ -95,9 +95,8 @@ class StatusDisplay:
         figures = shown.figures
         if figures is not None and figures.is_running:
             hint = ""
-            if (
-                shown.answer is not None and shown.answer.can_answer_now
-            ):  # the key that ends a thought, and what it does
+            if shown.answer is not None and shown.answer.can_answer_now:
+                # the key that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
             self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
@@ -158,6 +157,7 @@ class StatusDisplay:
                 profile=turn_choices.profile_name,
             ),
             "context": context_rows(
+                # of a new session, the panel shows only the size of the window
                 use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
@@ -221,8 +221,9 @@ class StatusDisplay:
         target = self._chat.turn_choices.target
         if target is None:
             state = self._workspace.target_state
-            is_searching = state is TargetState.SEARCHING
-            return [LOOKING if is_searching else f"server {search_word(state)}"]
+            if state is TargetState.SEARCHING:
+                return [LOOKING]
+            return [f"server {search_word(state)}"]
         name = safe_line(target.model_id)
         if target.is_loading:
             return [f"loading {name or 'its model'}{self._progress(target)}", str(target.product)]

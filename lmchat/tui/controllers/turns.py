@@ -326,8 +326,9 @@ class Turns(FrontEnd):
         if self._log.document.index_of(answer.message_id) is None:
             self._log.begin_answer(answer)
         else:
-            # The path was shown with it: it is new, or fetched again. Shown once more, it
-            # has the marks of an answer that streams here.
+            # The log has the answer: a `PathChanged` showed the new path with it, or it is an
+            # older answer that is fetched again. Shown once more, it looks like one that
+            # streams here.
             self._shown_session.show_messages()
 
     # The end of a turn
@@ -363,7 +364,8 @@ class Turns(FrontEnd):
         else:
             self._ui.show_action(_ENDED_WORDS[ended.state])
 
-        # check the server at once if it may be gone, or if the turn has made it load the model
+        # check the server at once: after a failure it may be gone, and if the last check has found
+        # the model not loaded, this turn has loaded it
         model = monitor.health.model
         was_unloaded = model is not None and model.state in _UNLOADED_STATES
         if ended.has_failed or was_unloaded:

@@ -49,8 +49,11 @@ class CommandsDialog(ListDialog):
         rows: list[ListRow] = []
         if self.typed:
             all_entries = chain.from_iterable(self._groups.values())
-            tried = [(entry, _match(self.typed, entry)) for entry in all_entries]
-            matches = [(entry, found) for entry, found in tried if found is not None]
+            matches = [
+                (entry, found)
+                for entry in all_entries
+                if (found := _match(self.typed, entry)) is not None
+            ]
             matches.sort(key=lambda match: match[1].score, reverse=True)
             rows += [self._row(entry, found.offsets) for entry, found in matches]
         else:

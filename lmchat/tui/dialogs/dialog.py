@@ -72,16 +72,9 @@ class Dialog(ModalScreen[Any]):
         return AwaitComplete()
 
     def on_screen_resume(self) -> None:
-        """Leave if `dismiss` was called before the dialog was on top."""
+        """Leave now that the dialog is on top, if `dismiss` was called before it was."""
         if self._must_leave:
-            self.call_later(self._leave_late)
-
-    def _leave_late(self) -> None:
-        """Call `dismiss` again, and return None.
-
-        Textual awaits what a callback returns. A screen that awaits its own end raises an error.
-        """
-        self.dismiss(self._late_result)
+            self.dismiss(self._late_result)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -120,7 +113,10 @@ class Dialog(ModalScreen[Any]):
             self.call_after_refresh(self._limit_height)
 
     def _limit_height(self) -> None:
-        """Limit the height of the `GROWS` widget to what its siblings leave of the screen."""
+        """Limit the height of the `GROWS` widget to what its siblings leave of the screen.
+
+        Otherwise, a long list or text would push the keys below it off the screen.
+        """
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
             siblings_height = box.virtual_size.height - widget.outer_size.height

@@ -192,8 +192,9 @@ class ModelPicker(ListDialog):
         """
         typed = self._typed.strip()
         count = len(self._rows)
-        tried = {row.key: _match(typed, row) for row in self._rows}
-        matches = {key: found for key, found in tried.items() if found is not None}
+        matches = {
+            row.key: found for row in self._rows if (found := _match(typed, row)) is not None
+        }
         if typed and chooses_best:
             usable = [row.key for row in self._rows if row.key in matches and row.model.can_chat]
             choose = max(usable, key=lambda key: matches[key].score, default=None)

@@ -153,12 +153,12 @@ class ProbabilitiesDialog(ListDialog):
 
         Without such a word in this direction, the cursor stays.
         """
-        index = self._text.cursor + step
-        while 0 <= index < len(self._words) and not _is_unsure(self._words[index]):
-            index += step
-        if 0 <= index < len(self._words):
-            self._text.move_to(index)
-            self.draw()
+        end = len(self._words) if step > 0 else -1
+        for index in range(self._text.cursor + step, end, step):
+            if _is_unsure(self._words[index]):
+                self._text.move_to(index)
+                self.draw()
+                return
 
     def action_accept(self) -> None:
         if self.list.key is not None:
