@@ -344,11 +344,11 @@ class ScriptedEngine(LocalEngine):
             self._fail("check")
         return model
 
-    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
+    async def fetch(self, report: Callable[[str], None]) -> ModelFile:
         self.fetches += 1
         try:
             while not self.progress.is_set():
-                report(12.0)
+                report("12 s")
                 await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.cut += 1

@@ -47,7 +47,7 @@ async def start_engine(context: Context, runtime: Runtime) -> Settings:
         if not await is_confirmed(context, "Download it?", words):
             raise WrongUse("There is no model.", hint="Name a file with -m FILE.gguf.")
         output.note("Downloading the demo model …")
-        model = await engine.fetch(lambda elapsed_s: output.show_progress(f"{elapsed_s:.0f} s"))
+        model = await engine.fetch(output.show_progress)
         output.show_progress("")
     endpoint = await engine.start(model)
     return replace(runtime.settings, endpoint=endpoint.url, model=model.name)

