@@ -71,8 +71,10 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
         text = name
     start = text.find(query)
     is_contained = start >= 0
-    offsets = list(range(start, start + len(query))) if is_contained else []
-    if not is_contained:  # each character is searched behind the one before it
+    offsets: list[int] = []  # of the matched characters
+    if is_contained:
+        offsets += range(start, start + len(query))
+    else:  # each character is searched behind the one before it
         offset = -1
         for char in query:
             offset = text.find(char, offset + 1)

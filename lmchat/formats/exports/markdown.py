@@ -61,13 +61,13 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
         match part:
             case TextPart(text=text):
                 if text.strip():
-                    yield _kept_apart(text)
+                    yield _self_contained(text)
             case ReasoningPart(text=text):
                 if with_reasoning:
                     yield _quoted(f"**{entry.thought_heading}**\n\n{safe_text(text)}")
             case RefusalPart(text=text):
                 yield f"> **{REFUSED}.**"
-                yield _kept_apart(text)
+                yield _self_contained(text)
             case FilePart():
                 yield f"Attached: {part.words}"
             case ToolCallPart(name=name, arguments=arguments):
@@ -82,7 +82,7 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
         yield f"> **{entry.state}.** {entry.reason}".rstrip()
 
 
-def _kept_apart(text: str) -> str:
+def _self_contained(text: str) -> str:
     """Return a text that neither hides the messages below it nor seems to begin another one.
 
     Outside of code, misleading lines get a backslash. A code fence that is left open is closed.
