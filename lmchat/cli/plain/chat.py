@@ -53,7 +53,10 @@ def run_plain(context: Context) -> int:
     chat: PlainChat | None = None
 
     def leave_answers() -> None:
-        """Leave running answers to their servers when the terminal is gone (R-42)."""
+        """Leave running answers to their servers when the terminal is gone (R-42).
+
+        The next run fetches them.
+        """
         if chat is not None:  # else the signal came before the chat was opened
             chat.leave_answers()
 

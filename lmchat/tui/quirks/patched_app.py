@@ -59,7 +59,7 @@ class PatchedApp(App[None]):
         raise error
 
     def redraw(self) -> None:
-        """Draw covered widgets again, after a click on Retry; one that fails is covered again."""
+        """Draw covered widgets again, as Retry on a cover asks; one that fails is covered again."""
         for screen in self.screen_stack:
             for widget in screen.query():
                 widget._uncover()
@@ -175,7 +175,7 @@ def mend_painting() -> None:
 
 
 def _rendered(compositor: Compositor, crop: Region) -> Iterable[tuple[Region, Region, list[Strip]]]:
-    """Yield region, rows and strips of each widget of which `crop`, the changed region, shows rows.
+    """Yield region, rows and strips of each visible widget in the changed region `crop`.
 
     This replaces `Compositor._get_renders` of Textual, which renders all rows of the widget.
     """

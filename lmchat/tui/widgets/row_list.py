@@ -148,7 +148,10 @@ class RowList(ScrollView):
             self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
-        """Move the choice by a screenful less one choice, down (1) or up (-1)."""
+        """Move the choice by a screenful less one choice, down (1) or up (-1).
+
+        So one choice of the old screenful stays in view.
+        """
         _, rows_of_choice = self._rows_of_choice()
         self.move(direction * max(self.size.height // max(rows_of_choice, 1) - 1, 1))
 
