@@ -10,7 +10,13 @@ from msgspec.structs import replace
 
 from lmchat.config.file import Problem, read_config, sections, table_keys
 from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
-from lmchat.config.settings import EndpointSettings, Secret, Settings, non_default_values
+from lmchat.config.settings import (
+    EndpointSettings,
+    Profile,
+    Secret,
+    Settings,
+    non_default_values,
+)
 from lmchat.errors import ConfigError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -26,6 +32,9 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
+
+# Key, value and origin of a setting that replaces the value of the file.
+_Override = tuple[str, object, Origin]
 
 
 class Flags(Struct, frozen=True, kw_only=True):
@@ -89,29 +98,19 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    # keys, values and origins that replace the values of the file; the last value of a key counts
+    # these replace the values of the file; the last value of a key counts
     from_environment = list(_from_environment(environ, problems))
     overrides = [*from_environment]
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
-        origin = Origin(Level.PROFILE, f"profile {flags.profile}")
-        for key, value in non_default_values(profile).items():
-            # all keys of a profile are of [chat], except the model, which is at the top level
-            overrides.append((key if key == "model" else f"chat.{key}", value, origin))
+        overrides += _from_profile(f"profile {flags.profile}", profile)
     elif flags.profile is not None and not file.problems:  # a wrong file has no known profiles
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
         problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
+    overrides += _from_flags(flags)
     if flags.endpoint is not None and not flags.endpoint.strip():
-        # the empty address still counts below: the user does not mean the server of the file
+        # the empty address counts all the same: the user does not mean the server of the file
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
-    for key, option, flag in (
-        ("endpoint", "--endpoint", flags.endpoint),
-        ("model", "--model", flags.model),
-        ("chat.system_prompt", "--system", flags.system_prompt),
-        ("chat.reasoning_effort", "--effort", flags.effort),
-    ):
-        if flag is not None:
-            overrides.append((key, flag, named_origin(Level.COMMAND_LINE, option)))
 
     for key, value, origin in overrides:
         section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
@@ -146,9 +145,7 @@ def load(
     )
 
 
-def _from_environment(
-    environ: Mapping[str, str], problems: list[Problem]
-) -> Iterator[tuple[str, object, Origin]]:
+def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
     """Yield key, value and origin of each setting in a variable; add a problem for a wrong value.
 
     Empty variables count as unset.
@@ -170,3 +167,23 @@ def _from_environment(
             problems.append(Problem(source=source, reason=reason))
         else:
             yield key, value, named_origin(Level.ENVIRONMENT, variable)
+
+
+def _from_profile(words: str, profile: Profile) -> Iterator[_Override]:
+    """Yield key, value and origin of each setting of a profile; `words` name the profile."""
+    origin = Origin(Level.PROFILE, words)
+    for key, value in non_default_values(profile).items():
+        # all keys of a profile are of [chat], except the model, which is at the top level
+        yield key if key == "model" else f"chat.{key}", value, origin
+
+
+def _from_flags(flags: Flags) -> Iterator[_Override]:
+    """Yield key, value and origin of each setting that an option of the command line replaces."""
+    for key, option, value in (
+        ("endpoint", "--endpoint", flags.endpoint),
+        ("model", "--model", flags.model),
+        ("chat.system_prompt", "--system", flags.system_prompt),
+        ("chat.reasoning_effort", "--effort", flags.effort),
+    ):
+        if value is not None:
+            yield key, value, named_origin(Level.COMMAND_LINE, option)
