@@ -2,8 +2,8 @@
 
 `Command.runs` names what runs a command on the screen, in Textual's notation for actions:
 
-- With a dot, such as `server_search.check_now`, it is a function of a controller, the app or the
-  dispatcher. Key, palette and slash command all lead to `Dispatcher.run`, which calls it.
+- With a dot, such as `server_search.check_now`, it is a function of a controller, the find bar, the
+  app or the dispatcher. Key, palette and slash command lead to `Dispatcher.run`, which calls it.
 - If such a row `takes_message`, `MessageActions.run_on` calls that function with a message as its
   last parameter, unless `conditions.py` has a reason against it.
 - Without a dot, such as `hit(1)`, it is an action of the log, the list or the picker for a key
