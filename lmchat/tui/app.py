@@ -112,7 +112,7 @@ class LMChatApp(PatchedApp):
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
-        """Begin what the first paint and the first key do not wait for.
+        """Begin the rest of the start a moment after the first paint: a key comes first.
 
         If no theme was wanted, ask the terminal for its background, on which the theme depends.
         """

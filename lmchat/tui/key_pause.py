@@ -19,8 +19,11 @@ class KeyPause:
         self.ready_s = inf  # monotonic time from which keys count; never until `begin`
 
     def begin(self) -> None:
-        """Begin the pause, unless it has begun already: the question is seen now."""
-        if self.ready_s == inf:
+        """Begin the pause, unless it has begun already: the question is seen now.
+
+        `RunningCalls` calls this with each change of the screen, while its card is seen.
+        """
+        if self.ready_s == inf:  # not begun
             self.ready_s = monotonic() + KEY_PAUSE_S
 
     def cancel(self) -> None:

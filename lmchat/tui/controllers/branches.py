@@ -61,7 +61,7 @@ class Branches:
             if (other.parent_id, other.role) == (message.parent_id, message.role)
         ]
         # the message may not be saved, or another lmchat may have deleted it or its versions
-        if message.message_id not in ids or len(ids) < 2:  # noqa: PLR2004 - it and another one
+        if message.message_id not in ids or ids == [message.message_id]:
             self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]

@@ -161,18 +161,24 @@ class PromptFiles:
         await self._put(opened, [await read_clipboard(self._ui.workspace.platform)])
 
     async def _put(
-        self, opened: OpenSession, files: Sequence[Attachment], typed: str = "", name: str = ""
+        self,
+        opened: OpenSession,
+        files: Sequence[Attachment],
+        typed: str = "",
+        shown_name: str = "",
     ) -> None:
         """Store files, and put them into the prompt of the session for which they were named.
 
-        `PromptInput.attach` says where, and what `typed` and `name` are. The user is told if the
-        model cannot see an image. If the session is not shown any more, its draft gets the files.
+        They are put above the line with `typed`, the words of the prompt that named them, or
+        without such words above the line of the cursor. The words are removed; in a sentence,
+        `shown_name` takes their place. If the session is not shown any more, its draft gets the
+        files. If the model cannot see a new image, the user is told.
         """
         lines = [await self._stored(file) for file in files]
         if opened.session_id != self._chat.shown.session_id:
             self._prompt_text.add_file(opened, "".join(lines))
             return
-        self._ui.widgets.prompt_input.attach(typed, lines, name)
+        self._ui.widgets.prompt_input.attach(typed, lines, shown_name)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")

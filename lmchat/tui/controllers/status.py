@@ -203,9 +203,12 @@ class StatusDisplay:
         saving = "! not saved" if self._chat.save_queue.warning else ""
         if self._workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
+        share = ""
         use = window.context_use(shown)  # None while older messages are not read
-        fraction = replace(use, tokens=use.tokens + draft_tokens).fraction if use else None
-        share = "" if fraction is None else units.percent(fraction)
+        if use is not None:
+            with_draft = replace(use, tokens=use.tokens + draft_tokens)
+            # the fraction is None if the size of the window is not known
+            share = "" if with_draft.fraction is None else units.percent(with_draft.fraction)
         widgets.prompt_area.status.show_state(
             server_sign(self.health.verdict),
             self._names(),

@@ -64,7 +64,8 @@ class Dialog(ModalScreen[Any]):
     def dismiss(self, result: Any = None) -> AwaitComplete:
         """Leave with a result, at once or as soon as the dialog is mounted and on top.
 
-        Before that, Textual would close another screen: it closes the one on top.
+        Work may end, and close its dialog, while that is being opened or another dialog covers it.
+        Textual would then close the wrong screen: it always closes the one on top.
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)

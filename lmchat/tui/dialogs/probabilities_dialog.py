@@ -180,9 +180,10 @@ def _marked_text(answer: AnswerTokens) -> Content:
 def _marked_part(
     answer: AnswerTokens, whole: str, start: int | None, *, is_thought: bool
 ) -> Content:
-    """Return the thought or the text, `whole`, in which its words begin at the index `start`.
+    """Return the thought or the text of an answer, with the marks of its words.
 
-    If `start` is None, return only the words.
+    `whole` is this thought or text, in which the words begin at the index `start`. If `start` is
+    None, return only the words.
     """
     indexed = enumerate(answer.tokens)
     words = [(index, word) for index, word in indexed if word.is_thought == is_thought]

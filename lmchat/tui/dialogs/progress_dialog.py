@@ -47,7 +47,8 @@ async def with_progress(
     def report(words: str) -> None:
         """Show how far the work is; the first call opens the dialog."""
         if not dialog.is_attached:
-            ui.open_dialog(dialog, lambda _: task.cancel())  # without effect if the work has ended
+            # Esc stops the work; if its end has closed the dialog, this has no effect
+            ui.open_dialog(dialog, lambda _: task.cancel())
         dialog.show_progress(words)
 
     task = asyncio.ensure_future(work(report))
