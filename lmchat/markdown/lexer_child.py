@@ -36,19 +36,21 @@ COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
 
 def main() -> None:
     """Answer requests until the parent ends."""
-    import faulthandler
+    answer_parent(_answer)
 
-    def answer(request: bytes, send: Callable[[bytes], None]) -> None:
-        """Send the colours of the code in a request; end the process if that takes too long."""
-        header, _, code = request.decode().partition("\n")
-        limit_s, language = header.split(" ", 1)
-        # while a lexer holds Python's lock, only this thread in C can end the process
-        faulthandler.dump_traceback_later(float(limit_s), exit=True)
-        colours = colours_of(language, code)
-        faulthandler.cancel_dump_traceback_later()
-        send(colours)
 
-    answer_parent(answer)
+def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
+    """Send the colours of the code in a request; end the process if that takes too long."""
+    import faulthandler  # only in the child: the chat, too, imports this module
+
+    header, _, code = request.decode().partition("\n")
+    limit_s, language = header.split(" ", 1)
+    # While a lexer holds Python's lock, no thread of Python can run. This call starts one in C,
+    # which ends the process at the limit.
+    faulthandler.dump_traceback_later(float(limit_s), exit=True)
+    colours = colours_of(language, code)
+    faulthandler.cancel_dump_traceback_later()
+    send(colours)
 
 
 def colours_of(language: str, code: str) -> bytes:
