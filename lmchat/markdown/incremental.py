@@ -105,7 +105,7 @@ class OpenFence(Struct):
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        if self._is_in_line:
+        if self._is_in_line:  # the rest of a line: blanks at its beginning are no indent
             return line
         return line[min(len(self.opening.indent), indent_of(line)) :]
 
@@ -150,10 +150,8 @@ class IncrementalMarkdown(Struct):
             text += "\n"  # so that the last line is complete, too
 
         while text:
-            # characters that the tail can still take; negative if it is too long already
-            free = self._tail_limit + len(self._head) - len(self._tail)
             # one more than fits, so that the tail becomes too long and `_cut_long_tail` is called
-            size = max(free + 1, 1)
+            size = max(self._room_left + 1, 1)
             piece = text[:size]
             text = text[size:]
             # text behind a blank line ends most blocks above it, even before its line is complete
@@ -161,7 +159,7 @@ class IncrementalMarkdown(Struct):
             self._tail += piece
             if "\n" in piece or is_after_blank:
                 self._close_complete_lines()
-            if len(self._tail) > self._tail_limit + len(self._head):
+            if self._room_left < 0:
                 self._cut_long_tail()
 
         # what remains is shown as `open`, or closed if it is final
@@ -199,6 +197,11 @@ class IncrementalMarkdown(Struct):
             self._held_cr = "\r"
         return re.sub(_CONTROLS, lambda control: safe_text(control[0]), text)
 
+    @property
+    def _room_left(self) -> int:
+        """How many characters the tail can still take; negative if it is too long already."""
+        return self._tail_limit + len(self._head) - len(self._tail)
+
     def _close_complete_lines(self) -> None:
         """Close the blocks and pieces of code that end in the complete lines.
 
@@ -224,7 +227,8 @@ class IncrementalMarkdown(Struct):
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
         # text behind a blank line ends most kinds of blocks, even before its line is complete
-        has_text_after_blank = bool(last_line.strip() and lines) and lines[-1].isspace()
+        line_above = "".join(lines[-1:])
+        has_text_after_blank = line_above.isspace() and bool(last_line.strip())
         tokens = parse_blocks("".join(lines), self.references)
         # within a table, the tail begins with a copy of the table's head, for the parser alone
         head_lines = HEAD_LINES if self._table_start else 0
@@ -241,8 +245,6 @@ class IncrementalMarkdown(Struct):
                 closed_lines = self._close_pieces(
                     token, tokens, lines, closed_lines, has_ended=has_ended
                 )
-            elif "|" in lines[start] and start == len(lines) - 1:
-                break  # the next line decides whether it is a fence or the head of a table
             else:  # `OpenFence` closes the pieces of a fence
                 fence = OpenFence(opening, self.closed)
                 without_line_ends = [line[:-1] for line in lines[start + 1 : end]]
@@ -254,11 +256,10 @@ class IncrementalMarkdown(Struct):
                     self._fence = fence
                     break
         if closed_lines > head_lines:
-            # `_close_pieces` has set `_head`: it is empty if the lines left continue no table
-            self._drop_start(sum(map(len, lines[:closed_lines])), self._head)
-        elif not self._head and not "".join(lines).strip():
+            self._drop_start(sum(map(len, lines[:closed_lines])))
+        elif not "".join(lines).strip():
             # blank lines alone must not fill the tail; the last one becomes source of what follows
-            self._drop_start(sum(map(len, lines[:-1])), "")
+            self._drop_start(sum(map(len, lines[:-1])))
 
     def _close_pieces(
         self,
@@ -295,7 +296,7 @@ class IncrementalMarkdown(Struct):
         if has_ended:
             cuts.append(end)
         # the number of the first item; the items in the further pieces of the list count on from it
-        if token.type == "ordered_list_open" and self._number is None and len(cuts) > 1:
+        if token.type == "ordered_list_open" and self._number is None:
             self._number = int(token.attrs.get("start", 1))
 
         # Close each piece, and note what the next one continues.
@@ -304,11 +305,9 @@ class IncrementalMarkdown(Struct):
                 self.closed.append(self._next_block("".join(lines[piece_start:piece_end])))
             if self._number is not None:
                 self._number += 1
-            if token.type == "table_open":
-                # set with the first piece: later, the tail has the head, but not the first rows
-                first_rows = lines[start : start + HEAD_LINES + TABLE_ROWS]
-                self._table_start = self._table_start or "".join(first_rows)
+            if token.type == "table_open" and not self._table_start:  # its first piece
                 self._head = "".join(lines[start : start + HEAD_LINES])
+                self._table_start = "".join(lines[start : start + HEAD_LINES + TABLE_ROWS])
             # A blank line between pieces becomes a blank row. Without a type above, the next piece
             # is not attached, so nothing else decides about that row.
             self._has_blank_row = _is_blank(lines[piece_end - 1])
@@ -321,7 +320,8 @@ class IncrementalMarkdown(Struct):
     def _next_block(self, source: str) -> Block:
         """Return a block of `source`, which follows the closed blocks or continues the last one.
 
-        A list directly below a paragraph or a list has no blank row above it.
+        It continues a table if an earlier piece of the table is closed. A list directly below a
+        paragraph or a list has no blank row above it.
         """
         kind = Kind.MORE_ROWS if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
@@ -334,13 +334,13 @@ class IncrementalMarkdown(Struct):
             number=self._number,
         )
 
-    def _drop_start(self, chars: int, head: str) -> None:
-        """Drop the first `chars` characters of the tail, and put `head` before what remains.
+    def _drop_start(self, chars: int) -> None:
+        """Drop the first `chars` characters of the tail; they are closed.
 
-        The limit of the tail, which `_cut_long_tail` may have raised, is the usual one again.
+        If a table continues, the parser needs its head before what remains of the tail. The limit
+        of the tail, which `_cut_long_tail` may have raised, is the usual one again.
         """
-        self._tail = head + self._tail[chars:]
-        self._head = head
+        self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS
 
     def _begin_new_block(self) -> None:
@@ -363,10 +363,10 @@ class IncrementalMarkdown(Struct):
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)
-            self._drop_start(PIECE_CHARS, "")
+            self._drop_start(PIECE_CHARS)
             return
         if not self._tail.strip(" \t"):  # blanks alone are not shown
-            self._drop_start(PIECE_CHARS, "")
+            self._drop_start(PIECE_CHARS)
             return
         # not `self.references`: a definition in the tail may be half written
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
@@ -380,11 +380,11 @@ class IncrementalMarkdown(Struct):
         line_end = self._tail.rfind("\n", begin) + 1 if has_lines else 0  # 0: there is none
         place = line_end or begin + cut_place(self._tail[begin:])
         self.closed.append(self._next_block(self._tail[begin:place]))
-        self._drop_start(place, "")
         # what follows is in the middle of the text: no blank row, and not attached as a list
         self._begin_new_block()
         self._has_blank_row = False
         self._type_above = ""
+        self._drop_start(place)  # after `_begin_new_block`: without the head of a table
 
 
 def _is_blank(line: str) -> bool:
