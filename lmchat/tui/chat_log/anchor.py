@@ -115,11 +115,7 @@ def relocate(document: Document, anchor: Anchor) -> Place:
 
     An anchor without a block keeps a place: see `anchor_at`. If the character is found again,
     return its row. Otherwise, return a row of another block, at the same fraction of its text as
-    the anchor was in the old block. This other block is:
-
-    - the first one of the message, for reasoning: its blocks are gone while it is folded;
-    - the block that now has the source at this place, if the message was cut into other blocks;
-    - else the block with the same number, such as a table at another width.
+    the anchor was in the old block.
     """
     old = anchor.block
     if old is None:
@@ -129,13 +125,13 @@ def relocate(document: Document, anchor: Anchor) -> Place:
     if found is not None:
         number, chars = found.number, found.chars
     else:
-        if old.is_thought:
+        number = anchor.number
+        if old.is_thought:  # folded by now: only the first block is left of the reasoning
             number = 0
-        elif old.source and not any(block is old for block in blocks):  # cut into other blocks
+        elif old.source:  # the block in which its source is now, as the text was cut in other ways
             ends = list(accumulate(len(block.source) for block in blocks))
-            number = min(bisect_right(ends, anchor.source_before), len(blocks) - 1)
-        else:
-            number = min(anchor.number, len(blocks) - 1)
+            number = bisect_right(ends, anchor.source_before)
+        number = min(number, len(blocks) - 1)
         chars = anchor.chars * row_starts(blocks[number])[-1] // max(anchor.size, 1)
     starts = row_starts(blocks[number])
     # the line with the character; for the blank row above the block, `chars` and `row` are -1
