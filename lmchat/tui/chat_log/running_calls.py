@@ -61,26 +61,23 @@ class RunningCalls:
             self._began_s = now_s
         other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
         document = self._viewport.document
-        is_visible = False  # whether any row of the card is on the screen
         for call in calls:
             index = document.index_of(call.message_id)
-            if index is None:
-                continue
-            is_card = call.message_id == asked_id
-            state = ASKS if is_card else other_state
-            if document.entries[index].call_state != state:
+            state = ASKS if call.message_id == asked_id else other_state
+            if index is not None and document.entries[index].call_state != state:
                 with self._changed(index) as entry:
                     entry.call_state = state
-            if is_card:
-                top = document.heights.top(index)
-                is_visible = self._viewport.shows(top, document.heights[index])
 
         if asked_id != self.card_id:
             self.card_id = asked_id
             self.key_pause.cancel()  # a new card has a pause of its own
             if asked_id:  # before the card gets the focus
                 self.note_following()
-        if is_visible and is_on_top:
+        card = document.index_of(asked_id) if asked_id else None
+        is_seen = card is not None and self._viewport.shows(
+            document.heights.top(card), document.heights[card]
+        )
+        if is_seen and is_on_top:
             self.key_pause.begin()
         else:
             self.key_pause.cancel()
