@@ -121,6 +121,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
+        self._colouring: Worker[None] | None = None  # gets the colours of code
         self._posted: object = None  # the state of the log when `Changed` was posted last
 
     # Bringing the screen up to date
@@ -139,12 +140,9 @@ class ChatLog(ScrollView, can_focus=True):
         if self.selection.selected is not None:
             with self.viewport.anchored():
                 self.selection.find_again()  # this lays out its ends
-        is_colouring = any(  # the log has no other workers
-            worker.node is self and not worker.is_finished for worker in self.workers
-        )
+        is_colouring = self._colouring is not None and not self._colouring.is_finished
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
-            # mypy needs the type of the worker, although it is not used
-            _: Worker[None] = self.run_worker(self.highlighting.run, group="colours")
+            self._colouring = self.run_worker(self.highlighting.run, group="colours")
 
         # give Textual the number of rows and the scroll position, and repaint what changed
         total = self.document.total
@@ -194,14 +192,14 @@ class ChatLog(ScrollView, can_focus=True):
         """Make the page; lay out again if it is another one, as for a new width or theme."""
         if not self.outer_size.width:  # not on the screen yet
             return
-        is_other = self.painter.fit(
+        page = self.painter.fit(
             self,
             today=self.today(),
             colours=self.highlighting.colours,
             own_keys=self.own_keys,
         )
-        if is_other and self.painter.page is not None:
-            self.viewport.set_page(self.painter.page, max(self.size.height, 1))
+        if page is not None:
+            self.viewport.set_page(page, max(self.size.height, 1))
             self.refresh()
 
     def on_resize(self) -> None:
@@ -236,8 +234,6 @@ class ChatLog(ScrollView, can_focus=True):
             # without the scrollbar, which `_thumb` paints if it has to
             self.refresh(rows_region(self, 0, self.size.height))
         if self._is_own_scroll or y == self.viewport.top:
-            return
-        if not len(self.document) or self.painter.page is None:
             return
         if self._updated_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
             self.viewport.scroll_to_row(y)
@@ -515,15 +511,12 @@ class ChatLog(ScrollView, can_focus=True):
         text = self.selected_text()
         if text:
             self.post_message(self.CopyWanted(text))
-            self.drop_selection()  # this also calls `update_screen`
-        else:  # blank rows may be selected, and laid out now
-            self.update_screen()
+        self.drop_selection()  # this also calls `update_screen`, as `selected_text` wants
         return bool(text)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         """Begin a selection."""
-        has_rows = bool(self.document.total) and self.painter.page is not None
-        if event.button != _LEFT_BUTTON or not has_rows:
+        if event.button != _LEFT_BUTTON or not self.document.total:
             return
         self.on_mouse_up()  # an earlier press may have ended outside the terminal
         cell = self.painter.cell_after_bar(event.x)
@@ -581,15 +574,16 @@ class ChatLog(ScrollView, can_focus=True):
             return
         if not event.is_printable:
             return
-        # `/` begins a command, whatever else it is bound to
-        is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
         if self.calls.has_cursor:
-            event.stop()
+            event.stop()  # else the app would run the message command of this key
             if event.key in CHOICES:
                 self._decide(event.key, event.time)
             else:
                 self.on_paste(event)
-        elif not is_message_key and event.key != "space":  # a blank begins no prompt
+            return
+        # `/` begins a command, whatever else it is bound to
+        is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
+        if not is_message_key and event.key != "space":  # a blank begins no prompt
             self.on_paste(event)
 
     def _decide(self, key: str, time_s: float) -> None:
@@ -629,7 +623,7 @@ class ChatLog(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the command or open the link there."""
         y = self.viewport.top + event.y
-        if self.painter.page is None or y >= self.document.total:
+        if y >= self.document.total:  # below the last message
             return
         place = self.document.locate(y)
         message = self.document.entries[place.message].message

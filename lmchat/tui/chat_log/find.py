@@ -117,8 +117,6 @@ class Finder:
     @property
     def number_and_count(self) -> tuple[int, int]:
         """The number of the current hit, 0 if none is current, and how many hits there are."""
-        if not self.is_active:  # each frame of an answer asks: do not add up the zeros of a session
-            return 0, 0
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 
@@ -199,7 +197,10 @@ class Finder:
         self._search(self._kept_words)
 
     def _search(self, words: Sequence[str]) -> None:
-        """Begin a search for words at the top of the screen; no hit is current yet."""
+        """Begin a search for words at the top of the screen; no hit is current yet.
+
+        The words are kept for the next session that is shown: see `search_again`.
+        """
         document = self._document
         self._search_start = document.locate(self._viewport.top) if len(document) else Place(0)
         self._kept_words = tuple(words)

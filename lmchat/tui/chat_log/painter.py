@@ -106,12 +106,12 @@ class Painter:
         self._viewport = viewport
         self._finder = finder
         self._selection = selection
-        self._look = Look(0, 0, (), Color(0, 0, 0))
+        self._look = Look(0, 0, (), Color(0, 0, 0))  # `rows` replaces it
 
     def fit(
         self, log: Widget, *, today: date | None, colours: Colours, own_keys: Mapping[str, str]
-    ) -> bool:
-        """Make the page for the width and theme of the log; return whether it is another one.
+    ) -> Page | None:
+        """Make the page for the width and theme of the log; return it if it is another one.
 
         The page takes over the other arguments as they are.
         """
@@ -137,9 +137,10 @@ class Painter:
             ),
             own_keys=own_keys,
         )
-        is_other = page != self.page
+        if page == self.page:
+            return None
         self.page = page
-        return is_other
+        return page
 
     def cell_after_bar(self, x: int) -> int:
         """Return the cell of the page at a column of the log; 0 is right of the bar."""
