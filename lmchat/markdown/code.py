@@ -46,6 +46,7 @@ def code_lines(
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
         text = text_of(spans)
+        # where the further rows of a long line begin; about half of the width is left for them
         indent = min(indent_of(text), width // 2) + _MORE_INDENT
         cuts: list[int] = []
         if cell_len(text) > width:

@@ -289,31 +289,29 @@ class Layout:
 
         Types for which the page has no form, such as HTML, are shown as source.
         """
-        lines: Iterator[Line]
         match token.type:
             case "paragraph_open":
-                lines = self._text_lines(inner[0], prefixes, style)
+                return self._text_lines(inner[0], prefixes, style)
             case "heading_open":  # h3 to h6 look the same
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
-                lines = self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
+                return self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
             case "fence" | "code_block":
                 code = token.content.removesuffix("\n")
-                lines = code_lines(self.page, code, token.info, prefixes)
+                return code_lines(self.page, code, token.info, prefixes)
             case "blockquote_open":
                 mark = (UNICODE.column + " ", self.page.styles["faint"])
                 nested = self._nested_prefixes(prefixes, mark, mark)
-                lines = self._inner_lines(inner, nested, style + self.page.styles["quote"])
+                return self._inner_lines(inner, nested, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
-                lines = self._list_lines(token, inner, prefixes, style)
+                return self._list_lines(token, inner, prefixes, style)
             case "table_open":
-                lines = self._table_lines(inner, prefixes)
+                return self._table_lines(inner, prefixes)
             case "hr":
                 rule = UNICODE.rule * (self.page.text_width - width_of(prefixes[1]))
                 line = self.page.line([(rule, self.page.styles["faint"])], prefix=prefixes[0])
-                lines = iter([line])
+                return iter([line])
             case _:
-                lines = self._source_lines(token, prefixes)
-        return lines
+                return self._source_lines(token, prefixes)
 
     def _inner_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the lines inside a quote or an item; an empty one is a row with its mark."""
@@ -347,7 +345,7 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            # words and addresses in turn, with blanks in place of tabs
+            # words and addresses in turn, with blanks in place of tabs; words get no link
             parts = re.split(_ADDRESS, on_one_line(text))
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)

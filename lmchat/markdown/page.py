@@ -136,7 +136,7 @@ class Page(Struct):
         # a click runs a message command by the rest of its id: `copy` for `message.copy`
         return clickable(hint, command_id.removeprefix("message."))
 
-    def rule(self, words: str, style: str = "muted") -> Line:
+    def rule(self, words: str, style: str) -> Line:
         """Return a thin rule across the page with words in it, cut if they are too long."""
         sign = UNICODE.rule
         faint = self.styles["faint"]

@@ -48,7 +48,7 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
     for column in zip(*rows, strict=False):
         lines = [line for cell in column for line in split_lines(cell)]
         words = [word for line in lines for word in text_of(line).split()]
-        width = max(map(width_of, lines)) or 1
+        width = max(map(width_of, lines)) or 1  # also for a column without text
         longest_word = min(max(map(cell_len, words), default=0), _LONGEST_WORD)
         full_widths.append(width)
         least_widths.append(min(max(longest_word, _LEAST_CELLS), width))

@@ -33,13 +33,13 @@ class Place(NamedTuple):
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     """Return an entry for each message.
 
-    An answer whose calls were run is followed by the message of a tool, or by another answer. Then
-    each call has a message of its own; otherwise, the answer itself shows its calls.
+    If the calls of an answer were run, the message of a tool follows it. Then each call has a
+    message of its own; otherwise, the answer itself shows its calls.
     """
     entries = [Entry(message) for message in messages]
     for entry, next_entry in pairwise(entries):
         if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
-            entry.has_call_messages = next_entry.message.role in (Role.TOOL, Role.ASSISTANT)
+            entry.has_call_messages = next_entry.message.role is Role.TOOL
     return entries
 
 
@@ -233,12 +233,10 @@ class Document:
         Return the number of the first block that changed.
         """
         entry = self.entries[index]
-        entry.new_model = ""
-        number = index - 1 if entry.message.model else -1
-        while number >= 0 and not self.entries[number].message.model:  # such as a prompt
-            number -= 1
-        if number >= 0 and self.entries[number].message.model != entry.message.model:
-            entry.new_model = entry.message.model
+        model = entry.message.model
+        models_above = (self.entries[above].message.model for above in reversed(range(index)))
+        last_model = next(filter(None, models_above), model)  # a prompt has no model
+        entry.new_model = "" if last_model == model else model
         return entry.build()
 
     def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:

@@ -83,13 +83,10 @@ class LivePart(Struct):
         """
         text = "".join(self.chunks[self._parsed_chunks :])
         if text:
+            if self.kind is ToolCallPart and not self._parsed_chunks:  # its arguments begin
+                self.markdown.open_code("json")
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
-            # The arguments of a call are shown as code, without blank lines at the beginning. These
-            # make no block, so the same is done with the next piece if there were only such lines.
-            if self.kind is ToolCallPart and not (self.markdown.closed or self.markdown.open):
-                self.markdown.open_code("json")
-                text = text.lstrip("\n")
         if text or self._is_final != self.is_ended:
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
@@ -411,7 +408,6 @@ class Entry(Struct):
         is_thinking = self.is_streaming and self.parts[-1].kind is ReasoningPart
         thought_s: float | None = None
         if figures is not None:  # the answer streams
-            is_thinking = is_thinking and figures.thought_ended_s is None
             thought_s = figures.thought_s(self.now_s)
         elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3

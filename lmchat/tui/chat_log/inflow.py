@@ -40,8 +40,9 @@ class Inflow:
     def request_frame(self) -> None:
         """Start the timer of the next frame unless it runs.
 
-        The more the last two frames cost, the longer is the pause. Only the cheaper one counts: the
-        first frame, say, imports the Markdown parser, and must not delay the second.
+        The more the last two frames cost, the longer is the pause, so that frames take no more than
+        a share of the time (`_LOAD_LIMIT`). Only the cheaper one counts: the first frame, say,
+        imports the Markdown parser, and must not delay the second.
         """
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)

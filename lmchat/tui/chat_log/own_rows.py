@@ -65,14 +65,14 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
     pieces: list[str | FilePart] = [part for part in message.files if part.place is None]
     pieces += pieces_of(message.text, message.files)
     rows: list[Block | FilePart] = []
-    for piece in pieces or [""]:
+    for piece in pieces:
         if isinstance(piece, FilePart):
             rows.append(piece)
-        elif piece.strip() or not rows:  # an empty prompt has a row, too
+        elif piece.strip():
             rows += plain_blocks(safe_text(piece.strip("\n")))
 
     blocks: list[Block] = []
-    for row in rows:
+    for row in rows or plain_blocks(""):  # an empty prompt has a row, too
         timed_message = None if blocks else message
         if isinstance(row, FilePart):
             words = safe_line(row.words, limit=_LONG_NAME_CHARS)
@@ -169,7 +169,7 @@ def remark_block(words: str, style: str = "muted", *, is_attached: bool = False)
     return made_block(lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached)
 
 
-def thought_block(words: str, hint: str = "", *, is_folded: bool) -> Block:
+def thought_block(words: str, hint: str, *, is_folded: bool) -> Block:
     """Return the row that folds reasoning, as a block; unfolded reasoning is below it.
 
     A hint, such as the key that ends the thought, follows the words.

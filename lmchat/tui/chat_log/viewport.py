@@ -65,7 +65,7 @@ class Viewport:
     `cursor` is the index of that message. The log itself need not have the focus.
     """
 
-    def __init__(self, document: Document, is_focused: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, document: Document, is_focused: Callable[[], bool]) -> None:
         self.document = document
         self.height = 1  # rows of the screen
         self.top = 0  # row of the log that is the first on the screen
@@ -274,7 +274,7 @@ class Viewport:
         else:
             target = self.document.focusable_from(self.cursor + step, step)
 
-        if target is None and step < 0:  # up from the first message: it is shown
+        if target is None and step < 0:  # nothing is above: the first message has the focus
             target = self.document.focusable_from(0, 1)
         if target is None:
             if self.is_at_end:
