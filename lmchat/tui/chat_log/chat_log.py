@@ -237,7 +237,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         if self._updated_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
             self.viewport.scroll_to_row(y)
-            self.calls.note_following()
+            self.calls.note_following()  # the user's scrolling says whether to follow again
             self.update_screen()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
@@ -273,11 +273,9 @@ class ChatLog(ScrollView, can_focus=True):
         """
         self.inflow.end_wait()
         self.highlighting.reset()
-        self._streaming = None
         self.has_all_messages = has_all_messages
         is_streaming = is_ours and bool(messages) and is_streaming_answer(messages[-1])
-        if is_streaming:
-            self._streaming = len(messages) - 1
+        self._streaming = len(messages) - 1 if is_streaming else None
         self.document.reset(messages, is_streaming=is_streaming)
         self.viewport.reset()
         self.selection.drop()
@@ -290,9 +288,8 @@ class ChatLog(ScrollView, can_focus=True):
         """Add the messages of the path that come before those shown; what is read keeps its row."""
         if self.has_all_messages:
             return
-        earlier_count: int | None = len(messages)
-        if len(self.document):
-            earlier_count = messages.index_of(self.document.entries[0].message.message_id)
+        first = next(iter(self.document.entries), None)
+        earlier_count = messages.index_of(first.message.message_id) if first else len(messages)
         if earlier_count is None:  # the log shows another path
             return
         self.has_all_messages = True

@@ -227,12 +227,13 @@ class Finder:
         if not self.is_active or self._document.entries[index].is_streaming:
             return
         self._counts[index] = self._count(index)
-        if index == self.index:
-            if self._nth < self._counts[index]:
-                with self._viewport.anchored():
-                    self._locate(index)  # it may be in another block now
-            else:  # the current hit is gone
-                self.index = None
+        if index != self.index:
+            return
+        if self._nth >= self._counts[index]:
+            self.index = None  # the current hit is gone
+            return
+        with self._viewport.anchored():
+            self._locate(index)  # it may be in another block now
 
     def shift_messages(self, count: int) -> None:
         """Adapt to `count` messages that were put before all others."""
@@ -290,8 +291,9 @@ class Finder:
         document.lay_out(index)
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
+        # hits that have no block while the reasoning is folded; it comes before the other text
         folded_count = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
-        if self._nth < folded_count:  # folded text comes before other text
+        if self._nth < folded_count:
             document.toggle(index, "is_folded")
             hits = self._hits_of(entry.blocks)
             folded_count = 0

@@ -154,13 +154,13 @@ class Painter:
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
         look = Look(log.size.width, self.left, filters, background)
+        if look == self._look:  # equal looks are one object, since lines compare theirs with `is`
+            look = self._look
+        self._look = look
         page = self.page
         viewport = self._viewport
         if page is None:
             return [Strip.blank(look.width, _NULL)] * count
-        if look != self._look:
-            self._look = look  # equal looks are one object, since lines compare theirs with `is`
-        look = self._look
 
         blank = self._finish(Strip.blank(look.width, page.styles["base"]))
         blank_line = Line([], painted=blank, painted_look=look)
