@@ -60,12 +60,12 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
     # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
     # only if the first sign of the line may begin a block.
-    ends = {chain: block.getRules(chain) for chain in _CHAINS}
+    rules_of_chain = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
         # `at` replaces a rule and its options. This puts the same rule in its old place without the
         # option `alt`, so the rule is in no chain any more.
         block.at(name, rule)
-    for chain, rules in ends.items():
+    for chain, rules in rules_of_chain.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
     inline.after("text", "address", address_rule)
     inline.before("escape", "math", math_rule)

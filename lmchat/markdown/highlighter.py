@@ -66,7 +66,7 @@ class Highlighter:
         """Kill the child and wait for its end; a request that waits for the child returns None."""
         self._is_off = True
         if self._child is not None:
-            self._child.kill()
+            self._child.kill()  # a request holds the lock until its child answers or ends
         async with self._request_lock:
             await self._end_child()
 

@@ -29,7 +29,7 @@ def rest_of_address(text: str) -> str:
     """
     match = re.match(_ADDRESS_CHARS, text)
     address = match[0] if match else ""
-    for _ in range(_MOST_BRACKETS):
+    for _ in range(_MOST_BRACKETS):  # each time, the brackets of the whole address are counted
         address = address.rstrip(_SENTENCE_SIGNS)
         last = address[-1:]
         if last not in _OPENING or address.count(last) <= address.count(_OPENING[last]):

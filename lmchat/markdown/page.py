@@ -62,9 +62,9 @@ class Page(Struct):
         the ground is `lead`, which is therefore `Line.tint`.
         """
         ground = self.styles[lead]
-        segments = [Segment(" ", ground)]
+        segments = [Segment(" ", ground)]  # the empty cell beside the bar
         segments += [Segment(part, ground + style) for part, style in prefix if part]
-        start = 1 + len(text_of(prefix))  # 1 for the first segment
+        start = 1 + len(text_of(prefix))  # characters before the text, with the empty cell
 
         ground = self.styles[tint]
         if right:

@@ -264,9 +264,10 @@ class Document:
     def _keep_same_lines(self, place: Place, old_block: Block) -> int:
         """Give a block that has replaced `old_block` the old lines as far as they look the same.
 
-        Lines that are kept are not painted again. `place` is the first row of the new block. Return
-        how many of its rows look the same, counted with the blank row above it; 0 if the old block
-        was not laid out.
+        While text streams, its last block is replaced with each frame, but most of its lines are
+        the same: those are not painted again. `place` is the first row of the new block. Return how
+        many of its rows look the same, counted with the blank row above it; 0 if the old block was
+        not laid out.
         """
         old_lines = old_block.lines
         lines = self.block(place).lines

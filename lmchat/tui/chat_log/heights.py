@@ -38,7 +38,7 @@ class Heights:
     def truncate(self, count: int) -> None:
         """Keep only the first `count` heights."""
         del self._values[count:]
-        del self._tops[count + 1 :]
+        del self._tops[count + 1 :]  # the sum of those that are kept is still true
 
     def top(self, index: int) -> int:
         """Return the sum of the heights before an index."""

@@ -335,6 +335,7 @@ def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
 
 
 def _running_lines(figures: AnswerFigures | None, now_s: float, page: Page) -> list[Line]:
+    """Return the row under a running answer: its state, and the key that stops it."""
     left: list[Span] = [(Stage.WAITING.value, _NULL)]
     if figures is not None:
         left = _state_spans(page, figures, now_s)
