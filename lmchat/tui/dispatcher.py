@@ -129,7 +129,7 @@ class Dispatcher:
         await self.prompt_text.load_history()
 
     async def _check_daily(self) -> None:
-        """Check the file of sessions once a day."""
+        """Check the file of sessions if that was not done today."""
         with suppress(LMChatError):  # a file that cannot be read is reported where it is used
             await self.workspace.store.daily_check()
 
