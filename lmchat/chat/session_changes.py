@@ -33,7 +33,7 @@ async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: 
 
 
 async def choose_path(chat: ChatService, session_id: str, message_id: str) -> Session:
-    """Choose the newest path of a session that has a message, and return it; the caller shows it.
+    """Choose the newest path through a message of a session, and return it; the caller shows it.
 
     Raises `RequestInvalid` while a turn may add messages to the path that is chosen now.
     """

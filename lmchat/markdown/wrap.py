@@ -120,7 +120,7 @@ def width_of(spans: Iterable[Span]) -> int:
 
 
 def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
-    """Return the spans of each line of a paragraph, which has at least one; see `wrap_points`."""
+    """Return the spans of each line of a paragraph, at least of one line; see `wrap_points`."""
     text = text_of(spans)
     return [*split_spans(spans, [0, *wrap_points(text, width), len(text)])]
 

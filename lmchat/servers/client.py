@@ -248,7 +248,7 @@ class HttpServerClient:
         """
         product = product_named(request.product)
         self._admission.allowed.check(request.endpoint)
-        if not product.count_path or await self._may_load(request):
+        if not product.count_path or await self._would_load(request):
             return None
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
@@ -483,13 +483,13 @@ class HttpServerClient:
         key = await self._keys.key_for(endpoint)
         return self._prober.new_api(endpoint, product, key=key, read_s=read_s)
 
-    async def _may_load(self, request: ChatRequest) -> bool:
-        """Whether a request may make its server load or wake the model (R-29, R-41).
+    async def _would_load(self, request: ChatRequest) -> bool:
+        """Whether a request would make its server load or wake the model (R-29, R-41).
 
-        A request to the built-in engine loads the model, because the engine is started with it. If
-        the cached state of the model is not fresh, the server is asked for it first. A model whose
-        state is not known counts as not loaded here, because callers send nothing that could load
-        one.
+        True also for a model whose state is not known: the callers then send nothing, as they must
+        not load one. A request to the built-in engine loads the model, because the engine is
+        started with it. If the cached state of the model is not fresh, the server is asked for it
+        first. Raises `HostNotAllowed`.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
@@ -508,7 +508,7 @@ class HttpServerClient:
         it also names what can be shown without the model: the JSON. `read_ahead` calls this, too,
         but users do not see its errors.
         """
-        if await self._may_load(request):
+        if await self._would_load(request):
             raise ServerRejected(
                 "The model is not in memory, so the server cannot show the text.",
                 kind="model_not_loaded",

@@ -210,7 +210,8 @@ class Branch(Struct, frozen=True, kw_only=True):
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     """Return all branches of a tree: each before the branches that begin at its end, older first.
 
-    A message whose parent is not among `messages` begins a branch of depth 0.
+    `messages` come oldest first. A message whose parent is not among them begins a branch of depth
+    0.
     """
     by_id = {message.message_id: message for message in messages}
     children: defaultdict[str | None, list[ChatMessage]] = defaultdict(list)
@@ -226,10 +227,12 @@ def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     while unvisited:
         first, depth = unvisited.pop()
         branch = [first]
-        while len(next_messages := children[branch[-1].message_id]) == 1:
-            branch += next_messages
+        answers = children[first.message_id]
+        while len(answers) == 1:  # at none or several, the branch ends
+            branch += answers
+            answers = children[branch[-1].message_id]
         all_branches.append(Branch(messages=tuple(branch), depth=depth))
-        unvisited += [(message, depth + 1) for message in reversed(next_messages)]
+        unvisited += [(message, depth + 1) for message in reversed(answers)]
     return all_branches
 
 

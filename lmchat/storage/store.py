@@ -150,7 +150,8 @@ class Store:
     def notice(self) -> str:
         """Sentence for the user about a file that was replaced; empty if none was.
 
-        It comes from the database of the statistics, which is in the file even in a temporary chat.
+        It comes from the database of the statistics. This is the one of the sessions, too, except
+        in a temporary chat, whose sessions are in memory and have no file to replace.
         """
         return self.statistics.database.notice
 

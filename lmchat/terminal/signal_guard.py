@@ -60,7 +60,8 @@ class SignalGuard:
         threading.Thread(
             target=self._wait, args=(read_end,), name="signal-guard", daemon=True
         ).start()
-        # these handlers write into the pipe, too, but they wait for the main thread
+        # Python's handlers write into the pipe, too, though they wait for the main thread: asyncio
+        # may replace the wake-up file, and C code then writes elsewhere
         for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -78,7 +79,6 @@ class SignalGuard:
         self._write(HANG_UP)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # asyncio may have replaced the wake-up file, so that C code does not write into this pipe
         self._write(number)
 
     def _write(self, number: int) -> None:

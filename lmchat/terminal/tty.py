@@ -98,8 +98,9 @@ def has_shell() -> bool:
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
     """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
 
-    Typed text can be read in both cases. While it is hidden, Ctrl+C drops no output that the
-    terminal has not shown yet (NOFLSH). Change nothing if the file is no terminal, or is gone.
+    Typed text can be read in both cases. It is hidden while an answer is printed. Ctrl+C then stops
+    the answer, and must not drop what was printed but is not shown yet (NOFLSH). Change nothing if
+    the file is no terminal, or is gone.
     """
     if termios is None:
         yield

@@ -296,7 +296,9 @@ class Dispatcher:
 
         A rewritten answer is no prompt, so ↑ does not bring it back.
         """
-        self.prompt_text.keep_draft()  # of what is left in the field, without `text`
+        # Without `text`, which has left the field. `follow_typing` does this, too, but later: until
+        # then, the saved draft would have the text twice, as a draft and as an unsent prompt.
+        self.prompt_text.keep_draft()
         if is_command(text):
             self.prompt_text.remember(text)
             self.run_line(text)

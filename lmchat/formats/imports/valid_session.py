@@ -62,6 +62,7 @@ def valid_session(
         )
 
     path: list[ChatMessage] = []
+    # without an `end`, the last message: as parents come first, nothing is below it
     above = end if end in sound_by_id else next(reversed(sound_by_id), None)
     while above in sound_by_id:
         path.append(sound_by_id[above])

@@ -206,7 +206,7 @@ class LocalEngine:
         await _wait_for_end(child, wait_s)
         if child.exit_code is None:
             return None
-        # None: the child was ready, so no report says why it ended
+        # `start` sets `_child` only once it is ready; after that, no report says why it ended: None
         return await asyncio.to_thread(engine_error, model, None, child.exit_code, self._log_file)
 
     async def stop(self) -> None:

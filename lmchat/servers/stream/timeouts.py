@@ -131,7 +131,7 @@ class IdleTimeout:
                     self._post(LifeSign())
 
                 # decide
-                if self._has_arrivals:  # they may have come during the health check
+                if self._has_arrivals:  # also during the check; they also end a stall
                     has_begun = True
                     self._has_news = False
                     is_gone = False

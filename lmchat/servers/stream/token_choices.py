@@ -19,8 +19,8 @@ class ProbabilityReader:
     """Reader of the probabilities in an answer; tells for each token which text came with it.
 
     A server does not report all tokens. If several tokens make up one character, llama.cpp reports
-    only the last of them. It also leaves out tokens that it adds itself. The text of such tokens
-    belongs to the next reported token.
+    only the last of them. It also leaves out tokens that it adds itself. So a reported token may
+    have more text than its own.
     """
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class ProbabilityReader:
     def read(self, logprobs: object) -> tuple[TokenProbabilities, ...]:
         """Return the choices in the field `logprobs` of a chunk, whose text was added before.
 
-        The tokens share the text that was added since the last reported token. If the text begins
-        with a token, this token takes that much of it, otherwise nothing. The last token of the
-        chunk takes all the rest.
+        The tokens share the text that was added since the last reported token. Each takes its own
+        words from the beginning of the rest, or nothing if other words are there. What then is left
+        belongs to the last token of the chunk.
         """
         choices: list[TokenProbabilities] = []
         for entry in dicts_in(dict_or_empty(logprobs).get("content")):

@@ -35,9 +35,10 @@ class RunningCalls:
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
 
     def note_following(self) -> None:
-        """Note whether the log follows the end now: when a card appears, and when the user scrolls.
+        """Note whether the log follows the end, so that `ToolCard.leave` can follow it again.
 
-        Not when the card gets the focus, although that may end the following.
+        This is called when a card appears, and when the user scrolls; not when the card gets the
+        focus, which may scroll the log away from its end.
         """
         self.was_following = self._viewport.is_following
 
