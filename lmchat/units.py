@@ -151,8 +151,11 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Icons(Struct, frozen=True, kw_only=True):
-    """Set of signs. A state is never shown by its sign alone: a word follows."""
+class Signs(Struct, frozen=True, kw_only=True):
+    """Signs of screen and Markdown; on a screen that shows ASCII only, a filter replaces them.
+
+    A state is never shown by its sign alone: a word follows.
+    """
 
     ready: str = "●"
     degraded: str = "◆"
@@ -177,4 +180,4 @@ class Icons(Struct, frozen=True, kw_only=True):
     after_version: str = "›"
 
 
-UNICODE = Icons()
+SIGNS = Signs()

@@ -14,7 +14,7 @@ from lmchat.markdown.lexer_child import COLOUR_NAMES
 from lmchat.markdown.page import MIN_WIDTH, Page
 from lmchat.markdown.wrap import cut_points, harmless, split_spans, text_of, width_of
 from lmchat.safe_text import safe_line
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _INFO_CHARS = 1_000  # characters of the language of a fence that are shown
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
@@ -55,7 +55,7 @@ def code_lines(
         for number, row in enumerate(split_spans(spans, [0, *cuts, len(text)])):
             pad = _pad(page)
             if number:  # a further row of a long line
-                pad = [*_pad(page, UNICODE.cut), (" " * indent, _NULL)]
+                pad = [*_pad(page, SIGNS.cut), (" " * indent, _NULL)]
             line = page.line([*pad, *row], prefix=prefix, tint="panel")
             line.text = text_of(row)
             line.start += len(text_of(pad))  # a selection does not copy them
@@ -118,4 +118,4 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
     """
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
-    return [(UNICODE.column, page.styles["faint"]), (sign, page.styles["muted"])]
+    return [(SIGNS.column, page.styles["faint"]), (sign, page.styles["muted"])]

@@ -41,7 +41,7 @@ from lmchat.markdown.tables import (
 )
 from lmchat.markdown.wrap import BREAK, harmless, text_of, width_of
 from lmchat.safe_text import on_one_line
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted"}  # styles by the type of a token
@@ -154,7 +154,7 @@ class _Writer:
         """Return an address, cut to `_MOST_SHOWN` characters with an ellipsis."""
         if len(target) <= _MOST_SHOWN:
             return target
-        return target[:_MOST_SHOWN] + UNICODE.cut
+        return target[:_MOST_SHOWN] + SIGNS.cut
 
 
 def _shown_formula(page: Page, source: str) -> str:
@@ -299,7 +299,7 @@ class Layout:
                 code = token.content.removesuffix("\n")
                 return code_lines(self.page, code, token.info, prefixes)
             case "blockquote_open":
-                mark = (UNICODE.column + " ", self.page.styles["faint"])
+                mark = (SIGNS.column + " ", self.page.styles["faint"])
                 nested = self._nested_prefixes(prefixes, mark, mark)
                 return self._inner_lines(inner, nested, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
@@ -307,7 +307,7 @@ class Layout:
             case "table_open":
                 return self._table_lines(inner, prefixes)
             case "hr":
-                rule = UNICODE.rule * (self.page.text_width - width_of(prefixes[1]))
+                rule = SIGNS.rule * (self.page.text_width - width_of(prefixes[1]))
                 line = self.page.line([(rule, self.page.styles["faint"])], prefix=prefixes[0])
                 return iter([line])
             case _:
@@ -384,7 +384,7 @@ class Layout:
             if token.type == "ordered_list_open":
                 mark = f"{indent}{number + index}{token.markup} {task}"
             else:
-                mark = indent + (task or f"{UNICODE.fresh} ")
+                mark = indent + (task or f"{SIGNS.fresh} ")
             muted = self.page.styles["muted"]
             nested = self._nested_prefixes(
                 (prefix, next_prefix), (mark, muted), (" " * len(mark), _NULL)

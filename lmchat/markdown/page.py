@@ -16,7 +16,7 @@ from rich.style import Style
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.wrap import text_of, width_of, wrapped
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 
@@ -138,7 +138,7 @@ class Page(Struct):
 
     def rule(self, words: str, style: str) -> Line:
         """Return a thin rule across the page with words in it, cut if they are too long."""
-        sign = UNICODE.rule
+        sign = SIGNS.rule
         faint = self.styles["faint"]
         room = max(self.text_width - 4, 1)  # a blank on each side, and two signs of the rule
         shown = [(words, self.styles[style])]
@@ -158,7 +158,7 @@ class Page(Struct):
             for text, style in spans:
                 size = cell_len(text)
                 if size > left:  # it is cut, and the spans after it are left out
-                    shown.append((set_cell_size(text, left).rstrip() + UNICODE.cut, style))
+                    shown.append((set_cell_size(text, left).rstrip() + SIGNS.cut, style))
                     break
                 shown.append((text, style))
                 left -= size

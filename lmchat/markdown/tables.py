@@ -15,7 +15,7 @@ from rich.style import Style
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.page import Page
 from lmchat.markdown.wrap import BREAK, text_of, width_of, wrapped
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 Cell = list[Span]
 Prefix = Sequence[Span]  # beginning of a line: the marks of quotes and items around it
@@ -99,7 +99,7 @@ def table_lines(
     if not is_continued:
         yield from _row(page, rows[0], columns, prefixes)
         width = sum(columns.widths) + _GAP * (len(columns.widths) - 1)
-        yield page.line([(UNICODE.rule * width, page.styles["faint"])], prefix=next_prefix)
+        yield page.line([(SIGNS.rule * width, page.styles["faint"])], prefix=next_prefix)
     for number, row in enumerate(rows[1:]):
         if number and columns.has_blank_rows:
             yield page.line([], prefix=next_prefix)

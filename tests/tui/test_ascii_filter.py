@@ -6,7 +6,7 @@ from rich.segment import Segment
 from textual.color import Color
 
 from lmchat.tui.ascii_filter import AsciiFilter
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 
 def in_ascii(text: str) -> str:
@@ -15,15 +15,15 @@ def in_ascii(text: str) -> str:
 
 
 def test_every_sign_becomes_ascii_and_keeps_its_width():
-    for sign in (*astuple(UNICODE), "● ready · ~24\u00a0tok – ‹2/3› ↑ ↓ …", "╭──╮ ┌─┐ ▌▐"):
+    for sign in (*astuple(SIGNS), "● ready · ~24\u00a0tok – ‹2/3› ↑ ↓ …", "╭──╮ ┌─┐ ▌▐"):
         assert in_ascii(sign).isascii(), sign
         assert cell_len(in_ascii(sign)) == cell_len(sign), sign
 
 
 def test_states_of_a_server_differ_without_colour_and_so_do_the_bars_of_a_sparkline():
-    states = UNICODE.ready, UNICODE.degraded, UNICODE.failed, UNICODE.off
+    states = SIGNS.ready, SIGNS.degraded, SIGNS.failed, SIGNS.off
     assert len({in_ascii(state) for state in states}) == 4
-    assert len(set(in_ascii(UNICODE.levels))) == 8
+    assert len(set(in_ascii(SIGNS.levels))) == 8
 
 
 def test_words_of_others_are_not_changed():

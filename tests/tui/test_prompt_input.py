@@ -215,7 +215,7 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     prompt.put("")
     await write(pilot, "/s")
     await pilot.pause()
-    await pilot.click("SlashList", offset=(5, 2))
+    await pilot.click("CompletionList", offset=(5, 2))
     assert prompt.text == "/system "
     assert app.focused is prompt
 

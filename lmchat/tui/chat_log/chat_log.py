@@ -576,12 +576,12 @@ class ChatLog(ScrollView, can_focus=True):
             if event.key in CHOICES:
                 self._decide(event.key, event.time)
             else:
-                self.on_paste(event)
+                self._give_to_prompt(event)
             return
         # `/` begins a command, whatever else it is bound to
         is_message_key = event.key in self.screen.active_bindings and event.key != "slash"
         if not is_message_key and event.key != "space":  # a blank begins no prompt
-            self.on_paste(event)
+            self._give_to_prompt(event)
 
     def _decide(self, key: str, time_s: float) -> None:
         """Decide about the call that asks, if its card takes keys by now.
@@ -592,7 +592,10 @@ class ChatLog(ScrollView, can_focus=True):
         if self.calls.key_pause.takes_key(time_s):
             self.post_message(self.Decided(CHOICES[key]))
 
-    def on_paste(self, event: events.Paste | events.Key) -> None:
+    def on_paste(self, event: events.Paste) -> None:
+        self._give_to_prompt(event)
+
+    def _give_to_prompt(self, event: events.Paste | events.Key) -> None:
         """Give a paste or a typed key to the prompt, and focus the prompt."""
         if self.typed_into is not None:
             hand_over(event, self.typed_into)

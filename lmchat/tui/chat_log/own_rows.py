@@ -36,7 +36,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tools.calls import CHOICES
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _NULL = Style.null()
 _RATE_CELLS = 4  # width of the number of a rate, so that the row does not jump
@@ -146,7 +146,7 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
     if message.versions <= 1:
         return []
     words = f"{message.version}/{message.versions}"
-    shown = f"  {UNICODE.before_version}{words}{UNICODE.after_version}"
+    shown = f"  {SIGNS.before_version}{words}{SIGNS.after_version}"
     return clickable([(shown, page.styles["muted"])], "next_version")
 
 
@@ -155,12 +155,12 @@ def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
 
     A row may be wrapped behind the dot, but not before it: the gap there does not break.
     """
-    return f"{units.GAP}{UNICODE.dot} {words}", page.styles[style]
+    return f"{units.GAP}{SIGNS.dot} {words}", page.styles[style]
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[Span]:
     """Return spans after a fold sign; a click on them folds or unfolds the message."""
-    sign = UNICODE.folded if is_folded else UNICODE.unfolded
+    sign = SIGNS.folded if is_folded else SIGNS.unfolded
     return clickable([(f"{sign} ", page.styles["muted"]), *spans], "fold")
 
 
@@ -282,7 +282,7 @@ def _state_span(page: Page, state: AnswerState) -> Span:
     """Return the word for the end of an incomplete answer or call; for a fault, after a cross."""
     if state is AnswerState.STOPPED:  # the user has stopped it: no fault
         return state.value, _NULL
-    return f"{UNICODE.failed} {state.value}", page.styles["error"]
+    return f"{SIGNS.failed} {state.value}", page.styles["error"]
 
 
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
@@ -318,7 +318,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     keys: list[Span] = []
     for key, words in CHOICES.items():
         keys += page.key_hint(key, words, key)  # a click on it decides, too
-    previous_key = page.own_keys.get("previous") or f"Alt+{UNICODE.up_arrow}"
+    previous_key = page.own_keys.get("previous") or f"Alt+{SIGNS.up_arrow}"
     focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
     last = page.line(focus_key, tint="panel")
     # shown instead while the card has the focus
@@ -462,7 +462,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
-    title = (f"{UNICODE.failed} {words}", page.style("error", "strong"))
+    title = (f"{SIGNS.failed} {words}", page.style("error", "strong"))
     rows = [*page.wrap([title], right=[time], tint="panel")]
     if failure.hint:
         rows += page.wrap([(safe_line(failure.hint, limit=_FAILURE_CHARS), _NULL)], tint="panel")

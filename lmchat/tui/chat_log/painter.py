@@ -29,7 +29,7 @@ from lmchat.tui.chat_log.document import Place
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
 
@@ -199,7 +199,7 @@ class Painter:
         bar = "focus" if is_focused else line.bar
         segments = [Segment(" " * self.left, base)]
         if bar:
-            segments.append(Segment(UNICODE.bar, ground + page.styles[bar]))
+            segments.append(Segment(SIGNS.bar, ground + page.styles[bar]))
         else:
             segments.append(Segment(" ", ground))
         words = line.hint if is_focused and line.hint else line.segments

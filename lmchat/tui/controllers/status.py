@@ -248,4 +248,4 @@ class StatusDisplay:
 
 def _joined(*figures: str) -> str:
     """Return the figures that are not empty, as `temporary · 12 tok · 40 %`."""
-    return f" {units.UNICODE.dot} ".join(filter(None, figures))
+    return f" {units.SIGNS.dot} ".join(filter(None, figures))

@@ -13,7 +13,7 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _AUTHOR_CELLS = 12
 _BAR_CELLS = 16
@@ -74,8 +74,8 @@ class ContextDialog(ListDialog):
         bar: StyledTexts = ()
         if self.list.text_width >= _BAR_FROM_CELLS:
             used = 0 if item.state else round(_BAR_CELLS * item.tokens / max(most_tokens, 1))
-            rest = UNICODE.rule * (_BAR_CELLS - used)
-            bar = ((f"  {UNICODE.used * used}", "$primary"), (rest, FAINT))
+            rest = SIGNS.rule * (_BAR_CELLS - used)
+            bar = ((f"  {SIGNS.used * used}", "$primary"), (rest, FAINT))
         tokens = units.tokens(item.tokens, is_estimated=True)
         author_and_words = ((author, ASIDE), (f" {words}", style))
         return ListRow(

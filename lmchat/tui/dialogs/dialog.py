@@ -25,7 +25,7 @@ from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _TITLE_GAP = 2  # least cells between the title and the figures
 
@@ -102,7 +102,7 @@ class Dialog(ModalScreen[Any]):
     def show_figures(self, *figures: str) -> None:
         """Show figures to the right of the title, as many of them as there is room for."""
         title = self.query_one("#dialog-title", LineWidget)
-        dot = f" {UNICODE.dot} "
+        dot = f" {SIGNS.dot} "
         room = title.size.width - cell_len(self.heading) - _TITLE_GAP
         fitting = list(figures)
         while fitting and styled(dot.join(fitting)).cell_length > room:

@@ -14,7 +14,7 @@ from lmchat.sessions.session import branches
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import NAME, ListRow
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _MOST_INDENT = 24  # cells
 _FIRST_WORDS = 120  # characters of a branch's first message
@@ -35,14 +35,14 @@ def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> 
         if opening.role is Role.USER:
             author = "you"
         words = safe_line(opening.text or tool_calls_text(opening), limit=_FIRST_WORDS)
-        fork = f"{UNICODE.fork} " if branch.depth else ""
+        fork = f"{SIGNS.fork} " if branch.depth else ""
         indent = f"{' ' * min(2 * branch.depth, _MOST_INDENT)}{fork}"
         indented_words = ((indent, MUTED), (words or f"({opening.state})", NAME))
         count = units.counted(len(branch.messages), "message")
         rows.append(
             ListRow(
                 pieces=(indented_words,),
-                right=((f"{author} {UNICODE.dot} {count}", MUTED),),
+                right=((f"{author} {SIGNS.dot} {count}", MUTED),),
                 key=branch.branch_id,
                 is_open=branch.branch_id in path_ids,
             )

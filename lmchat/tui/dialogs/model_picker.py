@@ -36,7 +36,7 @@ from lmchat.tui.widgets.line import (
 )
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, text_row
 from lmchat.tui.widgets.telemetry_rows import context_text
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 VISION = "vision"  # capability of models that see images; also a filter
 _NO_MODELS = "No models found. ^R checks again."
@@ -53,10 +53,10 @@ _COLUMNS = (
     Column("tok/s", 3, is_right=True),
 )
 _SIGNS: Mapping[LoadState, StyledText] = {
-    LoadState.LOADED: (UNICODE.ready, "$success"),
-    LoadState.ASLEEP: (UNICODE.asleep, MUTED),
-    LoadState.LOADING: (UNICODE.degraded, "$warning"),
-    LoadState.NOT_LOADED: (UNICODE.off, MUTED),
+    LoadState.LOADED: (SIGNS.ready, "$success"),
+    LoadState.ASLEEP: (SIGNS.asleep, MUTED),
+    LoadState.LOADING: (SIGNS.degraded, "$warning"),
+    LoadState.NOT_LOADED: (SIGNS.off, MUTED),
 }
 
 

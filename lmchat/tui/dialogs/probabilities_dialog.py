@@ -26,7 +26,7 @@ from lmchat.sessions.message import HALF_CHARACTER, TokenProbabilities, probabil
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
-from lmchat.units import GAP, UNICODE
+from lmchat.units import GAP, SIGNS
 
 _UNSURE = 0.5
 """Below this probability, a word is underlined; Tab goes to the next one."""
@@ -86,7 +86,7 @@ class WordsText(ScrollView):
         for span in line.spans:
             if _word_of(span) == self.cursor:
                 line = line.stylize(_CURSOR, span.start, span.end)
-                bar = styled(UNICODE.bar, "$primary")
+                bar = styled(SIGNS.bar, "$primary")
         strip = Strip((bar + line).render_segments(base))
         return strip.adjust_cell_length(self.outer_size.width, base.rich_style)
 

@@ -24,7 +24,7 @@ from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, text_row
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _MOST_HITS = 100  # a search with more hits needs another word
@@ -91,7 +91,7 @@ class SearchDialog(ListDialog):
             author = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30)
             # the second fact, the place of the hit, is empty if that is the text of a message
             facts = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
-            right = f" {UNICODE.dot} ".join(filter(None, facts))
+            right = f" {SIGNS.dot} ".join(filter(None, facts))
             if rows:
                 rows.append(ListRow())  # a blank one between two hits
             rows.append(text_row(f" {hit.title or 'Untitled'}", STRONG, right=right, key=key))
@@ -120,7 +120,7 @@ def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
     room_before = width - cell_len(match) - min(cell_len(after), width // 3)
     if (excess := cell_len(before) - room_before) > 0:
         _, kept = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
-        before = SafeText(f"{UNICODE.cut} {kept}")
+        before = SafeText(f"{SIGNS.cut} {kept}")
     return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))
 
 

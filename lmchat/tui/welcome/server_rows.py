@@ -37,7 +37,7 @@ from lmchat.tui.widgets.row_list import (
     edge_row,
     text_row,
 )
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 NO_SERVER = "No model server answers on this machine yet."
 _STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
@@ -48,10 +48,10 @@ _STEP_AWAY = (
 )
 """Verdicts on a server that needs a step of the user before a chat can begin."""
 _SIGNS: Mapping[ServerGrade, StyledText] = {
-    ServerGrade.READY: (UNICODE.ready, "$success"),
-    ServerGrade.STEP: (UNICODE.degraded, "$warning"),
-    ServerGrade.FAULT: (UNICODE.failed, "$error"),
-    ServerGrade.AWAY: (UNICODE.off, MUTED),
+    ServerGrade.READY: (SIGNS.ready, "$success"),
+    ServerGrade.STEP: (SIGNS.degraded, "$warning"),
+    ServerGrade.FAULT: (SIGNS.failed, "$error"),
+    ServerGrade.AWAY: (SIGNS.off, MUTED),
 }
 _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
 _NAME_CHARS = 32
@@ -217,7 +217,7 @@ def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int
         rows.append(text_row(f" {words}", MUTED, key=key))
         rows.append(ListRow())
     if servers:
-        rule = edge_row(UNICODE.rule * width, FAINT)
+        rule = edge_row(SIGNS.rule * width, FAINT)
         rows += _table(servers, rule, width) or [rule, *_pairs(servers)]  # without room: pairs
         rows.append(ListRow())
     return _with_digits(rows)

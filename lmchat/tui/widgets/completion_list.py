@@ -1,7 +1,7 @@
 """List of commands or files above the prompt.
 
-A `Completion` holds what a typed word may become. `SlashList` shows its rows, and `PromptInput`
-handles their keys.
+A `Completion` holds what a typed word may become. `CompletionList` shows its rows, and
+`PromptInput` handles their keys.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completi
     return Completion(tuple(matching))
 
 
-class SlashList(RowList):
+class CompletionList(RowList):
     """Rows of slash commands or files; the prompt handles the keys."""
 
     def show_completion(self, completion: Completion) -> None:

@@ -19,12 +19,12 @@ from textual.widget import Widget
 
 from lmchat.safe_text import safe_line
 from lmchat.tui.messages import AppMessage
-from lmchat.tui.widgets.completion_list import Completion, SlashList
+from lmchat.tui.widgets.completion_list import Completion, CompletionList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 
 class Pill(Widget):
@@ -40,7 +40,7 @@ class Pill(Widget):
         if not self.words:
             return Content("")
         text = content(
-            ((f"{UNICODE.down_arrow} {self.words}", "$primary"), ("  ", ""), ("End", STRONG))
+            ((f"{SIGNS.down_arrow} {self.words}", "$primary"), ("  ", ""), ("End", STRONG))
         )
         return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
 
@@ -68,7 +68,7 @@ class QueueCards(Widget):
         width = self.content_size.width
         bold = f"bold {MUTED}"
         hint = content(
-            ((UNICODE.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
+            ((SIGNS.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
         newest = len(self._texts) - 1
         rows = [
@@ -111,7 +111,7 @@ class PromptStatus(Widget):
         sign, names, figures, narrow_figures = self._state
         # `fit` drops whole pieces from the end: sign and model stay longest
         pieces = [content((sign, (" ", ""), (names[0] if names else "", MUTED)))]
-        pieces += [styled(f" {UNICODE.dot} {name}", MUTED) for name in names[1:]]
+        pieces += [styled(f" {SIGNS.dot} {name}", MUTED) for name in names[1:]]
         if self.screen.has_class("-narrow"):
             figures = narrow_figures
         return fit(pieces, styled(figures, MUTED), width)
@@ -157,10 +157,12 @@ class PromptArea(Vertical):
 
     async def _show_completion(self, completion: Completion) -> None:
         """Show the rows of a completion above the prompt, in a list that is made when needed."""
-        if completion.rows and not self.query(SlashList):
-            await self.mount(SlashList(), before="#prompt-card")
-        for slash_list in self.query(SlashList):  # one, or none before the first completion
-            slash_list.show_completion(completion)
+        if completion.rows and not self.query(CompletionList):
+            await self.mount(CompletionList(), before="#prompt-card")
+        for completion_list in self.query(
+            CompletionList
+        ):  # one, or none before the first completion
+            completion_list.show_completion(completion)
 
     @on(RowList.Clicked)
     def choose_clicked(self, event: RowList.Clicked) -> None:

@@ -19,7 +19,7 @@ from textual.strip import Strip
 
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 NAME = "name"  # style of a part that is bold in the chosen row
 ASIDE = "aside"  # style of a part that is muted except in the chosen row
@@ -209,7 +209,7 @@ class RowList(ScrollView):
         # an open row, such as that of the shown session, is marked without being chosen
         if is_chosen or row.is_open:
             has_focus = is_chosen and self.looks_focused
-            bar = styled(UNICODE.bar, "$primary" if has_focus else MUTED)
+            bar = styled(SIGNS.bar, "$primary" if has_focus else MUTED)
             styles = _STYLES_OF_CHOSEN
         else:
             # a row at the edge, such as a heading, begins in the column that others keep free

@@ -20,7 +20,7 @@ from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.field import TextLine
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledTexts, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, edge_row, wrapped_rows
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
@@ -89,9 +89,9 @@ class SessionList(Vertical, can_focus=True):
         changed. A newly opened session is chosen as soon as it is listed.
         """
         marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
-            **dict.fromkeys(unread, ((UNICODE.fresh, ""),)),
-            **dict.fromkeys(streaming, ((UNICODE.down_arrow, ""),)),
-            **dict.fromkeys(with_question, ((UNICODE.warning, "$warning"),)),
+            **dict.fromkeys(unread, ((SIGNS.fresh, ""),)),
+            **dict.fromkeys(streaming, ((SIGNS.down_arrow, ""),)),
+            **dict.fromkeys(with_question, ((SIGNS.warning, "$warning"),)),
         }
         shown = (tuple(groups), open_id, marks)
         has_changed = shown != (self._groups, self._open_id, self._marks)
@@ -123,7 +123,7 @@ class SessionList(Vertical, can_focus=True):
                 rows.append(edge_row(group.name, right=count))
             for header in shown:
                 is_fork = header.parent_id is not None
-                fork: StyledTexts = ((f"{UNICODE.fork} ", MUTED),) if is_fork else ()
+                fork: StyledTexts = ((f"{SIGNS.fork} ", MUTED),) if is_fork else ()
                 tags = "".join(f" #{tag}" for tag in header.tags)
                 row = ListRow(
                     pieces=((*fork, (header.title or "Untitled", NAME)), ((tags, MUTED),)),

@@ -24,7 +24,7 @@ from lmchat.tui.widgets.line import (
     fit,
     styled,
 )
-from lmchat.units import UNICODE
+from lmchat.units import SIGNS
 
 
 class TextRow(Struct, frozen=True):
@@ -68,7 +68,7 @@ def meter(fraction: float | None, width: int) -> StyledTexts:
     style = "$warning" if share > WARNS_ABOVE else METER
     if share > ALARMS_ABOVE:
         style = "$error"
-    return ((UNICODE.used * used, style), (UNICODE.rule * (width - used), FAINT))
+    return ((SIGNS.used * used, style), (SIGNS.rule * (width - used), FAINT))
 
 
 def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) -> StyledTexts:
@@ -83,10 +83,10 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     parts: list[StyledText] = [(" " * (width - len(shown)), SPARK)]  # before the first bar
     for value in shown:
         if value is None:
-            parts.append((UNICODE.failed, "$error"))
+            parts.append((SIGNS.failed, "$error"))
         else:
-            level = round(value / full_bar * len(UNICODE.levels))
-            parts.append((UNICODE.levels[max(level, 1) - 1], SPARK))  # 0 has the lowest bar, too
+            level = round(value / full_bar * len(SIGNS.levels))
+            parts.append((SIGNS.levels[max(level, 1) - 1], SPARK))  # 0 has the lowest bar, too
     runs = groupby(parts, key=lambda part: part[1])
     return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
 

@@ -19,7 +19,7 @@ from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
-from lmchat.units import UNICODE, UNKNOWN
+from lmchat.units import SIGNS, UNKNOWN
 
 LOOKING = "looking for a server"
 """Words for the first search, in place of model and server."""
@@ -29,10 +29,10 @@ _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit in
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
 _SIGNS: Mapping[ServerGrade, StyledText] = {
-    ServerGrade.READY: (UNICODE.ready, "$success"),
-    ServerGrade.STEP: (UNICODE.degraded, _WARN),
+    ServerGrade.READY: (SIGNS.ready, "$success"),
+    ServerGrade.STEP: (SIGNS.degraded, _WARN),
 }
-_SIGN_OF_OTHERS: StyledText = (UNICODE.failed, _BAD)  # of servers that cannot be used
+_SIGN_OF_OTHERS: StyledText = (SIGNS.failed, _BAD)  # of servers that cannot be used
 
 
 def server_sign(verdict: Verdict | None) -> StyledText:
@@ -41,7 +41,7 @@ def server_sign(verdict: Verdict | None) -> StyledText:
     While the server is checked for the first time, `verdict` is None.
     """
     if verdict is None:
-        return UNICODE.off, MUTED
+        return SIGNS.off, MUTED
     return _SIGNS.get(VERDICTS[verdict].grade, _SIGN_OF_OTHERS)
 
 
