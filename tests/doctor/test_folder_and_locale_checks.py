@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.doctor.check import Grade
-from lmchat.doctor.machine_checks import folder_findings, locale_findings
+from lmchat.doctor.checks import folder_findings, locale_findings
 from tests.support.faults import no_root, open_folder
 
 

@@ -5,7 +5,7 @@ from contextlib import aclosing, closing
 from pathlib import Path
 
 from lmchat.doctor.check import Finding, Grade
-from lmchat.doctor.machine_checks import store_findings
+from lmchat.doctor.checks import store_findings
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import Store

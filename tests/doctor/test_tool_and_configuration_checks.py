@@ -6,7 +6,7 @@ from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings
 from lmchat.doctor.check import Grade
-from lmchat.doctor.option_checks import config_findings, tool_findings
+from lmchat.doctor.checks import config_findings, tool_findings
 from lmchat.tools.protocols import ServerState, ToolServer
 
 

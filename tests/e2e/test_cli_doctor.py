@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 
-from lmchat.cli.setup import doctor_checks
+from lmchat.doctor import checks
 from lmchat.doctor.check import Finding
 from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside
@@ -102,7 +102,7 @@ def test_a_row_has_the_same_name_for_scripts_if_its_check_fails(cli, monkeypatch
 
     good = {row["check"] for row in report(cli)["checks"]}
     for name in ("config", "folder", "store", "locale", "engine", "version"):
-        monkeypatch.setattr(doctor_checks, f"{name}_findings", fail)
+        monkeypatch.setattr(checks, f"{name}_findings", fail)
     failed = {
         row["check"] for row in report(cli, code=1)["checks"] if row["cause"] == "The disk is away."
     }

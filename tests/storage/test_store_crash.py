@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.doctor.machine_checks import store_findings
+from lmchat.doctor.checks import store_findings
 from lmchat.sessions.message import new_id
 from lmchat.storage.store import Store
 from tests.support.chats import header, say, store_at

@@ -7,7 +7,7 @@ import sys
 from contextlib import aclosing
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.doctor_checks import examine_machine
+from lmchat.cli.setup.examine_machine import examine_machine
 from lmchat.cli.setup.wiring import make_backend, saved_state
 from lmchat.doctor.check import Grade
 from lmchat.doctor.report import report_json, report_text, worst_grade

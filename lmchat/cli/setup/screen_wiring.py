@@ -17,7 +17,7 @@ from lmchat.attachments.file_finder import FileFinder
 from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
 from lmchat.cli.setup import local_servers, wiring
-from lmchat.cli.setup.doctor_checks import examine_machine
+from lmchat.cli.setup.examine_machine import examine_machine
 from lmchat.cli.setup.find_target import configured_endpoints, configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state

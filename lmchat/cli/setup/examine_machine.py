@@ -1,7 +1,4 @@
-"""List of all checks of `lmchat doctor` and `/doctor`, and the values that they need of a run.
-
-The functions that make rows from these values are in `doctor`.
-"""
+"""What the checks of `lmchat doctor` and `/doctor` need of a run; their list is in `doctor`."""
 
 from __future__ import annotations
 
@@ -15,23 +12,10 @@ from lmchat.cli.setup.local_servers import find_installed
 from lmchat.cli.setup.make_toolbox import how_to_correct, make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
-from lmchat.doctor.check import Finding, Findings, run_checks
-from lmchat.doctor.machine_checks import (
-    ENGINE,
-    FOLDER,
-    LOCALE,
-    START_ENGINE,
-    STORE,
-    VERSION,
-    engine_findings,
-    folder_findings,
-    locale_findings,
-    store_findings,
-    version_findings,
-)
-from lmchat.doctor.option_checks import CONFIG, TOOLS, config_findings, tool_findings
-from lmchat.doctor.server_checks import SERVERS, key_findings, server_findings
-from lmchat.processes.threads import in_thread, run_abandonable
+from lmchat.doctor.check import Finding, Findings
+from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
+from lmchat.doctor.server_checks import key_findings, server_findings
+from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.servers.protocols import ServerClient
@@ -41,19 +25,13 @@ _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or 
 
 async def examine_machine(context: Context, backend: ServerClient) -> list[Finding]:
     """Run the doctor's checks with the options of this run, and return their rows."""
-    paths = context.paths
-    return await run_checks(
-        (
-            (SERVERS, partial(_check_servers, context, backend)),
-            # in a thread: to check keyboard keys may take long, as it imports Textual
-            (CONFIG, in_thread(lambda: config_findings(context.loaded, context.problems))),
-            (TOOLS, partial(_check_tools, context)),
-            (FOLDER, partial(in_thread(folder_findings), paths.config_dir)),
-            (STORE, partial(in_thread(store_findings), paths.sessions_file)),
-            (LOCALE, partial(in_thread(locale_findings), context.environ)),
-            (ENGINE, in_thread(engine_findings)),
-            (VERSION, partial(in_thread(version_findings), paths.log_file)),
-        )
+    return await examine(
+        find_server_rows=partial(_check_servers, context, backend),
+        find_tool_rows=partial(_check_tools, context),
+        loaded=context.loaded,
+        find_problems=lambda: context.problems,
+        paths=context.paths,
+        environ=context.environ,
     )
 
 

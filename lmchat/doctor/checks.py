@@ -1,0 +1,163 @@
+"""List of all checks of `lmchat doctor` and `/doctor`, with their functions.
+
+A new check is a `Check`, a function that returns its rows, and a row of the list in `examine`.
+Model servers and their keys have rows of many kinds, which `server_checks.py` makes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from lmchat import __version__
+from lmchat.config.file import Problem
+from lmchat.config.load import LoadedSettings
+from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group, run_checks
+from lmchat.doctor.server_checks import SERVERS
+from lmchat.errors import StoreUnavailable
+from lmchat.files.paths import Paths
+from lmchat.processes.threads import in_thread
+from lmchat.servers.engine.download import install_command, is_engine_installed
+from lmchat.storage.opening import check_file
+from lmchat.tools.protocols import ServerState, ToolServer
+
+START_ENGINE = "lmchat --local"
+
+CONFIG = Check(Group.FILES, "config", "Configuration")
+TOOLS = Check(Group.TOOLS, "tools", "Tools")
+"""Check of the tool servers. If it fails, its one row has these names; others have their own."""
+FOLDER = Check(Group.FILES, "files.folder", "Folder")
+STORE = Check(Group.FILES, "store", "Sessions")
+LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
+ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
+VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
+
+
+async def examine(
+    *,
+    find_server_rows: FindRows,
+    find_tool_rows: FindRows,
+    loaded: LoadedSettings,
+    find_problems: Callable[[], Sequence[Problem]],
+    paths: Paths,
+    environ: Mapping[str, str],
+) -> list[Finding]:
+    """Run all checks and return their rows.
+
+    The arguments are what they need of a run. `find_server_rows` and `find_tool_rows` ask model
+    servers and tool servers, which `cli/setup/examine_machine.py` finds and starts.
+    `find_problems` returns the problems of `loaded`, of its keyboard keys, and of its theme.
+    """
+    return await run_checks(
+        (
+            (SERVERS, find_server_rows),
+            # in a thread: to check keyboard keys may take long, as it imports Textual
+            (CONFIG, in_thread(lambda: config_findings(loaded, find_problems()))),
+            (TOOLS, find_tool_rows),
+            # in threads, as most of them read the disk
+            (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
+            (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
+            (LOCALE, in_thread(lambda: locale_findings(environ))),
+            (ENGINE, in_thread(engine_findings)),
+            (VERSION, in_thread(lambda: version_findings(paths.log_file))),
+        )
+    )
+
+
+def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
+    """Return a row for each problem of the configuration, or a row that says there is none."""
+    if problems:
+        step = "Correct it, then lmchat config check"
+        return [CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems]
+    if loaded.has_file:
+        return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
+    return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
+
+
+def tool_findings(
+    servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
+) -> list[Finding]:
+    """Return a row for each tool server, `waited_s` after it was started.
+
+    `steps` says how to correct each server, by its name.
+    """
+    row = partial(Finding, TOOLS.group, TOOLS.check)
+    rows: list[Finding] = []
+    for server in servers:
+        step = steps[server.name]  # the text of the report leaves it out for `OK`
+        if server.state is ServerState.READY:  # an error means that some of its tools are left out
+            grade = Grade.WARNING if server.error else Grade.OK
+            cause = f"It is {server.state_sentence}"
+        elif server.state is ServerState.STARTING:
+            grade = Grade.WARNING
+            cause = f"No answer within {waited_s:g} s."
+            step = "Run lmchat tools, which waits longer; then check the server"
+        else:
+            grade = Grade.FAULT
+            cause = f"It has {server.state_sentence}"
+        rows.append(row(server.name, grade, cause, step))
+    return rows
+
+
+def folder_findings(folder: Path) -> list[Finding]:
+    """Return the row about the folder of lmchat's files, which is made at the first start."""
+    # if the folder is not made yet: its nearest parent that exists
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
+    step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
+    return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
+
+
+def store_findings(path: Path) -> list[Finding]:
+    """Return the row about `sessions.db`.
+
+    SQLite checks every page of the file: this blocks as long as reading it takes.
+    """
+    if not path.exists():
+        return [STORE.row(Grade.OK, "No session is saved yet.")]
+    try:
+        file_format, fault = check_file(path)
+    except StoreUnavailable as error:
+        return [STORE.row(Grade.FAULT, error.message, error.hint)]
+    if fault:
+        step = f"Copy {path}; the next start of lmchat keeps everything that can be read"
+        return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]
+
+
+def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
+    """Return the row about the characters that the terminal can show."""
+    if os.name == "nt":  # its terminals have no variable for the locale
+        return []
+    values = (environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    locale = next(filter(None, values), "")  # the first that is set counts
+    if "utf8" in locale.lower().replace("-", ""):
+        return [LOCALE.row(Grade.OK, "Unicode.")]
+    step = "export LC_ALL=C.UTF-8, or set `ascii = true` under [ui] in the configuration"
+    cause = "The locale is not UTF-8: non-ASCII characters may look wrong."
+    return [LOCALE.row(Grade.WARNING, cause, step)]
+
+
+def engine_findings() -> list[Finding]:
+    """Return the row about the built-in engine."""
+    if is_engine_installed():
+        return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
+    cause = "Not installed; needed only if you have no model server."
+    return [ENGINE.row(Grade.ABSENT, cause, install_command())]
+
+
+def version_findings(log_file: Path) -> list[Finding]:
+    """Return the row about the versions of lmchat and Python, and the place of the log."""
+    python, system = platform.python_version(), platform.platform(terse=True)
+    cause = (
+        f"lmchat {__version__}, Python {python}, Textual {version('textual')}, {system}; "
+        f"its log is {log_file}."
+    )
+    return [VERSION.row(Grade.OK, cause)]
