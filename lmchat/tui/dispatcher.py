@@ -19,7 +19,8 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.commands.table import BY_ID, Command, is_command, require_slash
+from lmchat.commands.table import BY_ID, Command
+from lmchat.commands.typed_line import is_command, require_slash
 from lmchat.errors import LMChatError
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell

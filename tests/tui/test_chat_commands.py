@@ -4,7 +4,7 @@ import asyncio
 
 from textual import events
 
-from lmchat.commands.table import is_command
+from lmchat.commands.typed_line import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
 from lmchat.metrics import Metrics

@@ -22,7 +22,7 @@ from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.setup.local_servers import start_engine
 from lmchat.cli.setup.wiring import make_chat, open_runtime
-from lmchat.commands.table import is_command, is_shell_command
+from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text

@@ -18,16 +18,17 @@ from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat import session_changes
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
+from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.setup.find_target import fetch_models
-from lmchat.cli.setup.load_model import load_if_needed
 from lmchat.cli.setup.wiring import make_pages
 from lmchat.commands import set_command
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.commands.set_command import NOTHING_SET, value_words
-from lmchat.commands.table import COMMANDS, require_slash
+from lmchat.commands.table import COMMANDS
+from lmchat.commands.typed_line import require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_text

@@ -9,7 +9,8 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from lmchat.commands.table import BY_ID, keys_of, parse_slash
+from lmchat.commands.table import BY_ID, keys_of
+from lmchat.commands.typed_line import parse_slash
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit

@@ -17,7 +17,8 @@ from textual.reactive import var
 from textual.widgets import TextArea
 
 from lmchat import units
-from lmchat.commands.table import Command, is_command, is_shell_command
+from lmchat.commands.table import Command
+from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import safe_text
 from lmchat.tui.messages import AppMessage, RunCommand
