@@ -73,10 +73,10 @@ class OpenSession:
       taken it before (`take_question`).
     - `answer`, `figures`, `aside`: `TurnRunner`.
     - `messages`: `TurnRunner` during a turn, also by `replace_path` after a summary.
-      `session_changes` makes the changes that need no turn. `ChatService` replaces an answer that
+      `SessionChanges` makes the changes that need no turn. `ChatService` replaces an answer that
       its server has forgotten, and `SessionsInMemory` the whole path by another branch. Whoever
       needs older messages calls `load_older`.
-    - `header`: follows the messages. `session_changes` changes its sampling, `titles` its title.
+    - `header`: follows the messages. `SessionChanges` changes its sampling, `titles` its title.
       `SessionsInMemory` takes over what was changed on the disk, and the typed title of a session
       that the disk does not have yet.
     """

@@ -28,6 +28,7 @@ from lmchat.chat.open_session import OpenSession, Turn
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.saved_texts import SavedTexts, joined_prompts
+from lmchat.chat.session_changes import SessionChanges
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import rename_by_model
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -62,8 +63,8 @@ class ChatService:
     """The root of the chat: begins, stops and ends the turns of all sessions, queues prompts.
 
     It holds what turns share: the sessions in memory, the queue of saves, the store, and the
-    servers (`backend`). It also holds drafts and bookmarks, the choices for the next turn, and the
-    meter of its context window.
+    servers (`backend`). It also holds drafts and bookmarks, the choices for the next turn, the
+    meter of its context window, and the changes that need no turn.
 
     A turn is a task; a session has at most one. To stop it for the user, front ends call
     `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
@@ -102,6 +103,9 @@ class ChatService:
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
         self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
+        self.changes = SessionChanges(
+            store, self.save_queue, self.in_memory, end_turn=self.end_turn_of
+        )
 
     @property
     def shown(self) -> OpenSession:

@@ -3,110 +3,126 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from msgspec.structs import replace
 
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.service import ChatService
+from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.turn_starts import messages_together, rewritten
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.sessions.session import Session
+from lmchat.storage.store import Store
 
 
-async def rewrite(chat: ChatService, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
-    """Add and return another version of an answer, with a text by the user; send nothing.
+class SessionChanges:
+    """Changes of sessions that need no turn; the only instance is `ChatService.changes`.
 
-    The disk may be locked for seconds, so a task saves the version; `wait_until_saved` waits for
-    it. Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has
-    changed.
+    Most raise `RequestInvalid` while a turn runs that would be disturbed; `delete_message` ends the
+    turn.
     """
-    await opened.load_older(chat.store)  # only the end of a long session was read
-    opened.require_idle()
-    branch = rewritten(opened.messages, answer_id, text)
-    opened.begin_branch(branch)
-    message = branch[-1]
-    opened.keep_save(asyncio.create_task(chat.save_queue.save(opened.header, message), name="save"))
-    return message
 
+    def __init__(
+        self,
+        store: Store,
+        save_queue: SaveQueue,
+        in_memory: SessionsInMemory,
+        *,
+        end_turn: Callable[[OpenSession], Awaitable[None]],
+    ) -> None:
+        """Take over what `ChatService` has; `end_turn` is its `end_turn_of`."""
+        self._store = store
+        self._save_queue = save_queue
+        self._in_memory = in_memory
+        self._end_turn = end_turn
 
-async def choose_path(chat: ChatService, session_id: str, message_id: str) -> Session:
-    """Choose the newest path through a message of a session, and return it; the caller shows it.
+    async def rewrite(self, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
+        """Add and return another version of an answer, with a text by the user; send nothing.
 
-    Raises `RequestInvalid` while a turn may add messages to the path that is chosen now.
-    """
-    chat.in_memory.require_free_path(session_id)
-    return await chat.store.set_leaf(session_id, message_id)
+        The disk may be locked for seconds, so a task saves the version; `wait_until_saved` waits
+        for it. Raises `RequestInvalid` while a turn runs, and as `rewritten` does; then nothing has
+        changed.
+        """
+        await opened.load_older(self._store)  # only the end of a long session was read
+        opened.require_idle()
+        branch = rewritten(opened.messages, answer_id, text)
+        opened.begin_branch(branch)
+        message = branch[-1]
+        opened.keep_save(
+            asyncio.create_task(self._save_queue.save(opened.header, message), name="save")
+        )
+        return message
 
+    async def choose_path(self, session_id: str, message_id: str) -> Session:
+        """Choose the newest path through a message of a session, and return it.
 
-async def delete_message(chat: ChatService, opened: OpenSession, message_id: str) -> Session:
-    """Stop the turn, hide a message and all that follows it, and return the path that is left.
+        The caller shows it. Raises `RequestInvalid` while a turn may add messages to the path that
+        is chosen now.
+        """
+        self._in_memory.require_free_path(session_id)
+        return await self._store.set_leaf(session_id, message_id)
 
-    Prompts in the queue return to the prompt field.
-    """
-    await chat.end_turn_of(opened)
-    return await chat.store.delete_message(opened.session_id, message_id)
+    async def delete_message(self, opened: OpenSession, message_id: str) -> Session:
+        """Stop the turn, hide a message and all that follows it, and return the path that is left.
 
+        Prompts in the queue return to the prompt field.
+        """
+        await self._end_turn(opened)
+        return await self._store.delete_message(opened.session_id, message_id)
 
-async def undo_delete(chat: ChatService, session_id: str) -> Session | None:
-    """Restore what was deleted last in a session, and return the path to it; None if nothing was.
+    async def undo_delete(self, session_id: str) -> Session | None:
+        """Restore what was deleted last in a session, and return the path to it.
 
-    Raises `RequestInvalid` as `choose_path` does.
-    """
-    deleted_id = await chat.store.last_deleted_id(session_id)
-    if deleted_id is None:
-        return None
-    chat.in_memory.require_free_path(session_id)
-    return await chat.store.restore_message(session_id, deleted_id)
+        Return None if nothing was deleted. Raises `RequestInvalid` as `choose_path` does.
+        """
+        deleted_id = await self._store.last_deleted_id(session_id)
+        if deleted_id is None:
+            return None
+        self._in_memory.require_free_path(session_id)
+        return await self._store.restore_message(session_id, deleted_id)
 
+    async def set_system_prompt(self, opened: OpenSession, text: str) -> ChatMessage:
+        """Add, save and return a system prompt for the next answers; two quotes `""` remove it.
 
-async def set_system_prompt(chat: ChatService, opened: OpenSession, text: str) -> ChatMessage:
-    """Add, save and return a system prompt for the next answers; two quotes `""` remove it.
+        Raises `RequestInvalid` while a turn may add messages behind the last one.
+        """
+        opened.require_free_end()
+        content = "" if text == '""' else text
+        message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
+        opened.add(message)
+        await self._save_queue.save(opened.header, message)
+        return message
 
-    Raises `RequestInvalid` while a turn may add messages behind the last one.
-    """
-    opened.require_free_end()
-    content = "" if text == '""' else text
-    message = text_message(Role.SYSTEM, content, parent_id=opened.leaf_id)
-    opened.add(message)
-    await chat.save_queue.save(opened.header, message)
-    return message
+    async def toggle_excluded(self, opened: OpenSession, message_id: str) -> list[ChatMessage]:
+        """Take a message out of requests, or put it back, on the disk and on the path.
 
+        An answer with tool calls is taken out and put back together with their results. Return the
+        changed messages; none if the message is not on the path. If the disk fails, the error is
+        raised, and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need
+        the messages.
+        """
+        opened.require_idle()
+        together = messages_together(opened.messages, message_id)
+        if together:
+            await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
+            is_excluded = not together[0].is_excluded
+            ids = [message.message_id for message in together]
+            await self._store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
+            together = [replace(message, is_excluded=is_excluded) for message in together]
+            for message in together:
+                opened.replace(message)
+        return together
 
-async def toggle_excluded(
-    chat: ChatService, opened: OpenSession, message_id: str
-) -> list[ChatMessage]:
-    """Take a message out of requests, or put it back, on the disk and on the path.
+    async def set_sampling(self, opened: OpenSession, options: Mapping[str, object]) -> None:
+        """Give a session other sampling options from the next answer on, and save them.
 
-    An answer with tool calls is taken out and put back together with their results. Return the
-    changed messages; none if the message is not on the path. If the disk fails, the error is
-    raised, and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need the
-    messages.
-    """
-    opened.require_idle()
-    together = messages_together(opened.messages, message_id)
-    if together:
-        await chat.save_queue.write_unsaved()  # only messages on the disk can be marked there
-        is_excluded = not together[0].is_excluded
-        ids = [message.message_id for message in together]
-        await chat.store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
-        together = [replace(message, is_excluded=is_excluded) for message in together]
-        for message in together:
-            opened.replace(message)
-    return together
-
-
-async def set_sampling(
-    chat: ChatService, opened: OpenSession, options: Mapping[str, object]
-) -> None:
-    """Give a session other sampling options from the next answer on, and save them.
-
-    The options of a new session are saved with its first message. If the disk fails, the error is
-    raised, but the session in memory keeps the options.
-    """
-    opened.change_header(sampling=options)
-    await chat.save_queue.write_unsaved()  # the first message creates the session
-    with suppress(SessionNotFound):  # a new session, whose first message saves them
-        await chat.store.update_session(opened.session_id, {"sampling": options})
+        The options of a new session are saved with its first message. If the disk fails, the error
+        is raised, but the session in memory keeps the options.
+        """
+        opened.change_header(sampling=options)
+        await self._save_queue.write_unsaved()  # the first message creates the session
+        with suppress(SessionNotFound):  # a new session, whose first message saves them
+            await self._store.update_session(opened.session_id, {"sampling": options})

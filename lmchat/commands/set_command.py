@@ -1,7 +1,7 @@
 """`/set`: what was typed behind it is parsed, and what is set is listed and explained.
 
-`chat/sampling_layers.py` decides which value has priority, and `session_changes.set_sampling` saves
-one. The screen and the plain chat call this module and show what it returns.
+`chat/sampling_layers.py` decides which value has priority, and `SessionChanges.set_sampling`
+saves one. The screen and the plain chat call this module and show what it returns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import OptionValues, SetOption
 from lmchat.chat.service import ChatService
-from lmchat.chat.session_changes import set_sampling
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.config.origin import Level
 from lmchat.errors import WrongUse
@@ -64,7 +63,7 @@ async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
     """
     options, words = _with_option(chat.turn_choices, opened, typed)
     if options != opened.header.sampling:
-        await set_sampling(chat, opened, options)
+        await chat.changes.set_sampling(opened, options)
     return words
 
 

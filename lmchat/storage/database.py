@@ -71,9 +71,9 @@ class Database:
         self._opened_file: tuple[int, int] | None = None
 
     @property
-    def session_changes(self) -> int:
+    def changed_rows(self) -> int:
         """How often rows of sessions were changed on the connection that is open now."""
-        return self._connection.session_changes if self._connection else 0
+        return self._connection.changed_rows if self._connection else 0
 
     async def run(self, job: Callable[[Connection], T]) -> T:
         """Run a job that only reads, or begins its own transactions.

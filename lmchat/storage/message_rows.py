@@ -41,7 +41,7 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
         """on conflict (session_id) do update set deleted_at = null,
             title = case sessions.title when '' then excluded.title else sessions.title end""",
     )
-    connection.session_changes += 1  # so that the screen reads the list of sessions again
+    connection.changed_rows += 1  # so that the screen reads the list of sessions again
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
@@ -62,7 +62,7 @@ def set_columns(connection: Connection, session_id: str, **values: object) -> No
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
-    connection.session_changes += 1  # so that the screen reads the list of sessions again
+    connection.changed_rows += 1  # so that the screen reads the list of sessions again
 
 
 def number_of(connection: Connection, message_id: str) -> int | None:

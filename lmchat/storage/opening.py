@@ -59,7 +59,7 @@ class Connection(sqlite3.Connection):
     # journals are files beside `path`.
     entries: Mapping[str, list[JournalEntry]] | None = None
     notice = ""  # sentence for the user about a file that was replaced
-    session_changes = 0  # how often rows of sessions were changed
+    changed_rows = 0  # how often rows of sessions were changed
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         """Return the entries in the journal of a running answer; none without a journal."""

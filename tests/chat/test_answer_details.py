@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from lmchat.chat import session_changes
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import (
     ModelLoading,
@@ -125,7 +124,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         (0.2, ReasoningDelta(text="Hm.")),
     ]
     chat = begin(store, TimedBackend(script(*events, **usage)))
-    await session_changes.set_sampling(chat.sessions, chat.opened, {"seed": 7})
+    await chat.sessions.changes.set_sampling(chat.opened, {"seed": 7})
     answer = await ask(chat)
     lines = shown(answer)
     assert lines[:3] == [

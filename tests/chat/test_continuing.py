@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from lmchat.chat import session_changes
 from lmchat.chat.answer_beginnings import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.exports.markdown import to_markdown
@@ -72,7 +71,7 @@ async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store
         ("llama.cpp", {"extra.seed": 5}, False),
     ):
         chat = ChatTurns(store, product=product)
-        await session_changes.set_sampling(chat.sessions, chat.opened, options)
+        await chat.sessions.changes.set_sampling(chat.opened, options)
         await chat.send("x")
         (request,) = chat.server.requests
         assert request.has_drawn_seed is is_drawn
@@ -90,9 +89,7 @@ async def answered(store, *scripts) -> ChatTurns:
 
 
 async def rewrite(chat: ChatTurns, text: str, index: int = -1):
-    version = await session_changes.rewrite(
-        chat.sessions, chat.opened, chat.path[index].message_id, text
-    )
+    version = await chat.sessions.changes.rewrite(chat.opened, chat.path[index].message_id, text)
     await chat.sessions.close()
     return version
 

@@ -8,7 +8,6 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat import session_changes
 from lmchat.chat.context_list import context_of_next_request
 from lmchat.chat.context_plan import plan_context
 from lmchat.chat.turn_starts import messages_together
@@ -26,7 +25,7 @@ async def say(chat: ChatTurns, *texts: str) -> None:
 
 
 async def toggle(chat: ChatTurns, index: int) -> None:
-    await session_changes.toggle_excluded(chat.sessions, chat.opened, chat.path[index].message_id)
+    await chat.sessions.changes.toggle_excluded(chat.opened, chat.path[index].message_id)
 
 
 def call(call_id: str) -> ToolCallPart:

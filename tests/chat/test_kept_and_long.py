@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from lmchat.chat import session_changes
 from lmchat.chat.kept_answers import replay_id_of, replay_request, target_of_kept
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
 from lmchat.servers import products
@@ -212,7 +211,7 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
         await chat.send("lost?")
     assert list(chat.path) == talk[-MESSAGES_PER_READ:]
     gated.error = None
-    message = await session_changes.set_system_prompt(chat.sessions, chat.opened, "be brief")
+    message = await chat.sessions.changes.set_system_prompt(chat.opened, "be brief")
     await chat.opened.load_older(chat.sessions.store)
     assert list(chat.path) == [*talk, message]
     await chat.send("found")

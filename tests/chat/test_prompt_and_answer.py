@@ -9,7 +9,6 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat import session_changes
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
 from lmchat.chat.request_preview import next_request
 from lmchat.chat.turn_runner import log_failure
@@ -215,13 +214,13 @@ async def test_a_prompt_without_an_answer_is_answered_and_an_edited_one_is_a_sib
 async def test_a_changed_system_prompt_holds_for_another_version_of_what_is_above_it(store):
     chat = ChatTurns(store, system_prompt="Be kind.")
     await chat.send("one")
-    await session_changes.set_system_prompt(chat.sessions, chat.opened, "Be brief.")
+    await chat.sessions.changes.set_system_prompt(chat.opened, "Be brief.")
     await chat.regenerate(chat.path[2])
     assert chat.sent() == ["Be brief.", "one"]
     roles = [message.role for message in chat.path]
     assert roles == [Role.SYSTEM, Role.USER, Role.SYSTEM, Role.ASSISTANT]
     assert (chat.path[1].version, chat.path[1].versions) == (2, 2)
-    await session_changes.set_system_prompt(chat.sessions, chat.opened, "Be rude.")
+    await chat.sessions.changes.set_system_prompt(chat.opened, "Be rude.")
     await chat.edit(chat.path[1], "two")
     assert chat.sent() == ["Be rude.", "two"]
     await chat.send("three")

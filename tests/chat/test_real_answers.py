@@ -5,7 +5,6 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from lmchat.chat import session_changes
 from lmchat.chat.events import AnswerBegun
 from lmchat.chat.kept_answers import replay_id_of
 from lmchat.servers.endpoint import Endpoint
@@ -34,7 +33,7 @@ async def chat_at(client, store, url, tokens: int) -> ChatTurns:
 
 async def use_tokens(chat: ChatTurns, tokens: int) -> None:
     options = {"temperature": 0.0, "seed": 1, "max_tokens": tokens}
-    await session_changes.set_sampling(chat.sessions, chat.opened, options)
+    await chat.sessions.changes.set_sampling(chat.opened, options)
 
 
 async def asked(client, store, url, tokens: int, *, first_words: str = "") -> ChatTurns:
@@ -119,8 +118,8 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     await use_tokens(chat, 20)
     written = "Adding numbers is easy:  first you tak"
     opened = chat.opened
-    version = await session_changes.rewrite(
-        chat.sessions, opened, opened.messages[-1].message_id, f"{written} \n"
+    version = await chat.sessions.changes.rewrite(
+        opened, opened.messages[-1].message_id, f"{written} \n"
     )
     await chat.continue_answer(version)
     rest = await sent_directly(url, written, 20)

@@ -8,7 +8,6 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat import session_changes
 from lmchat.chat.context_meter import ContextMeter
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
@@ -55,7 +54,7 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
         store, answer_steps("A."), read, answer_steps("B."), answer_steps("C."), box=toolbox()
     )
     await chat.send("a")
-    await session_changes.set_system_prompt(chat.sessions, chat.opened, "Be kind.")
+    await chat.sessions.changes.set_system_prompt(chat.opened, "Be kind.")
     await chat.send("b")
     await chat.send("c")
     kept = [(one.role, one.text, one.tool_result) for one in chat.path[3:]]
@@ -126,7 +125,7 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
     chat.sessions.compact(chat.opened)
     await chat.until(TextDelta)
     chat.opened.header = replace(chat.opened.header, title="Garden", tags=("beds",))
-    await session_changes.set_sampling(chat.sessions, chat.opened, {"temperature": 0.5})
+    await chat.sessions.changes.set_sampling(chat.opened, {"temperature": 0.5})
     shown = [message.text for message in chat.opened.shown_messages]
     assert shown == [*TALK, COMPACT_PROMPT, "Th"]
     assert [one.text for one in await chat.on_disk()] == TALK

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from lmchat.answers.json_schema import WantedValue
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
-from lmchat.chat import session_changes
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.request_preview import curl_command, json_text, next_request
@@ -87,7 +86,7 @@ async def ask(context: Context) -> int:
             session_id = await runtime.store.find_id(options.resume)
             opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
-                await session_changes.set_system_prompt(chat, opened, options.system_prompt)
+                await chat.changes.set_system_prompt(opened, options.system_prompt)
         target = await target_of_command(context, runtime)
         chat.turn_choices.use_target(target)
         if not options.yes:  # asked now: the model's window decides which sets are large

@@ -16,7 +16,6 @@ from typing import TypeVar
 from lmchat.attachments.attachment import Attachment, files_outside, read_clipboard
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
-from lmchat.chat import session_changes
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
@@ -247,7 +246,7 @@ class PlainCommands:
 
     async def change_system_prompt(self, prompt: str) -> None:
         _require_value("/system", prompt)
-        await session_changes.set_system_prompt(self._chat, self._chat.shown, prompt)
+        await self._chat.changes.set_system_prompt(self._chat.shown, prompt)
         self._note("System prompt changed.")
 
     async def attach_file(self, name: str) -> None:

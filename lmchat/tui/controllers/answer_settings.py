@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.chat import session_changes
 from lmchat.chat.open_session import OpenSession
 from lmchat.commands import set_command
 from lmchat.commands.set_command import NOTHING_SET, value_words
@@ -30,7 +29,7 @@ class AnswerSettings:
 
         Raises `RequestInvalid` while a turn may add messages there.
         """
-        message = await session_changes.set_system_prompt(self._chat, self._chat.shown, text)
+        message = await self._chat.changes.set_system_prompt(self._chat.shown, text)
         self._ui.widgets.log.append(message)
         self._ui.show_action("system prompt changed")
 

@@ -6,7 +6,6 @@ message of the path is its leaf. Versions are messages of one role with the same
 
 from __future__ import annotations
 
-from lmchat.chat import session_changes
 from lmchat.chat.answer_beginnings import NO_PROBABILITIES, AnswerTokens
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
@@ -65,7 +64,7 @@ class Branches:
             self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        path = await session_changes.choose_path(self._chat, session_id, chosen_id)
+        path = await self._chat.changes.choose_path(session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
         if self._show_unless_left(path):
             self._log.go_to_message(chosen_id, row=row)
@@ -98,7 +97,7 @@ class Branches:
         """Save a text as another version of the answer that is being rewritten, and show it.
 
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
-        files, and as `session_changes.rewrite` does; then nothing has changed.
+        files, and as `SessionChanges.rewrite` does; then nothing has changed.
         """
         words, files = split_draft(text)
         if files:
@@ -106,7 +105,7 @@ class Branches:
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         opened = self._chat.shown
         old_id = prompt_text.edited_id
-        version = await session_changes.rewrite(self._chat, opened, old_id, words)
+        version = await self._chat.changes.rewrite(opened, old_id, words)
         if opened is not self._chat.shown:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
@@ -119,7 +118,7 @@ class Branches:
 
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path, with its tool calls, out of all requests, or put it back."""
-        changed = await session_changes.toggle_excluded(self._chat, self._chat.shown, message_id)
+        changed = await self._chat.changes.toggle_excluded(self._chat.shown, message_id)
         for message in changed:
             self._log.replace(message)
         if changed:
@@ -134,9 +133,7 @@ class Branches:
 
         Prompts in the queue return to the prompt field.
         """
-        path = await session_changes.delete_message(
-            self._chat, self._chat.shown, message.message_id
-        )
+        path = await self._chat.changes.delete_message(self._chat.shown, message.message_id)
         self._show_unless_left(path)
         self._ui.show_action("deleted")
         undo = "/undo"
@@ -149,7 +146,7 @@ class Branches:
 
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """
-        path = await session_changes.undo_delete(self._chat, self._shown_session.shown_id)
+        path = await self._chat.changes.undo_delete(self._shown_session.shown_id)
         if path is None:
             self._ui.notify("Nothing to undo.")
             return

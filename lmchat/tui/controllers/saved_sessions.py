@@ -52,7 +52,7 @@ class SavedSessions:
         """
         in_memory = self._chat.in_memory
         state = (
-            self._store.database.session_changes,
+            self._store.database.changed_rows,
             self._store.notice,  # about a damaged file that was replaced
             in_memory.shown.session_id,
             in_memory.running_ids,

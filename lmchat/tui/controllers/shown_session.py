@@ -7,7 +7,6 @@ from functools import partial
 
 from textual.timer import Timer
 
-from lmchat.chat import session_changes
 from lmchat.chat.open_session import OpenSession
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
@@ -191,7 +190,7 @@ class ShownSession:
         bookmark: Bookmark | None = None
         if message_id:
             # raises while a turn may add messages to the path that is chosen now
-            path = await session_changes.choose_path(self._chat, session_id, message_id)
+            path = await self._chat.changes.choose_path(session_id, message_id)
             change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
             opened = await self._chat.in_memory.find_or_load(session_id)
