@@ -279,10 +279,9 @@ class AnswerFigures(Struct, kw_only=True):
     @property
     def ttft_s(self) -> float | None:
         """Seconds from sending the request to the first token; None before there is one."""
-        if self.first_token_s is None:
+        if self.first_token_s is None or self.sent_s is None:
             return None
-        sent_s = self.started_s if self.sent_s is None else self.sent_s
-        return self.first_token_s - sent_s
+        return self.first_token_s - self.sent_s
 
     def elapsed_s(self, now_s: float) -> float:
         """Return the seconds since the start of the answer, until its end if it has ended."""

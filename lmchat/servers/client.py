@@ -289,7 +289,8 @@ class HttpServerClient:
         """Return what `stream` would send first for a request; see `ServerClient`."""
         self._admission.allowed.check(request.endpoint)
         exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
-        return exchange.outgoing_request(has_key=bool(await self._keys.key_for(request.endpoint)))
+        exchange.sender.key = await self._keys.key_for(request.endpoint)  # as before sending
+        return exchange.outgoing_request()
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let the server apply its chat template to a request, to show users what the model gets.

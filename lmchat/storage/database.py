@@ -1,7 +1,8 @@
-"""Thread that runs jobs on a database, so that the event loop never waits for the disk.
+"""Jobs on a database: their connection, transactions and repairs, on a `JobThread`.
 
-A job is a function that gets the connection as its argument. The decorators `reading` and `writing`
-make jobs of methods, so that their callers await them.
+A job is a function that gets the connection as its argument. `Database` opens the connection, and
+replaces it after damage or errors of the disk; the thread knows nothing of it. The decorators
+`reading` and `writing` make jobs of methods, so that their callers await them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _FULL_DISK = "SQLITE_IOERR"
 
 
 class Database:
-    """Thread that runs jobs on a database, one after the other; the first job opens it.
+    """Database whose jobs run one after the other; the first job opens it.
 
     A database in a file is opened again if the disk has failed during an earlier job, or if another
     process has replaced the file.

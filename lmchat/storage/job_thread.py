@@ -1,6 +1,7 @@
-"""Thread of the store for functions that block: the event loop never waits for the disk.
+"""Thread for functions of any kind that wait for the disk, so that the event loop does not.
 
-`Database` has one for queries, `FileJournal` another one for the files of running answers.
+`Database` has one and adds what jobs on a connection need; `FileJournal` has another one for the
+files of running answers.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def table(
     lines: list[str] = []
     for row in safe_rows:
         cells = zip(row, widths, strict=True)
-        padded = [cell + " " * (column - cell_len(cell)) for cell, column in cells]
+        padded = [cell + " " * (cell_width - cell_len(cell)) for cell, cell_width in cells]
         line = "  ".join(padded).rstrip()
         if width is not None and cell_len(line) > width:
             line = f"{split_at_cell(line, width - 1)[0]}…"

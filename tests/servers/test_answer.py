@@ -19,7 +19,7 @@ from lmchat.sessions.message import AnswerState, AnswerStats, Limit
 
 
 def played(*steps, start: float = 100.0) -> AnswerFigures:
-    turn = AnswerFigures(model="m", started_s=start)
+    turn = AnswerFigures(model="m", started_s=start, sent_s=start)
     for now_s, event in steps:
         turn.apply(event, now_s)
     return turn

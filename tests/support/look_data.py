@@ -48,6 +48,7 @@ SPEEDS = tuple(float(digit) for digit in "56676677656778776756676677656778")
 TURN = AnswerFigures(
     model="qwen3-8b",
     started_s=100.0,
+    sent_s=100.0,
     stage=Stage.ANSWERING,
     first_token_s=100.21,
     last_token_s=104.1,

@@ -43,7 +43,7 @@ class Exchange(Struct, kw_only=True):
     until the answer has ended, the server has refused it, or the connection has broken."""
     _reader: AnswerReader | None = None  # reader of the answer to the last attempt
 
-    def outgoing_request(self, *, has_key: bool) -> OutgoingRequest:
+    def outgoing_request(self) -> OutgoingRequest:
         """Return the request without its API key, to be sent, or to be shown to the user.
 
         After a refusal, it has the form that `_adapt` gave it. The key is added when it is sent.
@@ -55,7 +55,7 @@ class Exchange(Struct, kw_only=True):
         return OutgoingRequest(
             url=f"{endpoint.base_url}{CHAT_PATH}",
             headers=headers,
-            has_key=has_key,
+            has_key=bool(self.sender.key),
             body=self.written.encoded_body(),
         )
 
@@ -106,7 +106,7 @@ class Exchange(Struct, kw_only=True):
             url = kept_answer_url(written.request.endpoint, written.request.replay_id)
             opening = self.sender.response("GET", f"{url}&from=0", idle_timeout)
         else:
-            outgoing = self.outgoing_request(has_key=bool(self.sender.key))
+            outgoing = self.outgoing_request()
             opening = self.sender.response(
                 "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
             )

@@ -183,10 +183,12 @@ class Document:
                 yield place, None
                 y += 1
                 continue
-            # all rows of the block, as locating each one costs as much as painting it
+            # all rows of the block, as locating each one costs as much as painting it; like
+            # `place.row`, they are counted from the blank row above the block
             lines: list[Line | None] = [None] * self.blank_rows(place)
             lines += self.block(place).lines or []
-            for row in range(place.row, min(len(lines), place.row + end - y)):
+            end_row = min(len(lines), place.row + end - y)  # end of the block, or of what is asked
+            for row in range(place.row, end_row):
                 yield place._replace(row=row), lines[row]
             y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends in any case
 

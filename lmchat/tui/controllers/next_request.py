@@ -73,7 +73,9 @@ class NextRequest:
         `form` is what was typed behind `/request`: `text`, `json` or `curl`. If nothing was typed,
         the first of these forms that the server has is shown.
         """
-        typed = f"/request {form}" if form else ""  # returns to the prompt after an error
+        # returns to the prompt after an error; without a form, there is nothing to correct, and the
+        # palette may have run the command
+        typed = f"/request {form}" if form else ""
         self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)
 
     async def _open_request(self, typed_form: str) -> None:

@@ -96,7 +96,7 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
             yield ReasoningPart(text=f"**{title}**\n\n{words}".strip() if title else words)
         return
 
-    for part in content.get("parts") or ():
+    for part in content.get("parts") or ():  # images first: lmchat has files before the text
         if text_in(part, _KIND) == _IMAGE:
             # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
             # a model or tool has made is not looked for: `b""` is counted as left out.
