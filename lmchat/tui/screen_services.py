@@ -50,7 +50,7 @@ class ScreenServices:
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self.read_ahead.on_change = self.show_changes
         self.last_action = ""  # what was done last; `show_action` sets it for the panel
-        self._warnings = {"sessions": "", "state": "", "start": workspace.warning}
+        self._warnings = {"sessions": "", "state": ""}
         self._remember_lock = asyncio.Lock()
 
     # Figures and the list of sessions
@@ -78,9 +78,13 @@ class ScreenServices:
 
         Workers call this; the panel follows at their end.
 
-        The sources, the most urgent first, are `sessions` (their list is out of date), `state`
-        (`remember` could not write) and `start` (of the run). Errors of saving, which are more
-        urgent, are in `SaveQueue.warning`: other front ends show them, too.
+        The sources, the most urgent first, are `sessions` (their list is out of date) and `state`
+        (`remember` could not write).
+
+        Not by this: an error of saving, which is more urgent, is in `SaveQueue.warning`, and a file
+        of sessions that was replaced in `Store.notice`, as other front ends show both. The panel
+        shows the first while it lasts, and `warn` the second once. What is wrong at the start is in
+        `Workspace.notices`, and is shown once, too.
         """
         self._warnings[source] = words
 

@@ -96,7 +96,6 @@ class Workspace(Struct, kw_only=True):
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: Sequence[str] = ()  # warnings to show once, at the start
-    warning: str = ""  # sentence for the panel until the end of the run
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only
     engine: LocalEngine | None = None

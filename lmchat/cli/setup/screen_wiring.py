@@ -55,7 +55,7 @@ async def make_dispatcher(
     # a command that prints a key may ask for a password, so the screen lends it the terminal
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
     options = context.options
-    notices = [problem.sentence for problem in context.problems]
+    notices = [*filter(None, [warning]), *(problem.sentence for problem in context.problems)]
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
@@ -92,7 +92,6 @@ async def make_dispatcher(
             is_temporary=options.temporary,
             resume_id=options.resume or "",
             notices=notices,
-            warning=warning,
             is_local=context.is_local,
             local_model=context.local_model,
         )
