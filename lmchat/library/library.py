@@ -1,4 +1,9 @@
-"""Saved sessions: their list, grouped by day, the actions on them, and their export to files."""
+"""Saved sessions: their list, grouped by day, the actions on them, and their export to files.
+
+A `Library` changes headers of sessions that need not be in memory, and `chat/session_changes.py`
+changes messages, path, sampling and system prompt of one that is. What the `Store` does in one
+call, such as searching, forking and purging, is asked of the store itself.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +52,7 @@ class Library:
     """Actions on saved sessions that add something to the store: a time, checked values, a format.
 
     Most return the changed header, which a caller with a chat gives to
-    `SessionsInMemory.update_header`. What the store does in one call, as searching, forking and
-    purging, is asked of the store itself.
+    `SessionsInMemory.update_header`.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], datetime] = now) -> None:
