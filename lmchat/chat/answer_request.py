@@ -21,8 +21,8 @@ from lmchat.chat.answer_beginnings import (
     Beginning,
     require_prefill,
 )
-from lmchat.chat.context_meter import ContextMeter
-from lmchat.chat.context_plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
+from lmchat.chat.context.meter import ContextMeter
+from lmchat.chat.context.plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
 from lmchat.chat.kept_answers import replay_id_of
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.turn_choices import TurnSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.chat.compacting import COMPACT_FROM, compacting_start
-from lmchat.chat.context_meter import ContextMeter, ContextUse
-from lmchat.chat.context_plan import ContextPlan, plan_context
+from lmchat.chat.context.compacting import COMPACT_FROM, compacting_start
+from lmchat.chat.context.meter import ContextMeter, ContextUse
+from lmchat.chat.context.plan import ContextPlan, plan_context
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import TurnStart

@@ -24,8 +24,8 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
-from lmchat.chat.compacting import compacted_branch
-from lmchat.chat.context_meter import ContextMeter
+from lmchat.chat.context.compacting import compacted_branch
+from lmchat.chat.context.meter import ContextMeter
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,

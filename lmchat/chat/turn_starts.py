@@ -1,6 +1,7 @@
 """Starts of turns: what each kind of turn follows, adds, and continues or repeats.
 
-All kinds are here, except the summary: its start is in `compacting.py`, beside what is made of it.
+All kinds are here, except the summary: its start is in `context/compacting.py`, beside what is
+made of it.
 
 Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and
 changes nothing. `first_words` are words of the user with which the answer begins. The number of a
