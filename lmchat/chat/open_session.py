@@ -71,7 +71,8 @@ class OpenSession:
     - `first_words`: `ChatService` sets them, `TurnRunner` removes them (`apply_start`).
     - `question`: `ChatService` sets it, and takes it away at its end, unless the front end has
       taken it before (`take_question`).
-    - `answer`, `figures`, `aside`: `TurnRunner`.
+    - `answer`, `figures`, `aside`: `TurnRunner`. `AnswerRequest` takes from `left_out_notes`, and
+      whoever begins a write adds it to `saves` (`keep_save`).
     - `messages`: `TurnRunner` during a turn, also by `replace_path` after a summary.
       `SessionChanges` makes the changes that need no turn. `ChatService` replaces an answer that
       its server has forgotten, and `SessionsInMemory` the whole path by another branch. Whoever

@@ -114,8 +114,8 @@ class ChatService:
 
     # Sending
 
-    def send(self, opened: OpenSession, text: str) -> bool:
-        """Send a prompt, or queue it while a turn runs or no model is ready; return whether queued.
+    def send(self, opened: OpenSession, text: str) -> None:
+        """Send a prompt, or queue it while a turn runs or no model is ready.
 
         `text` is a draft: attached files are lines of it. If this method raises an error, the
         caller keeps the prompt. A prompt that cannot be sent later comes back as `PromptsReturned`.
@@ -123,9 +123,8 @@ class ChatService:
         if opened.is_busy or not self.turn_choices.is_ready:
             opened.queue += (text,)
             self._report(opened, QueueChanged())
-            return True
-        self._send_draft_now(opened, text)
-        return False
+        else:
+            self._send_draft_now(opened, text)
 
     def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
         """Begin the turn of a draft; with `may_compact`, a summary may be made first.

@@ -110,34 +110,42 @@ def edited(
 def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> TurnStart:
     """Return the start of a turn that answers a prompt, repeats a call, or regenerates an answer.
 
-    If the prompt already has an answer, the answer gets another version. After a change of the
-    system prompt, the prompt of the answer does. Raises `RequestInvalid` for a message on another
-    branch, for an imported call, and if a message that the turn needs is taken out of requests.
+    If the prompt already has an answer, the answer gets another version. Raises `RequestInvalid`
+    for a message on another branch, for an imported call, and if a message that the turn needs is
+    taken out of requests.
     """
     index = _index_of(path, message_id)
+    message = path[index]
+    if message.role is Role.TOOL:
+        return _repeated_call(path, index)
     following = path[index + 1 : index + 2]  # one message, or none at the end
-    is_before_answer = bool(following) and following[0].role is Role.ASSISTANT
-    if path[index].role is Role.USER and is_before_answer:
-        index += 1  # to the answer of the prompt
-    earlier = MessagePath(path[:index])
-    old = path[index]
-    if old.role is Role.TOOL:
-        _require_sent(earlier.added(old))
-        if is_imported_call(old):
-            raise RequestInvalid(IMPORTED_CALL)
-        # the results of other calls of the same answer do not change: they are copied behind it
-        copied = tuple(_results(path[index + 1 :]))
-        version = old.versions + 1
-        return TurnStart(path=earlier, version=version, calls=old.tool_calls, copied=copied)
-    if old.role is Role.ASSISTANT:  # the model gets the messages before it, for another version
-        sent, version = earlier, old.versions + 1
-    else:  # the model answers the prompt for the first time
-        sent, version = earlier.added(old), 1
+    if message.role is Role.ASSISTANT:  # the model gets the messages before it
+        sent, version = MessagePath(path[:index]), message.versions + 1
+    else:  # its answer, if it has one, gets another version
+        sent, version = MessagePath(path[: index + 1]), 1
+        if following and following[0].role is Role.ASSISTANT:
+            version = following[0].versions + 1
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
-        # the system prompt was changed since, and `edited` lets it follow the prompt
+        # The system prompt was changed after the answer. It has to come before the prompt, so the
+        # prompt gets another version behind it.
         return edited(path, sent[-1].message_id, sent[-1].text, first_words=first_words)
     return TurnStart(path=sent, version=version, beginning=Beginning.of_words(first_words))
+
+
+def _repeated_call(path: MessagePath, index: int) -> TurnStart:
+    """Return the start of a turn that repeats a tool call; raises as `regenerated` does."""
+    call = path[index]
+    _require_sent(path[: index + 1])
+    if is_imported_call(call):
+        raise RequestInvalid(IMPORTED_CALL)
+    return TurnStart(
+        path=MessagePath(path[:index]),
+        version=call.versions + 1,
+        calls=call.tool_calls,
+        # the results of other calls of the same answer do not change: they are copied behind it
+        copied=tuple(_results(path[index + 1 :])),
+    )
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) -> TurnStart:

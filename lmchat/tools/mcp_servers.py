@@ -241,6 +241,7 @@ class _McpServer:
             await run_abandonable(_import_sdk)
             import anyio
 
+            # of anyio, with which the SDK cancels, too
             with anyio.fail_after(START_S) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)

@@ -327,8 +327,8 @@ class Turns(FrontEnd):
             self._log.begin_answer(answer)
         else:
             # The log has the answer: a `PathChanged` showed the new path with it, or it is an
-            # older answer that is fetched again. Shown once more, it looks like one that
-            # streams here.
+            # older answer that is fetched again. The second one does not look yet like one
+            # that streams here.
             self._shown_session.show_messages()
 
     # The end of a turn

@@ -193,7 +193,8 @@ class PromptInput(TextArea):
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
         """Insert files above the line in which they were named, or else above that of the cursor.
 
-        The cursor stays at the same text.
+        `Compare @a.py with it` becomes the file, and below it `Compare a.py with it`. The cursor
+        stays at the same text.
 
         Args:
             typed: The text before the cursor that named the files, such as `@not`; empty if the
