@@ -25,8 +25,8 @@ def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntr
     """Return all files and links below a folder that are not ignored, each with its relative path.
 
     Files of upper folders come first; files of one folder are sorted by name. The walk enters
-    neither hidden folders nor links to folders. It ends after `most_entries` files and folders; the
-    second value is then True. Blocks.
+    neither hidden folders nor links to folders. It ends after `most_entries` files and folders,
+    ignored ones included; the second value is then True, also if there are no more. Blocks.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
     above, rules = _rules_above(folder)  # `above`: path of the folder in its repository

@@ -299,9 +299,10 @@ class Product:
     def fields_of_option(self, name: str, value: object) -> JsonObject:
         """Return the fields of a request for a sampling option that the product takes.
 
-        If a server refuses the first field, the option is not sent; further fields mean nothing
-        without the first. An option is sent under the name that the product has for it, or else
-        under its own. If the name begins with `EXTRA`, this beginning is removed.
+        The first field is the option itself. If a server refuses this field, `WrittenRequest` sends
+        none of them, as the others mean nothing without it. An option is sent under the name that
+        the product has for it, or else under its own. If the name begins with `EXTRA`, this
+        beginning is removed.
         """
         if name == "reasoning_effort":
             return self.effort_fields(str(value))

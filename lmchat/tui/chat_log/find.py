@@ -105,7 +105,7 @@ class Finder:
         self._kept_words: tuple[str, ...] = ()  # words for `search_again`
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
-        self._search_start = Place(0)  # row from which the first hit is searched
+        self._search_start = Place(0)  # from its block on, the first hit is searched
         # Marks in each line, by `id(block)`, with the lines that were searched. The block is kept
         # so that no other block gets its id.
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
@@ -253,7 +253,7 @@ class Finder:
             self._on_change()
             return 0, 0
         if self.index is not None:
-            index, nth = self.index, self._nth + step
+            index, nth = self.index, self._nth + step  # perhaps outside: the loop then goes on
         else:
             # from the block where the search began: the hits above it are passed over
             index, number, _ = self._search_start

@@ -128,7 +128,11 @@ class PatchedApp(App[None]):
         return widget is not None and not widget.is_attached  # None: outside of the screen
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        """Write a frame, or drop it while the terminal is behind: it would come seconds late."""
+        """Write a frame, or drop it while the terminal is behind: it would come seconds late.
+
+        What else Textual displays is written in any case: it is no frame, so `_catch_up` would not
+        bring it back.
+        """
         if isinstance(renderable, CompositorUpdate) and self.is_terminal_behind:
             if not self._has_dropped_frame:  # the first one: `_catch_up` paints for all of them
                 self._has_dropped_frame = True
