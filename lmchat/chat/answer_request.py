@@ -23,7 +23,6 @@ from lmchat.chat.answer_beginnings import (
 )
 from lmchat.chat.context.meter import ContextMeter
 from lmchat.chat.context.plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
-from lmchat.chat.kept_answers import replay_id_of
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
@@ -117,7 +116,7 @@ class AnswerRequest:
         """Whether the beginning is the last message; else a prompt asks for what follows it."""
         self.replay_id = ""  # id under which the server keeps the answer, if it can
         if fetched is not None:
-            self.replay_id = replay_id_of(fetched)
+            self.replay_id = fetched.replay_id
         elif settings.is_kept and beginning is None:  # else the server would keep only the new part
             self.replay_id = os.urandom(16).hex()
         self._tools: tuple[Tool, ...] = ()  # offered to the model

@@ -74,7 +74,7 @@ class OpenSession:
     - `answer`, `figures`, `aside`: `TurnRunner`. `AnswerRequest` takes from `left_out_notes`, and
       whoever begins a write adds it to `saves` (`keep_save`).
     - `messages`: `TurnRunner` during a turn, also by `replace_path` after a summary.
-      `SessionChanges` makes the changes that need no turn. `ChatService` replaces an answer that
+      `SessionChanges` makes the changes that need no turn. `find_kept` replaces an answer that
       its server has forgotten, and `SessionsInMemory` the whole path by another branch. Whoever
       needs older messages calls `load_older`.
     - `header`: follows the messages. `SessionChanges` changes its sampling, `titles` its title.

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.answers.growing_answer import GrowingAnswer
 from lmchat.chat.answer_request import AnswerRequest
-from lmchat.chat.kept_answers import joined_answer
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
@@ -24,12 +23,15 @@ from lmchat.sessions.message import (
     interrupted,
     new_id,
     now,
+    without_replay,
 )
 from lmchat.sessions.session import MessagePath
 
 _logger = logging.getLogger(__name__)
 
 NOT_THINKING = "The model is not thinking now."
+_UNSURE_CHARS = 64
+"""Last saved characters, which are not compared: half a tag may have been taken for words there."""
 
 
 class RunningAnswer:
@@ -114,7 +116,7 @@ class RunningAnswer:
             stats = replace(stats, replay_id=request.replay_id)
         self.message = replace(self.message, stats=stats)
         if request.fetched is not None:
-            self.message = joined_answer(self.message, request.fetched)
+            self.message = _joined_answer(self.message, request.fetched)
 
 
 def _first_message(request: AnswerRequest, version: int) -> ChatMessage:
@@ -134,6 +136,34 @@ def _first_message(request: AnswerRequest, version: int) -> ChatMessage:
         replay_id=request.replay_id, product=target.product, sampling=request.sampling.options
     )
     return replace(message, stats=stats)
+
+
+def _joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
+    """Return an answer after it was fetched; `earlier` is what was saved of it before.
+
+    If the fetched answer begins like the saved one, and is complete or at least as long, it takes
+    the place of the saved one. Otherwise the saved answer stays, and can be fetched again unless
+    the user has stopped it.
+    """
+    is_complete = fetched.state is AnswerState.COMPLETE  # else the fetching has not reached its end
+    fetched_words = fetched.reasoning + fetched.text
+    earlier_words = earlier.reasoning + earlier.text
+    # false if the server has dropped the beginning of a very long answer. The last characters that
+    # were saved are not compared: half a tag of a thought may have been taken for words there
+    begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
+    if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
+        # the times are those of fetching it; only the server's own figures are right
+        stats = replace(
+            fetched.stats or AnswerStats(),
+            ttft_ms=None,
+            reasoning_ms=None,
+            elapsed_ms=0.0,
+            was_away=is_complete,
+        )
+        return replace(fetched, stats=stats)
+    if fetched.state is AnswerState.STOPPED:  # the stop has dropped the answer at the server, too
+        return replace(without_replay(earlier), state=fetched.state, failure=None)
+    return earlier
 
 
 def streaming_message(

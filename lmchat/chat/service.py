@@ -23,7 +23,7 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnEnded,
 )
-from lmchat.chat.kept_answers import kept_answer, replay_request, target_of_kept, without_replay
+from lmchat.chat.kept_answers import find_kept, settings_of_kept
 from lmchat.chat.open_session import OpenSession, Turn
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
@@ -46,7 +46,6 @@ from lmchat.chat.turn_starts import (
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.servers.protocols import AnswerSource
-from lmchat.servers.request import Sampling
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import (
@@ -247,28 +246,14 @@ class ChatService:
     async def fetch_kept(self, opened: OpenSession) -> bool:
         """Begin to fetch the last answer if its server has continued it without lmchat (R-42).
 
-        Return False if there is no such answer, or if its server cannot be asked now. Return False,
-        too, if the server does not know the answer any more; then it is not asked again.
+        Return False if the settings forbid that, or if `find_kept` finds no answer to fetch.
         """
-        kept = kept_answer(opened.messages)
-        # the setting `detach` lets servers continue answers
-        if kept is None or not self.turn_choices.chat_settings.detach:
+        if not self.turn_choices.chat_settings.detach:
             return False
-        try:
-            is_kept = await self.backend.has_kept_answer(replay_request(kept))
-        except LMChatError:
+        kept = await find_kept(opened, self.backend, self.save_queue)
+        if kept is None or self.is_closing:
             return False
-        # all may have changed while the server was asked
-        if opened.is_busy or self.is_closing or kept_answer(opened.messages) is not kept:
-            return False
-        if not is_kept:
-            forgotten = without_replay(kept)
-            opened.replace(forgotten)
-            await self.save_queue.save(opened.header, forgotten)
-            return False
-        # the server has the request, so these options are not sent, but saved with the answer again
-        sent = kept.stats.sampling if kept.stats is not None else {}
-        settings = TurnSettings(target=target_of_kept(kept), sampling=Sampling().with_options(sent))
+        settings = settings_of_kept(kept)
         self._begin(opened, partial(fetched, kept=kept), settings=settings)
         return True
 

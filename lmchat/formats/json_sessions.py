@@ -26,7 +26,7 @@ from lmchat.formats.imports.foreign_chat import quoted_call
 from lmchat.formats.imports.format import JsonFormat, ReadSession, omissions
 from lmchat.formats.imports.sources import Source
 from lmchat.formats.imports.valid_session import valid_session
-from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
+from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart, without_replay
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
 
 FORMAT_NUMBER = 1  # in the field `lmchat`
@@ -162,11 +162,9 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     """Return a message as it is imported; `has_results` says that its tool calls have results.
 
     Without results, the calls become quoted text, since they would look as if they waited to run.
-    `replay_id`, under which a server keeps an answer, is removed, so that no server is asked for
-    the answer.
+    An imported answer is not fetched from a server that keeps it.
     """
-    if message.stats is not None and message.stats.replay_id:
-        message = replace(message, stats=replace(message.stats, replay_id=""))
+    message = without_replay(message)
     if message.role is Role.TOOL:  # a call together with its result
         return replace(message, endpoint="")  # marks an imported call, which never runs again
     if has_results:

@@ -364,6 +364,11 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return "".join(part.text for part in self.parts if isinstance(part, ToolResultPart))
 
     @property
+    def replay_id(self) -> str:
+        """The id under which a server keeps the answer (R-42); "" if none does."""
+        return self.stats.replay_id if self.stats else ""
+
+    @property
     def sent_text(self) -> str:
         """The text of the message in a request, without attached files and thoughts.
 
@@ -414,6 +419,13 @@ def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
         hint = "Ask again."
     failure = Failure(kind="interrupted", message=reason, hint=hint)
     return replace(message, state=state, failure=failure)
+
+
+def without_replay(message: ChatMessage) -> ChatMessage:
+    """Return a message without its `replay_id`: no server is asked for the answer any more."""
+    if message.stats is None:
+        return message
+    return replace(message, stats=replace(message.stats, replay_id=""))
 
 
 def new_id() -> str:

@@ -51,6 +51,7 @@ from lmchat.sessions.message import (
     interrupted,
     new_id,
     now,
+    without_replay,
 )
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.storage import attachment_files, backup, message_rows, search
@@ -362,10 +363,8 @@ class Store:
         for message in path:
             is_running = message.state is AnswerState.STREAMING
             ended = interrupted(message, _FORKED) if is_running else message
-            if ended.stats is not None:
-                # what the server keeps under `replay_id` is fetched for the original answer only
-                ended = replace(ended, stats=replace(ended.stats, replay_id=""))
-            copy = replace(ended, message_id=new_id(), parent_id=parent_id)
+            # what a server keeps is fetched for the original answer only
+            copy = replace(without_replay(ended), message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             # the copy gets the choices of the original, if it has any
             connection.execute(

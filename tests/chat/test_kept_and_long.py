@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.chat.kept_answers import replay_id_of, replay_request, target_of_kept
+from lmchat.chat.kept_answers import replay_request, target_of_kept
 from lmchat.errors import ServerRejected, ServerUnavailable, StoreUnavailable
 from lmchat.servers import products
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
@@ -27,7 +27,7 @@ async def broken_off(store, text: str, *script) -> ChatTurns:
     """Return a session whose answer broke off behind a text; its server plays `script` next."""
     chat = ChatTurns(store, [RequestSent(is_kept=True), TextDelta(text=text), OFFLINE], script)
     await chat.send("Hello")
-    chat.server.kept.add(replay_id_of(chat.path[-1]))
+    chat.server.kept.add(chat.path[-1].replay_id)
     return chat
 
 
@@ -45,7 +45,7 @@ async def test_fetching_that_breaks_off_loses_no_text(store):
         for script in ([OFFLINE], [begun, OFFLINE], [unknown], [begun, unknown]):
             saved = await fetched(store, text, *script)
             assert (saved.state, saved.text) == (AnswerState.INTERRUPTED, text)
-            assert replay_id_of(saved)
+            assert saved.replay_id
 
 
 @pytest.mark.rule("R-42")
@@ -64,7 +64,7 @@ async def test_an_answer_that_the_server_has_forgotten_stays_and_is_not_asked_fo
     assert not await chat.fetch_kept()
     for kept in (chat.path[-1], (await chat.on_disk())[-1]):
         assert (kept.state, kept.text) == (AnswerState.INTERRUPTED, SHORT)
-        assert replay_id_of(kept) == ""
+        assert kept.replay_id == ""
 
 
 async def test_an_answer_that_is_deleted_while_its_server_is_asked_is_not_fetched(
@@ -91,10 +91,10 @@ async def test_a_stop_gives_a_kept_answer_up_a_hang_up_does_not_and_a_fork_fetch
         await chat.stop()
         kept = (await chat.on_disk())[-1]
         state = AnswerState.INTERRUPTED if is_gone else AnswerState.STOPPED
-        assert (kept.state, kept.text, bool(replay_id_of(kept))) == (state, "Let", is_gone)
+        assert (kept.state, kept.text, bool(kept.replay_id)) == (state, "Let", is_gone)
         assert chat.server.is_leaving_answers is is_gone
         copy = await store.fork(chat.opened.session_id, kept.message_id)
-        assert replay_id_of(copy.messages[-1]) == ""
+        assert copy.messages[-1].replay_id == ""
 
 
 @pytest.mark.rule("R-42")
@@ -106,7 +106,7 @@ async def test_a_stop_while_a_kept_answer_is_fetched_keeps_what_has_arrived_and_
     await chat.stop()
     for kept in (chat.path[-1], (await chat.on_disk())[-1]):
         assert (kept.state, kept.text) == (AnswerState.STOPPED, SHORT)
-        assert replay_id_of(kept) == ""
+        assert kept.replay_id == ""
 
 
 class Keeper(Product):
@@ -135,7 +135,7 @@ async def test_with_detach_off_as_in_a_temporary_chat_no_answer_is_kept_or_fetch
     chat = await broken_off(store, SHORT)
     other = ChatTurns(store, detach=False)
     await other.open(chat.opened.session_id)
-    other.server.kept.add(replay_id_of(other.path[-1]))
+    other.server.kept.add(other.path[-1].replay_id)
     assert not await other.fetch_kept()
     await other.send("And?")
     assert other.server.requests[0].replay_id == ""

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from lmchat.chat.events import AnswerBegun
-from lmchat.chat.kept_answers import replay_id_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
 from lmchat.servers.target import Target
@@ -67,16 +66,16 @@ async def test_a_stop_ends_the_answer_at_the_server_and_a_hang_up_leaves_it_runn
     url = start_real_server().url
     chat = await chat_at(client, store, url, 2000)
     await chat.begin(LONG_PROMPT, TextDelta)
-    replay_id = replay_id_of(chat.opened.answer.message)
+    replay_id = chat.opened.answer.message.replay_id
     await chat.stop()
     await until_idle(url)
     assert chat.path[-1].state is AnswerState.STOPPED
-    assert replay_id_of(chat.path[-1]) == ""
+    assert chat.path[-1].replay_id == ""
     assert await kept_at(url, replay_id) == []
 
     chat = await chat_at(client, store, url, 2000)  # stopped before its first byte
     await chat.begin(LONG_PROMPT, AnswerBegun)
-    while not await kept_at(url, replay_id_of(chat.opened.answer.message)):
+    while not await kept_at(url, chat.opened.answer.message.replay_id):
         pass
     await chat.stop()
     await until_idle(url)
