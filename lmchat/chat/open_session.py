@@ -67,10 +67,11 @@ class OpenSession:
     - `turn`: `ChatService` begins, refuses and ends it. `TurnRunner` notes in it what its steps
       have done, and the error of an answer. Front ends stop it (`stop_turn`): what then follows,
       `ChatService` does at each end.
-    - `queue`, `is_hung_up`: `ChatService`.
+    - `queue`: `PromptQueue`.
+    - `is_hung_up`: `ChatService`.
     - `first_words`: `ChatService` sets them, `TurnRunner` removes them (`apply_start`).
-    - `question`: `ChatService` sets it, and takes it away at its end, unless the front end has
-      taken it before (`take_question`).
+    - `question`: `Reporter` sets it, and takes it away at its end, unless the front end has taken
+      it before (`take_question`).
     - `answer`, `figures`, `aside`: `TurnRunner`. `AnswerRequest` takes from `left_out_notes`, and
       whoever begins a write adds it to `saves` (`keep_save`).
     - `messages`: `TurnRunner` during a turn, also by `replace_path` after a summary.
@@ -248,11 +249,6 @@ class OpenSession:
         return usable_options(self.header.sampling)
 
     # Steps of a turn
-
-    def make_way_for_summary(self) -> None:
-        """Put the prompt of the turn in front of the queue; the turn writes a summary instead."""
-        self.queue = (self.take_unsent(), *self.queue)
-        self.turn.is_summary = True
 
     def take_unsent(self) -> str:
         """Take the prompt as it was typed out of the turn, and return it."""

@@ -1,4 +1,4 @@
-"""The chat as front ends use it: turns, prompts that wait for one, and what follows a turn."""
+"""The chat as front ends use it: the turns of all sessions, and what follows a turn."""
 
 from __future__ import annotations
 
@@ -13,25 +13,22 @@ from msgspec.structs import replace
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
 from lmchat.chat.context_window import ContextWindow
+from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import (
-    AnswerBegun,
-    ChatEvent,
-    FrontEnd,
     PromptsReturned,
-    QueueChanged,
     TitleChanged,
     TurnBegun,
     TurnEnded,
 )
 from lmchat.chat.kept_answers import find_kept, settings_of_kept
 from lmchat.chat.open_session import OpenSession, Turn
+from lmchat.chat.prompt_queue import PromptQueue
+from lmchat.chat.reporter import Reporter
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
-from lmchat.chat.saved_texts import SavedTexts, joined_prompts
 from lmchat.chat.session_changes import SessionChanges
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import rename_by_model
-from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_choices import TurnChoices, TurnSettings
 from lmchat.chat.turn_runner import TurnRunner, shown_error
@@ -55,21 +52,19 @@ from lmchat.sessions.message import (
     Role,
 )
 from lmchat.storage.store import Store
-from lmchat.tools.calls import Choice, Decision
 
 
 class ChatService:
-    """The root of the chat: begins, stops and ends the turns of all sessions, queues prompts.
+    """The root of the chat: begins and ends the turns of all sessions, shown or not.
 
-    It holds what turns share: the sessions in memory, the queue of saves, the store, and the
-    servers (`backend`). It also holds drafts and bookmarks, the choices for the next turn, the
-    meter of its context window, and the changes that need no turn.
+    It makes what turns share, which front ends use directly: the sessions in memory, the prompts
+    that wait, the drafts, the choices for the next turn and its context window, the queue of saves,
+    and the changes that need no turn.
 
     A turn is a task; a session has at most one. To stop it for the user, front ends call
     `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
-    each turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue
-    of its session. This is so for the shown session and for the others. *First words* are words of
-    the user with which the next answer begins.
+    each turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue.
+    *First words* are words of the user with which the next answer begins.
     """
 
     def __init__(
@@ -88,12 +83,9 @@ class ChatService:
 
         `chat`, `profile_name`, `layers` and `toolbox` are for the next turns, as in `TurnChoices`.
         """
-        self.front_end: FrontEnd | None = None  # the front end sets this itself
         self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox)
         self.context_window = ContextWindow(self.turn_choices)
         self.save_queue = SaveQueue(store)
-        self.drafts = SavedTexts(store.draft, store.save_draft, unsaved=self._unsaved_prompts)
-        self.bookmarks = SavedTexts(store.bookmark, store.save_bookmark)
         self.backend = backend
         self.store = store
         self._with_titles = with_titles
@@ -102,6 +94,9 @@ class ChatService:
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
         self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
+        self.drafts = Drafts(store, self.in_memory)
+        self.reporter = Reporter()
+        self.queue = PromptQueue(self.in_memory, self.drafts, self.reporter)
         self.changes = SessionChanges(
             store, self.save_queue, self.in_memory, end_turn=self.end_turn_of
         )
@@ -120,8 +115,7 @@ class ChatService:
         caller keeps the prompt. A prompt that cannot be sent later comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.turn_choices.is_ready:
-            opened.queue += (text,)
-            self._report(opened, QueueChanged())
+            self.queue.add(opened, text)
         else:
             self._send_draft_now(opened, text)
 
@@ -139,13 +133,11 @@ class ChatService:
         If it is refused, the whole queue returns to the prompt field. With `may_compact`, a summary
         may be made first.
         """
-        prompt, opened.queue = opened.queue[0], opened.queue[1:]
+        prompt = self.queue.take_first(opened)
         try:
             self._send_draft_now(opened, prompt, may_compact=may_compact)
         except LMChatError as refusal:  # for example, the server is gone by now
             self._refuse(opened, refusal, prompt)
-        else:
-            self._report(opened, QueueChanged())
 
     def send_now(
         self,
@@ -288,7 +280,7 @@ class ChatService:
         task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
         opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
-        self._report(opened, TurnBegun())
+        self.reporter.report(opened, TurnBegun())
 
     async def _run_turn(
         self,
@@ -302,8 +294,8 @@ class ChatService:
         await opened.load_older(self.store)  # only the end of a long session was read
         # only now, as `can_compact` counts the messages in memory
         if may_compact and self.context_window.can_compact(opened, opened.turn.unsent):
-            opened.make_way_for_summary()  # puts the prompt in front of the queue
-            self._report(opened, QueueChanged())
+            opened.turn.is_summary = True  # the turn of the prompt follows
+            self.queue.put_first(opened, opened.take_unsent())
             make_start = self.context_window.summary_start
             settings = self._summary_settings(opened)
         await self.plan_turn(opened, make_start(opened.messages), settings).run()
@@ -319,8 +311,8 @@ class ChatService:
             backend=self.backend,
             save_queue=self.save_queue,
             meter=self.context_window.meter,
-            report=self._report,
-            ask=self._ask,
+            drafts=self.drafts,
+            reporter=self.reporter,
         )
 
     def _after_turn(self, opened: OpenSession, began_s: float, task: asyncio.Task[None]) -> None:
@@ -340,13 +332,12 @@ class ChatService:
         )
         self.in_memory.mark_unread(opened)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
-            returned += opened.queue
-            opened.queue = ()
-        if returned:
-            self._report(opened, PromptsReturned(prompts=returned))
+            self.queue.return_all(opened, *returned)
+        elif returned:
+            self.reporter.report(opened, PromptsReturned(prompts=returned))
         if self.is_closing:  # the queue stays in the session: it is the next start's draft
             return
-        self._report(opened, ended)
+        self.reporter.report(opened, ended)
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_first_queued(opened, may_compact=not turn.is_summary)
@@ -360,7 +351,7 @@ class ChatService:
 
         A turn that raises nothing may have an answer that failed: then only the state says so.
         """
-        if opened.turn.error is not None:  # what the front end has raised: `_report` stopped it
+        if opened.turn.error is not None:  # what the front end has raised: `Reporter` stopped it
             return AnswerState.FAILED, opened.turn.error
         if task.cancelled():
             return AnswerState.STOPPED, None
@@ -377,40 +368,8 @@ class ChatService:
         raises it.
         """
         opened.turn = Turn(error=error)
-        self._return_queue(opened, *prompts)
-        self._report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
-
-    def _return_queue(self, opened: OpenSession, *prompts: str) -> None:
-        """Return prompts to the prompt field, and behind them all queued ones."""
-        returned, opened.queue = (*prompts, *opened.queue), ()
-        if returned:
-            self._report(opened, PromptsReturned(prompts=returned))
-
-    def _report(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Give an event to the front end, if there is one.
-
-        If that fails, as at a broken pipe, the turn is stopped, and `wait` raises the error.
-        """
-        # these events change which prompts are unsaved, and the draft on the disk has the unsaved
-        # ones
-        if isinstance(event, AnswerBegun | QueueChanged | TurnEnded):
-            self.drafts.write_soon()
-        if self.front_end is not None:
-            try:
-                self.front_end.receive(opened, event)
-            except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
-                opened.turn.error = error
-                opened.stop_turn()
-
-    async def _ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Let the front end ask the user about a tool call; without a front end, refuse it."""
-        if self.front_end is None:
-            return Decision(choice=Choice.NO)
-        opened.question = question
-        try:
-            return await self.front_end.ask_about_call(opened, question)
-        finally:
-            opened.take_question(question)
+        self.queue.return_all(opened, *prompts)
+        self.reporter.report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
     async def _name_session(self, opened: OpenSession) -> None:
         """Let the model write a title for a session after its first answer.
@@ -421,7 +380,7 @@ class ChatService:
         with suppress(LMChatError, TimeoutError):
             settings = self.turn_choices.settings({})  # the session's options are for its answers
             if await rename_by_model(opened, settings, self.backend, self.store):
-                self._report(opened, TitleChanged())
+                self.reporter.report(opened, TitleChanged())
 
     async def wait(self, opened: OpenSession) -> None:
         """Wait until the turn of a session and those of its queued prompts have ended.
@@ -446,11 +405,11 @@ class ChatService:
 
     async def end_turn_of(self, opened: OpenSession) -> None:
         """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
-        self._return_queue(opened)  # else the end of the turn sends the next one
+        self.queue.return_all(opened)  # else the end of the turn sends the next one
         opened.stop_turn()
         await self.wait_until_saved(opened)
 
-    # The queues
+    # The prompts that wait
 
     def send_waiting(self, *, has_loaded: bool = False) -> None:
         """Send the first prompt of each queue that waited for a model.
@@ -472,36 +431,7 @@ class ChatService:
         for opened in self.in_memory.waiting:
             self._send_first_queued(opened)
 
-    def return_waiting(self) -> None:
-        """Return all waiting prompts to the prompt field, as no model can answer."""
-        for opened in self.in_memory.waiting:
-            self._return_queue(opened)
-
-    def take_queued(self, opened: OpenSession) -> str:
-        """Take the newest prompt out of the queue of a session, and return it."""
-        prompt, opened.queue = opened.queue[-1], opened.queue[:-1]
-        self._report(opened, QueueChanged())
-        return prompt
-
-    def move_queue(self, opened: OpenSession, other: OpenSession) -> None:
-        """Move the queued prompts of a session to the end of the queue of another one.
-
-        Nothing is reported to the front end: the caller shows both queues.
-        """
-        other.queue += opened.queue
-        opened.queue = ()
-        self.drafts.write_soon()
-
-    # Drafts, first words and files
-
-    def _unsaved_prompts(self, session_id: str) -> tuple[str, ...]:
-        """Return the prompt of the running turn, while it is no message yet, and the queued ones.
-
-        The first is empty if there is no such prompt. The draft on the disk begins with all of
-        them.
-        """
-        opened = self.in_memory.find(session_id)
-        return (opened.turn.unsent, *opened.queue) if opened is not None else ()
+    # First words and files
 
     def use_first_words(self, words: str) -> None:
         """Let the next answer of the shown session begin with words; blank words take them back.
@@ -516,17 +446,6 @@ class ChatService:
         if words and target is not None:  # without a server, the turn checks it
             require_prefill(target)
         self.shown.first_words = words
-
-    async def restore_draft(self) -> str:
-        """Give the new session the drafts of earlier runs that belong to no saved session.
-
-        Return these drafts, or an empty text.
-        """
-        session_id = self.in_memory.new_session.session_id
-        draft = await self.store.take_drafts(session_id)
-        if draft:
-            self.drafts.change(session_id, joined_prompts(draft, self.drafts.text(session_id)))
-        return draft
 
     async def add_file(self, file: Attachment) -> FilePart:
         """Store the content of a file, and return the part of a prompt that refers to it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.context.compacting import compacted_branch
 from lmchat.chat.context.meter import ContextMeter
+from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -34,9 +35,10 @@ from lmchat.chat.events import (
     PathChanged,
 )
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.reporter import Reporter
 from lmchat.chat.running_answer import RunningAnswer, streaming_message
 from lmchat.chat.save_queue import SaveQueue, journal_writer
-from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
+from lmchat.chat.tool_rounds import ToolRounds, streamed_calls
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
@@ -52,7 +54,6 @@ from lmchat.sessions.message import (
     new_id,
 )
 from lmchat.sessions.statistics import AnswerRecord
-from lmchat.tools.calls import Decision
 
 _FIELDS_OF_STATS = [
     name for name in AnswerRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
@@ -110,23 +111,22 @@ class TurnRunner:
         backend: AnswerSource,
         save_queue: SaveQueue,
         meter: ContextMeter,
-        report: Callable[[OpenSession, ChatEvent], None],
-        ask: Callable[[OpenSession, ToolQuestion], Awaitable[Decision]],
+        drafts: Drafts,
+        reporter: Reporter,
     ) -> None:
         """Plan the first request; nothing is shown, saved or sent.
 
         Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
-        `AnswerRequest` does. `report` gives an event to the front end. `ask` asks the user about a
-        tool call.
+        `AnswerRequest` does.
         """
         refuse_unseen_images(settings.target, start.prompts)
         self._opened = opened
         self._start = start
         self._target = settings.target
         self._save_queue = save_queue
-        self._report_event = partial(report, opened)
+        self._drafts = drafts
+        self._reporter = reporter
         self._must_report_cut = False  # whether messages have left the path since the last report
-        self._ask = partial(ask, opened)
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
             self._rounds = ToolRounds(settings.toolbox, opened.session_id)
@@ -193,6 +193,7 @@ class TurnRunner:
             # only now is the prompt as typed dropped: until here, the saved draft has it, in case
             # lmchat is killed
             opened.take_unsent()
+            self._drafts.write_soon()
 
     async def _answer(self, version: int) -> ChatMessage:
         """Stream one answer to its end, which may be a stop or an error, and return it."""
@@ -305,7 +306,8 @@ class TurnRunner:
                 self._report(MessageAdded(copy))
                 await save_queue.save(opened.header, copy)
             end_call = partial(self._end_call, running)
-            await rounds.run(tuple(running.values()), self._ask, end_call)
+            ask = partial(self._reporter.ask, opened)
+            await rounds.run(tuple(running.values()), ask, end_call)
         except BaseException:  # a stop, which is a cancellation, or an error
             # no next answer comes, whose figures would replace these
             figures.end(AnswerState.STOPPED, opened.clock())
@@ -331,8 +333,8 @@ class TurnRunner:
         """
         if self._must_report_cut:
             self._must_report_cut = False
-            self._report_event(PathChanged())
-        self._report_event(event)
+            self._reporter.report(self._opened, PathChanged())
+        self._reporter.report(self._opened, event)
 
     async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
         """Do work to its end, also if the turn is cancelled; `wait_until_saved` waits for it."""

@@ -163,7 +163,7 @@ class Dispatcher:
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.shown_session.keep_draft_and_place()
         await self.chat.drafts.write()
-        await self.chat.bookmarks.write()
+        await self.shown_session.bookmarks.write()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """React to the terminal's window getting or losing the focus.

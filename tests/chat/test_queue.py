@@ -81,7 +81,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     assert chat.texts == ["one", "There.", "two", "Two."]
     chat.sessions.turn_choices.use_target(None)
     chat.sessions.send(chat.opened, "three")
-    chat.sessions.return_waiting()
+    chat.sessions.queue.return_waiting()
     assert chat.returned == ["three"]
     assert chat.opened.queue == ()
 
@@ -219,7 +219,7 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
         chat.sessions.in_memory.switch_to_new()
         (listed,) = chat.sessions.in_memory.only_queued()
         assert listed.title == ("What grows?" if "grows" in text else "notes.md")
-        chat.sessions.return_waiting()
+        chat.sessions.queue.return_waiting()
 
 
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):

@@ -50,7 +50,7 @@ class ChatTurns(FrontEnd):
             with_titles=with_titles,
             clock=clock,
         )
-        self.sessions.front_end = self
+        self.sessions.reporter.front_end = self
         if target is None:
             self.use(product, window=window)
         else:

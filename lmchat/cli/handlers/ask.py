@@ -150,7 +150,7 @@ class _AskFrontEnd(FrontEnd):
         self._output = context.output
         self._chat = chat
         self._opened = chat.shown
-        chat.front_end = self
+        chat.reporter.front_end = self
         self._wanted = wanted
         self._extract: dict[str, Any] = {}
         """The field of JSON output that `--code` or a schema adds: `code` or `value`.

@@ -57,7 +57,7 @@ class PlainTurns(FrontEnd):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether its answer has begun with reasoning
-        chat.front_end = self
+        chat.reporter.front_end = self
 
     async def aclose(self) -> None:
         """Save the sessions, and end the programs that the chat has started."""

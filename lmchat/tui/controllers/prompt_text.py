@@ -8,19 +8,16 @@ The draft of a session is what is typed there. Four classes work on it:
   while an earlier prompt or answer is edited, whose text is in the input instead. Then the draft is
   `_before_edit`, which was typed before and comes back after the edit, and behind it the text of
   the input, unless that is still `_unedited`, with which the edit began.
-- `ChatService.drafts` has the drafts of all sessions, and saves them. On the disk, each begins with
-  the `unsent` prompt of the running turn and the queue (`ChatService._unsaved_prompts`).
-
-`ChatService.restore_draft` also changes a draft, once after the start, when `load_history` calls
-it: what earlier runs left moves into the draft of the new session. The store has then moved the
-same text on the disk, so the draft must have it, whether or not the prompt shows it.
+- `Drafts` (`ChatService.drafts`) has the drafts of all sessions, and saves them. Once after the
+  start, `load_history` lets it move what earlier runs left into the draft of the new session. That
+  draft has the text whether or not the prompt shows it, as the store has moved it on the disk.
 """
 
 from __future__ import annotations
 
+from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.presets import filled_preset
-from lmchat.chat.saved_texts import joined_prompts
 from lmchat.sessions.attached_files import draft_of, split_draft, without_file_lines
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.screen_services import ScreenServices
@@ -73,7 +70,7 @@ class PromptText:
             for prompt in await self._workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
-        draft = await self._chat.restore_draft()
+        draft = await self._drafts.restore()
         is_new = not (self._chat.shown.messages or self._workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.show_draft(draft)

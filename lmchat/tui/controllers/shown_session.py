@@ -8,6 +8,7 @@ from functools import partial
 from textual.timer import Timer
 
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.session_texts import SessionTexts
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session
@@ -42,6 +43,7 @@ class ShownSession:
         self._status = status
         self._tool_card = tool_card
         self._prompt_text = prompt_text
+        self.bookmarks = SessionTexts(self._store.bookmark, self._store.save_bookmark)
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
 
     @property
@@ -194,7 +196,7 @@ class ShownSession:
             change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
             opened = await self._chat.in_memory.find_or_load(session_id)
-            bookmark = Bookmark.parse(await self._chat.bookmarks.load(session_id))
+            bookmark = Bookmark.parse(await self.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
                 await opened.load_older(self._store)  # it is among the older messages
             change_session = partial(self._chat.in_memory.switch_to, opened)
@@ -203,7 +205,7 @@ class ShownSession:
         left = self._chat.shown
         change_session()
         if takes_queue:
-            self._chat.move_queue(left, self._chat.shown)
+            self._chat.queue.move(left, self._chat.shown)
         self._prompt_text.show_draft()
         self.redraw()
         self._ui.widgets.prompt_input.focus()
@@ -224,5 +226,5 @@ class ShownSession:
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
         bookmark = self._log.viewport.bookmark
-        self._chat.bookmarks.change(self.shown_id, bookmark)
+        self.bookmarks.change(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

@@ -94,7 +94,7 @@ class Turns(FrontEnd):
         self._shown_session = shown_session
         self._prompt_text = prompt_text
         self._failed_turn: Turn | None = None  # the last one with an event that could not be shown
-        self._chat.front_end = self
+        self._chat.reporter.front_end = self
 
     # Commands
 
@@ -213,7 +213,7 @@ class Turns(FrontEnd):
         """Move the newest queued prompt into the prompt field, before what is typed there."""
         opened = self._chat.shown
         if opened.queue:
-            self._prompt_text.put_before_typed(opened, self._chat.take_queued(opened))
+            self._prompt_text.put_before_typed(opened, self._chat.queue.take_last(opened))
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -230,7 +230,7 @@ class Turns(FrontEnd):
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
         if self._chat.shown.queue:
-            self._chat.take_queued(self._chat.shown)
+            self._chat.queue.take_last(self._chat.shown)
 
     async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user on the card whether a tool call may run, and return the decision."""

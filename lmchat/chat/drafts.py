@@ -1,0 +1,47 @@
+"""Drafts of all sessions: what is typed and not sent, and on the disk also what is not saved."""
+
+from __future__ import annotations
+
+from lmchat.chat.session_texts import SessionTexts
+from lmchat.chat.sessions_in_memory import SessionsInMemory
+from lmchat.storage.store import Store
+
+
+class Drafts(SessionTexts):
+    """The drafts by the ids of their sessions.
+
+    A session has its id before its first prompt, so each new session has a draft of its own. Only
+    the screen has drafts: its `PromptText` changes them, and `restore` does once after the start.
+
+    On the disk, a draft begins with the prompts that are no messages yet, which must survive a
+    kill: that of the running turn (`Turn.unsent`), and the queued ones. Who changes these calls
+    `write_soon`: `TurnRunner` and `PromptQueue`.
+    """
+
+    def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
+        """Read nothing yet."""
+        super().__init__(store.draft, store.save_draft)
+        self._store = store
+        self._in_memory = in_memory
+
+    def _text_to_save(self, session_id: str) -> str:
+        """Return the draft of a session, behind its prompts that are no messages yet."""
+        opened, draft = self._in_memory.find(session_id), self.text(session_id)
+        return joined_prompts(opened.turn.unsent, *opened.queue, draft) if opened else draft
+
+    async def restore(self) -> str:
+        """Give the new session the drafts of earlier runs that belong to no saved session.
+
+        Return these drafts, or an empty text. The store has moved them on the disk, too; without
+        this change in memory, the next write would lose them there.
+        """
+        session_id = self._in_memory.new_session.session_id
+        earlier = await self._store.take_drafts(session_id)
+        if earlier:
+            self.change(session_id, joined_prompts(earlier, self.text(session_id)))
+        return earlier
+
+
+def joined_prompts(*texts: str) -> str:
+    """Join texts to one draft with a blank line between two of them; empty ones are left out."""
+    return "\n\n".join(text for text in texts if text)
