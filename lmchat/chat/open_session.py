@@ -65,11 +65,11 @@ class OpenSession:
     Who changes a part of it, by setting it or by a method:
 
     - `turn`: `ChatService` begins, refuses and ends it. `TurnRunner` notes in it what its steps
-      have done, and the error of an answer. Front ends stop it (`stop_turn`): what then follows,
-      `ChatService` does at each end.
+      have done, and the error of an answer; `Reporter` notes what the front end has raised. Front
+      ends stop it (`stop_turn`): what then follows, `ChatService` does at each end.
     - `queue`: `PromptQueue`.
     - `is_hung_up`: `ChatService`.
-    - `first_words`: `ChatService` sets them, `TurnRunner` removes them (`apply_start`).
+    - `first_words`: `SessionChanges` sets them, `TurnRunner` removes them (`apply_start`).
     - `question`: `Reporter` sets it, and takes it away at its end, unless the front end has taken
       it before (`take_question`).
     - `answer`, `figures`, `aside`: `TurnRunner`. `AnswerRequest` takes from `left_out_notes`, and
@@ -78,9 +78,9 @@ class OpenSession:
       `SessionChanges` makes the changes that need no turn. `find_kept` replaces an answer that
       its server has forgotten, and `SessionsInMemory` the whole path by another branch. Whoever
       needs older messages calls `load_older`.
-    - `header`: follows the messages. `SessionChanges` changes its sampling, `titles` its title.
-      `SessionsInMemory` takes over what was changed on the disk, and the typed title of a session
-      that the disk does not have yet.
+    - `header`: follows the messages. `SessionChanges` changes its sampling, `TitleWriter` its
+      title. `SessionsInMemory` takes over what was changed on the disk, and the typed title of a
+      session that the disk does not have yet.
     """
 
     def __init__(
@@ -306,8 +306,8 @@ class OpenSession:
         """Change fields of the header in memory; the caller writes them to the disk.
 
         Most are written with the next message (`SaveQueue.save`). `set_sampling` writes after this
-        call, so that memory has the options even if the disk fails. `titles` and `Library` write
-        before it, as the disk may refuse or correct a value.
+        call, so that memory has the options even if the disk fails. `TitleWriter` and `Library`
+        write before it, as the disk may refuse or correct a value.
         """
         self.header = replace(self.header, **fields)
 
@@ -354,6 +354,11 @@ class OpenSession:
         """
         self.messages = MessagePath(path[:-1])
         self.add(path[-1])  # `add` also counts it, and notes the time
+
+    async def wait_until_saved(self) -> None:
+        """Wait until no turn runs and its writes have ended or failed; nothing is stopped."""
+        while running := [work for work in (self.turn.task, *self.saves) if work is not None]:
+            await asyncio.wait(running)
 
     def keep_save(self, saving: asyncio.Task[None]) -> None:
         """Keep a running write in `saves` until it has ended, so that others can wait for it."""

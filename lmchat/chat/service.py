@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.attachments.attachment import Attachment
-from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue, require_prefill
+from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import (
     PromptsReturned,
-    TitleChanged,
     TurnBegun,
     TurnEnded,
 )
@@ -28,7 +25,7 @@ from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.session_changes import SessionChanges
 from lmchat.chat.sessions_in_memory import SessionsInMemory
-from lmchat.chat.titles import rename_by_model
+from lmchat.chat.titles import TitleWriter
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_choices import TurnChoices, TurnSettings
 from lmchat.chat.turn_runner import TurnRunner, shown_error
@@ -41,7 +38,7 @@ from lmchat.chat.turn_starts import (
     regenerated,
 )
 from lmchat.config.settings import ChatSettings
-from lmchat.errors import LMChatError, RequestInvalid, WrongUse
+from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import split_draft
@@ -76,10 +73,9 @@ class ChatService:
         profile_name: str = "",
         layers: SamplingLayers | None = None,
         toolbox: Toolbox | None = None,
-        with_titles: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with a new session; `with_titles` lets the model write titles.
+        """Begin with a new session.
 
         `chat`, `profile_name`, `layers` and `toolbox` are for the next turns, as in `TurnChoices`.
         """
@@ -88,18 +84,15 @@ class ChatService:
         self.save_queue = SaveQueue(store)
         self.backend = backend
         self.store = store
-        self._with_titles = with_titles
         self._clock = clock
-        self._title_task: asyncio.Task[None] | None = None  # asks the model for a title
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
         self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
         self.drafts = Drafts(store, self.in_memory)
         self.reporter = Reporter()
         self.queue = PromptQueue(self.in_memory, self.drafts, self.reporter)
-        self.changes = SessionChanges(
-            store, self.save_queue, self.in_memory, end_turn=self.end_turn_of
-        )
+        self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
+        self.changes = SessionChanges(store, self.save_queue, self.in_memory, self.turn_choices)
 
     @property
     def shown(self) -> OpenSession:
@@ -158,7 +151,7 @@ class ChatService:
         self._begin(
             opened,
             self.turn_choices.prompt_start(text, files, opened.first_words),
-            settings=settings or self._settings(opened),
+            settings=settings,
             unsent=unsent,
             may_compact=may_compact,
         )
@@ -179,7 +172,7 @@ class ChatService:
         make_start = partial(
             edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
         )
-        self._begin(opened, make_start, settings=self._settings(opened), unsent=unsent)
+        self._begin(opened, make_start, unsent=unsent)
 
     def regenerate(
         self, opened: OpenSession, message: ChatMessage, target: Target | None = None
@@ -212,7 +205,7 @@ class ChatService:
             self.regenerate(opened, message)
             return
         make_start = partial(continued, answer_id=message.message_id, beginning=beginning)
-        self._begin(opened, make_start, settings=self._settings(opened))
+        self._begin(opened, make_start)
 
     def compact(self, opened: OpenSession) -> None:
         """Let the model summarise the older messages; the summary begins a new branch.
@@ -259,22 +252,21 @@ class ChatService:
         opened: OpenSession,
         make_start: MakeStart,
         *,
-        settings: TurnSettings,
+        settings: TurnSettings | None = None,
         unsent: str = "",
         may_compact: bool = False,
         is_summary: bool = False,
     ) -> None:
         """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
 
-        `make_start` gets the whole path. `unsent` is the prompt as a draft, which returns if it
-        cannot become a message. With `may_compact`, a summary is made instead if the settings want
-        that and `can_compact` says so; the prompt then waits in the queue. `is_summary` says that
-        the turn itself is a summary. A title that the model is writing is given up: it would keep
-        the server busy.
+        `make_start` gets the whole path. Without `settings`, the turn has those that are chosen
+        now. `unsent` is the prompt as a draft, which returns if it cannot become a message. With
+        `may_compact`, a summary is made instead if the settings want that and `can_compact` says
+        so; the prompt then waits in the queue. `is_summary` says that the turn itself is a summary.
         """
+        settings = settings or self._settings(opened)
         opened.require_idle()
-        if self._title_task is not None:
-            self._title_task.cancel()
+        self._titles.give_up()
         may_compact = may_compact and self.turn_choices.chat_settings.auto_compact
         running = self._run_turn(opened, make_start, settings, may_compact=may_compact)
         task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
@@ -341,8 +333,8 @@ class ChatService:
         if opened.queue:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_first_queued(opened, may_compact=not turn.is_summary)
-        elif self._with_titles and self.turn_choices.chat_settings.auto_title:
-            self._title_task = asyncio.create_task(self._name_session(opened), name="title")
+        else:
+            self._titles.begin(opened)
 
     def _ending(
         self, opened: OpenSession, task: asyncio.Task[None]
@@ -371,17 +363,6 @@ class ChatService:
         self.queue.return_all(opened, *prompts)
         self.reporter.report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
 
-    async def _name_session(self, opened: OpenSession) -> None:
-        """Let the model write a title for a session after its first answer.
-
-        This is called after later turns, too: `rename_by_model` then does nothing. A title from the
-        user is kept. If the model fails, the title made of the prompt is kept.
-        """
-        with suppress(LMChatError, TimeoutError):
-            settings = self.turn_choices.settings({})  # the session's options are for its answers
-            if await rename_by_model(opened, settings, self.backend, self.store):
-                self.reporter.report(opened, TitleChanged())
-
     async def wait(self, opened: OpenSession) -> None:
         """Wait until the turn of a session and those of its queued prompts have ended.
 
@@ -398,16 +379,11 @@ class ChatService:
         if opened.turn.error is not None:
             raise opened.turn.error
 
-    async def wait_until_saved(self, opened: OpenSession) -> None:
-        """Wait until no turn runs and its writes have ended or failed; nothing is stopped."""
-        while running := [work for work in (opened.turn.task, *opened.saves) if work is not None]:
-            await asyncio.wait(running)
-
     async def end_turn_of(self, opened: OpenSession) -> None:
         """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
         self.queue.return_all(opened)  # else the end of the turn sends the next one
         opened.stop_turn()
-        await self.wait_until_saved(opened)
+        await opened.wait_until_saved()
 
     # The prompts that wait
 
@@ -431,27 +407,6 @@ class ChatService:
         for opened in self.in_memory.waiting:
             self._send_first_queued(opened)
 
-    # First words and files
-
-    def use_first_words(self, words: str) -> None:
-        """Let the next answer of the shown session begin with words; blank words take them back.
-
-        Blanks at their end are left out (R-43). Raises `RequestInvalid` if the server in use cannot
-        continue them, and `WrongUse` if there are no words to take back.
-        """
-        words = words.rstrip()
-        if not words and not self.shown.first_words:
-            raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
-        target = self.turn_choices.target
-        if words and target is not None:  # without a server, the turn checks it
-            require_prefill(target)
-        self.shown.first_words = words
-
-    async def add_file(self, file: Attachment) -> FilePart:
-        """Store the content of a file, and return the part of a prompt that refers to it."""
-        await self.store.save_file(file.data)
-        return file.part
-
     # The end
 
     def leave_answers(self) -> None:
@@ -469,5 +424,5 @@ class ChatService:
         for opened in self.in_memory.busy:
             opened.stop_turn()
         for opened in self.in_memory.all:
-            await self.wait_until_saved(opened)
+            await opened.wait_until_saved()
         await self.save_queue.write_unsaved()

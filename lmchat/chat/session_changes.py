@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from msgspec.structs import replace
 
+from lmchat.chat.answer_beginnings import require_prefill
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.sessions_in_memory import SessionsInMemory
+from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import messages_together, rewritten
-from lmchat.errors import SessionNotFound
+from lmchat.errors import SessionNotFound, WrongUse
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from lmchat.sessions.session import Session
 from lmchat.storage.store import Store
@@ -21,8 +23,7 @@ from lmchat.storage.store import Store
 class SessionChanges:
     """Changes of sessions that need no turn; the only instance is `ChatService.changes`.
 
-    Most raise `RequestInvalid` while a turn runs that would be disturbed; `delete_message` ends the
-    turn.
+    Most raise `RequestInvalid` while a turn runs that would be disturbed.
     """
 
     def __init__(
@@ -30,14 +31,12 @@ class SessionChanges:
         store: Store,
         save_queue: SaveQueue,
         in_memory: SessionsInMemory,
-        *,
-        end_turn: Callable[[OpenSession], Awaitable[None]],
+        choices: TurnChoices,
     ) -> None:
-        """Take over what `ChatService` has; `end_turn` is its `end_turn_of`."""
         self._store = store
         self._save_queue = save_queue
         self._in_memory = in_memory
-        self._end_turn = end_turn
+        self._choices = choices
 
     async def rewrite(self, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
         """Add and return another version of an answer, with a text by the user; send nothing.
@@ -65,14 +64,6 @@ class SessionChanges:
         self._in_memory.require_free_path(session_id)
         return await self._store.set_leaf(session_id, message_id)
 
-    async def delete_message(self, opened: OpenSession, message_id: str) -> Session:
-        """Stop the turn, hide a message and all that follows it, and return the path that is left.
-
-        Prompts in the queue return to the prompt field.
-        """
-        await self._end_turn(opened)
-        return await self._store.delete_message(opened.session_id, message_id)
-
     async def undo_delete(self, session_id: str) -> Session | None:
         """Restore what was deleted last in a session, and return the path to it.
 
@@ -95,6 +86,20 @@ class SessionChanges:
         opened.add(message)
         await self._save_queue.save(opened.header, message)
         return message
+
+    def use_first_words(self, opened: OpenSession, words: str) -> None:
+        """Let the next answer of a session begin with words; blank words take them back.
+
+        Blanks at their end are left out (R-43). Raises `RequestInvalid` if the server in use cannot
+        continue them, and `WrongUse` if there are no words to take back.
+        """
+        words = words.rstrip()
+        if not words and not opened.first_words:
+            raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
+        target = self._choices.target
+        if words and target is not None:  # without a server, the turn checks it
+            require_prefill(target)
+        opened.first_words = words
 
     async def toggle_excluded(self, opened: OpenSession, message_id: str) -> list[ChatMessage]:
         """Take a message out of requests, or put it back, on the disk and on the path.

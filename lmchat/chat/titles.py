@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from msgspec.structs import replace
 
 from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.chat.events import TitleChanged
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.turn_choices import TurnSettings
+from lmchat.chat.reporter import Reporter
+from lmchat.chat.turn_choices import TurnChoices
+from lmchat.errors import LMChatError
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import AnswerState, Role, text_message
@@ -26,43 +30,77 @@ _TITLE_REQUEST = (
 _AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that models put around a title
 
 
-async def rename_by_model(
-    opened: OpenSession, settings: TurnSettings, backend: AnswerSource, store: Store
-) -> bool:
-    """Ask the model for a title, rename the session to it, and return whether it was renamed.
+class TitleWriter:
+    """Lets the model name a session after its first answer, if the settings want that.
 
-    Only a session with one prompt and its complete answer is renamed, and only while it has the
-    title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
+    A title from the user is kept. If the model fails, the title made of the prompt is kept.
     """
-    prompts = [message for message in opened.messages if message.role is Role.USER]
-    if len(prompts) != 1:
-        return False
-    prompt, answer = prompts[0], opened.messages[-1]
-    first_title = title_of(prompt.text, prompt.files)
-    is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
-    if not is_complete or opened.header.title != first_title:
-        return False
-    text = _TITLE_REQUEST.format(
-        prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
-    )
-    # the configured limit and stop texts are for answers
-    request = ChatRequest(
-        endpoint=settings.target.endpoint,
-        product=settings.target.product,
-        model=settings.target.model_id,
-        messages=(text_message(Role.USER, text),),
-        sampling=replace(settings.sampling, max_tokens=_MAX_TOKENS, stop=()),
-    )
-    whole = WholeAnswer(request.model)
-    async with asyncio.timeout(_TIMEOUT_S):
-        await whole.read(backend.stream(request))
-    # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
-    written = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
-    if not written:  # there was nothing but a thought
-        return False
-    title = title_from(written)
-    stored = await store.update_session(opened.session_id, {"title": title}, old_title=first_title)
-    if stored.title != title:  # the user has changed it in the meantime
-        return False
-    opened.change_header(title=title)
-    return True
+
+    def __init__(
+        self,
+        choices: TurnChoices,
+        backend: AnswerSource,
+        store: Store,
+        reporter: Reporter,
+    ) -> None:
+        self._choices = choices
+        self._backend = backend
+        self._store = store
+        self._reporter = reporter
+        self._task: asyncio.Task[None] | None = None  # asks the model for a title
+
+    def begin(self, opened: OpenSession) -> None:
+        """Name a session in a task; after later turns than the first, it does nothing."""
+        if self._choices.chat_settings.auto_title:
+            self._task = asyncio.create_task(self._try_to_rename(opened), name="title")
+
+    def give_up(self) -> None:
+        """Give up the title that the model is writing: it keeps the server busy."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _try_to_rename(self, opened: OpenSession) -> None:
+        with suppress(LMChatError, TimeoutError):
+            await self._rename(opened)
+
+    async def _rename(self, opened: OpenSession) -> None:
+        """Ask the model for a title, and rename the session to it.
+
+        Only a session with one prompt and its complete answer is renamed, and only while it has the
+        title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
+        """
+        prompts = [message for message in opened.messages if message.role is Role.USER]
+        if len(prompts) != 1:
+            return
+        prompt, answer = prompts[0], opened.messages[-1]
+        first_title = title_of(prompt.text, prompt.files)
+        is_complete = answer.role is Role.ASSISTANT and answer.state is AnswerState.COMPLETE
+        if not is_complete or opened.header.title != first_title:
+            return
+        text = _TITLE_REQUEST.format(
+            prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
+        )
+        settings = self._choices.settings({})  # the session's options are for its answers
+        # the configured limit and stop texts are for answers
+        request = ChatRequest(
+            endpoint=settings.target.endpoint,
+            product=settings.target.product,
+            model=settings.target.model_id,
+            messages=(text_message(Role.USER, text),),
+            sampling=replace(settings.sampling, max_tokens=_MAX_TOKENS, stop=()),
+        )
+        whole = WholeAnswer(request.model)
+        async with asyncio.timeout(_TIMEOUT_S):
+            await whole.read(self._backend.stream(request))
+        # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
+        written = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+        if not written:  # there was nothing but a thought
+            return
+        title = title_from(written)
+        stored = await self._store.update_session(
+            opened.session_id, {"title": title}, old_title=first_title
+        )
+        if stored.title != title:  # the user has changed it in the meantime
+            return
+        opened.change_header(title=title)
+        self._reporter.report(opened, TitleChanged())

@@ -170,7 +170,7 @@ async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_n
 async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(store):
     rest = [TextDelta(text=" grow"), TextDelta(text="."), END]
     chat = ChatTurns(store, rest, answer_steps("Yes."), answer_steps("No."))
-    chat.sessions.use_first_words("Ferns ")
+    chat.sessions.changes.use_first_words(chat.opened, "Ferns ")
     await chat.send("What grows in shade?")
     sent = chat.server.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
@@ -188,7 +188,7 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
         ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr"),
     ):
         chat = ChatTurns(store, script)
-        chat.sessions.use_first_words("Ferns")
+        chat.sessions.changes.use_first_words(chat.opened, "Ferns")
         await chat.begin("What grows?", type(script[0]))
         await chat.stop()
         last = (await chat.on_disk())[-1]

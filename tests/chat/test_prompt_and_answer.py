@@ -73,7 +73,7 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
 
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
-    chat.sessions.use_first_words("Ferns")
+    chat.sessions.changes.use_first_words(chat.opened, "Ferns")
     for text in ("What grows in shade?", "And in the sun?"):
         preview = await next_request(chat.sessions, chat.opened, text)
         await chat.send(text)
@@ -194,7 +194,7 @@ async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error
     chat.breaks_at = kind
     with pytest.raises(BrokenPipeError):
         await chat.send("x")
-    await chat.sessions.wait_until_saved(chat.opened)
+    await chat.opened.wait_until_saved()
     assert chat.returned == []
     assert (await chat.on_disk())[0].text == "x"
 

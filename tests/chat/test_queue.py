@@ -224,13 +224,13 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
 
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):
     title = answer_steps("Title: **Lettuce in pots**.")
-    chat = ChatTurns(store, answer_steps(), title, with_titles=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), title, auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: chat.opened.header.title == "Lettuce in pots", "the title")
     assert (await store.open_session(chat.opened.session_id)).header.title == "Lettuce in pots"
 
     gate = asyncio.Event()
-    chat = ChatTurns(store, answer_steps(), [gate, *title], with_titles=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [gate, *title], auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     renamed = await store.update_session(chat.opened.session_id, {"title": "Mine"})
@@ -240,7 +240,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     assert chat.opened.header.title == "What grows in shade?"
 
     gate = asyncio.Event()  # another lmchat deletes the session meanwhile: no title is kept
-    chat = ChatTurns(store, answer_steps(), [gate, *title], with_titles=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [gate, *title], auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the request for a title")
     await store.purge(chat.opened.session_id, is_with_messages=True)
@@ -248,7 +248,7 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     await until(lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end")
     assert chat.opened.header.title == "What grows in shade?"
 
-    chat = ChatTurns(store, answer_steps(), [asyncio.Event()], with_titles=True, auto_title=True)
+    chat = ChatTurns(store, answer_steps(), [asyncio.Event()], auto_title=True)
     await chat.send("What grows in shade?")
     await until(lambda: len(chat.server.requests) == 2, "the question about a title")
     await chat.send("And in the sun?")

@@ -36,7 +36,6 @@ class ChatTurns(FrontEnd):
         product="llama.cpp",
         window=8192,
         box: Toolbox | None = None,
-        with_titles=False,
         clock=time.monotonic,
         **settings: Any,
     ) -> None:
@@ -47,7 +46,6 @@ class ChatTurns(FrontEnd):
             backend=self.server,
             store=store,
             toolbox=box,
-            with_titles=with_titles,
             clock=clock,
         )
         self.sessions.reporter.front_end = self
@@ -131,8 +129,9 @@ class ChatTurns(FrontEnd):
         return in_memory.switch_to(await in_memory.find_or_load(session_id))
 
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
-        parts = [await self.sessions.add_file(file) for file in files]
-        self.sessions.send_now(self.opened, text, parts, unsent=text)
+        for file in files:
+            await self.store.save_file(file.data)
+        self.sessions.send_now(self.opened, text, [file.part for file in files], unsent=text)
         await self.wait()
 
     async def edit(self, message: ChatMessage, text: str, files=None) -> None:
@@ -164,7 +163,7 @@ class ChatTurns(FrontEnd):
 
     async def stop(self) -> None:
         self.opened.stop_turn()
-        await self.sessions.wait_until_saved(self.opened)
+        await self.opened.wait_until_saved()
 
     async def wait(self) -> None:
         await self.sessions.wait(self.opened)

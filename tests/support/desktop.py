@@ -264,7 +264,6 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         backend=backend,
         store=store,
         toolbox=toolbox,
-        with_titles=True,
         clock=clock,
     )
     seen = Desktop(None, None, None, backend, store, folder)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ async def test_regenerating_shows_the_new_version_and_keeps_the_old_one(tmp_path
         await desk.press("alt+up", "left_square_bracket", sees="Second one.")
         gate.set()  # while another version is shown
         await desk.at_rest()
-        await desk.chat.wait_until_saved(desk.shown)
+        await desk.shown.wait_until_saved()
         assert "Second one." in desk.text
         tree = await desk.store.tree(desk.session_id)
         assert [m.text for m in tree] == ["hello", "First one.", "Second one.", "Third."]

@@ -93,12 +93,14 @@ async def ask(context: Context) -> int:
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
-            chat.use_first_words(options.start)
+            chat.changes.use_first_words(chat.shown, options.start)
         toolbox = chat.turn_choices.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
             await start_tools(context, toolbox, target)
-        parts = [await chat.add_file(file) for file in files]
+        for file in files:
+            await runtime.store.save_file(file.data)
+        parts = [file.part for file in files]
         front_end = _AskFrontEnd(context, chat, wanted, is_saved=is_saved)
         if options.dry_run_form:
             request = await next_request(

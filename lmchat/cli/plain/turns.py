@@ -120,7 +120,9 @@ class PlainTurns(FrontEnd):
             return
         await self.connect()
         chat, opened = self.chat, self.chat.shown
-        files = [await chat.add_file(file) for file in self._files]
+        for file in self._files:
+            await chat.store.save_file(file.data)
+        files = [file.part for file in self._files]
         attached, self._files = self._files, []  # after an error above, the files stay
         if edited_id:
             # None: the new version has the files of the old one

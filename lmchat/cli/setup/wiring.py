@@ -105,6 +105,8 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
     is_chat = not options.handler  # otherwise, it is `ask`
     if options.temporary or not is_chat:  # these leave no kept answer
         chat_settings = replace(chat_settings, detach=False)
+    if not with_titles:
+        chat_settings = replace(chat_settings, auto_title=False)
     toolbox = None
     if context.has_tools and (is_chat or options.tools):
         toolbox = make_toolbox(context, runtime.settings, runtime.state)
@@ -115,7 +117,6 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         profile_name=options.profile or "",
         layers=sampling_layers(context),
         toolbox=toolbox,
-        with_titles=with_titles,
     )
 
 

@@ -55,7 +55,7 @@ class AnswerSettings:
     async def use_first_words(self, words: str = "") -> None:
         """Let the next answer begin with words. Without words, remove those set before, or ask."""
         if words or self._chat.shown.first_words:
-            self._chat.use_first_words(words)
+            self._chat.changes.use_first_words(self._chat.shown, words)
             self._ui.show_action("first words set" if words else "first words removed")
         else:
             dialog = argument_dialog("Begin the next answer with which text?", self.use_first_words)

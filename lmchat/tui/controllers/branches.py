@@ -133,7 +133,9 @@ class Branches:
 
         Prompts in the queue return to the prompt field.
         """
-        path = await self._chat.changes.delete_message(self._chat.shown, message.message_id)
+        opened = self._chat.shown
+        await self._chat.end_turn_of(opened)
+        path = await self._store.delete_message(opened.session_id, message.message_id)
         self._show_unless_left(path)
         self._ui.show_action("deleted")
         undo = "/undo"

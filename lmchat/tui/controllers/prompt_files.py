@@ -74,7 +74,8 @@ class PromptFiles:
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
-        return file_line(await self._chat.add_file(file))
+        await self._ui.workspace.store.save_file(file.data)
+        return file_line(file.part)
 
     async def _attach_page(self, address: str, opened: OpenSession) -> None:
         """Fetch a page from hosts that the user allows, and put it into the prompt of a session."""
