@@ -5,7 +5,10 @@ from __future__ import annotations
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.geometry import Region
 from textual.screen import Screen
+from textual.strip import Strip
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from lmchat.tui.quirks.patched_app import PatchedApp
@@ -114,3 +117,32 @@ async def test_a_widget_learns_its_new_size_though_another_one_asks_for_its_own_
         ).refresh()  # asks for its size, with the panel gone and nothing laid out
         await pilot.pause()
         assert main.told == app.size.width
+
+
+class Rows(Widget):
+    """Notes the numbers of the rows that it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[int] = []
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self.drawn += crop.line_range
+        return super().render_lines(crop)
+
+
+class SideBySide(PatchedApp):
+    CSS = "Rows { width: 1fr }"
+
+    def compose(self) -> ComposeResult:
+        yield Horizontal(Rows(), Rows())
+
+
+async def test_a_widget_draws_only_its_own_rows_that_have_changed():
+    async with drawn(SideBySide()) as (app, pilot):
+        left, right = app.query(Rows)
+        left.drawn, right.drawn = [], []
+        left.refresh(Region(0, 2, 5, 1))
+        right.refresh(Region(0, 9, 5, 1), Region(0, 11, 5, 1))
+        await pilot.pause()
+        assert (left.drawn, sorted(right.drawn)) == ([2], [9, 11])

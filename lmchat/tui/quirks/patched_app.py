@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+import textual.screen
 from textual import events, messages
-from textual._compositor import Compositor, CompositorUpdate, ReflowResult
+from textual._compositor import (
+    ChopsUpdate,
+    Compositor,
+    CompositorMap,
+    CompositorUpdate,
+    ReflowResult,
+)
 from textual.app import App
 from textual.css.query import NoMatches
 from textual.geometry import Region, Size
@@ -30,8 +37,7 @@ class PatchedApp(App[None]):
         super().__init__()
         # These calls change classes of rich and Textual for the whole process; twice does no harm.
         mend_cuts()  # rich cuts rows within emoji flags and accents
-        mend_painting()  # Textual renders whole widgets, and an error in one ends the app
-        mend_layout()  # Textual sometimes tells a widget nothing of its new size
+        mend_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
         self._key_queue = KeyQueue(self, self._deliver_key)
 
@@ -169,29 +175,61 @@ class PatchedApp(App[None]):
         self._exit_renderables.clear()  # Textual would print its tracebacks
 
 
-def mend_painting() -> None:
-    """Let all screens render only changed rows of widgets in front, and cover widgets that fail.
+def mend_compositor() -> None:
+    """Let all screens that are made from now on have a `PatchedCompositor`."""
+    setattr(textual.screen, "Compositor", PatchedCompositor)  # noqa: B010 - for mypy
 
-    Textual 8.2.8 renders each widget that touches a changed region in full, for each new word. An
-    error in the drawing of one widget ends the app.
+
+class PatchedCompositor(Compositor):
+    """Compositor that renders only what has changed, covers widgets that fail, and loses no size.
+
+    - For each new word, Textual renders all rows of each widget that touches the smallest rectangle
+      around all changes. Here, a widget renders its own changed rows.
+    - An error in the drawing of one widget ends the app. Here, the widget is covered.
+    - Textual compares the new places of widgets with those that it found last. It also finds them
+      when a widget that is not shown asks for its own. If that is just before a layout, the widgets
+      are told nothing: the log would keep the lines of its old width. Here, each layout is compared
+      with the layout before it.
     """
-    setattr(Compositor, "_get_renders", _rendered)  # noqa: B010 - for mypy
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed: Sequence[Region] = ()  # the regions of the update that is being made
+        self._laid_out: CompositorMap = {}  # places of the widgets in the last layout
 
-def _rendered(compositor: Compositor, crop: Region) -> Iterable[tuple[Region, Region, list[Strip]]]:
-    """Yield region, rows and strips of each visible widget in the changed region `crop`.
+    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
+        self._full_map = self._laid_out  # with which the method of `super` compares
+        result = super().reflow(parent, size)
+        self._laid_out = self._full_map
+        return result
 
-    This replaces `Compositor._get_renders` of Textual, which renders all rows of the widget.
-    """
-    in_front: list[Region] = []  # of the widgets so far, as Textual gives the front ones first
-    for widget, (region, clip) in compositor.visible_widgets.items():
-        visible = region.intersection(clip)
-        changed = visible.intersection(crop)
-        is_hidden = any(other.contains_region(changed) for other in in_front)
-        if changed and not is_hidden:
-            rows = Region(visible.x, changed.y, visible.width, changed.height)
-            yield region, rows, _drawn(widget, rows.translate((-region.x, -region.y)))
-            in_front.append(visible)
+    def render_partial_update(self) -> ChopsUpdate | None:
+        regions = self._dirty_regions
+        self._changed = [
+            region
+            for region in regions
+            if not any(other != region and other.contains_region(region) for other in regions)
+        ]
+        try:
+            return super().render_partial_update()
+        finally:
+            self._changed = ()
+
+    def _get_renders(
+        self, crop: Region | None = None
+    ) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Yield region, rows and strips of each changed part of the visible widgets."""
+        changed = self._changed or (crop or self.size.region,)
+        in_front: list[Region] = []  # of the widgets so far, as Textual gives the front ones first
+        for widget, (region, clip) in self.visible_widgets.items():
+            visible = region.intersection(clip)
+            parts = [part for other in changed if (part := visible.intersection(other))]
+            for part in parts:
+                if not any(front.contains_region(part) for front in in_front):
+                    rows = Region(visible.x, part.y, visible.width, part.height)
+                    yield region, rows, _drawn(widget, rows.translate((-region.x, -region.y)))
+            if parts:
+                in_front.append(visible)
 
 
 def _drawn(widget: Widget, rows: Region) -> list[Strip]:
@@ -208,31 +246,6 @@ def _drawn(widget: Widget, rows: Region) -> list[Strip]:
             widget._cover(cover)
             cover._parent = widget.screen  # else the widget would get the clicks on the cover
     return [Strip.blank(rows.width)] * rows.height
-
-
-_reflow = Compositor.reflow  # Textual's own
-
-
-def mend_layout() -> None:
-    """Let each layout tell all widgets that have another size since the last layout.
-
-    Textual 8.2.8 compares the new places of widgets with those that it found last. It also finds
-    them when a widget that is not shown asks for its own. If that is just before a layout, the
-    widgets are told nothing: the log would keep the lines of its old width.
-    """
-    setattr(Compositor, "reflow", _reflowed)  # noqa: B010 - for mypy
-
-
-def _reflowed(compositor: Compositor, parent: Widget, size: Size) -> ReflowResult:
-    """Lay out, and compare with the last layout, which is kept as an attribute.
-
-    This replaces `Compositor.reflow` of Textual, which compares with `_full_map`: that may be newer
-    than the last layout (see `mend_layout`).
-    """
-    compositor._full_map = getattr(compositor, "_laid_out", {})
-    result = _reflow(compositor, parent, size)
-    setattr(compositor, "_laid_out", compositor._full_map)  # noqa: B010 - it is not Textual's
-    return result
 
 
 class PatchedScreen(Screen[None]):
