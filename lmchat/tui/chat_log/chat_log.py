@@ -114,7 +114,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow(self._post_frame)
-        self.highlighting = Highlighting(highlighter, self.inflow)
+        self.highlighting = Highlighting(highlighter, self._request_colours)
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that streams
         self._updated_size = Size(0, 0)  # size of the widget when `update_screen` last ran
@@ -322,6 +322,14 @@ class ChatLog(ScrollView, can_focus=True):
             return
         self.inflow.add(event)
         self.inflow.request_frame()
+
+    def _request_colours(self) -> None:
+        """Let a frame show colours that have arrived; a running answer has frames anyway.
+
+        A frame for colours alone would cost as much as one for text, which would wait for its end.
+        """
+        if self._streaming is None:
+            self.inflow.request_frame()
 
     def _post_frame(self) -> None:
         """Let the message loop of the widget show a frame; a timer of `Inflow` calls this.

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lmchat.markdown.block import Block
 from lmchat.markdown.colours import Colours
 from lmchat.markdown.highlighter import Highlighter
-from lmchat.tui.chat_log.inflow import Inflow
 
 
 class Highlighting:
     """Colours of the code in the log; without a highlighter, code stays plain."""
 
-    def __init__(self, highlighter: Highlighter | None, inflow: Inflow) -> None:
-        """Create it; the frames of `inflow` show new colours together with new text."""
+    def __init__(self, highlighter: Highlighter | None, show_changed: Callable[[], object]) -> None:
+        """Create it; `show_changed` is called when colours have arrived, which `drain` returns."""
         self.colours = Colours()
         self._highlighter = highlighter
-        self._inflow = inflow
+        self._show_changed = show_changed
         self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
 
     @property
@@ -24,13 +25,13 @@ class Highlighting:
         return self.colours.newest_request is not None and self._highlighter is not None
 
     async def run(self) -> None:
-        """Get the colours of all code that waits, the newest first; the next frame shows them."""
+        """Get the colours of all code that waits, the newest first, and have them shown."""
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
             self._changed += self.colours.put(request, colours)  # the blocks with this code
             if self._changed:
-                self._inflow.request_frame()
+                self._show_changed()
 
     def drain(self) -> list[Block]:
         """Return the blocks whose colours arrived since the last call."""

@@ -13,7 +13,6 @@ from tests.support.chat_log_app import (
     rows,
     streaming,
 )
-from tests.support.programs import until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -34,10 +33,12 @@ def colour_of(log, name):
 async def test_code_of_an_answer_that_streams_is_coloured_before_its_fence_ends(log):
     log.begin_answer(streaming())
     await pour(log, "```python\nif True:\n    pass  # so")
-    await until(lambda: styles_of(log, "# so") == {colour_of(log, "comment")}, "the colours")
+    await highlighted(log)
+    assert styles_of(log, "# so") == {colour_of(log, "comment")}
     await pour(log, " it goes on\nwhile")
     assert styles_of(log, "# so") == {colour_of(log, "comment")}
-    await until(lambda: styles_of(log, "while") == {colour_of(log, "keyword")}, "the colours")
+    await highlighted(log)
+    assert styles_of(log, "while") == {colour_of(log, "keyword")}
 
 
 async def test_colours_that_arrive_do_not_move_the_view(pilot, log):
