@@ -326,7 +326,7 @@ class UiSettings(Table, frozen=True, kw_only=True):
     ] = True
     frames_per_second: Annotated[
         int, setting("maximum screen updates per second while text streams", ge=1, le=120)
-    ] = 15
+    ] = 12
     sidebar: Annotated[bool, setting("show the telemetry panel if there is room")] = True
     sections: Annotated[
         tuple[PanelSection, ...], setting("sections of the telemetry panel, in this order")

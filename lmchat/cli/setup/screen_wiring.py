@@ -41,6 +41,10 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.workspace import Workspace
 
+# Reads of a stream for each frame of the screen. With fewer reads, the frame for a text is due when
+# it is read; with as many, the text would wait for its frame, and this up to a whole frame.
+_READS_PER_FRAME = 0.9
+
 
 @asynccontextmanager
 async def make_dispatcher(
@@ -60,7 +64,9 @@ async def make_dispatcher(
         settings = replace(settings, model="")
 
     async with wiring.open_runtime(
-        context, reads_per_second=settings.ui.frames_per_second, warn=notices.append
+        context,
+        reads_per_second=_READS_PER_FRAME * settings.ui.frames_per_second,
+        warn=notices.append,
     ) as runtime:
         store, backend = runtime.store, runtime.backend
         # a temporary session ends with lmchat: a title is not worth a request to the model

@@ -1,4 +1,4 @@
-"""HTTP transport that reads a stream as often as a screen shows a frame.
+"""HTTP transport that reads a stream about as often as a screen shows a frame.
 
 It is used for servers of this machine and of private networks. Each read wakes the event loop,
 anyio, httpcore, h11, httpx and our reader: a quarter of what a stream of 100 tokens a second costs.

@@ -18,7 +18,7 @@ class Inflow:
 
     def __init__(self, post_frame: Callable[[], object]) -> None:
         """Create it; `post_frame` is called when it is time for the next frame."""
-        self.frames_per_second = 15  # at most, while text arrives; `ChatScreen` sets it
+        self.frames_per_second = 12  # at most, while text arrives; `ChatScreen` sets it
         self.timer: TimerHandle | None = None  # runs to the next frame
         self._post_frame = post_frame
         self._pending: list[Delta] = []
