@@ -54,14 +54,13 @@ from lmchat.storage.store import Store
 class ChatService:
     """The root of the chat: begins and ends the turns of all sessions, shown or not.
 
-    It makes what turns share, which front ends use directly: the sessions in memory, the prompts
-    that wait, the drafts, the choices for the next turn and its context window, the queue of saves,
-    and the changes that need no turn.
+    It makes what turns share, and front ends use these parts directly: the sessions in memory, the
+    prompts that wait, the drafts, the choices for the next turn and its context window, the queue
+    of saves, the reporter to the front end, and the changes that need no turn.
 
     A turn is a task; a session has at most one. To stop it for the user, front ends call
     `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
     each turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue.
-    *First words* are words of the user with which the next answer begins.
     """
 
     def __init__(
@@ -313,7 +312,7 @@ class ChatService:
         While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
         """
         turn = opened.turn
-        state, raised = self._ending(opened, task)
+        state, raised = _ending(opened, task)
         returned = opened.end_turn(raised)  # its prompt, if that has not become a message
         ended = TurnEnded(
             state=state,
@@ -335,23 +334,6 @@ class ChatService:
             self._send_first_queued(opened, may_compact=not turn.is_summary)
         else:
             self._titles.begin(opened)
-
-    def _ending(
-        self, opened: OpenSession, task: asyncio.Task[None]
-    ) -> tuple[AnswerState, BaseException | None]:
-        """Return how a turn ended, and what it raised, if anything, for `wait`.
-
-        A turn that raises nothing may have an answer that failed: then only the state says so.
-        """
-        if opened.turn.error is not None:  # what the front end has raised: `Reporter` stopped it
-            return AnswerState.FAILED, opened.turn.error
-        if task.cancelled():
-            return AnswerState.STOPPED, None
-        raised = task.exception()
-        if raised is not None:
-            return AnswerState.FAILED, shown_error(raised)
-        figures = opened.figures  # of the last answer; a turn that raises nothing has begun one
-        return AnswerState.STOPPED if figures is None else figures.state, None
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return refused prompts and the queue to the prompt field, and report why.
@@ -426,3 +408,21 @@ class ChatService:
         for opened in self.in_memory.all:
             await opened.wait_until_saved()
         await self.save_queue.write_unsaved()
+
+
+def _ending(
+    opened: OpenSession, task: asyncio.Task[None]
+) -> tuple[AnswerState, BaseException | None]:
+    """Return how a turn ended, and what it raised, if anything, for `wait`.
+
+    A turn that raises nothing may have an answer that failed: then only the state says so.
+    """
+    if opened.turn.error is not None:  # what the front end has raised: `Reporter` stopped it
+        return AnswerState.FAILED, opened.turn.error
+    if task.cancelled():
+        return AnswerState.STOPPED, None
+    raised = task.exception()
+    if raised is not None:
+        return AnswerState.FAILED, shown_error(raised)
+    figures = opened.figures  # of the last answer; a turn that raises nothing has begun one
+    return AnswerState.STOPPED if figures is None else figures.state, None
