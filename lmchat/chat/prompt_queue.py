@@ -57,7 +57,7 @@ class PromptQueue:
         self._drafts.write_soon()
 
     def return_all(self, opened: OpenSession, *unsent: str) -> None:
-        """Return unsent prompts to the prompt field, and behind them all queued ones."""
+        """Return unsent prompts, and behind them all queued ones, to the draft of the front end."""
         returned, opened.queue = (*unsent, *opened.queue), ()
         if returned:
             self._reporter.report(opened, PromptsReturned(prompts=returned))
