@@ -161,7 +161,7 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class ConfigFile(Struct, frozen=True, kw_only=True):
-    """Settings of a configuration file, the default ones if it has a problem."""
+    """Settings of a configuration file; if it has a problem, only those of `[keys]` and `[ui]`."""
 
     text: str = ""
     tables: Values = {}  # content of the file, from which the settings were made
@@ -204,6 +204,7 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     try:
         return ConfigFile(text=text, tables=tables, settings=convert(tables, Settings))
     except ValidationError:
+        faults = _faults(Key("", Settings), tables, ())
         problems = tuple(
             Problem(
                 source=str(path),
@@ -211,9 +212,12 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
                 key=key_of(key_path),
                 reason=reason,
             )
-            for key_path, reason in _faults(Key("", Settings), tables, ())
+            for key_path, reason in faults
         )
-        return ConfigFile(text=text, problems=problems)
+        # these two are checked further by those who know commands and themes
+        names = {"keys", "ui"} & tables.keys() - {path[0] for path, _ in faults if path}
+        settings = convert({name: tables[name] for name in names}, Settings)
+        return ConfigFile(text=text, settings=settings, problems=problems)
 
 
 def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:

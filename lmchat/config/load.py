@@ -87,7 +87,8 @@ def load(
 ) -> LoadedSettings:
     """Merge the values of the file, the environment, a profile and flags; later ones win.
 
-    A file with a wrong value sets nothing. A missing file is a problem only if `is_required`.
+    A file with a wrong value sets nothing but `[keys]` and `[ui]`. A missing file is a problem only
+    if it `is_required`.
     """
     flags = flags or Flags()
     file = read_config(path, is_required=is_required)

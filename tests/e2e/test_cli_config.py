@@ -116,12 +116,13 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     assert done.stdout == f"{file}, line 2: ui.theme is not a theme; /theme lists all themes\n"
     value = cli.json("config", "check", "--json", "--config", "none.toml", code=2)
     assert (value["exists"], value["ok"]) == (False, False)
-    cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n")
+    cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'f9'\n")
     value = cli.json("config", "check", "--json", code=2)
     assert (value["exists"], value["ok"]) == (True, False)
     assert [(problem["line"], problem["key"]) for problem in value["problems"]] == [
         (1, "modle"),
         (3, "chat.temperature"),
+        (5, "keys.serch"),
     ]
 
 
