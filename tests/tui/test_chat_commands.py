@@ -206,6 +206,11 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
             await desk.say(f"/effort {wrong}", sees="The levels are none, minimal")
             assert desk.prompt_input.text == f"/effort {wrong}"
             desk.prompt_input.put("")
+        async with desk.chat.save_queue._lock:  # the disk is slow
+            await desk.say("/system Be slow.")
+            await desk.press("ctrl+n")
+        await desk.at_rest()
+        assert not desk.log_view.document.entries
 
 
 async def test_retry_copy_fork_new_and_clear_by_command(tmp_path):

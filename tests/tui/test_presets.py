@@ -26,5 +26,5 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
         assert (desk.prompt_input.text, len(desk.backend.requests)) == ("/p pasted", 1)
         desk.prompt_input.put("")
-        await desk.press(*"/profile ", "tab", "enter", hides="/profile")
+        await desk.press(*"/prof", "tab", "tab", "enter", hides="/profile")
         await shown(desk, "short")

@@ -29,11 +29,13 @@ class AnswerSettings:
 
         Raises `RequestInvalid` while a turn may add messages there.
         """
-        message = await self._chat.changes.set_system_prompt(self._chat.shown, text)
-        self._ui.widgets.log.append(message)
+        opened = self._chat.shown
+        message = await self._chat.changes.set_system_prompt(opened, text)
+        if opened is self._chat.shown:  # else the user has changed the session
+            self._ui.widgets.log.append(message)
         self._ui.show_action("system prompt changed")
 
-    async def use_profile(self, name: str) -> None:
+    def use_profile(self, name: str) -> None:
         """Use a profile from the next turn on; if it names a model, switch to the model, too.
 
         Raises `WrongUse` for an unknown profile or model.

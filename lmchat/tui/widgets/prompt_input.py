@@ -256,11 +256,13 @@ class PromptInput(TextArea):
     def _leave_history(self, text: str) -> None:
         """End the recall of earlier prompts: what is shown from now on is a draft.
 
-        `text` is shown next. The list of commands or files stays closed for it, since it is not
-        typed. Only for `/file ` are files offered.
+        `text` is shown next. No list opens for it, as it is not typed, unless it is a command whose
+        argument comes next and can be listed: files for `/file `, names for `/profile `.
         """
         self._history_index = _DRAFT
-        self._is_list_dismissed = text != _FILE_COMMAND
+        command, space, argument = text.partition(" ")
+        is_listed = text == _FILE_COMMAND or command in self.argument_names
+        self._is_list_dismissed = not (is_listed and space and not argument)
 
     def _folded(self, text: str) -> str:
         """Return a text as the prompt shows it: files as lines, control characters visible."""
