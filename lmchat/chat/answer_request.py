@@ -21,8 +21,8 @@ from lmchat.chat.answer_beginnings import (
     Beginning,
     require_prefill,
 )
-from lmchat.chat.context.meter import ContextMeter
-from lmchat.chat.context.plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
+from lmchat.chat.planning.meter import ContextMeter
+from lmchat.chat.planning.plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
 from lmchat.chat.tool_rounds import ToolRounds
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
@@ -147,12 +147,12 @@ class AnswerRequest:
     async def events(self, left_out_notes: LeftOutNotes) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
-        Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes` are
-        those of the session. If the server refuses the request before the answer has begun, it is
-        sent again without prefill or with fewer messages. If neither is possible, `ServerRejected`
-        is raised. An answer that its server has kept is fetched by its id: there is nothing to plan
-        or to adapt. After `answer_now`, the server is asked to end the thought when the next piece
-        of it arrives.
+        Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes`
+        knows what earlier requests of the session have noted. If the server refuses the request
+        before the answer has begun, it is sent again without prefill or with fewer messages. If
+        neither is possible, `ServerRejected` is raised. An answer that its server has kept is
+        fetched by its id: there is nothing to plan or to adapt. After `answer_now`, the server is
+        asked to end the thought when the next piece of it arrives.
         """
         can_adapt = self.fetched is None  # else the server has the request already
         if can_adapt:

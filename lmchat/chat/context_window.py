@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.chat.context.compacting import COMPACT_FROM, compacting_start
-from lmchat.chat.context.meter import ContextMeter, ContextUse
-from lmchat.chat.context.plan import ContextPlan, plan_context
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.planning.compacting import COMPACT_FROM, compacting_start
+from lmchat.chat.planning.meter import ContextMeter, ContextUse
+from lmchat.chat.planning.plan import ContextPlan, plan_context
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid

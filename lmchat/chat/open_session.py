@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
-from lmchat.chat.context.plan import LeftOutNotes
+from lmchat.chat.planning.plan import LeftOutNotes
 from lmchat.chat.running_answer import RunningAnswer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart

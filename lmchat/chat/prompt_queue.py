@@ -59,6 +59,7 @@ class PromptQueue:
     def return_all(self, opened: OpenSession, *unsent: str) -> None:
         """Return unsent prompts, and behind them all queued ones, to the draft of the front end."""
         returned, opened.queue = (*unsent, *opened.queue), ()
+        self._drafts.write_soon()
         if returned:
             self._reporter.report(opened, PromptsReturned(prompts=returned))
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
-from lmchat.chat.next_request import next_request
+from lmchat.chat.request_preview import next_request
 from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named

@@ -63,11 +63,11 @@ class SessionsInMemory:
         If the session in memory has something that is not on the disk, it is returned. Otherwise
         it is read from the disk, where another lmchat may have changed it.
         """
-        if (opened := self._ahead_of_disk(session_id)) is not None:
+        if (opened := self._kept_in_memory(session_id)) is not None:
             return opened
         session = await self._store.open_session(session_id, count=MESSAGES_PER_READ)
         # look again: a turn may have begun during the read
-        return self._ahead_of_disk(session_id) or self._make(session)
+        return self._kept_in_memory(session_id) or self._make(session)
 
     def require_free_path(self, session_id: str) -> None:
         """Raise `RequestInvalid` if another branch of a session cannot be shown now.
@@ -96,7 +96,7 @@ class SessionsInMemory:
         self._sessions = {
             session_id: other
             for session_id, other in self._sessions.items()
-            if self._ahead_of_disk(session_id) is not None
+            if self._kept_in_memory(session_id) is not None
         }
         self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
@@ -107,7 +107,7 @@ class SessionsInMemory:
         if opened is not self.shown:
             self.unread.add(opened.session_id)
 
-    def _ahead_of_disk(self, session_id: str) -> OpenSession | None:
+    def _kept_in_memory(self, session_id: str) -> OpenSession | None:
         """Return the session of an id if it must stay in memory, as the disk lacks a part of it."""
         opened = self._sessions.get(session_id)
         if opened is None:

@@ -24,8 +24,6 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
-from lmchat.chat.context.compacting import compacted_branch
-from lmchat.chat.context.meter import ContextMeter
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import (
     AnswerBegun,
@@ -35,6 +33,8 @@ from lmchat.chat.events import (
     PathChanged,
 )
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.planning.compacting import compacted_branch
+from lmchat.chat.planning.meter import ContextMeter
 from lmchat.chat.reporter import Reporter
 from lmchat.chat.running_answer import RunningAnswer, streaming_message
 from lmchat.chat.save_queue import SaveQueue, journal_writer

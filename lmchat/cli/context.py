@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from lmchat.cli.log_file import start_log
 from lmchat.cli.options import LEVELS, ParsedOptions
-from lmchat.commands.table import BY_ID, Scope
-from lmchat.config.file import Problem, line_of
+from lmchat.cli.screen_settings import keymap_problems, theme_problems
+from lmchat.config.file import Problem
 from lmchat.config.load import Flags, LoadedSettings, load
 from lmchat.config.settings import Settings
 from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
-from lmchat.matching import did_you_mean
 from lmchat.processes.environment import environment_for_others
 from lmchat.terminal.output import Output, ask_yes_no, can_ask
-
-_MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}  # of keyboard keys
-_PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")  # and characters
 
 
 class Context:
@@ -58,7 +54,7 @@ class Context:
     def problems(self) -> tuple[Problem, ...]:
         """All problems of the configuration, also those of its keyboard keys and its theme."""
         loaded = self.loaded
-        return (*loaded.problems, *keymap_problems(loaded), *_theme_problems(loaded))
+        return (*loaded.problems, *keymap_problems(loaded), *theme_problems(loaded))
 
     @property
     def settings(self) -> Settings:
@@ -146,80 +142,3 @@ async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
     if not can_ask():
         raise WrongUse(refusal, hint="Confirm with --yes.")
     return await ask_yes_no(question)
-
-
-def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return the problems of the section `[keys]`, which changes the keys of commands.
-
-    These are unknown commands, unknown keys, keys that another command has in the same place, and
-    keys that the prompt needs.
-    """
-    changed_keys = loaded.settings.keys
-    keys_of_command = {
-        name: changed_keys.get(name, command.keys).replace(" ", "").split(",")
-        for name, command in BY_ID.items()
-    }
-    return [
-        Problem(
-            source=str(loaded.file),
-            line=line_of(loaded.text, ("keys", name)),
-            key=f"keys.{name}",
-            reason=reason,
-        )
-        for name in changed_keys
-        for reason in _reasons_against(name, keys_of_command)
-    ]
-
-
-def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield why the keys of a command cannot be used; a reason ends without a full stop."""
-    if name not in BY_ID:
-        yield f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
-        return
-    scope = BY_ID[name].scope
-    for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
-        if not _is_key(key):
-            yield f'"{key}" is not a key; write it like ctrl+k, alt+left or f9'
-        if BY_ID[name].is_priority and _is_for_prompt(key):
-            yield f'uses "{key}", which the prompt needs'
-        for other, command in BY_ID.items():
-            # keys of the app work everywhere
-            is_in_same_place = command.scope is scope or Scope.APP in (command.scope, scope)
-            if is_in_same_place and other != name and key in keys_of_command[other]:
-                yield f'uses "{key}", which is already a key of {other}'
-
-
-def _theme_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return a problem if lmchat has no theme of the name that the section `[ui]` sets."""
-    name = loaded.settings.ui.theme
-    if not name:
-        return []
-    # imported here: apart from this check, only the screen needs Textual
-    from textual.theme import BUILTIN_THEMES  # noqa: PLC0415
-
-    from lmchat.tui.themes import THEMES, theme_named  # noqa: PLC0415
-
-    names = (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
-    if theme_named(name, names):
-        return []
-    reason = "is not a theme; /theme lists all themes"
-    line = line_of(loaded.text, ("ui", "theme"))
-    return [Problem(source=str(loaded.file), line=line, key="ui.theme", reason=reason)]
-
-
-def _is_key(word: str) -> bool:
-    """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
-    # imported here: most configurations change no key, and do not need Textual
-    from textual.keys import Keys, key_to_character  # noqa: PLC0415
-
-    # the key + is not split: that would give two empty words
-    *modifiers, key = [word] if word == "+" else word.split("+")
-    is_named = any(key == named.value for named in Keys) or key_to_character(key) is not None
-    return is_named and _MODIFIERS.issuperset(modifiers)
-
-
-def _is_for_prompt(key: str) -> bool:
-    """Return whether a key sends the prompt, moves in it, or types or deletes a character."""
-    from textual.keys import key_to_character  # noqa: PLC0415 - as in `_is_key`
-
-    return key in _PROMPT_KEYS or key_to_character(key) is not None

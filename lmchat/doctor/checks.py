@@ -17,7 +17,7 @@ from pathlib import Path
 from lmchat import __version__
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
-from lmchat.doctor.check import Check, Finding, FindRows, Grade, Group, run_checks
+from lmchat.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
 from lmchat.doctor.server_checks import SERVERS
 from lmchat.errors import StoreUnavailable
 from lmchat.files.paths import Paths

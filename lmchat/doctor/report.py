@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
-from lmchat.doctor.check import Findings, Grade
+from lmchat.doctor.finding import Findings, Grade
 from lmchat.safe_text import safe_line
 from lmchat.units import counted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from lmchat.doctor.check import Check, Finding, Grade, Group
+from lmchat.doctor.finding import Check, Finding, Grade, Group
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose_target import Missing, TargetChoice
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict

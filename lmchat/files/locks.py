@@ -42,5 +42,5 @@ def _lock_byte(descriptor: int) -> None:
     """
     import msvcrt  # noqa: PLC0415 - only Windows has it
 
-    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+    os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)  # what is written later is appended anyway
     msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]

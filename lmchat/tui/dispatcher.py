@@ -83,7 +83,7 @@ class Dispatcher:
         self.prompt_files = PromptFiles(ui, prompt_text)
         self.shown_session = shown_session = ShownSession(ui, status, tool_card, prompt_text)
         self.turns = turns = Turns(ui, status, tool_card, shown_session, prompt_text)
-        self.branches = branches = Branches(ui, shown_session, turns)
+        self.branches = branches = Branches(ui, shown_session, turns, prompt_text)
         self.export_import = ExportImport(ui, shown_session)
         self.saved_sessions = SavedSessions(ui, shown_session)
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turns)

@@ -21,7 +21,7 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State
-from lmchat.doctor.check import Finding
+from lmchat.doctor.finding import Finding
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue

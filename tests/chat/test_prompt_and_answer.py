@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
-from lmchat.chat.next_request import next_request
+from lmchat.chat.request_preview import next_request
 from lmchat.chat.turn_runner import log_failure
 from lmchat.errors import (
     RequestInvalid,

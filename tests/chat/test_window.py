@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.chat.context.plan import plan_context
+from lmchat.chat.planning.plan import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.attached_files import file_line

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.cli.context import keymap_problems
+from lmchat.cli.screen_settings import keymap_problems
 from lmchat.config.load import load
 
 

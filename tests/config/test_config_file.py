@@ -8,7 +8,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lmchat.cli.context import keymap_problems
+from lmchat.cli.screen_settings import keymap_problems
 from lmchat.config.file import sections, table_keys
 from lmchat.config.load import load
 from lmchat.config.settings import EndpointSettings, McpSettings, Profile, Settings

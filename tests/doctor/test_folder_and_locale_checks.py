@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from lmchat.doctor.check import Grade
 from lmchat.doctor.checks import folder_findings, locale_findings
+from lmchat.doctor.finding import Grade
 from tests.support.faults import no_root, open_folder
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lmchat.config.state import State
-from lmchat.doctor.check import Grade
+from lmchat.doctor.finding import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.servers.discovery.choose_target import choose
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict

@@ -4,8 +4,8 @@ import sqlite3
 from contextlib import aclosing, closing
 from pathlib import Path
 
-from lmchat.doctor.check import Finding, Grade
 from lmchat.doctor.checks import store_findings
+from lmchat.doctor.finding import Finding, Grade
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import VERSION
 from lmchat.storage.store import Store

@@ -5,8 +5,8 @@ from pathlib import Path
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings
-from lmchat.doctor.check import Grade
 from lmchat.doctor.checks import config_findings, tool_findings
+from lmchat.doctor.finding import Grade
 from lmchat.tools.protocols import ServerState, ToolServer
 
 

@@ -4,7 +4,7 @@ import json
 import re
 
 from lmchat.doctor import checks
-from lmchat.doctor.check import Finding
+from lmchat.doctor.finding import Finding
 from lmchat.errors import StoreUnavailable
 from tests.support.programs import Inside
 from tests.support.scripted_products import plain

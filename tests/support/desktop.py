@@ -28,7 +28,7 @@ from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
 from lmchat.config.state import Change, State
-from lmchat.doctor.check import Check, Finding, FindRows, run_checks
+from lmchat.doctor.finding import Check, Finding, FindRows, run_checks
 from lmchat.errors import FileRefused
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library

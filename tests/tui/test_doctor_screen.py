@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.doctor.check import Check, Finding, Grade, Group
+from lmchat.doctor.finding import Check, Finding, Grade, Group
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import desktop, shown

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.chat.answer_beginnings import AnswerTokens
-from lmchat.chat.next_request import ContextItem, ContextList
+from lmchat.chat.request_preview import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
 from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint

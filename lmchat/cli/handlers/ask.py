@@ -14,8 +14,8 @@ from lmchat.answers.json_schema import WantedValue
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
 from lmchat.chat.events import ChatEvent, FrontEnd
-from lmchat.chat.next_request import curl_command, json_text, next_request
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.request_preview import curl_command, json_text, next_request
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_choices import TurnSettings

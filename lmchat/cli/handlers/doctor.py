@@ -9,7 +9,7 @@ from contextlib import aclosing
 from lmchat.cli.context import Context
 from lmchat.cli.setup.examine_machine import examine_machine
 from lmchat.cli.setup.wiring import make_backend, saved_state
-from lmchat.doctor.check import Grade
+from lmchat.doctor.finding import Grade
 from lmchat.doctor.report import report_json, report_text, worst_grade
 from lmchat.terminal.output import is_terminal
 from lmchat.units import timestamp

@@ -12,8 +12,8 @@ from lmchat.cli.setup.local_servers import find_installed
 from lmchat.cli.setup.make_toolbox import how_to_correct, make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
-from lmchat.doctor.check import Finding, Findings
 from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
+from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose_target import choose

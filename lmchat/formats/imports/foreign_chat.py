@@ -170,7 +170,7 @@ class ForeignChat(Struct, kw_only=True):
             self.omit(text_in(value, "type"))
         return ""
 
-    def image(
+    def image_or_omit(
         self, value: object, name: str = "", *, omitted_as: str = "image"
     ) -> Iterator[FilePart]:
         """Yield the part of an image, or nothing.

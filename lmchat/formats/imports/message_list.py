@@ -87,7 +87,7 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
         elif text_in(part, "type") == "image_url":
             # the value of `image_url` may also be the address itself
             url = text_in(record_in(part, "image_url"), "url") or text_in(part, "image_url")
-            yield from chat.image(url)
+            yield from chat.image_or_omit(url)
         else:
             chat.omit(text_in(part, "type"))
     yield from tool_calls(row.get("tool_calls") or (), chat)

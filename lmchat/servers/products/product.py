@@ -299,10 +299,9 @@ class Product:
     def fields_of_option(self, name: str, value: object) -> JsonObject:
         """Return the fields of a request for a sampling option that the product takes.
 
-        The first field is the option itself. If a server refuses this field, `WrittenRequest` sends
-        none of them, as the others mean nothing without it. An option is sent under the name that
-        the product has for it, or else under its own. If the name begins with `EXTRA`, this
-        beginning is removed.
+        The first field is the option itself: if a server refuses it, the option counts as not sent
+        (`WrittenRequest.sent_options`). An option is sent under the name that the product has for
+        it, or else under its own. If the name begins with `EXTRA`, this beginning is removed.
         """
         if name == "reasoning_effort":
             return self.effort_fields(str(value))

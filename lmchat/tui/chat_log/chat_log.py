@@ -326,7 +326,8 @@ class ChatLog(ScrollView, can_focus=True):
     def _request_colours(self) -> None:
         """Let a frame show colours that have arrived; a running answer has frames anyway.
 
-        A frame for colours alone would cost as much as one for text, which would wait for its end.
+        There is a least time between two frames, so text that arrives after a frame for colours
+        alone would have to wait.
         """
         if self._streaming is None:
             self.inflow.request_frame()

@@ -162,7 +162,7 @@ class Painter:
         if page is None:
             return [Strip.blank(look.width, _NULL)] * count
 
-        blank = self._finish(Strip.blank(look.width, page.styles["base"]))
+        blank = self._filtered(Strip.blank(look.width, page.styles["base"]))
         blank_line = Line([], painted=blank, painted_look=look)
         focused = viewport.cursor if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
@@ -174,15 +174,15 @@ class Painter:
             line = line_or_none or blank_line
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
-                strips.append(self._finish(self._marked(page, place, line, strip)))
+                strips.append(self._filtered(self._marked(page, place, line, strip)))
             else:
                 if line.painted is None or line.painted_look is not look:
-                    line.painted = self._finish(self._paint(page, line, is_focused=False))
+                    line.painted = self._filtered(self._paint(page, line, is_focused=False))
                     line.painted_look = look
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
 
-    def _finish(self, strip: Strip) -> Strip:
+    def _filtered(self, strip: Strip) -> Strip:
         """Return a strip with the colour filters of the app applied, such as that of `NO_COLOR`."""
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)

@@ -22,13 +22,20 @@ from lmchat.tui.screen_services import ScreenServices
 class Branches:
     """Changes which path of the tree is shown; all other versions stay in the tree."""
 
-    def __init__(self, ui: ScreenServices, shown_session: ShownSession, turns: Turns) -> None:
+    def __init__(
+        self,
+        ui: ScreenServices,
+        shown_session: ShownSession,
+        turns: Turns,
+        prompt_text: PromptText,
+    ) -> None:
         self._ui = ui
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._shown_session = shown_session
         self._turns = turns
+        self._prompt_text = prompt_text
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the messages of the path up to this one into a new session, and show that session.
@@ -93,7 +100,7 @@ class Branches:
             self._shown_session.show_path(path)
         return is_shown
 
-    async def rewrite(self, prompt_text: PromptText, text: str) -> None:
+    async def rewrite(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten, and show it.
 
         The version is at the row where the answer was. Raises `RequestInvalid` if the text has
@@ -104,12 +111,12 @@ class Branches:
             problem = "Files go with prompts, not with answers."
             raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         opened = self._chat.shown
-        old_id = prompt_text.edited_id
+        old_id = self._prompt_text.edited_id
         version = await self._chat.changes.rewrite(opened, old_id, words)
         if opened is not self._chat.shown:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
-        prompt_text.leave_edit()
+        self._prompt_text.leave_edit()
         self._shown_session.redraw()
         self._log.go_to_message(version.message_id, row=row)
         self._ui.show_action("rewritten")

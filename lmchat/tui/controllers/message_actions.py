@@ -131,8 +131,7 @@ class MessageActions:
 
         If that is not possible, the text returns to the prompt, and the rewriting continues.
         """
-        rewrite = partial(self._branches.rewrite, self._prompt_text, text)
-        self._ui.begin(rewrite, "message", typed=text)
+        self._ui.begin(partial(self._branches.rewrite, text), "message", typed=text)
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if that has no answer."""
@@ -322,6 +321,7 @@ class MessageActions:
 
     async def _write(self, text: str, name: str) -> None:
         """Write a text into the named file; if it exists, ask the user first."""
+        # `write_asking` adds `is_forced`
         write = partial(asyncio.to_thread, write_new_file, expanded_path(name), text)
         await write_asking(self._ui, write, "Saved")
 

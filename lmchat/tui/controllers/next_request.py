@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lmchat.chat.next_request import checked_form, context_of_next_request, next_request
+from lmchat.chat.request_preview import checked_form, context_of_next_request, next_request
 from lmchat.errors import LMChatError
 from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import split_draft

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from lmchat import units
-from lmchat.chat.next_request import FORMS, curl_command, json_text
+from lmchat.chat.request_preview import FORMS, curl_command, json_text
 from lmchat.errors import LMChatError
 from lmchat.servers.request import OutgoingRequest, TemplateText
 from lmchat.tui.dialogs.text_dialog import TextDialog

@@ -101,7 +101,7 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
             # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
             # a model or tool has made is not looked for: `b""` is counted as left out.
             name = text_in(part, "asset_pointer").rpartition("/")[2]
-            yield from chat.image(source.file_content(name) if role == Role.USER else b"")
+            yield from chat.image_or_omit(source.file_content(name) if role == Role.USER else b"")
     text = _text(content, chat)
     recipient = text_in(message, "recipient") or _TO_USER
     if role == Role.ASSISTANT and recipient != _TO_USER:

@@ -102,7 +102,7 @@ def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[Foreign
             if part.get("output") is not None:
                 yield quoted_result(part["output"])
         elif kind == "image_url":
-            yield from chat.image(text_in(part["image_url"], "url"))
+            yield from chat.image_or_omit(text_in(part["image_url"], "url"))
         else:
             chat.omit(kind)
 

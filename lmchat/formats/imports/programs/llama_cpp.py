@@ -83,9 +83,9 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
         text = extra.get("content")
         if isinstance(text, str):
             yield file_as_prompt_text(name, len(text.encode()), text)
-        else:  # `audioFile`: `audio`
-            kind = text_in(extra, "type").removesuffix("File").lower()
-            yield from chat.image(extra.get("base64Url"), name, omitted_as=kind)
+        else:
+            kind = text_in(extra, "type").removesuffix("File").lower()  # such as `audio`
+            yield from chat.image_or_omit(extra.get("base64Url"), name, omitted_as=kind)
     if text_in(message, "role") == Role.TOOL:
         yield quoted_result(message.get("content") or "")
         return

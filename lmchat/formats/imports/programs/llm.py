@@ -148,7 +148,7 @@ def _parts(
                 found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])
                 # the database has only the path or address of some files
                 content = found[0]["content"] if found else None
-                yield from chat.image(content, omitted_as="attachment")
+                yield from chat.image_or_omit(content, omitted_as="attachment")
             case kind:
                 chat.omit(kind)
 

@@ -83,7 +83,7 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
             elif kind == "toolCallResult":
                 yield quoted_result(part.get("content"))
             elif text_in(part, "fileType") == "image":
-                yield from chat.image(source.file_content(text_in(part, "fileIdentifier")))
+                yield from chat.image_or_omit(source.file_content(text_in(part, "fileIdentifier")))
             elif kind != "text":  # else it is a structural text
                 chat.omit(kind)
 

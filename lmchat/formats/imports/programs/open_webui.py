@@ -1,8 +1,8 @@
 """Import of Open WebUI's JSON exports, checked with version 0.12.4.
 
 A chat has messages by id, in `history.messages`; older chats have a list `messages` alone. The
-content of a message is a list of items today, and a text in older chats. The text of an older
-answer has `<details>` elements, which hold reasoning, or a tool call that is left out:
+content of an answer is a list of items today (`output`). In older chats, it is a text (`content`)
+with `<details>` elements, which hold reasoning, or a tool call that is left out:
 
     <details type="reasoning" done="true">
     <summary>Thought for 2 seconds</summary>
@@ -80,22 +80,17 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
 
 
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the images of a message, then its content.
-
-    The content is the list `output` if the message has one, else `content`. Files that are no
-    images are counted as left out.
-    """
+    """Yield the images of a message, then its content; other files are counted as left out."""
     for file in message.get("files") or ():
         kind = "image" if text_in(file, "type") == "image" else "file"
-        # `image` only counts a file that is no image
-        yield from chat.image(file.get("url"), text_in(file, "name"), omitted_as=kind)
-    if items := message.get("output"):
+        yield from chat.image_or_omit(file.get("url"), text_in(file, "name"), omitted_as=kind)
+    if items := message.get("output"):  # an answer
         yield from _item_parts(items, chat)
         return
     content = message["content"]
-    if isinstance(content, list):
+    if isinstance(content, list):  # of text parts
         yield chat.read_text(content)
-    elif text_in(message, "role") == Role.ASSISTANT:
+    elif text_in(message, "role") == Role.ASSISTANT:  # an older answer
         yield from _text_parts(content, chat)
     else:
         yield content

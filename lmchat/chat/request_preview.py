@@ -14,8 +14,8 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.context.plan import message_tokens
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.planning.plan import message_tokens
 from lmchat.chat.service import ChatService
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import LMChatError, WrongUse

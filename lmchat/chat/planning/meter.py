@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lmchat.chat.context.plan import TEMPLATE_TOKENS, ContextPlan, message_tokens
+from lmchat.chat.planning.plan import TEMPLATE_TOKENS, ContextPlan, message_tokens
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
