@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -73,27 +74,7 @@ async def batch(context: Context) -> int:
                 preset_text=preset_text,
                 row_file=row_file,
             )
-            missing = None  # number of lines without a row; unknown for a pipe, which is read once
-            if input_path and input_path.is_file():
-                lines = lines_of(input_path, is_text=options.is_text)
-                missing = await asyncio.to_thread(run.count_missing, lines)
-            progress = Progress(output, missing)
-            lines = lines_of(input_path, is_text=options.is_text)
-            reading = asyncio.Lock()  # a generator can have only one caller at a time
-            # how many requests the server answers at the same time
-            slots = model.slots or product_named(model.product).slots
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(options.jobs or min(slots, _MOST_JOBS)):
-                        group.create_task(run.answer_lines(lines, reading, progress))
-            except asyncio.CancelledError:  # after Ctrl+C
-                if missing is not None and row_file:
-                    # with `--force`, the command would begin again
-                    command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
-                    output.note(f"lmchat: To answer the rest: {shlex.join(command)}")
-                raise
-            except ExceptionGroup as failures:  # after the first one, the others are cancelled
-                raise failures.exceptions[0] from None
+            progress = await run.answer_all(input_path)
     done_before, done, failed = progress.done_before, progress.done, progress.failed
     words = f"{counted(done_before + done, 'line')}: {done_before} done before, "
     output.note(f"lmchat: {words}{done - failed} answered, {failed} failed.")
@@ -103,7 +84,7 @@ async def batch(context: Context) -> int:
 
 
 class _Run(Struct, frozen=True, kw_only=True):
-    """Settings, models and output file, which are the same for all lines of a batch."""
+    """Run of a batch, with settings, models and output file, the same for all its lines."""
 
     context: Context
     runtime: Runtime
@@ -114,12 +95,41 @@ class _Run(Struct, frozen=True, kw_only=True):
     preset_text: str  # with its placeholders; empty without a preset
     row_file: RowFile | None  # None if the rows are printed
 
+    async def answer_all(self, input_path: Path | None) -> Progress:
+        """Answer all lines of a file, or of stdin for None, several at once; return the counts.
+
+        Raises the first unexpected error; the other answers are then cancelled.
+        """
+        options, output = self.context.options, self.context.output
+        missing = await asyncio.to_thread(self.count_missing, input_path)
+        progress = Progress(output, missing)
+        lines = lines_of(input_path, is_text=options.is_text)
+        reading = asyncio.Lock()  # a generator can have only one caller at a time
+        # how many requests the server answers at the same time
+        slots = self.model.slots or product_named(self.model.product).slots
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(options.jobs or min(slots, _MOST_JOBS)):
+                    group.create_task(self.answer_lines(lines, reading, progress))
+        except asyncio.CancelledError:  # after Ctrl+C
+            if missing is not None and self.row_file:
+                # with `--force`, the command would begin again
+                command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
+                output.note(f"lmchat: To answer the rest: {shlex.join(command)}")
+            raise
+        except ExceptionGroup as failures:  # after the first one, the others are cancelled
+            raise failures.exceptions[0] from None
+        return progress
+
     def is_done(self, task: Task) -> bool:
         """Return whether an earlier run has written the answer to the output file."""
         return self.row_file is not None and self.row_file.done_row(task) is not None
 
-    def count_missing(self, lines: Iterator[BatchLine]) -> int:
-        """Read all lines, and return how many of them are to be answered."""
+    def count_missing(self, input_path: Path | None) -> int | None:
+        """Return how many lines are to be answered; None for a pipe, which is read once."""
+        if input_path is None or not input_path.is_file():
+            return None
+        lines = lines_of(input_path, is_text=self.context.options.is_text)
         return sum(not self.is_done(self.task(line)) for line in lines)
 
     async def answer_lines(
