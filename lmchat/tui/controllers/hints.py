@@ -174,6 +174,8 @@ class KeyHints:
             if name == "resume" and not has_text_to_continue(current):
                 continue  # it would regenerate the answer, as the hint of `regenerate` says
             key, label = self._hint(f"message.{name}")
+            if name == "regenerate" and message.role is Role.TOOL:
+                label = "run again"  # as the row of the call says
             if name == "next_version":  # one hint for two keys
                 key = f"{self._hint('message.previous_version')[0]} {key}"
             # on a message with files, some commands act on these, and their labels say so
