@@ -72,6 +72,7 @@ class Appearance:
         if covers_chat:
             screen.toggle_class(f"-{name}-over")
             return
-        screen.toggle_class(f"-{name}-hidden")  # the style sheets hide the column by this class
-        is_shown = not screen.has_class(f"-{name}-hidden")
+        is_shown = not screen.query_one(f"#{name}").display
+        screen.set_class(not is_shown, f"-{name}-hidden")  # by it, the style sheets hide the column
+        screen.remove_class(f"-{name}-over")  # left from a narrower screen, it would be shown
         self._ui.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
