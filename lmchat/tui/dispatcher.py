@@ -238,7 +238,9 @@ class Dispatcher:
                 self.ui.screen.remove_class("-sessions-over")
                 self.shown_session.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
-                self.ui.begin(partial(self.saved_sessions.act, name, session_id), "change")
+                self.ui.begin(
+                    partial(self.saved_sessions.act, name, session_id), "change", holds_keys=True
+                )
             case SessionList.SearchWanted(query=query):
                 self.saved_sessions.search(query)
             case ShowServers():
@@ -283,7 +285,7 @@ class Dispatcher:
 
     def run_line(self, line: str) -> None:
         """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
-        self.ui.begin(partial(self._run_slash, line), "slash", typed=line)
+        self.ui.begin(partial(self._run_slash, line), "slash", typed=line, holds_keys=True)
 
     async def _run_slash(self, line: str) -> None:
         """Find the command that a line names, and run it with what follows its name."""

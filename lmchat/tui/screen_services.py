@@ -122,16 +122,31 @@ class ScreenServices:
 
     # Workers
 
-    def begin(self, work: Work, group: str, *, is_only: bool = False, typed: str = "") -> None:
+    def begin(
+        self,
+        work: Work,
+        group: str,
+        *,
+        is_only: bool = False,
+        typed: str = "",
+        holds_keys: bool = False,
+    ) -> None:
         """Run work in a worker, and show the `LMChatError` that it raises.
 
         `typed` is the command or the rewritten answer that began the work. After such an error, it
         returns to the prompt, if the prompt has no words. With `is_only`, earlier workers of the
-        group are cancelled.
+        group are cancelled. With `holds_keys`, the keys behind the one that began the work wait
+        until it ends or opens a dialog: for short work that may open one, or move the focus.
         """
         run = partial(self._run, work, typed)
-        # mypy needs the type of the worker, although it is not used
-        _: Worker[None] = self.screen.run_worker(run, name=group, group=group, exclusive=is_only)
+        worker: Worker[None] = self.screen.run_worker(
+            run, name=group, group=group, exclusive=is_only
+        )
+        if holds_keys:
+            screens = self.app.screen_stack
+            self.app.key_queue.hold_while(
+                lambda: not worker.is_finished and self.app.screen_stack == screens
+            )
 
     async def _run(self, work: Work, typed: str) -> None:
         """Do work for `begin`; Textual gives any other error to `LMChatApp.report_failure`."""

@@ -87,5 +87,11 @@ async def test_letters_behind_a_key_that_moves_the_focus_are_typed_in_order(tmp_
             await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
         await desk.prompt_is("next next ")
         desk.prompt_input.put("")
+        await desk.go_to_list()
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+        titles = "n", *"dune", "enter", "enter", *"/title", "enter", *"dune", "enter"
+        await together(desk, *titles, "alt+up", "e", *"dune")
+        await desk.prompt_is("onedune")
+        await shown(desk, "onedunedune")
         await together(desk, "ctrl+c", "ctrl+c")  # in one read, with nothing to do
         await desk.until(lambda: not desk.app.is_running, "the end")

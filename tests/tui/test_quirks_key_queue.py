@@ -17,6 +17,7 @@ class WaitingInput(Input):
     async def on_key(self, event: events.Key) -> None:
         app = self.app
         if event.key == "enter" and isinstance(app, WaitingApp):
+            app.key_queue.hold_while(lambda: True)
             await app.has_other_key.wait()
             app.is_answered = True
 

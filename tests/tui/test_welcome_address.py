@@ -69,7 +69,8 @@ async def test_an_address_where_nothing_answers_can_be_mended_and_one_that_answe
     backend.error = ServerUnavailable("Nothing answers there.", hint="Start the server.")
     async with asked_for(tmp_path, backend, "ftp://x") as desk:
         await shown(desk, "! Endpoint not allowed: only http:// and https:// are")
-        await desk.press("ctrl+u")
+        await desk.press("escape")
+        desk.app.post_message(events.Key("enter", None))
         await desk.say("localhost:90")
         await shown(desk, "! Nothing answers there.")
         backend.error = None

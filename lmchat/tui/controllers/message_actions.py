@@ -109,7 +109,7 @@ class MessageActions:
             return
         function = self._function_of(BY_ID[f"message.{name}"].runs)
         if iscoroutinefunction(function):
-            self._ui.begin(partial(function, message), "message")
+            self._ui.begin(partial(function, message), "message", holds_keys=True)
         else:
             function(message)
 
@@ -154,7 +154,7 @@ class MessageActions:
         """
         self._focus(message)
         if message.files:
-            self._ui.begin(partial(self.open_files, message), "message")
+            self._ui.begin(partial(self.open_files, message), "message", holds_keys=True)
         self._log.toggle("is_folded")
 
     def switch_source(self, message: ChatMessage) -> None:

@@ -75,4 +75,4 @@ class Palette:
             return
         if command.scope is not Scope.APP:
             self._server_search.leave_page()
-        self._ui.begin(partial(self._run, command), "palette")
+        self._ui.begin(partial(self._run, command), "palette", holds_keys=True)

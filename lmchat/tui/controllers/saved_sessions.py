@@ -135,7 +135,7 @@ class SavedSessions:
         command and argument return to the prompt, to be corrected.
         """
         act = partial(self.act, name, self._shown_session.shown_id, typed)
-        self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "")
+        self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "", holds_keys=True)
 
     def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the chosen hit."""

@@ -252,7 +252,7 @@ class ServerSearch:
             case "install":
                 self._ui.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
-                self._ui.begin(partial(self._start_program, start), "start")
+                self._ui.begin(partial(self._start_program, start), "start", holds_keys=True)
             case ServerRow(probed=probed):
                 self._use_result(probed)
             case _:  # "address": any server can be typed

@@ -168,7 +168,7 @@ class ShownSession:
 
     def begin_switch(self, work: Work) -> None:
         """Run work that calls `go_to` in a worker; an earlier switch is cancelled."""
-        self._ui.begin(work, _SWITCH, is_only=True)
+        self._ui.begin(work, _SWITCH, is_only=True, holds_keys=True)
 
     async def go_to(
         self,

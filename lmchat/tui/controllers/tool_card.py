@@ -100,7 +100,9 @@ class ToolCard:
         """
         opened = self._chat.shown
         if opened.question is not None:
-            self._ui.begin(partial(self._give, opened, opened.question, choice), "decision")
+            self._ui.begin(
+                partial(self._give, opened, opened.question, choice), "decision", holds_keys=True
+            )
 
     async def _give(self, opened: OpenSession, question: ToolQuestion, choice: Choice) -> None:
         """Give a turn the decision; a no includes the reason that the user is asked for."""

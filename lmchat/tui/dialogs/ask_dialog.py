@@ -77,12 +77,6 @@ class AskDialog(Dialog):
         yield Field(self._value, is_masked=self._is_masked)
         yield Static("", classes="verdict gap")
 
-    def on_key(self, event: events.Key) -> None:
-        """Insert a letter that was typed before the input had the focus."""
-        if event.is_printable and event.character:
-            event.stop()
-            self.query_one(Input).insert_text_at_cursor(event.character)
-
     def show_problem(self, words: str) -> None:
         """Show words under the input that say what is wrong; empty words remove them.
 

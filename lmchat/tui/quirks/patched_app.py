@@ -39,7 +39,7 @@ class PatchedApp(App[None]):
         mend_cuts()  # rich cuts rows within emoji flags and accents
         mend_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
-        self._key_queue = KeyQueue(self, self._deliver_key)
+        self.key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
         """Set the theme before the app runs. Assigning `theme` would parse all styles twice.
@@ -101,7 +101,7 @@ class PatchedApp(App[None]):
         if isinstance(event, events.InputEvent) and self._is_late(event):
             return
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
-            await self._key_queue.put(event)
+            await self.key_queue.put(event)
         else:
             await super().on_event(event)
 
