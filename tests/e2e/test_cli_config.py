@@ -89,7 +89,7 @@ def test_show_tells_the_origin_of_each_value(cli):
 
 def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     file = cli.folder / "config.toml"
-    # names of commands, keys, themes and addresses are checked where the values are right
+    # addresses are checked only where all values are right
     cli.configure(
         "[keys]\nserch = 'ctrl+k'\nfile = 'cntrl+o'\n[[endpoints]]\nname = 'a'\nurl = 'ftp://a'\n"
         "[[endpoints]]\nname = 'b'\nurl = 'http://box.lan:8080'\n[ui]\ntheme = 'drak'\n"

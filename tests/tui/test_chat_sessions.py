@@ -239,6 +239,9 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         await desk.press("enter")
         await desk.until(lambda: desk.shown is streaming, "the live session")
         await shown(desk, "next")
+        # Esc does not stop the turn in the find bar and in the filter
+        await desk.press("ctrl+f", sees="Tab go to hit", hides="Esc stop  Enter next")
+        await desk.press("escape", "shift+tab", "shift+tab", "slash", sees="Esc clear filter")
         gate.set()
         await shown(desk, "Kale on.")
         await desk.answered(2)

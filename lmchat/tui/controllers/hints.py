@@ -28,6 +28,7 @@ from lmchat.tui.widgets.key_bar import Hint, command_hint, written
 
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}  # labels for a message with files
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
+_FILTER_HINTS = [("enter", "open"), ("escape", "clear filter")]
 
 
 class KeyHints:
@@ -101,7 +102,7 @@ class KeyHints:
         """Return the hints for the selection in the log, else for what has the focus.
 
         While a turn runs, the key of `stop` comes first: it then stops the turn, and neither clears
-        a selection nor cancels an edit.
+        a selection nor cancels an edit. In the find bar and the filter it stops nothing.
         """
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
@@ -113,11 +114,13 @@ class KeyHints:
                 return [*stop_hint, copy_hint]
             return [copy_hint, (stop_key, "clear selection")]
         if widgets.find_bar.has_focus_within:
-            return [*stop_hint, *_FIND_HINTS]
+            return _FIND_HINTS
         if widgets.has_log_focus:
             return [*stop_hint, *self._message_hints()]
-        if widgets.session_list.has_focus_within:
+        if widgets.session_list.has_focus:
             return [*stop_hint, *(self._hint(f"session.{name}") for name in SESSION_HINTS)]
+        if widgets.session_list.has_focus_within:
+            return _FILTER_HINTS
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
             return [*(stop_hint or [(stop_key, "cancel edit")]), ("enter", enter)]
