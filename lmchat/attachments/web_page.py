@@ -238,8 +238,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # `safe_text` does this, too; but after the cut, a page that is too long could become short
-    # enough to be attached without its end
+    # before the cut: `safe_text` does this, too, but a page that is cut must stay too long
     text = text.replace("\r\n", "\n")
     text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
     return text_attachment(

@@ -105,6 +105,7 @@ class RowFile:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row and wait until it is on the disk; raises `FileRefused`."""
         try:
+            # "replace" is for lone surrogates, which a model may write
             self._file.write((to_json(row) + "\n").encode("utf-8", "replace"))
             self._file.flush()
             if self._path.is_file():  # a pipe cannot be waited for

@@ -378,7 +378,8 @@ class ChatService:
         """
         if self.is_closing:
             return
-        # not before the failed turn has ended: at its end, the queue returns to the prompt field
+        # while the failed turn still runs, no other one can begin; at its end, the queue returns to
+        # the prompt field, and the user decides
         if has_loaded and not self.shown.is_busy:
             last = self.shown.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":

@@ -64,6 +64,14 @@ class SessionChanges:
         self._in_memory.require_free_path(session_id)
         return await self._store.set_leaf(session_id, message_id)
 
+    async def delete(self, opened: OpenSession, message_id: str) -> Session:
+        """Hide a message of a session with what follows it, and return the path that is left.
+
+        Raises `RequestInvalid` while a turn runs.
+        """
+        opened.require_idle()
+        return await self._store.delete_message(opened.session_id, message_id)
+
     async def undo_delete(self, session_id: str) -> Session | None:
         """Restore what was deleted last in a session, and return the path to it.
 
@@ -109,10 +117,10 @@ class SessionChanges:
         raised, and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need
         the messages.
         """
+        await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
         opened.require_idle()
         together = messages_together(opened.messages, message_id)
         if together:
-            await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
             is_excluded = not together[0].is_excluded
             ids = [message.message_id for message in together]
             await self._store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)

@@ -1,6 +1,6 @@
 """Starts of turns: what each kind of turn follows, adds, and continues or repeats.
 
-All kinds are here, except the summary: its start is in `context/compacting.py`, beside what is
+All kinds are here, except the summary: its start is in `planning/compacting.py`, beside what is
 made of it.
 
 Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and

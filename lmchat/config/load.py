@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
-from lmchat.config.file import Problem, read_config, sections, table_keys
+from lmchat.config.file import ConfigFile, Problem, read_config, sections, table_keys
 from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
 from lmchat.config.settings import (
     EndpointSettings,
@@ -124,26 +124,33 @@ def load(
         hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
         settings = replace(settings, allowed_hosts=hosts)
         origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")
-    servers: list[EndpointSettings] = []
-    for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True):
-        timeouts = None
-        if server.timeouts:
-            # If the server leaves out a timeout, the timeout of all servers counts, not the
-            # default: `table` has only those that the file sets.
-            timeouts = replace(settings.timeouts, **table["timeouts"])
-        servers.append(replace(server, timeouts=timeouts))
     # a key of the environment must not be sent to an address of the file, nor the other way round
     variables = {key: value for key, value, _ in from_environment}
-    values_beside_key = variables if "api_key" in variables else file.tables
+    place_of_key = variables if "api_key" in variables else file.tables
     return LoadedSettings(
-        settings=replace(settings, endpoints=tuple(servers)),
+        settings=replace(settings, endpoints=_endpoints_with_timeouts(settings, file)),
         file=path,
         text=file.text,
         has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(values_beside_key.get("endpoint", "")),
+        key_endpoint=str(place_of_key.get("endpoint", "")),
     )
+
+
+def _endpoints_with_timeouts(settings: Settings, file: ConfigFile) -> tuple[EndpointSettings, ...]:
+    """Return the configured servers, each with all timeouts of its own, or none.
+
+    If a server leaves out a timeout, that of all servers counts, not the default: the tables of the
+    file have only what it sets. A file with a wrong value has no servers in both.
+    """
+    servers: list[EndpointSettings] = []
+    for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True):
+        timeouts = None
+        if server.timeouts:
+            timeouts = replace(settings.timeouts, **table["timeouts"])
+        servers.append(replace(server, timeouts=timeouts))
+    return tuple(servers)
 
 
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:

@@ -191,9 +191,9 @@ class Layout:
         self._references: References = {}
         self._source: list[str] = []  # the lines of its source
         self._next_number: int | None = None
-        """Number of the first item, for the next list of the block that is laid out.
+        """Number of the first item, if the block goes on with a list that was cut.
 
-        If it is None, that list begins with the number in its source.
+        If it is None, the next list begins with the number in its source.
         """
 
     def lay_out(self, block: Block, references: References) -> list[Line]:

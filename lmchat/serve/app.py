@@ -36,17 +36,17 @@ from lmchat.errors import (
 from lmchat.metrics import METRICS_RESET, Metrics
 from lmchat.serve.bodies import fields_of, read_body, with_changes
 from lmchat.serve.model_routes import ServerWatch
-from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.model import ModelInfo
-from lmchat.servers.protocols import ServerClient
-from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.servers.server_json import (
+from lmchat.servers.as_json import (
     detection_json,
     health_json,
     list_json,
     metrics_json,
     model_json,
 )
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.model import ModelInfo
+from lmchat.servers.protocols import ServerClient
+from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.sessions.statistics import AnswerRecord
 
 API = "/v1"

@@ -288,6 +288,7 @@ class HttpServerClient:
     async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; see `ServerClient`."""
         self._admission.allowed.check(request.endpoint)
+        # a copy that the user sends by hand must not make the server keep the answer
         exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
         exchange.sender.key = await self._keys.key_for(request.endpoint)  # as before sending
         return exchange.outgoing_request()
@@ -490,7 +491,7 @@ class HttpServerClient:
         True also for a model whose state is not known: the callers then send nothing, as they must
         not load one. A request to the built-in engine loads the model, because the engine is
         started with it. If the cached state of the model is not fresh, the server is asked for it
-        first. Raises `HostNotAllowed`.
+        first. Raises `EndpointNotAllowed`.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)

@@ -178,7 +178,7 @@ class Store:
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
-            await self._raise_if_damaged()  # `Database` catches the error, and repairs the file
+            await self._have_repaired()
         else:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
@@ -192,12 +192,12 @@ class Store:
         await self.statistics.database.aclose()
 
     @reading
-    def _raise_if_damaged(self, connection: Connection) -> None:
-        """Check the file once more; if it is still damaged, raise what makes `Database` repair it.
+    def _have_repaired(self, connection: Connection) -> None:
+        """Check the file once more; if it is still damaged, have `Database` repair it.
 
-        The first check ran beside the thread of the database: a job or another process may have
-        replaced the file since. `Database` runs this job again after the repair, so callers get an
-        error only if the repair fails.
+        `Database` catches the error, repairs the file, and runs this job again: callers get an
+        error only if the repair fails. The first check ran beside the thread of the database: a job
+        or another process may have replaced the file since.
         """
         if is_damaged(connection.path):
             raise LostRowError("the pages of the file do not fit together")
@@ -634,6 +634,7 @@ class Store:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data
             return digest
+        # abandoned, it leaves no half file: it is written atomically
         return await run_abandonable(lambda: attachment_files.save(self._attachments_folder, data))
 
     async def read_file(self, digest: str) -> bytes:

@@ -131,7 +131,7 @@ def check(context: Context) -> int:
         try:
             if value:
                 check_value(value)
-        except EndpointNotAllowed as error:  # its message does not quote the value
+        except EndpointNotAllowed as error:  # its message quotes no password
             problem = Problem(
                 source=str(loaded.file),
                 key=key_of(key_path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.cli.context import Context
 from lmchat.cli.setup.open_store import open_store
 from lmchat.metrics import METRICS_RESET
-from lmchat.servers.server_json import metrics_json
+from lmchat.servers.as_json import metrics_json
 
 
 async def metrics(context: Context) -> int:

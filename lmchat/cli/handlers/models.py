@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from lmchat import units
 from lmchat.cli.context import Context
-from lmchat.cli.load_model import load_with_progress
 from lmchat.cli.setup.find_target import configured_endpoints, fetch_models, find_servers
+from lmchat.cli.setup.load_model import load_with_progress
 from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
+from lmchat.servers.as_json import detection_json, health_json, model_json, special_type
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
-from lmchat.servers.server_json import detection_json, health_json, model_json, special_type
 from lmchat.terminal.output import table, terminal_columns
 
 # fields of a model file that `--json` prints under their names; empty ones as null

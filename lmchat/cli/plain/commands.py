@@ -17,11 +17,11 @@ from lmchat.attachments.attachment import Attachment, files_outside, read_clipbo
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, refuse_host
 from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
-from lmchat.cli.load_model import load_if_needed
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
 from lmchat.cli.setup.find_target import fetch_models
+from lmchat.cli.setup.load_model import load_if_needed
 from lmchat.cli.setup.wiring import make_pages
 from lmchat.commands import set_command
 from lmchat.commands.conditions import NOTHING_YET

@@ -339,14 +339,14 @@ class Product:
     def taken_options(self, sampling: Sampling, model: ModelInfo | None) -> dict[str, object]:
         """Return those of the set sampling options that a request to a model may have, by name.
 
-        They are those that the product takes; a server may still refuse some of them. A thought of
-        at most 0 tokens is sent as the effort `none` (R-46). An effort that is neither a level nor
-        a number is left as it is, and `takes_effort` decides about it, too.
+        They are those that the product takes; a server may still refuse some of them. An effort is
+        a level or a limit of the thought in tokens; a limit of 0 is sent as the level `none`
+        (R-46). Whether the product takes an effort, `takes_effort` decides.
         """
         taken: dict[str, object] = {}
         for name, value in sampling.options.items():
             if name == "reasoning_effort":
-                effort = effort_of(value) or str(value)  # `effort_of` turns 0 tokens into `none`
+                effort = effort_of(value) or str(value)  # 0 tokens become `none`
                 if self.takes_effort(effort, model):
                     taken[name] = effort
             elif self.takes_option(name):

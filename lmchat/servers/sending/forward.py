@@ -54,8 +54,8 @@ class Forwarding(Struct, kw_only=True):
     _has_tried_load: bool = False
     _refused: ForwardedReply | None = None  # the last refusal, as it came
     _is_stream: bool = False
-    _tail: bytearray = field(default_factory=bytearray)
-    """End of the stream, or whole reply; the counts are read from it when all has arrived."""
+    _received: bytearray = field(default_factory=bytearray)
+    """End of the stream, or another reply from its beginning: the counts are read from it."""
     # Values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # when the last attempt was sent
@@ -146,11 +146,11 @@ class Forwarding(Struct, kw_only=True):
             async for chunk in body_chunks(response):
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
-                self._tail += chunk
+                self._received += chunk
                 if self._is_stream:  # the last chunks of a stream have the counts
-                    del self._tail[:-_STREAM_TAIL_BYTES]
+                    del self._received[:-_STREAM_TAIL_BYTES]
                 else:
-                    del self._tail[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
+                    del self._received[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
                 # The body is not decoded here, so any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
                 with idle_timeout.paused():
@@ -200,9 +200,9 @@ class Forwarding(Struct, kw_only=True):
     def _usage(self) -> tuple[UsageReported, str]:
         """Return the counts that the server has told, and why the answer ended.
 
-        Both are read from `_tail`; what is not known is None or empty.
+        Both are read from `_received`; what is not known is None or empty.
         """
-        received = bytes(self._tail)
+        received = bytes(self._received)
         texts = [received]
         if self._is_stream:
             lines = received.splitlines()

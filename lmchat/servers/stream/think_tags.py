@@ -17,6 +17,7 @@ _MAX_HELD = 4096
 
 SplitPiece = tuple[bool, str]
 """Whether a text is thought, and the text, which is not empty."""
+_IS_THOUGHT, _IS_ANSWER = True, False
 
 
 class _State(Enum):
@@ -73,7 +74,7 @@ class ThinkSplitter:
             else:
                 thought = self._hold_begun_tag(text)
             if thought:
-                pieces.append((True, thought))  # True: it is thought
+                pieces.append((_IS_THOUGHT, thought))
             text = behind  # empty without a tag
         elif self._state is _State.UNSURE:
             text = self._read_to_first_tag(text, pieces)
@@ -82,7 +83,7 @@ class ThinkSplitter:
             if text:
                 self._state = _State.ANSWER
         if text:
-            pieces.append((False, text))  # False: it is answer
+            pieces.append((_IS_ANSWER, text))
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
@@ -94,15 +95,15 @@ class ThinkSplitter:
         """Read text in the state `UNSURE`, which its first tag ends; return the rest of the text.
 
         The text before the tag is added to `pieces` as answer. Until the rest of its line has come,
-        the tag is held back, and the rest is empty. The line shows whether the tag ends a thought.
-        If it does, a `Rethought` is added to `pieces`, and the rest is the text behind the tag.
-        Otherwise the tag is a word of the answer, and the rest begins with it.
+        the tag is held back for the next call, and the rest is empty. The line shows whether the
+        tag ends a thought. If it does, a `Rethought` is added to `pieces`, and the rest is the text
+        behind the tag. Otherwise the tag is a word of the answer, and the rest begins with it.
         """
         tag = _TAG.search(text)
         before = self._hold_begun_tag(text) if tag is None else text[: tag.start()]
         if before:
             self._unsure.append(before)
-            pieces.append((False, before))
+            pieces.append((_IS_ANSWER, before))
         if tag is None:
             return ""
         behind = text[tag.end() :]

@@ -142,7 +142,7 @@ class Branches:
         """
         opened = self._chat.shown
         await self._chat.end_turn_of(opened)
-        path = await self._store.delete_message(opened.session_id, message.message_id)
+        path = await self._chat.changes.delete(opened, message.message_id)
         self._show_unless_left(path)
         self._ui.show_action("deleted")
         undo = "/undo"

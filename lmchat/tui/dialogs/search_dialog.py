@@ -111,7 +111,7 @@ class SearchDialog(ListDialog):
 
 
 def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
-    """Return the match of a hit with the words around it, for a row of this width in cells.
+    """Return a blank and the match of a hit with the words around it, of this width in cells.
 
     The words before the match are cut at their start, so that the match is in view. Up to a third
     of the width is left for the words after the match, which the row cuts at its end.
