@@ -107,13 +107,15 @@ class Toolbox:
             return Approval.NEVER
         if self._configured_approval(tool) is Approval.ALWAYS:
             return Approval.ALWAYS
-        fingerprint = self._fingerprint(tool)
-        if (session_id, tool.full_name, fingerprint) in self._allowed_in_session:
+        if self.is_allowed_here(session_id, tool):
             return Approval.ALWAYS
         # a rule in the configuration has priority over what the user once always allowed
-        if not self._configured_rule(tool) and self.allowed.get(tool.full_name) == fingerprint:
-            return Approval.ALWAYS
-        return Approval.ASK
+        is_allowed = self.allowed.get(tool.full_name) == self._fingerprint(tool)
+        return Approval.ALWAYS if is_allowed and not self._configured_rule(tool) else Approval.ASK
+
+    def is_allowed_here(self, session_id: str, tool: Tool) -> bool:
+        """Whether the user has allowed a tool for this session only."""
+        return (session_id, tool.full_name, self._fingerprint(tool)) in self._allowed_in_session
 
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.

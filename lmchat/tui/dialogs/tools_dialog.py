@@ -95,12 +95,14 @@ class ToolsDialog(ListDialog):
     def _tool_row(self, tool: Tool, *, is_server_off: bool) -> ListRow:
         """Return the row of a tool: name, description, and at the right its approval or "off".
 
-        The approval says whether the tool may run: always, never, or if the user agrees. While the
-        server of the tool is off, the row cannot be chosen.
+        The approval says whether the tool may run: always, in this session, never, or if the user
+        agrees. While the server of the tool is off, the row cannot be chosen.
         """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)
         state = self._toolbox.approval(self._session_id, tool).value
+        if self._toolbox.is_allowed_here(self._session_id, tool):
+            state = "in this session"
         if is_server_off or self._toolbox.is_off(self._session_id, tool.full_name):
             state = "off"
         return ListRow(
