@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.events import MessageAdded
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
@@ -61,26 +60,6 @@ async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(
         assert chat.path[-1].text == "I see."
 
 
-async def test_the_user_decides_about_each_call_unless_for_longer(store):
-    refused = "The user refused this call. Reason: not that file"
-    for decision, ran in (
-        (Decision(choice=Choice.NO, reason="not that file"), [False, False]),
-        (Decision(choice=Choice.ONCE), [True, False]),
-        (Decision(choice=Choice.SESSION), [True, True]),
-        (Decision(choice=Choice.ALWAYS), [True, True]),
-    ):
-        box = toolbox(approve="ask")
-        chat = ChatTurns(
-            store, READ_A, calls((_READ, {"path": "b"})), answer_steps("Done."), box=box
-        )
-        chat.decisions = [decision, NO]
-        await chat.send("Read")
-        assert [state is AnswerState.COMPLETE for state, _ in results(chat)] == ran
-        is_always = decision.choice is Choice.ALWAYS
-        assert list(box.allowed) == (["files/read_text"] if is_always else [])
-        assert not decision.reason or results(chat)[0][1] == refused
-
-
 async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decision_does_nothing(
     store,
 ):
@@ -119,26 +98,6 @@ async def test_a_loop_without_an_end_stops_with_a_message_and_can_go_on(store):
         assert ("max_steps" in last.failure.hint) is bool(setting)
         await chat.regenerate(last)
         assert chat.path[-1].text == "At last."
-
-
-@pytest.mark.parametrize("phase", ["approval", "call"])
-async def test_a_stop_ends_what_runs_and_the_call_can_be_repeated(phase, store):
-    host = ScriptedHost(read_text=lambda _: asyncio.Event())
-    box = toolbox(host, approve="ask" if phase == "approval" else "always")
-    chat = ChatTurns(store, READ_A, answer_steps("Read."), box=box)
-    await chat.begin("Read", ToolQuestion if phase == "approval" else MessageAdded)
-    if phase == "call":
-        await host.asked.wait()
-    await chat.stop()
-    assert not chat.opened.is_busy
-    assert results(chat) == [(AnswerState.STOPPED, "")]
-    assert (await chat.on_disk())[-1].state is AnswerState.STOPPED
-    assert host.cancelled == (["read_text"] if phase == "call" else [])
-    host.tools = {"read_text": lambda _: ToolResult(text="found")}
-    chat.sessions.turn_choices.toolbox = toolbox(host)
-    await chat.regenerate(chat.path[-1])
-    assert results(chat) == [(AnswerState.COMPLETE, "found")]
-    assert chat.path[-1].text == "Read."
 
 
 async def test_no_call_of_an_imported_or_continued_answer_runs(store):

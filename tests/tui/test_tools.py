@@ -207,6 +207,7 @@ async def test_esc_stops_in_every_phase_and_a_stopped_call_is_run_again(tmp_path
         await takes_keys(desk)
         await desk.press("y", sees="running ")
         await stop(1)
+        assert desk.host.cancelled == ["read_text"]
         await shown(desk, "‹2/2›")
         desk.host.tools = {"read_text": lambda _: ToolResult(text="found it")}
         await desk.press("alt+up", "r")
