@@ -199,18 +199,6 @@ async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error
     assert (await chat.on_disk())[0].text == "x"
 
 
-async def test_a_prompt_without_an_answer_is_answered_and_an_edited_one_is_a_sibling(store):
-    chat = ChatTurns(store, [OFFLINE], answer_steps("There."), answer_steps("Two."))
-    await chat.send("x")
-    await chat.regenerate(chat.path[0])
-    assert chat.texts == ["x", "There."]
-    await chat.edit(chat.path[0], "second")
-    prompt, reply = await chat.on_disk()
-    assert (prompt.text, prompt.version, prompt.versions, reply.text) == ("second", 2, 2, "Two.")
-    assert chat.sent() == ["second"]
-    assert len(await store.tree(chat.opened.session_id)) == 5
-
-
 async def test_a_changed_system_prompt_holds_for_another_version_of_what_is_above_it(store):
     chat = ChatTurns(store, system_prompt="Be kind.")
     await chat.send("one")

@@ -7,13 +7,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role
 from tests.support.chat_turns import ChatTurns
-from tests.support.chats import fill_long
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
 
@@ -108,20 +106,6 @@ async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_
     assert chat.returned == ["two"]
 
 
-async def test_a_prompt_that_no_turn_can_take_returns_with_those_behind_it(store):
-    gate = asyncio.Event()
-    chat = ChatTurns(store, [*HALF, gate, END])
-    for text in ("one", "two", "three"):
-        chat.sessions.send(chat.opened, text)
-    known = chat.sessions.turn_choices.target
-    chat.sessions.turn_choices.use_target(replace(known, model=None))  # it went in the meantime
-    gate.set()
-    await until(lambda: chat.returned, "the prompts")
-    assert chat.returned == ["two", "three"]
-    assert chat.ends[-1].error is not None
-    assert prompts(chat) == ["one"]
-
-
 def nearly_full(*scripts) -> list:
     usage = UsageReported(prompt_tokens=900, completion_tokens=1)
     talk = [answer_steps("A."), answer_steps("B."), [TextDelta(text="C."), usage, END]]
@@ -151,16 +135,6 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
 
 
-async def test_all_of_a_long_session_counts_for_the_summary_before_a_prompt(store):
-    await fill_long(store, 300)  # the newest 64 alone take a third of the window
-    chat = ChatTurns(store, window=2048, auto_compact=True)
-    (listed,) = await store.list_sessions()
-    await chat.open(listed.session_id)
-    chat.sessions.send(chat.opened, "And now?")
-    await chat.wait()
-    assert [chat.sent(0)[-1], chat.sent(1)[-1]] == [COMPACT_PROMPT, "And now?"]
-
-
 async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_it(store):
     chat = await filled(store, [*HALF, asyncio.Event()])
     waiting = asyncio.create_task(chat.wait())
@@ -177,33 +151,6 @@ async def test_a_prompt_behind_a_summary_that_fails_returns(store):
         await chat.wait()
     assert chat.returned == ["d"]
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C."]
-
-
-async def test_a_session_that_is_to_be_deleted_ends_its_turn_and_sends_nothing_more(store):
-    chat = ChatTurns(store, [*HALF, asyncio.Event()])
-    chat.sessions.send(chat.opened, "one")
-    chat.sessions.send(chat.opened, "two")
-    await chat.until(TextDelta)
-    await chat.sessions.end_turn_of(chat.opened)
-    assert chat.returned == ["two"]
-    assert not chat.opened.is_busy
-    assert [message.state for message in await chat.on_disk()][-1] is AnswerState.STOPPED
-    assert len(chat.server.requests) == 1
-
-
-async def test_quitting_stops_all_turns_and_the_queue_stays_for_the_draft(store):
-    chat = ChatTurns(store, [*HALF, asyncio.Event()], [*HALF, asyncio.Event()])
-    first = chat.opened
-    chat.sessions.send(first, "one")
-    chat.sessions.send(first, "two")
-    second = chat.sessions.in_memory.switch_to_new()
-    chat.sessions.send(second, "three")
-    await until(lambda: len(chat.server.requests) == 2, "both requests")
-    await chat.sessions.close()
-    assert first.queue == ("two",)
-    for opened in (first, second):
-        saved = await store.open_session(opened.session_id)
-        assert saved.messages[-1].state is AnswerState.STOPPED
 
 
 async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_files_of_the_first(
