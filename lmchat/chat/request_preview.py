@@ -107,13 +107,15 @@ async def context_of_next_request(
     `next_request`.
     """
     settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)
+    await opened.load_older(chat.store)
+    path = opened.shown_messages  # an answer may begin while the request is made
     request = await next_request(chat, opened, text, files, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
         total = await chat.backend.count_tokens(request)
     return _context_list(
         request,
-        opened.shown_messages,
+        path,
         settings.target,
         factor=chat.context_window.meter.factor(settings.target),
         total=total,

@@ -16,7 +16,8 @@ JournalEntry = tuple[str, str]
 The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
 `tool_call 0 name`.
 """
-RESET: JournalEntry = ("anew", "")  # in a file, the entries after it replace all before it
+# The entries after it replace all before it: a text may turn out to have been reasoning.
+RESET: JournalEntry = ("anew", "")
 # Kind of an entry of a tool call: the number of the call, and the field that the text belongs to.
 # `(?a)`: in ASCII digits only.
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"

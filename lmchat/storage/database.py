@@ -147,7 +147,7 @@ class Database:
                 self._disconnect()
                 # after a second error the file is repaired even if the check would find nothing
                 if is_second_try or is_damaged(self.path):
-                    self._keep(self._repair())
+                    self._keep_connection(self._repair())
         return self._run_once(job)
 
     def _run_once(self, job: Callable[[Connection], T]) -> T:
@@ -162,10 +162,10 @@ class Database:
         connection = self._connection
         if connection is None:
             connection = self._connect()
-            self._keep(connection)
+            self._keep_connection(connection)
         return job(connection)
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep_connection(self, connection: Connection) -> None:
         """Keep a connection for this job and the next ones, and take over its notice, if any."""
         self._connection = connection
         self._opened_file = self._file_identity()

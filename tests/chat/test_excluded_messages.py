@@ -116,3 +116,15 @@ async def test_the_list_says_what_is_sent_and_what_is_not(store):
     assert counted.tokens == 1000
     assert sum(item.tokens for item in counted.items[1:]) == pytest.approx(1000, abs=2)
     assert counted.items[0].tokens == estimated.items[0].tokens, "it is not in the count"
+
+
+async def test_the_list_is_of_the_messages_for_which_the_request_was_made(store):
+    chat = ChatTurns(store)
+    await say(chat, "a")
+
+    async def count_late(_request):
+        chat.opened.add(text_message(Role.ASSISTANT, "Late.", parent_id=chat.opened.leaf_id))
+
+    chat.server.count_tokens = count_late
+    listed = await context_of_next_request(chat.sessions, chat.opened, "b")
+    assert [item.words for item in listed.items] == ["a", "Lettuce does well.", "b"]

@@ -104,8 +104,8 @@ class Forwarding(Struct, kw_only=True):
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.
 
-        A reply needs its connection, its limits of silence and the generator of its body; they end
-        with `stack`. After a failure, they end before this method does.
+        A reply needs its connection, with the `idle_timeout`, and the generator of its body; they
+        end with `stack`. After a failure, they end before this method does.
         """
         sender = self.sender
         self._sent_s = time.perf_counter()
@@ -127,7 +127,7 @@ class Forwarding(Struct, kw_only=True):
             self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
-            stack.push_async_exit(attempt.pop_all())  # `attempt` closes nothing now
+            stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
     def _without_key(self, data: bytes) -> bytes:

@@ -148,7 +148,7 @@ class Document:
             return Place(index, -1, row)
         return Place(index, *heights.find(row - gap))
 
-    def position(self, place: tuple[int, int, int]) -> int:
+    def position(self, place: Place) -> int:
         """Return the row of the log at which a place is; the reverse of `locate`.
 
         A block number after the last one means the end of the message.
@@ -183,8 +183,8 @@ class Document:
                 yield place, None
                 y += 1
                 continue
-            # all rows of the block, as locating each one costs as much as painting it; like
-            # `place.row`, they are counted from the blank row above the block
+            # all rows of the block, as locating each one costs as much as painting it; they begin
+            # with the blank row above the block, from which `place.row` is counted, too
             lines: list[Line | None] = [None] * self.blank_rows(place)
             lines += self.block(place).lines or []
             end_row = min(len(lines), place.row + end - y)  # end of the block, or of what is asked
@@ -257,11 +257,12 @@ class Document:
         """
         entry = self.entries[index]
         old_blocks = entry.blocks
-        first = self.rebuild(index)
+        first_changed = Place(index, self.rebuild(index), 0)
         # blocks were only added or only dropped at the end: none has replaced another one
-        if first >= min(len(old_blocks), len(entry.blocks)):
-            return Place(index, first, 0)
-        return Place(index, first, self._keep_same_lines(Place(index, first, 0), old_blocks[first]))
+        if first_changed.number >= min(len(old_blocks), len(entry.blocks)):
+            return first_changed
+        same_rows = self._keep_same_lines(first_changed, old_blocks[first_changed.number])
+        return first_changed._replace(row=same_rows)
 
     def _keep_same_lines(self, place: Place, old_block: Block) -> int:
         """Give a block that has replaced `old_block` the old lines as far as they look the same.

@@ -242,7 +242,7 @@ class ModelSwitch:
         if _key(model) in self._loads:
             return
         self._change_load(model, is_loading=True, loading_since_s=self._workspace.clock())
-        self._show_load(replace(model, state=LoadState.LOADING, load_fraction=None))
+        self._note_load(replace(model, state=LoadState.LOADING, load_fraction=None))
         self._ui.begin(partial(self._load, model, context), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
@@ -263,7 +263,7 @@ class ModelSwitch:
         """
 
         def show_progress(fraction: float) -> None:
-            self._show_load(replace(self._loads[_key(model)], load_fraction=fraction))
+            self._note_load(replace(self._loads[_key(model)], load_fraction=fraction))
             self._ui.show_changes()
 
         self._ui.show_action(f"loading {_short_name(model)}")
@@ -296,7 +296,7 @@ class ModelSwitch:
         if self._picker is not None:
             self._begin_refresh()
 
-    def _show_load(self, loading: ModelInfo) -> None:
+    def _note_load(self, loading: ModelInfo) -> None:
         """Keep how far a model is loaded, and show it in the picker, if that is open.
 
         If the model is in use, the panel shows it, too.

@@ -229,8 +229,8 @@ class StatusDisplay:
             return [f"server {search_word(state)}"]
         name = safe_line(target.model_id)
         if target.is_loading:
-            return [f"loading {name or 'its model'}{self._progress(target)}", str(target.product)]
-        return [name or "no model", str(target.product)]
+            return [f"loading {name or 'its model'}{self._progress(target)}", target.product]
+        return [name or "no model", target.product]
 
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.

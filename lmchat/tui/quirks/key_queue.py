@@ -30,6 +30,18 @@ _MOST_PASSES = 20  # for a key: while an answer streams, there may always be mes
 Typed = events.Key | events.Paste
 
 
+class _Delivered:
+    """The key or paste that was delivered last, until it has had its effect."""
+
+    def __init__(self, event: Typed, time_limit: asyncio.TimerHandle) -> None:
+        self.event = event
+        self.time_limit = time_limit  # ends the wait for its effect
+        self.field: Widget | None = None  # input that got it as text; None for others
+        self.way: list[MessagePump] = []  # the receiver, and the widgets around it
+        self.is_held: Callable[[], bool] = bool  # of `hold_while`; `bool` returns False
+        self.passes = _MOST_PASSES  # how often queues may still be passed
+
+
 class KeyQueue:
     """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
@@ -44,12 +56,7 @@ class KeyQueue:
         self._app = app
         self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
         self._waiting: deque[Typed] = deque()
-        self._current: Typed | None = None  # delivered last; None once it has had its effect
-        self._field: Widget | None = None  # input that got `_current` as text; None for others
-        self._time_limit: asyncio.TimerHandle | None = None  # ends the wait for `_current`
-        self._way: list[MessagePump] = []  # the receiver of `_current`, and the widgets around it
-        self._passes = 0  # left for `_current`
-        self._is_held: Callable[[], bool] = bool  # of `hold_while`; `bool` returns False
+        self._current: _Delivered | None = None  # None if no key has still to have its effect
 
     async def put(self, event: Typed) -> None:
         """Put a key or paste behind those that wait; without any, deliver it now."""
@@ -58,36 +65,37 @@ class KeyQueue:
 
     def hold_while(self, condition: Callable[[], bool]) -> None:
         """Let the keys behind the current one wait while a condition holds."""
-        self._is_held = condition
+        if self._current is not None:
+            self._current.is_held = condition
 
     async def _deliver_waiting(self) -> None:
         """Deliver keys in order, until the first one that has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
-            if self._time_limit is not None:
-                self._time_limit.cancel()
-            self._current = event = self._waiting.popleft()
-            self._is_held, self._passes = bool, _MOST_PASSES
-            end = partial(self._end, event, is_late=True)
-            # the timer puts `end` into the queue of the app, as a timer can await nothing
+            if self._current is not None:
+                self._current.time_limit.cancel()
+            event = self._waiting.popleft()
+            # the timer puts `_end_late` into the queue of the app, as a timer can await nothing
             loop = asyncio.get_running_loop()
-            self._time_limit = loop.call_later(LONGEST_S, self._app.call_later, end)
+            timer = loop.call_later(LONGEST_S, self._app.call_later, self._end_late, event)
+            self._current = current = _Delivered(event, timer)
             receiver = await self._deliver(event)
-            is_for_field = isinstance(receiver, Input | TextArea) and _is_text(event)
-            self._field = receiver if is_for_field else None
-            # widgets whose queues the event passes, innermost first: a field takes text, but other
-            # keys may pass on to the widgets around the receiver
-            passed: list[MessagePump] = [] if receiver is None else [*receiver.ancestors_with_self]
-            self._way = passed[:-1]
-            self._pass_queues(event, passed[:1] if is_for_field else passed)
+            way: list[MessagePump] = [] if receiver is None else [*receiver.ancestors_with_self]
+            current.way = way[:-1]  # without the app, which runs `_end`
+            if isinstance(receiver, Input | TextArea) and _is_text(event):
+                current.field = receiver
+                self._pass_queues(current, [receiver])  # a field passes no text on
+            else:
+                self._pass_queues(current, way)  # at its end, the app runs a binding
 
     def _is_more_text(self, event: Typed) -> bool:
         """Return whether an event is text for the input that got the current text.
 
         This text need not wait: the queue of the input keeps the order.
         """
-        return self._field is not None and self._app.focused is self._field and _is_text(event)
+        field = self._current.field if self._current is not None else None
+        return field is not None and self._app.focused is field and _is_text(event)
 
-    def _pass_queues(self, event: Typed, widgets: list[MessagePump]) -> None:
+    def _pass_queues(self, delivered: _Delivered, widgets: list[MessagePump]) -> None:
         """Find out when an event has passed the queues of `widgets` and app; then call `_end`.
 
         A callback is put into the queue of the first widget, behind the event. When its turn comes,
@@ -95,33 +103,42 @@ class KeyQueue:
         """
         while widgets:
             # False if this widget is gone, and takes nothing: then the next one is tried
-            is_queued = widgets.pop(0).call_later(self._pass_queues, event, widgets)
+            is_queued = widgets.pop(0).call_later(self._pass_queues, delivered, widgets)
             if is_queued:
                 return
-        self._app.call_later(self._end, event)
+        self._app.call_later(self._end, delivered)
 
-    async def _end(self, event: Typed, *, is_late: bool = False) -> None:
-        """End the wait for the effect of an event, and deliver the next keys.
+    async def _end(self, delivered: _Delivered) -> None:
+        """End the wait for the effect of an event, unless it has still to come.
 
-        Unless it is late, first pass the queues that are not empty: the event may have led to their
+        If there are messages in queues, pass these queues first: the event may have led to the
         messages, and these to others, and to a dialog. The queue of a new dialog is empty once the
         dialog has its widgets. Then wait while the keys are held.
 
         Do nothing if the event is no longer the current one. Then its time limit has ended the
         wait, or more text was delivered after it.
         """
-        if self._current is not event:
+        if self._current is not delivered:
             return
-        widgets = [*self._way, *self._app.screen_stack]
+        delivered.passes -= 1
+        widgets = [*delivered.way, *self._app.screen_stack]
         busy = [widget for widget in widgets if widget.message_queue_size]
-        self._passes = 0 if is_late else self._passes - 1
-        if busy and self._passes > 0:
-            self._pass_queues(event, busy)
-        elif self._is_held() and not is_late:
-            self._app.set_timer(_LOOK_AGAIN_S, partial(self._end, event))
+        if busy and delivered.passes > 0:
+            self._pass_queues(delivered, busy)
+        elif delivered.is_held():
+            self._app.set_timer(_LOOK_AGAIN_S, partial(self._end, delivered))
         else:
-            self._current = None
-            await self._deliver_waiting()
+            delivered.time_limit.cancel()
+            await self._deliver_next()
+
+    async def _end_late(self, event: Typed) -> None:
+        """End the wait for the effect of an event that has taken too long."""
+        if self._current is not None and self._current.event is event:
+            await self._deliver_next()
+
+    async def _deliver_next(self) -> None:
+        self._current = None
+        await self._deliver_waiting()
 
 
 def _is_text(event: Typed) -> bool:

@@ -99,7 +99,7 @@ def mend_cuts() -> None:
 
 @lru_cache(_CUTS_KEPT)
 def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
-    """Cut a segment at a cell: this replaces `Segment._split_cells` of rich."""
+    """Cut a segment at a cell, as `mend_cuts` says; most are cut again with the next frame."""
     text, style, control = segment
     before, behind = split_at_cell(text, cell)
     return Segment(before, style, control), Segment(behind, style, control)

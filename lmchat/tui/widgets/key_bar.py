@@ -66,9 +66,9 @@ def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
 class KeyBar(Widget):
     """Row of key hints: at the left as many as there is room for, and others at the right.
 
-    A hint has a key by Textual's name, two keys with a blank between them, or a slash command. A
-    click does what the last key does, and presses it: what a key does depends on the focus, and
-    keys such as Tab in the find bar are no rows of the table of commands.
+    A hint has a key by Textual's name, two keys with a blank between them, such as `up down`, or a
+    slash command. A click presses the key, the last one of two: what a key does depends on the
+    focus, and keys such as Tab in the find bar are no rows of the table of commands.
     """
 
     def __init__(self) -> None:
