@@ -29,15 +29,14 @@ def looks(text: str) -> list[list[object]]:
 
 @given(frames)
 def test_a_frame_looks_as_it_did_row_by_row(text):
-    assert "".join(rows_of(text)) == text
     drawn = "".join(map(with_changed_colours, rows_of(text)))
     assert looks(drawn + "x") == looks(text + RESET + "x")
 
 
 def test_a_row_is_cut_off_where_the_colours_are_reset_before_it():
-    first, second = f"{RED}a{RESET}", f"{RED}b"
-    rows = rows_of(f"{first}\x1b[2;1H{second}\x1b[3;1Hc{RESET}\n\x1b[4;1Hd")
-    assert rows == [first, "\x1b[2;1H", f"{second}\x1b[3;1Hc{RESET}", "\n\x1b[4;1H", "d"]
+    first, second = f"{RED}a", f"{RED}b"
+    rows = rows_of(f"{first}{RESET}\x1b[2;1H{second}\x1b[3;1Hc{RESET}\n\x1b[4;1Hd")
+    assert rows == [first, "\x1b[2;1H", f"{second}\x1b[3;1Hc", "\n\x1b[4;1H", "d"]
 
 
 def test_a_colour_is_written_where_it_changes():

@@ -14,14 +14,14 @@ _RESETS = ("\x1b[m", "\x1b[0m")
 # Moves of the cursor (`ESC [3;1H`) and modes (`ESC [?25l`), which draw nothing.
 _DRAWS_NOTHING = re.compile(r"(?:\x1b\[[\d;?]*[Hhl])*")
 # A move of the cursor after a reset of all colours, so that the next row begins without colours.
-_NEXT_ROW = re.compile(r"(?<=\x1b\[0m)(\n?\x1b\[\d+;\d+H)")
+_NEXT_ROW = re.compile(r"\x1b\[0m(\n?\x1b\[\d+;\d+H)")
 
 
 def rows_of(text: str) -> list[str]:
     """Return the rows of a frame, with the moves of the cursor between them as further items.
 
     No colours are set at the beginning of an item, so `with_changed_colours` can take each on its
-    own.
+    own. It also resets the colours at the end of a row, so the resets there are left out.
     """
     return _NEXT_ROW.split(text)
 
