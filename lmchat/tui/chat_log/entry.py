@@ -128,6 +128,7 @@ def _code_blocks(text: str, language: str) -> list[Block]:
 
 
 _NO_HEIGHTS = Heights()
+_STATE = ("state",)  # key of the row below a running answer, in the rows that are kept
 
 
 class Entry(Struct):
@@ -275,6 +276,7 @@ class Entry(Struct):
         self.figures = figures
         self.now_s = now_s
         self.thought_hint = thought_hint
+        self._kept_rows.pop(_STATE, None)  # it shows the figures before
 
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Replace the parts by those of another form of the message, such as its final one.
@@ -386,7 +388,7 @@ class Entry(Struct):
         Other messages have no such rows.
         """
         if self.is_streaming:
-            return [state_block(self.figures, self.now_s)]
+            return [self._kept(state_block(self.figures, self.now_s), *_STATE)]
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:

@@ -11,6 +11,7 @@ from lmchat.tui.chat_log.entry import Delta
 
 # share of a core that streaming may take; beyond it, frames are fewer: typing comes first
 _LOAD_LIMIT = 0.25
+_FLOW_FRAMES = 2  # frames without text after which no text flows
 
 
 class Inflow:
@@ -24,6 +25,7 @@ class Inflow:
         self._pending: list[Delta] = []
         self._shown_s = 0.0  # time when the last frame began
         self._costs_s = (0.0, 0.0)  # costs of the last two frames
+        self._show_before: Callable[[], object] | None = None  # of `show_with_frame`
 
     def add(self, delta: Delta) -> None:
         self._pending.append(delta)
@@ -49,8 +51,22 @@ class Inflow:
             pause_s = max(self._shown_s + gap_s - perf_counter(), 0.0)
             self.timer = asyncio.get_running_loop().call_later(pause_s, self._post_frame)
 
+    def show_with_frame(self, show: Callable[[], object]) -> bool:
+        """Call `show` just before the next frame, and return True, while text flows; else False.
+
+        To paint a second time, just for figures, would cost about as much as a frame. If text stops
+        to flow, there is no next frame, and the next call returns False.
+        """
+        if perf_counter() - self._shown_s > _FLOW_FRAMES / self.frames_per_second:
+            return False
+        self._show_before = show
+        return True
+
     def show_and_measure(self, show_frame: Callable[[], object]) -> None:
-        """Show a frame and measure its cost."""
+        """Show a frame, and what was to be shown with it, and measure the cost."""
         self._shown_s = perf_counter()
+        if self._show_before is not None:
+            self._show_before()
+            self._show_before = None
         show_frame()
         self._costs_s = (self._costs_s[1], perf_counter() - self._shown_s)

@@ -62,13 +62,13 @@ class Speedometer:
 class StatusDisplay:
     """Shows all figures, and keeps those that no service has.
 
-    Controllers do not call `refresh`: `Dispatcher` calls it for the message `ShowChanges`, which is
-    posted:
+    Controllers do not call `refresh`: apart from frames of an answer, `Dispatcher` calls it for the
+    message `ShowChanges`, which is posted:
 
     - after each message that `Dispatcher.receive` has acted on, except those of `_SHOWN_ALREADY`;
     - after each event of a turn that `Turns` shows, except a piece of text or of a tool call;
     - at each end of a worker of `ScreenServices.begin`;
-    - by the timer, and when a dialog above the screen is left;
+    - by the timer, while no text flows, and when a dialog above the screen is left;
     - by work that continues after a change, with `show_changes` or `show_action`.
     """
 
@@ -90,7 +90,17 @@ class StatusDisplay:
         return self._workspace.monitor.health
 
     def tick(self) -> None:
-        """Update the figures below the answer of a running turn; the others follow by `refresh`."""
+        """Update all figures: while text flows, with its next frame, else now."""
+        if not self._ui.widgets.log.inflow.show_with_frame(self._show_figures):
+            self._show_figures_of_answer()
+            self._ui.show_changes()  # of running tool calls, too
+
+    def _show_figures(self) -> None:
+        self._show_figures_of_answer()
+        self.refresh()
+
+    def _show_figures_of_answer(self) -> None:
+        """Show the figures below the answer of a running turn."""
         shown = self._chat.shown
         figures = shown.figures
         if figures is not None and figures.is_running:
@@ -100,7 +110,6 @@ class StatusDisplay:
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place
             self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
-        self._ui.show_changes()
 
     def refresh(self) -> None:
         """Show all figures as they are now, a warning, and a new notice of the store.
