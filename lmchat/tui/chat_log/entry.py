@@ -150,8 +150,8 @@ class Entry(Struct):
     # height of each block with the blank row above it; made with the first blocks, since most
     # messages of a long session never get any
     heights: Heights = _NO_HEIGHTS
-    # rows of the log itself, by what they say
-    _kept_rows: dict[tuple[object, ...], Block] = field(default_factory=dict)
+    # rows of the log itself, by what they say; None as long as there are none, to save memory
+    _kept_rows: dict[tuple[object, ...], Block] | None = None
 
     @property
     def source(self) -> str:
@@ -211,7 +211,7 @@ class Entry(Struct):
         part_blocks = (part.markdown.closed + part.markdown.open for part in self.parts)
         for block in chain(self.blocks, *part_blocks):
             block.lines = None
-        self._kept_rows = {}
+        self._kept_rows = None
         self.heights.truncate(0)
 
     def build(self) -> int:
@@ -276,7 +276,8 @@ class Entry(Struct):
         self.figures = figures
         self.now_s = now_s
         self.thought_hint = thought_hint
-        self._kept_rows.pop(_STATE, None)  # it shows the figures before
+        if self._kept_rows is not None:
+            self._kept_rows.pop(_STATE, None)  # it shows the figures before
 
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Replace the parts by those of another form of the message, such as its final one.
@@ -310,6 +311,8 @@ class Entry(Struct):
         The block is a row of the log; the key says what the row shows, and of which part. A block
         that stays the same object need not be laid out or painted again.
         """
+        if self._kept_rows is None:
+            self._kept_rows = {}
         return self._kept_rows.setdefault(key, block)
 
     def _body_blocks(self) -> list[Block]:
