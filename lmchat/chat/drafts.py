@@ -15,7 +15,7 @@ class Drafts(SessionTexts):
 
     On the disk, a draft begins with the prompts that are no messages yet, which must survive a
     kill: that of the running turn (`Turn.unsent`), and the queued ones. Who changes these calls
-    `write_soon`: `TurnRunner` and `PromptQueue`.
+    `write_soon`: `ChatService`, `TurnRunner` and `PromptQueue`.
     """
 
     def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
@@ -23,6 +23,13 @@ class Drafts(SessionTexts):
         super().__init__(store.draft, store.save_draft)
         self._store = store
         self._in_memory = in_memory
+
+    async def write(self) -> None:
+        """Write what has changed, also in sessions where nothing is typed, but a prompt waits."""
+        for opened in self._in_memory.all:
+            if opened.turn.unsent or opened.queue:
+                await self.load(opened.session_id)  # else its draft on the disk would be replaced
+        await super().write()
 
     def _text_to_save(self, session_id: str) -> str:
         """Return the draft of a session, behind its prompts that are no messages yet."""

@@ -271,6 +271,7 @@ class ChatService:
         task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
         task.add_done_callback(partial(self._after_turn, opened, self._clock()))
         opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
+        self.drafts.write_soon()  # the draft on the disk begins with `unsent`
         self.reporter.report(opened, TurnBegun())
 
     async def _run_turn(

@@ -61,7 +61,7 @@ class SessionTexts:
     def write_soon(self) -> None:
         """After `SAVE_AFTER_S`, write what has changed by then.
 
-        The text of a session that was neither read nor changed stays as it is on the disk.
+        The text of a session that was neither loaded nor changed stays as it is on the disk.
         """
         self._has_changed = True
         if self._task is None or self._task.done():

@@ -79,3 +79,9 @@ async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_t
         assert await later.drafts.restore() == "theirs\n\nours, too"
         assert await store.draft(later.shown.session_id) == "theirs\n\nours, too"
         assert await run().drafts.restore() == "theirs\n\nours, too"
+
+
+async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
+    chat = ChatTurns(store)
+    chat.sessions.queue.add(chat.opened, "waiting")
+    await is_on_disk(store, chat.opened.session_id, "waiting")
