@@ -190,8 +190,9 @@ class OpenSession:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.answer is not None and self.is_running:
-            # The disk may have only a part of the running answer. So the path gets the message as
-            # it began: `shown_messages` and `current` take its text from `answer`.
+            # The disk may have only a part of the running answer. So the path, if the answer is on
+            # it, gets the message as it began: `shown_messages` and `current` take its text from
+            # `answer`.
             self.messages = self.messages.replaced(self.answer.message)
 
     @property

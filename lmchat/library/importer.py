@@ -141,7 +141,10 @@ class Importer:
                     outcome.refused.append((file, found))
 
     async def _put_in_store(self, session: Session) -> SessionHeader | None:
-        """Store a session; if the store has it already, change nothing and return its header."""
+        """Store a session; if the store has it already, leave it as it is, and return its header.
+
+        Its files come first, as its messages refer to them; the daily check removes unused ones.
+        """
         for content in session.files.values():
             await self._store.save_file(content)
         return await self._store.import_session(session)

@@ -168,8 +168,8 @@ class HttpServerClient:
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address and cache its models; if `key` is empty, with the key known for it."""
         self._admission.allowed.check(endpoint)
-        await self._read_cache()
-        if engine := self._engine_at(endpoint):  # whose key is that of this run, not `key`
+        await self._read_cache()  # so that the prober knows which product to expect
+        if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
             return self._cache_models(await engine.probe(self._prober.check))
         return self._cache_models(await self._prober.check(endpoint, key=key))
 

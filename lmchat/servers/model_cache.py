@@ -105,7 +105,10 @@ class ModelCache:
         return None
 
     def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
-        """Change the state of a listed model to loaded, because it has answered."""
+        """Change the state of a listed model to loaded, because it has answered.
+
+        The file keeps the state that the server has told: this change is no reason to write it.
+        """
         cached = self._lists.get(endpoint)
         if cached is None:
             return

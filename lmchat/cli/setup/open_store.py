@@ -21,7 +21,7 @@ def make_store(context: Context, *, is_saved: bool = True) -> Store:
     return Store(
         context.paths.sessions_file,
         is_temporary=options.temporary or not is_saved,
-        # temporary chats and `-r` read saved sessions; other commands that save nothing do not
+        # of a temporary store: temporary chats and `-r` read saved sessions, other commands do not
         shows_saved=bool(options.temporary or options.resume),
     )
 

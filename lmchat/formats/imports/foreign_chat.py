@@ -221,6 +221,7 @@ class ForeignChat(Struct, kw_only=True):
             tags=(source,) if source else (),
         )
         session = valid_session(header, tree.values(), end, self.files, moment)
+        # only now is it known which messages are on the path
         prompts = (message.text for message in session.messages if message.role is Role.USER)
         newest_models = (message.model for message in reversed(session.messages) if message.model)
         header = replace(

@@ -80,6 +80,8 @@ def text_source(content: Path | bytes) -> Source:
 def zip_sources(content: Path | bytes) -> Iterator[Source | Skipped]:
     """Yield the texts in a zip file, and a `Skipped` for a huge one.
 
+    The files beside a text can be read only until the next text is asked for.
+
     Raises `FileRefused` for a file that is encrypted or damaged.
     """
     try:

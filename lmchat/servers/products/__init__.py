@@ -1,7 +1,7 @@
 """A class for each product: its facts, its words and how it is spoken to.
 
 This module has the table of products, and the look-up in it. A new product is a module with a
-class, and a row of `PRODUCTS`. Must not know: who asks.
+class, a row of `PRODUCTS`, and a line in a contract of pyproject.toml. Must not know: who asks.
 """
 
 from __future__ import annotations

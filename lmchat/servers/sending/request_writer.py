@@ -56,11 +56,11 @@ class WrittenRequest(Struct, kw_only=True):
 
         The user is then told that the model is loaded, which must be true.
         """
-        is_out_of_memory = self.model is not None and self.model.state in (
+        is_unloaded = self.model is not None and self.model.state in (
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
         )
-        return is_out_of_memory and self.product.loads_on_demand
+        return is_unloaded and self.product.loads_on_demand
 
     @property
     def is_asleep(self) -> bool:

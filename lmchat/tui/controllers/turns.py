@@ -122,7 +122,7 @@ class Turns(FrontEnd):
 
     async def use_preset(self, typed: str) -> None:
         """Send the prompt that a preset makes of `typed`, which is `NAME [TEXT]`."""
-        if self._prompt_text.is_rewriting:  # `submit` would send the preset as the rewritten answer
+        if self._prompt_text.is_rewriting:  # `submit` would send it as an edit of the answer
             problem = "You are rewriting an answer, which Enter saves."
             key = self._ui.key_name("stop")
             raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
