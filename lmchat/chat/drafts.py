@@ -11,11 +11,12 @@ class Drafts(SessionTexts):
     """The drafts by the ids of their sessions.
 
     A session has its id before its first prompt, so each new session has a draft of its own. Only
-    the screen has drafts: its `PromptText` changes them, and `restore` does once after the start.
+    on the screen is there text that is not sent: its `PromptText` changes the drafts, and `restore`
+    does once after the start.
 
-    On the disk, a draft begins with the prompts that are no messages yet, which must survive a
-    kill: that of the running turn (`Turn.unsent`), and the queued ones. Who changes these calls
-    `write_soon`: `ChatService`, `TurnRunner` and `PromptQueue`.
+    On the disk, a draft begins with the prompts that are no messages yet, which must survive a kill
+    of any front end: that of the running turn (`Turn.unsent`), and the queued ones. Who changes
+    these calls `write_soon`: `ChatService`, `TurnRunner` and `PromptQueue`.
     """
 
     def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
