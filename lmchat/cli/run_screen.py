@@ -39,7 +39,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
 
         is_temporary = context.options.temporary
         app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
-        mend_keys()
+        mend_keys()  # before Textual reads the terminal
         # at a signal, the terminal is restored, and all is saved
         guard_terminal(app, lambda number: app.stop_and_save(is_hang_up=number == HANG_UP))
         await app.run_async(mouse=settings.ui.mouse)

@@ -122,7 +122,8 @@ class Store:
             path: The file `sessions.db`.
             is_temporary: Keep sessions, drafts and attached files in memory; only the statistics,
                 which hold no text, are written to the file.
-            shows_saved: Let a temporary chat begin with a copy of what is saved.
+            shows_saved: Let a temporary store begin with a copy of what is saved. Any other store
+                shows what is saved, whatever this says.
             clock: Returns the current time.
         """
         self._clock = clock

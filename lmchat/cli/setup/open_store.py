@@ -15,13 +15,15 @@ from lmchat.storage.store import Store
 def make_store(context: Context, *, is_saved: bool = True) -> Store:
     """Return the store of sessions, which opens its file when one of its methods is first called.
 
-    It writes sessions to the disk, unless the command saves none or has the option `--temporary`.
+    The store is temporary, and writes nothing to the disk, if the command saves no session or has
+    the option `--temporary`.
     """
     options = context.options
     return Store(
         context.paths.sessions_file,
         is_temporary=options.temporary or not is_saved,
-        # of a temporary store: temporary chats and `-r` read saved sessions, other commands do not
+        # Only a temporary store looks at this: it copies what is saved, if somebody wants to read
+        # it. A temporary chat lists the saved sessions, and `-r` continues one of them.
         shows_saved=bool(options.temporary or options.resume),
     )
 
