@@ -36,7 +36,7 @@ async def test_models_are_listed_with_recent_ones_first_names_of_servers_and_own
         recent=(UsedModel(OTHER.url, "llama3.2:3b"), UsedModel(ENDPOINT.url, "gemma-3-4b"))
     )
     asked = backend()
-    catalogue = Catalogue(asked, known_speeds, names={OTHER.origin: "workstation"})
+    catalogue = Catalogue(asked, known_speeds, server_names={OTHER.origin: "workstation"})
     known, age_s = catalogue.cached_rows(recent)
     assert (len(known), age_s, asked.checks) == (4, 40, 0)
     rows = await catalogue.refresh(recent)

@@ -279,7 +279,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
             backend,
             store.statistics.speeds,
             named=configured_endpoints(settings),
-            names=configured_names(settings),
+            server_names=configured_names(settings),
         ),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),

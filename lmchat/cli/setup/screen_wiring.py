@@ -83,7 +83,7 @@ async def make_dispatcher(
                 backend,
                 store.statistics.speeds,
                 named=configured_endpoints(settings),
-                names=configured_names(settings),
+                server_names=configured_names(settings),
             ),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),

@@ -50,7 +50,7 @@ class Catalogue:
         read_speeds: Callable[[], Awaitable[Mapping[tuple[str, str], float]]],
         *,
         named: Sequence[Endpoint] = (),
-        names: Mapping[str, str] | None = None,
+        server_names: Mapping[str, str] | None = None,
     ) -> None:
         """Start with an empty list.
 
@@ -59,13 +59,13 @@ class Catalogue:
             read_speeds: Returns the speeds of earlier turns, in tokens per second by server and
                 model; may raise `LMChatError`.
             named: Addresses that the user has named.
-            names: The user's names of servers by their origin, such as http://localhost:11434.
+            server_names: The user's names of servers, by their origin (http://HOST:PORT).
         """
         self._source = source
         self._read_speeds = read_speeds
         self._named = tuple(named)
-        self._names = names or {}
-        self._speeds: Mapping[tuple[str, str], float] = {}
+        self._server_names = server_names or {}
+        self._speeds: Mapping[tuple[str, str], float] = {}  # by `ModelRow.key`
         self.results: tuple[ProbeResult, ...] = ()  # results of the last search
 
     def cached_rows(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
@@ -115,7 +115,7 @@ class Catalogue:
                 model=model,
                 tokens_per_second=self._speeds.get(key),
                 recent_index=recent_indexes.get(key),
-                server_name=self._names.get(model.endpoint.origin, ""),
+                server_name=self._server_names.get(model.endpoint.origin, ""),
             )
             rows.append(row)
         behind_recent = len(state.recent)

@@ -141,6 +141,7 @@ class ChunkReader:
     def _read_choice(self, choice: JsonObject) -> None:
         """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
 
+        `choice` is its entry for one of several parallel answers; lmchat asks for one answer.
         `_read_delta` gives the text to the reader of probabilities, which needs it before it can
         tell which text came with each token.
         """
@@ -150,9 +151,9 @@ class ChunkReader:
         # A chunk has a `delta`, a whole reply a `message`.
         self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
         if logprobs and self._probabilities is not None:
-            choices = self._probabilities.read(logprobs)
-            if choices:
-                self._post(TokensChosen(choices=choices))
+            token_choices = self._probabilities.read(logprobs)
+            if token_choices:
+                self._post(TokensChosen(choices=token_choices))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
         self.finish_reason = reason or self.finish_reason
 
