@@ -110,7 +110,7 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     answer: Answer
     """The answer that contains the value."""
     first_misfit: str = ""
-    """Why the first answer did not match, if lmchat asked again."""
+    """Why the first answer did not match, if lmchat asked again; else empty."""
 
 
 _NO_EARLIER_CHATS = State()  # the chat screen would prefer the server and model of earlier chats
@@ -339,7 +339,10 @@ class Client:
         return (await self._probe(endpoint))[0]
 
     async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
-        """Probe a named address, or all usual ones; keep the results if a server can be used."""
+        """Probe the address in `named`, or all usual ones if it is empty; return the results.
+
+        They are kept for later requests if a server can be used.
+        """
         results = (await self._backend.check(*named),) if named else await self.detect()
         self._results = results if usable_of(results) else ()
         return results

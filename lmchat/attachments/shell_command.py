@@ -42,12 +42,12 @@ class ShellCommand:
             raise WrongUse(problem, hint="Type it instead of pasting it.")
         self.command = command
         self._time_limit_s = time_limit_s
-        self.output = bytearray()
-        self.left_out_bytes = 0
+        self.output = bytearray()  # the end of the output and of the errors, as they came
+        self.left_out_bytes = 0  # bytes that came before `output`
         # `stopped` or `stopped after 60 s` if lmchat ends the command; else empty
         self.stopped_words = ""
         self._environment = environment_for_others(environ)
-        self._child: ChildProcess | None = None
+        self._child: ChildProcess | None = None  # the shell; None before it has started
 
     @property
     def ending(self) -> str:

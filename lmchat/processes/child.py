@@ -1,4 +1,8 @@
-"""Other programs: how they are found, started, limited and ended."""
+"""Other programs: how they are found, started, limited and ended.
+
+`environment` is the whole environment of a program. `environ` is that of lmchat, of which a program
+gets a part.
+"""
 
 from __future__ import annotations
 
@@ -149,6 +153,9 @@ class ChildProcess:
 
     This process sends frames or lines of JSON through these pipes, and receives them. A frame is
     any bytes, with their number before them.
+
+    `stop` asks the program to end, and kills it later; `kill` kills it. Both return at once. `end`
+    and `end_politely` wait for its end. `end_group` is for what an ended program has left behind.
     """
 
     def __init__(self, process: Process) -> None:

@@ -74,7 +74,7 @@ class RequestReport(Struct, kw_only=True):
     subject: str  # name of its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
     is_sent: bool = False  # whether the end of the reply was sent, or is being sent
-    row: AnswerRecord | None = None  # figures of a request that was passed on
+    row: AnswerRecord | None = None  # figures of a request that was passed on; None of others
 
     def keep_row(self, row: AnswerRecord) -> None:
         self.row = row
@@ -99,7 +99,7 @@ class ServeApp(Struct, kw_only=True):
     settings: Settings
     state: State  # has the server and models used last, for the choice of the best server
     hosts: frozenset[str]
-    """Allowed values of `Host` in small letters, with and without the port; with a key, all are."""
+    """Values of `Host` that are allowed without a key: in small letters, with and without port."""
     key: str = ""  # API key that each request needs; empty: none is needed
     add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request

@@ -23,10 +23,11 @@ T = TypeVar("T")
 class BodyFields(Struct, frozen=True):
     """Fields of a body that lmchat reads; None for a missing field. Other fields stay unread."""
 
+    # of any type, as a program may send anything:
     model: object = None
     messages: object = None
     stream: object = None
-    endpoint: object = None
+    endpoint: object = None  # address of the server, which only the bare routes know
 
     def model_name(self) -> str:
         """Return the name of the model.

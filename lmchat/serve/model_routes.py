@@ -29,7 +29,7 @@ class ModelRoutes(Struct, frozen=True):
 
     results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
-    """The models by their names with `@`."""
+    """All models of the usable servers, by their names with `@`; those of the best server first."""
 
     @classmethod
     def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:

@@ -67,8 +67,9 @@ def health_json(
 ) -> dict[str, object]:
     """Return the health of the server and model that the chat would use.
 
-    `error` is the reason if there are no results. `has_problems` is whether the configuration has
-    problems. Scripts read the names of the fields, so these must not change.
+    `error` says why nothing could be probed, so that there are no results. `has_problems` is
+    whether the configuration has problems. Scripts read the names of the fields, so these must not
+    change.
     """
     probed = best_result(results, settings.model, state)
     shown_url = None
@@ -116,7 +117,7 @@ def detection_json(
 ) -> dict[str, object]:
     """Return the server that the chat would use, and every address that was tried.
 
-    `error` is the reason if there are no results.
+    `error` says why nothing could be probed, so that there are no results.
     """
     best = best_result(results, settings.model, state)
     document: dict[str, object]
@@ -153,7 +154,7 @@ def metrics_json(metrics: Metrics) -> dict[str, object]:
 
 
 def _verdict_json(probed: ProbeResult) -> dict[str, object]:
-    """Return the fields that the found server and each candidate have in common."""
+    """Return the fields that `detection_json` has for the chosen server and for each address."""
     return {
         "product": probed.product,
         "verdict": probed.verdict,

@@ -166,7 +166,10 @@ class HttpServerClient:
         return (self._cache_models(probed_engine), *others)
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
-        """Probe one address and cache its models; if `key` is empty, with the key known for it."""
+        """Probe one address and cache its models.
+
+        `key` is sent with this probe only; empty: the key that is known for the address.
+        """
         self._admission.allowed.check(endpoint)
         await self._read_cache()  # so that the prober knows which product to expect
         if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
@@ -391,7 +394,7 @@ class HttpServerClient:
         self._leaves_answers = True
 
     async def end_thought(self, request_id: str) -> bool:
-        """Ask the server of a running request to end the thought; return whether it will.
+        """Ask the server of a running request to end the thought; return whether it agreed.
 
         Return False if no answer to the request is running, if the server cannot end the thought,
         and after any failure.

@@ -27,11 +27,11 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Endpoint(Struct, frozen=True, kw_only=True):
     """The address of a server."""
 
-    scheme: str
+    scheme: str  # "http" or "https"
     host: str
     """Lower case, without brackets around IPv6 addresses; `localhost` for this machine."""
     port: int
-    path: str = "/v1"
+    path: str = "/v1"  # has a version, such as `/v1`, and no slash at its end
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:

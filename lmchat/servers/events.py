@@ -100,8 +100,8 @@ class ToolCallDelta(Struct, frozen=True, kw_only=True):
     """The next part of a tool call (R-20)."""
 
     index: int
-    """Number of the call within the answer."""
-    call_id: str = ""
+    """Number of the call within the answer, from 0."""
+    call_id: str = ""  # only in the first event of a call that has it; so is `name`
     name: str = ""
     arguments: str = ""
     """Next characters of the arguments, which are JSON when complete."""
@@ -117,7 +117,10 @@ class LifeSign(Struct, frozen=True, kw_only=True):
     """The server sent data, but no text to show yet."""
 
     is_token: bool = False
-    """Whether the data was a token, whose text is shown when its kind is known (R-18)."""
+    """Whether the data was a token.
+
+    Its text is shown when it is known whether it is an answer or a thought (R-18).
+    """
 
 
 class StreamStalled(Struct, frozen=True, kw_only=True):

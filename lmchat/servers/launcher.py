@@ -26,8 +26,8 @@ class ServerStart(Struct, frozen=True, kw_only=True):
     """A command line that starts a server; run without a shell."""
 
     product: str
-    argv: tuple[str, ...]
-    endpoint: Endpoint
+    argv: tuple[str, ...]  # path of the program, then its arguments
+    endpoint: Endpoint  # where the server is expected to answer
 
     @property
     def command(self) -> str:
@@ -43,8 +43,8 @@ class Installed(Struct, frozen=True, kw_only=True):
     """A model server that is installed on this machine."""
 
     product: str
-    start: tuple[str, ...] = ()  # command that starts the server; empty: lmchat cannot start it
-    start_words: str = ""  # how a person starts it
+    start: tuple[str, ...] = ()  # `argv` that starts the server; empty: lmchat cannot start it
+    start_words: str = ""  # how a person starts it: a command, or where to click
 
 
 class ServerLauncher(Struct, frozen=True, kw_only=True):

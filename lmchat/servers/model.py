@@ -42,29 +42,35 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     product: str
     state: LoadState = LoadState.UNKNOWN
-    load_fraction: float | None = None
+    load_fraction: float | None = None  # part that is loaded, 0 to 1; only while lmchat loads it
     is_embedding: bool = False
-    """Whether the model makes only embeddings and cannot chat."""
+    """Whether the model cannot chat: it makes embeddings, or other things than text.
+
+    False also if the server does not say.
+    """
     params: str = ""
-    """Number of parameters, such as "8B"."""
-    quantization: str = ""
-    context_loaded: int | None = None
-    context_max: int | None = None
-    size_bytes: int | None = None
+    """Number of parameters, such as "8B"; empty: not known."""
+    quantization: str = ""  # such as "Q4_K_M"; empty: not known
+    context_loaded: int | None = None  # tokens of the window as loaded; None: not known
+    context_max: int | None = None  # tokens of the largest window; None: not known
+    size_bytes: int | None = None  # None: not known
     capabilities: tuple[str, ...] = ()
-    """Any of `tools`, `vision`, `reasoning`, in this order."""
+    """Those of `tools`, `vision`, `reasoning` that the server names, in this order."""
     is_blind: bool = False
-    """Whether the server says that the model takes no images."""
+    """Whether the server says that the model takes no images.
+
+    If the server does not say, this is False, and `capabilities` have no `vision` either.
+    """
     keeps_thoughts: bool = False
     """Whether the chat template shows the model the thoughts of all its answers."""
     efforts: tuple[str, ...] = ()
-    """Values of `reasoning_effort` that the server names for this model."""
+    """Values of `reasoning_effort` that the server names for this model; none if it names none."""
     slots: int | None = None
     """How many requests are answered at once; None if the server does not say."""
     has_own_slots: bool = False
     """Whether the slots are those of this model only, as behind a router."""
-    created: int | None = None
-    owned_by: str = ""
+    created: int | None = None  # seconds since 1970; None: not known
+    owned_by: str = ""  # as the server says it
 
     @property
     def server_id(self) -> str:
@@ -84,7 +90,7 @@ class ModelList(Struct, frozen=True, kw_only=True):
     """Models of one or more servers."""
 
     models: tuple[ModelInfo, ...] = ()
-    age_s: float = 0.0
+    age_s: float = 0.0  # age of the oldest list among them
 
 
 # ending of a file: ".gguf", "-00001-of-00003.gguf"

@@ -107,7 +107,7 @@ class ModelCache:
     def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
         """Change the state of a listed model to loaded, because it has answered.
 
-        The file keeps the state that the server has told: this change is no reason to write it.
+        This is no reason to write the file, so `_has_new_lists` stays as it is.
         """
         cached = self._lists.get(endpoint)
         if cached is None:

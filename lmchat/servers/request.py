@@ -42,20 +42,23 @@ def tool_in_request(tool: Tool) -> Mapping[str, Any]:
 
 
 def given_options(options: object, names: Iterable[str]) -> dict[str, object]:
-    """Return the options of these names that are given: None, "" and () mean that one is not."""
+    """Return the options of a `Sampling`, or of a table of the settings, that are given, by name.
+
+    `names` are attributes of `options`. One that is None, "" or () is not given.
+    """
     values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value not in (None, "", ())}
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
-    """Sampling options; None is not sent."""
+    """Sampling options of a request; one that is None, "" or () is not set, and not sent."""
 
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
-    reasoning_effort: str = ""  # `none` to `max`, or a number of tokens
+    reasoning_effort: str = ""  # `none` to `max`, or a number of tokens as text
     more: Mapping[str, object] = field(default_factory=dict)
     """The options of `servers/sampling_options.py` that have no field here, by name."""
 
@@ -65,7 +68,10 @@ class Sampling(Struct, frozen=True, kw_only=True):
         return given_options(self, SAMPLING_FIELDS) | dict(self.more)
 
     def with_options(self, options: Mapping[str, object]) -> Sampling:
-        """Return a sampling in which these checked options replace those of the same names."""
+        """Return a copy in which the values of `options` replace those of the same names.
+
+        `checked_option` has checked the values before.
+        """
         fields: dict[str, Any] = {}
         more = dict(self.more)
         for name, value in options.items():
@@ -100,22 +106,28 @@ WantedOutput = AnyText | AnyObject | FittingValue
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """The request of a turn."""
+    """A request for one answer, before it is written in the form of its product."""
 
     endpoint: Endpoint
-    product: str
-    model: str
+    product: str  # its name
+    model: str  # its name
     messages: tuple[ChatMessage, ...]
-    """Oldest first; reasoning after the last prompt is sent if the server takes it."""
+    """Oldest first; `Product.sent_thoughts` says which of them are sent with their reasoning."""
     sampling: Sampling = field(default_factory=Sampling)
     output: WantedOutput = field(default_factory=AnyText)
     tools: tuple[Tool, ...] = ()  # tools offered to the model
     has_drawn_seed: bool = False
-    """Whether lmchat has drawn the seed at random, as none is set."""
+    """Whether the seed in `sampling` was drawn at random, because the user has set none."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Content of attached files by digest; an empty one is sent as its name only."""
+    """Contents of attached files, by digest.
+
+    b"" is an image of which only the name is sent. A file without an item here is missing.
+    """
     is_batch: bool = False
-    """Whether a command sends many such requests; to this machine, no limit counts them."""
+    """Whether a command sends many such requests.
+
+    The limit of requests per minute does not count them if their server is on this machine.
+    """
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
     replay_id: str = ""
     """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.

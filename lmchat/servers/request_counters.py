@@ -16,7 +16,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     """Requests that the limit of requests per minute still allows."""
 
     left: int  # requests that may be sent now
-    limit: int
+    limit: int  # requests per minute; 0: there is no limit, and `left` is 0, too
 
 
 class RequestCounters:

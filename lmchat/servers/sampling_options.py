@@ -21,6 +21,7 @@ from lmchat.errors import WrongUse
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
 
+# options that count as taken by all products
 TAKEN_BY_ALL = ("temperature", "top_p", "max_tokens", "stop", "reasoning_effort")
 EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
@@ -167,7 +168,7 @@ def _is_extra(name: str) -> bool:
 
 
 def _common_option(name: str) -> SamplingOption:
-    """Return the option of this name; raises `WrongUse`, with the most similar name."""
+    """Return the option of this name; for an unknown one, raise `WrongUse` with a similar name."""
     if name in COMMON:
         return COMMON[name]
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))

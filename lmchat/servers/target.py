@@ -17,10 +17,10 @@ class Target(Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     product: str
-    model: ModelInfo | None = None
-    is_loading: bool = False  # lmchat loads it; or the server does, and its name is not known yet
+    model: ModelInfo | None = None  # None: none is chosen, or the server has not named it yet
+    is_loading: bool = False  # lmchat loads it; or the server does, and has not named it yet
     loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
-    loading_fraction: float | None = None
+    loading_fraction: float | None = None  # part that is loaded, 0 to 1; None: not known
 
     @classmethod
     def of(cls, model: ModelInfo) -> Target:

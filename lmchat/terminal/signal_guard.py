@@ -60,17 +60,18 @@ class SignalGuard:
         threading.Thread(
             target=self._wait, args=(read_end,), name="signal-guard", daemon=True
         ).start()
-        # Python's handlers write into the pipe, too, though they wait for the main thread: asyncio
-        # may replace the wake-up file, and C code then writes elsewhere
+        # Handlers of Python are a second way into the pipe. Asyncio may replace the wake-up file;
+        # then C code writes elsewhere. Unlike it, these handlers wait for the main thread.
         for number in ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
 
     def lend(self, *, is_lent: bool) -> None:
-        """Tell the thread that another program has the terminal, or that lmchat has it again.
+        """Note that another program, such as an editor, has the terminal, or that lmchat has it.
 
-        While the terminal is lent, signals from keys are meant for the other program. The thread
-        reads this from the pipe, so that it stays in order with these signals.
+        While the other program has the terminal, signals from keys are meant for that program, but
+        lmchat gets them, too (`_FROM_KEYS`). The note goes through the pipe, so the thread reads it
+        in order with the signals.
         """
         self._write(_LENT if is_lent else _RETURNED)
 

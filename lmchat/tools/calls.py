@@ -47,7 +47,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The user's choice about one call, with a reason for a refusal, which the model gets."""
 
     choice: Choice
-    reason: str = ""
+    reason: str = ""  # empty: the user gave none
 
 
 def cut_result(text: str) -> str:

@@ -164,17 +164,21 @@ class McpServers:
 
 
 class _McpServer:
-    """A server and its connection; one task runs the connection from its start to its end."""
+    """A server and its connection; one task (`_run`) has the connection from its start to its end.
+
+    A server is settled once it is ready or has failed. One that has ended counts as failed, too,
+    whatever has ended it: the next call starts it again.
+    """
 
     def __init__(self, settings: McpSettings, owner: McpServers) -> None:
         """Start nothing yet."""
         self.state = ToolServer(name=settings.name)
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None  # the last `_run`; None before the first
         self._settings = settings
         self._owner = owner  # starts programs, and has the log and the headers
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
-        self._settled = asyncio.Event()  # set once the server is ready, and after it has failed
+        self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
 
     async def ensure_settled(self, *, restarts: bool) -> None:
@@ -229,25 +233,25 @@ class _McpServer:
         return f"The server {self._settings.name} ended. It starts again when it is used."
 
     async def _run(self) -> None:
-        """Run the server to its end, and keep its state.
+        """Start the server, wait until `end` is called, then close the connection.
 
-        A server that has ended counts as failed, whatever has ended it: the next call starts it
-        again. A server also fails if its list of tools takes longer than `START_S`.
+        `state` is kept up to date; after an error, it says what happened. Starting, with the list
+        of tools, may take `START_S`, and so may closing.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()
-        sentence = self._ended_sentence  # says why it cannot be used, unless an error ends it
+        sentence = self._ended_sentence  # error of the state in the end; a failure replaces it
         try:
             await run_abandonable(_import_sdk)
             import anyio
 
-            # of anyio, with which the SDK cancels, too
+            # a limit of anyio, not of asyncio: the SDK cancels with anyio, too
             with anyio.fail_after(START_S) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)
                     tools = await _tools_of(client, self._settings.name)
                     problem = ""
-                    # the instructions of this server say what is wrong with the user's file
+                    # the server of functions puts into its instructions what is wrong with the file
                     if self._settings.name == FUNCTIONS:
                         problem = client.instructions or ""
                     if problem and not tools:

@@ -24,9 +24,9 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     """A server of tools, as it was last seen."""
 
     name: str
-    state: ServerState = ServerState.STARTING
+    state: ServerState = ServerState.STARTING  # also before its first start
     error: str = ""  # why it failed; while it is ready, why some of its tools are left out
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool, ...] = ()  # as it listed them last; they stay after its end
 
     @property
     def state_sentence(self) -> str:

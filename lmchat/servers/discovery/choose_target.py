@@ -47,8 +47,8 @@ class TargetChoice(Struct, frozen=True, kw_only=True):
     """The chosen server and model, and what is missing."""
 
     missing: Missing
-    probed: ProbeResult | None = None
-    target: Target | None = None
+    probed: ProbeResult | None = None  # result of the chosen server; None without one
+    target: Target | None = None  # None if no server can be used
 
 
 def choose(
@@ -202,9 +202,11 @@ def choose_without_asking(
 ) -> TargetChoice:
     """Choose the server and the model where there is no user to ask; only a model may be missing.
 
-    Where `choose` leaves the model to the user, choose the configured one all the same, which the
-    server will refuse, or without one, the model of `_unloaded_model`. Raises `WrongUse` for a
-    configured model that cannot chat, and `no_server_error` if no server can be used.
+    Where `choose` leaves the model to the user, the configured one is chosen all the same; the
+    server will refuse it. Without a configured one, that of `_unloaded_model` is chosen.
+
+    Raises `WrongUse` for a configured model that cannot chat, and `no_server_error` if no server
+    can be used.
     """
     choice = choose(results, model=model, state=state)
     probed, target = choice.probed, choice.target

@@ -142,15 +142,15 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     """A checked address, and the result of its probe."""
 
     endpoint: Endpoint
-    product: str
+    product: str  # its name; "OpenAI-compatible" if it is not known
     verdict: Verdict
-    latency_ms: float | None = None
-    models: tuple[ModelInfo, ...] = ()
+    latency_ms: float | None = None  # time of the first reply; None if nothing replied
+    models: tuple[ModelInfo, ...] = ()  # with those that cannot chat
     detail: str = ""
     """Message of the error; empty without one."""
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
-    next_step: str = ""
+    next_step: str = ""  # what the user should do, usually without a full stop; empty: nothing
     is_own: bool = False
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
@@ -213,17 +213,17 @@ def usable_of(results: Iterable[ProbeResult]) -> list[ProbeResult]:
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """State of the server in use."""
+    """State of the server in use; `detail` and `next_step` are those of `ProbeResult`."""
 
-    endpoint: Endpoint | None = None
+    endpoint: Endpoint | None = None  # None: no server is in use
     product: str | None = None
-    verdict: Verdict | None = None
+    verdict: Verdict | None = None  # None before the first check
     since_s: float | None = None  # monotonic time of the first check with this verdict
     detail: str = ""
     next_step: str = ""
     latencies_ms: tuple[float | None, ...] = ()
     """Milliseconds of the last checks, newest last; None for a failed check."""
-    model: ModelInfo | None = None
+    model: ModelInfo | None = None  # model in use, as the last check has listed it
     seen_s: float | None = None  # monotonic time of the last check that found the server
 
     @property

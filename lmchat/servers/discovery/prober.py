@@ -274,8 +274,8 @@ class Prober:
                 verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
 
         # The result names the product that was identified. A product that is only expected is named
-        # after two errors: no model server has answered, or one of this machine has refused. On
-        # other machines, the port does not tell the product.
+        # after an error, in two cases: no model server has answered, or one of this machine has
+        # refused. On other machines, the port does not tell the product.
         names_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
         has_name = api.is_identified or names_expected
         product = product_named(api.facts.product) if has_name else UNKNOWN

@@ -40,10 +40,10 @@ _GB = 1e9
 class ServeOrder(Struct, frozen=True, kw_only=True):
     """Order for the child, sent to its stdin, where other programs do not see the key."""
 
-    model: str  # file
-    alias: str
+    model: str  # path of the file
+    alias: str  # name by which requests mean the model
     port: int
-    key: str
+    key: str  # API key that requests need
     context: int  # tokens
     threads: int | None = None  # None: llama.cpp decides
 

@@ -78,9 +78,9 @@ class LocalEngine:
         self._environ = environ
         self._files: tuple[ModelFile, ...] | None = None  # models on the disk; None: not searched
         self._child: ChildProcess | None = None  # None before a start and after an end
-        self.is_loading = False
+        self.is_loading = False  # whether a child is starting, which loads the model
         self._lock = asyncio.Lock()  # held while a child is started or ended
-        self.endpoint: Endpoint | None = None
+        self.endpoint: Endpoint | None = None  # None before `reserve_address`
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
         self.model: ModelFile | None = None  # the model that is served, or was last
 
@@ -126,9 +126,9 @@ class LocalEngine:
         """Return the model of this name or path; without one, the last used or the best model.
 
         `last` is the name of the last used one. Return None if the demo model must be downloaded
-        first: there is no model, or this one is named. Raises `EngineUnavailable` if the engine,
-        too, must be installed first, and `WrongUse` if the named model does not exist, or is not
-        complete.
+        first: the user has named it, or there is no model at all. Raises `EngineUnavailable` if the
+        engine, too, must be installed first, and `WrongUse` if the named model does not exist, or
+        is not complete.
         """
         files = await self.files()
         has_demo = any(file.is_demo for file in files)
@@ -206,7 +206,7 @@ class LocalEngine:
         await _wait_for_end(child, wait_s)
         if child.exit_code is None:
             return None
-        # `start` sets `_child` only once it is ready; after that, no report says why it ended: None
+        # None: `_child` was ready, so its only report does not say why it has ended
         return await asyncio.to_thread(engine_error, model, None, child.exit_code, self._log_file)
 
     async def stop(self) -> None:

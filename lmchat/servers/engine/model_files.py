@@ -40,11 +40,11 @@ _FAST_SHARE = 0.25
 class ModelFile(Struct, frozen=True, kw_only=True):
     """A model on this disk."""
 
-    path: Path
+    path: Path  # the first of its files
     name: str  # unique among the listed files
     size_bytes: int  # size of all its files
     source: str = ""  # program whose folder holds it: `LM Studio`, `Ollama`, …
-    quantization: str = ""
+    quantization: str = ""  # empty: the name does not tell it
     parts: int = 1  # number of its files
     is_demo: bool = False  # whether it is the model that lmchat can download
 

@@ -282,7 +282,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
         ServerUnavailable: a file cannot be read, or holds no certificate.
     """
     variable_file = os.environ.get("SSL_CERT_FILE", "")
-    # name and value of the setting in effect, for the error
+    # name and value of the setting in effect, for the error; the value is empty if none is set
     setting = "SSL_CERT_FILE" if variable_file else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
     try:

@@ -28,9 +28,10 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body."""
 
     message: str = ""  # sentence of the server, trimmed and safe on one line; may be empty
-    code: str = ""
+    # the server's own words, each empty if it sent none:
+    code: str = ""  # may be a status, such as "503"
     type: str = ""
-    param: str = ""
+    param: str = ""  # field of the request that it refuses
     error_object: Mapping[str, Any] = field(default_factory=dict)  # as the server sent it
     is_html: bool = False
 

@@ -54,8 +54,11 @@ class Dialect(Struct, frozen=True, kw_only=True):
     has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
     dropped: frozenset[tuple[str, str]] = frozenset()
-    """Fields that the server refused, each with its value as text; they are not sent."""
-    json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # strictest first
+    """Fields that are not sent, because the server refused them: pairs of name and value as text.
+
+    The refusal may be about the value, such as one effort. So the field is sent with other values.
+    """
+    json_modes: tuple[JsonMode, ...] = tuple(JsonMode)  # those that may be tried, strictest first
 
     @property
     def limit_field(self) -> str:
@@ -92,13 +95,13 @@ class Dialect(Struct, frozen=True, kw_only=True):
                 pattern += f"|{_WORDS_FOR_FIELDS[name]}"
             if re.search(rf"(?<!\w)({pattern})(?!\w)", words, re.IGNORECASE):
                 refused.add((name, str(value)))
-        # no field is named, or only such as were left out already, which did not cause this refusal
+        # what was left out already was not sent, so it has not caused this refusal
         refused -= self.dropped
         if not refused:
             return None
         # "logprobs is not supported with tools": the option is lost, rather than all tools
-        options = {field for field in refused if field[0] not in ("tools", "tool_choice")}
-        return replace(self, dropped=self.dropped | (options or refused))
+        other_fields = {field for field in refused if field[0] not in ("tools", "tool_choice")}
+        return replace(self, dropped=self.dropped | (other_fields or refused))
 
     def after_json_refusal(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
         """Return the form to try after a refusal of the way in which JSON was asked for.

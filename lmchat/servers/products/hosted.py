@@ -103,7 +103,8 @@ class OpenRouter(Hosted):
         """Return the model of a row, also with its context window and abilities.
 
         A model that makes no text, for example only images, counts as one for embeddings, so it is
-        not offered for chats.
+        not offered for chats. It is blind if the row lists what it takes, and images are not there.
+        If the row has no such list, it may take images.
         """
         architecture = dict_or_empty(row.get("architecture"))
         inputs = architecture.get("input_modalities")
@@ -112,6 +113,7 @@ class OpenRouter(Hosted):
         can_reason = has_word(parameters, "reasoning") or has_word(parameters, "include_reasoning")
         return replace(
             super().model_from_row(api, row),
+            # an empty list says nothing: a model is left out only if other outputs are named
             is_embedding=bool(outputs) and lacks_word(outputs, "text"),
             context_max=count_or_none(row.get("context_length")),
             capabilities=capabilities(

@@ -84,8 +84,9 @@ class Ollama(Product):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of `/api/tags`.
 
-        `/api/ps` tells which models are in memory, and `/api/show` the details of one model. These
-        are asked for once: `_read_details` keeps them in `api.memory` for `_model_from_tag`.
+        `/api/ps` tells which models are in memory, and `/api/show` the details of one model.
+        Details are asked for once: `_read_details` keeps them in `api.memory`, where
+        `_model_from_tag` finds them.
         """
         tags = api.require_good(await api.get("/api/tags"))
         listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name")]
@@ -119,7 +120,7 @@ class Ollama(Product):
         info = dict_or_empty(shown.get("model_info"))
         family = str_or_empty(info.get("general.architecture") or details.get("family"))
         listed = shown.get("capabilities") or row.get("capabilities")
-        abilities = listed if isinstance(listed, list) else []
+        abilities = listed if isinstance(listed, list) else []  # empty: not known
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,

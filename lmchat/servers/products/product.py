@@ -82,7 +82,7 @@ class Product:
     hosts: tuple[str, ...] = ()
     """Hosts where it alone answers; no request is needed to recognise it."""
     program: str = ""  # name on PATH; empty: it is not looked for
-    folders: tuple[str, ...] = ()  # traces of it, below the home folder, or absolute
+    folders: tuple[str, ...] = ()  # show that it is installed; below the home folder, or absolute
     start_arguments: str = ""
     """Arguments of `program` that start the server; empty if the user has to choose more."""
 
@@ -97,11 +97,12 @@ class Product:
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
     silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
-    refusal_hints: ClassVar[Mapping[str, str]] = {}  # sentences after other refusals, by kind
+    # sentences after other refusals, by the kind of the error; {model} is filled in
+    refusal_hints: ClassVar[Mapping[str, str]] = {}
 
     # abilities
     loads_on_demand: bool = False  # whether a chat request loads its model
-    state: LoadState = LoadState.UNKNOWN  # state of all models that it lists
+    state: LoadState = LoadState.UNKNOWN  # state of listed models, if the list does not tell one
     slots: int = 1  # requests answered at once where no model says how many (R-25)
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
@@ -125,12 +126,12 @@ class Product:
     unload_path: str = ""
     count_path: str = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: str = "count"
-    efforts: tuple[str, ...] = ()  # reasoning efforts that it is known to take
+    efforts: tuple[str, ...] = ()  # levels of the reasoning effort that it is known to take
     thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
     has_thinking_switch: bool = False
     """Whether a request can set a variable of chat templates that turns thinking off."""
     thought_fields: tuple[str, ...] = ()
-    """Fields of an answer in a request that return its thought to the model."""
+    """Fields of a message by which a later request gives the model its thought back."""
     sampling_fields: ClassVar[Mapping[str, str]] = {}
     """Fields of a request for the options that it takes, by their names (`sampling_options.py`).
 
@@ -152,8 +153,8 @@ class Product:
         request.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
-        # The default step does not say where to find a key. In its place, the hint of the rule says
-        # whether a key was sent.
+        # The default step does not say where to find a key. In its place, the error has the hint of
+        # the rule (`refusals.RULES`), which says whether a key was sent.
         if self.key_step != Product.key_step:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
@@ -470,12 +471,18 @@ def capabilities(
 
 
 def has_word(value: object, word: str) -> bool:
-    """Whether a value from a server is a list with this word."""
+    """Whether a value from a server is a list with this word.
+
+    Without a list, it is not known: then this is False, and so is `lacks_word`.
+    """
     return isinstance(value, list) and word in value
 
 
 def lacks_word(value: object, word: str) -> bool:
-    """Whether a value from a server is a list without this word; False if it is no list."""
+    """Whether a value from a server is a list without this word; False if it is no list.
+
+    An empty list lacks each word.
+    """
     return isinstance(value, list) and word not in value
 
 

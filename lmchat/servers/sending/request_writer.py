@@ -1,7 +1,8 @@
 """Writer of chat requests, by what is known of each model and its server.
 
 The facts of a model are in the cached list of models. The writer itself remembers the dialect that
-a model accepted last: the form of its requests, without the fields that it has refused.
+a model accepted last: the form of its requests. A dialect notes which fields the model has refused
+(`dropped`), each with its value, because the model may take the same field with another value.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class WrittenRequest(Struct, kw_only=True):
     product: Product
     model: ModelInfo | None  # the model as its server last listed it
     dialect: Dialect
-    # the sampling options that the product takes, by name: to be recorded with the answer
+    # the sampling options that the product takes, by name; the server may have refused some
     options: Mapping[str, object]
     # fields of the body: the same options in the product's spelling, and those of tools
     extra_fields: Mapping[str, Any]
@@ -94,7 +95,6 @@ class WrittenRequest(Struct, kw_only=True):
             fields = self.product.fields_of_option(name, value)
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
             field, sent_value = next(iter(fields.items()))
-            # only the refused value is left out; another value of the same field is sent
             if (field, str(sent_value)) not in self.dialect.dropped:
                 options[name] = value
         return options
@@ -115,8 +115,8 @@ class WrittenRequest(Struct, kw_only=True):
         dialect = self.dialect.after_refusal(error, self.extra_fields)
         if dialect is None:
             return None
-        # `dropped` has the refused fields as pairs of name and value; a new name of the limit and
-        # the loss of `stream_options` are other fields of the dialect
+        # A lost setting is a new pair of name and value in `dropped`. The other name of the limit
+        # and the loss of `stream_options` are in other fields of the dialect.
         lost = sorted(dialect.dropped - self.dialect.dropped)
         self.dialect = dialect
         reason = error.message.rstrip(".")

@@ -1,9 +1,9 @@
 """The one sender of requests with a streamed reply.
 
-`Sender` knows when a request is sent once more, but neither its form nor the meaning of the reply.
-Its two users do: an `Exchange` (`exchange.py`) has a chat request and reads the answer, a
-`Forwarding` (`forward.py`) passes both on for another program. They also say what to do about a
-refusal: adapt the request, or load the model.
+A `Sender` decides when a request is sent once more. Its two users know what is sent, and what the
+reply means. An `Exchange` (`exchange.py`) has a chat request, and reads the answer. A `Forwarding`
+(`forward.py`) has a request of another program, and passes the reply on. After a refusal, they also
+say what to do: adapt the request, or load the model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
 NO_HEADERS: Mapping[str, str] = {}
-_Accepted = TypeVar("_Accepted")
+_Accepted = TypeVar("_Accepted")  # what is made of the reply to an accepted request
 _logger = logging.getLogger(__name__)
 
 
@@ -62,7 +62,7 @@ class Sender(Struct, kw_only=True):
     post: Callable[[StreamEvent], None]  # takes the events while the request waits
     on_retry: Callable[[], None]  # called before each further attempt
     key: str = ""  # the API key that is sent; empty: none
-    retries: int = 0
+    retries: int = 0  # repeated attempts, without those while a model loads or after a remedy
     is_loading: bool = False  # whether an attempt was refused because the model was loading
     _has_token: bool = False  # whether any text has arrived; then the request is not repeated
 
@@ -201,7 +201,7 @@ def stream_headers(key: str, *, has_body: bool) -> dict[str, str]:
 class RetryPlan(Struct, frozen=True, kw_only=True):
     """How to repeat a request whose failure may be temporary."""
 
-    attempts: int  # most attempts in all
+    attempts: int  # most attempts in all, with those that have failed
     wait_s: float  # before the next one
 
 

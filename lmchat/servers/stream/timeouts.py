@@ -92,11 +92,13 @@ class IdleTimeout:
     async def _watch(self, block: asyncio.Timeout) -> None:
         """Check the silence in rounds, and post stalls; end the watched block at a limit.
 
-        Each round has three steps: check the health of a silent server, count the silence, decide.
-        An answer that has begun stalls after `stalled_after_s` without bytes, and fails after
-        `give_up_after_s`, even if health checks are answered. Before the first byte, only health
-        checks decide: the request stalls while they are not answered, and fails after
-        `give_up_after_s` without any sign of life.
+        `watching` runs this beside the block. Each round has three steps: check the health of a
+        silent server, count the silence, decide.
+
+        Before the first byte, only health checks decide. While they are not answered, a stall is
+        posted; after `give_up_after_s` without any sign of life, the request fails. From the first
+        byte on, silence alone decides, too: after `stalled_after_s` without bytes, a stall is
+        posted, and after `give_up_after_s`, the answer fails.
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
@@ -106,7 +108,7 @@ class IdleTimeout:
         silent_s = 0.0  # time since the last bytes
         unheard_s = 0.0  # time since the last sign of life: bytes, or an answer to a health check
         has_begun = False  # whether the answer has begun: any bytes have arrived
-        is_gone = False  # whether a health check of this round got no answer
+        is_gone = False  # whether the health check of this round got no answer
         checked_s = self._loop.time()
         try:
             while True:
@@ -125,13 +127,13 @@ class IdleTimeout:
                 checked_s = self._loop.time()
                 silent_s += passed_s  # with the time of the health check
                 unheard_s += passed_s
-                if must_ask and not is_gone:  # it has answered, or cannot be asked
+                if must_ask and not is_gone:  # the server has answered, or has no health path
                     unheard_s = 0.0
                 if was_gone and not is_gone:  # ends the stall that the last round has posted
                     self._post(LifeSign())
 
                 # decide
-                if self._has_arrivals:  # also during the check; they also end a stall
+                if self._has_arrivals:  # also those that came during the health check
                     has_begun = True
                     self._has_news = False
                     is_gone = False

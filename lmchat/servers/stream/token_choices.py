@@ -1,4 +1,7 @@
-"""Reading of the probabilities of tokens, which come with the chunks of an answer."""
+"""Reading of the probabilities of tokens, which come with the chunks of an answer.
+
+A choice is a token of the answer, with its probability and the tokens that were likely instead.
+"""
 
 from __future__ import annotations
 

@@ -162,13 +162,13 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
 
 
 def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
-    """Return a sentence about the servers, and the one step that is missing for a chat.
+    """Return the headline, a sentence about one server, and the advice, the next step for a chat.
 
-    Both may contain text of a server. The step is empty if none is missing, or none is known.
+    The advice is empty if no step is missing, or none is known. Both may contain text of a server.
     """
     named = [probed for probed in results if probed.has_named_address]
     usable = usable_of(results)
-    # another server than the one that the user named answers
+    # the server that the user named does not answer, but another one does
     if named and usable and not any(probed.verdict.is_server for probed in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # a server needs a step; one that the user named comes before others
@@ -179,7 +179,7 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
             return probed.sentence(_server_name(probed)), advice
     if usable:
         return usable[0].sentence(_server_name(usable[0])), ""
-    # none answers: if the user named exactly one, the error of its probe says more than that
+    # no server answers: the headline says why if the user named exactly one, and its probe knows
     if len(named) != 1 or not named[0].detail:
         return NO_SERVER, ""
     endpoint, detail = named[0].endpoint, named[0].detail
