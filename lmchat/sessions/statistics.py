@@ -1,4 +1,8 @@
-"""Records of answers, and the figures of models computed from them."""
+"""Records of answers, and the figures of models computed from them.
+
+A turn with tool calls has several answers, each with a record. A request that `lmchat serve` passes
+on has a record, too. A figure that is None is not known.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +23,14 @@ class AnswerRecord(Struct, frozen=True, kw_only=True):
     endpoint: str
     product: str
     model: str
-    quantization: str
-    state: str
+    quantization: str  # empty if it is not known
+    state: str  # an `AnswerState`
     ttft_ms: float | None
     prompt_tokens_per_second: float | None
     tokens_per_second: float | None
     prompt_tokens: int | None
     completion_tokens: int | None
-    is_estimated: bool
+    is_estimated: bool  # whether `completion_tokens` is an estimate
     stalls: int
     retries: int
     elapsed_ms: float
@@ -43,22 +47,22 @@ class Spread(Struct, frozen=True, kw_only=True):
 
 
 class DayFigures(Struct, frozen=True, kw_only=True):
-    """One day of one model, in local time."""
+    """Figures of the answers of one model that ended on one day, in local time."""
 
     day: date
-    turns: int
+    turns: int  # number of answers; scripts know it by this name, from `lmchat stats --json`
     tokens_per_second: float | None  # median
 
 
 class ModelFigures(Struct, frozen=True, kw_only=True):
-    """All turns of one model at one server."""
+    """Figures of all answers of one model at one server."""
 
     model: str
     endpoint: str
     product: str
-    turns: int
-    complete: int  # turns that ended without an error or a stop
-    stalls: int
+    turns: int  # number of answers, as in `DayFigures`
+    complete: int  # number of those that ended without an error or a stop
+    stalls: int  # the sum over all answers, like `retries` and `completion_tokens`
     retries: int
     completion_tokens: int
     is_estimated: bool  # whether some of these tokens are estimates
@@ -66,8 +70,8 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     prompt_tokens_per_second: Spread | None
     tokens_per_second: Spread | None
     elapsed_ms: Spread
-    last: datetime | None  # end of the last turn
-    days: tuple[DayFigures, ...]  # oldest first, without days that had no turn
+    last: datetime | None  # end of the last answer
+    days: tuple[DayFigures, ...]  # oldest first, without days on which no answer ended
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -81,50 +85,50 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(p50=median(measured), p95=measured[rank - 1])
 
 
-def figures_by_model(rows: Iterable[AnswerRecord]) -> tuple[ModelFigures, ...]:
+def figures_by_model(records: Iterable[AnswerRecord]) -> tuple[ModelFigures, ...]:
     """Return the figures of each model at each server; the model that was used last comes first.
 
-    `rows` are in the order in which the turns ended.
+    `records` are in the order in which the answers ended.
     """
     groups: dict[tuple[str, str], list[AnswerRecord]] = {}
-    for row in rows:
-        key = (row.endpoint, row.model)
+    for record in records:
+        key = (record.endpoint, record.model)
         group = groups.pop(key, [])
-        group.append(row)
+        group.append(record)
         groups[key] = group  # put back as the last group: it was used last
     return tuple(
         ModelFigures(
-            model=turns[-1].model,
-            endpoint=turns[-1].endpoint,
-            product=turns[-1].product,
-            turns=len(turns),
-            complete=sum(row.state == AnswerState.COMPLETE for row in turns),
-            stalls=sum(row.stalls for row in turns),
-            retries=sum(row.retries for row in turns),
-            completion_tokens=sum(row.completion_tokens or 0 for row in turns),
-            is_estimated=any(row.is_estimated for row in turns),
-            ttft_ms=spread(row.ttft_ms for row in turns),
-            prompt_tokens_per_second=spread(row.prompt_tokens_per_second for row in turns),
-            tokens_per_second=spread(row.tokens_per_second for row in turns),
+            model=answers[-1].model,
+            endpoint=answers[-1].endpoint,
+            product=answers[-1].product,
+            turns=len(answers),
+            complete=sum(answer.state == AnswerState.COMPLETE for answer in answers),
+            stalls=sum(answer.stalls for answer in answers),
+            retries=sum(answer.retries for answer in answers),
+            completion_tokens=sum(answer.completion_tokens or 0 for answer in answers),
+            is_estimated=any(answer.is_estimated for answer in answers),
+            ttft_ms=spread(answer.ttft_ms for answer in answers),
+            prompt_tokens_per_second=spread(answer.prompt_tokens_per_second for answer in answers),
+            tokens_per_second=spread(answer.tokens_per_second for answer in answers),
             # no group is empty: the second value is for the type checker
-            elapsed_ms=spread(row.elapsed_ms for row in turns) or Spread(p50=0.0, p95=0.0),
-            last=turns[-1].ended_at,
-            days=_figures_of_days(turns),
+            elapsed_ms=spread(answer.elapsed_ms for answer in answers) or Spread(p50=0.0, p95=0.0),
+            last=answers[-1].ended_at,
+            days=_figures_of_days(answers),
         )
-        for turns in reversed(groups.values())
+        for answers in reversed(groups.values())
     )
 
 
-def _figures_of_days(rows: Iterable[AnswerRecord]) -> tuple[DayFigures, ...]:
-    """Return the figures of the days on which turns of one model have ended, oldest first.
+def _figures_of_days(answers: Iterable[AnswerRecord]) -> tuple[DayFigures, ...]:
+    """Return the figures of the days on which answers of one model have ended, oldest first.
 
-    A turn whose end is not known is left out.
+    An answer whose end is not known is left out.
     """
-    # one speed for each turn; None: it was not measured
+    # one speed for each answer; None: it was not measured
     speeds_by_day: defaultdict[date, list[float | None]] = defaultdict(list)
-    for row in rows:
-        if row.ended_at is not None:
-            speeds_by_day[row.ended_at.astimezone().date()].append(row.tokens_per_second)
+    for answer in answers:
+        if answer.ended_at is not None:
+            speeds_by_day[answer.ended_at.astimezone().date()].append(answer.tokens_per_second)
     days: list[DayFigures] = []
     for day, speeds in sorted(speeds_by_day.items()):
         speed = spread(speeds)

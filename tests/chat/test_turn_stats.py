@@ -19,7 +19,7 @@ def test_percentiles_are_the_median_and_the_nearest_rank():
     assert spread([]) is None
 
 
-def test_turns_are_summed_up_by_model_and_server_the_last_used_first():
+def test_answers_are_summed_up_by_model_and_server_the_last_used_first():
     rows = [
         replace(
             ROW,
@@ -49,7 +49,7 @@ def test_turns_are_summed_up_by_model_and_server_the_last_used_first():
     assert qwen.last == NOON + timedelta(hours=1)
 
 
-def test_days_have_their_median_and_those_without_a_turn_are_left_out():
+def test_days_have_their_median_and_those_without_an_answer_are_left_out():
     later = NOON + timedelta(days=3)
     rows = [
         ROW,
