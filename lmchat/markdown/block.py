@@ -19,23 +19,27 @@ CODE_LINES = 64  # lines of code in one block; it is highlighted without the cod
 PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
 HEAD_LINES = 2  # lines of the head of a table
 TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
-# where a long text is cut, the best place first; only a paragraph begins with a letter, so what
-# follows is read as one again
+# Where a long text is cut, the best place first. What follows begins with a letter, so it is read
+# as a paragraph: no other block begins with one.
 _BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 
 Span = tuple[str, Style]  # a piece of text in one style
 
 
 class Line(Struct):
-    """One row, from the cell after the bar to the right edge, and its text."""
+    """One row of a page, without its first cell: that is for the bar, which the painter adds.
 
-    segments: list[Segment]  # as wide as the page without the bar
+    The first segment is one empty cell, beside the bar. Behind it are the prefix, the text, the
+    padding, and what is at the right edge. A blank line may have no segments at all.
+    """
+
+    segments: list[Segment]
     text: str = ""  # text that a selection copies: without prefix and padding
-    start: int = 0  # characters of the segments before the text
+    start: int = 0  # characters of the segments before the text: the empty cell and the prefix
     is_wrapped: bool = False  # whether the next line continues this one
-    tint: str = "base"  # style of the ground at its left edge
-    bar: str = ""  # style of the bar at the left; empty for no bar
-    hint: list[Segment] | None = None  # segments shown instead while the message has the focus
+    left_tint: str = "base"  # tint of the bar, the empty cell and the prefix
+    bar: str = ""  # style of the bar; empty for no bar
+    hint: list[Segment] | None = None  # other `segments`, shown while the message has the focus
     painted: Any = (
         None  # a `Strip` of the painter: the row at full width, unless something is marked in it
     )
@@ -49,7 +53,7 @@ class Kind(StrEnum):
     FENCE = "fence"
     MORE_ROWS = "more rows"  # rows that continue the table of an earlier block
     PLAIN = "plain"  # text as it is
-    MADE = "made"  # rows that `Block.make` returns: prompts, and what the log adds, such as stats
+    MADE = "made"  # lines that `Block.make` returns: of prompts, or of the log itself, as stats
 
 
 AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds that show their source without markup
@@ -62,13 +66,15 @@ class Block(Struct, gc=False):
     """
 
     kind: Kind
-    source: str = ""  # Markdown, bare code, or plain text
+    source: str = ""  # Markdown, bare code, or plain text; empty for rows of the log itself
     info: str = ""  # language of a fence; for `MORE_ROWS`, the table's head and first rows
-    is_first: bool = True  # false where it continues its predecessor without a blank row
-    is_attached: bool = False  # true for a list below its paragraph: no blank row is above it
-    number: int | None = None  # number of its first item where it continues a list
+    is_first: bool = True  # false for a later piece of a text, if no blank row is above the piece
+    # Whether it belongs to the block above, so that no blank row is between them: a list below its
+    # paragraph, or a row of a prompt or a card.
+    is_attached: bool = False
+    number: int | None = None  # of its first item, if it is a piece of a list; None: as in `source`
     is_thought: bool = False  # whether it is a part of the reasoning
-    has_cursor: bool = False  # whether text arrives after its last word, which shows a cursor
+    has_cursor: bool = False  # whether more text may arrive at its end, which shows a cursor
     make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page
     lines: list[Line] | None = None  # its rows; None until it is laid out
 

@@ -33,8 +33,9 @@ def code_lines(
 ) -> Iterator[Line]:
     """Yield the lines of code, or of a piece of it; a line that is too long becomes several.
 
-    The first of `prefixes` is that of the first line, the second that of the others. With
-    `is_first`, a row above the code shows its language.
+    `info` is what follows the opening marks of a fence, such as `python`. The first of `prefixes`
+    is that of the first line, the second that of the others. With `is_first`, a row above the code
+    shows its language.
     """
     prefix, next_prefix = prefixes
     if is_first:
@@ -58,7 +59,8 @@ def code_lines(
                 pad = [*_pad(page, SIGNS.cut), (" " * indent, _NULL)]
             line = page.line([*pad, *row], prefix=prefix, tint="panel")
             line.text = text_of(row)
-            line.start += len(text_of(pad))  # a selection does not copy them
+            # the pad is among the spans, for its tint, but a selection does not copy it
+            line.start += len(text_of(pad))
             line.is_wrapped = number < len(cuts)
             yield line
             prefix = next_prefix

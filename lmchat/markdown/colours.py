@@ -15,7 +15,9 @@ CodeRequest = tuple[str, str]  # language, and code without terminal commands
 class Colours:
     """Colours of code. Code is shown plain until its colours arrive.
 
-    Code that grows keeps the colours of its beginning.
+    Code whose colours are not known becomes a request. The caller gives `newest_request` to the
+    highlighter, and its answer to `put`. The blocks with this code wait: when it has its colours,
+    they are laid out again. Code that grows keeps the colours of its beginning.
     """
 
     def __init__(self) -> None:
@@ -24,10 +26,10 @@ class Colours:
         # lines of some blocks, calls `of` too, and does not know its block: a function that held
         # the block that holds it would be a reference cycle, which blocks must not have.
         self.block: Block | None = None
-        self._cache: dict[CodeRequest, bytes] = {}
+        self._cache: dict[CodeRequest, bytes] = {}  # known colours; empty for code that has none
         # the code of each language whose colours arrived last, with these colours
         self._last_coloured: dict[str, tuple[str, bytes]] = {}
-        # blocks to lay out again when the colours arrive, the newest request last
+        # The requests, the newest last, each with the blocks to lay out again when it is answered.
         self._waiting: dict[CodeRequest, list[Block]] = {}
 
     def of(self, language: str, code: str) -> bytes:
@@ -41,15 +43,15 @@ class Colours:
         request = (language, code)
         if request in self._cache:
             return self._cache[request]
-        # taken out here and put back below: it becomes the newest request, even if it waited before
+        # Taken out here and put back below, it is the last of `_waiting`: the newest request.
         blocks = self._waiting.pop(request, [])
         newest = self.newest_request
         if newest is not None and newest[0] == language and code.startswith(newest[1]):
-            # Likely the same code, which has grown: its blocks wait for the new request. If the
-            # code of a block only began alike, it requests its own colours when it is laid out
-            # with these.
+            # Likely code that has grown, from `a` to `ab`: the request for `a` is not needed any
+            # more, and its blocks wait for the colours of `ab`. One of them may still show `a`.
+            # It is laid out again with the others, and then requests the colours of `a`.
             blocks += self._waiting.pop(newest)
-        if self.block is not None:  # the block that is being laid out shows this code
+        if self.block is not None:  # it shows this code
             blocks.append(self.block)
         self._waiting[request] = blocks
         beginning, colours = self._last_coloured.get(language, ("", b""))
@@ -63,8 +65,8 @@ class Colours:
     def put(self, request: CodeRequest, colours: bytes | None) -> list[Block]:
         """Take the colours of requested code, or None if the highlighter has none for it.
 
-        Return the blocks that waited for these colours. When there are too many colours, all older
-        ones are forgotten.
+        Return the blocks that waited for these colours; the caller lays them out again. When there
+        are too many colours, all older ones are forgotten.
         """
         language, code = request
         if colours:

@@ -97,14 +97,14 @@ References = MutableMapping[str, Any]
 class Token(Protocol):
     """Attributes of the parser's tokens that are used."""
 
-    type: str
-    tag: str
-    level: int
-    nesting: int  # 1 opens, -1 closes, 0 does neither
-    map: list[int] | None  # first line, and the line after the last
-    content: str
-    markup: str
-    info: str
+    type: str  # such as `paragraph_open`, `paragraph_close`, `fence`, `inline`
+    tag: str  # of HTML, such as `h1`
+    level: int  # number of blocks around it; 0 at the outermost level
+    nesting: int  # 1 opens a block or a mark, -1 closes it, 0 does neither
+    map: list[int] | None  # first line, and the line after the last; None if it closes a block
+    content: str  # text of an `inline` token, a code block, HTML or a formula
+    markup: str  # of an ordered list: the sign behind its numbers
+    info: str  # of a fence: what follows its opening marks
     attrs: Mapping[str, Any]
 
 
@@ -164,7 +164,7 @@ def span(token: Token) -> tuple[int, int]:
 def last_block_type(tokens: list[Token]) -> str:
     """Return the type of the innermost block at the end; empty if there is no block.
 
-    It decides which marks a block lacks that still grows.
+    The marks that the end of a growing text lacks depend on this type.
     """
     for token in reversed(tokens):
         if token.map and token.type not in _WITHIN_BLOCKS:  # tokens that close a block have no map

@@ -1,9 +1,9 @@
-"""Cut a growing Markdown text into blocks that never change again and a short open tail.
+"""Cut a growing Markdown text into closed blocks, which never change again, and an open tail.
 
 The complete lines of the tail are parsed, and all blocks but the last are closed. A long list,
 quote, table or fence at the end is cut into pieces, and those that cannot change are closed, too. A
-piece continues the one before it. For the rows of a table that continues, the parser needs the head
-of the table above them: `_head`.
+piece continues the one before it. The parser takes rows for a table only below a head. So, while a
+table continues, the tail begins with a copy of its head: `_head`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class OpenFence(Struct):
 
     opening: Fence
     closed: list[Block]
-    is_first: bool = True  # whether the next piece is the first one
+    is_first: bool = True  # whether the next piece is the first one; `Block.is_first` of the piece
     _is_in_line: bool = False  # whether the next text continues a line that was cut
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
@@ -131,10 +131,9 @@ class IncrementalMarkdown(Struct):
     _fence: OpenFence | None = None  # the fence that is open; None outside of one
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # The following say what the next block continues. `_begin_new_block` resets them all.
-    # The head of the table that continues: the parser must see it above the tail.
-    _head: str = ""
-    _table_start: str = ""  # head and first rows of a table that continues; empty outside of one
-    _number: int | None = None  # number of the first item of a list that continues
+    _head: str = ""  # head of a table that continues, with its line of dashes; empty outside of one
+    _table_start: str = ""  # head and first rows of this table: they decide the widths of columns
+    _number: int | None = None  # number of the first item of an ordered list that continues
     _has_blank_row: bool = True  # whether the next block has a blank row above it
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
@@ -230,8 +229,7 @@ class IncrementalMarkdown(Struct):
         line_above = "".join(lines[-1:])
         has_text_after_blank = line_above.isspace() and bool(last_line.strip())
         tokens = parse_blocks("".join(lines), self.references)
-        # within a table, the tail begins with a copy of the table's head, for the parser alone
-        head_lines = HEAD_LINES if self._table_start else 0
+        head_lines = HEAD_LINES if self._table_start else 0  # lines of `_head`, which are closed
         closed_lines = head_lines  # how many of the lines are closed, from the first one on
         # the first token of each block of the outermost level, unless the block is only that head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
@@ -277,7 +275,8 @@ class IncrementalMarkdown(Struct):
         still change. The first piece of a table has its head and the first `TABLE_ROWS` rows, so
         that they decide the widths of the columns.
 
-        `closed_lines` is how many lines are closed already. Return how many are closed now.
+        `lines` are the complete lines of the tail, and `tokens` what the parser has made of them.
+        `closed_lines` is how many of them are closed already. Return how many are closed now.
         """
         # Find where the pieces begin and end.
         start, end = span(token)
@@ -337,8 +336,8 @@ class IncrementalMarkdown(Struct):
     def _drop_start(self, chars: int) -> None:
         """Drop the first `chars` characters of the tail; they are closed.
 
-        If a table continues, the parser needs its head before what remains of the tail. The limit
-        of the tail, which `_cut_long_tail` may have raised, is the usual one again.
+        While a table continues, what remains begins with `_head` again. The limit of the tail,
+        which `_cut_long_tail` may have raised, is the usual one again.
         """
         self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS

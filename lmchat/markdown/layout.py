@@ -182,19 +182,15 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        # Columns of tables, by the source of their head and first rows, and by the room in cells. A
+        # long table is cut into several blocks; those after the first have the same columns.
         self._columns_of_table: dict[tuple[str, int], Columns] = {}
-        """Columns of tables by the source of their head and first rows, and by the width.
-
-        A long table is cut into several blocks; those after the first have the same columns.
-        """
         # the following is about the block that is laid out
         self._references: References = {}
-        self._source: list[str] = []  # the lines of its source
+        self._source: list[str] = []  # the lines of its source, with the marks that it lacked
+        # Number of the first item of the next list, if that is a piece of a list. If None, the list
+        # begins with the number in its source.
         self._next_number: int | None = None
-        """Number of the first item, if the block goes on with a list that was cut.
-
-        If it is None, the next list begins with the number in its source.
-        """
 
     def lay_out(self, block: Block, references: References) -> list[Line]:
         """Return the lines of a block, by its kind; the caller keeps them as `Block.lines`.

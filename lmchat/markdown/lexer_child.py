@@ -29,7 +29,7 @@ _COLOURS = (
     ("Generic.Heading", "comment"),
     ("Generic.Prompt", "comment"),
 )
-"""Beginning of a token type of Pygments, and its colour. Names and operators stay plain."""
+"""Beginning of a token type of Pygments, and its colour. All other types stay plain."""
 COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
 """Names of the colours; a byte of an answer is an index of this list. The first is no colour."""
 

@@ -67,9 +67,9 @@ _OWN = {rf"\{sign}": sign for sign in "%$#& "} | {
 def unicode_formula(source: str) -> str:
     r"""Return a formula with its marks, as `$x^2$` or `\[x^2\]`, as one line of Unicode.
 
-    Commands that mean a sign become it; `_sign` leaves the others, such as `\frac`. Then groups are
-    converted from the innermost one outwards. Return an empty text if a sign of TeX is left: the
-    source is easier to read than half a formula.
+    Commands that mean a sign, such as `\alpha`, are replaced by the sign. Others, such as `\frac`,
+    stay until their groups are converted, from the innermost one outwards. Return an empty text if
+    a sign of TeX is left then: the source is easier to read than half a formula.
     """
     match = re.match(_OUTER_MARKS, source.strip())
     if match is None or len(source) > _MOST_CHARS:

@@ -1,6 +1,8 @@
 """The page that lines are written on: its width and styles, and how spans become lines.
 
-A span is text in one style. Widths and rooms are in cells.
+A span is text in one style. Widths and rooms are in cells. A tint is one of the two styles with a
+background, `base` and `panel`. An act is what a click on a span does: a message command, such as
+`copy`, an answer to a tool call, or `stop`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 class Page(Struct):
     """Everything that the layout of a block depends on, apart from the block itself."""
 
-    width: int  # cells, with those of the bar at the left
-    styles: Mapping[str, Style]  # styles by name; `base` and `panel` also have a background
-    has_tints: bool = True  # whether a tint tells code from text; without it, a rule does
+    width: int  # cells; the first one is for the bar
+    styles: Mapping[str, Style]  # styles by name, with the two tints
+    has_tints: bool = True  # whether its tints differ and so tell code from text; else a rule does
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # of code
     is_ascii: bool = False  # whether the terminal shows only ASCII
@@ -53,28 +55,28 @@ class Page(Struct):
         right: Sequence[Span] = (),
         text: str = "",
         tint: str = "base",
-        lead: str = "base",
+        left_tint: str = "base",
     ) -> Line:
         """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
 
-        Spans that do not fit are cut. `text` is what a selection copies of the line. `lead` and
-        `tint` name the styles of the ground below the prefix and below the spans. At the left edge,
-        the ground is `lead`, which is therefore `Line.tint`.
+        Spans that do not fit are cut. `text` is what a selection copies of the line. The line has
+        the tint `tint`, but its prefix and all that is left of that have `left_tint`.
         """
-        ground = self.styles[lead]
+        ground = self.styles[left_tint]
         segments = [Segment(" ", ground)]  # the empty cell beside the bar
         segments += [Segment(part, ground + style) for part, style in prefix if part]
-        start = 1 + len(text_of(prefix))  # characters before the text, with the empty cell
+        start = 1 + len(text_of(prefix))  # 1: the empty cell
 
         ground = self.styles[tint]
         if right:
-            right = [*right, (" ", Style.null())]
-        # without the bar and the empty cell beside it
+            right = [*right, (" ", Style.null())]  # a blank at the right edge
+        # 2: the bar, which the painter adds, and the empty cell
         room = self.width - 2 - width_of(prefix) - width_of(right)
         for words, style in spans:
             size = cell_len(words)
             shown = words
-            if size > room:  # blanks at the end of a line may not fit
+            # of a wrapped text, only the blanks at which the line ends: they may have no room
+            if size > room:
                 size = max(room, 0)
                 shown = set_cell_size(words, size)
             if shown:
@@ -83,7 +85,7 @@ class Page(Struct):
         if room > 0 and self.has_padding:  # not in the plain chat
             segments.append(Segment(" " * room, ground))
         segments += [Segment(part, ground + style) for part, style in right]
-        return Line(segments, text, start, tint=lead)
+        return Line(segments, text, start, left_tint=left_tint)
 
     def wrap(
         self,
@@ -97,13 +99,13 @@ class Page(Struct):
         """Yield the wrapped lines of a paragraph, each with the text that a selection copies.
 
         The first line begins with `prefix`, which is not wider than `next_prefix` of the others. It
-        ends with `right`, and all lines leave room for it. `tint` is the ground of prefixes and
-        text. On a page that is too narrow for `MIN_WIDTH` cells of text, `line` cuts the lines.
+        ends with `right`, and all lines leave room for it. Whole lines have the tint `tint`. On a
+        page that is too narrow for `MIN_WIDTH` cells of text, `line` cuts the lines.
         """
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
         rows = wrapped(spans, width)
         for number, row in enumerate(rows, 1):
-            line = self.line(row, prefix=prefix, right=right, tint=tint, lead=tint)
+            line = self.line(row, prefix=prefix, right=right, tint=tint, left_tint=tint)
             line.text = text_of(row)
             line.is_wrapped = number < len(rows)
             yield line
@@ -121,15 +123,17 @@ class Page(Struct):
         if width_of([*last, *right]) > self.text_width:
             rows.append(last)
             last = []  # a row for `right` alone
-        lines = [self.line(row, text=text_of(row), tint=tint, lead=tint) for row in rows]
-        return [*lines, self.line(last, right=right, text=text_of(last), tint=tint, lead=tint)]
+        lines = [self.line(row, text=text_of(row), tint=tint, left_tint=tint) for row in rows]
+        return [
+            *lines,
+            self.line(last, right=right, text=text_of(last), tint=tint, left_tint=tint),
+        ]
 
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs the command.
 
         `key` is the default key: the user may have given the command another one. `command_id` may
-        also be an answer to a tool call, which a click then gives. If it is empty, a click does
-        nothing.
+        also be another act than a command, or empty: then a click does nothing.
         """
         key = self.own_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
@@ -169,6 +173,6 @@ class Page(Struct):
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:
-    """Return spans with an `act` for clicks: a message command, or an answer to a tool call."""
+    """Return spans that do `act` when they are clicked."""
     meta = Style(meta={"act": act})
     return [(words, style + meta) for words, style in spans]

@@ -31,8 +31,8 @@ _LEAST_CELLS = 6  # no column is shrunk to fewer cells, even if its words are sh
 class Columns(Struct):
     """The columns of a table, for one width of the page."""
 
-    widths: list[int]
-    aligns: list[str]  # `left`, `center` or `right`, or nothing
+    widths: list[int]  # cells; empty if no columns fit: then the table becomes a list of values
+    aligns: list[str]  # `left`, `center` or `right`, or an empty text
     has_blank_rows: bool = False  # whether blank rows divide the rows, because some are wrapped
 
 
@@ -87,8 +87,8 @@ def table_lines(
 ) -> Iterator[Line]:
     """Yield the lines of a table, or of a list of values where no columns fit.
 
-    With `is_continued`, the table began in another block: its head is not shown again, but may name
-    the values in a list.
+    The first of `rows` is the head in any case. With `is_continued`, the table began in another
+    block: its head is not shown again, but it names the values in a list.
     """
     prefix, next_prefix = prefixes
     if is_continued and (columns.has_blank_rows or not columns.widths):
@@ -109,12 +109,12 @@ def table_lines(
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
     """Yield the lines of a row, as many as its highest cell needs."""
     prefix, next_prefix = prefixes
-    wrapped_cells: list[list[Cell]] = []
+    wrapped_cells: list[list[Cell]] = []  # the lines of each cell
     for cell, width in zip(row, columns.widths, strict=False):
         wrapped_cells.append([])
         for source_line in split_lines(cell):
             wrapped_cells[-1] += wrapped(source_line, width)
-    for parts in zip_longest(*wrapped_cells, fillvalue=[]):
+    for parts in zip_longest(*wrapped_cells, fillvalue=[]):  # one line of each cell, side by side
         spans: list[Span] = []
         for part, width, align in zip(parts, columns.widths, columns.aligns, strict=False):
             if spans:
@@ -129,7 +129,10 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    """Yield a table as a list: `HEAD: VALUE` for each cell, and a blank row between two rows."""
+    """Yield a table as a list of values, and a blank row between two rows of the table.
+
+    A value is a cell, with the head of its column before it: `HEAD: VALUE`.
+    """
     prefix, next_prefix = prefixes
     for number, row in enumerate(rows[1:]):
         if number:

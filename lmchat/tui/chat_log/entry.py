@@ -67,9 +67,9 @@ class LivePart(Struct):
     # parser of its text, with the blocks; arguments of a call are parsed as code
     markdown: IncrementalMarkdown = field(default_factory=IncrementalMarkdown)
     name: str = ""  # name of the tool
-    index: int = 0  # index of the call in the answer
+    call_index: int = 0  # index of the call among those of the answer
     is_ended: bool = False  # whether no more text follows
-    _parsed_chunks: int = 0
+    _parsed_chunks: int = 0  # how many of the `chunks` are parsed
     _is_final: bool = False  # whether its end was parsed, too
 
     @property
@@ -105,7 +105,7 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
         if isinstance(part, FilePart):
             continue
         if isinstance(part, ToolCallPart):
-            call = LivePart(ToolCallPart, [part.arguments], name=part.name, index=call_index)
+            call = LivePart(ToolCallPart, [part.arguments], name=part.name, call_index=call_index)
             live_parts.append(call)
             call_index += 1
         elif live_parts and live_parts[-1].kind is type(part):
@@ -147,8 +147,9 @@ class Entry(Struct):
     thought_hint: str = ""  # key that ends the thought while it streams; empty if no key can
     parts: Sequence[LivePart] = ()  # empty until they are needed
     blocks: Sequence[Block] = ()  # in order; empty until they are needed
-    # height of each block with the blank row above it; made with the first blocks, since most
-    # messages of a long session never get any
+    # Rows of each block that is laid out, with the blank row above it: the first blocks have one,
+    # the others are still to be laid out. Most messages of a long session never get any, so the
+    # list is made with the first blocks.
     heights: Heights = _NO_HEIGHTS
     # rows of the log itself, by what they say; None as long as there are none, to save memory
     _kept_rows: dict[tuple[object, ...], Block] | None = None
@@ -231,8 +232,10 @@ class Entry(Struct):
             blocks.insert(0, self._kept(rule_block(words, style="warning"), words))
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
-        if not blocks:  # every entry of the document needs at least one block
-            # an answer with its calls below has no row; any other is shown as a bare rule
+        # Without a block, the entry would count as not built, and no position could be in it. An
+        # answer without words, whose calls have messages of their own, gets a block without rows.
+        # Any other, such as an imported answer without text, model and stats, gets a bare rule.
+        if not blocks:
             blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
         first = 0
         for old, new in zip(self.blocks, blocks, strict=False):
@@ -253,9 +256,9 @@ class Entry(Struct):
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
         if isinstance(delta, ToolCallDelta):
             calls = (call for call in self.parts if call.kind is ToolCallPart)
-            part = next((call for call in calls if call.index == delta.index), None)
+            part = next((call for call in calls if call.call_index == delta.index), None)
             if part is None:
-                part = LivePart(ToolCallPart, index=delta.index)
+                part = LivePart(ToolCallPart, call_index=delta.index)
                 self._add_part(part)
             part.name = part.name or delta.name  # only the first pieces have it
             part.chunks.append(delta.arguments)
@@ -375,9 +378,9 @@ class Entry(Struct):
         elif part.kind is ToolCallPart:
             head = self._kept(tool_block(part.name), number, part.name)
         else:
-            words, hint = self._thought_label()
-            row = thought_block(words, hint, is_folded=self.is_folded)
-            head = self._kept(row, number, words, hint, self.is_folded)
+            label, hint = self._thought_label()
+            row = thought_block(label, hint, is_folded=self.is_folded)
+            head = self._kept(row, number, label, hint, self.is_folded)
             if self.is_folded:
                 return [head]
         blocks = part.update_blocks()
@@ -403,11 +406,11 @@ class Entry(Struct):
         return end_blocks(self.message)
 
     def _thought_label(self) -> tuple[str, str]:
-        """Return the words above reasoning, and the key that ends it; the key may be empty.
+        """Return the label above reasoning, and a hint with the key that ends it, or no hint.
 
-        While the model thinks, the words are `Thinking… 3 s`. Afterwards they are `Thought for
-        12 s`, without a key. A time that is not known is left out. The time is that of all thoughts
-        of the answer, so each of them has the same label.
+        While the model thinks, the label is `Thinking… 3 s`. Afterwards it is `Thought for 12 s`,
+        without a hint. A time that is not known is left out. The time is that of all thoughts of
+        the answer, so each of them has the same label.
         """
         figures, stats = self.figures, self.message.stats
         is_thinking = self.is_streaming and self.parts[-1].kind is ReasoningPart

@@ -111,12 +111,14 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
 
 
 def _on_panel(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
-    """Return rows of a prompt or a card: on the tint `panel`, with a bar of the style `bar`."""
+    """Return rows of a prompt or a card, with a bar of the style `bar`.
+
+    Their text is on the tint `panel` already. The bar and the empty cell beside it get it here.
+    """
     lines = list(rows)
     for row in lines:
-        # the empty cell before the text; in rows of code, it has no tint yet
-        row.segments[0] = Segment(" ", page.styles["panel"])
-        row.tint = "panel"
+        row.segments[0] = Segment(" ", page.styles["panel"])  # the empty cell
+        row.left_tint = "panel"
         row.bar = bar
     return lines
 
@@ -169,16 +171,17 @@ def remark_block(words: str, style: str = "muted", *, is_attached: bool = False)
     return made_block(lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached)
 
 
-def thought_block(words: str, hint: str, *, is_folded: bool) -> Block:
+def thought_block(label: str, hint: str, *, is_folded: bool) -> Block:
     """Return the row that folds reasoning, as a block; unfolded reasoning is below it.
 
-    A hint, such as the key that ends the thought, follows the words.
+    The row shows the label, such as `Thought for 12 s`. A hint, such as the key that ends the
+    thought, follows it.
     """
-    return made_block(partial(_thought_lines, words, hint, is_folded))
+    return made_block(partial(_thought_lines, label, hint, is_folded))
 
 
-def _thought_lines(words: str, hint: str, is_folded: bool, page: Page) -> list[Line]:
-    spans = [(words, page.styles["muted"])]
+def _thought_lines(label: str, hint: str, is_folded: bool, page: Page) -> list[Line]:
+    spans = [(label, page.styles["muted"])]
     if hint:
         spans.append(_after_dot(page, hint))
     return page.row(_fold_spans(page, spans, is_folded=is_folded))
@@ -199,9 +202,9 @@ def tool_block(name: str) -> Block:
 class CallText(Struct, frozen=True):
     """Arguments or result of a call, and the words above them."""
 
-    heading: str
+    heading: str  # `arguments` or `result`
     text: str
-    language: str
+    language: str  # `json`, or empty for other text
 
 
 def call_texts(message: ChatMessage) -> list[CallText]:
@@ -288,8 +291,9 @@ def _state_span(page: Page, state: AnswerState) -> Span:
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
     """Return the blocks of the card that asks whether a tool may run.
 
-    `pieces` are the arguments as blocks of code. On the card, the log makes their lines, but they
-    keep their source, so that it can be searched and copied.
+    `pieces` are the arguments as blocks of code. They become blocks of kind `MADE`, since a layout
+    of code would have no tint at its left and no bar. They keep their source, so that it can be
+    searched and copied.
     """
     for piece in pieces:
         piece.kind = Kind.MADE
@@ -322,7 +326,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
     last = page.line(focus_key, tint="panel")
     # shown instead while the card has the focus
-    last.hint = page.line(keys, tint="panel", lead="panel").segments
+    last.hint = page.line(keys, tint="panel", left_tint="panel").segments
     return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")
 
 

@@ -111,7 +111,7 @@ class Painter:
     def fit(
         self, log: Widget, *, today: date | None, colours: Colours, own_keys: Mapping[str, str]
     ) -> Page | None:
-        """Make the page for the width and theme of the log; return it if it is another one.
+        """Make the page for the width and theme of the log; return None if it is the same.
 
         The page takes over the other arguments as they are.
         """
@@ -195,7 +195,7 @@ class Painter:
         All text of a dim line is muted.
         """
         base = page.styles["base"]
-        ground = page.styles[line.tint]
+        ground = page.styles[line.left_tint]
         bar = "focus" if is_focused else line.bar
         segments = [Segment(" " * self.left, base)]
         if bar:
@@ -215,7 +215,7 @@ class Painter:
         document = self._viewport.document
         block = document.block(place)
         row = place.row - document.blank_rows(place)  # index of the line in its block
-        start = self.left + 1 + line.start  # characters before the text: margin, bar and prefix
+        start = self.left + 1 + line.start  # characters before the text; 1: the bar
         for first, last, is_current in self._finder.marks(place, block, row):
             style = page.styles["hit-now" if is_current else "hit"]
             strip = mark(strip, start + first, start + last, style)

@@ -1,8 +1,8 @@
 """The selection: from one position to another, by characters, words, paragraphs or messages.
 
 A selection has an origin, which was pressed first, and a head, which is under the pointer now. Each
-of them is a range, whose ends are two anchors. Cells are counted from the one after the bar, the
-first column of the page.
+of them is a range, whose ends are two anchors. Cells are counted from 0, the empty cell beside the
+bar; the bar itself is -1.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Selection:
         self._viewport = viewport
         self._document = viewport.document
         self.selected: SelectedRange | None = None
-        self.pointer = (0, 0)  # cell, counted after the bar, and row of the screen
+        self.pointer = (0, 0)  # cell, and row of the screen
         self.was_dragged = False  # whether the last press became a drag, and so is no click
         self.pressed: SelectedRange | None = None  # what a drag extends while the button is held
         self._presses = 0  # quick presses on one cell, one after the other
@@ -174,9 +174,9 @@ class Selection:
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
         """Return the ends of the character, word or paragraph under the pointer.
 
-        `x` is its cell, counted from the one after the bar, and `y` its row in the widget. Above or
-        below the widget, the first or last row counts. Below the last message, the pointer counts
-        as right of the last line of that message.
+        `x` is its cell, and `y` its row of the screen. Above or below the screen, the first or last
+        row counts. Below the last message, the pointer counts as right of the last line of that
+        message.
         """
         document = self._document
         row = min(max(y, 0), self._viewport.height - 1) + self._viewport.top
@@ -207,8 +207,8 @@ def message_ends(index: int) -> Ends:
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     """Return the ends of what a press on a cell selects: its character, word or paragraph.
 
-    Cells are counted from the one after the bar. The message at the place is laid out first. On the
-    blank row above a block, both ends are the beginning of the block.
+    The message at the place is laid out first. On the blank row above a block, both ends are the
+    beginning of the block.
     """
     index = place.message
     blocks = document.lay_out(index)
@@ -251,11 +251,10 @@ def _character_at_cell(line: Line, cell: int) -> Range:
     """Return the range of the character at a cell, in the text of a line.
 
     A cell left of the text gives an empty range at the beginning of the text; a cell right of it,
-    one at the end. The first `line.start` characters of the segments are a prefix, such as the bar
-    of a quote; the text follows them.
+    one at the end.
     """
     shown = "".join(segment.text for segment in line.segments)
-    next_cell = cell_len(shown[: line.start])  # the cell behind the prefix
+    next_cell = cell_len(shown[: line.start])  # the first cell of the text
     if cell < next_cell:
         return 0, 0
     for start, end in pairwise([*(start for start, _ in graphemes(line.text)), len(line.text)]):
