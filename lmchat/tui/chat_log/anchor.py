@@ -22,9 +22,12 @@ class Anchor(Struct, frozen=True):
 
     index: int  # index of the message
     number: int = -1  # number of the block; -1 above all blocks, `END` below them
-    chars: int = 0  # characters of the block before the position; -1: the blank row above the block
+    # Characters of the block before the position; -1: the blank row above the block. Without a
+    # `block`, it is `Place.row` instead.
+    chars: int = 0
     screen_row: int = 0  # row of the screen, counted from its top, that shows the position
-    block: Block | None = None  # the block itself; None above and below all blocks
+    # None above and below all blocks, and where the page was missing when the anchor was made
+    block: Block | None = None
     size: int = 0  # characters of the whole block
     source_before: int = 0  # characters of source in the blocks before this one
 

@@ -66,7 +66,7 @@ class ChatLog(ScrollView, can_focus=True):
     }
 
     class Changed(AppMessage):
-        """Focus, selection, hits, or what is below the screen has changed; the log has them."""
+        """Focus, selection, hits, or what is below the screen has changed; ask the log for it."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, ChatLog.Changed)
@@ -83,7 +83,7 @@ class ChatLog(ScrollView, can_focus=True):
         """The key above a code block was clicked, which copies the block."""
 
         message: ChatMessage
-        number: int  # index of the block in the message, or in its reasoning
+        number: int  # index among the code blocks of the text, or among those of the reasoning
         is_thought: bool
 
     class LinkClicked(AppMessage):
@@ -114,9 +114,9 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection = Selection(self.viewport)
         self.painter = Painter(self.viewport, self.finder, self.selection)
         self.inflow = Inflow(self._post_frame)
-        self.highlighting = Highlighting(highlighter, self._request_colours)
+        self.highlighting = Highlighting(highlighter, self._request_colour_frame)
         self.calls = RunningCalls(self.viewport, self._changed)
-        self._streaming: int | None = None  # index of the answer that streams
+        self._streaming: int | None = None  # index of the answer that this lmchat writes now
         self._updated_size = Size(0, 0)  # size of the widget when `update_screen` last ran
         self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
         self._thumb = Thumb(self)
@@ -323,11 +323,11 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow.add(event)
         self.inflow.request_frame()
 
-    def _request_colours(self) -> None:
-        """Let a frame show colours that have arrived; a running answer has frames anyway.
+    def _request_colour_frame(self) -> None:
+        """Request a frame for colours that have arrived, unless an answer is running.
 
-        There is a least time between two frames, so text that arrives after a frame for colours
-        alone would have to wait.
+        A running answer has frames anyway, which show the colours. A frame for colours alone would
+        only delay text that arrives soon after it: there is a least time between two frames.
         """
         if self._streaming is None:
             self.inflow.request_frame()
@@ -342,9 +342,9 @@ class ChatLog(ScrollView, can_focus=True):
         )
 
     def flush(self) -> None:
-        """Show the text and colours that have arrived, and the figures that the answer has now.
+        """Show the text and colours that have arrived, and the figures of the running answer.
 
-        `show_figures` has put these into the entry.
+        `show_figures` has put the figures into the entry.
         """
         deltas = self.inflow.end_wait()
         recoloured = self.highlighting.drain()

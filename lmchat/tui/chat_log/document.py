@@ -46,14 +46,13 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
 class Document:
     """All messages with their heights: exact where laid out, estimates elsewhere.
 
-    A message near the screen is cut into blocks and laid out as a whole. `layout` lays out blocks
-    for the page; without a page, it is None.
+    A message near the screen is cut into blocks and laid out as a whole.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.heights = Heights()
-        self.layout: Layout | None = None
+        self.heights = Heights()  # rows of each message, with the blank row above it
+        self.layout: Layout | None = None  # lays out blocks for the page; None before there is one
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -96,8 +96,8 @@ class Finder:
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
         """Create it; `on_change` is called when the marks or the counts may have changed."""
         self.last_words: tuple[str, ...] = ()  # words of the last search, for `n` without the bar
-        self.index: int | None = None  # message of the current hit
-        self._nth = 0  # number of the current hit in its message
+        self.index: int | None = None  # message of the current hit; None if no hit is current
+        self._nth = 0  # number of the current hit in its message, from 0
         self._current_in_block = (0, 0)  # block of the current hit, and number of the hit in it
         self._viewport = viewport
         self._document: Document = viewport.document
@@ -116,7 +116,10 @@ class Finder:
 
     @property
     def number_and_count(self) -> tuple[int, int]:
-        """The number of the current hit, 0 if none is current, and how many hits there are."""
+        """The number of the current hit, from 1, and how many hits there are.
+
+        The number is 0 if no hit is current.
+        """
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 
@@ -253,7 +256,8 @@ class Finder:
             self._on_change()
             return 0, 0
         if self.index is not None:
-            index, nth = self.index, self._nth + step  # perhaps outside: the loop then goes on
+            # if the message has no such hit, the loop below finds another message
+            index, nth = self.index, self._nth + step
         else:
             # from the block where the search began: the hits above it are passed over
             index, number, _ = self._search_start

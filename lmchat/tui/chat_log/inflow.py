@@ -1,4 +1,7 @@
-"""Streamed text on its way into the log, and the timer of the frame that shows it."""
+"""Streamed text on its way into the log, and the timer of the frame that shows it.
+
+A frame is one change of the screen. It shows all text that has arrived since the frame before it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from lmchat.tui.chat_log.entry import Delta
 
 # share of a core that streaming may take; beyond it, frames are fewer: typing comes first
 _LOAD_LIMIT = 0.25
-_FLOW_FRAMES = 2  # frames without text after which no text flows
+_FLOW_FRAMES = 2  # text flows while the last frame is not older than this number of frames
 
 
 class Inflow:
@@ -25,7 +28,7 @@ class Inflow:
         self._pending: list[Delta] = []
         self._shown_s = 0.0  # time when the last frame began
         self._costs_s = (0.0, 0.0)  # costs of the last two frames
-        self._show_before: Callable[[], object] | None = None  # of `show_with_frame`
+        self._show_before: Callable[[], object] | None = None  # is called before the next frame
 
     def add(self, delta: Delta) -> None:
         self._pending.append(delta)
@@ -52,10 +55,12 @@ class Inflow:
             self.timer = asyncio.get_running_loop().call_later(pause_s, self._post_frame)
 
     def show_with_frame(self, show: Callable[[], object]) -> bool:
-        """Call `show` just before the next frame, and return True, while text flows; else False.
+        """Return whether text flows. If so, `show` is called just before the next frame.
 
-        To paint a second time, just for figures, would cost about as much as a frame. If text stops
-        to flow, there is no next frame, and the next call returns False.
+        While text flows, figures are shown together with it: a frame for figures alone would cost
+        about as much as one with text. Text may stop right after this call, so that no frame comes.
+        The caller calls this with a timer: at the first call that returns False, it shows the
+        figures at once.
         """
         if perf_counter() - self._shown_s > _FLOW_FRAMES / self.frames_per_second:
             return False
@@ -63,7 +68,7 @@ class Inflow:
         return True
 
     def show_and_measure(self, show_frame: Callable[[], object]) -> None:
-        """Show a frame, and what was to be shown with it, and measure the cost."""
+        """Show a frame, after what `show_with_frame` has asked for, and measure the cost."""
         self._shown_s = perf_counter()
         if self._show_before is not None:
             self._show_before()

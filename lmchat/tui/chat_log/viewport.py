@@ -43,7 +43,7 @@ class Bookmark(NamedTuple):
     """The saved top of the screen, as `MESSAGE_ID BLOCK ROW`: a message, and the place in it."""
 
     message_id: str
-    number: int
+    number: int  # of the block, and the row, as in a `Place`
     row: int
 
     @classmethod

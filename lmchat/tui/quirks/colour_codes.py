@@ -21,7 +21,7 @@ def rows_of(text: str) -> list[str]:
     """Return the rows of a frame, with the moves of the cursor between them as further items.
 
     No colours are set at the beginning of an item, so `with_changed_colours` can take each on its
-    own. It also resets the colours at the end of a row, so the resets there are left out.
+    own. Resets at the end of a row are left out, since `with_changed_colours` adds them again.
     """
     return _NEXT_ROW.split(text)
 

@@ -37,8 +37,8 @@ class _Delivered:
         self.event = event
         self.time_limit = time_limit  # ends the wait for its effect
         self.field: Widget | None = None  # input that got it as text; None for others
-        self.way: list[MessagePump] = []  # the receiver, and the widgets around it
-        self.is_held: Callable[[], bool] = bool  # of `hold_while`; `bool` returns False
+        self.way: list[MessagePump] = []  # the receiver, and the widgets around it without the app
+        self.is_held: Callable[[], bool] = bool  # condition of `hold_while`; `bool` returns False
         self.passes = _MOST_PASSES  # how often queues may still be passed
 
 

@@ -194,7 +194,7 @@ class PatchedCompositor(Compositor):
 
     def __init__(self) -> None:
         super().__init__()
-        self._changed: Sequence[Region] = ()  # the regions of the update that is being made
+        self._changed: Sequence[Region] = ()  # regions of a partial update, while that is made
         self._laid_out: CompositorMap = {}  # places of the widgets in the last layout
 
     def reflow(self, parent: Widget, size: Size) -> ReflowResult:
