@@ -238,7 +238,8 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # before the cut: `safe_text` does this, too, but a page that is cut must stay too long
+    # Before the cut: `safe_text` also shortens line ends, and would make a text that was cut short
+    # enough to be accepted.
     text = text.replace("\r\n", "\n")
     text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
     return text_attachment(

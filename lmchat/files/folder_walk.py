@@ -1,4 +1,8 @@
-"""Walk through a folder without what `.gitignore` names: files to offer and to attach."""
+"""Walk through a folder without what `.gitignore` names: files to offer and to attach.
+
+Paths are texts with `/` between the steps. Those of folders end with `/`, or are empty for the
+folder in which all paths begin.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Paths:
         self.credentials_file = config_dir / "credentials.toml"
         # Sessions, and also drafts, prompt history, metrics and the answer records.
         self.sessions_file = config_dir / "sessions.db"
-        self.models_file = cache_dir / "models.json"
+        self.models_file = cache_dir / "models.json"  # the last list of models of each server
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
         self.engine_log_file = state_dir / "engine.log"
         self.tools_log_file = state_dir / "tools.log"

@@ -1,4 +1,7 @@
-"""The address of a server."""
+"""The address of a server, and the forms in which hosts are written.
+
+Names of hosts are compared as texts, and never looked up in the network.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on this machine; no name is resolved."""
+        """Whether it is on this machine."""
         return self.host == "localhost"
 
     @property
@@ -122,7 +125,7 @@ def loopback(port: int) -> Endpoint:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host is `localhost` or a loopback address; no name is resolved."""
+    """Return whether a host is `localhost` or a loopback address."""
     address = _ip_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)
 

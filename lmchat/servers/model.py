@@ -1,4 +1,4 @@
-"""Models of servers, and how servers spell their names."""
+"""Models of servers, and the ways in which servers spell the names of models."""
 
 from __future__ import annotations
 

@@ -28,7 +28,10 @@ class _CachedList(Struct, frozen=True, kw_only=True):
 
 
 class ModelCache:
-    """The last list of models of each server."""
+    """The last list of models of each server.
+
+    The file is read once. A list that was fetched in this run comes before that of the file.
+    """
 
     def __init__(self, file: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
         """Create an empty cache; without a `file`, nothing is read and written.

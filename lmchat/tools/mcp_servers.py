@@ -216,8 +216,8 @@ class _McpServer:
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
             if str(error) == _SESSION_ENDED:  # by an HTTP server; nothing but this text says so
                 self.end()
-            # `end` sets `_client` to None, and so does `_run` when the program ends; another call
-            # may have restarted the server since
+            # `_client` is None after the end of the server, or another one: another call may have
+            # restarted the server since
             has_ended = self._client is not client
             words = self._ended_sentence if has_ended else cut_result(self._words_of(error))
             return ToolResult(text=words, is_error=True)
@@ -235,8 +235,9 @@ class _McpServer:
     async def _run(self) -> None:
         """Start the server, wait until `end` is called, then close the connection.
 
-        `state` is kept up to date; after an error, it says what happened. Starting, with the list
-        of tools, may take `START_S`, and so may closing.
+        `end` is also called when the program of the server has ended. `state` is kept up to date;
+        after an error, it says what happened. Starting, with the list of tools, may take `START_S`,
+        and so may closing.
         """
         self.state = replace(self.state, state=ServerState.STARTING, error="")
         self._must_end.clear()

@@ -1,7 +1,8 @@
 """Choice of the server and model that answer the next turn.
 
-`results` are those of probes. `model` is the configured model: the one that flags, environment or
-configuration name, "" if they name none. `state` has the last used server and models.
+`results` are those of probes, best first, and `probed` is one of them. `model` is the name of the
+configured model: the one that flags, environment or configuration name, "" if they name none.
+`state` has the last used server and models.
 """
 
 from __future__ import annotations

@@ -21,7 +21,10 @@ KEPT_LATENCIES = 32
 
 
 class Monitor:
-    """Periodic check of the server in use, except while an answer streams (R-29)."""
+    """Periodic check of the server in use, except while an answer streams (R-29).
+
+    `aim` says which server is in use, `watch` checks it, and `health` has the results.
+    """
 
     def __init__(
         self,

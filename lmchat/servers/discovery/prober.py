@@ -1,7 +1,8 @@
 """Probes of addresses, one or all, with the keys and the products that are known for them.
 
-`Prober` remembers for each address which product has answered there. What a probe finds becomes a
-`ProbeResult`: an address with its verdict and the next step for the user.
+A scan probes all addresses where a server may be, a check only one. `Prober` remembers for each
+address which product has answered there. What a probe finds becomes a `ProbeResult`: an address
+with its verdict and the next step for the user.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Prober:
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
-        self._remembered: Sequence[Endpoint] = ()  # of environment variables and earlier runs
+        # addresses of environment variables and earlier runs
+        self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
         """Let each scan probe these addresses, too: of environment variables and earlier runs."""

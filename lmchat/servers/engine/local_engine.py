@@ -112,7 +112,7 @@ class LocalEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEARCH_S):
                     await run_abandonable(lambda: models.extend(find_models_on_disk(self._environ)))
-            found = list(models)
+            found = list(models)  # a copy, to which the thread adds nothing
             demo = self.demo.file_in(self.folder)
             if await asyncio.to_thread(demo.path.exists):
                 found.append(demo)
@@ -236,7 +236,8 @@ class LocalEngine:
         """
         files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        # `is_own`: only the user can start it, so it comes before servers that were found
+        # `is_own`: only the user can start it, so it comes before servers that were found. This
+        # verdict is kept while the engine loads a model; else it is replaced below.
         probed = ProbeResult(
             endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_own=True
         )

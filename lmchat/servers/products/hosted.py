@@ -1,4 +1,8 @@
-"""Providers on the internet, each recognised by its host."""
+"""Providers on the internet, each recognised by its host.
+
+A row is an object of JSON in the list of models that a provider sends. What it does not say is not
+known: a model may then take images, for example.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,7 @@ class Mistral(Hosted):
         """Return the model of a row, also with its context window and abilities.
 
         A model that cannot chat counts as one for embeddings, so it is not offered for chats.
-        It is blind only if the row denies vision: if the row does not say, it may take images.
+        It is blind only if the row denies vision.
         """
         abilities = dict_or_empty(row.get("capabilities"))
         return replace(
@@ -104,7 +108,6 @@ class OpenRouter(Hosted):
 
         A model that makes no text, for example only images, counts as one for embeddings, so it is
         not offered for chats. It is blind if the row lists what it takes, and images are not there.
-        If the row has no such list, it may take images.
         """
         architecture = dict_or_empty(row.get("architecture"))
         inputs = architecture.get("input_modalities")

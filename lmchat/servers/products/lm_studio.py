@@ -180,7 +180,7 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
             vision=abilities.get("vision") is True,
             reasoning=bool(options),  # a model that cannot reason has none
         ),
-        is_blind=abilities.get("vision") is False,  # False also if the row does not say
+        is_blind=abilities.get("vision") is False,  # not blind if the row does not say
         efforts=efforts,
         owned_by=str_or_empty(row.get("publisher")),
     )

@@ -1,6 +1,9 @@
 """A product: its words, how it is recognised, what it can do, and how it is spoken to over HTTP.
 
-`Product` is a plain OpenAI-compatible server; the modules beside this one say what differs.
+`Product` is a plain OpenAI-compatible server; the modules beside this one say what differs. Some
+methods are for what few products can do: here they do nothing, return no, or raise an error.
+
+A row is an object of JSON in the list of models that a server sends.
 """
 
 from __future__ import annotations

@@ -166,9 +166,10 @@ def _with_output_instruction(
 class MessageEncoder(Struct, frozen=True, kw_only=True):
     """Encoder of messages for a request.
 
-    A tool call is sent with its result, or not at all. Chat templates of models without tools
-    refuse the role `tool`. So if the request offers no tools, calls are not sent, and results are
-    sent as text of an answer.
+    A result of a tool is a message of the role `tool`; it also has the call that it answers. A call
+    is sent with its result, or not at all. Chat templates of models without tools refuse the role
+    `tool`. So if the request offers no tools, calls are not sent, and results are sent as text of
+    an answer.
     """
 
     files: Mapping[str, bytes]  # contents by digest; b"" for images that are named, not sent
@@ -179,7 +180,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     def encode(self, messages: Sequence[ChatMessage]) -> list[JsonObject]:
         """Return messages, oldest first, as the field `messages` of a request has them."""
         encoded: list[JsonObject] = []
-        thoughts = thoughts_to_send(messages, self.sent_thoughts)
+        thoughts = thoughts_to_send(messages, self.sent_thoughts)  # one for each message, or ""
         for index, message in enumerate(messages):
             if message.role is Role.TOOL and self.has_tools:
                 encoded.append(_tool_result(message))

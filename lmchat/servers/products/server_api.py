@@ -1,6 +1,7 @@
 """The HTTP API of one server, asked by one probe or one action.
 
-A `ServerMemory` keeps what all probes and actions know of a server.
+An action is any other request than one for an answer, such as loading a model. A `ServerMemory`
+keeps what all probes and actions know of a server.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Vllm(Product):
         return any(row.get("owned_by") == self.owner for row in dicts_in(reply.object.get("data")))
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
-        """Return the model of a row, also with the context window that the server has set for it.
+        """Return the model of a row of the list, also with the context window that the server uses.
 
         The server cannot load the model with another window, so this is also its largest one.
         """

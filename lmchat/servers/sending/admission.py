@@ -156,8 +156,8 @@ class Admission:
     ) -> WrittenRequest:
         """Run all checks on a request, and count it for the limit of requests per minute.
 
-        Return what `write` makes of the request. It is called when the messages are known to be
-        valid; then the size of the body is checked.
+        Return what `write` makes of the request. `write` is called when the messages are known to
+        be valid; then the size of the body is checked.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.

@@ -22,6 +22,8 @@ AskHealth = Callable[[], Awaitable[Reply]]
 class IdleTimeout:
     """Limits of silence of one request, from its first attempt to the end of its answer.
 
+    Each attempt waits for its reply, and reads it, in a block of `watching`.
+
     After `ASK_AFTER_S` of silence, the server is asked for its health. Before the first byte, a
     silent connection alone is no error: a model may read a long prompt for minutes. This wait ends
     with an error if the health check, too, gets no answer for `give_up_after_s`. It also ends with

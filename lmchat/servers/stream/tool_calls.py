@@ -22,7 +22,10 @@ class _Call(Struct):
 
 
 class ToolCalls:
-    """Tool calls of one answer; each gets a number from 0, in the order in which they begin."""
+    """Tool calls of one answer; each gets a number from 0, in the order in which they begin.
+
+    The index in a fragment is a number of the server. It may be missing, or 0 for each call.
+    """
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []  # by number
@@ -64,8 +67,7 @@ class ToolCalls:
         - the last call, if the fragment has neither an index nor an id nor a name;
         - the call with the same index, unless the fragment begins another one (`_is_next_call`).
 
-        Otherwise the fragment begins a call, which is added. The number may differ from the
-        server's index: some servers send 0 for each call, others send no index.
+        Otherwise the fragment begins a call, which is added.
         """
         number = self._number_by_id.get((index, call_id))  # it has no call with an empty id
         if number is not None:
