@@ -1,8 +1,11 @@
 """Stage and figures of an answer, or of a round of tool calls, from its events.
 
-Servers send an answer in chunks of about a token each; an event has the text of one of them. This
-module is not in `chat`, because the chat log shows the figures, and is painted before `chat` is
-imported (contract "First paint" in `pyproject.toml`).
+Servers send an answer in chunks. A chunk has the text of one token, at some servers of several; an
+event has the text of one chunk. The server may report its own count of tokens at the end, or
+several times.
+
+This module is not in `chat`, because the chat log shows the figures, and is painted before `chat`
+is imported (contract "First paint" in `pyproject.toml`).
 """
 
 from __future__ import annotations
@@ -63,7 +66,8 @@ class Stage(StrEnum):
 class AnswerFigures(Struct, kw_only=True):
     """Time, tokens and limits of an answer, or of a round of tool calls.
 
-    They change with its events; times are monotonic seconds.
+    They change with its events. Fields in `_s` are moments, in seconds of a monotonic clock; None
+    before the moment has come. Only `queued_s`, `loading_s` and `silent_s` are lengths of time.
     """
 
     model: str  # the model asked for, then the one that answers
@@ -73,32 +77,31 @@ class AnswerFigures(Struct, kw_only=True):
     """When the request was sent, after waiting in a queue or for a retry."""
     stage: Stage = Stage.WAITING
     state: AnswerState = AnswerState.STREAMING
-    fraction: float | None = None  # 0 to 1, of loading the model or reading the prompt
-    first_token_s: float | None = None
+    # 0 to 1, of loading the model or reading the prompt; None if unknown, and once text arrives
+    fraction: float | None = None
+    first_token_s: float | None = None  # of a thought, the answer or a call
     last_token_s: float | None = None
-    thought_from_s: float | None = None  # time of the first token of a thought
+    thought_from_s: float | None = None  # first token of a thought
     thought_ended_s: float | None = None  # None while the model thinks
-    answer_from_s: float | None = None  # time of the first word of the answer
+    answer_from_s: float | None = None  # first word of the answer, or of a call
     ended_s: float | None = None
-    queued_from_s: float | None = None  # while the request waits for another answer
+    queued_from_s: float | None = None  # when the wait for another answer began; None without one
     queued_s: float = 0.0  # seconds for which it has waited for other answers
-    loading_from_s: float | None = None  # time at which the server began to load the model
+    loading_from_s: float | None = None  # when the server began to load the model
     loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
-    chunks: int = 0  # chunks of the answer in the last request, about a token each
-    thought_chunks: int = 0  # chunks of the thought, also of earlier requests
-    chars: int = 0  # characters in the chunks that `chunks` counts
-    earlier_tokens: int = 0  # tokens of earlier requests for the same answer, not in `chunks`
-    is_earlier_estimated: bool = False  # whether `earlier_tokens` is an estimate
-    usage: UsageReported = UsageReported()  # as the server counted in the last request
+    chunks: int = 0  # those of the answer, its thought and its calls
+    thought_chunks: int = 0  # those of the thought alone
+    chars: int = 0  # characters in all `chunks`
+    usage: UsageReported = UsageReported()  # the last counts of the server
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
-    retry: RetryScheduled | None = None
-    retry_from_s: float = 0.0  # when the wait before this retry began
+    retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts
+    retry_from_s: float = 0.0  # when this wait began
     retries: int = 0
-    stalls: int = 0
+    stalls: int = 0  # how often the server has sent nothing for a while
     silent_s: float = 0.0  # seconds without a byte, while it is stalled
-    finish_reason: str = ""
+    finish_reason: str = ""  # as the server gave it; empty before, or if it gave none
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
     is_kept: bool = False  # whether the server keeps the answer for later (R-42)
@@ -191,27 +194,16 @@ class AnswerFigures(Struct, kw_only=True):
         self.retry = None
 
     def _begin_attempt(self, now_s: float) -> None:
-        """Begin a request that was just sent.
+        """Begin an attempt: the request was just sent, perhaps again.
 
-        If text has arrived, the request continues it. The tokens so far become `earlier_tokens`,
-        and the tokens of this request are counted from 0. The times stay those of the first
-        request. Without text, the times are measured again: the attempt before may have had a first
-        token whose text was held back (`LifeSign.is_token`) and never came.
+        It is only sent again before any text has arrived. But the attempt before may have had a
+        first token whose text was held back (`LifeSign.is_token`) and never came.
         """
         self._leave_queue(now_s)
         self.stage = Stage.WAITING
         self.retry = None
-        if not self.has_text:
-            self.sent_s = now_s
-            self.first_token_s = None
-            return
-        # both depend on the counts that are reset below
-        self.is_earlier_estimated = self.is_estimated
-        self.earlier_tokens = self.tokens
-        self.chunks = 0
-        self.chars = 0
-        self.usage = UsageReported()
-        self.counted_chunks = 0
+        self.sent_s = now_s
+        self.first_token_s = None
 
     def _leave_queue(self, now_s: float) -> None:
         """If the request waits in a queue, end the wait and add its time to `queued_s`."""
@@ -260,11 +252,11 @@ class AnswerFigures(Struct, kw_only=True):
     @property
     def has_text(self) -> bool:
         """Whether any text, thought or call of the answer has arrived."""
-        return bool(self.chunks or self.earlier_tokens)
+        return self.chunks > 0
 
     @property
     def may_be_thinking(self) -> bool:
-        """Whether a thought is streaming, or may still come before an answer that is awaited."""
+        """Whether a thought is streaming, or may still come as no text has arrived yet."""
         is_running_answer = self.is_running and self.stage is not Stage.TOOLS
         return is_running_answer and (self.is_thinking or not self.has_text)
 
@@ -299,11 +291,9 @@ class AnswerFigures(Struct, kw_only=True):
     def is_estimated(self) -> bool:
         """Whether `tokens` is an estimate, in whole or in part.
 
-        It is an estimate if the server did not count, or if text has arrived since its count. It is
-        one, too, if `earlier_tokens` is an estimate.
+        It is one if the server did not count, or if text has arrived since its count.
         """
-        is_uncounted = self._server_count is None or self.chunks > self.counted_chunks
-        return is_uncounted or self.is_earlier_estimated
+        return self._server_count is None or self.chunks > self.counted_chunks
 
     @property
     def _server_count(self) -> int | None:
@@ -318,13 +308,12 @@ class AnswerFigures(Struct, kw_only=True):
     def tokens(self) -> int:
         """Number of tokens of the answer.
 
-        It is the count of the server and the chunks since then, about a token each. Without a
-        count, it is estimated from chunks or characters: some servers send several tokens in a
-        chunk. The tokens of earlier requests, which the running request continues, are added.
+        It is the count of the server, plus one for each chunk since then. Without a count, it is
+        estimated from chunks or characters: some servers send several tokens in a chunk.
         """
         if self._server_count is not None:
-            return self.earlier_tokens + self._server_count + self.chunks - self.counted_chunks
-        return self.earlier_tokens + max(self.chunks, round(self.chars / _CHARS_PER_TOKEN))
+            return self._server_count + self.chunks - self.counted_chunks
+        return max(self.chunks, round(self.chars / _CHARS_PER_TOKEN))
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -360,7 +349,7 @@ class AnswerFigures(Struct, kw_only=True):
             ttft_ms=_milliseconds(self.ttft_s),
             tokens_per_second=self.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
-            # None if no answer came; 0 would mean an empty one
+            # None if no token came; 0 would mean an empty answer
             completion_tokens=None if self.first_token_s is None else self.tokens,
             is_estimated=self.is_estimated,
             elapsed_ms=(ended_s - self.started_s) * 1e3,
@@ -399,8 +388,7 @@ class AnswerFigures(Struct, kw_only=True):
         prompt_tokens = self.usage.prompt_tokens
         if context is None or prompt_tokens is None:
             return None if max_tokens is None else Limit.MAX_TOKENS
-        new_tokens = self.tokens - self.earlier_tokens  # earlier ones are in the prompt
-        is_full = prompt_tokens + new_tokens >= context * _NEARLY_FULL
+        is_full = prompt_tokens + self.tokens >= context * _NEARLY_FULL
         return Limit.CONTEXT if is_full else Limit.MAX_TOKENS
 
 
