@@ -23,7 +23,7 @@ from lmchat.storage.store import Store
 class SessionChanges:
     """Changes of sessions that need no turn; the only instance is `ChatService.changes`.
 
-    Most raise `RequestInvalid` while a turn runs that would be disturbed.
+    Most raise `RequestInvalid` while a turn of the session runs that they would disturb.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class SessionChanges:
     async def choose_path(self, session_id: str, message_id: str) -> Session:
         """Choose the newest path through a message of a session, and return it.
 
-        The caller shows it. Raises `RequestInvalid` while a turn may add messages to the path that
-        is chosen now.
+        The caller shows the path. Raises `RequestInvalid` while a turn may add messages to the path
+        that is chosen now.
         """
         self._in_memory.require_free_path(session_id)
-        return await self._store.set_leaf(session_id, message_id)
+        return await self._store.choose_path_through(session_id, message_id)
 
     async def delete(self, opened: OpenSession, message_id: str) -> Session:
-        """Hide a message of a session with what follows it, and return the path that is left.
+        """Hide a message of a session and all below it; return the session with the path to show.
 
         Raises `RequestInvalid` while a turn runs.
         """
@@ -73,7 +73,7 @@ class SessionChanges:
         return await self._store.delete_message(opened.session_id, message_id)
 
     async def undo_delete(self, session_id: str) -> Session | None:
-        """Restore what was deleted last in a session, and return the path to it.
+        """Restore what was deleted last in a session, and return the session with the path to it.
 
         Return None if nothing was deleted. Raises `RequestInvalid` as `choose_path` does.
         """

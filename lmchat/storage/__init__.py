@@ -1,3 +1,3 @@
-"""The disk: sessions and statistics; nothing else opens these files."""
+"""Sessions and statistics on the disk; no other package opens their files."""
 
 from __future__ import annotations

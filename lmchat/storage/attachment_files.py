@@ -22,7 +22,8 @@ from lmchat.storage.row_values import text_from
 _logger = logging.getLogger(__name__)
 
 DIGEST = re.compile("[0-9a-f]{64}")
-# A digest, or what a killed process left of `write_atomically`: `.`, a cut digest, a random end.
+# A digest, or the name of the file that a killed `write_atomically` left: `.`, the beginning of a
+# digest, `.` and random digits.
 _OWN_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{50}\.[0-9a-f]{8}")
 # A younger file stays although no message names it: the message is written after the file.
 _YOUNG_S = 60

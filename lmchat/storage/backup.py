@@ -26,6 +26,7 @@ _KEPT_COPIES = 3
 _LARGEST_BYTES = 1024 * 1024 * 1024
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
+# All tables; a table comes after those whose rows it refers to.
 _TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
 
@@ -156,6 +157,7 @@ def _add_rows_of(damaged: Path, target: Connection) -> bool:
     back to a damaged row.
     """
     is_all_read = True
+    # numbers of the messages whose parts `target` has already
     complete_messages = {number for (number,) in target.execute("select number from parts")}
     with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
         source.text_factory = target.text_factory  # a damaged byte does not cost the row

@@ -1,7 +1,12 @@
 """Queries of sessions, and of paths through the trees of their messages.
 
-A path begins at a root, a message without a parent, and ends at a leaf. The chosen path of a
-session is the one that is shown and sent.
+A path begins at a root, a message without a parent, and ends at its leaf. The chosen path of a
+session is the one that is shown and sent. The messages above another one are its parent, the parent
+of that, and so on. It is below all of these.
+
+In the tables, the *number* of a message is the key of its row; newer messages have higher ones. If
+a message is deleted, it is *hidden* with all below it: their `hidden_by` is its id. All others are
+*visible*.
 """
 
 from __future__ import annotations
@@ -29,9 +34,10 @@ from lmchat.storage.row_values import (
     text_from,
 )
 
+# Beginning of a query: a `with` clause, to which callers add a statement about the rows `path`.
+# They are the message `:leaf` and the messages above it, at most `:count`; -1 means no limit.
 # Each message has a smaller number than those below it. A damaged file may have a circle of
 # messages; `m.number < p.number` ends the search in it.
-# The rows `path`: a leaf and the messages above it; -1 as `count` means all.
 PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages
         where message_id = :leaf and session_id = :session
@@ -41,7 +47,8 @@ PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
         where m.session_id = :session and m.number < p.number
     limit :count
 )"""
-# The rows `below`: a message and all below it, hidden ones too.
+# Another such beginning. The rows `below` are the message `:message` and all below it, hidden ones
+# too.
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages
         where message_id = :message and session_id = :session
@@ -49,17 +56,20 @@ BELOW = """with recursive below (number, message_id, hidden_by) as (
     select m.number, m.message_id, m.hidden_by from below b
         cross join messages m on m.parent_id = b.message_id where m.session_id = :session
 )"""
-# The versions of a message: its visible siblings of the same role, and itself. Roots, whose parent
-# is null, are siblings too: `is` compares null with null.
+# Count of the versions of a message `m`: its visible siblings of the same role, and itself. More
+# conditions for the siblings `s` may follow. Roots, whose parent is null, are siblings too: `is`
+# compares null with null.
 _COUNT_VERSIONS = """select count(*) from messages s where s.parent_id is m.parent_id
     and s.role = m.role and s.session_id = m.session_id and s.hidden_by is null"""
 _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
-# Messages of a path, leaf first, each with its number among its versions and their count.
+# Messages of a path, leaf first. Behind their columns come `hidden_by`, the place of the message
+# among its versions (from 1), and the number of these versions.
 _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
-_HIDDEN_BY = -3  # index of the column in rows of `_READ_PATH`, which end with the two counts
-# Visible messages of a session, oldest first, with the same two counts.
+_HIDDEN_BY = -3  # index of the column in rows of `_READ_PATH`
+# Visible messages of a session, oldest first. Behind their columns come the same two figures of
+# versions.
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
     left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
@@ -69,7 +79,7 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
     order by m.number"""
 _STATE = MESSAGE_COLUMNS.index("state")  # index of the column in rows of both queries
 DRAFT = "select text from drafts where session_id = ?"
-# Column with the words of a prompt, a row `m`, that give a title, as in `title_of`.
+# Column of a query of prompts `m`: the words that give a title, as in `title_of`, or empty.
 TITLE_WORDS = """coalesce(
         (select text from parts where number = m.number and kind = 'text' and text <> ''),
         (select group_concat(name, ', ') from parts where number = m.number and kind = 'file'),
@@ -100,8 +110,8 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
     """Return a session with its chosen path, or with the last `count` messages of that path.
 
-    In the second case, `earlier_id` of the session is the id of the message before them. Raises
-    `SessionNotFound` or `SessionUnreadable`.
+    `count` None stands for all. Otherwise, `earlier_id` of the session is the id of the message
+    before the returned ones. Raises `SessionNotFound` or `SessionUnreadable`.
     """
     leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
@@ -141,15 +151,15 @@ def end_of_path(
 ) -> tuple[MessagePath, str | None]:
     """Return the last `count` messages of the path to a leaf, and the id of the one before them.
 
-    The messages are in the order from the root to the leaf. Hidden and damaged ones are left out,
-    so there may be fewer. The id is None if the messages begin at the root.
+    The messages are in the order from the root to the leaf. Hidden and damaged ones are left out
+    after counting, so there may be fewer. The id is None if the path begins with these messages.
     """
     # one message more, to know whether there is one before them
     values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
     rows_leaf_first = connection.execute(_READ_PATH, values).fetchall()
     earlier_id = None
     if len(rows_leaf_first) > count:
-        _, earlier_id, *_ = rows_leaf_first.pop()
+        _number, earlier_id, *_ = rows_leaf_first.pop()
 
     rows = [row for row in reversed(rows_leaf_first) if row[_HIDDEN_BY] is None]
     numbers = [number for number, *_ in rows]
@@ -188,9 +198,9 @@ def _messages(
     read from its file instead.
     """
     for row in rows:
-        # the first two of `MESSAGE_COLUMNS`, and the two counts at the end. `message_from` ignores
-        # all columns behind `MESSAGE_COLUMNS`, so it gets the counts as arguments.
-        number, message_id, *_, version, versions = row
+        # A row begins with the columns `MESSAGE_COLUMNS`, which `message_from` reads. The last two
+        # columns are the place of the message among its versions, and their number.
+        number, message_id, *_other_columns, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
             message_parts = arrived_parts(connection, number, message_id)
         else:
@@ -201,7 +211,7 @@ def _messages(
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the arrived parts of an answer whose row is in the state `streaming`."""
+    """Return the arrived parts of an answer or tool call whose row is in the state `streaming`."""
     parts = list(parts_of(connection.arrived_entries(message_id)))
     if parts:
         return parts
@@ -216,7 +226,8 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
 def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
     """Return the id of the newest visible message among a message and all below it.
 
-    That is a leaf, because children are newer than their parents. Return None if all are hidden.
+    No visible message is below it, because children are newer than their parents. Return None if
+    all are hidden.
     """
     query = f"{BELOW} select message_id from below where hidden_by is null order by number desc"
     return first_id(connection, query, {"session": session_id, "message": message_id})
@@ -225,8 +236,9 @@ def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
     """Return the id of the leaf of the path to show after a message was hidden.
 
-    That is the newest visible message at or below the parent of the hidden one. If the hidden one
-    has no parent, it is the newest visible message of the session; None if none is left.
+    The leaf is the newest visible message among the parent of the hidden one and all below that
+    parent. If the hidden one has no parent, the leaf is the newest visible message of the session.
+    Return None if there is no such message.
     """
     # the parent may be lost, so its row is looked up
     query = """select p.message_id from messages m join messages p

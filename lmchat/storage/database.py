@@ -24,7 +24,8 @@ _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Steps of SQLite between two checks whether a query was cancelled: a few rows of a search.
+# Steps of SQLite's virtual machine between two checks whether a query was cancelled. A few rows of
+# a search take so many.
 _STEPS_BETWEEN_CHECKS = 100
 # Beginnings of SQLite's names of errors after which the connection can still be used.
 _TEMPORARY = (
@@ -62,7 +63,7 @@ class Database:
                 which is opened once and kept.
         """
         self.path = path
-        self.notice = ""  # sentence for the user about a replaced file
+        self.notice = ""  # sentence for the user about a replaced file; empty if none was replaced
         self._connect = connect
         self._repair = repair
         self._is_file = repair is not None
@@ -73,7 +74,7 @@ class Database:
 
     @property
     def changed_rows(self) -> int:
-        """How often rows of sessions were changed on the connection that is open now."""
+        """How often rows of sessions were changed on the open connection; 0 without one."""
         return self._connection.changed_rows if self._connection else 0
 
     async def run(self, job: Callable[[Connection], T]) -> T:
@@ -134,10 +135,10 @@ class Database:
     def _run_with_repairs(self, job: Callable[[Connection], T]) -> T:
         """Run a job and return its result; if it finds the file damaged, repair it and try again.
 
-        If SQLite finds the file intact after the first try, the file is only opened again: another
-        process has replaced the damaged one.
+        If SQLite finds the file intact after the first error, the file is only opened again:
+        another process has replaced the damaged one. An error of the third try is raised.
         """
-        for is_second_try in (False, True):  # the third try, below, raises its error
+        for is_second_try in (False, True):
             try:
                 return self._run_once(job)
             except DATABASE_ERRORS as error:
@@ -145,7 +146,7 @@ class Database:
                     raise
                 _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
                 self._disconnect()
-                # after a second error the file is repaired even if the check would find nothing
+                # after a second error, the file is repaired even if SQLite finds it intact
                 if is_second_try or is_damaged(self.path):
                     self._keep_connection(self._repair())
         return self._run_once(job)

@@ -116,7 +116,7 @@ def is_running(path: Path) -> bool:
     """Return whether the process of an answer still runs: whether it has locked the file.
 
     Return False for a missing file, and on a file system without locks. Return True for a file that
-    cannot be read now, because the caller would save the answer without the text in the file.
+    cannot be read now: the caller would otherwise save the answer without the text in the file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS | NO_WAIT)
@@ -174,9 +174,9 @@ class FileJournal:
             raise explain_system_error(error, self._database_path) from error
 
     async def end(self, message_id: str) -> None:
-        """Close and remove the file of an answer, which is in the tables now.
+        """Close and remove the file of an answer or a tool call, which is in the tables now.
 
-        Does nothing for an answer or a tool call without a file.
+        Does nothing without a file.
         """
         file = self._files.pop(message_id, None)
         if file is not None:
@@ -187,7 +187,7 @@ class FileJournal:
         await self._thread.aclose(self._close_files)
 
     def _close_files(self) -> None:
-        """Close the files, on the thread, which has written by now what was queued."""
+        """Close the files. As this is the last job of the thread, all entries are written."""
         for file in self._files.values():
             file.close()
 
@@ -224,8 +224,8 @@ class AnswerFile:
         """Create nothing yet: the first call of `add` does."""
         self._path = path
         self._head_line = _json_line(to_builtins(head))
-        self._size_bytes = 0  # of complete lines
-        self._descriptor: int | None = None
+        self._size_bytes = 0  # of complete lines; 0 before the head is written
+        self._descriptor: int | None = None  # None before the file is created, and once closed
 
     def add(self, entries: Sequence[JournalEntry]) -> None:
         """Append entries; the first call creates the file and writes its head before them.

@@ -1,7 +1,7 @@
 """Writing of the rows of sessions and messages.
 
-Each function is a part of a transaction, which its caller begins and ends. A session keeps the id
-of the leaf of its chosen path: the last message of the path that is shown and sent.
+Each function is a part of a transaction, which its caller begins and ends. The row of a session
+names the leaf of its chosen path: the last message of the path that is shown and sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from lmchat.storage.row_values import (
     write_parts,
 )
 
-# Fields of messages and headers that are counted, or written separately.
+# Fields of messages and headers that are not in `_columns_of`: counted ones, and those that are
+# written separately.
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
 # Columns that an existing row of a message takes over when it is written again.
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
@@ -80,7 +81,8 @@ def put_message(
 ) -> None:
     """Write or update the row of a message, and replace all its parts.
 
-    `choices` are what the model could have chosen at each token. Without them, stored choices stay.
+    `choices` are what the model could have chosen at each token. If they are empty, stored choices
+    stay.
     """
     number = _put_row(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))
@@ -116,17 +118,17 @@ def end_answer(
     """Write an answer or a tool call that has ended, and make its session the newest.
 
     An answer also changes the model and the server of its session. If the message has no row yet
-    and its prompt has one, the message becomes the leaf of the path. Each of these rows may be
-    missing if it could not be written, as on a full disk.
+    and its parent has one, the message becomes the leaf of the path. Either row may be missing if
+    it could not be written, as on a full disk.
     """
     is_new = number_of(connection, message.message_id) is None
-    has_prompt = message.parent_id is None or number_of(connection, message.parent_id) is not None
+    has_parent = message.parent_id is None or number_of(connection, message.parent_id) is not None
 
     ensure_session(connection, session_id, moment)
     put_message(connection, session_id, message, choices)
-    # A message that had a row is the leaf already. Without a row of its prompt, the path to it
-    # would have no other message.
-    if is_new and has_prompt:
+    # A message that had a row was made the leaf when it began. Without a row of its parent, the
+    # path to it would have no other message.
+    if is_new and has_parent:
         make_leaf(connection, session_id, message, moment)
     if message.role is Role.ASSISTANT:
         set_columns(
@@ -141,10 +143,10 @@ def end_answer(
 def make_leaf(
     connection: Connection, session_id: str, message: ChatMessage, moment: datetime
 ) -> None:
-    """Make a message the leaf of the chosen path of its session.
+    """Make a message, whose row is written, the leaf of the chosen path of its session.
 
     The session leaves the trash, and becomes the newest. If another window has hidden the parent of
-    the message, all messages above it become visible again.
+    the message, all messages from the root to the new one become visible again.
     """
     set_columns(
         connection,
@@ -157,10 +159,11 @@ def make_leaf(
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     has_hidden_parent = connection.execute(query, (message.parent_id,)).fetchone() is not None
     if has_hidden_parent:
+        # `PATH_TO_ROOT` makes the rows `path`: the new message and all above it, as -1 is no limit
         connection.execute(
             f"""{PATH_TO_ROOT} update messages set hidden_by = null
                 where number in (select number from path)""",
-            {"session": session_id, "leaf": message.message_id, "count": -1},  # -1: up to the root
+            {"session": session_id, "leaf": message.message_id, "count": -1},
         )
 
 

@@ -55,11 +55,11 @@ class Connection(sqlite3.Connection):
     """Connection to a database in a file, or in memory."""
 
     path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
-    # For a database in memory: the journals of running answers, by the ids of these. None: the
-    # journals are files beside `path`.
+    # For a database in memory: the journals of running answers, by the ids of their messages. None:
+    # the database is a file, and so are the journals, beside `path`.
     entries: Mapping[str, list[JournalEntry]] | None = None
     notice = ""  # sentence for the user about a file that was replaced
-    changed_rows = 0  # how often rows of sessions were changed
+    changed_rows = 0  # how often rows of sessions were changed on this connection
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         """Return the entries in the journal of a running answer; none without a journal."""
@@ -124,8 +124,8 @@ def connect_in_memory(
 ) -> Connection:
     """Return a connection to a new database in memory, empty or with a copy of a saved one.
 
-    `entries` has the journals of running answers by their ids. It is not copied: the caller adds
-    what arrives later.
+    `entries` has the journals of running answers, by the ids of their messages. It is not copied:
+    the caller adds what arrives later.
     """
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     connection.entries = entries

@@ -22,11 +22,12 @@ from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column_value, stored_time, text_from
 from lmchat.storage.schema import transaction
 
-# `root` is a message that the user has deleted, `m` one that it hides: itself or one below it. The
-# root itself is visible if another window has added a message below it since.
+# Tables of a query of deleted messages: `m` is a hidden message, `root` the one whose deletion
+# hides it, itself or one above it. A root is visible again if another window has added a message
+# below it since.
 DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
-# Query of the numbers of the messages that were deleted before the time of the question mark.
+# Query of the numbers of the messages that were deleted before a time, its question mark.
 _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
 
 
@@ -48,10 +49,10 @@ def purge_expired(connection: Connection, moment: datetime, folder: Path) -> Non
 def purge(
     connection: Connection, session_ids: Collection[str], folder: Path, *, messages_before: str = ""
 ) -> None:
-    """Delete sessions, and all messages that the user has deleted before a stored time.
+    """Delete sessions, and all messages that the user has deleted before `messages_before`.
 
-    With an empty `messages_before`, only the sessions are deleted. `folder` has the attached files;
-    those that nothing else names are removed.
+    `messages_before` is a stored time; if it is empty, only the sessions are deleted. `folder` has
+    the attached files; those that nothing else names are removed.
     """
     # before the rows: a kill in the middle must not leave their text in these files for days
     backup.remove_copies(connection.path)
@@ -85,7 +86,7 @@ def _delete_session(connection: Connection, session_id: str) -> set[str]:
 
 
 def _delete_messages(connection: Connection, before: str) -> set[str]:
-    """Delete permanently what the user deleted before a stored time; for an empty time, nothing.
+    """Delete permanently the messages deleted before a stored time; for an empty time, none.
 
     If the title of a session comes from a deleted prompt, the title of the first visible prompt
     replaces it. Return the digests of the files that were attached to the deleted messages.

@@ -47,14 +47,15 @@ _REFUSED = "refused"
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
-# A column for each field; the messages are counted.
+# A column for each field, in the order of the fields; the messages are counted.
 HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
-_NOT_STORED = ("parts", "version", "versions")  # fields of a message that come from other rows
+_NOT_STORED = ("parts", "version", "versions")  # fields that are found by other rows
 _MESSAGE_FIELDS = tuple(
     field.encode_name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
-# Figures of stats in which nothing was measured; they are not stored.
+# Values of the fields of stats in which nothing was measured; such values are not stored.
 _UNSET = asdict(AnswerStats())
+# Columns with which rows of messages begin: the key of the row, then a column for each field.
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
@@ -197,8 +198,8 @@ def message_from(
 ) -> ChatMessage | None:
     """Return the message in a row, with `parts`; None for a damaged row.
 
-    The row begins with the columns `MESSAGE_COLUMNS`; further columns are ignored. `versions` is
-    the number of versions of the message, and `version` its position among them, from 1.
+    The row begins with the columns `MESSAGE_COLUMNS`; further columns are ignored. `versions` says
+    how many versions the message has, and `version` which of them it is, from 1.
     """
     try:
         _number, *columns = row  # the number is the key of the row, and no field
@@ -280,7 +281,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
     """Add rows for the parts of the message with this number."""
     for part in parts:
-        match part:
+        match part:  # `row`: kind, text, call id and name
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
                 row = ("tool_call", arguments, call_id, name)
             case FilePart(digest=digest, name=name):
@@ -299,8 +300,9 @@ def read_parts(
 ) -> dict[int, list[Part]]:
     """Return the stored parts that fulfil a condition, by the number of their message.
 
-    `where` is a condition of SQL with a question mark for each of `values`. Damaged parts are left
-    out. The parts of a running answer are in its file, so it has none here.
+    `where` is a condition of SQL with a question mark for each of `values`. The parts of a message
+    are in their order. Damaged parts are left out. A message without parts is no key: such is a
+    running answer, whose parts are in its file.
     """
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"

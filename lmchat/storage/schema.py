@@ -42,7 +42,7 @@ _TABLES = (
     # No foreign key on parent_id: after damage, messages may remain whose parent was lost.
     # `autoincrement` never uses a number again: the search index may still have the words of the
     # deleted message that had it. `hidden_by` is the id of the deleted message that hides this
-    # one, itself or one above it; `hidden_at` is when that was deleted.
+    # one: itself or one above it. `hidden_at` says when a message itself was deleted.
     """create table messages (
         number integer primary key autoincrement,
         message_id text not null unique,

@@ -1,8 +1,12 @@
 """Search in all sessions: hits with the words around them.
 
-A match is a text that holds all terms: a part of a message, or a title. The search index names the
-parts that may hold the terms, and only these are compared with the terms. A term is a word, or a
-phrase in quotes. A filter is a name and a value, such as `role:you`.
+The user types terms and filters. A term is a word, or a phrase in quotes. A filter is a name and a
+value, such as `role:user`. A match is a text that holds all terms: a part of a message, or a title.
+It becomes a hit, which is shown.
+
+Texts and terms are compared once they are *folded*: without capitals and accents. The search index
+names the parts that may hold the terms by their trigrams, three characters in a row. Only these
+parts are compared with the terms.
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ _MOST_TRIGRAMS = 50
 _MOST_BEGINNINGS = 300
 
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
+# Query of visible parts. It has the columns `_HIT`, then kind, text and name of a part. `{}` takes
+# the tables with which it begins; conditions with `and` may follow.
 # `cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest hits
 # first, and a query can end early. A call in an answer is no hit if its tool message has it too.
 _PARTS = f"""select {_HIT}, p.kind, p.text, p.name from {{}}
@@ -65,16 +71,19 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
-# Query of the titles, with the columns `_HIT`; the columns of a message are empty.
+# Query of the titles, with the columns `_HIT`. There is no message: its id and role are empty, and
+# model and time are those of the session.
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
-# SQLite has no `contains`: `opening.py` gives each connection the one of `row_values.py`. Names are
-# cast to bytes, as SQLite cannot pass a text with damaged bytes to a function of Python.
+# Condition for one term. SQLite has no `contains`: `opening.py` gives each connection the one of
+# `row_values.py`. Names are cast to bytes, as SQLite cannot pass a text with damaged bytes to a
+# function of Python.
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
-# Without terms, a message is shown once, by its text; an answer's thoughts and calls are not hits.
+# Condition for a search without terms: a message is shown once, by its text or as a tool message.
+# The thoughts and calls of an answer are no hits.
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
 
-# Row of the columns `_HIT`, kind of the part of a message or `title`, and the text of a match.
+# A row of the columns `_HIT`, the kind of the part or `title`, and the text of the match.
 _Match = tuple[Sequence[Any], str, str]
 
 
@@ -107,6 +116,7 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     titles = [] if filters != Filters() else _titles(connection, folded_terms)
     # a generator: it looks for no more matches than the hits need
     messages = _messages(connection, folded_terms, filters)
+    # by the ids of session and message; the latter is empty for a title
     hits: dict[tuple[str, str], SearchHit] = {}
     for match in chain(titles[:_FIRST_TITLES], messages, titles[_FIRST_TITLES:]):
         if len(hits) == limit:
@@ -117,14 +127,14 @@ def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ..
     return tuple(hits.values())
 
 
-def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
+def _titles(connection: Connection, folded_terms: Sequence[str]) -> list[_Match]:
     """Return the titles that hold all terms; the session that was changed last comes first.
 
     A title that only repeats the first prompt is no match, as that prompt is a hit itself.
     """
-    query = f"{_TITLES} {_TITLE_HAS_TERM * len(terms)} order by updated_at desc limit ?"
+    query = f"{_TITLES} {_TITLE_HAS_TERM * len(folded_terms)} order by updated_at desc limit ?"
     matches: list[_Match] = []
-    for row in connection.execute(query, (*terms, _MOST_TITLES)).fetchall():
+    for row in connection.execute(query, (*folded_terms, _MOST_TITLES)).fetchall():
         session_id, stored_title, *_ = row
         title = text_from(stored_title)
         if title != first_prompt_title(connection, session_id):
@@ -132,13 +142,15 @@ def _titles(connection: Connection, terms: Sequence[str]) -> list[_Match]:
     return matches
 
 
-def _messages(connection: Connection, terms: Sequence[str], filters: Filters) -> Iterator[_Match]:
+def _messages(
+    connection: Connection, folded_terms: Sequence[str], filters: Filters
+) -> Iterator[_Match]:
     """Yield the parts of messages that hold all terms, newest first.
 
     Only the parts that the index names are compared with the terms. If the index does not help,
-    all parts of the messages that pass the filters are compared. The same is done if these messages
-    are few, as the index would save no work then. If a filter asks for a code block, a part must be
-    a text with a fence.
+    all parts of the messages that pass the filters are compared. The same is done if few messages
+    pass the filters, as the index would save no work then. If a filter asks for a code block, a
+    part must be a text with a fence.
     """
     values = filters.values
     has_few_messages = False
@@ -146,9 +158,9 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
         first_query = f"select 1 from messages m where 1 {filters.sql} limit {_FEW_MESSAGES}"
         first_messages = connection.execute(first_query, values).fetchall()
         has_few_messages = len(first_messages) < _FEW_MESSAGES
-    index_query = None if has_few_messages else _index_query(connection, terms)
+    index_query = None if has_few_messages else _index_query(connection, folded_terms)
     # without terms, each part of a message would be a hit
-    conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
+    conditions = filters.sql if folded_terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
     if index_query is None:
         query = f"{_ALL_PARTS} {conditions} order by m.number desc, p.part_id desc"
     else:
@@ -161,20 +173,21 @@ def _messages(connection: Connection, terms: Sequence[str], filters: Filters) ->
             if filters.needs_code and not has_fence:
                 continue
             folded_text = folded(text)
-            if all(term in folded_text for term in terms):
+            if all(term in folded_text for term in folded_terms):
                 yield row, kind, text
 
 
-def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
+def _index_query(connection: Connection, folded_terms: Sequence[str]) -> str | None:
     """Return the query of FTS5 for the texts that may hold all terms.
 
-    For the terms “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram,
-    one of them is searched: by all trigrams that begin with it. It is the longest of those with
-    which not too many begin. Return None if the index does not help: without terms, or if too many
-    trigrams begin with each of them.
+    For the terms “plan” and “b”, it is `"pla" AND "lan"`: a term shorter than a trigram is not in
+    it. If all terms are shorter, one of them is looked up, by all trigrams that begin with it. The
+    longest is tried first. A term with which too many trigrams begin is passed over.
+
+    Return None if the index does not help: without terms, or if all are passed over.
     """
     trigrams: list[str] = []
-    for term in terms:
+    for term in folded_terms:
         starts = range(len(term) - _TRIGRAM_CHARS + 1)  # none in a shorter term
         different = dict.fromkeys(term[start : start + _TRIGRAM_CHARS] for start in starts)
         trigrams += list(different)[:_MOST_TRIGRAMS]
@@ -186,7 +199,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
         "create virtual table if not exists temp.trigram_list using fts5vocab (main, trigrams, row)"
     )
     query = "select term from trigram_list where term >= ? and term < ? limit ?"
-    for term in sorted(terms, key=len, reverse=True):
+    for term in sorted(folded_terms, key=len, reverse=True):
         # the last code point is after all trigrams with this beginning
         values = (term, f"{term}\U0010ffff", _MOST_BEGINNINGS + 1)
         longer = [trigram for (trigram,) in connection.execute(query, values)]
@@ -205,7 +218,7 @@ def _quoted(term: str) -> str:
 def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> SearchHit | None:
     """Return the hit for a match, with the text around the first place of a term.
 
-    `row` has the columns `_HIT`. `kind` is the kind of the part with the text, or `title`. Without
+    `row`, `kind` and `text` are a `_Match`; the terms are as they were typed, not folded. Without
     terms, the hit shows the beginning of the text. Return None for a row with a damaged time: such
     a message or session cannot be opened.
     """
@@ -216,8 +229,8 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Sear
         _logger.warning("a damaged row of a message was left out: %r", message_id)
         return None
 
-    # Places of the terms in the text as it is spelled. A term may have no place there, as the match
-    # was found in a text without NULs and lone surrogates.
+    # Start and end of each term in the text as it is spelled. A term may have no place there, as
+    # the match was found in a text without NULs and lone surrogates.
     spans = [span for term in terms if (span := _span(text, term)) is not None]
     start, end = min(spans, default=(0, 0))
     # Twice as many characters as are shown: runs of white space become one blank.
@@ -286,8 +299,8 @@ def _on_one_line(text: str) -> str:
 class Filters(Struct, frozen=True, kw_only=True):
     """Filters of a search as conditions of SQL over messages `m` and sessions `s`."""
 
-    sql: str = ""  # each condition begins with `and`
-    values: tuple[str, ...] = ()  # of the question marks in it
+    sql: str = ""  # conditions, each with ` and ` before it; empty without any
+    values: tuple[str, ...] = ()  # of the question marks in `sql`, in their order
     needs_code: bool = False  # whether a text must have a code block, which SQL does not check
 
 
@@ -300,8 +313,8 @@ def parse_terms(text: str) -> tuple[str, ...]:
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
-        # In other programs, a star at the end of a word asks for words that begin so. Here every
-        # word finds these anyway, so the star is dropped, unless the word is nothing but stars.
+        # In other programs, `gard*` asks for all words that begin with `gard`. Here every word
+        # finds these anyway, so the star is dropped, unless the word is nothing but stars.
         term = phrase if word is None else word.rstrip("*") or word
         term = encodable(" ".join(term.split())[:_LONGEST_TERM])
         if folded(term):

@@ -24,8 +24,8 @@ from lmchat.storage.row_values import column_value, insert, stored_time, text_fr
 
 _logger = logging.getLogger(__name__)
 
-# Only the newest turns count for the speed of a model: servers and machines change.
-_RECENT_TURNS = 2000
+# Only the newest answers count for the speed of a model: servers and machines change.
+_RECENT_ANSWERS = 2000
 _RECORD_FIELDS = tuple(field.name for field in fields(AnswerRecord))
 # The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
 _RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
@@ -68,16 +68,16 @@ class Statistics:
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Return the median speeds of models in the newest turns, in tokens per second.
+        """Return the median speeds of models in the newest answers, in tokens per second.
 
-        The keys are pairs of an endpoint and a model. Turns whose speed is not known do not count.
+        The keys are pairs of an endpoint and a model. Answers of unknown speed do not count.
         """
         speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        # not `real`: null, for a speed that is not known, and what a damaged row may have
+        # a value of another type is null, for an unknown speed, or is damaged
         rows = connection.execute(
             """select endpoint, model, tokens_per_second from ledger
                 where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
-            (_RECENT_TURNS,),
+            (_RECENT_ANSWERS,),
         )
         for endpoint, model, speed in rows:
             speeds_by_model[text_from(endpoint), text_from(model)].append(speed)

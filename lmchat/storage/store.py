@@ -12,9 +12,11 @@ file remains without a lock. When the database or a session is next opened, `rec
 text of such a file into the tables.
 
 A message that the user deletes is hidden, together with those below it, until it is restored or
-deleted permanently. The chosen path of a session, from a root to a leaf, is the one that is shown
-and sent. Methods that are `reading` or `writing` run on the thread of the database: their callers
-await them and omit `connection`.
+deleted permanently. A session has a chosen path, from a root to a leaf, which is shown and sent.
+(`branch_queries` says what "below", "hidden" and "path" mean.)
+
+Methods that are `reading` or `writing` run on the thread of the database: their callers await them
+and omit `connection`.
 
 The other modules of this package share the work. `database` runs jobs on a thread. `opening` opens
 the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
@@ -259,10 +261,10 @@ class Store:
 
     @reading
     def find_id(self, connection: Connection, id_or_prefix: str) -> str:
-        """Return the only session id that begins with a text of at least 4 characters.
+        """Return the only session id that begins with `id_or_prefix`, at least 4 characters.
 
-        Capitals in the text count as small letters. For the text `last`, return the id of the
-        session that was changed last. Raises `SessionNotFound` if no id or more than one fits.
+        Capitals in it count as small letters. For `last`, return the id of the session that was
+        changed last. Raises `SessionNotFound` if no id or more than one fits.
         """
         if id_or_prefix == "last":
             query = """select session_id from sessions where deleted_at is null
@@ -433,8 +435,8 @@ class Store:
 
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
-        # Ids that no stored message has, by the ids in `session`. None, the parent of a root, is
-        # never a key.
+        # Ids that no stored message has, by the ids in `session`. `get` is called with None for a
+        # root, which is never a key.
         unused_ids: dict[str | None, str] = {}
         for message in messages:
             is_used = number_of(connection, message.message_id) is not None
@@ -481,9 +483,9 @@ class Store:
     def append_branch(
         self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        """Write messages that follow each other, and return the session with the path to the last.
+        """Write messages of which each is the parent of the next; choose the path to the last.
 
-        That path becomes the chosen one. A missing session is created.
+        Return the session with this path. A missing session is created.
         """
         put_session(connection, session)
         for message in messages:
@@ -494,9 +496,10 @@ class Store:
     async def begin_answer(
         self, session_id: str, message: ChatMessage, *, has_prompt: bool = True
     ) -> None:
-        """Create the file of an answer, and its row if the table has its prompt (`has_prompt`).
+        """Create the file of an answer or tool call, and its row if `has_prompt`.
 
-        The prompt is missing if it could not be written, as on a full disk.
+        `has_prompt` says that the table has the messages above it. They may be missing if they
+        could not be written, as on a full disk.
         """
         await self._journal.begin(session_id, message)
         if has_prompt:
@@ -524,7 +527,7 @@ class Store:
     def token_choices(
         self, connection: Connection, message_id: str
     ) -> tuple[TokenProbabilities, ...]:
-        """Return the choices that the model had at each token of an answer, if they are stored."""
+        """Return the choices that the model had at each token of an answer; none if not stored."""
         query = """select data from token_choices
             where number = (select number from messages where message_id = ?)"""
         row = connection.execute(query, (message_id,)).fetchone()
@@ -546,7 +549,7 @@ class Store:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
-        # only in its own row: those below it may have the times of earlier deletions
+        # Only in its own row: messages below it that were deleted before have other times.
         connection.execute(
             "update messages set hidden_at = ? where message_id = ?",
             (stored_time(self._clock()), message_id),
@@ -560,8 +563,8 @@ class Store:
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
         """Make a deleted message visible again, and all messages that its deletion has hidden.
 
-        The path to the newest message at or below the restored one becomes the chosen path. Return
-        the session with this path. Raises `SessionNotFound`.
+        The newest path through the restored message becomes the chosen one. Return the session with
+        this path. Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         connection.execute(
@@ -578,9 +581,8 @@ class Store:
     def last_deleted_id(self, connection: Connection, session_id: str) -> str | None:
         """Return the id of the message that was deleted last and can be restored; None without one.
 
-        A deletion hides messages, each of which has the id of the deleted message in `hidden_by`.
-        The deletion can be undone while it hides any. The deleted message itself may be visible
-        again, if another window has added a message below it.
+        A deletion can be undone as long as some message is hidden by it (`hidden_by`). The deleted
+        message itself may be visible again, if another window has added a message below it.
         """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
@@ -615,10 +617,13 @@ class Store:
         return all_messages(connection, session_id)
 
     @writing
-    def set_leaf(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Choose the path that ends with the newest message at or below a message.
+    def choose_path_through(
+        self, connection: Connection, session_id: str, message_id: str
+    ) -> Session:
+        """Choose the newest path through a message, and return the session with this path.
 
-        Return the session with this path. Raises `SessionNotFound`.
+        The path ends with the newest visible message among this one and all below it. If all are
+        hidden, it ends with the newest visible message of the session. Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
@@ -653,8 +658,9 @@ class Store:
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
         """Return at most `limit` earlier prompts as drafts, newest first, each once.
 
-        Only the newest `limit` × `_READ_PER_RETURNED_PROMPT` prompts are read. So there may be
-        fewer than `limit`, if prompts were repeated often. Deleted prompts are left out.
+        Prompts that are repeated count once. As only the newest `limit` ×
+        `_READ_PER_RETURNED_PROMPT` prompts are read, fewer than `limit` may be returned. Deleted
+        prompts are left out.
         """
         # `cross` makes SQLite read the newest messages first, so that the query can end early
         rows = connection.execute(
@@ -666,7 +672,7 @@ class Store:
         )
         numbers = [number for (number,) in rows]
         parts = read_parts(connection, f"number in ({','.join('?' * len(numbers))})", numbers)
-        different_prompts: dict[str, None] = {}
+        different_prompts: dict[str, None] = {}  # a set that keeps the order
         for number in numbers:
             typed = [part.text for part in parts.get(number, []) if isinstance(part, TextPart)]
             files = [part for part in parts.get(number, []) if isinstance(part, FilePart)]
@@ -676,7 +682,7 @@ class Store:
 
     @reading
     def draft(self, connection: Connection, session_id: str) -> str:
-        """Return the unsent text of a session; empty if it has none."""
+        """Return the saved draft of a session; empty if it has none."""
         return first_text(connection, DRAFT, session_id)
 
     @writing
@@ -712,7 +718,7 @@ class Store:
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:
-        """Return the reading position of a session; empty if none was saved."""
+        """Return the reading position of a session, in the form of the screen; empty: none."""
         return first_text(connection, "select place from sessions where session_id = ?", session_id)
 
     @writing

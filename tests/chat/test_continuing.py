@@ -111,7 +111,7 @@ async def test_a_rewritten_answer_is_another_version_that_no_server_sees_and_exp
         assert "Ferns do well." in text
         assert "Lettuce" not in text
         assert f"{version.model} (edited)" in text
-    back = await store.set_leaf(path.header.session_id, old.message_id)
+    back = await store.choose_path_through(path.header.session_id, old.message_id)
     assert [one.text for one in back.messages[1:]] == ["Lettuce does well.", "Sure?", "Yes."]
     assert (back.messages[1].reasoning, back.messages[1].stats.is_edited) == (THOUGHT, False)
 

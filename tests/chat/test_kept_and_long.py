@@ -196,7 +196,7 @@ async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_wit
     filling = asyncio.create_task(chat.opened.load_older(chat.sessions.store))
     await gated.asked.wait()
     chat.sessions.in_memory.switch_to_path(
-        await gated.set_leaf(chat.opened.session_id, talk[-1].message_id)
+        await gated.choose_path_through(chat.opened.session_id, talk[-1].message_id)
     )
     gated.gate.set()
     await filling

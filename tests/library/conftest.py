@@ -30,7 +30,7 @@ def branched(store: Store) -> Callable[[str], Awaitable[str]]:
         new = await reply(store, session, "new answer", asked)
         await say(store, session, "after the new one", new)
         await say(store, session, "first question, edited")
-        await store.set_leaf(session.session_id, new.message_id)
+        await store.choose_path_through(session.session_id, new.message_id)
         return session.session_id
 
     return add

@@ -121,7 +121,7 @@ async def use_every_method(store, saved):
     assert len((await store.restore_message(session_id, asked.message_id)).messages) == 6
     other = prompt(f"No {MARK}", saved.messages[-1])
     await store.append_branch(saved.header, [other, answer(MARK, parent=other)])
-    assert len((await store.set_leaf(session_id, other.message_id)).messages) == 6
+    assert len((await store.choose_path_through(session_id, other.message_id)).messages) == 6
     titles = [header.title for header in await store.list_sessions()]
     assert titles == [MARK, MARK]
     assert f"And {MARK}?" in await store.prompt_history()

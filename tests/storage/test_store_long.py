@@ -38,7 +38,7 @@ async def test_versions_are_counted_on_every_piece_as_in_the_tree(store):
     session, first = await begin_session(store, "one")
     answers = [await reply(store, session, f"answer {n}", first) for n in range(3)]
     await say(store, session, "one, in other words")
-    await store.set_leaf(session.session_id, answers[1].message_id)
+    await store.choose_path_through(session.session_id, answers[1].message_id)
     more = await say(store, session, "two", answers[1])
     await reply(store, session, "last", more)
     for count in (1, 2, 10):

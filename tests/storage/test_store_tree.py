@@ -39,11 +39,14 @@ async def test_versions_are_siblings_of_one_role_and_the_newest_path_is_shown(st
     tree = [message.text for message in await store.tree(session_id)]
     assert tree == ["q1", "a1", "q2", "a2", "a1 again"]
 
-    session = await store.set_leaf(session_id, first.message_id)
+    session = await store.choose_path_through(session_id, first.message_id)
     assert texts(session) == ["q1", "a1", "q2", "a2"]
     assert versions(session) == [(1, 1), (1, 2), (1, 1), (1, 1)]
     assert texts(await store.open_session(session_id)) == ["q1", "a1", "q2", "a2"]
-    assert texts(await store.set_leaf(session_id, asked.message_id)) == ["q1", "a1 again"]
+    assert texts(await store.choose_path_through(session_id, asked.message_id)) == [
+        "q1",
+        "a1 again",
+    ]
 
     session = await store.delete_message(session_id, second.message_id)
     assert texts(session) == ["q1", "a1", "q2", "a2"]
@@ -120,7 +123,12 @@ async def test_a_tool_call_is_a_message_of_the_tree_and_another_run_its_second_v
 
 async def test_a_message_that_is_gone_is_told_as_such(store, talk):
     session_id, *_ = talk
-    for operation in (store.set_leaf, store.delete_message, store.restore_message, store.fork):
+    for operation in (
+        store.choose_path_through,
+        store.delete_message,
+        store.restore_message,
+        store.fork,
+    ):
         with pytest.raises(SessionNotFound, match="no longer in its session"):
             await operation(session_id, "nowhere")
 
@@ -140,7 +148,7 @@ class RandomTalk:
         elif choice in (1, 2):
             self.written.append(await reply(self.store, self.session, f"a{number}", target))
         elif choice == 3:
-            await self.store.set_leaf(self.session.session_id, target.message_id)
+            await self.store.choose_path_through(self.session.session_id, target.message_id)
         elif choice == 4:
             await self.store.delete_message(self.session.session_id, target.message_id)
             self.hidden.append(target)
