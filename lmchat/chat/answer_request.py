@@ -1,7 +1,8 @@
 """The request for one answer: which messages are sent for it, and what is sent after a refusal.
 
 A *plan* (`ContextPlan`) has the messages that are sent. It is made at the start, and again when the
-tools or a refusal have changed what fits.
+tools or a refusal have changed what fits. A *refusal* is a `ServerRejected` before the answer has
+begun. `answer_beginnings.py` says what a beginning and prefill are.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class AnswerRequest:
             store: Access to attached files.
             rounds: Rounds of tool calls of this turn; None if the model gets no tools.
             beginning: What the answer begins with; None if the model begins it.
-            fetched: The interrupted answer that is fetched from its server, which has kept it.
+            fetched: The saved answer that is fetched from its server, which has kept it (R-42);
+                None if the model is asked for an answer.
         """
         self.settings = settings
         self.path = path
@@ -113,8 +115,11 @@ class AnswerRequest:
         if beginning is not None and beginning.is_exact:
             require_prefill(settings.target, beginning)
         self._is_prefilled = beginning is not None and beginning.can_prefill(settings.target)
-        """Whether the beginning is the last message; else a prompt asks for what follows it."""
-        self.replay_id = ""  # id under which the server keeps the answer, if it can
+        """Whether there is a beginning, and it is sent as the last message (prefill).
+
+        Without prefill, a prompt asks for what follows the beginning.
+        """
+        self.replay_id = ""  # id under which the server keeps the answer; empty: it keeps none
         if fetched is not None:
             self.replay_id = fetched.replay_id
         elif settings.is_kept and beginning is None:  # else the server would keep only the new part
@@ -147,12 +152,12 @@ class AnswerRequest:
     async def events(self, left_out_notes: LeftOutNotes) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
-        Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes`
-        knows what earlier requests of the session have noted. If the server refuses the request
-        before the answer has begun, it is sent again without prefill or with fewer messages. If
-        neither is possible, `ServerRejected` is raised. An answer that its server has kept is
-        fetched by its id: there is nothing to plan or to adapt. After `answer_now`, the server is
-        asked to end the thought when the next piece of it arrives.
+        Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes` has
+        the number that earlier requests of the session have noted. After a refusal, the request is
+        sent again without prefill or with fewer messages. If neither is possible, `ServerRejected`
+        is raised. An answer that its server has kept is fetched by its id: there is nothing to plan
+        or to adapt. After `answer_now`, the server is asked to end the thought when the next piece
+        of it arrives.
         """
         can_adapt = self.fetched is None  # else the server has the request already
         if can_adapt:
@@ -217,8 +222,8 @@ class AnswerRequest:
             stats = replace(stats, build="")
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
-    def compare_count(self, figures: AnswerFigures) -> str:
-        """Compare the server's count of the prompt, if any, with the estimate, and correct that.
+    def learn_from_count(self, figures: AnswerFigures) -> str:
+        """Correct the estimates of tokens by the server's count of the prompt, if it has counted.
 
         Return a note for the user if the count shows that the server has dropped a part of the
         prompt. Return "" otherwise, and if a note has already said that the prompt is too long.
@@ -226,9 +231,9 @@ class AnswerRequest:
         if figures.usage.prompt_tokens is None or self.fetched is not None:  # no prompt was sent
             return ""
         target = self.settings.target
-        # tokens of the messages alone, as the meter learns and compares only these
+        # about the tokens of the messages alone, as the meter learns and compares only these
         counted = figures.usage.prompt_tokens - self._tool_tokens
-        # before `learn`, which fits the estimate to this very count
+        # before `learn`, which brings the estimate nearer to this very count
         is_cut = self._meter.is_cut(target, self.plan, counted)
         self._meter.learn(target, self.plan, counted)
         if self._has_noted_length or not is_cut:
@@ -239,8 +244,9 @@ class AnswerRequest:
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.
 
-        There are two changes. A beginning that need not be continued exactly is sent without
-        prefill. A plan that is too long leaves out more messages, at most once in an answer.
+        There are two changes. If the server refuses prefill, the beginning is sent without it,
+        unless it has to be continued exactly. If the prompt was too long, the plan leaves out more
+        messages, at most once in an answer.
         """
         beginning = self.beginning
         if beginning is not None and self._is_prefilled and error.kind in _PREFILL_REFUSED:
@@ -252,8 +258,8 @@ class AnswerRequest:
             return True
         if error.kind != "context_overflow" or self._was_shortened:
             return False
-        # The refusal gives a lower bound for the tokens of the prompt. It is the server's count, or
-        # else the window that the server has named, or that of the plan.
+        # The refusal gives a lower bound for the tokens of the prompt. It is the server's count if
+        # the server has named one, else the window: as the server has named it, or that of the plan
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if not least_tokens:
             return False
@@ -301,7 +307,8 @@ class AnswerRequest:
         """Return the plan: the messages of the path, without the oldest if they do not fit.
 
         After a refusal, `limit` is the context window that the server has named, in tokens, and
-        `factor` is what `learn_refusal` has returned. None takes those of the target.
+        `factor` is what `learn_refusal` has returned. None stands for the window of the target, or
+        for the factor that the meter has for it.
         """
         target = self.settings.target
         path = self.path

@@ -1,4 +1,7 @@
-"""How much of the context window a session and its draft take, and what of them will be sent."""
+"""How much of the context window a session and its draft take, and what of them will be sent.
+
+The tokens of a draft are always estimated; those of messages may be counts of the server.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class ContextWindow:
             text, files = split_draft(draft)
             start = self._choices.prompt_start(text, files, opened.first_words)(path)
             path = start.sent_path
-            if start.beginning is not None:  # first words of the answer
+            if start.beginning is not None:  # the first words of the answer, which are sent too
                 path = path.added(start.beginning.message)
         return plan_context(
             path,
@@ -75,7 +78,8 @@ class ContextWindow:
     def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
         """Whether messages and draft nearly fill the window, and a summary would make room.
 
-        Only messages in memory are counted, so the result is exact after `OpenSession.load_older`.
+        Only messages in memory are counted. Once `OpenSession.load_older` has read the others, the
+        result is exact.
         """
         use = self.meter.use(self._choices.target, opened.messages)
         tokens = use.tokens + self.draft_tokens(draft)

@@ -35,7 +35,7 @@ _UNSURE_CHARS = 64
 
 
 class RunningAnswer:
-    """An answer from its beginning, with the text that it continues, until it is final.
+    """An answer from its beginning until it is final, with the text that it continues, if any.
 
     `TurnRunner` makes one for each answer and is the only one that changes it; a front end may only
     call `answer_now`. `OpenSession.answer` is the one that began last.
@@ -49,9 +49,10 @@ class RunningAnswer:
         is_summary: bool,
         clock: Callable[[], float],
     ) -> None:
-        """Begin an answer; `version` is its number among the versions of this answer."""
+        """Begin an answer; `version` is its number among the versions of this answer, from 1."""
         self.request = request
-        self.message = _first_message(request, version)  # as it began, until `end` makes it final
+        self.message = _first_message(request, version)
+        """The message as it began, in the state `streaming`, until `end` makes it final."""
         self.figures = AnswerFigures(
             model=self.message.model,
             started_s=clock(),
@@ -60,7 +61,7 @@ class RunningAnswer:
             is_summary=is_summary,
         )
         self._clock = clock
-        self.growing = GrowingAnswer()  # the text so far
+        self.growing = GrowingAnswer()  # the text so far, after what the answer continues
         if request.beginning is not None:
             self.growing = GrowingAnswer(request.beginning.message, request.beginning.choices)
 
@@ -90,29 +91,35 @@ class RunningAnswer:
         return self.request.answer_now() if self.figures.may_be_thinking else NOT_THINKING
 
     def end(self, state: AnswerState, failure: Failure | None, *, is_hung_up: bool) -> str:
-        """Make the message final, and return a note if the server has cut the prompt, else "".
+        """Make `message` final, with its whole text, its state and its figures.
 
-        When the terminal is gone (`is_hung_up`), the turn is stopped, but not by the user. So a
-        server that keeps the answer continues it, and the message is interrupted, not stopped.
+        Return a note for the user if the server has cut the prompt, else "". `is_hung_up` says that
+        the terminal is gone.
         """
         self.figures.end(state, self._clock())
         self.message = replace(self.message_so_far, state=state, failure=failure)
+        # At a hang-up, lmchat stops the turn, not the user. If the server keeps the answer (R-42),
+        # it continues it, so that the answer is only interrupted.
         if state is AnswerState.STOPPED and is_hung_up and self.figures.is_kept:
             self.message = interrupted(self.message, "The terminal was closed")
         try:
             self._add_figures(is_hung_up=is_hung_up)
-            return self.request.compare_count(self.figures)
+            # correct the estimates of tokens by the server's count
+            return self.request.learn_from_count(self.figures)
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the figures of an answer could not be made")
             return ""
 
     def _add_figures(self, *, is_hung_up: bool) -> None:
-        """Give the final message its figures, and the id to fetch it with if it is kept (R-42)."""
+        """Give the final message its figures, and the id to fetch it with if it is kept (R-42).
+
+        A fetched answer is then compared with what was saved before (`_joined_answer`).
+        """
         request = self.request
         stats = request.stats(self.figures)
         # at a hang-up before the first text, the message has failed; the server continues it, too
-        is_left = self.message.state is AnswerState.INTERRUPTED or is_hung_up
-        if is_left and self.figures.is_kept:
+        may_be_continued = self.message.state is AnswerState.INTERRUPTED or is_hung_up
+        if may_be_continued and self.figures.is_kept:
             stats = replace(stats, replay_id=request.replay_id)
         self.message = replace(self.message, stats=stats)
         if request.fetched is not None:
@@ -145,11 +152,10 @@ def _joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     the place of the saved one. Otherwise the saved answer stays, and can be fetched again unless
     the user has stopped it.
     """
-    is_complete = fetched.state is AnswerState.COMPLETE  # else the fetching has not reached its end
+    is_complete = fetched.state is AnswerState.COMPLETE  # else only a part of it was fetched
     fetched_words = fetched.reasoning + fetched.text
     earlier_words = earlier.reasoning + earlier.text
-    # false if the server has dropped the beginning of a very long answer. The last characters that
-    # were saved are not compared: half a tag of a thought may have been taken for words there
+    # false if the server has dropped the beginning of a very long answer
     begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
     if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
         # the times are those of fetching it; only the server's own figures are right
@@ -171,8 +177,8 @@ def streaming_message(
 ) -> ChatMessage:
     """Return a new message below the last one of a path; its content is still to come.
 
-    `parts` is the content that it begins with. `version` is its number among its versions; as it is
-    the newest, there are as many versions.
+    `parts` is the content that it begins with. `version` is its number among its versions, from 1;
+    as it is the newest, there are as many versions.
     """
     return ChatMessage(
         message_id=new_id(),

@@ -35,11 +35,10 @@ def compacting_start(
 ) -> TurnStart:
     """Return the start of a turn that summarises all but the last two exchanges.
 
-    `prompt` is the text that asks for a summary. `tokens` are those of the whole path, with which
-    the tokens of the kept exchanges are compared. Prompts that are taken out of requests begin no
-    exchange. Raises `RequestInvalid` if only summaries would be replaced, or if the kept exchanges
-    take most of the tokens. It is also raised while the last answer is streaming, perhaps in
-    another lmchat.
+    `prompt` is the text that asks for a summary. `tokens` is `ContextUse.tokens` of the path.
+    Prompts that are taken out of requests begin no exchange. Raises `RequestInvalid` if only
+    summaries would be replaced, or if the kept exchanges take most of the tokens. It is also raised
+    while the last answer is streaming, perhaps in another lmchat.
     """
     if path and path[-1].state is AnswerState.STREAMING:
         raise StillAnswering
@@ -54,7 +53,8 @@ def compacting_start(
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
-    # a plan only for its sums: as it has no limit, it leaves out no message
+    # A plan only for its sums: as it has no limit, it leaves out no message. Its raw estimates have
+    # no factor, while `tokens` may be a count: that is exact enough for this limit.
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
@@ -64,12 +64,12 @@ def compacting_start(
 
 
 def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
-    """Return the messages of the new branch: the prompt, the summary, and copies of those kept.
+    """Return the messages of the new branch: prompt, summary, copies of the kept exchanges.
 
-    Each message is the parent of the next one. The last summarised system prompt stays in force. If
-    it is the first message of the session, the new branch begins below it, otherwise with a copy of
-    it. Stats lose their prompt tokens, as the server has counted the messages of the old branch.
-    Raises `LMChatError` if there is no summary.
+    Each message is the parent of the next one. The last system prompt among the summarised messages
+    stays in force. If it is the first message of the session, the new branch begins below it;
+    otherwise the branch begins with a copy of it. Stats lose their prompt tokens, as the server has
+    counted the messages of the old branch. Raises `LMChatError` if there is no summary.
     """
     hint = "Nothing has changed; /compact tries again."
     if answer.failure is not None:
@@ -79,6 +79,7 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
 
     first = start.path[0]
     parent_id: str | None = None
+    # the last one, or none
     system = [message for message in start.summarised if message.role is Role.SYSTEM][-1:]
     if first in system:
         system = []

@@ -1,4 +1,7 @@
-"""Estimates of the tokens of messages, which learn from the counts of the server."""
+"""Estimates of the tokens of messages, which learn from the counts of the server.
+
+The head of `plan.py` says what raw estimates, factors, estimates and counts are.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,11 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 
 
 class ContextMeter:
-    """Estimates of tokens, corrected by a factor for each model.
+    """The factors of the models, and the estimates that are made with them.
 
-    The factor is the server's count divided by the raw estimate.
+    The factor of a model is the server's count of texts, divided by the raw estimate for them. The
+    argument `counted` is the server's count for the messages of a plan. Tools are not in it, as
+    `AnswerRequest` has taken the estimate for them off.
     """
 
     def __init__(self) -> None:
@@ -48,15 +53,15 @@ class ContextMeter:
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
 
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
-        """Change the factor of a model after its server has counted the tokens of the messages.
+        """Change the factor of a model after its server has counted the messages of a plan.
 
-        The earlier factor has a weight of one third. A count is ignored if it may be too low,
-        because the server has cut the prompt or its template leaves out thoughts; with
+        The earlier factor has a weight of one third. A count that may be too low is ignored: the
+        server has cut the prompt, or the chat template may have left out thoughts. With
         `SentThoughts.ALL`, the template is known to keep them. The count of a prompt with images or
         with little text is ignored, too.
         """
         raw = plan.raw_text + plan.raw_thoughts
-        # `counted` is below 0 if the estimate for the tools, which was taken off, is too high
+        # it is below 0 if the estimate for the tools was too high
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
@@ -72,13 +77,16 @@ class ContextMeter:
     def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
         """Return the factor for a new plan after the server has refused this one as too long.
 
-        The refusal shows that the messages of the plan have `least_tokens` tokens or more. If the
-        estimate was lower, the factor is raised in proportion. Later plans have the new factor,
-        too, unless this plan has images: their tokens are unknown and would be taken for those of
-        texts.
+        The refusal shows that the prompt has `least_tokens` tokens or more. If the estimate
+        `plan.tokens` was lower, the factor is raised in proportion, and noted for later plans. It
+        is not noted if this plan has images: their tokens are unknown, and would be taken for those
+        of texts. If the estimate was not too low, the factor stays as it is. The new plan may still
+        differ, as the server may have named a smaller window.
         """
         factor = self.factor(target)
         if plan.tokens < least_tokens:
+            # `plan.tokens` contains `factor` already. It also has tokens that no factor changes
+            # (images, tools, template), so the new factor is a little too low.
             factor = min(factor * least_tokens / plan.tokens, _MAX_FACTOR)
             if not plan.has_images:
                 self._set_factor(target, factor)
@@ -88,8 +96,8 @@ class ContextMeter:
         """Whether a server seems to have left out a part of the prompt, as Ollama does silently.
 
         One sign is a count that fills the window, with no room for an answer. The other sign is a
-        count far below the estimate. This estimate has no thoughts, since templates may leave them
-        out. It is not used for a prompt with images or of less than 1000 tokens.
+        count far below the estimate for the messages without their thoughts, which templates may
+        leave out. The second sign is not used for a prompt with images or of less than 1000 tokens.
         """
         # a server that counts more than its window has read all: the window is larger than it says
         if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
@@ -100,9 +108,9 @@ class ContextMeter:
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the part of the window that the messages take.
 
-        The tokens are the last count of the model's server, plus an estimate of the later messages.
-        If messages are taken out of requests, all is an estimate. If nothing has changed since the
-        last call, the same result is returned.
+        The tokens are the last count of the model's server, plus an estimate for the later
+        messages. If messages are taken out of requests, all is an estimate. If nothing has changed
+        since the last call, the same result is returned.
         """
         factor = self.factor(target)
         limit = target.context if target else None
@@ -115,6 +123,7 @@ class ContextMeter:
                 return last_use
 
         tokens = 0
+        # the messages that have to be estimated
         uncounted: Sequence[ChatMessage] = [
             message for message in messages if not message.is_excluded
         ]

@@ -1,7 +1,9 @@
 """Plan of a request: which messages of a path fit into the context window, and which do not.
 
-The tokens of a message are estimated from its characters, a *raw* estimate. `ContextMeter` has the
-*factor* by which a raw estimate is multiplied for a model.
+A *raw* estimate of tokens is made from the characters of a text, and is the same for all models. An
+*estimate* is the raw estimate times the *factor* of the model, which `ContextMeter` has. Added to
+it are tokens that no factor changes: those of images, of tools, and of the chat template. A *count*
+is what the server has counted.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ def _raw_tokens(message: ChatMessage) -> float:
 
     Images are left out: no factor applies to their tokens.
     """
-    file_tokens = sum(part.tokens for part in message.files if not part.is_image)
+    file_tokens = sum(part.tokens for part in message.files if not part.is_image)  # raw, too
     return raw_tokens(message.sent_text) + file_tokens
 
 
 def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a message, with the thought that is sent with it, if any.
+    """Estimate the tokens of a message; `thought` is the one that is sent with it, "" if none is.
 
     The factor applies to texts, not to images.
     """
@@ -46,16 +48,17 @@ def has_images(messages: Sequence[ChatMessage]) -> bool:
 
 
 class ContextPlan(Struct, frozen=True, kw_only=True):
-    """The messages of a path that will be sent; tokens are estimates."""
+    """The messages of a path that will be sent, and their tokens."""
 
-    messages: tuple[ChatMessage, ...]
-    left_out: int  # number of older messages that are not sent
-    tokens: int  # of `messages` and of the offered tools
+    messages: tuple[ChatMessage, ...]  # the system prompt, if any, then the others, oldest first
+    left_out: int  # number of messages that are not sent because they do not fit
+    # estimate for `messages` and the offered tools; it contains the factor of the model already
+    tokens: int
     needed_tokens: int  # the same if no message were left out
     limit: int | None  # tokens of the context window; None if unknown
     reserve: int  # tokens that are kept free for the answer
-    raw_text: float  # raw estimate for the texts of `messages`
-    raw_thoughts: float  # the same for the thoughts that are sent with them
+    raw_text: float  # raw estimate for the texts and text files of `messages`
+    raw_thoughts: float  # raw estimate for the thoughts that are sent with them
     has_images: bool
 
     @property
@@ -77,18 +80,18 @@ def plan_context(
     """Return the plan of a request: the system prompt and the last messages that fit.
 
     The oldest messages are left out, one after the other, until the others and the reserve for the
-    answer fit into the window. A message is never cut. All from the last prompt on is sent even if
-    it does not fit, and so is an answer right before it. A prompt before it is not: without an
-    answer, it may be the one that did not fit. Messages that the user has taken out of requests do
-    not count at all.
+    answer fit into the window. A message is never cut. Some messages are sent even if they do not
+    fit: the last prompt, all messages after it, and an answer right before it. If another prompt is
+    right before it, that prompt may be left out: it has no answer, perhaps as it did not fit.
+    Messages that the user has taken out of requests do not count at all.
 
     Args:
         messages: The path.
         limit: Tokens of the context window; None if unknown, then all messages are sent.
         max_tokens: Limit of the answer, which is kept free. Without one, 1000 tokens are kept free,
             but at most a quarter of the window.
-        factor: Correction of the estimates for the model.
-        tool_tokens: Tokens of the tools that are offered.
+        factor: The factor of the model.
+        tool_tokens: Estimate for the tools that are offered; no factor applies to it.
         sent_thoughts: Which thoughts of earlier answers are sent.
         is_continued: Whether the last answer is sent even if it has nothing but a thought.
     """
@@ -105,8 +108,9 @@ def plan_context(
     reserve = max_tokens or 0
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
-    prompts = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
-    kept_from = prompts[-1] if prompts else 0  # all messages from here on are sent
+    prompt_indexes = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
+    # all messages from this index on are sent; without a prompt, none is left out
+    kept_from = prompt_indexes[-1] if prompt_indexes else 0
     if kept_from and dialogue[kept_from - 1].role is Role.ASSISTANT:
         kept_from -= 1
     left_out = 0
@@ -133,10 +137,10 @@ def plan_context(
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return a list of the last system message; an empty list if there is none or it has no text.
+    """Return the last system message, in a list; an empty list if no system prompt is in force.
 
-    An empty system message has removed the prompt before it. A system message that is taken out of
-    requests is ignored.
+    None is in force if the last system message has no text: the user has removed the prompt by it.
+    A system message that is taken out of requests is ignored.
     """
     for message in reversed(messages):
         if message.role is Role.SYSTEM and not message.is_excluded:
@@ -147,12 +151,12 @@ def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
     """Return the messages to send, without system messages: those with a text or with files.
 
-    Messages that are taken out of requests are not among them, and an answer takes the results of
-    its tool calls with it. With `is_continued`, the last message is sent even if it has only a
-    thought: the server continues the thought.
+    Messages that are taken out of requests are not among them. If an answer is taken out, the
+    results of its tool calls are not sent either. With `is_continued`, the last message is sent
+    even if it has only a thought: the server continues the thought.
     """
     sent: list[ChatMessage] = []
-    is_answer_excluded = False  # whether the answer above the next results is taken out
+    is_answer_excluded = False  # whether the answer whose results come next is taken out
     for message in messages:
         if message.role is not Role.TOOL:
             is_answer_excluded = message.is_excluded
