@@ -44,8 +44,8 @@ NO_PROBABILITIES = (
 class Beginning(Struct, frozen=True, kw_only=True):
     """The beginning of an answer, which the model is to continue."""
 
-    message: ChatMessage
-    choices: tuple[TokenProbabilities, ...] = ()  # of the tokens of `message`, if they are known
+    message: ChatMessage  # an answer whose text, and thought, are to be continued
+    choices: tuple[TokenProbabilities, ...] = ()  # of its tokens, as far as they are known
     is_exact: bool = False
     """Whether it is sent with prefill or not at all, as words of the user are continued exactly."""
     is_first_words: bool = False  # whether it is words from `/start`, not from an answer
@@ -92,7 +92,7 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     """Raise `RequestInvalid` if the server of a target cannot continue words of the user.
 
-    Some servers can continue a text but not a thought. Without a `beginning`, the words are a text.
+    Some servers can continue a text but not a thought. `beginning` None stands for any text.
     """
     product = product_named(target.product)
     can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill
@@ -114,26 +114,23 @@ class AnswerTokens:
         self.answer = answer
         self.tokens = tokens
         self.text_start = self._start_of_tokens(is_thought=False)
-        """Index in the text of the answer from which its tokens are known.
+        """Index in the text of the answer at which the text of its tokens begins.
 
-        It is above 0 in an answer that continues another one, or a text of the user. It is None if
-        the tokens do not make up a part of the text.
+        It is above 0 if the text before it came from another answer, or from the user. It is None
+        if the texts of the tokens, joined, are not found in the answer.
         """
         self.thought_start = self._start_of_tokens(is_thought=True)
         """The same for the thought of the answer."""
 
     def _start_of_tokens(self, *, is_thought: bool) -> int | None:
-        """Return the index in the text, or in the thought, from which its tokens are known.
-
-        Return None if the joined tokens are not a part of this text.
-        """
+        """Return `text_start`, or for the thought `thought_start`."""
         whole = self.answer.reasoning if is_thought else self.answer.text
         # from the end, since what an answer continues comes before its tokens
         start = whole.rfind(_text_of(self.tokens, is_thought=is_thought))
         return None if start < 0 else start
 
     def begun_with(self, index: int, token: str) -> Beginning:
-        """Return the beginning up to the token at `index`, with `token` in its place.
+        """Return the beginning up to the token at `index`, with `token` in place of this one.
 
         `token` is one of the reported alternatives, or the answer's own token. Raises
         `RequestInvalid` if the text before it is not exactly known, or if `token` is only a part of
@@ -168,5 +165,5 @@ class AnswerTokens:
 
 
 def _text_of(choices: Sequence[TokenProbabilities], *, is_thought: bool) -> str:
-    """Return the joined texts of the tokens that belong to the thought, or to the answer's text."""
+    """Return the texts of the tokens of the thought, or else of the other tokens, joined."""
     return "".join(choice.text for choice in choices if choice.is_thought == is_thought)

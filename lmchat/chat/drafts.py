@@ -11,12 +11,12 @@ class Drafts(SessionTexts):
     """The drafts by the ids of their sessions.
 
     A session has its id before its first prompt, so each new session has a draft of its own. Only
-    on the screen is there text that is not sent: its `PromptText` changes the drafts, and `restore`
-    does once after the start.
+    on the screen is there text that is not sent. Its `PromptText` changes the drafts; `restore`
+    changes one, once after the start.
 
-    On the disk, a draft begins with the prompts that are no messages yet, which must survive a kill
-    of any front end: that of the running turn (`Turn.unsent`), and the queued ones. Who changes
-    these calls `write_soon`: `ChatService`, `TurnRunner` and `PromptQueue`.
+    On the disk, a draft begins with the prompts that are no messages yet: that of the running turn
+    (`Turn.unsent`), then the queued ones. So they survive a kill of any front end. `ChatService`,
+    `TurnRunner` and `PromptQueue`, which change these prompts, then call `write_soon`.
     """
 
     def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
@@ -33,7 +33,7 @@ class Drafts(SessionTexts):
         await super().write()
 
     def _text_to_save(self, session_id: str) -> str:
-        """Return the draft of a session, behind its prompts that are no messages yet."""
+        """Return the prompts of a session that are no messages yet, and behind them its draft."""
         opened, draft = self._in_memory.find(session_id), self.text(session_id)
         return joined_prompts(opened.turn.unsent, *opened.queue, draft) if opened else draft
 

@@ -21,7 +21,7 @@ class TurnBegun(Struct, frozen=True):
 class PathChanged(Struct, frozen=True):
     """Messages have left the path: show `OpenSession.shown_messages` in place of what is shown.
 
-    The event that follows at once is about a message that is among them already.
+    Another event follows at once. Its message is among the `shown_messages` already.
     """
 
 
@@ -50,7 +50,7 @@ class MessageEnded(Struct, frozen=True):
 class TurnEnded(Struct, frozen=True, kw_only=True):
     """A turn has ended, or was refused before anything was sent."""
 
-    state: AnswerState
+    state: AnswerState  # of the turn: that of its last answer, unless an error or a stop ended it
     answer: ChatMessage | None = None  # its last; None if the path has no answer of this turn
     error: LMChatError | None = None
     """Why it was refused, or why a summary failed; `Turn` lists the other errors of a turn."""

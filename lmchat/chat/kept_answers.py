@@ -27,8 +27,8 @@ async def find_kept(
     """Return the last answer of a session if its server keeps it, so that it can be fetched.
 
     Return None if there is no such answer, if its server cannot be asked now, or if a turn has
-    begun in the meantime. Return None, too, if the server does not know the answer any more; then
-    it is not asked again.
+    begun in the meantime. If the server does not know the answer any more, return None, too. The
+    message then loses its `replay_id`, so that the server is not asked again.
     """
     kept = _last_if_kept(opened.messages)
     if kept is None:

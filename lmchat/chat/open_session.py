@@ -30,7 +30,7 @@ from lmchat.storage.store import Store
 
 
 class Turn(Struct, kw_only=True):
-    """The running turn of a session, or the one that ran last; empty before the first.
+    """The running turn of a session, or the one that ran last; with defaults before the first.
 
     What belongs to one turn only is here, so that the next one begins without it.
 
@@ -50,11 +50,11 @@ class Turn(Struct, kw_only=True):
     """
 
     task: asyncio.Task[None] | None = None  # None once it has ended
-    unsent: str = ""  # its prompt as it was typed, until this is a message of the path
+    unsent: str = ""  # its prompt as a draft; empty once `TurnRunner` has tried to save it
     is_summary: bool = False  # whether it writes a summary
     may_call_tools: bool = False  # whether it offers tools to the model
-    is_stopping: bool = False  # whether it is about to be cancelled
-    answer_id: str = ""  # of the answer that it began last
+    is_stopping: bool = False  # whether `stop_turn` was called; `task` may still run
+    answer_id: str = ""  # of the message of the answer that it began last; empty before the first
     answer_error: LMChatError | None = None
     error: BaseException | None = None  # of any class if the front end has raised it
 
@@ -62,25 +62,25 @@ class Turn(Struct, kw_only=True):
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
-    Who changes a part of it, by setting it or by a method:
+    These change its parts, by setting them or by its methods:
 
-    - `turn`: `ChatService` begins, refuses and ends it. `TurnRunner` notes in it what its steps
-      have done, and the error of an answer; `Reporter` notes what the front end has raised. Front
-      ends stop it (`stop_turn`): what then follows, `ChatService` does at each end.
+    - `turn`: `ChatService` begins and ends it. `TurnRunner` notes in it what happens, `Reporter`
+      an error of the front end. Anyone may stop it (`stop_turn`).
+    - `answer`, `figures`: `TurnRunner`.
+    - `aside`: `TurnRunner`. `ChatService` empties it at the end of the turn.
+    - `messages`: `TurnRunner` changes them in a turn. `SessionChanges` makes the changes that need
+      no turn. `find_kept` replaces an answer that its server has forgotten. `SessionsInMemory`
+      replaces the whole path by another branch. Anyone may have older ones read (`load_older`).
+    - `header`: it follows the messages. `SessionChanges` changes its sampling, `TitleWriter` its
+      title. `SessionsInMemory` takes over what was changed on the disk. It also changes the title
+      of a session that the disk does not have yet.
     - `queue`: `PromptQueue`.
+    - `first_words`: `SessionChanges` sets them. `TurnRunner` removes them when they are used.
+    - `question`: `Reporter` sets it. The front end takes it away when the user has decided
+      (`take_question`); if the turn is stopped before, `Reporter` does.
+    - `left_out_notes`: `AnswerRequest`.
+    - `saves`: anyone who begins a write (`keep_save`).
     - `is_hung_up`: `ChatService`.
-    - `first_words`: `SessionChanges` sets them, `TurnRunner` removes them (`apply_start`).
-    - `question`: `Reporter` sets it, and takes it away at its end, unless the front end has taken
-      it before (`take_question`).
-    - `answer`, `figures`, `aside`: `TurnRunner`. `AnswerRequest` takes from `left_out_notes`, and
-      whoever begins a write adds it to `saves` (`keep_save`).
-    - `messages`: `TurnRunner` during a turn, also by `replace_path` after a summary.
-      `SessionChanges` makes the changes that need no turn. `find_kept` replaces an answer that
-      its server has forgotten, and `SessionsInMemory` the whole path by another branch. Whoever
-      needs older messages calls `load_older`.
-    - `header`: follows the messages. `SessionChanges` changes its sampling, `TitleWriter` its
-      title. `SessionsInMemory` takes over what was changed on the disk, and the typed title of a
-      session that the disk does not have yet.
     """
 
     def __init__(
@@ -89,21 +89,21 @@ class OpenSession:
         *,
         clock: Callable[[], float],
     ) -> None:
-        """Take over a session as it was read; a new one has no messages."""
+        """Take over a session as it was read, perhaps with the end of its path only."""
         self.header: SessionHeader = session.header
         self.messages = MessagePath(session.messages)
         """The path; until `load_older`, a long session has only its newest messages here."""
         self.aside = MessagePath()
         """A summary that streams, with its prompt: shown behind the path, but not a part of it."""
         self.first_words = ""
-        """Words of the user with which the next answer begins; `apply_start` uses them up."""
+        """Words of the user with which the next answer begins; "" if the model begins it."""
         self.turn = Turn()  # the running one, or the last one
         self.queue: tuple[str, ...] = ()
         """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
         self.answer: RunningAnswer | None = None
-        """The answer that began last; it may be on a branch that is not shown."""
+        """The answer that began last, even on a branch that is not shown; None before the first."""
         self.figures: AnswerFigures | None = None
-        """Figures of the answer or round of calls that began last."""
+        """Figures of the answer or round of calls that began last; None before the first."""
         self.left_out_notes = LeftOutNotes()  # `AnswerRequest.events` takes notes from it
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.is_hung_up = False
@@ -111,7 +111,7 @@ class OpenSession:
         self.saves: set[asyncio.Task[None]] = set()  # running writes, as of an ended answer
         self.clock = clock  # monotonic seconds, for figures
         self._earlier_id = session.earlier_id
-        """The newest message that is still only on the disk; None if all are in memory."""
+        """Id of the newest message that is only on the disk; None if all are in memory."""
         self._load_lock = asyncio.Lock()  # so that two callers do not read the same messages
 
     @property
@@ -130,7 +130,10 @@ class OpenSession:
 
     @property
     def has_had_messages(self) -> bool:
-        """Whether it has messages, or had some: if all are deleted, only the times tell it."""
+        """Whether it has messages, or had some before all were deleted.
+
+        A new session was created and updated at the same time; each message updates it.
+        """
         return bool(self.messages) or self.header.updated_at > self.header.created_at
 
     @property
@@ -173,7 +176,7 @@ class OpenSession:
         """Read the older messages of a long session, some at a time from the newest back."""
         async with self._load_lock:
             while self._earlier_id is not None:
-                last_id = self._earlier_id
+                last_id = self._earlier_id  # the last one of the messages that are read now
                 older, earlier_id = await store.read_path(
                     self.session_id, last_id, count=MESSAGES_PER_READ
                 )
@@ -190,9 +193,9 @@ class OpenSession:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.answer is not None and self.is_running:
-            # The disk may have only a part of the running answer. So the path, if the answer is on
-            # it, gets the message as it began: `shown_messages` and `current` take its text from
-            # `answer`.
+            # The disk may have only a part of the running answer. If the answer is on the path, its
+            # message is replaced by the one with which it began. `shown_messages` and `current`
+            # take its text from `answer`.
             self.messages = self.messages.replaced(self.answer.message)
 
     @property
@@ -210,8 +213,8 @@ class OpenSession:
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now, for an action on it.
 
-        The log may have it as it was when it began to stream, without its text. While it streams,
-        only `answer` has the text; `messages` gets it at the end.
+        The log may have an answer as it was when it began to stream, without its text. While the
+        answer streams, only `answer` has the text; `messages` gets it at the end.
         """
         if message.state is not AnswerState.STREAMING:
             return message
@@ -252,7 +255,7 @@ class OpenSession:
     # Steps of a turn
 
     def take_unsent(self) -> str:
-        """Take the prompt as it was typed out of the turn, and return it."""
+        """Take the draft of its prompt out of the turn, and return it; "" if it has none."""
         unsent, self.turn.unsent = self.turn.unsent, ""
         return unsent
 
@@ -269,7 +272,7 @@ class OpenSession:
     def end_turn(self, raised: BaseException | None) -> tuple[str, ...]:
         """End the turn with what it has raised, if anything.
 
-        Return its prompt if it has not become a message, else an empty tuple.
+        Return its prompt as a draft if it has not become a message, else an empty tuple.
         """
         self.turn.task = None
         self.turn.error = raised
@@ -304,11 +307,12 @@ class OpenSession:
         return True
 
     def change_header(self, **fields: object) -> None:
-        """Change fields of the header in memory; the caller writes them to the disk.
+        """Change fields of the header in memory.
 
-        Most are written with the next message (`SaveQueue.save`). `set_sampling` writes after this
-        call, so that memory has the options even if the disk fails. `TitleWriter` and `Library`
-        write before it, as the disk may refuse or correct a value.
+        With each message that it saves, the store itself changes what follows the messages: times,
+        model and server. Callers write the other fields. `set_sampling` does so after this call, so
+        that memory has the options even if the disk fails. `TitleWriter` and `Library` do so
+        before, as the disk may refuse or correct a value.
         """
         self.header = replace(self.header, **fields)
 
@@ -318,7 +322,7 @@ class OpenSession:
         self.change_header(updated_at=now(), message_count=self.header.message_count + 1)
 
     def begin_answer(self, answer: RunningAnswer) -> None:
-        """Put an answer that begins at the end of its path, and a summary behind the path."""
+        """Put an answer that begins at the end of its path; a summary goes to `aside`."""
         if answer.figures.is_summary:
             self.aside = self.aside.added(answer.message)
         else:
@@ -330,12 +334,13 @@ class OpenSession:
     def end_answer(self, answer: RunningAnswer) -> None:
         """Put an ended answer in its place, on the path or aside, and note it in the header.
 
-        If another branch is shown by now, the answer is in neither, and nothing is replaced.
+        If another branch is shown by now, the answer is on neither, and nothing is replaced.
         """
         message = answer.message
         self.messages = self.messages.replaced(message)
         self.aside = self.aside.replaced(message)
-        # a fetched answer is no new message of the session, and a summary is none until it is saved
+        # A fetched answer is counted already. A summary is counted when its branch is saved, and
+        # `replace_path` takes over the new header.
         if not (answer.figures.is_fetched or answer.figures.is_summary):
             self.change_header(
                 updated_at=now(),

@@ -13,8 +13,8 @@ class PromptQueue:
     """The prompts that wait for the end of a turn, for a server or for a model.
 
     Those of one session are its `OpenSession.queue`, oldest first, which only this class changes.
-    `ChatService` queues and sends them. The draft on the disk, which begins with the queued
-    prompts, is written after each change.
+    Each is a draft, in which attached files are lines. `ChatService` queues and sends them. The
+    draft on the disk, which begins with the queued prompts, is written after each change.
     """
 
     def __init__(self, in_memory: SessionsInMemory, drafts: Drafts, reporter: Reporter) -> None:

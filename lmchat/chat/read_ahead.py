@@ -34,7 +34,7 @@ class ReadAhead:
         self._turn_choices = chat.turn_choices
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None
-        """Model, session and last message that are read, or were read last; None after `cancel`."""
+        """Server, model, session and last message that are or were read; None after `cancel`."""
 
     def follow(self, draft: str) -> None:
         """Begin or end the reading; to be called after each change of the draft.

@@ -17,8 +17,8 @@ class Reporter:
     def report(self, opened: OpenSession, event: ChatEvent) -> None:
         """Give an event to the front end, if there is one.
 
-        If that fails, as at a broken pipe, the turn is stopped, and `ChatService.wait` raises the
-        error.
+        If the front end raises an error, as at a broken pipe, the turn is stopped.
+        `ChatService.wait` then raises the error.
         """
         if self.front_end is not None:
             try:

@@ -50,9 +50,10 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     """A message with its files, or all tools, for `/context`."""
 
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
-    words: str  # first words, as they were written
-    message_id: str = ""  # empty if the message is only in the request
+    words: str  # first characters of its text or result, or the names of its calls, files or tools
+    message_id: str = ""  # empty if the message is not on the path, as a draft, and for the tools
     state: str = ""  # `LEFT_OUT` or `NOT_SENT`; empty for a message that is sent
+    # estimate; that of a sent message is scaled to the server's count of the request, if it counts
     tokens: int = 0
 
 
@@ -132,9 +133,9 @@ def _context_list(
 ) -> ContextList:
     """List the messages of a session and of its next request, with estimates of their tokens.
 
-    After the messages of the path come those that only the request has, such as the draft. The
-    `state` of an item says why its message is not in the request. `total` is the server's count of
-    the request, to which the estimates are scaled; None without one.
+    After the messages of the path come those that only the request has, such as the draft. `total`
+    is the server's count of the request, to which the estimates are scaled; None if it cannot count
+    now.
     """
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
     sent_ids = [message.message_id for message in request.messages]
@@ -145,7 +146,7 @@ def _context_list(
     for message in (*path, *new):
         is_new = message.message_id not in path_ids
         state = ""
-        if message.message_id not in thoughts_by_id:
+        if message.message_id not in thoughts_by_id:  # it is not in the request
             if not (message.sent_text or message.files):  # such as a failed answer
                 continue
             # an old system prompt, which a later one has replaced, is never sent
@@ -208,13 +209,13 @@ def curl_command(outgoing: OutgoingRequest) -> str:
     The shell puts the API key into the command. It reads the body from the lines below the command,
     in which no character is special.
     """
-    words = [f"curl --silent --show-error --no-buffer {shell_word(outgoing.url)}"]
+    lines = [f"curl --silent --show-error --no-buffer {shell_word(outgoing.url)}"]
     for name, value in outgoing.headers.items():
-        words.append(f"--header {shell_word(f'{name}: {value}')}")
+        lines.append(f"--header {shell_word(f'{name}: {value}')}")
     if outgoing.has_key:
-        words.append(f'--header "Authorization: Bearer ${KEY_VARIABLE}"')
-    words.append(f"--data-binary @- <<'{_END}'")
-    command = " \\\n  ".join(words)
+        lines.append(f'--header "Authorization: Bearer ${KEY_VARIABLE}"')
+    lines.append(f"--data-binary @- <<'{_END}'")
+    command = " \\\n  ".join(lines)
     return f"{command}\n{_indented(outgoing.body)}\n{_END}\n"
 
 
@@ -230,5 +231,5 @@ def _cut_image(image: re.Match[bytes]) -> bytes:
     media_type, data = image.groups()
     if len(data) <= _SHOWN_DATA_CHARS:
         return image[0]
-    words = f"… ({len(data)} characters)"
-    return media_type + data[:_SHOWN_DATA_CHARS] + words.encode()
+    note = f"… ({len(data)} characters)"
+    return media_type + data[:_SHOWN_DATA_CHARS] + note.encode()

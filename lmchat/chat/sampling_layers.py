@@ -28,15 +28,15 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
     The places are `/effort`, the command line, the session, the profile, the table of the model,
     and `[chat]`. An option has the value of the first place that sets it. If this value is empty,
-    the option is not sent.
+    the option is not sent. The options of the session are not a field: callers pass them.
     """
 
-    effort: str | None = None  # chosen with `/effort`; None: nothing was chosen
+    effort: str | None = None  # chosen with `/effort`: "" for "default"; None: nothing was chosen
     command_line: OptionValues = field(default_factory=dict)
     profile_name: str = ""
     profile: OptionValues = field(default_factory=dict)
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)
-    """Tables of options by a shell pattern of the names of models."""
+    """Tables of options by a shell pattern of the names of models, in the order of the file."""
     chat: OptionValues = field(default_factory=dict)
 
     def options_with_origin(
@@ -81,7 +81,7 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:
     """Return the sampling options that are set in a table of the configuration, by name.
 
-    A table cannot take an option back: an empty text or list in it counts as not set. An empty
-    value of `/effort`, the command line or a session takes it back.
+    An empty text or list in a table counts as not set, so that a later place sets the option. In
+    `/effort`, the command line and a session, an empty value counts: the option is not sent.
     """
     return given_options(settings, SamplingSettings.__struct_fields__)

@@ -24,6 +24,7 @@ RETRY_S = 5.0
 # text is promised to be on the disk 250 ms after it arrived; 80 ms are for reading and writing
 WRITE_EVERY_S = 0.17
 
+# A message that is not written yet, the header of its session, and the choices at its tokens.
 _Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
 
 
@@ -32,10 +33,10 @@ class SaveQueue:
 
     def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
         self.store = store
-        self.warning: LMChatError | None = None  # error of the last write, until all is saved
+        self.warning: LMChatError | None = None  # last error of a write; None once all is saved
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # runs while there is a warning
-        self._unsaved: list[_Unsaved] = []
+        self._unsaved: list[_Unsaved] = []  # in the order of the calls of `save`
         self._lock = asyncio.Lock()
 
     async def save(
@@ -46,8 +47,9 @@ class SaveQueue:
     ) -> None:
         """Write messages behind all earlier ones that are not written yet; wait for the disk.
 
-        `choices` are the tokens of an answer, with what the model could have chosen in their place.
-        If a write fails, `warning` is set, and the message is tried again later.
+        `choices` are the tokens of an answer, with what the model could have chosen in their place;
+        empty if they are not known. If a write fails, `warning` is set, and the message is tried
+        again later.
         """
         self._unsaved += [(header, message, choices) for message in messages]
         await self.write_unsaved()
@@ -64,7 +66,10 @@ class SaveQueue:
             self._warn(error)
 
     async def add_entries(self, message_id: str, entries: Sequence[JournalEntry]) -> bool:
-        """Append text to the file of a running answer; return False if it must be tried again."""
+        """Append text to the file of a running answer; return False if the caller must try again.
+
+        The caller is `journal_writer`, which then calls this with the same entries and later ones.
+        """
         try:
             await self.store.add_entries(message_id, entries)
         except LMChatError as error:

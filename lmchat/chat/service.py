@@ -54,13 +54,19 @@ from lmchat.storage.store import Store
 class ChatService:
     """The root of the chat: begins and ends the turns of all sessions, shown or not.
 
-    It makes what turns share, and front ends use these parts directly: the sessions in memory, the
-    prompts that wait, the drafts, the choices for the next turn and its context window, the queue
-    of saves, the reporter to the front end, and the changes that need no turn.
+    It makes what turns share: the sessions in memory, the prompts that wait, the drafts, the
+    choices for the next turn, its context window, and the queue of saves. It also makes the
+    reporter to the front end, and the changes that need no turn. Front ends use these parts
+    directly.
 
     A turn is a task; a session has at most one. To stop it for the user, front ends call
     `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
     each turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue.
+
+    A *draft* is a prompt as one text, in which attached files are lines (`split_draft`). The
+    argument `unsent` of a method is the draft of its prompt. If the prompt cannot become a message,
+    the front end gets the draft back, as `PromptsReturned`. `unsent` is empty if nothing is to come
+    back, as for an answer that is regenerated.
     """
 
     def __init__(
@@ -103,8 +109,8 @@ class ChatService:
     def send(self, opened: OpenSession, text: str) -> None:
         """Send a prompt, or queue it while a turn runs or no model is ready.
 
-        `text` is a draft: attached files are lines of it. If this method raises an error, the
-        caller keeps the prompt. A prompt that cannot be sent later comes back as `PromptsReturned`.
+        `text` is a draft. If this method raises an error, the caller keeps the prompt. If the
+        prompt is refused later, it comes back as `PromptsReturned`.
         """
         if opened.is_busy or not self.turn_choices.is_ready:
             self.queue.add(opened, text)
@@ -112,10 +118,7 @@ class ChatService:
             self._send_draft_now(opened, text)
 
     def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
-        """Begin the turn of a draft; with `may_compact`, a summary may be made first.
-
-        If the draft cannot become a message, it returns to the prompt field as it is (`unsent`).
-        """
+        """Begin the turn of a draft; with `may_compact`, a summary may be made first."""
         words, files = split_draft(draft)
         self.send_now(opened, words, files, unsent=draft, may_compact=may_compact)
 
@@ -143,9 +146,8 @@ class ChatService:
     ) -> None:
         """Begin the turn of a prompt with its files at once, where `send` may queue the prompt.
 
-        `unsent` is the prompt as a draft, which returns if it cannot become a message. With
-        `may_compact`, the setting `auto_compact` and a context window that is nearly full, a
-        summary comes first. Until the summary has ended, `unsent` waits in the queue.
+        With `may_compact`, a summary comes first if the setting `auto_compact` is on and the
+        context window is nearly full. Until the summary has ended, `unsent` waits in the queue.
         """
         self._begin(
             opened,
@@ -164,10 +166,7 @@ class ChatService:
         *,
         unsent: str = "",
     ) -> None:
-        """Send another version of a prompt; `files` None keeps the files that it has.
-
-        `unsent` is the prompt as a draft, which returns if it cannot become a message.
-        """
+        """Send another version of a prompt; `files` None keeps the files that it has."""
         make_start = partial(
             edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
         )
@@ -259,9 +258,9 @@ class ChatService:
         """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
 
         `make_start` gets the whole path. Without `settings`, the turn has those that are chosen
-        now. `unsent` is the prompt as a draft, which returns if it cannot become a message. With
-        `may_compact`, a summary is made instead if the settings want that and `can_compact` says
-        so; the prompt then waits in the queue. `is_summary` says that the turn itself is a summary.
+        now. With `may_compact`, the turn makes a summary instead if the settings want that and
+        `can_compact` says so; its prompt then waits in the queue. `is_summary` says that the turn
+        is the summary that the user has asked for (`compact`).
         """
         settings = settings or self._settings(opened)
         opened.require_idle()
@@ -282,7 +281,10 @@ class ChatService:
         *,
         may_compact: bool,
     ) -> None:
-        """Run a turn that `_begin` has begun, or a summary while its prompt waits in the queue."""
+        """Run a turn that `_begin` has begun; if a summary comes first, run that instead.
+
+        The prompt is then queued, so that its turn follows.
+        """
         await opened.load_older(self.store)  # only the end of a long session was read
         # only now, as `can_compact` counts the messages in memory
         if may_compact and self.context_window.can_compact(opened, opened.turn.unsent):
@@ -327,7 +329,7 @@ class ChatService:
             self.queue.return_all(opened, *returned)
         elif returned:
             self.reporter.report(opened, PromptsReturned(prompts=returned))
-        if self.is_closing:  # the queue stays in the session: it is the next start's draft
+        if self.is_closing:  # the queue stays in the session: the draft on the disk has it
             return
         self.reporter.report(opened, ended)
         if opened.queue:
@@ -339,8 +341,8 @@ class ChatService:
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return refused prompts and the queue to the prompt field, and report why.
 
-        Without a caller to raise the error to, a turn takes it that has ended at once: `wait`
-        raises it.
+        No caller waits for the error of a queued prompt. So it is kept in a `Turn` that has ended
+        already, and `wait` raises it.
         """
         opened.turn = Turn(error=error)
         self.queue.return_all(opened, *prompts)
@@ -375,7 +377,7 @@ class ChatService:
 
         `has_loaded` says that a model has just been loaded. If the last answer of the shown session
         failed because no model was loaded, it is regenerated first. While lmchat is closing,
-        prompts stay in the queue, which is the draft of the next start.
+        prompts stay in the queue: the next start finds them in the drafts.
         """
         if self.is_closing:
             return
@@ -402,7 +404,7 @@ class ChatService:
     async def close(self) -> None:
         """Stop all turns, and save how they end and what could not be saved before.
 
-        Queued prompts stay in the queue, which is the draft of the next start.
+        Queued prompts stay in the queue: the next start finds them in the drafts.
         """
         self.is_closing = True
         for opened in self.in_memory.busy:

@@ -26,11 +26,14 @@ class SessionTexts:
         read: Callable[[str], Awaitable[str]],
         save: Callable[[str, str], Awaitable[None]],
     ) -> None:
-        """Read nothing yet. The functions get the id of a session, and `save` also its text."""
+        """Read nothing yet. The functions get the id of a session, and `save` also its text.
+
+        An empty text means that a session has none.
+        """
         self._read = read
         self._save = save
         self._texts: dict[str, str] = {}  # that were read or changed in this run
-        self._written: dict[str, str] = {}  # as they are on the disk
+        self._written: dict[str, str] = {}  # as they are on the disk, if they were read or written
         self._lock = asyncio.Lock()
         self._has_changed = False  # since `_task` began to sleep
         self._task: asyncio.Task[None] | None = None
@@ -61,7 +64,7 @@ class SessionTexts:
     def write_soon(self) -> None:
         """After `SAVE_AFTER_S`, write what has changed by then.
 
-        The text of a session that was neither loaded nor changed stays as it is on the disk.
+        Only texts in memory are written. Those of other sessions stay as they are on the disk.
         """
         self._has_changed = True
         if self._task is None or self._task.done():
@@ -85,5 +88,5 @@ class SessionTexts:
                         self._written[session_id] = text
 
     def _text_to_save(self, session_id: str) -> str:
-        """Return a text as it is to be on the disk; that of `Drafts` has more than `text`."""
+        """Return the text to write for a session; `Drafts` adds prompts that wait to it."""
         return self._texts[session_id]

@@ -29,11 +29,11 @@ class SessionsInMemory:
         clock: Callable[[], float],
     ) -> None:
         """Begin with a new session."""
-        self.unread: set[str] = set()  # sessions whose answer ended while another was shown
+        self.unread: set[str] = set()  # ids of sessions whose turn ended while another was shown
         self._store = store
         self._save_queue = save_queue
         self._clock = clock
-        self._sessions: dict[str, OpenSession] = {}
+        self._sessions: dict[str, OpenSession] = {}  # by their ids; the shown one is among them
         self.new_session = self._make_new()
         """The session that `switch_to_new` shows, and replaces by another one once it has begun."""
         self.shown = self.switch_to(self.new_session)  # `switch_to` sets it too; this declares it

@@ -21,7 +21,7 @@ from lmchat.storage.store import Store
 
 _TIMEOUT_S = 60.0
 _MAX_TOKENS = 1000  # enough for a model that thinks first
-_QUOTED_CHARS = 2000  # of the prompt, and of the answer, that the model sees
+_QUOTED_CHARS = 2000  # most characters of the prompt, and of the answer, that the model sees
 _TITLE_REQUEST = (
     "Write a title of at most six words, in the language of the prompt, "
     "for a chat that begins as follows. "
@@ -50,7 +50,7 @@ class TitleWriter:
         self._task: asyncio.Task[None] | None = None  # asks the model for a title
 
     def begin(self, opened: OpenSession) -> None:
-        """Name a session in a task; after later turns than the first, it does nothing."""
+        """Name a session in a task; a session with several prompts keeps its title."""
         if self._choices.chat_settings.auto_title:
             self._task = asyncio.create_task(self._try_to_rename(opened), name="title")
 

@@ -1,6 +1,7 @@
 """Rounds of tool calls of a turn: the calls of an answer are approved, and run at the same time.
 
-An error of a call becomes its result, which the model gets, and the turn continues.
+A *round* is all calls of one answer. An error of a call becomes its result, which the model gets,
+and the turn continues with the next answer.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ from lmchat.sessions.message import (
 )
 from lmchat.tools.calls import Choice, Decision, Run, run_call
 
-_MAX_SAME_CALLS = 3  # same calls in a row after which the turn ends
+_MAX_SAME_CALLS = 3  # at the third same call in a row, its round does not run: the turn ends
 
 
 class ToolQuestion(Struct, frozen=True, kw_only=True):
     """A call that waits until the user decides."""
 
-    message: ChatMessage  # of this call alone
+    message: ChatMessage  # the tool message of this call
     name: str  # `SERVER/TOOL`
-    note: str = ""  # why the user is asked again about a tool once always allowed
+    note: str = ""  # why the user is asked about a tool that was always allowed; else empty
 
 
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
 def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[ToolCallPart, ...]:
-    """Return the tool calls of `answer`, which this turn has streamed.
+    """Return the tool calls of `answer`, which this turn has streamed, to be run.
 
     Return none if the answer is not complete, or if it is not the last message of `path`, because
-    another branch is shown by now. Calls of older messages only run if the user repeats one: they
-    may have come with an imported file.
+    another branch is shown by now. Other answers must not be passed: their calls may have come with
+    an imported file, and only run if the user repeats one.
     """
     if answer.state is not AnswerState.COMPLETE:
         return ()
@@ -59,9 +60,9 @@ class ToolRounds:
 
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
         self.toolbox = toolbox
-        self.steps = 0  # rounds of calls so far
+        self.steps = 0  # rounds so far
         self._session_id = session_id
-        self._last_call = ("", "")  # name and arguments
+        self._last_call = ("", "")  # name in requests, and arguments; empty before the first call
         self._same_calls = 0  # how often the model has made the last call in a row
         self._limit: LMChatError | None = None  # why no further round may run; None if one may
 
@@ -86,8 +87,9 @@ class ToolRounds:
         """Count a round with these calls, and return whether it may run.
 
         A round may not run if the number of rounds has reached `max_steps`, or if the same call was
-        made too often in a row. The next answer then fails, as `offered` raises the reason when the
-        answer asks for tools. So the reason is saved and shown with an answer, and the turn ends.
+        made too often in a row. The turn then asks for a next answer all the same: its request
+        fails, as `offered` raises the reason. So the reason is saved and shown with an answer, and
+        the turn ends.
         """
         if self.steps >= self.toolbox.settings.max_steps:
             problem = f"The model called tools {self.steps} times without an answer."
@@ -122,9 +124,10 @@ class ToolRounds:
     ) -> None:
         """Ask about one call after the other, then run all at the same time.
 
-        `on_end` gets each tool message as it ends. If this is cancelled, running calls are, too.
+        `messages` are tool messages with one call each. `on_end` gets each of them with its result,
+        in the order in which they end. If this is cancelled, running calls are, too.
         """
-        # functions, or reasons why a call may not run, which become its result
+        # for each call a function, or the reason why it may not run, which becomes its result
         runs = [await self._make_run(message, ask) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run))

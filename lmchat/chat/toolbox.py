@@ -1,4 +1,9 @@
-"""The tools of this run: which are offered to models, which may run, and how they are called."""
+"""The tools of this run: which are offered to models, which may run, and how they are called.
+
+A tool has two names: the full name `SERVER/TOOL`, and another one in requests (`Tool.wire_name`).
+Its *fingerprint* is a digest of what runs it and how it is described. What the user has allowed
+counts only for a tool with the same fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +35,19 @@ class Toolbox:
     ) -> None:
         """Start nothing yet.
 
-        `mcp` has the settings of the servers that `host` runs. `allowed` has the fingerprints of
-        tools for which the user once chose "always", by full name; `save_allowed` saves one more.
+        `mcp` has the settings of the servers that `host` runs, except for functions of tools.py.
+        `allowed` has the fingerprints of tools for which the user once chose "always", by their
+        full names. `save_allowed` saves one more: it gets full name and fingerprint.
         """
         self.settings = settings
-        self.allowed = dict(allowed)
+        self.allowed = dict(allowed)  # fingerprints by full names
         self._save_allowed = save_allowed
         self.host = host
-        self._servers = {server.name: server for server in mcp}
+        self._servers = {server.name: server for server in mcp}  # settings by name
         self._allowed_in_session: set[tuple[str, str, str]] = set()
         """Session id, full name and fingerprint of tools that may run for the rest of a session."""
         self._off: set[tuple[str, str]] = set()
-        """Session id, and the server or the full name of a tool that is switched off in it."""
+        """Session id, and the name of a server or the full name of a tool that is off in it."""
 
     @property
     def tools(self) -> list[Tool]:
@@ -100,8 +106,8 @@ class Toolbox:
     def approval(self, session_id: str, tool: Tool) -> Approval:
         """Return whether a tool may run in a session: always, never, or after asking the user.
 
-        It is `NEVER` if the tool or its server is switched off, or if the configuration says so.
-        Otherwise it is `ALWAYS` if the configuration or the user has allowed the tool, else `ASK`.
+        `NEVER`: the tool or its server is switched off, or the configuration forbids it. `ALWAYS`:
+        the configuration or the user has allowed it. `ASK`: all other tools.
         """
         if not self.is_offered(session_id, tool):
             return Approval.NEVER
@@ -109,7 +115,7 @@ class Toolbox:
             return Approval.ALWAYS
         if self.is_allowed_here(session_id, tool):
             return Approval.ALWAYS
-        # a rule in the configuration has priority over what the user once always allowed
+        # `ASK` as a rule in the configuration has priority over what the user once always allowed
         is_allowed = self.allowed.get(tool.full_name) == self._fingerprint(tool)
         return Approval.ALWAYS if is_allowed and not self._configured_rule(tool) else Approval.ASK
 
@@ -120,9 +126,9 @@ class Toolbox:
     def why_asked_again(self, tool: Tool) -> str:
         """Return why the user has to decide about this tool, although it was once always allowed.
 
-        Empty for a tool that was never always allowed, and if the configuration asks about it. Only
-        call it if `approval` is `ASK`: for a tool that was always allowed, the fingerprint then
-        differs.
+        Empty for a tool that was never always allowed, and if a rule of the configuration asks
+        about it. Only call this if `approval` is `ASK`. Without such a rule, the fingerprint of a
+        tool that was always allowed must then have changed.
         """
         if tool.full_name not in self.allowed or self._configured_rule(tool):
             return ""
@@ -151,7 +157,7 @@ class Toolbox:
 
         Empty if the configuration has no rule for either of them. `[tools.approval]` lists
         exceptions, so it has priority over `approve` of a server in `[[mcp]]`. Functions of
-        tools.py have no such server, so they have a rule only there.
+        tools.py have no such server: only `[tools.approval]` can have a rule for them.
         """
         rules = self.settings.approval
         server = self._servers.get(tool.server)

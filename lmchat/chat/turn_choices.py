@@ -65,7 +65,7 @@ class TurnChoices:
         `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
         """
         self.chat_settings = chat  # of the configuration, changed by the profile
-        self.layers = layers or SamplingLayers(chat=options_set_in(chat))
+        self.layers = layers or SamplingLayers(chat=options_set_in(chat))  # without the session's
         self.profile_name = profile_name  # profile in use; empty without one
         self.target: Target | None = None  # server and model; only `use_target` changes it
         self.toolbox = toolbox  # None if no tools are configured
@@ -78,7 +78,7 @@ class TurnChoices:
         return target is not None and not target.is_loading and bool(target.model_id)
 
     def sampling(self, session_options: OptionValues) -> Sampling:
-        """Return the sampling of a session that sets `session_options` itself."""
+        """Return the sampling for the next answer of a session; `session_options` are its own."""
         model_id = self.target.model_id if self.target else ""
         return Sampling().with_options(self.layers.values(session_options, model_id))
 
@@ -112,7 +112,7 @@ class TurnChoices:
         return target
 
     def settings(self, session_options: OptionValues) -> TurnSettings:
-        """Return the settings of a turn, in a session that sets `session_options` itself.
+        """Return the settings of a turn in a session; `session_options` are its own options.
 
         Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
         option that the server ignores. An option of the session that the server ignores may have
@@ -170,7 +170,7 @@ class TurnChoices:
         return profile
 
     def use_effort(self, typed: str) -> None:
-        """Set the reasoning effort for the next turns, also after another profile is chosen.
+        """Set the reasoning effort for the next turns; another profile does not change it.
 
         The level "default" leaves the effort to the server. Raises `WrongUse` for a text that is
         neither one of `LEVELS` nor a number of tokens.

@@ -90,8 +90,8 @@ def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatE
     """Return the error that the user is shown.
 
     An `LMChatError` is returned itself. Any other error is a fault of lmchat, for which the user
-    gets the words of its `failure`, as `log_failure` has returned it. Without one, the error is
-    logged here.
+    gets the words of a `Failure`. `failure` is what `log_failure` has returned for the error; None
+    if the error is to be logged here.
     """
     if isinstance(error, LMChatError):
         return error
@@ -130,7 +130,8 @@ class TurnRunner:
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
             self._rounds = ToolRounds(settings.toolbox, opened.session_id)
-        self._make_answer_request = partial(  # each round with tools needs another one
+        # for each answer of the turn; a turn with rounds of tool calls has several answers
+        self._make_answer_request = partial(
             AnswerRequest,
             settings,
             backend=backend,
@@ -172,11 +173,11 @@ class TurnRunner:
         copied: Sequence[ChatMessage] = (),
         version: int = 1,
     ) -> ChatMessage:
-        """Run a round of calls as `_run_calls` does, and return the answer to their results."""
+        """Run a round of calls (`_run_calls`), and return the answer to their results."""
         if rounds.count_round(calls):  # else the answer fails with the reason
             await self._run_calls(rounds, calls, copied, version)
         self.request = self._make_answer_request(self._opened.messages)
-        return await self._answer(version=1)  # what follows a new message has no other version
+        return await self._answer(version=1)  # an answer to new messages has no other version
 
     async def _save_prompts(self) -> None:
         """Report the new prompts at once, then wait until the save queue has tried to write them.
@@ -190,8 +191,7 @@ class TurnRunner:
             if start.prompts and not start.summarised:
                 await self._shielded(self._save_queue.save(opened.header, *start.prompts))
         finally:
-            # only now is the prompt as typed dropped: until here, the saved draft has it, in case
-            # lmchat is killed
+            # Until here, the draft on the disk begins with the prompt, in case lmchat is killed.
             opened.take_unsent()
             self._drafts.write_soon()
 
@@ -247,7 +247,7 @@ class TurnRunner:
         if figures.is_fetched:  # no record: its times would be those of fetching it
             return
         target = answer.request.settings.target
-        # not `message.stats`: those include the answer that this one continues
+        # not `message.stats`: these include the figures of an answer that this one continues
         stats = figures.stats(product=target.product)
         record = AnswerRecord(
             message_id=message.message_id,
@@ -269,9 +269,10 @@ class TurnRunner:
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
-        `version` is that of the first call. When one call of an answer is repeated, a branch
-        begins. `copied` has the results of the other calls of that answer, and the branch gets
-        copies of them. If the turn is stopped, calls without a result become stopped messages.
+        Each call becomes a tool message on the path; `version` is the number of the first one among
+        its versions. When the user repeats one call of an answer, a branch begins. `copied` then
+        has the tool messages of the other calls of that answer, and the branch gets copies of them.
+        If the turn is stopped, calls without a result become stopped messages.
         """
         opened, save_queue, target = self._opened, self._save_queue, self._target
         # in place of the figures of the answer before it

@@ -4,8 +4,9 @@ All kinds are here, except the summary: its start is in `planning/compacting.py`
 made of it.
 
 Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and
-changes nothing. `first_words` are words of the user with which the answer begins. The number of a
-new version follows the highest one of its message, `ChatMessage.versions`.
+changes nothing. `first_words` are words of the user with which the answer begins; they are empty if
+the model begins it. A new version of a message gets the number `ChatMessage.versions` + 1, as this
+field says how many versions there are.
 """
 
 from __future__ import annotations
@@ -41,16 +42,23 @@ IMPORTED_CALL = (
 class TurnStart(Struct, frozen=True, kw_only=True):
     """All that a turn begins with."""
 
-    path: MessagePath  # what stays of the path; messages after it go to another branch
-    prompts: tuple[ChatMessage, ...] = ()  # added behind the path
-    version: int = 1  # of the first message that the turn makes
-    beginning: Beginning | None = None  # what the answer begins with
-    calls: tuple[ToolCallPart, ...] = ()  # the tool call to repeat before the first answer
+    path: MessagePath  # what stays of the path; messages after it are then on another branch
+    prompts: tuple[ChatMessage, ...] = ()  # new ones behind the path, system prompts too
+    version: int = 1
+    """Number, among its versions, of the first answer or tool message that the turn makes."""
+    beginning: Beginning | None = None  # what the answer begins with; None: the model begins it
+    calls: tuple[ToolCallPart, ...] = ()  # one call to repeat before the first answer, or none
     copied: tuple[ChatMessage, ...] = ()
-    """Tool messages of the same answer, which do not run again; the new branch gets copies."""
+    """Tool messages of other calls of the same answer, which do not run again.
+
+    The new branch gets copies of them behind the repeated call.
+    """
     summarised: MessagePath = MessagePath()
-    """Older messages that the answer replaces: they are sent with `prompts`, instead of `path`."""
-    fetched: ChatMessage | None = None  # the answer that its server has kept
+    """Older messages of which the answer is a summary; empty in other turns.
+
+    They are sent with `prompts`, instead of `path`.
+    """
+    fetched: ChatMessage | None = None  # the answer to fetch, which its server has kept (R-42)
 
     @property
     def sent_path(self) -> MessagePath:
@@ -69,7 +77,7 @@ def new_prompt(
     system_prompt: str = "",
     first_words: str = "",
 ) -> TurnStart:
-    """Return the start of a turn with a new prompt; a new session first gets the system prompt."""
+    """Return the start of a turn with a new prompt; a new session first gets `system_prompt`."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
@@ -89,8 +97,8 @@ def edited(
 ) -> TurnStart:
     """Return the start of a turn with another version of a prompt; `files` None keeps its files.
 
-    If the path ends in a system prompt, the user has just set it for the next answer. It would be
-    left on the other branch, so a copy of it follows the new version.
+    If the path ends in a system prompt, the user has just set that for the next answer. It would be
+    left on the old branch, so a copy of it follows the new version.
     """
     index = _index_of(path, message_id)
     old = path[index]
@@ -118,7 +126,7 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> Turn
     message = path[index]
     if message.role is Role.TOOL:
         return _repeated_call(path, index)
-    following = path[index + 1 : index + 2]  # one message, or none at the end
+    following = path[index + 1 : index + 2]  # the next message, or none at the end
     if message.role is Role.ASSISTANT:  # the model gets the messages before it
         sent, version = MessagePath(path[:index]), message.versions + 1
     else:  # its answer, if it has one, gets another version
@@ -149,9 +157,10 @@ def _repeated_call(path: MessagePath, index: int) -> TurnStart:
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) -> TurnStart:
-    """Return the start of a turn that continues an answer, or a `beginning`, in a new version.
+    """Return the start of a turn that continues an answer in a new version.
 
-    Raises `RequestInvalid` as `regenerated` does.
+    The new version begins with `beginning`; None stands for the answer as it is. Raises
+    `RequestInvalid` as `regenerated` does.
     """
     index = _index_of(path, answer_id)
     old = path[index]
@@ -166,7 +175,8 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) ->
 def fetched(path: MessagePath, kept: ChatMessage) -> TurnStart:
     """Return the start of a turn that fetches an answer from its server, in its place (R-42).
 
-    `kept` is the last message of the path, unless it was changed while older messages were read.
+    `kept` is the last message of the path. Raises `RequestInvalid` if it is not, as the message was
+    changed while older ones were read.
     """
     if path[-1] is not kept:
         raise RequestInvalid("The answer was changed, so it is not continued.")
@@ -225,7 +235,7 @@ def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:
 
 
 def _results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the tool messages at the beginning."""
+    """Return the tool messages at the beginning of `messages`, up to the first other one."""
     return list(takewhile(lambda message: message.role is Role.TOOL, messages))
 
 
