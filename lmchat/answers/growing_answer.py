@@ -47,11 +47,11 @@ class GrowingAnswer:
     def __init__(
         self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
-        self.choices = list(choices)  # of the tokens so far, if the server reports them
+        self.choices = list(choices)  # one for each token so far, if the server reports them
         self._begun_choice_count = len(choices)  # a `Rethought` changes only the choices after them
-        self._probability_count = count_probabilities(choices)  # limited, as they take memory
+        self._probability_count = count_probabilities(choices)  # of all reported ones
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
-        """Texts of the entries so far, by their kind: these, and fields of tool calls."""
+        """Texts of the entries so far, by their kind: one of these, or a field of a tool call."""
         if begun is not None:
             self._texts["reasoning"] = [begun.reasoning]
             self._texts["text"] = [begun.text]  # which has its refusal too
@@ -79,7 +79,7 @@ class GrowingAnswer:
                 return self._add_entries(self._entries_of_call(event))
             case TokensChosen(choices=choices):
                 self._probability_count += count_probabilities(choices)
-                if self._probability_count <= _MAX_PROBABILITIES:  # else they are dropped
+                if self._probability_count <= _MAX_PROBABILITIES:  # else they take too much memory
                     self.choices += choices
             case _:
                 pass
@@ -100,8 +100,8 @@ class GrowingAnswer:
         """Return an event of a tool call as entries: the next characters of its arguments.
 
         Before these come the id and the name, if the call has none yet. If the server gives no id,
-        the call gets a new one. Empty entries are dropped by `_add_entries`, so a name may come
-        with a later event.
+        the call gets a new one. An entry may be empty, as `_add_entries` drops it: the name may
+        come with a later event.
         """
         prefix = f"tool_call {delta.index}"
         entries: list[JournalEntry] = []

@@ -23,7 +23,7 @@ _RETRY_PROMPT = (
 class Schema:
     """A valid JSON schema; other documents that it refers to are never fetched.
 
-    Raises `RequestInvalid` for a value that is no schema.
+    Making one raises `RequestInvalid` for a value that is no schema.
     """
 
     def __init__(self, value: object) -> None:
@@ -35,7 +35,8 @@ class Schema:
             raise _invalid_schema_error("it is not valid JSON") from None
         if not isinstance(schema, dict):
             raise _invalid_schema_error("it must be a JSON object")
-        # the schema for a request: without the name of its draft, which some servers refuse
+        # The schema for a request. `$schema`, which names the version of the standard, is left out,
+        # as some servers refuse it.
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
             # a relative reference becomes an address below `base_uri`, and is refused like others
@@ -57,15 +58,14 @@ class Schema:
 class WantedValue:
     """JSON value that is wanted of a model: one that fits a schema, or any JSON object.
 
-    `name` is the name of the schema in requests. Raises `RequestInvalid` if `schema` is given and
-    is no valid schema.
+    `schema` None stands for any object. `name` is the name of the schema in requests. Making one
+    raises `RequestInvalid` if `schema` is given and is no valid schema.
     """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
         self.output: WantedOutput = AnyObject()  # the form of the answer, for a request
         if self._schema is not None:
-            # `sent`: without the name of its draft, which some servers refuse
             self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(
@@ -74,9 +74,9 @@ class WantedValue:
         """Return the JSON value of an answer; `thought` is the reasoning before it.
 
         Raises `AnswerUnfit` if no value fits. The error names the cause: the model refused, the
-        answer was cut short, or the value is wrong. Only for a wrong value, the error has a
-        `retry_prompt`, with which the model is asked once more. `lmchat ask` sends it in its
-        session, the Python API behind the messages it was given.
+        answer was cut short, or the value is wrong. Only if the value is wrong, the error has a
+        `retry_prompt`, with which the caller may ask the model once more. `lmchat ask` sends it in
+        its session, the Python API behind the messages it was given.
         """
         try:
             # LM Studio and vLLM may report an answer that has to fit a schema as a thought

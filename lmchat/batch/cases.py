@@ -21,7 +21,7 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
 
 _Text = Annotated[str, Meta(min_length=1)]
-_Texts = list[_Text] | _Text
+_Texts = list[_Text] | _Text  # value of a key that takes one text or several
 _EXAMPLE = 'Example: case = [{ name = "sum", prompt = "What is 2 + 3?", expect = "5" }]'
 
 
@@ -61,16 +61,17 @@ class Case(Struct, frozen=True, kw_only=True):
 
     name: str
     messages: tuple[ChatMessage, ...]
-    files: Mapping[str, bytes]  # by their digests
-    options: Mapping[str, object]  # for sampling
+    files: Mapping[str, bytes]  # content of the attached files by their digests
+    options: Mapping[str, object]  # sampling options by name
     # the checks of the answer
     expected: list[str]  # texts that it must have, in capital or small letters
     rejected: list[str]  # texts that it must not have, in capital or small letters
-    patterns: Mapping[str, Schema]  # regular expressions that it must match, and schemas with them
-    wanted: WantedValue | None  # the JSON value that it must have
+    # by each regular expression that a part of it must match: a JSON schema with this `pattern`
+    patterns: Mapping[str, Schema]
+    wanted: WantedValue | None  # the JSON value that it must have; None if it need not have one
 
     def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
-        """Return the checks that an answer fails, each with the reason in words.
+        """Return the names of the checks that an answer fails, each with the reason in words.
 
         `row` is the row of the answer (`TaskAnswer.row`). If the answer ended with an error, or is
         empty, it fails the check `answer` alone.
@@ -84,7 +85,7 @@ class Case(Struct, frozen=True, kw_only=True):
             return {"answer": "the answer is empty"}
 
         folded = text.casefold()
-        violated = {  # the texts and patterns of each check for which it fails
+        violated = {  # for each check, the texts or patterns for which it fails
             "expect": [words for words in self.expected if words.casefold() not in folded],
             "reject": [words for words in self.rejected if words.casefold() in folded],
             # searched by the library of schemas: Python's `re` may search for hours (backtracking)
@@ -106,7 +107,8 @@ class Case(Struct, frozen=True, kw_only=True):
 async def read_cases(path: Path, system_prompt: str) -> list[Case]:
     """Return the cases of a file; raises `WrongUse` for a wrong one.
 
-    `system_prompt` is for cases that have neither messages nor a system prompt of their own.
+    `system_prompt` is for cases that have neither messages nor a system prompt of their own; it may
+    be empty.
     """
     try:
         data = await asyncio.to_thread(path.read_bytes)
@@ -158,5 +160,5 @@ async def _case(name: str, entry: _Entry, folder: Path, system_prompt: str) -> C
 
 
 def _list(texts: str | list[str]) -> list[str]:
-    """Return the texts of a key that takes one text or a list."""
+    """Return `_Texts` as a list."""
     return [texts] if isinstance(texts, str) else texts

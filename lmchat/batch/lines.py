@@ -27,17 +27,17 @@ _WITHOUT_EFFECT = {"n", "stream", "stream_options", "user", "metadata", "store"}
 class BatchLine(Struct, kw_only=True):
     """Prompt of a line with its options, or the error that says why the line cannot be used."""
 
-    number: int  # from 1; blank lines count, too
-    line_id: str | int | None = None
-    messages: tuple[ChatMessage, ...] = ()
+    number: int  # in the file, from 1; blank lines count, too
+    line_id: str | int | None = None  # `custom_id` or `id` of the line; None if it has none
+    messages: tuple[ChatMessage, ...] = ()  # empty only if there is an error
     model: str = ""  # empty if it names none
-    options: dict[str, object] = {}
+    options: dict[str, object] = {}  # sampling options by name
     output: WantedOutput = AnyText()
     error: LMChatError | None = None
 
 
 def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
-    """Yield the lines of a file, or of stdin without a path, that are not blank.
+    """Yield the lines that are not blank, of a file, or of stdin if `path` is None.
 
     With `is_text`, a line is a prompt, and no JSON. Raises `WrongUse` if the file cannot be read.
     """

@@ -1,4 +1,8 @@
-"""File of the answers to `batch` and `eval`, which says to the next run what is done."""
+"""File of the answers to `batch` and `eval`, which says to the next run what is done.
+
+A *row* is the answer to one `Task`: a line with a JSON object. It begins with the `index` of the
+task and has the `key` of the task. If the task has failed, the row has an `error`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from lmchat.terminal.output import to_json
 
 _FILE_MODE = 0o666  # as the umask allows
 _REPLACE_HINT = "Name another file with -o, or replace this one with --force."
-_ROW_START = b'{"index": '  # beginning of every row
+_ROW_START = b'{"index": '
 
 
 class RowFile:
@@ -31,7 +35,7 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
         self._path = path
-        # rows of an earlier run without an error, by the index of the task; `keep_done` adds them
+        # rows of earlier runs without an error, by the index of the task; `keep_done` adds them
         self._done_rows: dict[int, dict[str, Any]] = {}
         self._file = self._open()
 
@@ -88,10 +92,10 @@ class RowFile:
                         raise WrongUse(message, hint=_REPLACE_HINT)
 
     def done_row(self, task: Task) -> dict[str, Any] | None:
-        """Return the row of a task that is done, or None.
+        """Return the row of a task that an earlier run has done; None if it is to be done.
 
-        A row belongs to this run if its key is that of the task. Raises `WrongUse` for a row of
-        another run.
+        Raises `WrongUse` if the row has another key: it was written for other prompts, another
+        model or other settings.
         """
         row = self._done_rows.get(task.head["index"])
         if row is not None and row["key"] != task.key:

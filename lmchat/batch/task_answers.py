@@ -37,9 +37,9 @@ class Task(Struct, frozen=True, kw_only=True):
     """The first fields of its row: its number as `index`, and its `id` if it has one."""
     model: ModelInfo
     messages: Sequence[ChatMessage] = ()
-    options: Mapping[str, object] = {}  # for sampling
+    options: Mapping[str, object] = {}  # sampling options by name
     output: WantedOutput = AnyText()
-    files: Mapping[str, bytes] = {}  # by their digests
+    files: Mapping[str, bytes] = {}  # content of the attached files by their digests
     # Text of the preset that is filled with the last message when the prompt is sent, or empty.
     preset_text: str = ""
     error: LMChatError | None = None
@@ -59,9 +59,9 @@ class TaskAnswer(Struct, frozen=True, kw_only=True):
     """An answer that belongs to no session; incomplete if it ended with an error."""
 
     model: str  # the model that has answered, as the server names it
-    reply: str
+    reply: str  # the text, a refusal too
     reasoning: str
-    is_refusal: bool
+    is_refusal: bool  # whether the reply has a refusal
     stats: AnswerStats
     error: LMChatError | None
 
@@ -97,7 +97,7 @@ async def answer_to(
 ) -> TaskAnswer:
     """Send a prompt and return its answer; call `show` with each event while it arrives.
 
-    `compare` passes the `answer` into which the events are read: it shows the figures meanwhile.
+    The events are read into `answer`. `compare` passes one, whose figures it shows until the end.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
     A task with an error is not sent; its answer has this error.
@@ -127,7 +127,7 @@ async def answer_to(
             failure = error
     return TaskAnswer(
         model=answer.figures.model,
-        reply=answer.growing.text("text", "refusal"),  # a refusal is a reply, too
+        reply=answer.growing.text("text", "refusal"),
         reasoning=answer.growing.text("reasoning"),
         is_refusal=bool(answer.growing.text("refusal")),
         # with both limits, the figures say which one cut an answer short
@@ -143,8 +143,9 @@ class Progress:
         self._output = output
         self._total = total  # None: not known
         self._started_s = monotonic()
+        # answers so far, those of them that have failed, and tokens of all
         self.done = self.failed = self._tokens = 0
-        self.done_before = 0  # by an earlier run; these are not part of `done`
+        self.done_before = 0  # tasks that an earlier run has done; these are not part of `done`
 
     def count(self, *, is_failed: bool, tokens: int | None) -> None:
         """Count an answer and its tokens, and show the progress."""

@@ -39,7 +39,7 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     """Whether the store already had the session, perhaps in the trash. It was not changed."""
     branch_messages: int = 0
     """Number of the messages in the file that are not on the path."""
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[Skipped, ...] = ()  # parts of the session that were left out
 
 
 class ImportOutcome(Struct, kw_only=True):
@@ -47,7 +47,7 @@ class ImportOutcome(Struct, kw_only=True):
 
     chats: list[ImportedChat] = []
     skipped: list[tuple[str, Skipped]] = []
-    """Damaged parts of files, each with the name of its file."""
+    """Damaged parts of files outside of imported sessions, each with the name of its file."""
     refused: list[tuple[str, LMChatError]] = []
     """Name and error of each file that was not imported whole, and of each folder without chats."""
     unknown_count: int = 0
@@ -106,7 +106,7 @@ class Importer:
         begun_s = time.monotonic()
         # a result may take long, so it is read in a thread that a cancelled import leaves behind
         while (result := await run_abandonable(lambda: next(results, None))) is not None:
-            file, found = result
+            file, found = result  # name of a file, and a session, a damaged part, or an error
             match found:
                 case ReadSession(session=session, skipped=skipped):
                     header = session.header

@@ -33,13 +33,15 @@ from lmchat.sessions.session import (
 )
 from lmchat.storage.store import Store
 
-_FORMS_WITH_FILES = ("json", "html")  # formats that hold the content of attached files
+# A *form* is one of `EXPORT_FORMATS`, by the ending of its files. These forms hold the content of
+# attached files.
+_FORMS_WITH_FILES = ("json", "html")
 
 
 class ExportAs(Struct, frozen=True, kw_only=True):
     """Format of an export, and its contents beside the text."""
 
-    form: str = ""  # one of `EXPORT_FORMATS`; empty: by the name of the file, else Markdown
+    form: str = ""  # empty: by the name of the file, or else Markdown
     with_reasoning: bool = False
     with_branches: bool = False
     """Whether to export all branches; JSON has them anyway, where they can be read."""
@@ -51,7 +53,7 @@ _DEFAULT_EXPORT = ExportAs()
 class Library:
     """Actions on saved sessions that add something to the store: a time, checked values, a format.
 
-    Most return the changed header, which a caller with a chat gives to
+    Most return the header as it is stored now. A caller that has sessions in memory passes it to
     `SessionsInMemory.update_header`.
     """
 
