@@ -71,12 +71,15 @@ class ModelRoutes(Struct, frozen=True):
         """
         if not url:
             return self.results
-        address = Endpoint.parse(url).netloc
-        results = tuple(found for found in self.results if found.endpoint.netloc == address)
+        address = Endpoint.parse(url)
+        results = tuple(found for found in self.results if found.endpoint.netloc == address.netloc)
         if not results:
             raise EndpointNotAllowed(
                 "Endpoint not allowed: no server was found there; "
                 "name it under [[endpoints]] in config.toml."
+                if address.is_loopback
+                else "Endpoint not allowed: Endpoint must be localhost, "
+                "or be named under [[endpoints]] and allowed_hosts in config.toml."
             )
         return results
 

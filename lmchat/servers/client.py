@@ -146,16 +146,19 @@ class HttpServerClient:
         for product, endpoint in hinted.items():
             self._prober.expect_product(endpoint, product)
 
-    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+    async def detect(
+        self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
+    ) -> tuple[ProbeResult, ...]:
         """Probe all addresses where a server may be, at the same time; return results, best first.
 
         These are the usual addresses of all products, those that were given to `scan_also`, and
         the `named` ones, which the user has named. The models of usable servers are cached. If the
         built-in engine has an address, its result is the first, even while it does not run.
+        Without `is_counted`, the lists of models do not count as asked for.
         """
         await self._read_cache()
         results = tuple(map(self._cache_models, await self._prober.scan(named)))
-        if usable_of(results):
+        if is_counted and usable_of(results):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
             return results

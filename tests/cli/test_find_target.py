@@ -23,7 +23,7 @@ class _ScriptedBackend:
         self.detections = list(detections)
         self.named = None
 
-    async def detect(self, *, named=()):
+    async def detect(self, *, named=(), is_counted=True):
         self.named = named
         return self._next()
 

@@ -271,6 +271,11 @@ def test_health_models_and_detection_say_what_the_commands_say(gateway, server):
         assert unknown.status_code == 403
         assert unknown.json()["error"].startswith("Endpoint not allowed: no server was found")
         assert unknown.json().get("endpoint") is None
+        foreign = gateway.get(path, params={"endpoint": "http://localhost.evil.com"})
+        assert foreign.status_code == 403
+        assert foreign.json()["error"].startswith(
+            "Endpoint not allowed: Endpoint must be localhost,"
+        )
 
 
 def test_health_of_a_server_that_is_gone_has_the_same_fields_and_says_why(tmp_path):
@@ -326,7 +331,10 @@ def test_a_signal_lets_a_running_answer_end_and_its_figures_without_content_are_
     row = cli.json("stats", "--json")["data"][0]
     assert (row["model"], row["turns"], row["complete"]) == ("tiny", 2, 1)
     assert row["ttft_ms"]["p50"] > 0
-    assert cli.json("metrics")["totalRequests"] == 2
+    metrics = cli.json("metrics")
+    assert (metrics["totalRequests"], metrics["cacheMisses"]) == (2, 0), (
+        "its own searches do not count"
+    )
     for file in (tmp_path / "lmchat").rglob("*"):
         if file.is_file():
             assert b"SECRET" not in file.read_bytes()

@@ -152,8 +152,11 @@ class _Server(uvicorn.Server):
 
 
 async def _find_others(runtime: Runtime, own_address: str) -> tuple[ProbeResult, ...]:
-    """Look for servers other than this one, which would pass requests on to itself."""
-    results = await find_servers(runtime.backend, runtime.settings)
+    """Look for servers other than this one, which would pass requests on to itself.
+
+    This happens every few seconds and not for a request, so it is not counted.
+    """
+    results = await find_servers(runtime.backend, runtime.settings, is_counted=False)
     return tuple(found for found in results if found.endpoint.netloc != own_address)
 
 

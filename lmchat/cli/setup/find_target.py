@@ -43,15 +43,17 @@ def configured_names(settings: Settings) -> dict[str, str]:
     return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
 
-async def find_servers(backend: ServerClient, settings: Settings) -> tuple[ProbeResult, ...]:
+async def find_servers(
+    backend: ServerClient, settings: Settings, *, is_counted: bool = True
+) -> tuple[ProbeResult, ...]:
     """Check the server at `settings.endpoint` and return it as the only result.
 
     Without this setting, look for servers, also at the addresses in `[[endpoints]]`, and return all
-    results, usable or not.
+    results, usable or not. `is_counted` is that of `detect`.
     """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
-    return await backend.detect(named=configured_endpoints(settings))
+    return await backend.detect(named=configured_endpoints(settings), is_counted=is_counted)
 
 
 async def fetch_models(runtime: Runtime) -> list[ModelInfo]:

@@ -17,8 +17,13 @@ from lmchat.servers.model import ModelInfo, ModelList
 class ModelSource(Protocol):
     """All model servers, asked for their models; every coroutine may raise `LMChatError`."""
 
-    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
-        """Probe all usual addresses and the `named` ones at once; best result first."""
+    async def detect(
+        self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
+    ) -> tuple[ProbeResult, ...]:
+        """Probe all usual addresses and the `named` ones at once; best result first.
+
+        `is_counted`: whether somebody has asked for the models, which the counters then note.
+        """
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
