@@ -45,12 +45,12 @@ def to_json(session: Session, _options: WriteOptions = PLAIN) -> str:
     The options of an export leave nothing out of it, since the import needs everything.
     """
     places: dict[str, int] = {}  # without branches, the path is in the right order already
-    if session.branches:
+    if session.branch_messages:
         places = {message.message_id: place for place, message in enumerate(session.tree)}
     data: Record = {"lmchat": FORMAT_NUMBER, "session": msgspec.to_builtins(session.header)}
     data["messages"] = [_record(message, places) for message in session.messages]
     if places:
-        data["branches"] = [_record(message, places) for message in session.branches]
+        data["branches"] = [_record(message, places) for message in session.branch_messages]
     if session.files:
         data["files"] = msgspec.to_builtins(session.files)
     return json.dumps(data, indent=2) + "\n"

@@ -124,7 +124,7 @@ class Importer:
                         file=file,
                         header=known_header or header,
                         was_known=known_header is not None,
-                        branch_messages=len(session.branches),
+                        branch_messages=len(session.branch_messages),
                         skipped=() if known_header else skipped,
                     )
                     outcome.chats.append(chat)

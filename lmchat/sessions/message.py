@@ -196,7 +196,10 @@ class Failure(Struct, frozen=True, kw_only=True):
 
 
 class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
-    """Tokens and times of an answer, together with the answer that it continues, if any."""
+    """Tokens and times of an answer, together with the answer that it continues, if any.
+
+    A figure that is None is not known, or there is nothing to measure.
+    """
 
     ttft_ms: float | None = None
     """Time from sending to the first token."""
@@ -204,12 +207,12 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Speed of the answer, as the server reports it, otherwise as lmchat measures it."""
     prompt_tokens: int | None = None
     """As the server counted them."""
-    completion_tokens: int | None = None
+    completion_tokens: int | None = None  # tokens of the answer with its thoughts
     is_estimated: bool = True
     """Whether `completion_tokens` is an estimate, not the server's count."""
-    elapsed_ms: float = 0.0
-    reasoning_ms: float | None = None
-    finish_reason: str = ""
+    elapsed_ms: float = 0.0  # from the beginning of the answer to its end, with all waits
+    reasoning_ms: float | None = None  # from the first word of a thought to the end of the last one
+    finish_reason: str = ""  # as the server gave it; empty if it gave none
     retries: int = 0
     asked: str = ""
     """The model you asked for, if another one answered."""
@@ -325,8 +328,8 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     parent_id: str | None = None
     """The message before it; None for a root."""
     state: AnswerState = AnswerState.COMPLETE
-    model: str = ""
-    endpoint: str = ""
+    model: str = ""  # of an answer; that of the turn in a tool message, else empty
+    endpoint: str = ""  # address of the server of `model`
     stats: AnswerStats | None = field(default=None, name="receipt")  # its name in files
     failure: Failure | None = None
     version: int = 1

@@ -67,12 +67,12 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     title: str
     created_at: datetime
     updated_at: datetime
-    model: str = ""
-    endpoint: str = ""
-    message_count: int = 0
+    model: str = ""  # of the newest answer, on any branch; empty if it is not known
+    endpoint: str = ""  # address of the server of `model`
+    message_count: int = 0  # on all branches
     is_pinned: bool = False
     is_archived: bool = False
-    deleted_at: datetime | None = None
+    deleted_at: datetime | None = None  # None unless it can be restored
     parent_id: str | None = None  # id of the session that this one was forked from
     tags: tuple[str, ...] = ()
     # Sampling options that the user has set for this session, by name.
@@ -86,13 +86,13 @@ class Session(Struct, frozen=True, kw_only=True):
     messages: MessagePath = MessagePath()
     # Id of the message before the first one, where only the end of the path was read.
     earlier_id: str | None = None
-    # Messages of all branches, oldest first; empty where only the path was read.
+    # Messages of all branches, oldest first; empty where only the path was read, or is all.
     tree: tuple[ChatMessage, ...] = ()
     # Content of attached files by digest, in exports and imports.
     files: dict[str, bytes] = field(default_factory=dict)
 
     @property
-    def branches(self) -> tuple[ChatMessage, ...]:
+    def branch_messages(self) -> tuple[ChatMessage, ...]:
         """The messages of the tree that are not on the path; empty without a tree."""
         if not self.tree:
             return ()
@@ -136,10 +136,10 @@ class SearchHit(Struct, frozen=True, kw_only=True):
 
     session_id: str
     title: str
-    message_id: str  # empty where only the title matches
-    role: str
-    model: str
-    created_at: datetime
+    message_id: str  # empty for a title
+    role: str  # a `Role`; empty for a title
+    model: str  # for a title, that of the session
+    created_at: datetime  # for a title, the last change of the session
     before: str  # text before the match, cut to some words
     match: str
     after: str  # text behind the match, cut to some words

@@ -64,7 +64,7 @@ def test_of_lm_studio_the_models_and_times_of_answers_come_along():
     assert last.model == "qwen3-8b"
     assert str(last.created_at) == "2025-11-18 21:07:03+00:00"
     assert (
-        next(message.model for message in session.branches if message.text == "Ferns.")
+        next(message.model for message in session.branch_messages if message.text == "Ferns.")
         == "qwen3-4b"
     )
 

@@ -48,7 +48,7 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     calls: tuple[ToolCallPart, ...]
     thought_heading: str  # heading above the reasoning: `Thought for 2.0 s`
     state: str  # state of an unfinished answer: `Stopped`; empty for a complete message
-    reason: str  # reason of a failed answer, or nothing
+    reason: str  # reason of a failed answer; empty for others
 
 
 def entries(session: Session) -> Iterator[MessageEntry | str]:
@@ -57,12 +57,12 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
     A heading, such as `Another branch, after “Hello”`, is a text. Times are local.
     """
     # a tool message shows a call with its result, so the answer with that call does not show it
-    tool_runs = filter(is_tool_run, (*session.messages, *session.branches))
+    tool_runs = filter(is_tool_run, (*session.messages, *session.branch_messages))
     ids_with_results = {message.parent_id for message in tool_runs}
     for message in session.messages:
         yield _entry(message, ids_with_results)
     messages_by_id = {message.message_id: message for message in session.tree}
-    for branch in branches(session.branches):
+    for branch in branches(session.branch_messages):
         parent = messages_by_id.get(branch.messages[0].parent_id or "")
         if parent is None:
             yield "Another beginning"

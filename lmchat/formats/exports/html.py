@@ -132,7 +132,7 @@ class MarkdownConverter:
         Messages without text, and those that cannot be converted in time, are left out.
         """
         html_by_id: dict[str, str] = {}
-        for message in (*session.messages, *session.branches):
+        for message in (*session.messages, *session.branch_messages):
             if message.text:
                 with suppress(TimeoutError, ChildEndedError):
                     html_by_id[message.message_id] = await self._convert(safe_text(message.text))

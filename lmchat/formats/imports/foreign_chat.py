@@ -69,7 +69,7 @@ class _Message(Struct, kw_only=True):
 
     role: Role
     parts: list[Part]
-    parent: str | None  # key of the message before it
+    parent: str | None  # key of the message before it; None for a root
     is_step: bool  # whether it is only a step to the answer after it: a tool call or a thought
     answer: str | None = None  # for a step: key of the answer that it has become a part of
     created_at: datetime | None = None

@@ -24,17 +24,18 @@ _MOST_KINDS = 10  # kinds of omissions that are named for a chat
 class ReadSession(Struct, frozen=True, kw_only=True):
     """Session that was read from a file."""
 
-    session: Session
-    skipped: tuple[Skipped, ...] = ()  # parts of it that are left out
+    session: Session  # without messages if the chat has none; then `import_chats` leaves it out
+    skipped: tuple[Skipped, ...] = ()  # parts of the chat that are left out
 
 
 class FileChat(Protocol):
     """Chat as a format reads it: a `ForeignChat`, or an `OwnChat` of lmchat itself."""
 
     def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session of the chat; `source` is its program, empty for lmchat itself.
+        """Return the session of the chat.
 
-        `moment` is the time of the session if the chat has none. Raises `ValueError` for values of
+        `source` is the tag of its program, empty for lmchat itself. `moment` is the current time,
+        which the session gets if the chat has none. Raises one of `BAD_VALUE_ERRORS` for values of
         wrong types, and `FileRefused` for messages that form a loop or have the same id.
         """
         ...
@@ -58,7 +59,8 @@ class DatabaseFormat(Struct, frozen=True, kw_only=True):
 
     versions: str  # what writes such a database, for people: `llm 0.36 and later`
     fits: Callable[[Path], bool]  # whether a database is of this format; raises `sqlite3.Error`
-    # Yields a function for each chat, which reads it: if one fails, the others can still be read.
+    # Yields a function for each chat. The function reads the chat, while the database is open: it
+    # is called before the next one is asked for. If one fails, the others can still be read.
     # Raises `sqlite3.Error`.
     read: Callable[[Path], Iterator[Callable[[], FileChat]]]
 

@@ -46,7 +46,8 @@ _SQLITE_HEAD = b"SQLite format 3\0"
 _PEEKED_RECORDS = 20  # records read to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
 
-ReadItems = Iterator[ReadSession | Skipped]  # sessions of a file, and what is left out between them
+# Sessions of a file, in its order, and between them each part of the file that was left out.
+ReadItems = Iterator[ReadSession | Skipped]
 
 
 # Name of a file, and one thing from it: a chat, a part that is left out, or the error that ended
@@ -61,8 +62,8 @@ def import_chats(
     """Yield the chats of files and folders, one at a time, and what could not be read. Blocks.
 
     `stdin` is the content of the file `-`; without `stdin`, `-` is an ordinary name. `source` is
-    the program that the files must be of, or `AUTO`. `moment` is the time for sessions that have
-    none.
+    the program that the files must be of, as a value of `--from`; `AUTO` allows any. `moment` is
+    the time for sessions that have none.
     """
     reader = _FileReader(moment, source)
     for name in names:
@@ -120,11 +121,14 @@ def _file_items(file: str, items: ReadItems) -> Iterator[FileItem]:
 
 
 class _FileReader:
-    """Reader of files of one program, or of any."""
+    """Reader of files of one program, or of any.
 
-    def __init__(self, moment: datetime, source: str) -> None:
+    A program is named by its value of `--from`. A `Source` is a text that may have chats.
+    """
+
+    def __init__(self, moment: datetime, wanted_program: str) -> None:
         self._moment = moment
-        self._source = source
+        self._wanted_program = wanted_program  # `AUTO` for any
 
     def items(self, content: Path | bytes) -> ReadItems:
         """Yield the sessions of a file that have messages, and what is left out.
@@ -185,7 +189,7 @@ class _FileReader:
                 continue
             known_versions.append(file_format.versions)
             if file_format.fits(path):
-                self._require_source(program)
+                self._require_wanted(program)
                 for number, read in enumerate(file_format.read(path), 1):
                     yield self._session(read, program, number)
                 return
@@ -212,7 +216,7 @@ class _FileReader:
             message = "It is JSON, but not a chat format that lmchat knows."
             raise FormatUnknown(message, hint=_FORMATS_HINT)
         program, file_format = fitting[0]
-        self._require_source(program)
+        self._require_wanted(program)
 
         # each chat is one record, or several in a row: the format says which begins the next chat
         chat: list[Record] = []
@@ -244,13 +248,12 @@ class _FileReader:
         except (*BAD_VALUE_ERRORS, sqlite3.Error):
             return Skipped(where=f"chat {number}", reason=_DAMAGED)
 
-    def _require_source(self, source: str) -> None:
-        """Raise `FormatUnknown` if a file of `source` was found, but the user named another one."""
-        if self._source not in (AUTO, source):
-            message = (
-                f"It has chats of {PROGRAM_NAMES[source]}, not of {PROGRAM_NAMES[self._source]}."
-            )
-            raise FormatUnknown(message, hint=f"Import it with --from {source}.")
+    def _require_wanted(self, program: str) -> None:
+        """Raise `FormatUnknown` if a file of `program` was found, but the user named another."""
+        wanted = self._wanted_program
+        if wanted not in (AUTO, program):
+            message = f"It has chats of {PROGRAM_NAMES[program]}, not of {PROGRAM_NAMES[wanted]}."
+            raise FormatUnknown(message, hint=f"Import it with --from {program}.")
 
 
 def _companions() -> set[str]:
@@ -261,7 +264,7 @@ def _companions() -> set[str]:
 
 @cache
 def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
-    """Return the formats, each with the `source` of its program before it.
+    """Return the formats, each with its program before it, as a value of `--from`.
 
     If several fit a file, the first one is used. Their modules are imported here, and not when
     lmchat starts.
@@ -277,11 +280,12 @@ def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
 
 
 def _records(source: Source) -> Iterator[Record | Skipped]:
-    """Yield the objects of a JSON list, of JSON Lines, or the only one; a `Skipped` for a bad one.
+    """Yield the objects of a JSON list or of JSON Lines, or a single object.
 
-    If a text is no JSON as a whole, it is JSON Lines if its name says so, or its first line is an
-    object. Only one record is decoded at a time. Raises `FormatUnknown` for a text that is no JSON
-    at all, and `FileRefused` for an empty one or broken JSON.
+    A `Skipped` takes the place of a value that is broken or no object. If a text is no JSON as a
+    whole, it is JSON Lines if its name says so, or if its first line is an object. Only one record
+    is decoded at a time. Raises `FormatUnknown` for a text that is no JSON at all, and
+    `FileRefused` for an empty one or broken JSON.
     """
     data = source.data
     begin = data.lstrip()[:1]

@@ -35,11 +35,12 @@ def valid_session(
 ) -> Session:
     """Return a session as lmchat stores it; its path leads to `end`, or else to the last message.
 
-    Ids of another form than lmchat's are replaced by their hashes, so the same file gives the same
-    ids. In the tree of the session, parents are before their children. A running answer becomes an
-    interrupted one, and a deleted session is not deleted any more. A long title is cut, and figures
-    that are too large are left out. The time of the last change is at most `moment`, the current
-    time. Raises `FileRefused` if ids are not unique or messages form a loop.
+    `tree` has all messages of the session, in any order, and `files` the content of attached files
+    by digest. Ids of another form than lmchat's are replaced by their hashes, so the same file
+    gives the same ids. In the tree of the session, parents are before their children. A running
+    answer becomes an interrupted one, and a deleted session is not deleted any more. A long title
+    is cut, and figures that are too large are left out. The time of the last change is at most
+    `moment`, the current time. Raises `FileRefused` if ids are not unique or messages form a loop.
     """
     # the keys of all dictionaries are the ids in the file
     messages = {message.message_id: message for message in tree}

@@ -413,9 +413,10 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Say above a message how many before it the next request leaves out.
+        """Say above a message how many messages before it are left out of the next request.
 
-        Without an id, or with a count of 0, no message has these words.
+        `before_id` is the id of that message. If it is None, or the count is 0, no message has
+        these words.
         """
         for index, entry in enumerate(self.document.entries):
             left_out = count if entry.message.message_id == before_id else 0

@@ -24,7 +24,7 @@ from lmchat.tui.chat_log.selection import SelectedRange, Unit
 # blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
 # a block, and which of its characters are selected; None if none are
-Piece = tuple[Block, Range | None]
+SelectedBlock = tuple[Block, Range | None]
 
 
 def copied(document: Document, selected: SelectedRange) -> str:
@@ -82,7 +82,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
     - A block that is selected in part is copied as it is shown.
     - Text that is selected by words is always copied as it is shown.
     """
-    groups: list[list[Piece]] = []  # the pieces of one fence, table or text together
+    groups: list[list[SelectedBlock]] = []  # the pieces of one fence, table or text together
     for number, block in enumerate(document.lay_out(index)):
         if block.source:  # else it is a row that the log adds
             # continues the block above: rows of a table, or code or text without a blank row above
@@ -91,14 +91,14 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
                 groups.append([])
             groups[-1].append((block, selected.span(index, number)))
     can_be_whole = selected.unit is not Unit.WORD
-    is_whole = [can_be_whole and all(map(_is_whole, group)) for group in groups]
-    if groups and all(is_whole):
+    are_whole = [can_be_whole and all(map(_is_whole, group)) for group in groups]
+    if groups and all(are_whole):
         return _message_text(document.entries[index])
 
     # below, the parts of the groups are joined as they are divided in the message
     chosen_count = sum(any(span for _, span in group) for group in groups)
     text = ""
-    for group, is_whole_group in zip(groups, is_whole, strict=True):
+    for group, is_whole_group in zip(groups, are_whole, strict=True):
         chosen = [(block, span) for block, span in group if span]
         if not chosen:
             continue
@@ -116,9 +116,9 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
     return text.strip("\n")
 
 
-def _is_whole(piece: Piece) -> bool:
+def _is_whole(selected: SelectedBlock) -> bool:
     """Return whether all of a block is selected, but for blanks at its ends."""
-    block, span = piece
+    block, span = selected
     if span is None:  # nothing of it is selected
         return False
     text = unwrapped_text(block)

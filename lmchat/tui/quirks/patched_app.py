@@ -205,6 +205,7 @@ class PatchedCompositor(Compositor):
 
     def render_partial_update(self) -> ChopsUpdate | None:
         regions = self._dirty_regions
+        # without regions that are a part of another one, which would be rendered twice
         self._changed = [
             region
             for region in regions

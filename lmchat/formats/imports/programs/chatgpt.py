@@ -70,7 +70,7 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
 
 
 def _created_s(item: tuple[str, Any]) -> float:
-    """Return the time of a node, which follows its key; 0 without a time, as of the root."""
+    """Return the time of the node in a pair of key and node; 0 without one, as for the root."""
     return number_in(record_in(item[1], "message"), "create_time")
 
 

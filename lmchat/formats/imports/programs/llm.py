@@ -1,8 +1,8 @@
 """Import of llm's database, as its version 0.36 writes it.
 
-Its threads share the messages of one tree: each message has the hash of the one before it. The
-table `turns` says when which model answered, and has the hashes of prompt and answer. The file may
-be hostile, and llm may be using it.
+Its threads share the messages of one tree: each message has the hash of the one before it. The tip
+of a thread or turn is its last message. A row of the table `turns` has the time and the model of an
+answer, and the hashes of prompt and answer. The file may be hostile, and llm may be using it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
 """
 _NEEDED_TABLES = {"threads", "turns", "messages", "parts", "fragments", "attachments"}
-# Beginning of the queries for a thread. `chain` has the hashes of its messages: the ends of its
-# branches and, from these, all messages above.
+# Beginning of the queries for the thread `:id`; one of the `select` statements below follows it.
+# `chain` has the hashes of all messages of the thread: the ends of its branches and, from these,
+# all messages above.
 _CHAIN = """
 with recursive chain(hash) as (
     select tip_message_hash from threads where id = :id
@@ -38,7 +39,7 @@ with recursive chain(hash) as (
     union select messages.parent_hash from messages join chain using (hash)
 )
 """
-# after `_CHAIN`:
+# Ends of queries that begin with `_CHAIN`; the messages and parts are in the order of the tables.
 _MESSAGES = "select messages.* from messages join chain using (hash) order by messages.rowid"
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
 _FRAGMENT = "select content from fragments where id = :id"
@@ -67,7 +68,9 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
     return [dict(row) for row in database.execute(query, values)]
 
 
-_Metadata = dict[str, dict[str, Any]]  # time and model of each message that a turn has, by its hash
+# By the hash of a message: `created_at` and, for an answer, `model`, as `ForeignChat.add` takes
+# them. Only messages of turns have an entry.
+_Metadata = dict[str, dict[str, Any]]
 
 
 def _fits(path: Path) -> bool:
@@ -88,9 +91,10 @@ def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
 
 
 def _add_metadata(turn: Record, metadata: _Metadata) -> None:
-    """Add the times and the model of a turn to its messages, unless an earlier turn has done so.
+    """Add the times and the model of a turn to its prompt and answer.
 
-    The tip of a turn is its answer, and the parent of the tip is its prompt.
+    The tip of a turn is its answer, and the parent of the tip is its prompt. What an earlier turn
+    has added to the same message stays.
     """
     begun = time_of(turn["datetime_utc"])
     ended = None
@@ -102,10 +106,7 @@ def _add_metadata(turn: Record, metadata: _Metadata) -> None:
 
 
 def _read_thread(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:
-    """Return the chat of a row of the table `threads`, whose messages are a tree.
-
-    `metadata` has the time and the model of messages, by their hashes.
-    """
+    """Return the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     title = thread["name"] or ""
     chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])
