@@ -47,8 +47,8 @@ def code_lines(
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
         text = text_of(spans)
-        # the further rows of a long line begin below its first word, and have half of the width at
-        # least; on a narrow page, half of `MIN_WIDTH`
+        # The further rows of a long line begin below its first word. They have at least half of the
+        # width; on a narrow page, at least half of `MIN_WIDTH`.
         indent = min(indent_of(text), width // 2) + _MORE_INDENT
         cuts: list[int] = []
         if cell_len(text) > width:

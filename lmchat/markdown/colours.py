@@ -22,9 +22,9 @@ class Colours:
 
     def __init__(self) -> None:
         # The block that is being laid out, set by `Layout`. It waits for the colours that `of`
-        # requests. It is no parameter of `of`, because `Block.make`, the function that makes the
-        # lines of some blocks, calls `of` too, and does not know its block: a function that held
-        # the block that holds it would be a reference cycle, which blocks must not have.
+        # requests. It is no parameter of `of`: the function in `Block.make`, which makes the lines
+        # of some blocks, calls `of` too, and does not know its block. If the function held the
+        # block, and the block the function, that would be a reference cycle. Blocks have none.
         self.block: Block | None = None
         self._cache: dict[CodeRequest, bytes] = {}  # known colours; empty for code that has none
         # the code of each language whose colours arrived last, with these colours
@@ -47,7 +47,7 @@ class Colours:
         blocks = self._waiting.pop(request, [])
         newest = self.newest_request
         if newest is not None and newest[0] == language and code.startswith(newest[1]):
-            # Likely code that has grown, from `a` to `ab`: the request for `a` is not needed any
+            # Likely code that has grown, from `a` to `ab`. The request for `a` is not needed any
             # more, and its blocks wait for the colours of `ab`. One of them may still show `a`.
             # It is laid out again with the others, and then requests the colours of `a`.
             blocks += self._waiting.pop(newest)

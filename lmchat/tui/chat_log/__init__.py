@@ -5,8 +5,8 @@ Messages are data and not widgets, so a frame costs the same in a session of any
 change. Must not know: how a turn runs, where it is saved, Markdown's grammar.
 
 A page is the width and the styles that lines are laid out for; there is none before the first
-messages are on the screen. Here, the screen is what the log shows: its rows are counted from the
-first one of these, and rows of the log from that of the first message. A call is a tool call.
+messages are on the screen. Here, the screen is the part of the log that is shown. Rows of the
+screen are counted from its top, and rows of the log from the first message. A call is a tool call.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def _message_text(entry: Entry) -> str:
     """Return the text of a message that is selected as a whole: its source, not wrapped lines.
 
     An unfolded answer is copied with its reasoning and the arguments of its calls. The message of a
-    tool is copied as `NAME(ARGUMENTS)`, or while it is unfolded, as its arguments and its result,
-    in which JSON is indented as on the screen.
+    tool is copied as `NAME(ARGUMENTS)`. While it is unfolded, its arguments and its result are
+    copied, with JSON indented as on the screen.
     """
     message = entry.message
     texts = [entry.source]

@@ -182,8 +182,8 @@ class Document:
                 yield place, None
                 y += 1
                 continue
-            # all rows of the block, as locating each one costs as much as painting it; they begin
-            # with the blank row above the block, from which `place.row` is counted, too
+            # All rows of the block are taken at once: locating each one costs as much as painting
+            # it. They begin with the blank row above the block; so does the count of `place.row`.
             lines: list[Line | None] = [None] * self.blank_rows(place)
             lines += self.block(place).lines or []
             end_row = min(len(lines), place.row + end - y)  # end of the block, or of what is asked

@@ -170,8 +170,8 @@ class Entry(Struct):
     def texts(self) -> list[str]:
         """All texts of the message, in which hits are counted.
 
-        Reasoning is one of them. So are the arguments of calls, unless these have messages of their
-        own. An answer that streams has the texts that have arrived.
+        Reasoning is one of them. The arguments of calls are others, unless the calls have messages
+        of their own. An answer that streams has the texts that have arrived.
         """
         if self.is_streaming:
             return [part.text for part in self.parts]

@@ -45,9 +45,9 @@ class Inflow:
     def request_frame(self) -> None:
         """Start the timer of the next frame unless it runs.
 
-        The more the last two frames cost, the longer is the pause, so that frames take no more than
-        a share of the time (`_LOAD_LIMIT`). Only the cheaper one counts: the first frame, say,
-        imports the Markdown parser, and must not delay the second.
+        The pause is so long that frames take no more than a share of the time (`_LOAD_LIMIT`). A
+        frame is taken to cost as much as the cheaper one of the last two. For example, the first
+        frame imports the Markdown parser, which must not delay the second.
         """
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)

@@ -100,7 +100,7 @@ class Painter:
     """Paints rows of the viewport's document. `Line.painted` keeps those without marks."""
 
     def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
-        self.page: Page | None = None
+        self.page: Page | None = None  # None until `fit` is called first
         self.left = 0  # cells to the left of the page
         self._selected_style = _NULL
         self._viewport = viewport

@@ -29,7 +29,7 @@ class RunningCalls:
 
     @property
     def has_cursor(self) -> bool:
-        """Whether the log's cursor is at the card; the focus may be outside the log."""
+        """Whether the card is the focused message of the log; the log itself may lack the focus."""
         # not by `card_id`: when a turn is stopped, it is empty before the log shows the call's end
         cursor = self._viewport.cursor
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
@@ -37,8 +37,8 @@ class RunningCalls:
     def note_following(self) -> None:
         """Note whether the log follows the end, so that `ToolCard.leave` can follow it again.
 
-        This is called when a card appears, and when the user scrolls; not when the card gets the
-        focus, which may scroll the log away from its end.
+        This is called when a card appears, and when the user scrolls. It is not called when the
+        card gets the focus: that may scroll the log away from its end.
         """
         self.was_following = self._viewport.is_following
 

@@ -93,7 +93,7 @@ class Viewport:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
             # Near the beginning or the end of the log, `lay_out` could not show the anchor on its
             # row. For example, the anchor was on the first row of the screen, and the log became
-            # shorter: its end is on the last row now, and the anchor on the third. Then what is on
+            # shorter. Its end is on the last row now, and the anchor on the third. Then what is on
             # the screen has to stay, not what the anchor says.
             if row != self.top:
                 self._anchor = self._anchor_at_top()

@@ -141,7 +141,7 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         """Queue a frame or a control sequence; drop it while the app does not have the terminal.
 
-        What is written is changed by `_as_written`.
+        `_as_written` changes it first.
         """
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)

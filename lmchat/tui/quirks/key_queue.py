@@ -3,7 +3,7 @@
 A key that the focused widget does not take passes through the queues of all widgets around it. Its
 binding runs at the end, in the app. Textual 8.2.8 sends the next keys to the old focus before that.
 So letters typed right after Esc on a message ran the message's commands, or arrived in another
-order. A binding may also post a message, and a worker that this begins may open a dialog: the title
+order. A binding may also post a message, which begins a worker, which opens a dialog. So the title
 typed right after `n` in the list of sessions ran the commands of the list.
 """
 
@@ -46,10 +46,12 @@ class KeyQueue:
     """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
     Text does not wait for earlier text in the same input. The queue of the input keeps the order,
-    and the input can draw several letters at once. An event has had its effect when callbacks
-    behind it have passed all queues on its way, and those have no more messages, and when the
-    condition of `hold_while` has ended. The wait for that ends after `LONGEST_S`. Then the next
-    keys go where the focus is: one of them may be the Esc that stops what takes so long.
+    and the input can draw several letters at once.
+
+    An event has had its effect when three things are so. Callbacks behind it have passed all queues
+    on its way, those queues have no more messages, and the condition of `hold_while` has ended. The
+    wait for that ends after `LONGEST_S`. Then the next keys go where the focus is: one of them may
+    be the Esc that stops what takes so long.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
@@ -111,9 +113,9 @@ class KeyQueue:
     async def _end(self, delivered: _Delivered) -> None:
         """End the wait for the effect of an event, unless it has still to come.
 
-        If there are messages in queues, pass these queues first: the event may have led to the
-        messages, and these to others, and to a dialog. The queue of a new dialog is empty once the
-        dialog has its widgets. Then wait while the keys are held.
+        If there are messages in queues, pass these queues first. The event may have led to the
+        messages, and they may lead to others, and to a dialog. The queue of a new dialog is empty
+        once the dialog has its widgets. Then wait while the keys are held.
 
         Do nothing if the event is no longer the current one. Then its time limit has ended the
         wait, or more text was delivered after it.
