@@ -1,7 +1,7 @@
-"""Sessions as text, out (`exports`) and in (`imports`); `json_sessions` is lmchat's own JSON, both.
+"""Sessions as text: `exports` writes it, `imports` reads it, `json_sessions` is lmchat's own JSON.
 
-Entrances: `exports.render.render`, and `imports.reader.import_chats`, a generator of results. One
-bad record costs that record. Must not know the store; whoever calls them saves.
+Entrances: `exports.render.render`, and `imports.reader.import_chats`, a generator of results. If a
+record is bad, only that record is lost. Must not know the store: the callers save.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Markdown that grows → lines of a width. For the log and for `--inline`, without Textual.
+"""Markdown text, which may still grow, as lines of a given width. For the log and for `--inline`.
 
-Must not know: messages, screens, themes (it names styles).
+Must not know: Textual, messages, screens, or themes, whose styles it only names.
 """
 
 from __future__ import annotations

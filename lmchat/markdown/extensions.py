@@ -7,6 +7,9 @@ returns whether it would take something; an inline rule also moves the position.
 A block rule gets the number of the first line, and that of the line after the last one that it may
 take. `bMarks`, `tShift` and `eMarks` say where a line begins, how far it is indented, and where it
 ends. `sCount` is the indent of a line with tabs as blanks, `blkIndent` that of the block around it.
+
+An inline rule begins at `pos` of the text `src`. `pending` is the text before that which is in no
+token yet. `linkLevel` is 0 outside of links.
 """
 
 from __future__ import annotations
@@ -182,7 +185,7 @@ def math_rule(state: StateInline, silent: bool) -> bool:
 
 
 def address_rule(state: StateInline, silent: bool) -> bool:
-    """Take `://…` and the scheme before it as a link; the scheme is in the pending text already.
+    """Take `://…` and the scheme before it as a link; the scheme is in `pending` already.
 
     Signs that end the sentence around the address are not taken. Within a link, take nothing.
     """

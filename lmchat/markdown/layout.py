@@ -63,7 +63,7 @@ class _Writer:
     def __init__(self, page: Page, style: Style) -> None:
         self.page = page
         self.spans: list[Span] = []
-        self._stack = [style]  # styles of the open tokens
+        self._stack = [style]  # that of the block, then those of the open tokens
         self._target = ""  # address of the open link
         self._link_start = 0  # index of the first span of the words of this link
 

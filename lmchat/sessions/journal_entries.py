@@ -11,12 +11,13 @@ from operator import itemgetter
 from lmchat.sessions.message import TEXT_PARTS, ChatMessage, Part, ToolCallPart
 
 JournalEntry = tuple[str, str]
-"""A piece of a message that is being written, for its journal file: a kind and a text.
+"""A kind, and a piece of text, such as `("text", "Hel")`.
 
 The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
 `tool_call 0 name`.
 """
 # The entries after it replace all before it: a text may turn out to have been reasoning.
+# `storage/journal.py` leaves it out, with those that it replaces.
 RESET: JournalEntry = ("anew", "")
 # Kind of an entry of a tool call: the number of the call, and the field that the text belongs to.
 # `(?a)`: in ASCII digits only.
@@ -24,11 +25,11 @@ _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Return the parts of a message, joined from its entries as they arrived or are in its file.
+    """Return the parts of a message, joined from its entries, in their order.
 
-    An entry is a kind and a text, such as `("text", "Hel")`; an entry of an unknown kind is
-    ignored. Neighbouring texts of one kind become one part. Tool calls come last, by their number,
-    each with all texts of its fields.
+    `RESET` is not among the entries; an entry of an unknown kind is ignored. Neighbouring texts of
+    one kind become one part. Tool calls come last, by their number, each with all texts of its
+    fields.
     """
     text_entries: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(

@@ -32,7 +32,7 @@ class Output:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
         self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
         self.is_json_lines = is_json_lines
-        self.has_printed_json = False  # if stdout has a JSON document, an error prints none
+        self.has_printed_json = False  # whether stdout has JSON; then an error adds no document
         # False for screen readers, which repeat a line that is overwritten, and for commands whose
         # printed rows show the progress.
         self.has_progress = True

@@ -288,8 +288,9 @@ class Finder:
     def _locate(self, index: int) -> Place:
         """Lay out message `index`, which has the current hit, and unfold it if it hides the hit.
 
-        Return the first row of the hit, and note its block and its number there. If the hit is not
-        shown, as in the address of a link, the last shown hit of its block counts instead.
+        Return the first row of the hit. `_current_in_block` gets its block, and its number there.
+        If the hit is not shown, as in the address of a link, the last shown hit of its block counts
+        instead.
         """
         document = self._document
         document.lay_out(index)

@@ -1,1 +1,1 @@
-"""Fixes of faults in Textual and rich, the only users of their private names."""
+"""Fixes of faults in Textual and rich; no other package uses their private names."""

@@ -1,4 +1,4 @@
-"""App and screens without the faults of Textual 8.2.8 that end it or show what is private."""
+"""App and screens without faults of Textual 8.2.8 that end the app or show what is private."""
 
 from __future__ import annotations
 
