@@ -26,14 +26,14 @@ class ContextWindow:
     It owns the meter, which learns from the answers of all sessions how a model counts tokens.
     """
 
-    def __init__(self, choices: TurnChoices) -> None:
-        self._choices = choices
+    def __init__(self, turn_choices: TurnChoices) -> None:
+        self._turn_choices = turn_choices
         self.meter = ContextMeter()
 
     def draft_tokens(self, draft: str) -> int:
         """Estimate the tokens of a draft with its files."""
         text, files = split_draft(draft)
-        factor = self.meter.factor(self._choices.target)
+        factor = self.meter.factor(self._turn_choices.target)
         # no factor applies to images
         file_tokens = sum(part.tokens * (1 if part.is_image else factor) for part in files)
         return estimate_tokens(text, factor=factor) + round(file_tokens)
@@ -46,7 +46,7 @@ class ContextWindow:
         """
         if not opened.has_all_messages:
             return None
-        use = self.meter.use(self._choices.target, opened.messages)
+        use = self.meter.use(self._turn_choices.target, opened.messages)
         if opened.figures is None or not opened.is_running:
             return use
         return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
@@ -57,20 +57,20 @@ class ContextWindow:
         The tools are not counted, as they may not be known before the request. Return None if there
         is no server, if the context window is unknown, or while older messages are not read yet.
         """
-        target = self._choices.target
+        target = self._turn_choices.target
         if target is None or target.context is None or not opened.has_all_messages:
             return None
         path = opened.messages
         if draft:
             text, files = split_draft(draft)
-            start = self._choices.prompt_start(text, files, opened.first_words)(path)
+            start = self._turn_choices.prompt_start(text, files, opened.first_words)(path)
             path = start.sent_path
             if start.beginning is not None:  # the first words of the answer, which are sent too
                 path = path.added(start.beginning.message)
         return plan_context(
             path,
             limit=target.context,
-            max_tokens=self._choices.sampling(opened.own_sampling).max_tokens,
+            max_tokens=self._turn_choices.sampling(opened.own_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=sent_thoughts_to(target),
         )
@@ -81,7 +81,7 @@ class ContextWindow:
         Only messages in memory are counted. Once `OpenSession.load_older` has read the others, the
         result is exact.
         """
-        use = self.meter.use(self._choices.target, opened.messages)
+        use = self.meter.use(self._turn_choices.target, opened.messages)
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
@@ -93,10 +93,10 @@ class ContextWindow:
 
     def summary_start(self, path: MessagePath) -> TurnStart:
         """Return the start of the turn that summarises a path; raises `RequestInvalid`."""
-        target = self._choices.target
+        target = self._turn_choices.target
         return compacting_start(
             path,
-            prompt=self._choices.compact_prompt,
+            prompt=self._turn_choices.compact_prompt,
             tokens=self.meter.use(target, path).tokens,
             sent_thoughts=sent_thoughts_to(target),
         )

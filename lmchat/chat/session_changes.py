@@ -31,12 +31,12 @@ class SessionChanges:
         store: Store,
         save_queue: SaveQueue,
         in_memory: SessionsInMemory,
-        choices: TurnChoices,
+        turn_choices: TurnChoices,
     ) -> None:
         self._store = store
         self._save_queue = save_queue
         self._in_memory = in_memory
-        self._choices = choices
+        self._turn_choices = turn_choices
 
     async def rewrite(self, opened: OpenSession, answer_id: str, text: str) -> ChatMessage:
         """Add and return another version of an answer, with a text by the user; send nothing.
@@ -104,7 +104,7 @@ class SessionChanges:
         words = words.rstrip()
         if not words and not opened.first_words:
             raise WrongUse("Type a text after /start.", hint="The next answer begins with it.")
-        target = self._choices.target
+        target = self._turn_choices.target
         if words and target is not None:  # without a server, the turn checks it
             require_prefill(target)
         opened.first_words = words
@@ -137,5 +137,5 @@ class SessionChanges:
         """
         opened.change_header(sampling=options)
         await self._save_queue.write_unsaved()  # the first message creates the session
-        with suppress(SessionNotFound):  # a new session, whose first message saves them
+        with suppress(SessionNotFound):  # a new session
             await self._store.update_session(opened.session_id, {"sampling": options})

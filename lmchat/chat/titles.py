@@ -38,12 +38,12 @@ class TitleWriter:
 
     def __init__(
         self,
-        choices: TurnChoices,
+        turn_choices: TurnChoices,
         backend: AnswerSource,
         store: Store,
         reporter: Reporter,
     ) -> None:
-        self._choices = choices
+        self._turn_choices = turn_choices
         self._backend = backend
         self._store = store
         self._reporter = reporter
@@ -51,7 +51,7 @@ class TitleWriter:
 
     def begin(self, opened: OpenSession) -> None:
         """Name a session in a task; a session with several prompts keeps its title."""
-        if self._choices.chat_settings.auto_title:
+        if self._turn_choices.chat_settings.auto_title:
             self._task = asyncio.create_task(self._try_to_rename(opened), name="title")
 
     def give_up(self) -> None:
@@ -80,7 +80,7 @@ class TitleWriter:
         text = _TITLE_REQUEST.format(
             prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
         )
-        settings = self._choices.settings({})  # the session's options are for its answers
+        settings = self._turn_choices.settings({})  # the session's options are for its answers
         # the configured limit and stop texts are for answers
         request = ChatRequest(
             endpoint=settings.target.endpoint,
