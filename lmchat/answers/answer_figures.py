@@ -197,7 +197,8 @@ class AnswerFigures(Struct, kw_only=True):
         """Begin an attempt: the request was just sent, perhaps again.
 
         It is only sent again before any text has arrived. But the attempt before may have had a
-        first token whose text was held back (`LifeSign.is_token`) and never came.
+        first token whose text was held back (`LifeSign.is_token`) and never came. So the time of
+        the first token is measured again.
         """
         self._leave_queue(now_s)
         self.stage = Stage.WAITING
@@ -224,7 +225,7 @@ class AnswerFigures(Struct, kw_only=True):
         """Count a chunk with this number of characters, which belongs to `stage`.
 
         The stage is `THINKING` or `ANSWERING`. The first text in the stage `THINKING` begins a
-        thought, the next text of the answer ends it, and reasoning after that continues it.
+        thought. The next text of the answer ends the thought. Later reasoning continues it.
         """
         if stage is Stage.THINKING:
             self.thought_ended_s = None

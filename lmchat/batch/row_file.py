@@ -28,8 +28,8 @@ _ROW_START = b'{"index": '
 class RowFile:
     """File of rows; each row is on the disk when `add` returns.
 
-    The rows say what is done. If the same command runs again, it does what is missing or has
-    failed.
+    If the same command runs again, it does what is missing or has failed: `keep_done` keeps the
+    other rows, and `done_row` returns them. Then `add` appends the new ones.
     """
 
     def __init__(self, path: Path) -> None:

@@ -72,7 +72,11 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
 
 
 class AnswerRequest:
-    """The request for one answer, which a refusal may change, and the stream of its events."""
+    """The request for one answer, which a refusal may change, and the stream of its events.
+
+    `TurnRunner` makes one for each answer, and reads `events`. At the end of the answer,
+    `RunningAnswer` calls `stats` and `learn_from_count` with its figures.
+    """
 
     def __init__(
         self,
@@ -297,10 +301,10 @@ class AnswerRequest:
                 continue
             if part.is_image:
                 if image_room <= 0:
-                    self._files[part.digest] = b""
+                    self._files[part.digest] = b""  # the model gets only its name
                     continue
                 image_room -= part.size
-            with suppress(LMChatError):  # the model gets its name, and that it is missing
+            with suppress(LMChatError):  # the model gets the name, and a note that it is missing
                 self._files[part.digest] = await self._store.read_file(part.digest)
 
     def _make_plan(self, limit: int | None = None, *, factor: float | None = None) -> ContextPlan:

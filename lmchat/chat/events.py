@@ -35,7 +35,7 @@ class AnswerBegun(Struct, frozen=True, kw_only=True):
     """An answer begins, with the text that it continues, if any."""
 
     message: ChatMessage
-    first_words: str = ""  # of the user, with which the message begins
+    first_words: str = ""  # words of the user (`/start`) with which the message begins, if any
 
 
 class MessageEnded(Struct, frozen=True):

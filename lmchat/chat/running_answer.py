@@ -30,8 +30,7 @@ from lmchat.sessions.session import MessagePath
 _logger = logging.getLogger(__name__)
 
 NOT_THINKING = "The model is not thinking now."
-_UNSURE_CHARS = 64
-"""Last saved characters, which are not compared: half a tag may have been taken for words there."""
+_UNSURE_CHARS = 64  # more than the tag that begins or ends a thought has
 
 
 class RunningAnswer:
@@ -155,7 +154,8 @@ def _joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
     is_complete = fetched.state is AnswerState.COMPLETE  # else only a part of it was fetched
     fetched_words = fetched.reasoning + fetched.text
     earlier_words = earlier.reasoning + earlier.text
-    # false if the server has dropped the beginning of a very long answer
+    # False if the server has dropped the beginning of a very long answer. The last characters that
+    # were saved are not compared: half a tag may have been taken for words there.
     begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
     if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
         # the times are those of fetching it; only the server's own figures are right

@@ -119,8 +119,8 @@ class ChatService:
 
     def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
         """Begin the turn of a draft; with `may_compact`, a summary may be made first."""
-        words, files = split_draft(draft)
-        self.send_now(opened, words, files, unsent=draft, may_compact=may_compact)
+        text, files = split_draft(draft)
+        self.send_now(opened, text, files, unsent=draft, may_compact=may_compact)
 
     def _send_first_queued(self, opened: OpenSession, *, may_compact: bool = True) -> None:
         """Send the first prompt of the queue.

@@ -39,7 +39,7 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
     note: str = ""  # why the user is asked about a tool that was always allowed; else empty
 
 
-Ask = Callable[[ToolQuestion], Awaitable[Decision]]
+Ask = Callable[[ToolQuestion], Awaitable[Decision]]  # asks the user, and waits for the decision
 
 
 def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[ToolCallPart, ...]:

@@ -100,7 +100,11 @@ def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatE
 
 
 class TurnRunner:
-    """One turn of a session."""
+    """One turn of a session, which `run` runs once.
+
+    A turn with tools has several answers, with a round of calls between two of them. `request` is
+    the request for the next answer; the preview of a request makes a turn only to see it.
+    """
 
     def __init__(
         self,
@@ -130,7 +134,6 @@ class TurnRunner:
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         if settings.toolbox is not None:
             self._rounds = ToolRounds(settings.toolbox, opened.session_id)
-        # for each answer of the turn; a turn with rounds of tool calls has several answers
         self._make_answer_request = partial(
             AnswerRequest,
             settings,
@@ -139,7 +142,7 @@ class TurnRunner:
             store=save_queue.store,
             rounds=self._rounds,
         )
-        self.request = self._make_answer_request(  # for the next answer
+        self.request = self._make_answer_request(
             start.sent_path, beginning=start.beginning, fetched=start.fetched
         )
 

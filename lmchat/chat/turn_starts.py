@@ -66,6 +66,8 @@ class TurnStart(Struct, frozen=True, kw_only=True):
         return (self.summarised or self.path).added(*self.prompts)
 
 
+# Makes the start of a turn once the whole path is read, as the functions below with their other
+# arguments filled in.
 MakeStart = Callable[[MessagePath], TurnStart]
 
 
@@ -135,8 +137,8 @@ def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> Turn
             version = following[0].versions + 1
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
-        # The system prompt was changed after the answer. It has to come before the prompt, so the
-        # prompt gets another version behind it.
+        # The system prompt was changed after the answer. So that the new answer follows it, the
+        # prompt gets another version, and `edited` puts a copy of the system prompt behind that.
         return edited(path, sent[-1].message_id, sent[-1].text, first_words=first_words)
     return TurnStart(path=sent, version=version, beginning=Beginning.of_words(first_words))
 

@@ -123,9 +123,9 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that a session has from its first prompt; empty without such a prompt.
+    """Return the title that a session has from its first prompt; "Untitled" without such a prompt.
 
-    Deleted prompts (`hidden_by`), and prompts that give no words for a title, do not count.
+    Hidden prompts, and prompts that give no words for a title, do not count.
     """
     query = f"""select {TITLE_WORDS} as words from messages m
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null and words <> ''

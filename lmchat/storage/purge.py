@@ -92,6 +92,7 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
     replaces it. Return the digests of the files that were attached to the deleted messages.
     """
     digests = _digests(connection, _DELETED_BEFORE, before)
+    # for each deleted prompt: its session, the title of that, and the words that it gives a title
     titles = connection.execute(
         f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
             join sessions s on s.session_id = m.session_id

@@ -61,9 +61,9 @@ def _modified_ns(path: Path) -> int:
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
-    Whichever has more text is used: if the answer was being fetched again (R-42), the tables may
-    have more text from before. Does nothing for a damaged row, and if another process has ended the
-    answer since the row was found.
+    `number` is the key of the row. The parts with more text are used: if the answer was being
+    fetched again (R-42), the tables may have more text from before. Does nothing for a damaged row,
+    and if another process has ended the answer since the row was found.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""

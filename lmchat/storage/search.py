@@ -364,8 +364,8 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
                 where contains(cast(model as blob), ?)"""
             return f"m.model in ({models})", folded_value
         case "title":
-            # `+` keeps SQLite from using the index of sessions: it would then sort all their
-            # texts by time.
+            # `+` keeps SQLite from looking up the messages of each session: they would not come
+            # newest first, so that it would have to sort all of them.
             sessions = "select session_id from sessions where contains(cast(title as blob), ?)"
             return f"+m.session_id in ({sessions})", folded_value
         case "role" if role := _ROLES.get(value.lower()):

@@ -435,8 +435,8 @@ class Store:
 
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
-        # Ids that no stored message has, by the ids in `session`. `get` is called with None for a
-        # root, which is never a key.
+        # Ids that no stored message has, by the ids in `session`. The parent of a root is None,
+        # which is no key.
         unused_ids: dict[str | None, str] = {}
         for message in messages:
             is_used = number_of(connection, message.message_id) is not None

@@ -61,7 +61,7 @@ class ContextMeter:
         with little text is ignored, too.
         """
         raw = plan.raw_text + plan.raw_thoughts
-        # it is below 0 if the estimate for the tools was too high
+        # `counted` is below 0 if the estimate for the tools was too high
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
