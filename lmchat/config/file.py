@@ -1,4 +1,8 @@
-"""`config.toml`: its tables and keys, its reading with all problems at once, and the example."""
+"""`config.toml`: its tables and keys, its reading with all problems at once, and the example.
+
+A key is what the file can set, such as `theme`. Its value may be a table of further keys, such as
+`[ui]`. A section is a table of fixed keys; the section "" is the top level of the file.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +36,10 @@ class Key(Struct, frozen=True):
     (`[[endpoints]]`), or a mapping (`[profiles.NAME]`). The user names the keys of a mapping.
     """
 
-    name: str  # also the field in the settings
-    type: Any
-    meta: Meta = Meta()
+    # Also the field in the settings. For an entry of an array or mapping, a heading: see `inside`.
+    name: str
+    type: Any  # of the value, without `| None`
+    meta: Meta = Meta()  # limits, help and example, as `setting` returns them
     is_optional: bool = False  # whether the settings have None for a key that is not set
 
     @property
@@ -93,7 +98,7 @@ class Key(Struct, frozen=True):
     def inside(self, step: str | int) -> Key:
         """Return the key of an inner value, to check that value on its own.
 
-        `step` is the name of that key, or the index in an array of tables.
+        `step` is the name of the inner value, or its index in an array of tables.
         """
         if self.is_one_table:
             return table_keys(self.type)[str(step)]
@@ -122,13 +127,13 @@ def table_keys(table: type[Struct]) -> Mapping[str, Key]:
 def value_keys(table: type[Struct]) -> list[Key]:
     """Return the keys of a table that are written as `NAME = VALUE`, and not as `[NAME]`."""
     found = table_keys(table).values()
-    # tables and tables of tables have headings; but an optional table, such as the timeouts of one
-    # server, is written inline
+    # Tables and mappings have headings. But an optional one, such as the timeouts of one server,
+    # is written inline.
     return [key for key in found if key.is_optional or not (key.is_mapping or key.table)]
 
 
 def sections() -> dict[str, Key]:
-    """Return the tables of fixed keys, such as `[chat]`, by their names; "" has the top level."""
+    """Return the sections by their names; "" has the top level."""
     tables = {key.name: key for key in table_keys(Settings).values() if key.is_one_table}
     return {"": Key("", Settings), **tables}
 
@@ -141,14 +146,15 @@ def _quoted(choices: Iterable[str]) -> str:
 # Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
 # `("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
 KeyPath = tuple[str | int, ...]
-Values = dict[str, Any]  # values of a table by their keys
+Values = dict[str, Any]  # values of a table by their keys, as TOML gives them
+_Fault = tuple[KeyPath, str]  # place of a wrong value, and why it is wrong
 
 
 class Problem(Struct, frozen=True, kw_only=True):
     """A problem of the configuration."""
 
-    source: str  # file, environment variable or flag
-    reason: str
+    source: str  # file, environment variable or flag, in words for the user
+    reason: str  # what is wrong, without a full stop; in a sentence, it follows the key
     key: str = ""  # full name of the key; empty if the problem is not about one key
     line: int | None = None  # counted from 1
 
@@ -163,8 +169,8 @@ class Problem(Struct, frozen=True, kw_only=True):
 class ConfigFile(Struct, frozen=True, kw_only=True):
     """Settings of a configuration file; if it has a problem, only those of `[keys]` and `[ui]`."""
 
-    text: str = ""
-    tables: Values = {}  # content of the file, from which the settings were made
+    text: str = ""  # empty, too, if the file cannot be parsed
+    tables: Values = {}  # parsed text; empty if the file has a problem
     settings: Settings = Settings()
     problems: tuple[Problem, ...] = ()
     exists: bool = True
@@ -204,7 +210,7 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
     try:
         return ConfigFile(text=text, tables=tables, settings=convert(tables, Settings))
     except ValidationError:
-        faults = _faults(Key("", Settings), tables, ())
+        faults = _faults_in(Key("", Settings), tables, ())
         problems = tuple(
             Problem(
                 source=str(path),
@@ -214,8 +220,9 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
             )
             for key_path, reason in faults
         )
-        # these two are checked further by those who know commands and themes
-        names = {"keys", "ui"} & tables.keys() - {path[0] for path, _ in faults if path}
+        # These two are kept unless they have a fault: `cli/screen_settings.py` then finds their
+        # other problems, so that the user sees all at once.
+        names = {"keys", "ui"} & tables.keys() - {key_path[0] for key_path, _ in faults if key_path}
         settings = convert({name: tables[name] for name in names}, Settings)
         return ConfigFile(text=text, settings=settings, problems=problems)
 
@@ -226,25 +233,25 @@ def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
     return ConfigFile(problems=(problem,), exists=path.exists())
 
 
-def _faults(key: Key, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]]:
-    """Return what is wrong in the value of a key: the places, each with the reason.
+def _faults_in(key: Key, value: Any, key_path: KeyPath) -> list[_Fault]:
+    """Check the value of a key, and all values inside it; return those that are wrong.
 
-    `key_path` is the place of the value. A value that holds others is checked as a whole only if
-    nothing inside it is wrong.
+    `value` is as TOML gives it, and `key_path` is its place. The values inside are checked first.
+    If one of them is wrong, its fault is enough, and the value around it is not checked.
     """
-    faults: list[tuple[KeyPath, str]] = []
+    faults: list[_Fault] = []
     # an array of tables; a list of texts holds no keys, and is checked as a whole
     if key.table and get_origin(key.type) is tuple and isinstance(value, list):
         for index, item in enumerate(value):
-            faults += _faults(key.inside(index), item, (*key_path, index))
+            faults += _faults_in(key.inside(index), item, (*key_path, index))
     elif key.is_mapping and isinstance(value, dict):
         for name, item in value.items():
-            faults += _faults(key.inside(name), item, (*key_path, name))
+            faults += _faults_in(key.inside(name), item, (*key_path, name))
     elif key.is_one_table and isinstance(value, dict):
         known = table_keys(key.type)
         for name, item in value.items():
             if name in known:
-                faults += _faults(key.inside(name), item, (*key_path, name))
+                faults += _faults_in(key.inside(name), item, (*key_path, name))
             else:
                 reason = f"is unknown{did_you_mean(name, tuple(known))}".removesuffix(".")
                 faults.append(((*key_path, name), reason))
@@ -255,7 +262,7 @@ def _faults(key: Key, value: Any, key_path: KeyPath) -> list[tuple[KeyPath, str]
         try:
             convert(value, Annotated[key.type, key.meta])
         except ValidationError as error:
-            # its cause is an error of `__post_init__`, about keys that do not fit each other
+            # an error of `__post_init__`, about keys that do not fit each other, is its cause
             faults.append((key_path, str(error.__cause__ or f"must be {key.words}")))
     return faults
 
@@ -272,7 +279,8 @@ def line_of(text: str, key_path: KeyPath) -> int | None:
     """Return the line of a key, counted from 1; for a missing key, the line of its table.
 
     This is a plain search. Each name of the path is looked for before the `=` of a line, from the
-    line of the previous name on. A key within an inline table has the line of that table.
+    line of the previous name on. A key within an inline table has the line of that table. Return
+    None if no name is found.
     """
     lines = text.splitlines()
     found: int | None = None  # index of the line of the step before
@@ -297,7 +305,7 @@ an example.
 environment, this file).
 """
 _HELP_COLUMN = 44  # where the help of a setting begins, behind its value
-_MAX_COLUMNS = 110  # of a line; the help of a longer one is a line of its own
+_MAX_COLUMNS = 110  # in a line with value and help; if it is longer, the help is a line above
 # Headings of mappings and arrays of tables in the example file.
 _HEADINGS = {
     "approval": "[tools.approval]",
@@ -313,7 +321,7 @@ _HEADINGS = {
 def example_text() -> str:
     """Return the text of the example file: a block of lines for each table.
 
-    Tables of fixed keys show the default values, other tables show examples.
+    Sections show the default values, other tables show examples.
     """
     blocks = [_HEAD]
     for name, section in sections().items():

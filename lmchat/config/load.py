@@ -1,4 +1,8 @@
-"""Merging of flags, profile, environment, file and defaults, with origins and problems."""
+"""Merging of flags, profile, environment, file and defaults, with origins and problems.
+
+The key of a setting is written in full: `chat.seed` for a key of a section, `model` for one of the
+top level. Its origin is the place that has set it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ _Override = tuple[str, object, Origin]
 
 
 class Flags(Struct, frozen=True, kw_only=True):
-    """Values of the command line; None: the flag was not given."""
+    """Flags of the command line that change settings; None: the flag was not given."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -51,15 +55,17 @@ class Flags(Struct, frozen=True, kw_only=True):
 class LoadedSettings(Secret, frozen=True, kw_only=True):
     """Merged settings, their origins and problems."""
 
-    settings: Settings  # without the values of a wrong file or variable
-    file: Path
-    text: str = ""
-    has_file: bool = False
-    # By full keys, such as `chat.seed`; other keys have their default.
+    # Without the values of wrong variables. Of a file with a problem, there is only `[keys]` and
+    # `[ui]`.
+    settings: Settings
+    file: Path  # also if it does not exist
+    text: str = ""  # of the file
+    has_file: bool = False  # whether it exists
+    # By full keys; a key that is not here has its default.
     origins: Mapping[str, Origin] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    # Address that is set in the same place as `api_key`, which is the file or the environment;
-    # empty: none is set there.
+    # Address for which `api_key` is meant. File or environment may set the key, and only an
+    # address from the same place counts; empty: there is none.
     key_endpoint: str = ""
 
     def origin(self, key: str) -> Origin:
@@ -99,7 +105,7 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    # these replace the values of the file; the last value of a key counts
+    # these replace the values of the file; if a key has several, the last one counts
     from_environment = list(_from_environment(environ, problems))
     overrides = [*from_environment]
     profile = settings.profiles.get(flags.profile or "")
@@ -139,12 +145,13 @@ def load(
 
 
 def _endpoints_with_timeouts(settings: Settings, file: ConfigFile) -> tuple[EndpointSettings, ...]:
-    """Return the configured servers, each with all timeouts of its own, or none.
+    """Return the configured servers; those with timeouts of their own get the missing ones, too.
 
-    If a server leaves out a timeout, that of all servers counts, not the default: the tables of the
-    file have only what it sets. A file with a wrong value has no servers in both.
+    A missing one is that of `[timeouts]`, and not the default of its field. So the tables of the
+    file are needed: they have only what is set. `timeouts` of the other servers stays None.
     """
     servers: list[EndpointSettings] = []
+    # as many in settings and file: if the file has a problem, both have no servers
     for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True):
         timeouts = None
         if server.timeouts:
@@ -178,7 +185,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> It
 
 
 def _from_profile(words: str, profile: Profile) -> Iterator[_Override]:
-    """Yield key, value and origin of each setting of a profile; `words` name the profile."""
+    """Yield key, value and origin of each setting of a profile, which `words` name to the user."""
     origin = Origin(Level.PROFILE, words)
     for key, value in non_default_values(profile).items():
         # all keys of a profile are of [chat], except the model, which is at the top level

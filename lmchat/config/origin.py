@@ -23,8 +23,8 @@ class Origin(Struct, frozen=True):
     """The place that sets a value."""
 
     level: Level
-    words: str
-    name: str = ""  # of the file, the variable or the flag; "": the words alone tell it
+    words: str  # such as "file (config.toml)" or "profile short"
+    name: str = ""  # of the file, variable or flag alone; empty for origins of other kinds
 
 
 DEFAULT = Origin(Level.DEFAULT, "default")

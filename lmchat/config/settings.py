@@ -25,21 +25,21 @@ COMPACT_PROMPT = (
     "Answer with the summary alone, in the language of the conversation."
 )
 _API_KEY: Mapping[str, Any] = {
-    "pattern": r"^\s*[ -~]*\s*\Z",  # of the texts that `header_value` takes
+    "pattern": r"^\s*[ -~]*\s*\Z",  # fits the texts that `header_value` takes
     "words": "a string in quotes without control characters and letters beyond ASCII",
 }
 """Arguments of `setting` for an API key."""
 _DAY_S = 86_400
 
 
-_Rule = Literal["never", "ask", "always"]
+_Rule = Literal["never", "ask", "always"]  # an `Approval`, as the file has it
 
 
 class Approval(StrEnum):
     """Whether a tool may run."""
 
     NEVER = "never"
-    ASK = "ask"
+    ASK = "ask"  # only if the user agrees when it is called
     ALWAYS = "always"
 
 
@@ -69,7 +69,10 @@ def effort_of(value: object) -> str | None:
 
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of `config.toml`, which has no other keys than these."""
+    """Base of the tables of `config.toml`; a table has no other keys than the fields of its class.
+
+    None means that a field is not set. So does "", if it is the default.
+    """
 
 
 class Secret(Table, frozen=True, kw_only=True):
@@ -190,7 +193,7 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
 
 
 class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
-    """Options for the model; None is not sent."""
+    """The section `[chat]`: sampling, and how lmchat sends messages and reads answers."""
 
     system_prompt: Annotated[str, setting("instructions sent at the start of every session")] = ""
     auto_truncate: Annotated[
@@ -260,6 +263,7 @@ class LimitSettings(Table, frozen=True, kw_only=True):
         float,
         setting("seconds until lmchat asks for the list of models again", ge=0, le=365 * _DAY_S),
     ] = 600
+    # Attempts, and not retries: the name stays, as the files of users have it.
     retries: Annotated[int, setting("number of attempts, including the first", ge=1, le=20)] = 3
     retry_base_s: Annotated[
         float,
@@ -445,7 +449,11 @@ class McpSettings(Secret, frozen=True, kw_only=True):
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):
-    """A configured server."""
+    """A configured server.
+
+    The timeouts of `[timeouts]` count where it has none. If the file sets some of `timeouts`,
+    `load` adds the others.
+    """
 
     name: Annotated[
         str, setting("name shown in the model picker", min_length=1, example="workstation")
@@ -477,7 +485,10 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
 
 
 class Profile(SamplingSettings, frozen=True, kw_only=True):
-    """Named options that override `[chat]`; with an empty system prompt, none is sent."""
+    """Named options that override `[chat]`.
+
+    If `system_prompt` is None, that of `[chat]` is sent. If it is empty, none is sent.
+    """
 
     system_prompt: (
         Annotated[

@@ -25,15 +25,15 @@ class UsedModel(Struct, frozen=True):
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """Choices on the screen that the next run remembers."""
+    """Choices that the next run remembers; most are made on the screen."""
 
-    endpoint: str = ""  # of the last used model
+    endpoint: str = ""  # server of the last used model, as in `UsedModel`; empty: none was used
     model: str = ""
     recent: tuple[UsedModel, ...] = ()  # newest first
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
-    # Fingerprints of tools that run without a question, by `SERVER/TOOL`.
+    # Tools for which the user has answered "always", by `SERVER/TOOL`, each with its fingerprint.
     allowed_tools: dict[str, str] = field(default_factory=dict)
 
     def with_model(self, endpoint: str, model: str) -> State:
@@ -47,7 +47,7 @@ class State(Struct, frozen=True, kw_only=True):
         return replace(self, endpoint=endpoint, model=model, recent=recent)
 
     def with_allowed(self, tool: str, fingerprint: str) -> State:
-        """Return the choices with a tool, `SERVER/TOOL`, that runs without a question.
+        """Return the choices with one more tool, `SERVER/TOOL`, that runs without a question.
 
         The fingerprint changes with the tool, for example with its description or the command that
         runs it. The user is then asked again.
