@@ -82,7 +82,7 @@ def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list
 def tool_findings(
     servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
 ) -> list[Finding]:
-    """Return a row for each tool server, `waited_s` after it was started.
+    """Return a row for each tool server; one that still starts has not answered for `waited_s`.
 
     `steps` says how to correct each server, by its name.
     """

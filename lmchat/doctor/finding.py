@@ -1,4 +1,7 @@
-"""Checks of the doctor, the rows that they return, and their run side by side."""
+"""Checks of the doctor, the rows that they return, and their run side by side.
+
+A row is a `Finding`. Most checks return one row; some return a row for each server, or none.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class Grade(StrEnum):
     OK = "ok"
     WARNING = "warning"
     FAULT = "fault"
-    ABSENT = "absent"
+    ABSENT = "absent"  # what was checked cannot be used, but is not needed
 
     @property
     def label(self) -> str:
@@ -41,21 +44,21 @@ class Group(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """Result of a check: one row of the report of the doctor."""
+    """One row of the report of the doctor."""
 
     group: Group
-    check: str  # name of its check for scripts
-    name: str
+    check: str  # kind of the row for scripts, such as `store` or `server`
+    name: str  # what was checked, for people, such as the name of a server
     grade: Grade
-    cause: str
-    next_step: str = ""
+    cause: str  # a sentence that says what was found, also if that is good
+    next_step: str = ""  # a command, or what to do in words; the report shows it after a problem
 
 
 Findings = Sequence[Finding]
 
 
 class Check(Struct, frozen=True):
-    """Heading and names of a check, which its row has for any result, also if the check fails."""
+    """Heading and names that a row of a check has, also the row that says that the check failed."""
 
     group: Group
     check: str  # name for scripts, such as `store`
@@ -65,7 +68,7 @@ class Check(Struct, frozen=True):
         return Finding(self.group, self.check, self.name, grade, cause, next_step)
 
 
-FindRows = Callable[[], Awaitable[Findings]]
+FindRows = Callable[[], Awaitable[Findings]]  # does what a check does, and returns its rows
 
 
 async def run_checks(
@@ -75,14 +78,14 @@ async def run_checks(
 
     For a check that fails, or takes longer than `limit_s`, there is one row that says so.
     """
-    runs = (_rows_of(check, find_rows, limit_s) for check, find_rows in checks)
+    runs = (_run_check(check, find_rows, limit_s) for check, find_rows in checks)
     found = await asyncio.gather(*runs)
     groups = list(Group)
     return sorted(chain.from_iterable(found), key=lambda row: groups.index(row.group))
 
 
-async def _rows_of(check: Check, find_rows: FindRows, limit_s: float) -> Findings:
-    """Return the rows of a check, or a row that says how it failed, or that it took too long."""
+async def _run_check(check: Check, find_rows: FindRows, limit_s: float) -> Findings:
+    """Run `find_rows` and return its rows; after a failure, return one row that says why."""
     try:
         async with asyncio.timeout(limit_s):
             return await find_rows()

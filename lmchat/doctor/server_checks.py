@@ -1,4 +1,7 @@
-"""Rows of the doctor's report about servers, the chat that would begin, and API keys."""
+"""Rows of the doctor's report about servers, the chat that would begin, and API keys.
+
+A result (`ProbeResult`) is a probed address with its verdict and its models.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,15 @@ def server_findings(
 ) -> list[Finding]:
     """Return the row about the chat, and one row for each probed address.
 
-    A server that cannot be used gets a better grade if a chat can begin with another one. `choice`
-    is the server and model of the chat that would begin now. `installed` are the products that are
-    on this machine, running or not. With `is_named`, the user has named the one server to use.
-    `engine_step` says how to chat without a server, if the engine is installed.
+    `choice` is the server and model of the chat that would begin now. `installed` are the products
+    that are on this machine, running or not. With `is_named`, the user has named the one server to
+    use. `engine_step` says how to chat without a server; empty if the engine is not installed.
     """
     # a chat can begin without a model: the user then chooses one
     has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
-    fault = Grade.WARNING if has_chat else Grade.FAULT
-    warning = Grade.ABSENT if has_chat else Grade.WARNING
+    # what is wrong with one server is less grave if a chat can begin with another one
+    fault_grade = Grade.WARNING if has_chat else Grade.FAULT
+    warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
     start_words = {program.product: program.start_words for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
@@ -58,11 +61,11 @@ def server_findings(
             is_unready = verdict is not Verdict.READY
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
         elif probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
-            grade = fault
+            grade = fault_grade
         elif verdict is not Verdict.REFUSED:  # a program is there, but serves no models
-            grade = warning
+            grade = warning_grade
         elif probed.product in start_words:  # nothing answers, but the product could be started
-            grade = warning
+            grade = warning_grade
             cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
             step = start_words[probed.product]
         else:
@@ -84,9 +87,9 @@ def _chat_row(
 ) -> Finding:
     """Return the row about the chat that would begin now, with the step most likely to help.
 
-    `start_words` say how to start the installed servers, `engine_step` how to chat with the
-    built-in engine, if it is installed. With `is_named`, the user has named the one server to use.
-    The row is a fault if no chat can begin, or a warning if the engine could be used instead.
+    `start_words` say how to start the installed servers, one text each. The other arguments are
+    those of `server_findings`. If no chat can begin, the row is a fault, or a warning if the engine
+    could be used instead.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
     probed, target = choice.probed, choice.target
@@ -137,8 +140,9 @@ def key_findings(
 ) -> list[Finding]:
     """Return a row for each server that accepts or rejects a key, and rows about the stored keys.
 
-    `sources` says where the key for a server comes from, by origin, such as http://localhost:1234.
-    `stored` are the origins that a key is stored for; `warning` says that they could not be read.
+    `sources` says where the key for a server comes from, by origin, such as http://localhost:1234;
+    "" means that no key is sent. `stored` are the origins that a key is stored for. `warning` says
+    that the stored keys could not be read; it is empty if they could.
     """
     row = partial(Finding, Group.KEYS, "key")
     rows: list[Finding] = []
