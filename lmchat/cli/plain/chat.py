@@ -20,7 +20,7 @@ from lmchat.cli.context import Context
 from lmchat.cli.plain.commands import PlainCommands
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns
-from lmchat.cli.setup.local_servers import start_engine
+from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.errors import LMChatError, NoServerFound
@@ -60,8 +60,8 @@ def run_plain(context: Context) -> int:
         if chat is not None:  # else the signal came before the chat was opened
             chat.leave_answers()
 
-    # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number
-    # is added to this list
+    # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number is
+    # added to this list; Ctrl+C adds none.
     signals = interrupt_on_ending_signals(on_hang_up=leave_answers)
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
@@ -85,7 +85,8 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     """
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
-        runtime = replace(runtime, settings=await start_engine(context, runtime))
+        settings = await start_engine_without_screen(context, runtime)
+        runtime = replace(runtime, settings=settings)
     chat = make_chat(context, runtime)
     turns = PlainTurns(context, runtime, chat, reader)
     stack.push_async_callback(turns.aclose)
@@ -168,12 +169,12 @@ class PlainChat:
             return
         if notice := await turns.runtime.store.open():
             turns.note(f"lmchat: {notice}")
-        # filtered: an imported prompt may hold characters that readline refuses or does not filter
+        # of each draft, the text without its files; it is made safe, as an imported prompt may hold
+        # characters that readline refuses or does not filter
         drafts = await turns.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
         # Prompts that look like a shell command are left out. They were sent as text, perhaps by
-        # another program, but ↑ and Enter would run them. Line ends around one are stripped, as
-        # `_handle_line` does it.
+        # another program, but ↑ and Enter would run them, even with line ends around them.
         turns.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )

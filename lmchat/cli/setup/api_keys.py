@@ -43,7 +43,7 @@ class ApiKeys:
         self._loaded = loaded
         self._environ = environ
         self._credentials = credentials
-        self.stored: dict[str, str] = {}  # keys of `credentials.toml`, by origin
+        self.stored: dict[str, str] = {}  # keys that `load` has read, by origin
         self._accepted: dict[str, str] = {}  # keys that were accepted in this run, by origin
         self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
         self._printed: dict[str, str] = {}  # keys from commands, by origin; "" if one failed
@@ -106,6 +106,7 @@ class ApiKeys:
         # for servers on this machine
         key_url = self._loaded.key_endpoint
         is_setting_for_server = _origin(key_url) == origin if key_url else endpoint.is_loopback
+        # each with its source; the first that is not empty counts
         possible_keys = [
             (self._accepted.get(origin, ""), "the key dialog"),
             (
@@ -114,7 +115,8 @@ class ApiKeys:
             ),
             (self._printed.get(origin, ""), f"api_key_cmd of endpoint {entry.name!r}"),
         ]
-        if not entry.api_key_cmd or origin in self._printed:  # else the command has to run first
+        # If the command has not run yet, the keys below do not count: its key would precede them.
+        if not entry.api_key_cmd or origin in self._printed:
             setting = settings.api_key if is_setting_for_server else ""
             possible_keys += [
                 (entry.api_key, "[[endpoints]] in the configuration"),

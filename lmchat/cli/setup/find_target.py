@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.local_servers import start_engine
+from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
@@ -70,7 +70,9 @@ async def target_of_command(context: Context, runtime: Runtime) -> Target:
 
     Raises an `LMChatError` if the engine does not start, or if no server or model can be used.
     """
-    settings = await start_engine(context, runtime) if context.is_local else runtime.settings
+    settings = runtime.settings
+    if context.is_local:
+        settings = await start_engine_without_screen(context, runtime)
     return await find_target(runtime.backend, settings, runtime.state, context.output.note)
 
 

@@ -1,4 +1,8 @@
-"""Servers of this machine that lmchat starts: the built-in engine and installed programs."""
+"""Servers of this machine that lmchat starts: the built-in engine and installed programs.
+
+On the screen, `ServerStarts` starts both. So the launcher is for the screen, but the function that
+starts the engine is for commands and the plain chat.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,13 @@ from lmchat.terminal.output import can_ask
 _BYTES_PER_MB = 1_000_000
 
 
-async def start_engine(context: Context, runtime: Runtime) -> Settings:
+async def start_engine_without_screen(context: Context, runtime: Runtime) -> Settings:
     """Start the built-in engine with a model; return the settings with its address and its model.
 
     The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If the disk
     has no model, the demo model is downloaded; the user has to confirm this, with `--yes` or by
     answering a question. Raises `EngineUnavailable` if the engine cannot start, and `WrongUse` if
-    the download was not confirmed. `ServerStarts.start_engine` does this on the screen: there, the
-    download has a dialog with its progress, and Esc stops it.
+    the download was not confirmed.
     """
     engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)

@@ -1,4 +1,7 @@
-"""Setup of tools for a command: the toolbox, the start of its servers, and what to correct."""
+"""Setup of tools for a command: the toolbox, the start of its servers, and what to correct.
+
+The toolbox has the tools of all tool servers, and knows which of them may run without a question.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,8 @@ async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:
 
     `fingerprint` is a hash of the tool: when it has changed, the user is asked again.
 
-    Not by `ScreenServices.remember`: the plain chat and `ask` have toolboxes, too, and the toolbox
-    itself keeps what is allowed in this run.
+    The screen has `ScreenServices.remember` for changes of the file. This function is used in its
+    place, since the plain chat and `ask` have toolboxes, too.
     """
     try:
         await asyncio.to_thread(

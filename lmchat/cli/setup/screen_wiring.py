@@ -41,8 +41,8 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.workspace import Workspace
 
-# Reads of a stream for each frame of the screen. With fewer reads, the frame for a text is due when
-# it is read; with as many, the text would wait for its frame, and this up to a whole frame.
+# Reads of a stream for each frame of the screen. If there are fewer reads than frames, a frame is
+# due whenever a text is read. If there were as many, a text could wait for the next frame.
 _READS_PER_FRAME = 0.9
 
 

@@ -117,8 +117,8 @@ class ServerStarts:
 
         The file is the named or the configured one; if there is no name, the one that the engine
         used last, else the best. A demo model that is named and not on the disk is downloaded, too.
-        Return None if the user does not want a download, or stops it. The command line does the
-        same with other words, and without a dialog (`start_engine` of `cli/setup`).
+        Return None if the user does not want a download, or stops it. Commands and the plain chat
+        have no dialog, so there `start_engine_without_screen` does the same.
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=self._last_model)
