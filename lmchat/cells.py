@@ -1,4 +1,8 @@
-"""Graphemes, and the cells they take."""
+"""Graphemes, and the cells they take.
+
+A grapheme is what people see as one character, such as a letter with its accents, or a flag. A cell
+is the room of a narrow character on the terminal; most graphemes take one or two.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,9 @@ _LAST_FLAG_LETTER = "\U0001f1ff"
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
     """Yield, for each grapheme, the index of its first character and its width in cells.
 
-    Rich splits some graphemes into several spans: flags into two letters, and some marks from their
-    letters. Here such spans are joined again. An empty text has no grapheme.
+    Rich splits a text into spans, which are graphemes but for two cases: it splits a flag into two
+    letters, and some marks from their letters. Here such spans are joined again. An empty text has
+    no grapheme.
     """
     from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
 
@@ -31,7 +36,7 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         return
 
     spans, _ = split_graphemes(text)
-    begin = 0
+    begin = 0  # of the grapheme that is not yielded yet, and `cells` is its width so far
     cells = 0
     is_half_flag = False  # whether the grapheme that began last is the first letter of a flag
     for start, _end, width in spans:

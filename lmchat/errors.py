@@ -139,7 +139,7 @@ class ServerRejected(LMChatError):
     ) -> None:
         super().__init__(message, hint=hint, details=details, kind=kind)
         self.status = status  # HTTP status; None if the error came inside a stream
-        self.retry_after_s = retry_after_s  # time that the server asks to wait
+        self.retry_after_s = retry_after_s  # time that the server asks to wait, None if it does not
         # `servers/products/refusals.py` sets these if the server names them
         self.param = ""  # field of the request that is wrong
         self.needed_tokens: int | None = None  # tokens of a prompt that was too long

@@ -1,4 +1,7 @@
-"""Fuzzy match of names, folded comparison, closest word."""
+"""Fuzzy match of names, folded comparison, closest word.
+
+A mark is a combining character, such as an accent: it belongs to the letter before it.
+"""
 
 from __future__ import annotations
 

@@ -9,13 +9,13 @@ METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HT
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """Counters of requests."""
+    """Counters of requests: all that were sent, and in which of three ways they ended."""
 
-    total_requests: int = 0
+    total_requests: int = 0  # with those that still run, and without the refused ones
     successful_requests: int = 0
     failed_requests: int = 0
     stopped_requests: int = 0
-    retries: int = 0
+    retries: int = 0  # attempts after the first one; a request counts once all the same
     total_response_ms: float = 0.0  # of the successful requests
     cache_hits: int = 0
     """Lists of models that came from the cache."""

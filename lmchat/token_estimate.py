@@ -1,4 +1,8 @@
-"""Estimates of numbers of tokens, by characters alone."""
+"""Estimates of numbers of tokens, by characters alone.
+
+The factor of a model corrects an estimate. It is how many tokens its server has counted for each
+one that was estimated.
+"""
 
 from __future__ import annotations
 
@@ -26,5 +30,5 @@ def raw_tokens(text: str) -> float:
 
 
 def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a text; `factor` is the correction for a model."""
+    """Estimate the tokens of a text; the factor 1 corrects nothing."""
     return max(1, round(raw_tokens(text) * factor)) if text else 0

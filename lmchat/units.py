@@ -154,11 +154,12 @@ def timestamp() -> str:
 class Signs(Struct, frozen=True, kw_only=True):
     """Signs of screen and Markdown; on a screen that shows ASCII only, a filter replaces them.
 
-    A state is never shown by its sign alone: a word follows.
+    The first five show a state, such as that of a server. A state is never shown by its sign alone:
+    a word follows.
     """
 
     ready: str = "●"
-    degraded: str = "◆"
+    degraded: str = "◆"  # usable soon, or after one step
     failed: str = "×"  # also of a server that is down
     off: str = "·"
     asleep: str = "○"

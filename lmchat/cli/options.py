@@ -10,13 +10,16 @@ LEVELS = ("debug", "info", "warning", "error")  # of the log
 class ParsedOptions:
     """Options and arguments; the attributes of the class are the defaults.
 
-    argparse sets the attributes of an object to what was typed. This is a plain class, because
-    `lmchat` without arguments starts without importing argparse and dataclasses.
+    argparse sets the attributes of an object to what was typed. An attribute has the name of its
+    option or argument, or the `dest` in the table. None means that it was not given.
+
+    This is a plain class, because `lmchat` without arguments starts without importing argparse and
+    dataclasses.
     """
 
-    # facts of the command, as in `Subcommand`
-    handler = ""  # `module:function`; empty for the chat screen
-    takes_local = True  # the chat screen does
+    # facts of the command, as in `Subcommand`; the defaults are those of `lmchat` without a command
+    handler = ""  # `module:function`; empty without a command
+    takes_local = True
     changes_sessions = False
 
     # options of every command
@@ -40,19 +43,19 @@ class ParsedOptions:
     schema: str | None = None
     preset: str | None = None
     start = ""
-    dry_run_form = ""
+    dry_run_form = ""  # of `ask --dry-run`: "json", "text" or "curl"; empty without it
     save: bool | None = None  # None: neither `--save` nor `--no-save`
     refresh = plot = trash = False
-    context: int | None = None
+    context: int | None = None  # tokens
     limit = 20
     runs = 1
-    choices = "yes,no"
+    choices = "yes,no"  # `--options` of `decide`
     reasoning = branches = force = False
     output: str | None = None
-    all_into: str | None = None
-    format = ""
-    dry_run = False
-    source = "auto"
+    all_into: str | None = None  # folder of `export --all`
+    format = ""  # empty: by the name of the file, otherwise Markdown
+    dry_run = False  # of `import`
+    source = "auto"  # `--from` of `import`
     jobs: int | None = None
     file = ""
     prompt = id = title = model_id = tool = arguments = shell = ""

@@ -44,7 +44,8 @@ def _effort(word: str) -> str:
     raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
 
 
-# They have no defaults: those of a command's parser would overwrite options before the command.
+# Options of every command. They have no defaults here: the default of a command's parser would
+# overwrite an option that is typed before the command.
 SHARED_ARGUMENTS: tuple[Argument, ...] = (
     argument("--endpoint URL", "address of the server; default: lmchat looks for one"),
     argument(
@@ -133,8 +134,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         return parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        # argparse takes the value of an unknown option for a command, and refuses this command; an
-        # error that names the option helps more
+        # The value of an unknown option was perhaps taken for a command, and the error is about
+        # this command. An error that names the option helps more.
         known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
         for word in argv:
             # the value may be in the same word, as in `--model=NAME` and `-mNAME`

@@ -18,7 +18,7 @@ from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import decoded_text
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.output import ask_yes_no, can_ask, from_stdin, has_piped_input
+from lmchat.terminal.output import ask_yes_no, call_with_stdin, can_ask, has_piped_input
 
 
 async def prompt_of(context: Context) -> str:
@@ -31,7 +31,7 @@ async def prompt_of(context: Context) -> str:
     options = context.options
     piped_text = ""
     if has_piped_input():
-        data = await run_abandonable(lambda: from_stdin(BufferedReader.read))
+        data = await run_abandonable(lambda: call_with_stdin(BufferedReader.read))
         piped_text = decoded_text(data).rstrip("\n")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
@@ -71,7 +71,7 @@ async def read_named(
     """
     if is_page_address(name):
         return await pages.attachment(name, session_id, ask)
-    set_name = await parse_set_name(name, Path.cwd())
+    set_name = await parse_set_name(name, Path.cwd())  # None if the name means a single file
     path = expanded_path(name) if set_name is None else set_name.folder
     if require_consent is not None:
         await require_consent(path)
@@ -81,7 +81,8 @@ async def read_named(
 async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
 
-    A set is large by itself, or in relation to `window`, the size of the context window in tokens.
+    A set is large by itself, or in relation to `window`, the size of the context window in tokens;
+    None if that is unknown.
     """
     if not found.needs_consent(window):
         return

@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
     the reader of stdout is gone.
     """
-    # errors of the parser come before the options are known, so the words are searched for
+    # an error of the parser comes before the options are known, so these are looked for in `argv`
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:
@@ -80,8 +80,8 @@ def _run_command(context: Context) -> int:
         return result
     import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
 
-    # from now on, a signal such as SIGTERM raises KeyboardInterrupt as Ctrl+C does, but its number
-    # is added to this list
+    # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number is
+    # added to this list; Ctrl+C adds none.
     signals = interrupt_on_ending_signals()
     try:
         return asyncio.run(result)

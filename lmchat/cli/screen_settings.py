@@ -1,4 +1,7 @@
-"""Problems of settings that only the screen uses: keys of commands, and the theme."""
+"""Problems of settings that only the screen uses: keys of commands, and the theme.
+
+A key is a keyboard key here, such as `ctrl+k`. A command may have several, or none.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from lmchat.config.file import Problem, line_of
 from lmchat.config.load import LoadedSettings
 from lmchat.matching import did_you_mean
 
-_MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}  # of keyboard keys
-_PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")  # and characters
+_MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
+_PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")
+"""Keys that the prompt needs, beside all keys that type or delete a character."""
 
 
 def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return the problems of the section `[keys]`, which changes the keys of commands.
+    """Return the problems of the table `[keys]`, which changes the keys of commands.
 
     These are unknown commands, unknown keys, keys that another command has in the same place, and
     keys that the prompt needs.
@@ -37,7 +41,10 @@ def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
 
 
 def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield why the keys of a command cannot be used; a reason ends without a full stop."""
+    """Yield why the keys that `[keys]` sets for a command, `name`, cannot be used.
+
+    `keys_of_command` has the keys of all commands, by name. A reason ends without a full stop.
+    """
     if name not in BY_ID:
         yield f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
         return
@@ -55,7 +62,7 @@ def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) ->
 
 
 def theme_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return a problem if lmchat has no theme of the name that the section `[ui]` sets."""
+    """Return a problem if lmchat has no theme of the name that the table `[ui]` sets."""
     name = loaded.settings.ui.theme
     if not name:
         return []

@@ -35,9 +35,9 @@ class Subcommand(NamedTuple):
     """
     json_help: str = _JSON_HELP  # help of `--json`; empty where there is no such option
     notes: str = ""  # text of `--help` after the examples
-    exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options; one of each may be used
+    exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options, of which only one may be used
     takes_local: bool = False  # whether it can use the built-in engine (`--local`)
-    changes_sessions: bool = False  # whether it changes saved sessions; not with `--temporary`
+    changes_sessions: bool = False  # whether it changes saved sessions: `--temporary` is refused
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:

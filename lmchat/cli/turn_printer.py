@@ -65,7 +65,7 @@ class TurnPrinter:
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.output = output
         self._asked_model = asked_model
-        self._stream = stream or SafeStream()
+        self._stream = stream or SafeStream()  # gets the text of answers, if it is printed as text
         # False for JSON lines, too: `Output.is_json` is true for JSON of either form
         self._prints_text = prints_text and not output.is_json
         self._is_stall_noted = False
@@ -76,8 +76,8 @@ class TurnPrinter:
     ) -> AsyncIterator[None]:
         """Context for the wait for answers: after 2 s without a word, a terminal shows the stage.
 
-        `current_figures` returns those of the running answer, or None before it begins. Where no
-        progress can be shown, as for a screen reader, only the first stage is noted.
+        `current_figures` returns the figures of the running answer, or None before it begins. Where
+        no progress can be shown, as for a screen reader, only the first stage is noted.
         """
         async with background_task(self._show_stages(current_figures)):
             yield

@@ -318,12 +318,12 @@ async def typed_line() -> bytes:
         try:
             loop.add_reader(fileno, is_typed.set)
         except NotImplementedError:  # Windows
-            return await run_abandonable(lambda: from_stdin(BufferedReader.readline))
+            return await run_abandonable(lambda: call_with_stdin(BufferedReader.readline))
         try:
             await is_typed.wait()
         finally:
             loop.remove_reader(fileno)
-        return from_stdin(BufferedReader.readline)
+        return call_with_stdin(BufferedReader.readline)
 
 
 async def ask_yes_no(question: str) -> bool:
@@ -334,8 +334,8 @@ async def ask_yes_no(question: str) -> bool:
     return line.strip().lower() in (b"y", b"yes")
 
 
-def from_stdin(read: Callable[[BufferedReader], Result]) -> Result:
-    """Call `read` with the file of `open_stdin`, and return its result."""
+def call_with_stdin(read: Callable[[BufferedReader], Result]) -> Result:
+    """Call `read` with the file object of `open_stdin`, and return what `read` returns."""
     with open_stdin() as file:
         return read(file)
 

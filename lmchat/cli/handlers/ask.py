@@ -136,8 +136,8 @@ class _AskFrontEnd(FrontEnd):
     """Front end of one prompt: runs the turn and prints the answer and its end.
 
     With `--code` or `--schema`, only an extract of the answer is printed: its code blocks, or its
-    JSON value. A misfit is the error that says why a complete answer has no extract. After a misfit
-    of the schema, a second turn asks the model again.
+    JSON value. A misfit is the error that says why a complete answer lacks a wanted extract; None
+    if it does not. After a misfit of the schema, a second turn asks the model again.
     """
 
     def __init__(
@@ -240,10 +240,10 @@ class _AskFrontEnd(FrontEnd):
         return None
 
     def _print_end(self, misfit: LMChatError | None) -> LMChatError | None:
-        """Print what is left of the answer, and return the error that the caller prints.
+        """Print what is not printed yet of the answer, and return the error that the caller prints.
 
-        With `--stream-json`, the last lines are left; with `--json`, the document; otherwise, the
-        extract and notes, such as how to continue a session that was saved as a new one.
+        With `--stream-json`, these are the last lines. With `--json`, it is the document. Without
+        both, these are the extract and notes, such as how to continue a new session.
 
         The error is that of the answer, else its misfit, else the error of saving it, else None.
         The caller prints it on stderr, and in JSON as the last line, or as the document if none was
@@ -282,7 +282,7 @@ class _AskFrontEnd(FrontEnd):
     ) -> LMChatError | None:
         """Return why an answer is incomplete, or the misfit of a complete one, if it has one.
 
-        `session_id` is the session in which the answer is saved, or None.
+        `session_id` is the session in which the answer is saved; None if it is not saved.
         """
         if answer.state is AnswerState.COMPLETE:
             return misfit
@@ -311,7 +311,8 @@ class _AskFrontEnd(FrontEnd):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints of an answer; times are in milliseconds."""
-        streamed = self._opened.answer  # not None, as an answer has begun: for the type checker
+        # an answer has begun by now, so this is None for the type checker only
+        streamed = self._opened.answer
         stats = answer.stats or AnswerStats()
         prompt_tokens = stats.prompt_tokens
         if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given

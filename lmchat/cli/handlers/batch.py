@@ -1,4 +1,8 @@
-"""`lmchat batch`: many prompts from a file or a pipe, each with its answer as one row of JSON."""
+"""`lmchat batch`: many prompts from a file or a pipe, each with its answer as one row of JSON.
+
+A line is a prompt of the input. It becomes a task, whose answer or error becomes a row of the
+output.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +64,7 @@ async def batch(context: Context) -> int:
         model = model_meant(target.model_id, models, is_exact=True)
         with ExitStack() as stack:
             row_file = stack.enter_context(RowFile(output_path)) if output_path else None
-            if row_file:  # a line that an earlier run has answered is not sent again, unless forced
+            if row_file:  # the prompt of a line that an earlier run has answered is not sent again
                 row_file.keep_done(is_forced=options.force)
             elif is_terminal(sys.stdout):
                 output.has_progress = False  # the printed rows show the progress
@@ -92,7 +96,7 @@ class _Run(Struct, frozen=True, kw_only=True):
     model: ModelInfo  # for lines that name none
     layers: SamplingLayers
     wanted: WantedValue | None
-    preset_text: str  # with its placeholders; empty without a preset
+    preset_text: str  # text of the preset with its placeholders; empty without a preset
     row_file: RowFile | None  # None if the rows are printed
 
     async def answer_all(self, input_path: Path | None) -> Progress:
@@ -135,9 +139,10 @@ class _Run(Struct, frozen=True, kw_only=True):
     async def answer_lines(
         self, lines: Iterator[BatchLine], reading: asyncio.Lock, progress: Progress
     ) -> None:
-        """Answer one line after the other; several of these calls share lines, lock and progress.
+        """Answer one line after the other, until no line is left.
 
-        A line is not read before it can be sent.
+        Several of these calls run at the same time, and share lines, lock and progress. A line is
+        not read before it can be sent.
         """
         while True:
             async with reading:

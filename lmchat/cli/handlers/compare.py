@@ -45,7 +45,7 @@ async def compare(context: Context) -> int:
     layers = sampling_layers(context)
     prompt = await prompt_of(context)
 
-    comparisons: list[dict[str, Any]] = []
+    comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
     async with open_runtime(context, is_saved=False) as runtime:
         listed = await fetch_models(runtime)
         models = [model_meant(name, listed, is_exact=True) for name in options.models]

@@ -50,8 +50,7 @@ def show(context: Context) -> int:
     settings, loaded = context.settings, context.loaded
     values: dict[str, object] = {}
     for section, table in sections().items():
-        # a section is a table of the file with fixed names; the settings above all tables are the
-        # section ""
+        # the section "" has the settings of the top level
         section_settings = getattr(settings, section) if section else settings
         for config_key in value_keys(table.type):
             key = f"{section}.{config_key.name}".removeprefix(".")
@@ -60,12 +59,12 @@ def show(context: Context) -> int:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # a wrong one may hold a password
         values["endpoint"] = _MASK
-    of_file: dict[str, object] = {}  # what can be set in the file only
+    of_file: dict[str, object] = {}  # values that only the file can set, by key
     if settings.mcp:
         of_file["mcp"] = [server.name for server in settings.mcp]
     if settings.endpoints:
         of_file["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
-    # tables in which the user chooses the names, by the template of their keys
+    # tables in which the user chooses the names, by the form of their keys
     tables: dict[str, Mapping[str, object]] = {
         "keys.{}": settings.keys,
         "tools.approval.{}": settings.tools.approval,

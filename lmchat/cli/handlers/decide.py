@@ -1,7 +1,8 @@
 """`lmchat decide`: one of several options, with its probability.
 
-The model answers with the label of an option. Models prefer some labels and places, so the model is
-asked once for each rotation of the options. The probabilities are the means over these answers.
+A label is a letter or digit in front of an option, and the model answers with it. Models prefer
+some labels and places, so the model is asked once for each rotation of the options. The
+probabilities are the means over these answers.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DIGITS = "1234567890"
 _USUAL_ALTERNATIVES = 20  # vLLM and OpenAI refuse to report more
 _LEAST_PROBABILITY = 0.1  # of all labels together; below it, their proportions are noise
-_LEAST_LEAD = 0.01  # of the likeliest option; the cache of a server can make such a difference
+# How much likelier the chosen option must be than the next one: the cache of a server alone can
+# make a smaller difference.
+_LEAST_LEAD = 0.01
 _PROMPT = """\
 {question}
 
@@ -59,7 +62,7 @@ async def decide(context: Context) -> int:
     """
     options = [option.strip() for option in context.options.choices.split(",")]
     labels = _labels_for(options)  # wrong options are refused before stdin is read
-    given = sampling_layers(context).command_line
+    given = sampling_layers(context).command_line  # sampling options of the user
     if not context.options.prompt.strip():
         raise WrongUse("The question is empty.", hint='Example: lmchat decide "Is it spam?"')
     question = await prompt_of(context)
@@ -71,7 +74,7 @@ async def decide(context: Context) -> int:
         messages = [text_message(Role.SYSTEM, system_prompt)] if system_prompt else []
         sampling = _sampling(target.product, labels, given)
         started_s = monotonic()
-        means = dict.fromkeys(options, 0.0)
+        means = dict.fromkeys(options, 0.0)  # probabilities, by option
         for start in range(len(options)):
             rotated = [*options[start:], *options[:start]]
             # the question is first, so that a cache holds it for all rotations

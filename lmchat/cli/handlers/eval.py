@@ -1,5 +1,8 @@
 """`lmchat eval`: own prompts for several models, with checks of their answers.
 
+A case is a prompt and the checks of its answer. Each model is asked each case `--runs` times. What
+comes of one of these requests is a result, and a row of the output file.
+
 Prompts are sent one at a time: two at once would share the speed of the server.
 """
 
@@ -103,11 +106,11 @@ async def evaluate(context: Context) -> int:
 
 
 class _Result(Struct):
-    """A prompt for a model, and its answer once there is one."""
+    """One run of a case at a model, and its answer once there is one."""
 
     case: Case
     task: Task
-    row: Mapping[str, Any] = {}  # as in the output file; empty: not answered yet
+    row: Mapping[str, Any] = {}  # answer or error, as in the output file; empty: not asked yet
     failures: Mapping[str, str] = {}  # checks that the answer fails, each with the reason
 
     def set_row(self, row: Mapping[str, Any]) -> None:
@@ -119,9 +122,9 @@ class _Result(Struct):
 def _print_report(output: Output, results: Sequence[_Result]) -> None:
     """Print figures and answers of the models, if there are answers."""
     figures: list[dict[str, Any]] = []  # of each model, as JSON
-    table_rows: list[tuple[str, ...]] = []  # the same as text
-    answers: list[dict[str, Any]] = []  # as JSON
-    failed_lines: list[str] = []  # the failed answers as text
+    table_rows: list[tuple[str, ...]] = []  # of each model, as text
+    answers: list[dict[str, Any]] = []  # all answers, as JSON
+    failed_lines: list[str] = []  # the failed answers, as text
     answered = [result for result in results if result.row]
     if not answered:
         return

@@ -17,7 +17,7 @@ from lmchat.formats.imports.sources import LARGEST_BYTES
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.terminal.output import from_stdin
+from lmchat.terminal.output import call_with_stdin
 
 _ALL = "all"
 _BYTES_PER_MB = 1024 * 1024
@@ -41,7 +41,9 @@ async def import_files(context: Context) -> int:
     stdin = None
     if STDIN in options.files:
         # one byte more than is allowed shows that the input is too large
-        stdin = await run_abandonable(lambda: from_stdin(lambda file: file.read(LARGEST_BYTES + 1)))
+        stdin = await run_abandonable(
+            lambda: call_with_stdin(lambda file: file.read(LARGEST_BYTES + 1))
+        )
         if len(stdin) > LARGEST_BYTES:
             message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
             raise FileRefused(message, hint="Split it into smaller files.")
@@ -72,10 +74,10 @@ async def import_files(context: Context) -> int:
 
 
 async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple[str, list[str]]]:
-    """Print where other programs keep chats, and return these places, each with its format.
+    """Print where other programs keep chats, and return these places, each behind its format.
 
-    The programs are those that `--from` names. Return an empty list if there are none, or if the
-    user does not confirm the import.
+    The programs are those that `--from` names. A place is a list of one path. Return an empty list
+    if there are no places, or if the user does not confirm the import.
     """
     options, note = context.options, context.output.note
     places: list[tuple[str, list[str]]] = []

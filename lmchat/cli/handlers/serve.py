@@ -35,7 +35,7 @@ END_S = 5  # for running answers after a signal
 KEEP_ALIVE_S = 75  # for an idle connection; clients close theirs sooner
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
-_BACKLOG = 2048
+_BACKLOG = 2048  # connections that may wait in the queue of the socket
 _PROGRAM_COLUMNS = 24
 _MODEL_COLUMNS = 28
 
@@ -104,8 +104,8 @@ async def serve(context: Context) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; raises `WrongUse` if it cannot.
 
-    Connections wait in its queue until the servers have been looked for. The socket is made with
-    its protocol. Without this, asyncio leaves Nagle's algorithm on, which delays first bytes by
+    Connections wait in its queue until the servers have been looked for. The protocol is named when
+    the socket is made. Otherwise, asyncio leaves Nagle's algorithm on, which delays first bytes by
     40 ms.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -21,7 +21,7 @@ from lmchat.units import counted
 
 
 async def list_sessions(context: Context) -> int:
-    """Print the sessions, or with `--trash` the deleted ones, newest first."""
+    """Print the sessions, or with `--trash` those in the trash, in the order of the store."""
     is_trash = context.options.trash
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=is_trash)
@@ -103,7 +103,7 @@ async def purge(context: Context) -> int:
     The log of the tools, which may quote what is deleted, is emptied.
     """
     wanted, output = context.options.id, context.output
-    message_count = 0
+    message_count = 0  # of deleted messages
     async with open_store(context) as store:
         if wanted:
             # only the header is needed, but the store reads at least one message

@@ -11,14 +11,14 @@ from lmchat.units import counted
 _SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
 _HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")
 _BAR_CELLS = 40  # length of the longest bar of a plot
-_MAX_DAYS = 30  # in a plot; days without a turn do not count
+_MAX_DAYS = 30  # in a plot; days without an answer do not count
 _MS_TO_S = 1e-3
 
 
 async def stats(context: Context) -> int:
     """Print the figures of each model at each server, the last used first; return exit code 0.
 
-    They are printed as a table, with `--plot` as plots, or as JSON.
+    They are printed as a table, with `--plot` as plots, or with `--json` as JSON.
     """
     async with open_store(context) as store:
         figures_of_models = figures_by_model(await store.statistics.answer_records())

@@ -24,7 +24,9 @@ from lmchat.sessions.message import AnswerState, ToolCallPart, parse_arguments
 from lmchat.terminal.output import table, terminal_columns
 from lmchat.tools.calls import call_message, run_call
 
-_NO_SESSION = ""  # tools may be allowed for one session, by its id; these commands have none
+# The id of the session in which a tool would run: tools may be allowed for one session. These
+# commands have no session.
+_NO_SESSION = ""
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
-"""Commands of the plain chat: a function each, and one for commands of the user's shell.
+"""Commands of the plain chat: a method each, and one for commands of the user's shell.
 
 On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So each command that
-can do without the screen has a second function here: `Command.plain` names it. Its aliases, form of
-the argument and help are those of the screen.
+can do without the screen also has a method here: `Command.plain` names it, and its argument is what
+was typed after the command. Aliases, form of the argument and help are those of the screen.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Printed text cannot be changed. So a word, a line of code or a table is printed when it is complete.
 The terminal keeps, searches and copies it as any other text.
+
+A frame prints at once all that has become complete; there are at most 15 a second. The text of an
+answer is cut into blocks: closed ones, which never change, and an open one at the end, which grows.
+A word has the blanks and marks before it: `_block_words` says which.
 """
 
 from __future__ import annotations
@@ -69,7 +73,7 @@ class InlineText:
     Call its methods while an event loop runs.
     """
 
-    is_at_line_start = True  # for notes: `end_line` is called before each
+    is_at_line_start = True  # always, for a note: `Output.before_notes` ends the line before it
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
         """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
@@ -87,11 +91,11 @@ class InlineText:
         self._begin_text()
 
     def _begin_text(self) -> None:
-        """Forget the printed text; the next piece begins another one, such as the next answer."""
+        """Forget the printed text; the next piece begins another text, such as the next answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
-        self._printed_blocks = 0  # how many closed blocks are printed
-        self._printed_words = 0  # how many words of the next blocks are printed
+        self._printed_blocks = 0  # how many closed blocks are printed, from the first on
+        self._printed_words = 0  # how many words of the blocks after these are printed, too
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -109,7 +113,7 @@ class InlineText:
         self._print_complete_words()
 
     def end(self) -> None:
-        """Print the rest of the text; the next piece begins another one.
+        """Print the rest of the text; the next piece begins another text.
 
         After `print_all`, there is no rest. Without it, as after Ctrl+C, code of the rest has no
         colours: this method cannot wait for them.
@@ -157,9 +161,9 @@ class InlineText:
     def _print_complete_words(self) -> None:
         """Print the words that are complete and not printed yet.
 
-        Printed text cannot be changed, but an open block is laid out again with each frame, and may
-        then be cut into closed blocks. So the words are counted. `_printed_words` of the blocks
-        after the first `_printed_blocks` are printed already.
+        An open block is laid out again with each frame, and may then be cut into closed blocks. So
+        the printed words are counted: they are the first `_printed_words` of the blocks that follow
+        the first `_printed_blocks`.
         """
         spans: list[Span] = []
         closed = self._markdown.closed
@@ -171,7 +175,7 @@ class InlineText:
             self._printed_words = max(self._printed_words - len(words), 0)
             block.lines = None  # the lines are not needed again
         self._printed_blocks = len(closed)
-        for block in self._markdown.open:  # one, or none
+        for block in self._markdown.open:  # one block, or none
             words = self._block_words(block)
             if block.kind is not Kind.FENCE:
                 del words[-1:]  # the last word may not be complete

@@ -34,8 +34,8 @@ class LineReader:
             and os.environ.get("TERM", "") not in _DUMB_TERMINALS
         )
         self.has_paste_marks = False  # whether the terminal marks what is pasted
-        self._readline: Any = None  # the module, if lines can be edited
-        self._next_text = ""  # with which the next line begins
+        self._readline: Any = None  # the module `readline`; None if lines cannot be edited
+        self._next_text = ""  # what the next line holds when the user begins to edit it
 
     def begin(self, history: Iterable[str]) -> None:
         """Let the user edit lines and recall those of `history`, if the terminal can draw them.
@@ -80,9 +80,9 @@ class LineReader:
     def read(self, prompt: str = "You:\n") -> str | None:
         """Wait for a line or a paste, and return its text without the line end; None at the end.
 
-        At a terminal, lines that arrive right after the first belong to the paste; line breaks
-        separate them. But if the terminal marks pastes, a line that waits already, since it was
-        typed during an answer, is a text of its own.
+        At a terminal, lines that arrive right after the first belong to a paste: they become one
+        text, with line breaks. There is one exception. If the terminal marks pastes, a line that
+        waits already was typed during an answer, and is a text of its own.
         """
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
