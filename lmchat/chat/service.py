@@ -359,12 +359,12 @@ class ChatService:
             while opened.turn.task is not None:
                 await asyncio.wait([opened.turn.task])
         except asyncio.CancelledError:
-            await self.end_turn_of(opened)
+            await self.stop_and_wait(opened)
             raise
         if opened.turn.error is not None:
             raise opened.turn.error
 
-    async def end_turn_of(self, opened: OpenSession) -> None:
+    async def stop_and_wait(self, opened: OpenSession) -> None:
         """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
         self.queue.return_all(opened)  # else the end of the turn sends the next one
         opened.stop_turn()

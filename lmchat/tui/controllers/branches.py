@@ -141,7 +141,7 @@ class Branches:
         Prompts in the queue return to the prompt field.
         """
         opened = self._chat.shown
-        await self._chat.end_turn_of(opened)
+        await self._chat.stop_and_wait(opened)
         path = await self._chat.changes.delete(opened, message.message_id)
         self._show_unless_left(path)
         self._ui.show_action("deleted")

@@ -206,7 +206,7 @@ class SavedSessions:
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None:
-            await self._chat.end_turn_of(opened)
+            await self._chat.stop_and_wait(opened)
         await self._library.delete(session_id)
         if opened is self._chat.shown:
             self._shown_session.leave()
