@@ -132,7 +132,7 @@ class OpenSession:
     def has_had_messages(self) -> bool:
         """Whether it has messages, or had some before all were deleted.
 
-        A new session was created and updated at the same time; each message updates it.
+        Both times of a new session are the same. Each message makes `updated_at` later.
         """
         return bool(self.messages) or self.header.updated_at > self.header.created_at
 

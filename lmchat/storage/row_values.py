@@ -250,12 +250,12 @@ def _sampling(value: object) -> dict[str, object]:
     return options or {}
 
 
-def _from_json(kind: type[_T], text: str) -> _T | None:
-    """Return a value of type `kind` that is stored as JSON; None if it is damaged."""
+def _from_json(value_type: type[_T], text: str) -> _T | None:
+    """Return a value of type `value_type` that is stored as JSON; None if it is damaged."""
     try:
-        return convert(json.loads(text), kind)
+        return convert(json.loads(text), value_type)
     except (ValueError, TypeError, RecursionError, ValidationError):
-        _logger.warning("a damaged value was left out: %s", kind)
+        _logger.warning("a damaged value was left out: %s", value_type)
         return None
 
 

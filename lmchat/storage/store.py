@@ -154,8 +154,8 @@ class Store:
     def notice(self) -> str:
         """Sentence for the user about a file that was replaced; empty if none was.
 
-        It comes from the database of the statistics. This is the one of the sessions, too, except
-        in a temporary chat, whose sessions are in memory and have no file to replace.
+        It comes from the database of the statistics, which is always a file. The sessions are in
+        the same file. In a temporary chat, they are in memory, where nothing can be replaced.
         """
         return self.statistics.database.notice
 

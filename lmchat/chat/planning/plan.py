@@ -198,7 +198,7 @@ class LeftOutNotes:
         self._reported = 0  # number of left-out messages in the last note
 
     def take(self, left_out: int) -> list[str]:
-        """Return the note for a plan that leaves out so many messages, or an empty list."""
+        """Return a list with the note for so many left-out messages; empty if none is due."""
         if left_out <= 2 * self._reported:
             return []
         self._reported = left_out
