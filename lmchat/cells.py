@@ -36,7 +36,8 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
         return
 
     spans, _ = split_graphemes(text)
-    begin = 0  # of the grapheme that is not yielded yet, and `cells` is its width so far
+    # where the grapheme begins that is not yielded yet, and its width so far
+    begin = 0
     cells = 0
     is_half_flag = False  # whether the grapheme that began last is the first letter of a flag
     for start, _end, width in spans:

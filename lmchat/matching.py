@@ -90,7 +90,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     lateness = offsets[0] / (len(text) + 1) if offsets else 0  # less than 1
     score = len(offsets) + adjacent_pairs + word_starts - lateness
     if is_contained:
-        score += 2 * len(query)  # more than beginnings of words can add to another match
+        score += 2 * len(query)  # more than another match can get for beginnings of words
     return FuzzyMatch(score=score, offsets=tuple(offsets))
 
 

@@ -87,7 +87,8 @@ class TurnPrinter:
         await asyncio.sleep(_SHORT_WAIT_S)
         while is_terminal(sys.stderr):
             figures, words = current_figures(), ""
-            # progress would overwrite the text of a line that has begun
+            # The stage is shown before the first word and during a thought, as no text arrives
+            # then. But progress would overwrite a line of text that has begun.
             if figures and figures.may_be_thinking and self._stream.is_at_line_start:
                 words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
                 if not self.output.has_progress:

@@ -30,7 +30,7 @@ _TYPE_WORDS = {
 
 
 class Key(Struct, frozen=True):
-    """A key of a table, or an entry of an array: its type, limits and help.
+    """A key of a table, or an entry of an array or mapping: its type, limits and help.
 
     Its value is a single value or list, a table of fixed keys (`[chat]`), an array of tables
     (`[[endpoints]]`), or a mapping (`[profiles.NAME]`). The user names the keys of a mapping.

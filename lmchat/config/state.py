@@ -82,7 +82,7 @@ def read_state(path: Path) -> tuple[State, str]:
 def change_state(path: Path, change: Change) -> State:
     """Read the saved choices, change them and write them, while no other window does so.
 
-    So a choice that another window has saved, or a line removed by hand, stays as it is. Return
+    What another window has saved since, or the user has changed in the file, is thus kept. Return
     the new state. Raises `StoreUnavailable`.
     """
     import tomli_w  # noqa: PLC0415 - no start must wait for it

@@ -49,8 +49,8 @@ async def examine(
 ) -> list[Finding]:
     """Run all checks and return their rows.
 
-    The arguments are what they need of a run. `find_server_rows` and `find_tool_rows` ask model
-    servers and tool servers, which `cli/setup/examine_machine.py` finds and starts.
+    The arguments are what the checks need of a run. `find_server_rows` and `find_tool_rows` ask
+    model servers and tool servers, which `cli/setup/examine_machine.py` finds and starts.
     `find_problems` returns the problems of `loaded`, of its keyboard keys, and of its theme.
     """
     return await run_checks(

@@ -257,7 +257,8 @@ class _AskFrontEnd(FrontEnd):
 
         output = self._output
         if output.is_json_lines:
-            # the error of any other answer is the last line itself; after Ctrl+C, it is not printed
+            # An error is the last line in place of these. But a stopped answer has them, too: after
+            # Ctrl+C, its error is not printed.
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif output.is_json:

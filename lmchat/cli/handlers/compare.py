@@ -99,6 +99,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         failure = error
     while failure is None and len(answers) < context.options.runs:
         try:
+            # events of the first answer are printed, those of later ones are dropped
             show = (lambda _: None) if answers else printer.print_event
             answer = WholeAnswer(model.model_id)
             async with printer.stages_shown(lambda: answer.figures):  # noqa: B023 - ends in this round

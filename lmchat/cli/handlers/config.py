@@ -117,7 +117,8 @@ def check(context: Context) -> int:
         if not (endpoint.is_loopback or allow_list.has_host(endpoint.host, endpoint.port)):
             raise EndpointNotAllowed(f"{endpoint.host} is not in allowed_hosts.", hint="Add it.")
 
-    # values that are not checked yet, by key, and what checks them: first hosts, then addresses
+    # Values that are not checked yet, each with its place and what checks it. Hosts come first:
+    # `allow` also adds them to the list, by which the addresses are checked.
     values: list[tuple[KeyPath, Callable[[str], None], str]] = [
         (("allowed_hosts",), allow_list.allow, host) for host in loaded.settings.allowed_hosts
     ]

@@ -21,7 +21,10 @@ from lmchat.units import counted
 
 
 async def list_sessions(context: Context) -> int:
-    """Print the sessions, or with `--trash` those in the trash, in the order of the store."""
+    """Print the sessions: the pinned ones, then those that were changed last.
+
+    With `--trash`, print those in the trash instead, the last deleted one first.
+    """
     is_trash = context.options.trash
     async with open_store(context) as store:
         headers = await store.list_sessions(is_trash=is_trash)

@@ -139,7 +139,10 @@ class PlainChat:
         return exit_code
 
     def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
-        """Read a line, and return the coroutine that runs it; None at the end of the input."""
+        """Read a line, and return the coroutine that runs it; None at the end of the input.
+
+        `signals` are those of `run`.
+        """
         reader = self._turns.reader
         while True:
             try:

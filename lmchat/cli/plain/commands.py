@@ -123,7 +123,7 @@ class PlainCommands:
             return
         line = safe_text(f"/edit {prompts[-1].text}")  # readline does not filter what it prints
         self._note("Change the next line, and press Enter.")
-        if not self._reader.begin_with(line):
+        if not self._reader.set_next_text(line):
             self._note(*line.split("\n"))
 
     async def use_effort(self, level: str) -> None:
@@ -216,7 +216,7 @@ class PlainCommands:
     async def open_session(self, wanted: str) -> None:
         """Open a session, by its number in the last list or its id.
 
-        Without an argument, list the newest sessions.
+        Without an argument, list sessions: the pinned ones, then the newest.
         """
         if not wanted:
             self._headers = (await self._chat.store.list_sessions())[:_MAX_SESSIONS]

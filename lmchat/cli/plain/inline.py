@@ -150,12 +150,13 @@ class InlineText:
     async def _fetch_colours(self) -> None:
         """Get the colours of code before it is printed: later, it cannot be coloured."""
         for block in (*self._markdown.closed[self._printed_blocks :], *self._markdown.open):
-            self._block_lines(block)  # the layout requests the colours of its code
+            self._block_lines(block)  # the layout requests the colours of the block's code
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
                     waiting_block.lines = None  # drops the lines without colours
-                # code that only began as the coloured code requests colours of its own now
+                # The request may have been for longer code of another block, which begins with this
+                # code. Then this layout requests the colours of this code.
                 self._block_lines(block)
 
     def _print_complete_words(self) -> None:

@@ -67,13 +67,13 @@ class LineReader:
             # a paste before this has no marks, so a line of it would run without Enter
             drop_typed(sys.stdin.fileno())
 
-    def begin_with(self, text: str) -> bool:
+    def set_next_text(self, text: str) -> bool:
         """Let the next line begin with a text; return False where lines cannot be edited."""
         self._next_text = text
         return self._readline is not None
 
     def _insert_next_text(self) -> None:
-        """Begin a line with the text of `begin_with`; readline calls this before each line."""
+        """Put the text of `set_next_text` into the line; readline calls this before each line."""
         self._readline.insert_text(self._next_text)
         self._next_text = ""
 

@@ -56,7 +56,7 @@ class PlainTurns(FrontEnd):
         self.output.has_progress = self._inline is not None
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
-        self._has_thought = False  # whether its answer has begun with reasoning
+        self._has_thought = False  # whether the last answer has reasoning
         chat.reporter.front_end = self
 
     async def aclose(self) -> None:
@@ -133,8 +133,8 @@ class PlainTurns(FrontEnd):
         try:
             await self.print_turn()
         finally:
-            # after a summary, the turn of the prompt follows; if the summary failed or was stopped,
-            # it is still the last turn: the prompt was not sent, and its files stay
+            # After a summary, the turn of the prompt follows. But if the summary failed or was
+            # stopped, it is still the last turn. Then the prompt was not sent, and its files stay.
             if opened.turn.is_summary:
                 self._files = attached
 

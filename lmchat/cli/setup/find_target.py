@@ -49,7 +49,7 @@ async def find_servers(
     """Check the server at `settings.endpoint` and return it as the only result.
 
     Without this setting, look for servers, also at the addresses in `[[endpoints]]`, and return all
-    results, usable or not. `is_counted` is that of `detect`.
+    results, usable or not. Without `is_counted`, the metrics do not count such a search.
     """
     if settings.endpoint:
         return (await backend.check(Endpoint.parse(settings.endpoint)),)
