@@ -311,14 +311,21 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
 
 
 async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tmp_path):
-    undo = {"session.undo": "x", "message.undo": "z"}
-    own = {"stop": "f9", "copy_or_stop": "f8", "help": "f7", **undo}
-    text = answer_steps("Ferns do")
-    async with ready_desktop(tmp_path, text, settings=calm(keys=own), asked=["one"]) as desk:
+    own = {
+        "stop": "f9",
+        "copy_or_stop": "f8",
+        "help": "f7",
+        "session.undo": "x",
+        "message.undo": "z",
+    }
+    async with ready_desktop(
+        tmp_path, answer_steps("Ferns do"), settings=calm(keys=own), asked=["one"]
+    ) as desk:
         await desk.press("alt+up", "e", sees="F9 cancel edit")
         await desk.press("f9", "alt+up", "E", sees="Enter saves · F9 cancels")
         await desk.press("ctrl+u", sees="or press F9 to")
-        await desk.press("f9", "alt+up", "shift+up", sees="F8 copy  F9 clear selection")
+        await desk.press("alt+up", "shift+up", sees="F8 copy  F9 cancel edit")
+        await desk.press("f9", sees="F8 copy  F9 clear selection")
         await desk.press("f9", "alt+up", "d", sees="z or /undo restores it.")
         await desk.press("z", sees="Ferns do")
         await desk.say("!sleep 600", sees="F9 stops it")

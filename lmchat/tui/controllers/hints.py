@@ -1,7 +1,8 @@
 """The hints in the row of keys, the note above the prompt, and the placeholder of an empty prompt.
 
-The hints depend on what has the focus: prompt, message, list of sessions or find bar. Next steps
-are ways to continue an unfinished answer.
+A hint is a key and a word for what it does. The key has Textual's name, such as `ctrl+b`, or is a
+slash command. The hints depend on what has the focus: prompt, message, list of sessions or find
+bar. Next steps are hints for ways to continue an unfinished answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import Hint, command_hint, written
 
-_FILE_LABELS = {"fold": "show file", "pager": "open file"}  # labels for a message with files
+# words for commands on a message with files, in place of `Command.label`
+_FILE_LABELS = {"fold": "show file", "pager": "open file"}
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
 _FILTER_HINTS = [("enter", "open"), ("escape", "clear filter")]
 
@@ -101,18 +103,22 @@ class KeyHints:
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
 
-        While a turn runs, the key of `stop` comes first: it then stops the turn, and neither clears
-        a selection nor cancels an edit. In the find bar and the filter it stops nothing.
+        While a turn runs, the hint of `stop` comes first: its key then stops the turn, and neither
+        clears a selection nor cancels an edit. In the find bar and the filter, this key does not
+        stop the turn, so there the hint is missing.
         """
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
         stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_busy else []
-        # without a turn, the key of `stop` ends a selection or an edit, and its hint says so
+        # without a turn, the key of `stop` ends an edit, or else a selection, and its hint says so
         if widgets.log.selection.selected is not None:
             copy_hint = self._hint("copy_or_stop")
             if stop_hint:
                 return [*stop_hint, copy_hint]
-            return [copy_hint, (stop_key, "clear selection")]
+            return [
+                copy_hint,
+                (stop_key, "cancel edit" if self._prompt_text.edited_id else "clear selection"),
+            ]
         if widgets.find_bar.has_focus_within:
             return _FIND_HINTS
         if widgets.has_log_focus:

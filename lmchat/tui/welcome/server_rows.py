@@ -1,5 +1,9 @@
 """Servers and ways to one, as the welcome page shows them: rows, headline and next step.
 
+A server is an address that the search has probed, whether one answers there or not. A way is
+something else that leads to a server, such as typing an address. The grade of a server says how far
+it is from a chat.
+
 The servers are a table, one row for each. Where a table has no room, each server has two rows.
 """
 
@@ -70,9 +74,9 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
     probed: ProbeResult
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
-    next_step: str
+    next_step: str  # of the user; empty if none is needed or known
     is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
-    start: ServerStart | None = None  # what Enter runs
+    start: ServerStart | None = None  # what Enter runs after a question; None: nothing can be run
     is_not_installed: bool = False  # it was looked for on this machine, and not found
 
     @property
@@ -93,11 +97,11 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 class MachineState(Struct, frozen=True, kw_only=True):
     """Means of this machine to start a server: programs, model files, the engine."""
 
-    installed: tuple[Installed, ...] | None = None  # None before the first search
-    files: tuple[ModelFile, ...] = ()
-    offer: DemoModel | None = None  # the demo model that the engine can download
-    install_command: str = ""  # command that installs the built-in engine if it is missing
-    last_model: str = ""  # model of the built-in engine if it was used last
+    installed: tuple[Installed, ...] | None = None  # programs; None until they are looked for
+    files: tuple[ModelFile, ...] = ()  # of models, on this disk
+    offer: DemoModel | None = None  # that the engine can download; None if it is not installed
+    install_command: str = ""  # installs the built-in engine; empty if it is installed
+    last_model: str = ""  # name of the file that was used last; empty if the engine was not
 
 
 def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
@@ -130,9 +134,9 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
 def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
-    A server that answers, or only has to be allowed, can be chosen. Where nothing answers on this
-    machine, the row says how to start the product if that is installed, else where to get it.
-    Otherwise the row has the next step of the probe.
+    If a server answers, or its host only has to be allowed, Enter can use it. If nothing answers on
+    this machine, the row says how to start the product that is usual there, or if that is not
+    installed, where to get it. In all other cases, the row has the next step of the probe.
     """
     can_choose_model = probed.verdict is Verdict.NONE_LOADED and probed.has_model
     row = ServerRow(
@@ -224,7 +228,7 @@ def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int
 
 
 def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
-    """Yield for each way to a server the key by which it is chosen, and two rows of words.
+    """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows.
 
     If the built-in engine is installed, its ways come first: the model used last, the demo model,
     and model files of this disk. An address can always be typed. If the engine is not installed,
@@ -232,7 +236,7 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
     """
     own_files = [file for file in machine.files if not file.is_demo]
     offer = machine.offer
-    if offer is not None and not machine.install_command:
+    if offer is not None:  # the engine is installed
         if machine.last_model in [file.name for file in machine.files]:
             yield "last", "Start the built-in engine", f"{machine.last_model}, as the last time"
         name = safe_line(offer.name, limit=_NAME_CHARS)
@@ -282,7 +286,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
     rows = [edge_row(f"{' ' * _INDENT}{head}{gap}Next step"), rule]
     for server, (name, port, result) in zip(servers, cells, strict=True):
         sign, style = _sign(server)
-        # muted: how to get a product that is not installed
+        # muted if it only says how to get a product that is not installed
         step = (f"{gap}{safe_line(server.next_step)}", MUTED if server.is_not_installed else "")
         pieces = ((f" {sign} ", style), name, port, result, step)
         rows.append(ListRow(pieces=(pieces,), key=server.key))
@@ -303,7 +307,7 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
 
 
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
-    """Return the rows with the key to press written at the right: a digit, or `Enter` if chosen.
+    """Return the rows with the key to press at the right: a digit, or `Enter` in the chosen row.
 
     Rows with the same `ListRow.key` are chosen together, and the key to press is written only in
     the first of them. Choices after the ninth have no digit. Rows without a `ListRow.key` cannot be
