@@ -40,15 +40,16 @@ class Scope(StrEnum):
 class Command(Struct, frozen=True, kw_only=True):
     """Row of the table of commands: its keys, its words, and what runs it."""
 
-    command_id: str  # `stop`, `session.pin`, `message.copy` (`copy` in `conditions.py`), …
+    # as `stop` or `message.copy`; commands on messages are also named without `message.`
+    command_id: str
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
-    label: str
-    title: str
+    label: str  # a word or two for what it does, for the row of keys
+    title: str  # the same in a phrase, for the palette and the help
     scope: Scope
-    runs: str  # such as `server_search.check_now` or `hit(1)`: see the head of this module
+    runs: str  # such as `server_search.check_now` or `hit(1)`; the head of this module explains it
     takes_message: bool = False  # on the focused message, or else the last answer or prompt
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
-    plain: str = ""  # what runs the slash command in the plain chat; empty: it needs the screen
+    plain: str = ""  # method that runs it in the plain chat; empty: it needs the screen
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
 
@@ -559,7 +560,7 @@ COMMANDS: tuple[Command, ...] = (
         "o",
         "pager",
         "Open it in the pager, its files in a viewer",
-        "message_actions.page",
+        "message_actions.open_in_pager",
         slash="/pager",
     ),
     _log("message.next_hit", "n", "next hit", "Next hit", "hit(1)"),
@@ -652,5 +653,8 @@ SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")  #
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:
-    """Return the keys of a command: the configured ones, else its own; comma-separated."""
+    """Return the keys of a command: the configured ones, else its own; comma-separated.
+
+    `overrides` are the configured keys, by command id.
+    """
     return overrides.get(command.command_id) or command.keys

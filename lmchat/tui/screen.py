@@ -49,7 +49,10 @@ class DispatcherProtocol(Protocol):
         """React to the terminal's window getting or losing the focus."""
 
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
-        """Stop all answers, and wait until they, the drafts and the bookmark are saved."""
+        """Stop all answers, and wait until they, the drafts and the bookmark are saved.
+
+        The bookmark is the place to which the log is scrolled.
+        """
 
 
 class ChatWidgets:
@@ -135,9 +138,10 @@ class ChatScreen(PatchedScreen):
             [LOOKING],
             figures="temporary" if self._is_temporary else "",
         )
-        keys = self._settings.keys
-        widgets.log.own_keys = {  # for hints in messages: the first key that the user has set
-            command_id: written(own_keys.partition(",")[0]) for command_id, own_keys in keys.items()
+        keys = self._settings.keys  # by command id; several keys are divided by commas
+        # for hints in messages: of the keys that the user has set for a command, the first one
+        widgets.log.own_keys = {
+            command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
         }
         widgets.key_bar.show(
             [command_hint(name, keys) for name in PROMPT_HINTS],

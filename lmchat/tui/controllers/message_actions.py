@@ -1,4 +1,8 @@
-"""Commands on single messages: copy, save, edit, files, links, details."""
+"""Commands on single messages: copy, save, edit, files, links, details.
+
+In these commands, the words of a message are its text, or if it has none what else can be read of
+it, as `readable_text` returns it.
+"""
 
 from __future__ import annotations
 
@@ -65,11 +69,10 @@ class MessageActions:
         self._prompt_text = prompt_text
         self._branches = branches
         self._function_of = function_of
-        self._copied_code = ("", 0)  # message and index of the block of its text copied last
-        self._code_to_save = (
-            "",
-            0,
-        )  # message and code block for which `save` asked for a file last
+        # id of the message whose code was copied last, and index of that block in its text
+        self._copied_code = ("", 0)
+        # the same for `save`, which asked for a file; here, blank blocks are not counted
+        self._code_to_save = ("", 0)
 
     def can_run(self, command: Command) -> bool:
         """Return whether a command can do something with the focused message, or the last answer.
@@ -163,13 +166,13 @@ class MessageActions:
         self._log.toggle("is_source")
 
     def copy_code(
-        self, message: ChatMessage, number: int | None = None, *, is_thought: bool = False
+        self, message: ChatMessage, index: int | None = None, *, is_thought: bool = False
     ) -> None:
         """Copy a code block of a message, and notify the user which one it is.
 
-        A click on a block gives its index as `number`; with `is_thought`, among the blocks of the
-        reasoning. The command gives none: each call copies the block of the text after the one that
-        was copied last, by command or click; the first one follows the last.
+        A click on a block gives its index among the blocks of the text, or with `is_thought` among
+        those of the reasoning. The command gives None: then the block of the text after the one
+        that was copied last is copied, and after the last block the first.
         """
         # `current`: after a click, the message may be as it was when its answer began to stream
         message = self._chat.shown.current(message)
@@ -177,14 +180,14 @@ class MessageActions:
         if not blocks:  # `run_on` looks for a fence, but only parsing tells whether it is a block
             self._ui.notify(NO_CODE)
             return
-        if number is None:
-            last_id, last_number = self._copied_code
-            number = last_number + 1 if last_id == message.message_id else 0
-        number %= len(blocks)
+        if index is None:
+            last_id, last_index = self._copied_code
+            index = last_index + 1 if last_id == message.message_id else 0
+        index %= len(blocks)
         if not is_thought:
-            self._copied_code = (message.message_id, number)
-        note = f"Block {number + 1} of {len(blocks)}" if len(blocks) > 1 else ""
-        self._ui.copy(blocks[number].content, note)
+            self._copied_code = (message.message_id, index)
+        note = f"Block {index + 1} of {len(blocks)}" if len(blocks) > 1 else ""
+        self._ui.copy(blocks[index].content, note)
 
     def _focus(self, message: ChatMessage) -> None:
         """Focus a message in the log, if it is not focused, so that the user sees what changes."""
@@ -228,8 +231,8 @@ class MessageActions:
 
     # Files and links
 
-    async def page(self, message: ChatMessage) -> None:
-        """Show the files of a message in the system's viewer, or else its text in a pager."""
+    async def open_in_pager(self, message: ChatMessage) -> None:
+        """Show the text of a message in the user's pager, or its files in the system's viewer."""
         for file in message.files:
             await self._open_file(file)
         if not message.files:
@@ -272,14 +275,16 @@ class MessageActions:
         names the host in full and in ASCII, as an address may look like another one. Without a
         browser, the address is copied.
         """
-        pages = {page: text for page, text in texts_by_address.items() if can_be_opened(page)}
-        if not pages:
+        links_to_pages = {
+            address: text for address, text in texts_by_address.items() if can_be_opened(address)
+        }
+        if not links_to_pages:
             self._ui.notify("This message has no links.")
             return
-        [address, *others] = pages
+        [address, *others] = links_to_pages
         if others:
-            address = await self._ui.ask(LinksDialog(pages))
-        if not address:
+            address = await self._ui.ask(LinksDialog(links_to_pages))
+        if not address:  # the user has left the list
             return
         short_address = cut_middle(safe_line(address), _ADDRESS_CELLS)
         text = f"{short_address}\n\nThis page is at {safe_line(ascii_host(address))}"

@@ -8,7 +8,7 @@ from functools import partial
 from lmchat.commands.table import COMMANDS, Command, Scope
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.server_search import ServerSearch
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, row_of
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, item_of
 from lmchat.tui.screen_services import ScreenServices
 
 _OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
@@ -39,20 +39,23 @@ class Palette:
         keys, widgets = self._ui.workspace.settings.keys, self._ui.widgets
         offered = [command for command in COMMANDS if command.is_offered]
         others = [
-            row_of(command, keys) for command in offered if command.scope in (Scope.CHAT, Scope.APP)
+            item_of(command, keys)
+            for command in offered
+            if command.scope in (Scope.CHAT, Scope.APP)
         ]
         is_focused = widgets.has_log_focus and widgets.log.focused_message is not None
         subject = "This message" if is_focused else "Last answer"
         # a command that concerns the whole session names no message as its subject
         of_message = [
-            row_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
+            item_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
             for command in offered
             if command.scope is Scope.MESSAGE and self._message_actions.can_run(command)
         ]
         if self._ui.app.screen is not self._ui.screen:  # the user does not see the message
             of_message = []
-        rows = [*of_message, *others] if is_focused else [*others, *of_message]
-        self._ui.open_dialog(CommandsDialog("Commands", {"": rows}), self._run_chosen)
+        items = [*of_message, *others] if is_focused else [*others, *of_message]
+        # one group, without a heading
+        self._ui.open_dialog(CommandsDialog("Commands", {"": items}), self._run_chosen)
 
     def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.

@@ -1,8 +1,12 @@
 """Search for a server: the loop, the decision about what was found, and the welcome page.
 
 Each round of the search probes all addresses. A server that is ready, with a model, is used at
-once. Otherwise the welcome page opens. Questions about what a server lacks are asked only after
-Enter on its row.
+once. Otherwise the welcome page opens, called the page here. It is a screen above the chat, with
+rows for addresses and other ways to a server. Questions about what a server lacks are asked only
+after Enter on its row.
+
+A `ProbeResult` says what answers at an address. A `TargetChoice` is a decision: which server and
+model to use, and what is missing for that.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ class ServerSearch:
         self._starts = ServerStarts(ui, model_switch, self._draw_page)
         self._page: WelcomeScreen | None = None  # the page while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
-        self._searched_at_s: float | None = None  # end of the last search
+        self._searched_at_s: float | None = None  # end of the last search; None before the first
         self._missing = Missing.SERVER  # what the last decision found missing
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(ui.workspace.resume_id)
@@ -147,7 +151,8 @@ class ServerSearch:
         """Use a server that the user has chosen, or ask for what it lacks.
 
         It may lack the permission for its host, an API key, or a model. If it cannot be used,
-        search at once, as it may have changed. None, from a dialog that was left, is ignored.
+        search at once, as it may have changed. None means that the user has left a dialog: then do
+        nothing.
         """
         if probed is None:
             return
@@ -181,7 +186,7 @@ class ServerSearch:
             self.search_soon()
 
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
-        """Check a server; before anything is sent to another machine, ask whether that is allowed.
+        """Check a server, after asking whether its host is allowed if that is another machine.
 
         Return the server if it is usable and has models, or if it wants an API key, for which the
         caller asks. Otherwise return why it cannot be used; an empty text if the user does not
@@ -290,8 +295,8 @@ class ServerSearch:
     async def _start_program(self, start: ServerStart) -> None:
         """Start a server with its program, and use it, unless the user has left the page by then.
 
-        Such a user may have chosen another model, so the server is left to the search, which uses
-        it only if there is no model.
+        A user who has left the page may have chosen another model. Then only the search may use the
+        server, which it does if there is no model.
         """
         probed = await self._starts.start_program(start)
         if self._page is None:
@@ -302,7 +307,7 @@ class ServerSearch:
         self.search_soon()
 
     def _show_page(self) -> None:
-        """Show the results on the welcome page, and open the page if it may be opened.
+        """Show the results on the welcome page; if it is closed and may be opened, open it first.
 
         The page is not opened over a dialog, or after the user has left it. While the user writes a
         prompt, or reads a session with messages, it is not opened either: it would get the next
@@ -310,17 +315,18 @@ class ServerSearch:
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.chat.shown.messages)
-        is_busy = is_writing or is_reading or self._has_left_page
-        if self._page is None and self._ui.app.screen is self._ui.screen and not is_busy:
+        is_unwanted = is_writing or is_reading or self._has_left_page
+        if self._page is None and self._ui.app.screen is self._ui.screen and not is_unwanted:
             self._mount_page()
+            # only the page shows what is installed; once this is read, the page is drawn again
             self._starts.read_installed()
-        self._draw_page()
+        self._draw_page()  # an open page shows the new results; without one, this does nothing
 
     def open_welcome_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
         if self._page is None:
             self._mount_page()
-        self.check_now()
+        self.check_now()  # also reads what is installed
 
     def _mount_page(self) -> None:
         """Open the page; when it is closed, in whatever way, `_page` becomes None."""
@@ -359,7 +365,7 @@ class ServerSearch:
 
         `typed` is a key or a paste that was meant for the prompt, which gets it. A user who types
         has not decided against the page: once the prompt is sent or deleted, the next search opens
-        it again. A user who leaves it in another way does not want to see it: it stays closed.
+        it again. Without `typed`, the user does not want to see the page: it stays closed.
         """
         if typed is not None:
             hand_over(typed, self._ui.widgets.prompt_input)

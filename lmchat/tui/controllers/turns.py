@@ -1,9 +1,13 @@
-"""Turns on the chat screen: commands to the sessions in memory, and the events that come back.
+"""Turns on the chat screen: what the user wants of `ChatService`, and the events that come back.
 
 A prompt passes, in this order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `Turns.submit`, `ChatService.send`. Then the `TurnRunner`, in a task of the session,
-shows it here (`MessageAdded`), saves it and asks the server. Events come to `Turns.receive`, also
-those of sessions that are not shown.
+`_submit`, `Turns.submit`, `ChatService.send`. Then a `TurnRunner`, in a task of the session, shows
+it here (`MessageAdded`), saves it and asks the server. Events come to `Turns.receive`, also those
+of sessions that are not shown.
+
+`Turns` is one object for all turns. `OpenSession.turn`, a `Turn`, is what is known of the running
+turn of a session, or of its last one. `OpenSession.answer`, a `RunningAnswer`, is the answer that
+began last in it.
 """
 
 from __future__ import annotations
@@ -96,7 +100,7 @@ class Turns(FrontEnd):
         self._failed_turn: Turn | None = None  # the last one with an event that could not be shown
         self._chat.reporter.front_end = self
 
-    # Commands
+    # What the user wants
 
     def submit(self, text: str) -> None:
         """Send what was typed in the shown session, as a new prompt or a version of an edited one.
@@ -159,13 +163,13 @@ class Turns(FrontEnd):
         opened = self._chat.shown
         self._answer_again(partial(self._chat.continue_answer, opened, message, beginning))
 
-    def _answer_again(self, command: Callable[[], None]) -> None:
+    def _answer_again(self, begin_turn: Callable[[], None]) -> None:
         """Begin another version of an answer; once it has begun, the prompt gets the focus.
 
         If the message kept the focus, the letters of the next prompt would be commands, such as
         `d`.
         """
-        if self._attempt(command):
+        if self._attempt(begin_turn):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
     def compact(self) -> None:
@@ -191,17 +195,17 @@ class Turns(FrontEnd):
         else:
             self._ui.show_action("answer now")
 
-    def _attempt(self, command: Callable[[], object]) -> bool:
-        """Call a command of `ChatService` that begins or queues a turn; return whether it did.
+    def _attempt(self, begin_turn: Callable[[], object]) -> bool:
+        """Call a method of `ChatService` that begins or queues a turn; return whether it did.
 
         If the turn is refused at once, the error is shown. Errors of a turn that has begun come
-        with `TurnEnded`, or as the failure of the answer (see `Turn`). While lmchat quits, the
-        command is not called.
+        with `TurnEnded`, or as the failure of the answer (see `Turn`). While lmchat quits, nothing
+        is called.
         """
         if self._chat.is_closing:
             return False
         try:
-            command()
+            begin_turn()
         except LMChatError as error:
             self._ui.show_error(error)
             return False
@@ -255,14 +259,15 @@ class Turns(FrontEnd):
                 self._ui.app.report_failure(error)
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event, and let figures and list of sessions follow.
+        """Show an event, and then what depends on it: the figures and the list of sessions.
 
         The cases without `is_shown` concern every session, shown or not. After a piece of text or
-        of a tool call, the figures follow only with their timer.
+        of a tool call, the figures are left to their timer.
         """
         is_shown = opened is self._chat.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
+                # text that is fetched (R-42) was written earlier: it has no speed now
                 if opened.figures is not None and not opened.figures.is_fetched:
                     # a chunk of the server is about a token
                     self._status.speedometer.count(self._ui.workspace.clock())
@@ -284,7 +289,7 @@ class Turns(FrontEnd):
             case MessageEnded(message) if is_shown:
                 # an answer with tool calls, each of which follows as a message of its own
                 self._log.end_answer(message, has_call_messages=True)
-            case Rethought() if is_shown:  # text that was shown as the answer was reasoning
+            case Rethought() if is_shown:  # text that was shown as the answer is reasoning
                 self._log.restate(opened.shown_messages[-1])
             case RetryScheduled():
                 reason = safe_line(event.reason, limit=_MAX_REASON)

@@ -1,4 +1,8 @@
-"""Dialogs with one question: for a text, or one of yes and no, as about a server or a file."""
+"""Dialogs with one question: for a text, or one of yes and no, as about a server or a file.
+
+An `AskDialog` asks for a text. It can have an attempt, a function that tries what was typed while
+the dialog is open. A `ConfirmDialog` asks for a yes.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,10 @@ _MOST_PATHS = 8  # named in one question; the others are counted
 _PATH_CELLS = 200  # width to which a path is cut
 
 Attempt = Callable[[str], Awaitable[object]]
-"""Tries what was typed. Unless the result is a text, the dialog is left with it.
+"""Tries what was typed. If its result is no text, the dialog is left with this result.
 
-A text, or an `LMChatError`, is a problem: the dialog stays open and shows it. An empty text shows
-nothing: the user has not allowed the host of a server, and knows why.
+A text as result, or an `LMChatError`, is a problem: the dialog stays open and shows it. If the text
+is empty, the dialog stays open and shows nothing: the user has just refused to allow the host.
 """
 
 
@@ -61,8 +65,7 @@ class AskDialog(Dialog):
             verb: The word for Enter.
             may_be_empty: Whether an empty text is accepted.
             is_masked: Whether the typed text is hidden.
-            attempt: Tries the text, while the dialog is open. A text that it returns is a problem
-                to show; anything else is the result. Without an attempt, the text is the result.
+            attempt: Tries the text; see `Attempt`. Without an attempt, the text is the result.
         """
         super().__init__(title, (("Enter", verb),), is_small=True)
         self._text = text
@@ -75,16 +78,16 @@ class AskDialog(Dialog):
         if self._text:
             yield Static(paragraphs(self._text, MUTED), classes="words gap")
         yield Field(self._value, is_masked=self._is_masked)
-        yield Static("", classes="verdict gap")
+        yield Static("", classes="problem gap")
 
     def show_problem(self, words: str) -> None:
         """Show words under the input that say what is wrong; empty words remove them.
 
-        Do nothing if the dialog was left: an attempt may end only then.
+        If the dialog was left, do nothing: an attempt may end after that.
         """
         if self.can_show:
-            verdict = f"! {words}" if words else ""
-            self.query_one(".verdict", Static).update(styled(verdict, "$error"))
+            problem = f"! {words}" if words else ""
+            self.query_one(".problem", Static).update(styled(problem, "$error"))
 
     @on(Input.Changed)
     def forget_problem(self, event: Input.Changed) -> None:
@@ -101,7 +104,7 @@ class AskDialog(Dialog):
         elif self._attempt is None:
             self.dismiss(typed)
         else:
-            self.query_one(".verdict", Static).update(styled("Checking", MUTED))
+            self.query_one(".problem", Static).update(styled("Checking", MUTED))
             work = partial(self._try, self._attempt, typed)
             # mypy needs the type of the worker, although it is not used
             _: Worker[None] = self.run_worker(work, name="attempt", group="attempt", exclusive=True)
@@ -166,7 +169,7 @@ class ConfirmDialog(Dialog):
         super().__init__(title, ((key, verb),), is_small=True)
         self.key_pause = KeyPause()
         self._text = text
-        self._key = key.lower()
+        self._key = key.lower()  # Textual's name of it
 
     def compose_content(self) -> Iterable[Widget]:
         yield Static(paragraphs(self._text), classes="words gap")

@@ -23,7 +23,7 @@ class RequestDialog(TextDialog):
         # `priority`: the focused `VerticalScroll` has bindings of its own for ← and →
         Binding("left", "change(-1)", priority=True),
         Binding("right", "change(1)", priority=True),
-        ("o", "page"),
+        ("o", "open_pager"),
     ]
 
     def __init__(
@@ -31,23 +31,24 @@ class RequestDialog(TextDialog):
         template_text: TemplateText | LMChatError,
         outgoing: OutgoingRequest,
         form: str,
-        page: Callable[[str], None],
+        show_in_pager: Callable[[str], None],
     ) -> None:
         """Create the dialog.
 
         Args:
             template_text: The text behind the server's chat template, or why it is missing.
             outgoing: The request as it is sent.
-            form: The form to begin with. If empty, it is the text, or JSON if the server has none.
-            page: Opens a text in the pager.
+            form: One of `FORMS`, to begin with. If empty, it is the text, or JSON if the server
+                cannot return the text.
+            show_in_pager: Shows a text in the user's pager.
         """
         super().__init__("Next request")
         self._template_text = template_text
         self._outgoing = outgoing
-        self._page = page
+        self._show_in_pager = show_in_pager
         first_form = "text"
         if isinstance(template_text, LMChatError) and template_text.kind == "unsupported":
-            first_form = "json"  # the server cannot return the text
+            first_form = "json"
         self._form = form or first_form
 
     def on_mount(self) -> None:
@@ -73,6 +74,6 @@ class RequestDialog(TextDialog):
         self._form = FORMS[(FORMS.index(self._form) + step) % len(FORMS)]
         self._show_form()
 
-    def action_page(self) -> None:
-        """Open the shown form in the pager."""
-        self._page(self._text)
+    def action_open_pager(self) -> None:
+        """Show the shown form in the pager."""
+        self._show_in_pager(self._text)

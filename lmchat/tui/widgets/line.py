@@ -1,8 +1,11 @@
 """Lines of styled text with pieces at the left and a text at the right.
 
-Where room is short, the last piece is dropped as a whole; the text at the right is never cut. All
-text of widgets is made safe here, in `content`, `styled` or `paragraphs`: control characters become
-visible. A text whose width is measured before that must be a `SafeText`, which is safe already.
+A piece is made of one or more texts, each with a style. Where room is short, the last piece is
+dropped as a whole; the text at the right is never cut. Widths are in cells.
+
+All text of widgets is made safe here, in `content`, `styled` or `paragraphs`: control characters
+become visible. A text whose width is measured before that must be a `SafeText`, which is safe
+already.
 """
 
 from __future__ import annotations
@@ -31,9 +34,9 @@ _GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")
 
 
-def content(parts: Sequence[StyledText]) -> Content:
+def content(texts: Sequence[StyledText]) -> Content:
     """Join texts to one line; control characters become visible, and markup is not read."""
-    return Content.assemble(*((on_one_line(text), style) for text, style in parts))
+    return Content.assemble(*((on_one_line(text), style) for text, style in texts))
 
 
 def styled(text: str, style: str = "") -> Content:
@@ -42,9 +45,9 @@ def styled(text: str, style: str = "") -> Content:
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Return a name in parts: the characters at `offsets` are marked, the others in a style.
+    """Return a name as texts: the characters at `offsets` are marked, the others in a style.
 
-    Neighbours of one kind are one part.
+    Neighbours of one kind are one text.
     """
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(
@@ -84,8 +87,8 @@ def cut_middle(text: str, width: int) -> SafeText:
 def fit(pieces: Sequence[Content], right: Content, width: int) -> Content:
     """Return a line of `width` cells, with pieces at the left and `right` at its end.
 
-    If the pieces do not fit, they are dropped from the last one on; the first one is cut instead.
-    `right` is never cut: if it alone is wider than `width`, the line is, too.
+    If the pieces do not fit, they are dropped from the last one on. The first one is never dropped,
+    but cut. `right` is never cut: if it alone is wider than `width`, the line is, too.
     """
     room = max(width - right.cell_length - (_GAP if right else 0), 0)
     fitting = list(pieces)

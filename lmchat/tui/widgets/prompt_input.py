@@ -1,7 +1,11 @@
 """Input of the prompt.
 
-Enter sends the text, other forms of Enter break the line, and ↑ recalls earlier prompts. While
-a command or the name of a file is typed, a `Completion` holds what it may become.
+Enter sends the text, other forms of Enter break the line, and ↑ recalls earlier prompts.
+
+While a command or the name of a file is typed, a `Completion` holds what it may become. The list
+above the prompt shows its rows, and the prompt handles the keys of this list.
+
+A folded block is a long text or the mark of a file, for which the prompt shows one line.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ async def _find_none(_typed: str) -> tuple[str, ...]:
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
-_HISTORY_STEPS = {"up": 1, "down": -1}  # steps in the earlier prompts, of which the newest is first
+_HISTORY_STEPS = {"up": 1, "down": -1}  # by keys; 1 is a step to an earlier prompt
 _LOG_ACTIONS = {
     "pageup": "page_up",
     "pagedown": "page_down",
@@ -53,6 +57,9 @@ class PromptInput(TextArea):
     begins this mode. For a line with `!` from elsewhere, such as a paste, the first Enter begins
     it: the user sees that the line is a command before it runs.
 
+    `text` is what the prompt shows, with folded blocks as lines, and `full_text` has the blocks.
+    `history` is Textual's: the steps that can be undone. `history_of_prompts` has earlier prompts.
+
     A TextArea would take keys such as Ctrl+K and Ctrl+E for editing. The screen's bindings for
     these keys have `priority`, so Textual asks them before the focused widget gets the key.
     """
@@ -61,7 +68,7 @@ class PromptInput(TextArea):
         """Enter was pressed; what is submitted is no longer in the prompt."""
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
-        is_for_shell: bool = False
+        is_for_shell: bool = False  # whether `text` is a `!COMMAND` to run
 
     class Drafted(AppMessage):
         """The text has changed; receivers read it from `full_text`."""
@@ -97,28 +104,28 @@ class PromptInput(TextArea):
         # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
-        """Returns the files that match a few letters; `Dispatcher` sets this and the next."""
+        """Returns the files that match a few letters, best first; `Dispatcher` sets it."""
         self.argument_names: Mapping[str, Iterable[str]] = {}
-        """Names that can follow a slash command, such as those of presets behind `/p`."""
+        """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         # text and place of the cursor for which the list was made; no place before the first list
         self._listed_for: tuple[str, object] = ("", None)
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
-        self._shown_draft = ""  # draft as it was loaded; it does not count as being written
+        self._shown_draft = ""  # draft as `show_draft` has shown it, with its blocks folded
 
     def on_mount(self) -> None:
         self.cursor_blink = self.app.animation_level != "none"
 
     @property
     def full_text(self) -> str:
-        """Text with folded blocks in full, as it would be sent."""
+        """The text with the blocks in place of their lines, as it would be sent."""
         return self._blocks.unfold(self.text)
 
     @property
     def is_being_written(self) -> bool:
-        """Whether the prompt has a text, other than the draft as it was loaded."""
+        """Whether the prompt has a text that is not the unchanged draft of the session."""
         return bool(self.text) and self.text != self._shown_draft
 
     @property
@@ -242,7 +249,7 @@ class PromptInput(TextArea):
 
     def show_draft(self, text: str) -> None:
         """Show the saved draft of a session, and forget all earlier texts."""
-        self._shown_draft = self._folded(text)  # until it is changed, no prompt is being written
+        self._shown_draft = self._folded(text)
         self._begin_with(self._shown_draft)
 
     def _begin_with(self, text: str) -> None:
@@ -286,11 +293,11 @@ class PromptInput(TextArea):
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
     def put_if_nothing_typed(self, text: str) -> None:
-        """Put a command or an edited message that failed back, below the folded blocks.
+        """Put a failed command or edited message back, below the folded blocks.
 
-        If the user has typed since then, those words are kept instead: the text must not be mixed
-        with them. New prompts that were not sent must not be lost, so they are put before what is
-        typed, by `PromptText.put_before_typed`.
+        If the user has typed since then, do nothing: the text must not be mixed with those words.
+        New prompts that were not sent must not be lost. So they do not come here, but are put
+        before what is typed, by `PromptText.put_before_typed`.
         """
         if not self._words_beside_blocks.strip():
             self.put(self._blocks.lines_of(self.text) + text)
@@ -303,7 +310,7 @@ class PromptInput(TextArea):
         (self.parent or self).post_message(message)  # there is a parent: `or self` is for mypy
 
     def on_key(self, event: events.Key) -> None:
-        """Handle a key of the list, else of the prompt, in place of Textual.
+        """Handle a key of the list above the prompt, else of the prompt, in place of Textual.
 
         Alt with a letter counts as Esc and the letter, as tmux may send these two together. All
         other keys are left to Textual.
@@ -429,8 +436,8 @@ class PromptInput(TextArea):
     def _accept_chosen(self) -> bool:
         """Act on Enter while the list is open: send the chosen command, or insert the chosen row.
 
-        Return False for the argument of a command, such as the name of a preset, until ↓ has chosen
-        a row: the argument may be meant as it is typed, so Enter sends it.
+        Return False for the argument of a command, such as the name of a preset, while the first
+        row is chosen. The argument may be meant as it is typed, so Enter then sends the prompt.
         """
         row = self.completion.row
         if isinstance(row, Command):
@@ -466,7 +473,7 @@ class PromptInput(TextArea):
         return True
 
     def _scrolls_log(self, key: str) -> bool:
-        """Return whether a key of `_LOG_ACTIONS` scrolls the log: here it would do nothing."""
+        """Return whether a key of `_LOG_ACTIONS` has no use in the prompt and scrolls the log."""
         # In a text, Home at the start of a line does nothing either. But who presses it once too
         # often must not be taken to the beginning of the session.
         if key == "home":
@@ -501,8 +508,8 @@ class PromptInput(TextArea):
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
-        Only from an empty prompt does ↑ begin this, and ↓ leads back to it. Return False if the key
-        moves the cursor within the text.
+        The recall begins with ↑ in an empty prompt, and ends when ↓ leads back to it. Return False
+        if the key is left to Textual, which moves the cursor.
         """
         if self._history_index == _DRAFT and (step < 0 or self.text):
             return False

@@ -1,7 +1,11 @@
 """List of rows with a chosen one; draws only the rows in view.
 
-Rows with the same key belong together: they are chosen and taken as one. Rows without a key, such
-as headings, cannot be chosen.
+The key of a row is the value that it means, such as the id of a session. Rows with the same key
+belong together: they are chosen and taken as one. Rows without a key, such as headings, cannot be
+chosen. A choice is a key with its rows.
+
+Each text of a row has a style: one of Textual, or one of the four below, which depend on whether
+the row is chosen.
 """
 
 from __future__ import annotations
@@ -21,11 +25,11 @@ from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
 from lmchat.units import SIGNS
 
-NAME = "name"  # style of a part that is bold in the chosen row
-ASIDE = "aside"  # style of a part that is muted except in the chosen row
-WHEN_CHOSEN = "when-chosen"  # style of a part that only the chosen row shows, in bold
-UNLESS_CHOSEN = "unless-chosen"  # style of a part that all other rows show, in bold
-# styles of Textual for these styles in the chosen row and in others; None hides a part
+NAME = "name"  # style of a text that is bold in the chosen row
+ASIDE = "aside"  # style of a text that is muted except in the chosen row
+WHEN_CHOSEN = "when-chosen"  # style of a text that only the chosen row shows, in bold
+UNLESS_CHOSEN = "unless-chosen"  # style of a text that all other rows show, in bold
+# styles of Textual for these four, in the chosen row and in others; None hides a text
 _STYLES_OF_CHOSEN = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG, UNLESS_CHOSEN: None}
 _STYLES_OF_OTHERS = {NAME: "", ASIDE: MUTED, WHEN_CHOSEN: None, UNLESS_CHOSEN: STRONG}
 
@@ -34,7 +38,7 @@ class ListRow(Struct, frozen=True):
     """One row; neighbours with the same key are chosen together. Without pieces it is blank."""
 
     pieces: tuple[StyledTexts, ...] = ()
-    """Parts at the left, each of texts with their styles; without room, the last are dropped."""
+    """Pieces at the left, each of texts with their styles; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
     key: Hashable = None  # None for a row that cannot be chosen
     is_at_edge: bool = False  # whether the row begins in the column of the bar, at the left edge
@@ -96,7 +100,7 @@ class RowList(ScrollView):
         super().__init__()
         self.can_focus = False  # the owner of the list has the focus, and calls `move` for keys
         self.rows: Sequence[ListRow] = ()
-        self.keys: list[Hashable] = []  # keys of the rows that can be chosen
+        self.keys: list[Hashable] = []  # of the rows that can be chosen, each once, from the top
         self._chosen_index = 0  # index in `keys`
         self._hides_choice = hides_choice
         self._most_rows = 0  # the largest number of rows so far, for `get_content_height`
@@ -130,7 +134,7 @@ class RowList(ScrollView):
         self._scroll_to_chosen()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002
-        """Return the most rows so far: fewer would move a filter above the list while one types."""
+        """Return the most rows so far; with a lower list, a filter above it would move."""
         return self._most_rows
 
     def choose(self, key: Hashable) -> None:
@@ -138,9 +142,10 @@ class RowList(ScrollView):
             self._set_chosen(self.keys.index(key))
 
     def move(self, step: int) -> None:
-        """Move the choice by `step` down, or up if negative; at the end, scroll the list instead.
+        """Move down by `step` choices, or up if negative.
 
-        In this way, headings above the first choice, and lists without a choice, can be read.
+        If the choice cannot move, scroll the list by `step` rows. In this way, headings above the
+        first choice, and lists without a choice, can be read.
         """
         old_index = self._chosen_index
         self._set_chosen(old_index + step)
@@ -221,11 +226,11 @@ class RowList(ScrollView):
         return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
 
-def _with_styles(parts: StyledTexts, styles: Mapping[str, str | None]) -> StyledTexts:
-    """Return the parts of a row that are shown, with styles of Textual.
+def _with_styles(texts: StyledTexts, styles: Mapping[str, str | None]) -> StyledTexts:
+    """Return the texts of a row that are shown, with styles of Textual.
 
-    `styles` has these for the styles of a list, such as `NAME`, and None for those that are hidden.
-    Styles that it lacks are styles of Textual already.
+    `styles` is `_STYLES_OF_CHOSEN` or `_STYLES_OF_OTHERS`. Styles that it lacks are styles of
+    Textual already.
     """
-    shown = [(text, styles.get(style, style)) for text, style in parts]
+    shown = [(text, styles.get(style, style)) for text, style in texts]
     return tuple((text, style) for text, style in shown if style is not None)
