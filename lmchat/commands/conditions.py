@@ -21,10 +21,11 @@ NO_CODE = "This message has no code block."
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:
-    """Return why a command such as `edit` cannot act on a message; "" if it can.
+    """Return why a command cannot act on a message; "" if it can.
 
-    The first case that fits gives the reason; later cases rely on the earlier ones. `is_busy` says
-    whether a turn of the session runs: no other turn can begin then.
+    `name` is the id of the command without `message.`, such as `edit`. The first case that fits
+    gives the reason; later cases rely on the earlier ones. `is_busy` says whether a turn of the
+    session runs: no other turn can begin then.
     """
     role = message.role
     is_answer = role is Role.ASSISTANT

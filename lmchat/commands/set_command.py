@@ -1,7 +1,9 @@
 """`/set`: what was typed behind it is parsed, and what is set is listed and explained.
 
-`chat/sampling_layers.py` decides which value has priority, and `SessionChanges.set_sampling`
-saves one. The screen and the plain chat call this module and show what it returns.
+A sampling option can be set at several places, such as the session or a profile. Its origin is the
+place whose value is used: `chat/sampling_layers.py` decides that. `/set` changes the value of the
+session, which `SessionChanges.set_sampling` saves. The screen and the plain chat call this module
+and show what it returns.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ NOTHING_SET = (
     "No sampling option is set, so the server decides. "
     "To set one for this session: /set NAME VALUE, such as /set temperature 0.7"
 )
-_NO_VALUE = "default"  # value that takes an option of the session back
+_NO_VALUE = "default"  # as a value, it removes the session's own one
 _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 """NAME, NAME VALUE or NAME=VALUE: the name, a sign `=` or blanks, and the rest as the value."""
 _MAX_VALUE_CHARS = 60
@@ -70,9 +72,9 @@ async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
 def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple[OptionValues, str]:
     """Return the options of a session after `NAME VALUE` or `NAME=VALUE`, and a sentence on it.
 
-    The value "default" removes the session's own value. Without a value, nothing changes, and
-    the sentence says what the option may be. Raises `WrongUse` if the option cannot have this
-    value, or if `/effort` or the command line has set it: these have priority over the session.
+    These are the session's own options. Without a value, nothing changes, and the sentence says
+    what the option may be. Raises `WrongUse` if the option cannot have this value, or if `/effort`
+    or the command line has set it: these have priority over the session.
     """
     match = _FORM.fullmatch(typed.strip())
     if match is None:

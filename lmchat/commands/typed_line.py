@@ -1,4 +1,7 @@
-"""Parser of typed lines: whether one is a slash command or a shell command, and which."""
+"""Parser of typed lines: whether one is a slash command or a shell command, and which.
+
+The name of a slash command has its slash, as `/title`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
     """Typed slash command."""
 
     command: Command
-    argument: str
+    argument: str  # without blanks around it; empty if none was typed
 
 
 def is_command(text: str) -> bool:

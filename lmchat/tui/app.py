@@ -1,4 +1,8 @@
-"""The app: themes, notifications, and the import of the dispatcher of the chat screen."""
+"""The app: themes, notifications, errors, the clipboard, and the start of the dispatcher.
+
+The dispatcher acts on messages. It is imported after the first paint. Until then, `dispatcher` is
+None, and messages wait in the chat screen.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +116,7 @@ class LMChatApp(PatchedApp):
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
-        """Begin the rest of the start a moment after the first paint: a key comes first.
+        """Begin the rest of the start a moment after the first paint, so that keys come first.
 
         If no theme was wanted, ask the terminal for its background, on which the theme depends.
         """
@@ -131,7 +135,7 @@ class LMChatApp(PatchedApp):
         await self.chat_screen.open(await self._open_dispatcher(self))
 
     async def action_run(self, command_id: str) -> None:
-        """Run a command, on whatever screen its key was pressed, as soon as the dispatcher can."""
+        """Run a command whose key was pressed on any screen, once the dispatcher is there."""
         await self.chat_screen.pass_on(RunCommand(command_id))
 
     @on(AppMessage)
@@ -158,7 +162,10 @@ class LMChatApp(PatchedApp):
         return super().check_action(action, parameters)
 
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
-        """Stop all answers, and wait until they, the drafts and the bookmark are saved."""
+        """Stop all answers, and wait until they, the drafts and the bookmark are saved.
+
+        The bookmark is the place to which the log is scrolled.
+        """
         if self.dispatcher is not None:
             await self.dispatcher.stop_and_save(is_hang_up=is_hang_up)
 

@@ -157,9 +157,9 @@ class Dispatcher:
         (`is_hang_up`), servers that can continue an answer without lmchat may do so (R-42).
         """
         if is_hang_up:
-            self.chat.leave_answers()
+            self.chat.leave_answers()  # first: it changes how `close` ends the answers
         self.ui.read_ahead.cancel()
-        await self.chat.close()
+        await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
             self.shown_session.keep_draft_and_place()
         await self.chat.drafts.write()
@@ -256,7 +256,7 @@ class Dispatcher:
         """Run a command; `argument` is what was typed behind it as a slash command.
 
         Keys and the palette have no argument: a dialog asks for one if the command needs it, and
-        then runs the command with it. A command on a message uses the focused message.
+        then calls this again. A command on a message uses the focused one, or else the last answer.
 
         A key awaits this, so that the next key finds its effect, such as a panel that opened. A
         slash command is run in a worker: it may take long, or ask the user.
@@ -314,7 +314,8 @@ class Dispatcher:
     def follow_typing(self) -> None:
         """Update what depends on the typed text: figures, keys, marks in the log, the draft.
 
-        The server may also begin to read the session into its cache (`ReadAhead`).
+        The marks are those of messages that the next request leaves out. The server may also begin
+        to read the session into its cache (`ReadAhead`).
         """
         self.status.show_line()
         self.hints.show()
@@ -348,9 +349,10 @@ class Dispatcher:
         return self.prompt_files.stop() or self.turns.stop()
 
     def stop_or_leave(self) -> None:
-        """Do, for Esc, the first of these that has an effect; each returns whether it had one.
+        """Do, for Esc, the first step of `has_done_something` that has an effect.
 
-        If none had, close the find bar and the panels over the chat, and focus the prompt.
+        Each step returns whether it had one. If none had, close the find bar and the panels over
+        the chat, and focus the prompt.
         """
         prompt_input = self.ui.widgets.prompt_input
         is_in_prompt = self.ui.screen.focused is prompt_input

@@ -1,6 +1,8 @@
-"""Services that all controllers share: app, screen, widgets, workspace; notices, dialogs, workers.
+"""Services that all controllers share: notices, dialogs, workers, the clipboard.
 
-`ScreenServices` acts on the screen; the `Workspace` that it holds has what the command line made.
+Look here first for what acts on the screen, and in `workspace.py` for what exists without one:
+settings, sessions, servers, disk and other programs. Each controller gets a `ScreenServices`, whose
+field `workspace` is the `Workspace`.
 
 A method is here if it concerns the screen as a whole, as a notice, a dialog or a worker does. A
 method that concerns one subject is in the controller of this subject. Other controllers that need
@@ -50,7 +52,7 @@ class ScreenServices:
         self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
         self.read_ahead.on_change = self.show_changes
         self.last_action = ""  # what was done last; `show_action` sets it for the panel
-        self._warnings = {"sessions": "", "state": ""}
+        self._warnings = {"sessions": "", "state": ""}  # by source, the most urgent first
         self._remember_lock = asyncio.Lock()
 
     # Figures and the list of sessions
@@ -76,15 +78,12 @@ class ScreenServices:
     def set_warning(self, source: str, words: str) -> None:
         """Set the standing warning of a source; empty words take it back.
 
-        Workers call this; the panel follows at their end.
+        Workers call this; the panel follows at their end. The sources are `sessions` (their list is
+        out of date) and `state` (`remember` could not write).
 
-        The sources, the most urgent first, are `sessions` (their list is out of date) and `state`
-        (`remember` could not write).
-
-        Not by this: an error of saving, which is more urgent, is in `SaveQueue.warning`, and a file
-        of sessions that was replaced in `Store.notice`, as other front ends show both. The panel
-        shows the first while it lasts, and `warn` the second once. What is wrong at the start is in
-        `Workspace.notices`, and is shown once, too.
+        Three other warnings do not come here. `SaveQueue.warning` says that saving has failed; the
+        panel shows it first, while it lasts. `Store.notice` says that a file of sessions was
+        replaced, and `Workspace.notices` what is wrong at the start; `warn` shows these once.
         """
         self._warnings[source] = words
 
@@ -133,10 +132,14 @@ class ScreenServices:
     ) -> None:
         """Run work in a worker, and show the `LMChatError` that it raises.
 
+        `group` is a name for workers of one kind, by which `stop` finds them. With `is_only`,
+        earlier workers of the group are cancelled.
+
         `typed` is the command or the rewritten answer that began the work. After such an error, it
-        returns to the prompt, if the prompt has no words. With `is_only`, earlier workers of the
-        group are cancelled. With `holds_keys`, the keys behind the one that began the work wait
-        until it ends or opens a dialog: for short work that may open one, or move the focus.
+        returns to the prompt, if the prompt has no words.
+
+        With `holds_keys`, the keys that follow the one that began the work wait until the work ends
+        or opens a dialog. This is for short work that may open a dialog, or move the focus.
         """
         run = partial(self._run, work, typed)
         worker: Worker[None] = self.screen.run_worker(

@@ -1,4 +1,8 @@
-"""Themes: dark, light, and one with the terminal's own 16 colours."""
+"""Themes: dark, light, and one with the terminal's own 16 colours.
+
+A variable is a colour, or in some an attribute such as `dim`, that the style sheets and the styles
+of texts name with a `$`, as `$muted`.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +86,7 @@ ANSI = Theme(
         "ansi-foreground": "ansi_white",
     },
 )
+# colours in which lmchat writes words
 _OF_WORDS = ("primary", "secondary", "accent", "success", "warning", "error")
 THEMES = (DARK, LIGHT, ANSI)  # in the order of the list; the first is the default
 
@@ -115,8 +120,8 @@ def _variables_from(theme: Theme) -> dict[str, str]:
     """Return the variables that lmchat's styles use, mixed from the colours of a theme.
 
     The factor of `blend` is the share of the second colour: 0.85 is mostly the text's. The colours
-    `_OF_WORDS`, in which lmchat writes words, get a share of the text's colour. In a light theme
-    it is larger: its colours are made to fill areas, and many have a contrast below 2 as words.
+    `_OF_WORDS` get a share of the text's colour. In a light theme this share is larger: its colours
+    are made to fill areas, and many have a contrast below 2 as words.
     """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])

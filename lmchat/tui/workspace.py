@@ -1,6 +1,7 @@
 """The services and options of one run of the screen, as `cli/setup/screen_wiring.py` makes them.
 
-A `Workspace` has what the command line made; `ScreenServices`, which holds it, acts on the screen.
+Look here for what exists without a screen, and first in `ScreenServices`, which holds the
+`Workspace`, for what acts on the screen.
 
 The controllers get nothing else from the command line. So everything that exists before the
 `Dispatcher` is a field of `Workspace`, even if only one controller uses it. What a controller finds
@@ -77,7 +78,7 @@ class Platform(Protocol):
         """Store an accepted API key in `credentials.toml`."""
 
     def notification(self, words: str) -> str:
-        """Return the control sequence that makes the terminal notify the user, or nothing."""
+        """Return the control sequence that makes the terminal notify the user; or ""."""
 
 
 class Workspace(Struct, kw_only=True):
@@ -98,11 +99,11 @@ class Workspace(Struct, kw_only=True):
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only
-    engine: LocalEngine | None = None
+    engine: LocalEngine | None = None  # the built-in engine, not started yet; None only in tests
     is_local: bool = False  # whether to start the built-in engine without asking
-    local_model: str = ""  # model file for the engine, if --local names one
+    local_model: str = ""  # model file for the engine, if --local names one; else empty
     search_pause_s: float = 5.0  # between two searches while there is no server
-    clock: Callable[[], float] = time.monotonic  # seconds
+    clock: Callable[[], float] = time.monotonic  # monotonic seconds
 
     @property
     def target_state(self) -> TargetState:

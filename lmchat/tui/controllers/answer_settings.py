@@ -1,4 +1,7 @@
-"""Settings for the next answers: system prompt, profile, effort, sampling, first words."""
+"""Settings for the next answers: system prompt, profile, effort, sampling, first words.
+
+The first words are a text of the user with which the next answer begins.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class AnswerSettings:
         self._ui.notify(f"Reasoning effort: {effort}.")
 
     async def use_first_words(self, words: str = "") -> None:
-        """Let the next answer begin with words. Without words, remove those set before, or ask."""
+        """Let the next answer begin with `words`.
+
+        Without `words`, remove those that were set before; if none were, ask for some.
+        """
         if words or self._chat.shown.first_words:
             self._chat.changes.use_first_words(self._chat.shown, words)
             self._ui.show_action("first words set" if words else "first words removed")
@@ -86,7 +92,7 @@ class AnswerSettings:
     def _ask_for_value(self, opened: OpenSession, name: str | None) -> None:
         """Ask for another value of the option that was chosen; None if the list was left."""
         if name is not None:
-            change = partial(self._change_option, opened, name)  # with the value that is typed
+            change = partial(self._change_option, opened, name)  # then gets the typed value
             text = "A value, or default to send none."
             self._ui.open_dialog(argument_dialog(f"Change {name}", change, text))
 

@@ -1,7 +1,10 @@
 """Branches of the session on the chat screen: versions, forks, the tree, and deletions.
 
-All messages of a session are a tree. The path is the part of it that is shown and sent; the last
-message of the path is its leaf. Versions are messages of one role with the same parent.
+All messages of a session are a tree. The path is the part of it that is shown and sent. Versions
+are messages of one role with the same parent. A fork is a copy of a path as a new session.
+
+What changes the path of a session first waits for the disk. If the user has gone to another session
+by then, the change stays, and nothing is shown.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class Branches:
         self._prompt_text = prompt_text
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the messages of the path up to this one into a new session, and show that session.
+        """Copy the path up to a message into a new session, and show that session.
 
         If the user has gone to another session since, the new one is only listed.
         """
@@ -61,6 +64,7 @@ class Branches:
         while a turn may add messages to the shown path.
         """
         session_id = self._shown_session.shown_id
+        # the versions, oldest first
         ids = [
             other.message_id
             for other in await self._store.tree(session_id)
@@ -77,9 +81,10 @@ class Branches:
             self._log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
-        """Show how sure the model was of each word of an answer.
+        """Show how sure the model was of each token of an answer, and the alternatives to it.
 
-        If an alternative is taken, it begins another version, which the model continues.
+        If the user takes an alternative, another version begins with the answer up to that token
+        and the alternative in its place. The model continues this version.
         """
         tokens = await self._store.token_choices(message.message_id)
         if not tokens:
@@ -103,8 +108,8 @@ class Branches:
     async def rewrite(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten, and show it.
 
-        The version is at the row where the answer was. Raises `RequestInvalid` if the text has
-        files, and as `SessionChanges.rewrite` does; then nothing has changed.
+        The version appears at the row of the screen where the answer was. Raises `RequestInvalid`
+        if the text has files, and as `SessionChanges.rewrite` does; then nothing has changed.
         """
         words, files = split_draft(text)
         if files:
@@ -173,7 +178,7 @@ class Branches:
         """
         opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
-        await opened.load_older(self._store)
+        await opened.load_older(self._store)  # else `opened.messages` may be only the newest ones
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._chat.shown:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)

@@ -1,6 +1,7 @@
 """Export of the shown session to a file; import of chats from files and other programs.
 
-An import has an outcome: the chats that were imported, and the files that were refused with errors.
+The outcome of an import has the chats that were imported, and the name and error of each file that
+was refused.
 """
 
 from __future__ import annotations
@@ -111,13 +112,14 @@ class ExportImport:
 
         Raises the error of the first refused file if no chat was imported.
         """
-        sources = [(AUTO, name)]  # AUTO: the content tells from which program it is
+        # format and path of each place; AUTO: the content tells from which program it is
+        sources = [(AUTO, name)]
         if name == "all":
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()
 
         async def run(report: Callable[[str], None]) -> bool:
-            """Import all sources and return True; after a stop, `with_progress` returns None."""
+            """Import all sources and return True; if Esc stops it, `with_progress` returns None."""
             for source, path in sources:
                 await importer.import_files(
                     [path],
@@ -136,7 +138,7 @@ class ExportImport:
     async def _confirmed_places(self, importer: Importer) -> list[tuple[str, str]]:
         """Ask whether to import the chats of other programs; return format and path of each place.
 
-        Return nothing if there are none, or if the user says no.
+        Return an empty list if there are none, or if the user says no.
         """
         places = await importer.places()
         if not places:
@@ -151,8 +153,8 @@ class ExportImport:
     def _show_outcome(self, outcome: ImportOutcome | None) -> None:
         """Show what was imported: one line as a notification, more in a dialog.
 
-        A single chat is opened, unless it is in the trash. Without an outcome, the user has left
-        the question for a file.
+        A single chat is opened, unless it is in the trash. None means that the user has left the
+        question for a file.
         """
         if outcome is None:
             return

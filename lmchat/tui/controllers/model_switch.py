@@ -1,9 +1,11 @@
 """Models: the one in use, with its server; the picker, switching, loading and unloading.
 
-The target is one value of server, model and progress of loading; it is None without a server.
-`_loads` has the loads that the user began, of any models: the picker shows them in place of what
-the servers said last. If the model in use is being loaded, the target has the progress, too
-(`_change_load`), since chats and the panel know only the target.
+The target is one value of server, model and progress of loading. It is None if no server is in use,
+and has an empty `model_id` if a server is, but none of its models.
+
+`_loads` has all models that lmchat is loading. For these, the picker shows the progress from there,
+and not what the servers said last. If the model in use is one of them, the target gets the
+progress, too (`_change_load`), since chats and the panel know only the target.
 """
 
 from __future__ import annotations
@@ -171,7 +173,7 @@ class ModelSwitch:
         """
         catalogue, state = self._workspace.catalogue, self._workspace.state
         rows: Sequence[ModelRow] = ()
-        note, age_s = "", 0.0
+        note, age_s = "", 0.0  # why the lists are not new, and their age
         try:
             rows = await catalogue.refresh(state)
         except LMChatError as error:
@@ -185,9 +187,9 @@ class ModelSwitch:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
         if model.state is LoadState.NOT_LOADED:
             self._begin_load(model)
-        # without the progress in the list, which gets old; `_load` updates that of the target
+        # without `load_fraction`, which is as old as the list of models
         target = Target.of(replace(model, load_fraction=None))
-        if _key(model) in self._loads:  # the load began just now or before
+        if _key(model) in self._loads:  # the load began just now or before; it updates the target
             target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
         self.use(target)
 
@@ -234,7 +236,7 @@ class ModelSwitch:
         return None
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
-        """Load a model in a worker, unless it is being loaded.
+        """Load a model in a worker, unless it is being loaded; None: the server chooses `context`.
 
         The model counts as loading from here on, before the request to load it is sent. Otherwise a
         prompt could be sent first, and would make some servers load the model once more.

@@ -1,4 +1,8 @@
-"""The next request: the list of its messages, and the text that is sent."""
+"""The next request: the list of its messages, and its text.
+
+`next_request` makes the `ChatRequest` that the next turn would begin with. From this, the backend
+makes an `OutgoingRequest`, the POST that is sent, and a `TemplateText`, what the model reads.
+"""
 
 from __future__ import annotations
 

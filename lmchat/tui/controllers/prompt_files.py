@@ -1,4 +1,9 @@
-"""Files of a draft: attached ones, output of shell commands, pages of the web."""
+"""Files of a draft: attached ones, output of shell commands, pages of the web.
+
+In the prompt, a file is one line. It replaces `typed`, the words of the prompt that have named the
+file, such as `@gar`; `typed` is empty if none have. In a sentence, as `Explain @gar`, `shown_name`
+takes the place of these words.
+"""
 
 from __future__ import annotations
 
@@ -111,8 +116,7 @@ class PromptFiles:
     def attach(self, path: str, text: str) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
 
-        `text` is what the files replace in the prompt: `@` with the typed letters, or the pasted
-        text.
+        `text` becomes `typed`: it is `@` with the typed letters, or the pasted text.
         """
         if path:
             work = partial(self.attach_named, path, typed=text)
@@ -124,15 +128,14 @@ class PromptFiles:
         """Attach the files that a pasted text names; if it names none, the text stays."""
         paths = await run_abandonable(partial(named_files, text))
         if paths:
-            # a pasted path is no word of a sentence: nothing takes its place in the text
+            # `shown_name` is empty: a pasted path is no word of a sentence
             await self._attach_files(opened, paths, text, shown_name="")
 
     async def attach_named(self, name: str, *, typed: str = "") -> None:
         """Attach what the user has named with `/file` or `@`, if it may be read.
 
-        `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. `typed`
-        is the text in the prompt that the files replace, such as `@gar`. If it is empty, the files
-        are put above the line of the cursor. Raises `FileRefused`.
+        `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. Raises
+        `FileRefused`.
         """
         opened = self._chat.shown  # the user may change to another session during the reading
         paths = list(await run_abandonable(partial(named_files, name)))
@@ -148,10 +151,7 @@ class PromptFiles:
     async def _attach_files(
         self, opened: OpenSession, paths: Sequence[Path], typed: str, shown_name: str
     ) -> None:
-        """Attach files in place of `typed`, words of the prompt, if the user lets them be read.
-
-        In a sentence, as `Explain @gar`, `shown_name` takes the place of these words.
-        """
+        """Attach files in place of `typed`, if the user lets them be read."""
         if await self._may_read(paths):
             files = [await read_attachment(path) for path in paths]
             await self._put(opened, files, typed, shown_name)
@@ -170,10 +170,9 @@ class PromptFiles:
     ) -> None:
         """Store files, and put them into the prompt of the session for which they were named.
 
-        They are put above the line with `typed`, the words of the prompt that named them, or
-        without such words above the line of the cursor. The words are removed; in a sentence,
-        `shown_name` takes their place. If the session is not shown any more, its draft gets the
-        files. If the model cannot see a new image, the user is told.
+        They are put above the line with `typed`, or if that is empty above the line of the cursor.
+        If the session is not shown any more, its draft gets the files. If the model cannot see a
+        new image, the user is told.
         """
         lines = [await self._stored(file) for file in files]
         if opened.session_id != self._chat.shown.session_id:
@@ -189,7 +188,7 @@ class PromptFiles:
         """Attach the text files of a folder or a pattern, and tell the user how much that is.
 
         If there are many files, or if they fill half of the context window, the user is asked
-        first. `typed` is the text in the prompt that they replace, or empty.
+        first.
         """
         if not await self._may_read([name.folder]):
             return

@@ -8,9 +8,11 @@ The draft of a session is what is typed there. Four classes work on it:
   while an earlier prompt or answer is edited, whose text is in the input instead. Then the draft is
   `_before_edit`, which was typed before and comes back after the edit, and behind it the text of
   the input, unless that is still `_unedited`, with which the edit began.
-- `Drafts` (`ChatService.drafts`) has the drafts of all sessions, and saves them. Once after the
-  start, `load_history` lets it move what earlier runs left into the draft of the new session. That
-  draft has the text whether or not the prompt shows it, as the store has moved it on the disk.
+- `Drafts` (`ChatService.drafts`) has the drafts of all sessions, and saves them.
+
+Once after the start, `load_history` has `Drafts` move what earlier runs left into the draft of the
+new session, in memory and on the disk. So this draft has the text also if the prompt shows it
+only after ↑.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ class PromptText:
         """
         # the prompt with which lmchat asks for a summary was not typed
         compact_prompt = self._chat.turn_choices.compact_prompt
+        # newest first
         earlier = [
             prompt
             for prompt in await self._workspace.store.prompt_history()
@@ -75,7 +78,7 @@ class PromptText:
         if draft and is_new and not self._input.text:
             self._input.show_draft(draft)
         elif draft:
-            earlier.insert(0, draft)  # the newest comes first
+            earlier.insert(0, draft)
         self._input.remember_older(earlier)
 
     def remember(self, prompt: str) -> None:
@@ -103,8 +106,8 @@ class PromptText:
         """Put an earlier prompt with its files, or an answer, into the input.
 
         Enter then sends the prompt, or saves the answer, as another version. What was typed before
-        comes back when the edit ends. So does the text of an edit that this one replaces, if the
-        user has changed it.
+        comes back when the edit ends. If this edit replaces another one, the text of that one comes
+        back, too, if the user has changed it.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
@@ -136,8 +139,8 @@ class PromptText:
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
 
-        `line` represents the file there, and ends with a line break. The file may arrive late: an
-        edit that has begun since gets the line at its end.
+        `line` represents the file there, and ends with a line break. During an edit, it is put into
+        the text that comes back after it: the edit may have begun after the file was named.
         """
         # compared by id: a session that was left and is shown again may have been read again
         if opened.session_id != self._chat.shown.session_id:
@@ -154,8 +157,8 @@ class PromptText:
         """Return unsent prompts to their session, in front of what is typed there.
 
         During an edit, they are put before the text that comes back after it: Enter must not send
-        them with the edited text. A session that was left without messages cannot be reached any
-        more, so the new session, which always exists, gets its prompts and its draft.
+        them with the edited text. The user cannot go back to a session that was left without
+        messages. So its prompts and its draft go to the new session, which always exists.
 
         A failed command is not returned here, but by `PromptInput.put_if_nothing_typed`: it may be
         dropped if the user has typed since.

@@ -20,7 +20,7 @@ _LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room b
 
 
 class Reports:
-    """Shows the reports of slash commands, and resets the counters of one."""
+    """Shows the reports of slash commands, and resets the counters of `/stats`."""
 
     def __init__(self, ui: ScreenServices) -> None:
         self._ui = ui
@@ -32,7 +32,7 @@ class Reports:
             since = now() - timedelta(days=RECORD_DAYS)
             rows = await self._workspace.store.statistics.answer_records(since=since)
         except LMChatError as error:
-            models = error.message
+            models = error.message  # in place of the figures of models
         else:
             models = models_text(figures_by_model(rows))
         backend = self._workspace.backend

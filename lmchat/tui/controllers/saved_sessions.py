@@ -97,10 +97,10 @@ class SavedSessions:
 
         `name` is pin, archive, rename, tag or delete. `typed` is what follows a slash command; a
         key of the list gives none. If something is missing, such as a new title, a dialog asks for
-        it.
+        it. A session that never had a message is not on the disk, and can only get a title.
         """
         opened = self._chat.in_memory.find(session_id)
-        if opened is not None and not opened.has_had_messages:  # it is not on the disk
+        if opened is not None and not opened.has_had_messages:
             if name == "rename" and typed:
                 # in memory only: the first prompt saves the title
                 self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
@@ -117,13 +117,19 @@ class SavedSessions:
         self._show_result("Restored" if restored else "Nothing to undo")
 
     def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:
-        """Show a changed header, if its session is in memory, and tell the user what was done."""
+        """Show a changed header, if its session is in memory, and tell the user what was done.
+
+        `result` and `undone_by` are those of `_show_result`.
+        """
         self._chat.in_memory.update_header(changed)
         self._shown_session.show_title()
         self._show_result(result, undone_by=undone_by)
 
     def _show_result(self, result: str, *, undone_by: str = "") -> None:
-        """Tell the user what was done, and the key of the command `undone_by`, if there is one."""
+        """Tell the user what was done, such as `Renamed`, and how to undo it.
+
+        `undone_by` is the id of the command that does that; empty if none does.
+        """
         self._ui.show_action(result.lower())  # the panel has no room for the key
         hint = f"; {self._ui.key_name(undone_by)} restores it" if undone_by else ""
         self._ui.notify(f"{result}{hint}.")

@@ -1,6 +1,7 @@
 """Starts of servers: the built-in engine, and installed programs.
 
-Facts about this machine, which the welcome page shows, are read in workers.
+The engine, which is a part of lmchat, serves a model file of this disk. Facts about this machine,
+which the welcome page shows, are read in workers.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class ServerStarts:
         self._model_switch = model_switch
         self._on_change = on_change
         self.machine = MachineState()
-        self.problem = ""  # why the last start failed
+        self.problem = ""  # why the last start failed; empty if it did not
 
     # Facts for the welcome page
 
@@ -49,7 +50,7 @@ class ServerStarts:
 
     @property
     def _last_model(self) -> str:
-        """The model that was used last, if that was one of the engine; else empty."""
+        """Name of the model file that was used last; empty if the engine was not used last."""
         state = self._workspace.state
         return state.model if state.endpoint == BUILT_IN else ""
 

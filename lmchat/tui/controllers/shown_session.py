@@ -1,4 +1,8 @@
-"""The session on the chat screen: its messages, its prompt, and the change to another one."""
+"""The session on the chat screen: its messages, its prompt, and the change to another one.
+
+A bookmark is the place to which the log of a session was scrolled. Messages are left out of a
+request if they do not fit into the context window; they are the oldest ones.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ _MARK_AFTER_S = 0.3
 
 
 class ShownSession:
-    """Shows one of the open sessions with its queue and draft, and changes to another session."""
+    """Shows a session in memory with its queue and draft, and changes to another session."""
 
     def __init__(
         self,
@@ -102,7 +106,7 @@ class ShownSession:
         self._mark_timer = None  # done: the next key begins another one
         draft = self._ui.widgets.prompt_input.full_text
         plan = self._chat.context_window.plan(self._chat.shown, draft)
-        count = 0 if plan is None else plan.left_out
+        count = 0 if plan is None else plan.left_out  # of messages
         messages = () if plan is None else plan.messages
         # The mark is at the first message behind those that are left out. That is never the system
         # prompt, which is sent in any case.
@@ -186,12 +190,13 @@ class ShownSession:
                 also on the disk. If empty, show the place where the user left the session.
             words: Words to mark in this message, as hits of a search.
             takes_queue: Whether prompts that wait in the session shown now move into the other one.
+
+        Raises `RequestInvalid` for a message while a turn may add messages to the chosen path.
         """
         # read all that is needed; nothing is changed yet
         await self._chat.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
-            # raises while a turn may add messages to the path that is chosen now
             path = await self._chat.changes.choose_path(session_id, message_id)
             change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
@@ -224,7 +229,7 @@ class ShownSession:
         await self._chat.fetch_kept(self._chat.shown)
 
     def keep_draft_and_place(self) -> None:
-        """Keep the draft of the shown session, and its bookmark: which text is on the screen."""
+        """Keep the draft of the shown session, and its bookmark, in memory; both are saved soon."""
         bookmark = self._log.viewport.bookmark
         self.bookmarks.change(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

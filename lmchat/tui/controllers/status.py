@@ -36,10 +36,10 @@ _SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
 
 
 class Speedometer:
-    """Counter of tokens by second, for the curve of the telemetry panel."""
+    """Counter of tokens by second of the monotonic clock, for the curve of the telemetry panel."""
 
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()  # tokens by second of the monotonic clock
+        self._counts: Counter[int] = Counter()
 
     def restart(self) -> None:
         self._counts.clear()
@@ -49,9 +49,10 @@ class Speedometer:
         self._counts[int(now_s)] += 1
 
     def values(self, now_s: float) -> tuple[float, ...]:
-        """Return the tokens of each second since the first token, oldest first, at most 31 seconds.
+        """Return the tokens of each second since the first token, oldest first.
 
-        The running second is left out, because it is not complete.
+        At most the last `_SHOWN_S` seconds are returned. The running second is left out, because it
+        is not complete.
         """
         running_second = int(now_s)
         oldest_second = running_second - _SHOWN_S
@@ -77,7 +78,7 @@ class StatusDisplay:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
-        self._left_out = 0  # messages that the next request would leave out
+        self._left_out = 0  # number of messages that the next request would leave out
         self._shown_store_notice = ""  # the notice that was shown last
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
@@ -90,10 +91,13 @@ class StatusDisplay:
         return self._workspace.monitor.health
 
     def tick(self) -> None:
-        """Update all figures: while text flows, with its next frame, else now."""
+        """Update all figures, for the timer.
+
+        While text flows, this is done with its next frame, which `show_with_frame` says.
+        """
         if not self._ui.widgets.log.inflow.show_with_frame(self._show_figures):
             self._show_figures_of_answer()
-            self._ui.show_changes()  # of running tool calls, too
+            self._ui.show_changes()  # has `refresh` called, and running tool calls shown
 
     def _show_figures(self) -> None:
         self._show_figures_of_answer()
@@ -112,10 +116,10 @@ class StatusDisplay:
             self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
 
     def refresh(self) -> None:
-        """Show all figures as they are now, a warning, and a new notice of the store.
+        """Show the figures in the panel and the status line, a warning, and a new notice.
 
-        The figures are in the panel and in the status line. The timer is resumed or paused, as it
-        is needed.
+        The notice is that of the store. The timer is resumed while figures change without a key,
+        and otherwise paused.
         """
         workspace = self._workspace
         notice = workspace.store.notice  # any reading may find damage, and replace the file
@@ -244,8 +248,8 @@ class StatusDisplay:
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.
 
-        A load that lmchat did not begin is timed from the first check that found the server in its
-        present state. The text is empty if neither is known.
+        The text is empty if neither is known. For a load that lmchat did not begin, the time is
+        counted from the first check that found the server in its present state.
         """
         if target.loading_fraction:
             return units.progress_suffix(target.loading_fraction)

@@ -62,8 +62,9 @@ class ToolCard:
     def leave(self) -> None:
         """Focus the prompt after the decision on a tool call, or the end of its turn.
 
-        If other calls are below the card, the log scrolled up to it when it got the focus, and does
-        not follow its end since. It does so again now, unless the user has scrolled away.
+        If other calls are below the card, the log was scrolled up to the card when that got the
+        focus. Since then, the log has not followed its end. It follows it again now, unless the
+        user has scrolled away.
         """
         self._ui.screen.set_focus(self._ui.widgets.prompt_input)
         if self._log.calls.was_following:

@@ -1,4 +1,5 @@
 """Everything that opens above the chat. A dialog is given data and returns a value.
 
-Before that, `ThemeDialog` and `ToolsDialog` act themselves, and others by functions they are given.
+While they are open, `ThemeDialog` and `ToolsDialog` act themselves, and some others call functions
+that they were given.
 """

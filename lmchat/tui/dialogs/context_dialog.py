@@ -1,4 +1,8 @@
-"""Dialog with what the next request holds: messages and tools, with their tokens."""
+"""Dialog with what the next request holds: messages and tools, with their tokens.
+
+An item is a `ContextItem`: a message, the draft, or all tools together. It also is in the list if
+it is not sent; its `state` then says why.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,8 @@ _BAR_FROM_CELLS = 70  # cells from which a row has a bar
 class ContextDialog(ListDialog):
     """List of the items; returns the id of the message to go to, None after Esc.
 
-    `toggle` is called with the dialog and the id of a message, to take the message out of requests
-    or put it back, and then to show the new items.
+    `toggle` gets the dialog and the id of a message. It takes the message out of requests or puts
+    it back, and then shows the new items.
     """
 
     AUTO_FOCUS = ""
@@ -65,8 +69,8 @@ class ContextDialog(ListDialog):
     def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
         """Return the row of an item: author and first words; at the right state, bar and tokens.
 
-        The state says why an item is not sent; it is empty if the item is sent. The bar is full for
-        `most_tokens`, the tokens of the largest item, and is left out on a narrow screen.
+        The bar is full for `most_tokens`, the tokens of the largest item, and empty for an item
+        that is not sent. On a narrow screen, there is no bar.
         """
         author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"

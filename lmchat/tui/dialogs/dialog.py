@@ -1,7 +1,11 @@
 """Dialogs: a raised panel over the dimmed chat, with title, content and keys.
 
 `Dialog` is the base class; `ListDialog` adds a list, and a filter if a subclass wants one. A hint
-is a key and a word for what it does.
+is a key, as people write it, and a word for what it does. Figures are short texts at the right of
+the title, such as `3 hits`.
+
+To leave a dialog is to close it, with a result or, by Esc, with None. In a list, the chosen row is
+the one with the bar, which Enter takes.
 """
 
 from __future__ import annotations
@@ -64,8 +68,8 @@ class Dialog(ModalScreen[Any]):
     def dismiss(self, result: Any = None) -> AwaitComplete:
         """Leave with a result, at once or as soon as the dialog is mounted and on top.
 
-        Work may end, and close its dialog, while that is being opened or another dialog covers it.
-        Textual would then close the wrong screen: it always closes the one on top.
+        The work of a dialog may end, and close the dialog, while this is being opened or another
+        one covers it. Textual would then close the wrong screen: it always closes the one on top.
         """
         if self.is_active and self.is_mounted:
             return super().dismiss(result)

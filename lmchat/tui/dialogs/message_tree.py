@@ -1,6 +1,7 @@
 """Dialog with all branches of a session.
 
-A branch is a run of messages up to a fork; its id is that of its first message.
+A branch is a run of messages. It ends where no message follows, or several do, each of which begins
+a branch that is one deeper. The id of a branch is that of its first message.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Model picker: models of all reachable servers, recent ones first, with a fuzzy filter.
 
+A `ModelRow` is a model with what the user knows it by; its `key` is server id and model id. The
+picker draws it as a `ListRow` with the same key.
+
 `file_picker` shows model files of this disk in the same way.
 """
 
@@ -64,8 +67,8 @@ def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
     """Match each typed word with the name of a model, or else find it in the facts about it.
 
     The facts are its server, product, address, quantization and capabilities. The result has the
-    sum of the scores, and the offsets in the name. Return None if a word is found in neither.
-    Without words, every model matches.
+    sum of the scores, and the indices of the matched characters in the name. Return None if a word
+    is found in neither. Without words, every model matches.
     """
     model = row.model
     about = (row.server_name, model.product, model.endpoint.netloc, model.quantization)
@@ -139,12 +142,12 @@ class ModelPicker(ListDialog):
 
         Args:
             rows: The models.
-            age_s: How old the lists are, in seconds.
+            age_s: Seconds since the oldest list of a server was read.
             load_or_unload: Loads or unloads a model.
             load_with: Asks for options, and loads a model with them.
             refresh: Asks the servers for their models, and calls `update_rows`.
             current: Server id and model id of the model in use, which is chosen at first.
-            typed: The filter at first.
+            typed: The filter at first; empty for none.
         """
         super().__init__()
         self._rows = rows
@@ -185,7 +188,7 @@ class ModelPicker(ListDialog):
         self.redraw()
 
     def draw(self, choose: tuple[str, str] | None = None, *, chooses_best: bool = False) -> None:
-        """Draw the models that match the filter, or words if none exist.
+        """Draw the models that match the filter, or words if none does.
 
         `choose` is the server id and the model id of the row to choose; None keeps the choice. With
         `chooses_best`, the best match that can chat is chosen, if anything is typed.
@@ -214,6 +217,7 @@ class ModelPicker(ListDialog):
             choose=choose,
             nothing=nothing,
         )
+        # `matches` also has models that cannot chat, whose rows are shown and cannot be chosen
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
         # the legend explains the signs of the states that models have
         states = {row.model.state for row in self._rows}
@@ -238,7 +242,8 @@ class ModelPicker(ListDialog):
                 server = f"{' ' * GAP}{server}"
             names.append((safe_line(row.model.model_id), server))
 
-        # the columns get what the longest name leaves, between two limits for the names
+        # the columns get what the longest name leaves; names count for `_LEAST_NAME` cells at
+        # least, and for `_MOST_NAME` at most
         width = max(self.list.text_width - len(_INDENT), 1)
         longest = max([_LEAST_NAME, *(cell_len("".join(name)) for name in names)])
         room = width - min(longest, _MOST_NAME, width) - GAP
@@ -270,7 +275,7 @@ class ModelPicker(ListDialog):
     def filter(self, typed: str) -> None:
         """Draw the matches and choose the best of those that can chat.
 
-        A digit that is typed into an empty filter leaves with the recent model of this number.
+        If a digit is typed into an empty filter, leave with the recent model of this number.
         """
         was_empty = not self._typed
         self._typed = typed

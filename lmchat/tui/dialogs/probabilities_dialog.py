@@ -1,7 +1,8 @@
 """Dialog with the words of an answer, how sure the model was of each, and the alternatives.
 
 A word is a token of the model here, with its probability and the likeliest other tokens in its
-place.
+place. Its index counts the words of the answer, those of the thought included. Probabilities are
+from 0 to 1; `logprob` is the natural logarithm of one.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class WordsText(ScrollView):
         """Wrap the text for the new width, and scroll to the word under the cursor again."""
         width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
-        # a word that spans several lines gets the last one; spans of other kinds share the index -1
+        # A word that spans several lines gets the last one. Spans of other kinds have -1 as their
+        # word, which no cursor has.
         self._line_of_word = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }
@@ -182,8 +184,8 @@ def _marked_part(
 ) -> Content:
     """Return the thought or the text of an answer, with the marks of its words.
 
-    `whole` is this thought or text, in which the words begin at the index `start`. If `start` is
-    None, return only the words.
+    `whole` is this thought or text, in which the words begin at the character `start`. If `start`
+    is None, their place is not known: return only the words.
     """
     indexed = enumerate(answer.tokens)
     words = [(index, word) for index, word in indexed if word.is_thought == is_thought]

@@ -40,7 +40,8 @@ async def with_progress(
 ) -> _T | None:
     """Run work and return its result; return None if Esc stops it.
 
-    The work gets a function that shows its progress in a dialog, which opens with the first words.
+    The work gets a function that shows words about its progress in a dialog. The dialog opens with
+    the first words, so short work that reports none has no dialog.
     """
     dialog = ProgressDialog(title)
 

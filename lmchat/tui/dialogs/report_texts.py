@@ -1,4 +1,7 @@
-"""Texts of `/details`, all that is known of an answer, and of `/stats`, figures of many."""
+"""Texts of `/details`, all that is known of an answer, and of `/stats`, figures of many.
+
+In `AnswerStats`, None means that a figure was not measured or reported. Times are in milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lmchat.sessions.statistics import ModelFigures
 
 _VALUE_CHARS = 2000  # of a value, such as a name or a grammar
 _LABEL_WIDTH = 14  # of `/details`, in cells
-_SLOW_MS = 3000.0  # if the first word took longer, the causes are named
+_SLOW_MS = 3000.0  # if the first word took as long or longer, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
 RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the answer records
 _NAME_WIDTH = 24  # of `/stats`, in cells
@@ -89,7 +92,7 @@ def details_text(answer: ChatMessage) -> str:
 
 
 def _causes(stats: AnswerStats) -> list[str]:
-    """Return what has taken long before the first word, as far as it was measured or counted."""
+    """Return what has taken long before the first word; empty if the first word came soon."""
     wait_ms = stats.wait_ms or 0.0
     if wait_ms < _SLOW_MS:
         return []
@@ -148,7 +151,7 @@ def models_text(models: Sequence[ModelFigures]) -> str:
             ("time", figures.elapsed_ms, lambda ms: units.elapsed(ms / 1e3)),
         ):
             words = units.UNKNOWN
-            if figure is not None:
+            if figure is not None:  # else no answer has it
                 words = f"{in_words(figure.p50)}, {in_words(figure.p95)}"
             rows.append((name, words))
         model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")

@@ -1,7 +1,7 @@
-"""Search over all sessions: hits with their context, newest first.
+"""Search over all sessions: hits with the words around them.
 
-A hit is a place in a message, or a title. Each one has two rows: its session, and the words around
-it.
+A hit is a match in a message, which has one at most, or in a title. Each one has two rows: its
+session, and the words around the match.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SearchDialog(ListDialog):
         """Create the dialog.
 
         Args:
-            search: Returns the hits of a query, at most `limit`.
+            search: Returns the hits of a query, at most `limit`, in the order of the list.
             now: Returns the time with which the dates of hits are compared.
             query: The words that are searched for at first.
         """
@@ -53,7 +53,7 @@ class SearchDialog(ListDialog):
         self._search = search
         self._now = now
         self._query = query
-        self._hits: dict[Hashable, SearchHit] = {}  # by the keys of their rows
+        self._hits: dict[Hashable, SearchHit] = {}  # by session and message, the keys of their rows
         self._nothing = ""  # words in place of hits
 
     def compose_content(self) -> Iterable[Widget]:

@@ -66,12 +66,13 @@ class ToolsDialog(ListDialog):
         self.run_worker(
             self._toolbox.host.start_servers(restarts=True), name="tools", group="tools"
         )
-        self.set_interval(_DRAW_EVERY_S, self.redraw)  # their states change while they start
+        self.set_interval(_DRAW_EVERY_S, self.redraw)
 
     def draw(self) -> None:
         """Draw the note, and the servers with their tools as they are now.
 
         The rows of a server and its error, if any, have one key, so that they are chosen together.
+        The key of a server is its name, that of a tool its full name, `SERVER/TOOL`.
         """
         toolbox, session_id = self._toolbox, self._session_id
         rows = wrapped_rows(self._note, self.list.text_width) if self._note else []

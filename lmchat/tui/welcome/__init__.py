@@ -1,1 +1,1 @@
-"""The page while no server answers."""
+"""The welcome page: a screen above the chat while no server with a model answers."""

@@ -47,11 +47,12 @@ _OTHER_ROWS_SHORT = 4  # the same on a screen of few rows
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
     """Facts about servers and this machine that the page shows."""
 
-    results: Sequence[ProbeResult] = ()
+    results: Sequence[ProbeResult] = ()  # of the last search, best first
     searched_at_s: float | None = None  # end of the last search; None before the first one
     search_pause_s: float = 0.0  # from one search to the next one
     machine: MachineState = MachineState()
-    problem: str = ""  # why the last start failed, or why the named model cannot be used
+    # why the last start failed, or why the model that the user named cannot be used; else empty
+    problem: str = ""
     has_waiting_message: bool = False  # whether a message waits for a server
 
 
@@ -64,8 +65,9 @@ class WelcomeScreen(Screen[None]):
     class Chosen(AppMessage):
         """The user wants to use a server, or another way to one."""
 
-        choice: ServerRow | str  # the server, "models", or the key of a way in `welcome_rows`
-        typed: str = ""  # the pasted word, which may be an address
+        # the server, "models" for the list of models, or the key of a way in `welcome_rows`
+        choice: ServerRow | str
+        typed: str = ""  # a pasted word for the way "address"
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -142,8 +144,8 @@ class WelcomeScreen(Screen[None]):
         other_rows = _OTHER_ROWS_SHORT if self.has_class("-short") else _OTHER_ROWS
         if len(rows) > self.size.height - other_rows:
             rows = [row for row in rows if row.pieces]  # drops the blank rows
-        if rows != self._rows.rows:  # the same rows would scroll back to the chosen one
-            # else the list, whose height never shrinks, would keep room for rows that are gone
+        if rows != self._rows.rows:  # to show the same rows again would scroll to the chosen one
+            # a `RowList` never shrinks: without this, it would keep room for rows that are gone
             self._rows.styles.max_height = len(rows)
             default = default_choice(self._servers) or rows[0].key
             self._rows.show(rows, choose=None if self._has_user_chosen else default)
@@ -234,10 +236,10 @@ class WelcomeScreen(Screen[None]):
             self.app.post_message(self.Chosen(key))
 
     def leave(self) -> None:
-        """Close the page as a server is ready or the user wants the chat.
+        """Close the page, as a server is ready or the user wants the chat.
 
-        A dialog above the page is not closed, as what was typed into it must not be lost. The page
-        then closes after it.
+        A dialog above the page stays open, as what was typed into it must not be lost. Then the
+        page closes after the dialog.
         """
         self._is_leaving = True  # `on_screen_resume` calls this again
         if self.app.screen is self and self.is_mounted:

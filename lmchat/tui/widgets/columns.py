@@ -1,4 +1,7 @@
-"""Columns of a list: cells that are padded, so that they stand below each other."""
+"""Columns of a list: texts that are padded with blanks, so that they are below each other.
+
+A cell of the table is a text with a style; widths are in cells of the terminal.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class Column(Struct, frozen=True):
     """Column of a list."""
 
     title: str
-    rank: int = 0  # if room is short, the lowest is dropped first
+    rank: int = 0  # if room is short, the column with the lowest rank is dropped first
     is_right: bool = False  # whether its texts are aligned at the right
 
 
@@ -25,8 +28,9 @@ def aligned(
 ) -> list[StyledTexts]:
     """Return a line with the titles of the columns, then one for each row.
 
-    A column is as wide as its widest text, which must be safe to show. Columns without texts are
-    left out, and others are dropped until all fit into `room` cells, with `gap` cells between two.
+    A row has a text for each column, "" for none; the texts must be safe to show. A column is as
+    wide as its widest text or its title. Columns without texts are left out. Then others are
+    dropped until the rest fits into `room`, with `gap` between two columns.
     """
     lines = [[(column.title, MUTED) for column in columns], *rows]
     widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]

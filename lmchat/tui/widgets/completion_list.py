@@ -1,7 +1,7 @@
 """List of commands or files above the prompt.
 
 A `Completion` holds what a typed word may become. `CompletionList` shows its rows, and
-`PromptInput` handles their keys.
+`PromptInput` handles their keys. Without rows, the list is closed.
 """
 
 from __future__ import annotations

@@ -56,12 +56,12 @@ class FindBar(Horizontal):
     def show_number(self) -> None:
         """Show at the right of the input which hit is the current one, and how many there are.
 
-        Do nothing while the bar is hidden, as each change of the log calls this.
+        This is called after each change of the log; while the bar is hidden, do nothing.
         """
         if not self.display:
             return
         number, count = self._log.finder.number_and_count  # `number` is 0 while no hit is current
-        if not self._field.value:  # hits, if any, come from the dialog that searches all sessions
+        if not self._field.value:  # the log may have hits of the dialog that searches all sessions
             words = ""
         elif number:
             words = f"{number}/{count}"

@@ -1,7 +1,8 @@
 """Long blocks of a prompt, each shown as one line.
 
-A block is a long pasted text, or the mark of an attached file.
-Folding puts a readable line in its place, and unfolding puts the block back.
+A block is a long pasted text, or the mark of an attached file: a line that only lmchat can read.
+Folding puts a readable line in its place, such as `[notes.md (3212 bytes)]`, and unfolding puts the
+block back. In a prompt, a folded block is found by this line.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ class FoldedBlocks:
     """
 
     def __init__(self) -> None:
-        self._blocks: dict[str, str] = {}
+        self._blocks: dict[str, str] = {}  # by their lines, without line end
 
     def fold(self, block: str, label: str) -> str:
         """Keep a block, and return the line that is shown in its place.
 
-        The line is the label in brackets, as `[notes.md (3212 bytes)]`. If another block has this
-        line already, a number is added: `[notes.md (3212 bytes) #2]`. A block that was folded
-        before with this label gets the same line again.
+        The line is the label in brackets. If another block has this line already, a number is
+        added: `[notes.md (3212 bytes) #2]`. A block that was folded before with this label gets the
+        same line again.
         """
         name = safe_line(label, limit=_LABEL_LENGTH)
         line = f"[{name}]"
@@ -41,7 +42,10 @@ class FoldedBlocks:
         return line
 
     def keep_only(self, text: str) -> None:
-        """Forget all blocks but those of a text, when undo can no longer restore another one."""
+        """Forget all blocks but those whose lines a text has.
+
+        To be called when undo can no longer restore other lines.
+        """
         lines = set(text.split("\n"))
         self._blocks = {line: block for line, block in self._blocks.items() if line in lines}
 

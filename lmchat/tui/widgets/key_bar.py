@@ -15,7 +15,9 @@ from lmchat.safe_text import SafeText, safe_line
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 
-Hint = tuple[str, str]  # a key, and the word for what it does
+# A key and the word for what it does. The row of keys has Textual's names of keys, or a slash
+# command; in dialogs, the key is as people write it.
+Hint = tuple[str, str]
 
 # how keys are written, by Textual's name of them
 _WORDS: Mapping[str, str] = {
@@ -58,7 +60,10 @@ def _written(key: str, ctrl: str = "^") -> str:
 
 
 def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
-    """Return the first key of a command with its label."""
+    """Return the first key of a command, "" without a key, and its label.
+
+    `overrides` are the keys of the configuration, by command id.
+    """
     command = BY_ID[command_id]
     return keys_of(command, overrides).partition(",")[0], command.label
 
@@ -66,9 +71,10 @@ def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
 class KeyBar(Widget):
     """Row of key hints: at the left as many as there is room for, and others at the right.
 
-    A hint has a key by Textual's name, two keys with a blank between them, such as `up down`, or a
-    slash command. A click presses the key, the last one of two: what a key does depends on the
-    focus, and keys such as Tab in the find bar are no rows of the table of commands.
+    A hint has one key by Textual's name, two keys with a blank between them, such as `up down`, or
+    a slash command. A click on a hint presses its key, or the last one of two. It does not run a
+    command: what a key does depends on the focus, and keys such as Tab in the find bar are no rows
+    of the table of commands. Only a slash command is run.
     """
 
     def __init__(self) -> None:

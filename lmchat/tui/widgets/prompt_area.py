@@ -57,7 +57,7 @@ class QueueCards(Widget):
         self._texts: Sequence[str] = ()
 
     def show(self, texts: Sequence[str]) -> None:
-        """Show queued prompts; the keys of the prompt act on the newest one, which is the last."""
+        """Show queued prompts, oldest first; the keys of the prompt act on the last one."""
         # nothing shown here is unfolded again, so these `FoldedBlocks` are not kept
         self._texts = [safe_line(FoldedBlocks().fold_files(text)) for text in texts]
         self.display = bool(texts)
@@ -83,7 +83,10 @@ class QueueCards(Widget):
 
 
 class PromptStatus(Widget):
-    """`● qwen3-8b · LM Studio     ~24 tok · 41 %`; on a narrow screen, it replaces the panel."""
+    """Status line, as `● qwen3-8b · LM Studio     ~24 tok · 41 %`.
+
+    A narrow screen has no telemetry panel, so there the line may have other figures.
+    """
 
     is_shell: reactive[bool] = reactive(False)
     """Whether the prompt is in the shell mode: the line then says so."""
@@ -118,7 +121,7 @@ class PromptStatus(Widget):
 
 
 class PromptArea(Vertical):
-    """Container of the prompt's widgets, whose messages bubble through it."""
+    """Container of the prompt's widgets; it shows mode and completion of `PromptInput`."""
 
     input = query_one(PromptInput)
     status = query_one(PromptStatus)
@@ -151,7 +154,7 @@ class PromptArea(Vertical):
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
     def show_queue(self, texts: Sequence[str]) -> None:
-        """Show queued prompts above the prompt, whose keys act on the newest one."""
+        """Show queued prompts above the prompt, oldest first."""
         self.input.has_queue = bool(texts)
         self.queue.show(texts)
 

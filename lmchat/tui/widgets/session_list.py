@@ -1,4 +1,8 @@
-"""Session list: saved sessions in groups, with a filter over their titles."""
+"""Session list: saved sessions in groups, with a filter over their titles.
+
+The open session is the one that the chat shows. The chosen session is the one with the bar, on
+which the keys of the list act.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +65,10 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
-        self._open_id: str | None = None  # of the session that the chat shows; None before `show`
-        self._last_chosen_id: str | None = None  # of the last open session that was chosen for that
-        self._marks: dict[str, StyledTexts] = {}  # at the end of the rows of sessions, by their ids
+        self._open_id: str | None = None  # of the open session; None before `show`
+        # the open session that `_draw` has chosen last; it does that once, so the user can move on
+        self._last_chosen_id: str | None = None
+        self._marks: dict[str, StyledTexts] = {}  # signs at the ends of rows, by session ids
 
     def compose(self) -> ComposeResult:
         yield LineWidget([styled("lmchat", STRONG)], classes="heading")
@@ -85,8 +90,9 @@ class SessionList(Vertical, can_focus=True):
     ) -> None:
         """Show sessions in groups, and mark some of them by their ids.
 
-        In sessions `with_question`, a tool call waits for the user. Nothing is drawn if nothing has
-        changed. A newly opened session is chosen as soon as it is listed.
+        In `streaming` sessions, an answer streams or tools run. In sessions `with_question`, a tool
+        call waits for the user. Nothing is drawn if nothing has changed. A newly opened session is
+        chosen as soon as it is listed.
         """
         marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
             **dict.fromkeys(unread, ((SIGNS.fresh, ""),)),

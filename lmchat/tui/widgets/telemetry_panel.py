@@ -1,4 +1,7 @@
-"""Telemetry panel in the right column: draws rows with a label and a value, or a bar."""
+"""Telemetry panel in the right column: draws rows with a label and a value, or a bar.
+
+A meter is a bar whose used part is a fraction. A spark row has a small bar for each value.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +41,9 @@ class TextRow(Struct, frozen=True):
 
 
 class MeterRow(Struct, frozen=True):
-    """Bar whose used part is a fraction, from 0 to 1; None if that is not known."""
+    """Meter."""
 
-    fraction: float | None
+    fraction: float | None  # from 0 to 1; None if it is not known
 
 
 class SparkRow(Struct, frozen=True):
@@ -96,10 +99,10 @@ class TelemetryPanel(Widget):
 
     def __init__(self, section_names: Sequence[str]) -> None:
         super().__init__(id="telemetry")
-        self._section_names = section_names
-        self._sections: Mapping[str, Sequence[TelemetryRow]] = {}
-        self._warning = ""
-        self._rows: Sequence[TelemetryRow | None] = ()  # None is a blank row
+        self._section_names = section_names  # those that are shown, from the top
+        self._sections: Mapping[str, Sequence[TelemetryRow]] = {}  # all, by their names
+        self._warning = ""  # at the bottom; empty for none
+        self._rows: Sequence[TelemetryRow | None] = ()  # as drawn; None is a blank row
 
     def show(self, sections: Mapping[str, Sequence[TelemetryRow]], warning: str = "") -> None:
         """Show the sections that the panel was made for, and at the bottom a lasting warning."""
@@ -136,7 +139,7 @@ class TelemetryPanel(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Draw one row: all for each changed figure would cost a tenth of a streaming answer."""
+        """Draw the row `y`. Only changed rows are drawn; all would cost a tenth of an answer."""
         width = self.size.width
         row = self._rows[y] if y < len(self._rows) else None
         if row is None:

@@ -1,4 +1,9 @@
-"""Sections of the telemetry panel: each is a function from figures to rows."""
+"""Sections of the telemetry panel: each is a function from figures to rows.
+
+`figures` are those of the answer that began last in the shown session; None before the first one.
+`health` is the state of the server in use, as the last check found it. `now_s` and all times
+`…_s` are monotonic seconds.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +43,7 @@ _SIGN_OF_OTHERS: StyledText = (SIGNS.failed, _BAD)  # of servers that cannot be 
 def server_sign(verdict: Verdict | None) -> StyledText:
     """Return the sign of a server's state, in its colour.
 
-    While the server is checked for the first time, `verdict` is None.
+    `verdict` is None until a server was checked for the first time.
     """
     if verdict is None:
         return SIGNS.off, MUTED
@@ -56,7 +61,7 @@ def _figure(label: str, value: str, style: str = "") -> TextRow:
 
 
 def search_word(state: TargetState) -> str:
-    """Return the word for how far the search is: `checking` once it has found a server to use."""
+    """Return the word for how far the search is; `checking` once there is a server to use."""
     words = {
         TargetState.SEARCHING: "looking",
         TargetState.NOT_FOUND: "not found",
@@ -203,7 +208,8 @@ def turn_rows(
         _figure("first token", units.exact_time(figures.ttft_s if figures else None)),
         _figure("speed", units.rate(figures.tokens_per_second if figures else None)),
     ]
-    # before the first turn and while one runs, a row is kept for the bars, blank without speeds
+    # Before the first turn and while one runs, a row is kept for the bars. It is blank without
+    # speeds.
     if speeds or figures is None or figures.is_running:
         rows.append(SparkRow(tuple(speeds)))
     return rows
@@ -219,7 +225,7 @@ def stage_text(figures: AnswerFigures | None, now_s: float) -> StyledText:
     match figures.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
-        case Stage.READING if share:  # `reading prompt`, the stage word, and share are too wide
+        case Stage.READING if share:  # not `stage_word`: `reading prompt 40 %` is too wide
             return f"reading{share}", ""
         case Stage.STALLED:
             return f"stalled {units.elapsed(figures.silent_s)}", _WARN
