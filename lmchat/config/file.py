@@ -20,7 +20,7 @@ from lmchat.config.settings import Settings
 from lmchat.files.disk import read_plain
 from lmchat.matching import did_you_mean
 
-_TYPE_WORDS = {
+_EXPECTED = {
     str: "a string in quotes",
     int: "a whole number",
     float: "a number",
@@ -71,12 +71,12 @@ class Key(Struct, frozen=True):
         return self.meta.examples[0] if self.meta.examples else None
 
     @property
-    def words(self) -> str:
-        """Words for what a value must be: they follow "must be" in a problem."""
+    def expected(self) -> str:
+        """What a value must be, in words that follow "must be" in a problem."""
         # `tuple` and `(str, ...)` for a type such as `tuple[str, ...]`
         kind, arguments = get_origin(self.type), get_args(self.type)
-        if self.meta.extra:  # a setting with a pattern, which has its own words
-            return str(self.meta.extra["words"])
+        if self.meta.extra:  # a setting with a pattern, which says itself what is expected
+            return str(self.meta.extra["expected"])
         if kind is Literal:
             return f"one of {_quoted(arguments)}"
         if kind is tuple and get_origin(arguments[0]) is Literal:
@@ -88,12 +88,12 @@ class Key(Struct, frozen=True):
             if kind is tuple:  # an array of tables
                 heading = f"[{heading}]"
             return f"a table: write {heading}"
-        words = _TYPE_WORDS[self.type]
+        expected = _EXPECTED[self.type]
         if self.meta.ge is not None:  # every number with a smallest value has a largest one too
-            words += f" from {self.meta.ge} to {self.meta.le}"
+            expected += f" from {self.meta.ge} to {self.meta.le}"
         if self.meta.min_length:
-            words += ", not empty"
-        return words
+            expected += ", not empty"
+        return expected
 
     def inside(self, step: str | int) -> Key:
         """Return the key of an inner value, to check that value on its own.
@@ -102,7 +102,7 @@ class Key(Struct, frozen=True):
         """
         if self.is_one_table:
             return table_keys(self.type)[str(step)]
-        # The name of the new key is a heading without its outer brackets, which `words` adds:
+        # The name of the new key is a heading without its outer brackets, which `expected` adds:
         # `profiles.NAME` for `[profiles.NAME]`, `[endpoints]` for `[[endpoints]]`.
         if self.is_mapping:
             _, item = get_args(self.type)  # of `Mapping[str, ITEM]`
@@ -263,7 +263,7 @@ def _faults_in(key: Key, value: Any, key_path: KeyPath) -> list[_Fault]:
             convert(value, Annotated[key.type, key.meta])
         except ValidationError as error:
             # an error of `__post_init__`, about keys that do not fit each other, is its cause
-            faults.append((key_path, str(error.__cause__ or f"must be {key.words}")))
+            faults.append((key_path, str(error.__cause__ or f"must be {key.expected}")))
     return faults
 
 

@@ -178,7 +178,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> It
             value = getattr(convert({name: text}, table, strict=False), name)
         except ValidationError:
             source = f"environment variable {variable}"
-            reason = f"({key}) must be {table_keys(table)[name].words}"
+            reason = f"({key}) must be {table_keys(table)[name].expected}"
             problems.append(Problem(source=source, reason=reason))
         else:
             yield key, value, named_origin(Level.ENVIRONMENT, variable)

@@ -23,8 +23,8 @@ class Origin(Struct, frozen=True):
     """The place that sets a value."""
 
     level: Level
-    words: str  # such as "file (config.toml)" or "profile short"
-    name: str = ""  # of the file, variable or flag alone; empty for origins of other kinds
+    words: str  # for the user, such as "file (config.toml)" or "profile short"
+    name: str = ""  # of the file, variable or flag alone; empty if `named_origin` did not make it
 
 
 DEFAULT = Origin(Level.DEFAULT, "default")

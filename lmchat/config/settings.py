@@ -26,7 +26,7 @@ COMPACT_PROMPT = (
 )
 _API_KEY: Mapping[str, Any] = {
     "pattern": r"^\s*[ -~]*\s*\Z",  # fits the texts that `header_value` takes
-    "words": "a string in quotes without control characters and letters beyond ASCII",
+    "expected": "a string in quotes without control characters and letters beyond ASCII",
 }
 """Arguments of `setting` for an API key."""
 _DAY_S = 86_400
@@ -43,14 +43,14 @@ class Approval(StrEnum):
     ALWAYS = "always"
 
 
-def setting(description: str, *, example: object = None, words: str = "", **limits: Any) -> Meta:
+def setting(description: str, *, example: object = None, expected: str = "", **limits: Any) -> Meta:
     """Return the help and limits of a setting, for its annotation.
 
-    `example` is shown in the example file where the setting has no default. `words` say what a
-    value with a pattern must be (`Key.words`). `limits` are further arguments of `Meta`.
+    `example` is shown in the example file where the setting has no default. `expected` says what a
+    value with a pattern must be (`Key.expected`). `limits` are further arguments of `Meta`.
     """
     examples = None if example is None else [example]
-    extra = {"words": words} if words else None
+    extra = {"expected": expected} if expected else None
     return Meta(description=description, examples=examples, extra=extra, **limits)
 
 
@@ -178,7 +178,7 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
             'how much the model thinks before it answers, if supported; "none" turns reasoning off',
             # a number of tokens in the form of `effort_of`
             pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
-            words='one of "' + '", "'.join(EFFORTS) + '", or a number of tokens in quotes',
+            expected='one of "' + '", "'.join(EFFORTS) + '", or a number of tokens in quotes',
         ),
     ] = ""
     logprobs: (

@@ -152,7 +152,7 @@ def _cell(text: str) -> str:
 def _settings(settings: type[Struct] | None, defaults: Struct | None = None) -> str:
     assert settings is not None
     table = (
-        (f"`{row.name}`", _default(row, defaults), row.help, row.words)
+        (f"`{row.name}`", _default(row, defaults), row.help, row.expected)
         for row in value_keys(settings)
     )
     return _table(("setting", "default", "meaning", "allowed values"), table)
@@ -170,7 +170,7 @@ def _approvals(row: Key) -> str:
         ("`SERVER`", "all tools of a server"),
         ("`SERVER/TOOL`", "one tool; it wins over its server"),
     )
-    table = ((name, meaning, row.inside("").words) for name, meaning in names)
+    table = ((name, meaning, row.inside("").expected) for name, meaning in names)
     return _table(("setting", "meaning", "allowed values"), table)
 
 
