@@ -81,8 +81,8 @@ class LMChatApp(PatchedApp):
         """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
 
         A theme of Textual lacks variables of lmchat's style sheets, so it is fitted before it is
-        used. To assign `theme` would parse all styles twice, which `begin_with_theme` avoids. The
-        dispatcher warns of an unknown name.
+        used. To assign `theme` would parse all styles twice, which `begin_with_theme` avoids. For
+        an unknown name in the configuration, `Workspace.notices` has a warning.
         """
         for theme in THEMES:
             self.register_theme(theme)

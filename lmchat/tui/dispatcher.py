@@ -299,8 +299,9 @@ class Dispatcher:
 
         A rewritten answer is no prompt, so ↑ does not bring it back.
         """
-        # Without `text`, which has left the field. `follow_typing` does this, too, but later: until
-        # then, the saved draft would have the text twice, as a draft and as an unsent prompt.
+        # `text` is not in the input any more, so the draft is kept without it. `follow_typing` does
+        # this, too, but later. Until then, the saved draft would have `text` twice: as a draft, and
+        # as an unsent prompt.
         self.prompt_text.keep_draft()
         if is_command(text):
             self.prompt_text.remember(text)

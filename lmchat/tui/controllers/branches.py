@@ -98,7 +98,8 @@ class Branches:
     def _show_unless_left(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.
 
-        If the user has left that session since, do nothing and return False.
+        `path` is the session as it was read with this path. If the user has gone to another session
+        since, do nothing and return False.
         """
         is_shown = path.header.session_id == self._shown_session.shown_id
         if is_shown:

@@ -302,6 +302,7 @@ class MessageActions:
         the first one follows the last.
         """
         words = readable_text(message)
+        # without code; `suggested_name` says what `info` is
         text, info, position = words, "markdown", ""
         all_blocks = await asyncio.to_thread(code_blocks, message.text)
         blocks = [block for block in all_blocks if block.content.strip()]

@@ -189,7 +189,7 @@ class ModelSwitch:
             self._begin_load(model)
         # without `load_fraction`, which is as old as the list of models
         target = Target.of(replace(model, load_fraction=None))
-        if _key(model) in self._loads:  # the load began just now or before; it updates the target
+        if _key(model) in self._loads:  # began just now or before; the target gets the progress
             target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
         self.use(target)
 
@@ -236,10 +236,11 @@ class ModelSwitch:
         return None
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
-        """Load a model in a worker, unless it is being loaded; None: the server chooses `context`.
+        """Load a model in a worker, unless it is being loaded.
 
-        The model counts as loading from here on, before the request to load it is sent. Otherwise a
-        prompt could be sent first, and would make some servers load the model once more.
+        `context` is the size of the window in tokens; None leaves that to the server. The model
+        counts as loading from here on, before the request to load it is sent. Otherwise a prompt
+        could be sent first, and would make some servers load the model once more.
         """
         if _key(model) in self._loads:
             return

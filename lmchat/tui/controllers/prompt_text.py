@@ -4,10 +4,10 @@ The draft of a session is what is typed there. Four classes work on it:
 
 - `PromptInput` has the text that is being typed. In it, each attached file is a line.
 - `PromptFiles` makes these lines, also those of files that arrive late (`add_file`).
-- `PromptText`, here, puts the draft together (`keep_draft`). It is the text of the input, except
-  while an earlier prompt or answer is edited, whose text is in the input instead. Then the draft is
-  `_before_edit`, which was typed before and comes back after the edit, and behind it the text of
-  the input, unless that is still `_unedited`, with which the edit began.
+- `PromptText`, here, puts the draft together (`keep_draft`). Without an edit, the draft is the text
+  of the input. While an earlier prompt or answer is edited, the input has the text of that one.
+  Then the draft begins with `_before_edit`, which was typed before the edit and comes back after
+  it. The text of the input follows, if it is no longer `_unedited`, with which the edit began.
 - `Drafts` (`ChatService.drafts`) has the drafts of all sessions, and saves them.
 
 Once after the start, `load_history` has `Drafts` move what earlier runs left into the draft of the

@@ -1,7 +1,8 @@
 """Starts of servers: the built-in engine, and installed programs.
 
-The engine, which is a part of lmchat, serves a model file of this disk. Facts about this machine,
-which the welcome page shows, are read in workers.
+The engine, which is a part of lmchat, serves a model file of this disk. A `ServerStart` is the
+command line that starts the server of an installed program; the `ServerLauncher` runs it. Facts
+about this machine, which the welcome page shows, are read in workers.
 """
 
 from __future__ import annotations

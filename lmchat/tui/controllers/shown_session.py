@@ -47,6 +47,7 @@ class ShownSession:
         self._status = status
         self._tool_card = tool_card
         self._prompt_text = prompt_text
+        # the texts of `Bookmark`s; an empty one is the end of the log
         self.bookmarks = SessionTexts(self._store.bookmark, self._store.save_bookmark)
         self._mark_timer: Timer | None = None  # runs from a key until `mark_left_out`
 

@@ -155,10 +155,11 @@ class Turns(FrontEnd):
         self._answer_again(partial(self._chat.regenerate, opened, message, target))
 
     def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
-        """Continue an unfinished answer in another version; without any words, regenerate it.
+        """Continue an unfinished answer in another version; if it has failed, regenerate it.
 
-        If the user has taken an alternative for a word, `beginning` is the answer up to that word,
-        with the alternative in its place. The new version then continues this beginning.
+        An answer without text and reasoning is regenerated, too. If the user has taken an
+        alternative for a word, `beginning` is the answer up to that word, with the alternative in
+        its place. The new version then continues this beginning.
         """
         opened = self._chat.shown
         self._answer_again(partial(self._chat.continue_answer, opened, message, beginning))

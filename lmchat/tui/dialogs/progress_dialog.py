@@ -48,7 +48,8 @@ async def with_progress(
     def report(words: str) -> None:
         """Show how far the work is; the first call opens the dialog."""
         if not dialog.is_attached:
-            # Esc stops the work; if its end has closed the dialog, this has no effect
+            # By Esc, the user stops the work. If the dialog is closed since the work has ended,
+            # to cancel it has no effect.
             ui.open_dialog(dialog, lambda _: task.cancel())
         dialog.show_progress(words)
 

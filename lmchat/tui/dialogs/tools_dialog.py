@@ -63,6 +63,7 @@ class ToolsDialog(ListDialog):
         self._note = note
 
     def on_mount(self) -> None:
+        # `restarts`: servers that have failed or ended before are started again
         self.run_worker(
             self._toolbox.host.start_servers(restarts=True), name="tools", group="tools"
         )

@@ -72,9 +72,9 @@ class KeyBar(Widget):
     """Row of key hints: at the left as many as there is room for, and others at the right.
 
     A hint has one key by Textual's name, two keys with a blank between them, such as `up down`, or
-    a slash command. A click on a hint presses its key, or the last one of two. It does not run a
-    command: what a key does depends on the focus, and keys such as Tab in the find bar are no rows
-    of the table of commands. Only a slash command is run.
+    a slash command. A click on a slash command runs it. A click on another hint presses its key, or
+    the last one of two: what a key does depends on the focus, and keys such as Tab in the find bar
+    are no rows of the table of commands.
     """
 
     def __init__(self) -> None:

@@ -162,9 +162,8 @@ class PromptArea(Vertical):
         """Show the rows of a completion above the prompt, in a list that is made when needed."""
         if completion.rows and not self.query(CompletionList):
             await self.mount(CompletionList(), before="#prompt-card")
-        for completion_list in self.query(
-            CompletionList
-        ):  # one, or none before the first completion
+        # one list, or none before the first completion
+        for completion_list in self.query(CompletionList):
             completion_list.show_completion(completion)
 
     @on(RowList.Clicked)

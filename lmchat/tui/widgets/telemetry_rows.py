@@ -193,9 +193,9 @@ def turn_rows(
 ) -> list[TelemetryRow]:
     """Return the stage of the last turn, its figures, and the speeds of the last seconds as bars.
 
-    If `is_asking`, a tool call waits for the user. `read_ahead` is how much of the session the
-    server has read ahead, None while it reads nothing. A turn that has ended without `speeds` has
-    no bars.
+    `speeds` are the tokens of each second, oldest first. If `is_asking`, a tool call waits for the
+    user. `read_ahead` is how much of the session the server has read ahead, from 0 to 1, None while
+    it reads nothing. A turn that has ended without `speeds` has no bars.
     """
     word, style = stage_text(figures, now_s)
     if is_asking:
