@@ -87,8 +87,8 @@ def rate(value: float | None, *, width: int = 0) -> str:
     return f"{number:>{width}}{GAP}tok/s"
 
 
-def tokens(value: int | None, *, is_estimated: bool = False) -> str:
-    """Return a number as `3 362`, with a no-break space between thousands; `–` for None.
+def whole_number(value: int | None, *, is_estimated: bool = False) -> str:
+    """Return a count as `3 362`, with a no-break space between thousands; `–` for None.
 
     Estimates begin with `~`.
     """
@@ -100,7 +100,7 @@ def tokens(value: int | None, *, is_estimated: bool = False) -> str:
 
 def counted(count: int, word: str, ending: str = "s") -> str:
     """Return a count with its noun: `1 file`; for other counts with the ending: `12 branches`."""
-    return f"{tokens(count)} {word}{'' if count == 1 else ending}"
+    return f"{whole_number(count)} {word}{'' if count == 1 else ending}"
 
 
 def window(value: int | None) -> str:

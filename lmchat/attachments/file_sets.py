@@ -22,7 +22,7 @@ from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import walk
 from lmchat.processes.threads import in_thread
 from lmchat.safe_text import safe_line
-from lmchat.units import breakable, counted, size_text, tokens
+from lmchat.units import breakable, counted, size_text, whole_number
 
 MOST_UNASKED = 50  # files that are attached without a question
 _MOST_ATTACHED = 100  # files of one folder or pattern
@@ -62,7 +62,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
         words, and what commands print has ordinary blanks.
         """
         size = size_text(sum(file.part.size for file in self.files))
-        estimate = tokens(self.tokens, is_estimated=True)
+        estimate = whole_number(self.tokens, is_estimated=True)
         words = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
         if self.left_out_count:
             words += f"; {self.left_out_count} skipped (not text, or too long)"

@@ -367,7 +367,7 @@ def _state_spans(page: Page, figures: AnswerFigures, now_s: float) -> list[Span]
         if figures.tokens_per_second is not None:
             rate = units.rate(figures.tokens_per_second, width=_RATE_CELLS)
             spans.append(_after_dot(page, rate))
-        spans.append(_after_dot(page, f"{units.tokens(figures.tokens)}{units.GAP}tok"))
+        spans.append(_after_dot(page, f"{units.whole_number(figures.tokens)}{units.GAP}tok"))
     return spans
 
 
@@ -431,7 +431,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
 
 
 def _token_words(stats: AnswerStats) -> str:
-    count = units.tokens(stats.completion_tokens, is_estimated=stats.is_estimated)
+    count = units.whole_number(stats.completion_tokens, is_estimated=stats.is_estimated)
     return f"{count}{units.GAP}tok"
 
 

@@ -210,7 +210,7 @@ class StatusDisplay:
         draft_tokens = window.draft_tokens(draft)
         size = ""
         if draft_tokens:
-            size = f"{units.tokens(draft_tokens, is_estimated=True)}{units.GAP}tok"
+            size = f"{units.whole_number(draft_tokens, is_estimated=True)}{units.GAP}tok"
         tokens_per_second = shown.figures.tokens_per_second if shown.figures else None
         speed = units.rate(tokens_per_second) if tokens_per_second else ""
         saving = "! not saved" if self._chat.save_queue.warning else ""

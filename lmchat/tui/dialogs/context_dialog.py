@@ -58,10 +58,10 @@ class ContextDialog(ListDialog):
             return
         most_tokens = max((item.tokens for item in content.items), default=0)
         rows = [self._row(item, most_tokens) for item in content.items]
-        tokens = units.tokens(content.tokens, is_estimated=content.is_estimated)
+        tokens = units.whole_number(content.tokens, is_estimated=content.is_estimated)
         figures = [f"{tokens}{units.GAP}tokens"]
         if content.limit:  # the context window, if it is known
-            figures[0] = f"{tokens} of {units.tokens(content.limit)}{units.GAP}tokens"
+            figures[0] = f"{tokens} of {units.whole_number(content.limit)}{units.GAP}tokens"
             figures.append(units.percent(content.tokens / content.limit))
         end_key = rows[-1].key if rows and chooses_end else None
         self.show_rows(rows, *figures, choose=end_key)
@@ -80,7 +80,7 @@ class ContextDialog(ListDialog):
             used = 0 if item.state else round(_BAR_CELLS * item.tokens / max(most_tokens, 1))
             rest = SIGNS.rule * (_BAR_CELLS - used)
             bar = ((f"  {SIGNS.used * used}", "$primary"), (rest, FAINT))
-        tokens = units.tokens(item.tokens, is_estimated=True)
+        tokens = units.whole_number(item.tokens, is_estimated=True)
         author_and_words = ((author, ASIDE), (f" {words}", style))
         return ListRow(
             pieces=(author_and_words,),

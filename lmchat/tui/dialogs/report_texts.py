@@ -29,7 +29,7 @@ def details_text(answer: ChatMessage) -> str:
     A figure that was not measured or reported is left out.
     """
     stats = answer.stats or AnswerStats()
-    tokens = units.tokens  # for other counts, too; None becomes `UNKNOWN`, whose row is left out
+    number = units.whole_number  # None becomes `UNKNOWN`, whose row is left out
     reason = stats.ending or stats.finish_reason  # `ending` is empty after a normal end
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
@@ -43,28 +43,28 @@ def details_text(answer: ChatMessage) -> str:
         ("Build", stats.build),
         ("Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
         ("End", ", ".join(filter(None, (answer.state.value, reason, *marks)))),
-        ("Steps", tokens(stats.steps or None)),
-        ("Retries", tokens(stats.retries or None)),
+        ("Steps", number(stats.steps or None)),
+        ("Retries", number(stats.retries or None)),
     ]
     if stats.prompt_tokens is not None:
-        words = f"{tokens(stats.prompt_tokens)} tokens"
+        words = f"{number(stats.prompt_tokens)} tokens"
         if stats.cached_tokens is not None:
             read_tokens = max(stats.prompt_tokens - stats.cached_tokens, 0)
-            words += f": {tokens(stats.cached_tokens)} cached, {tokens(read_tokens)} read"
+            words += f": {number(stats.cached_tokens)} cached, {number(read_tokens)} read"
         rows.append(("Prompt", words))
     if stats.context:
-        rows.append(("Window", f"{tokens(stats.context)} tokens"))
+        rows.append(("Window", f"{number(stats.context)} tokens"))
     rows.append(("Read at", units.rate(stats.prompt_tokens_per_second)))
     if stats.completion_tokens is not None:
-        words = f"{tokens(stats.completion_tokens, is_estimated=stats.is_estimated)} tokens"
+        words = f"{number(stats.completion_tokens, is_estimated=stats.is_estimated)} tokens"
         if stats.thought_tokens:
             answer_tokens = max(stats.completion_tokens - stats.thought_tokens, 0)
-            words += f": ~{tokens(stats.thought_tokens)} thought, ~{tokens(answer_tokens)} answer"
+            words += f": ~{number(stats.thought_tokens)} thought, ~{number(answer_tokens)} answer"
         rows.append(("Answer", words))
     rows.append(("Written at", units.rate(stats.tokens_per_second)))
     if stats.draft_tokens is not None:
         # a small model drafts the next tokens, of which the model accepts those that fit
-        words = f"{tokens(stats.accepted_tokens)} of {tokens(stats.draft_tokens)} tokens accepted"
+        words = f"{number(stats.accepted_tokens)} of {number(stats.draft_tokens)} tokens accepted"
         rows.append(("Drafts", words))
     # roughly in the order in which these times begin; two of them are 0 if they were not measured
     for label, time_ms in (
@@ -107,7 +107,9 @@ def _causes(stats: AnswerStats) -> list[str]:
     speed = stats.prompt_tokens_per_second
     if speed and stats.prompt_tokens is not None and stats.cached_tokens is not None:
         tokens = stats.prompt_tokens - stats.cached_tokens
-        causes.append((f"{units.tokens(tokens)} prompt tokens were read", tokens / speed * 1e3))
+        causes.append(
+            (f"{units.whole_number(tokens)} prompt tokens were read", tokens / speed * 1e3)
+        )
     if stats.reasoning_ms:
         causes.append(("it was thinking", stats.reasoning_ms))
     return [

@@ -125,7 +125,7 @@ class SessionList(Vertical, can_focus=True):
             if shown:
                 if rows:
                     rows.append(ListRow())  # a blank one between two groups
-                count = units.tokens(len(shown)) if len(shown) >= _COUNTED_FROM else ""
+                count = units.whole_number(len(shown)) if len(shown) >= _COUNTED_FROM else ""
                 rows.append(edge_row(group.name, right=count))
             for header in shown:
                 is_fork = header.parent_id is not None

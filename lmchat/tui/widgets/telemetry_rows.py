@@ -169,8 +169,8 @@ def context_rows(
     if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit into the panel
         words = f"{'~' if is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     else:
-        words = units.tokens(used, is_estimated=is_estimated)
-        words += f" of {units.tokens(limit)}" if limit else ""
+        words = units.whole_number(used, is_estimated=is_estimated)
+        words += f" of {units.whole_number(limit)}" if limit else ""
     rows: list[TelemetryRow] = [
         _head("Context", UNKNOWN if share is None else units.percent(share)),
         MeterRow(share),
@@ -245,10 +245,10 @@ def request_rows(
     has_failed = figures is not None and figures.state in _FAILURES
     return [
         _head("Requests", left, _BAD if budget.left <= 0 else ""),
-        _figure("ok", units.tokens(metrics.successful_requests)),
-        _figure("failed", units.tokens(metrics.failed_requests), _BAD if has_failed else ""),
-        _figure("retries", units.tokens(metrics.retries)),
-        _figure("from cache", units.tokens(metrics.cache_hits)),
+        _figure("ok", units.whole_number(metrics.successful_requests)),
+        _figure("failed", units.whole_number(metrics.failed_requests), _BAD if has_failed else ""),
+        _figure("retries", units.whole_number(metrics.retries)),
+        _figure("from cache", units.whole_number(metrics.cache_hits)),
     ]
 
 
