@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
     the reader of stdout is gone.
     """
-    # an error of the parser comes before the options are known, so these are looked for in `argv`
+    # An error of the parser is printed before the options are known. So these two are looked for.
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:

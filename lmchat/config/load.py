@@ -105,8 +105,8 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    # these replace the values of the file; if a key has several, the last one counts
     from_environment = list(_from_environment(environ, problems))
+    # the overrides replace values of the file; if a key has several, the last one counts
     overrides = [*from_environment]
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:

@@ -30,7 +30,10 @@ START_ENGINE = "lmchat --local"
 
 CONFIG = Check(Group.FILES, "config", "Configuration")
 TOOLS = Check(Group.TOOLS, "tools", "Tools")
-"""Check of the tool servers. If it fails, its one row has these names; others have their own."""
+"""Check of the tool servers. These names are for a row that says that it failed.
+
+The rows about servers have the names of the servers.
+"""
 FOLDER = Check(Group.FILES, "files.folder", "Folder")
 STORE = Check(Group.FILES, "store", "Sessions")
 LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")

@@ -15,7 +15,10 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.launcher import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
-"""Check of the servers. If it fails, its one row has these names; other rows have their own."""
+"""Check of the model servers. These names are for a row that says that it failed.
+
+The functions below give their rows other names.
+"""
 
 _ANSWERS_BUT_REFUSES = (
     Verdict.NEEDS_KEY,

@@ -257,8 +257,8 @@ class _AskFrontEnd(FrontEnd):
 
         output = self._output
         if output.is_json_lines:
-            # An error is the last line in place of these. But a stopped answer has them, too: after
-            # Ctrl+C, its error is not printed.
+            # An error becomes the last line in place of these lines. But after Ctrl+C, the error is
+            # not printed, so a stopped answer has these lines.
             if error is None or answer.state is AnswerState.STOPPED:
                 self._print_last_lines(answer, session_id)
         elif output.is_json:

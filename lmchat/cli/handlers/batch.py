@@ -175,7 +175,7 @@ class _Run(Struct, frozen=True, kw_only=True):
             except WrongUse as unknown:
                 error = unknown
         messages = line.messages
-        if options.system_prompt is not None:  # the option replaces those of the line
+        if options.system_prompt is not None:  # it replaces the system prompts of the line
             messages = tuple(message for message in messages if message.role is not Role.SYSTEM)
         if system_prompt and not any(message.role is Role.SYSTEM for message in messages):
             messages = (text_message(Role.SYSTEM, system_prompt), *messages)

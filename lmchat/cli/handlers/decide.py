@@ -159,7 +159,7 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
         options |= {"extra.logprobs": True, "extra.top_logprobs": _USUAL_ALTERNATIVES}
     else:
         raise _no_probabilities_error(product_name)
-    # these replace options of the user: without them, no probability would be reported
+    # `options` replace those of the user: without them, no probability would be reported
     return Sampling().with_options({**given, **options})
 
 

@@ -31,8 +31,8 @@ except ModuleNotFoundError as error:
     words = 'lmchat serve needs two more packages; install them: pip install "lmchat[serve]"'
     raise LMChatError(words, kind="unsupported") from error
 
-END_S = 5  # for running answers after a signal
-KEEP_ALIVE_S = 75  # for an idle connection; clients close theirs sooner
+END_S = 5  # time that running answers have after a signal
+KEEP_ALIVE_S = 75  # time until an idle connection is closed; clients close theirs sooner
 _LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")  # as in a `Host` header
 _KEY_VARIABLE = "LMCHAT_SERVE_KEY"  # in place of `--key`, which the list of processes shows
 _BACKLOG = 2048  # connections that may wait in the queue of the socket

@@ -172,8 +172,8 @@ class PlainChat:
             return
         if notice := await turns.runtime.store.open():
             turns.note(f"lmchat: {notice}")
-        # of each draft, the text without its files; it is made safe, as an imported prompt may hold
-        # characters that readline refuses or does not filter
+        # Of each draft, the text without its files is taken. It is made safe: an imported prompt
+        # may hold characters that readline refuses or does not filter.
         drafts = await turns.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
         # Prompts that look like a shell command are left out. They were sent as text, perhaps by

@@ -1,7 +1,7 @@
 """Commands of the plain chat: a method each, and one for commands of the user's shell.
 
 On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So each command that
-can do without the screen also has a method here: `Command.plain` names it, and its argument is what
+can do without the screen also has a method here, which `Command.plain` names. The method gets what
 was typed after the command. Aliases, form of the argument and help are those of the screen.
 """
 

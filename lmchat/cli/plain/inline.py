@@ -95,7 +95,7 @@ class InlineText:
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
         self._printed_blocks = 0  # how many closed blocks are printed, from the first on
-        self._printed_words = 0  # how many words of the blocks after these are printed, too
+        self._printed_words = 0  # how many words of the blocks that follow are printed already
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""

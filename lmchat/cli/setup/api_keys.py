@@ -86,9 +86,9 @@ class ApiKeys:
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
-        The reasons are: no header can hold the key; its command has failed; its environment
-        variable is not set; the setting `api_key` is for another server. Return "" if a key is
-        sent, or none is set.
+        The reason can be that no header can hold the key, that its command has failed, or that its
+        environment variable is not set. It can also be that `api_key` is for another server. Return
+        "" if a key is sent, or none is set.
         """
         _, _, why = self._first_key(endpoint)
         return why

@@ -58,7 +58,7 @@ async def _check_tools(context: Context) -> Findings:
     """Start the tool servers, wait up to `_TOOLS_S`, return a row for each, and stop them."""
     if not context.has_tools:
         return []
-    # `State()` allows no tool to run without a question; none is called here
+    # no tool is called, so `State()` is enough, which allows none to run without a question
     toolbox = make_toolbox(context, context.loaded.settings, State())
     async with aclosing(toolbox.host) as host:
         with suppress(TimeoutError):  # a server that still starts then has a row, too
