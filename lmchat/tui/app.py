@@ -68,7 +68,7 @@ class LMChatApp(PatchedApp):
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
         self.wanted_theme = settings.ui.theme or state.theme  # empty if none is wanted
         self._open_dispatcher = open_dispatcher
-        # what `copy_drawing_error` copies, a command of the palette
+        # the text that the command `copy_drawing_error` copies
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
         self._begin_with_wanted_theme()

@@ -161,7 +161,7 @@ class MessageActions:
         self._log.toggle("is_folded")
 
     def switch_source(self, message: ChatMessage) -> None:
-        """Show the source of a message, or again its Markdown."""
+        """Show the Markdown source of a message, or if that is shown the laid out text again."""
         self._focus(message)
         self._log.toggle("is_source")
 

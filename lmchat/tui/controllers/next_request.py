@@ -44,7 +44,7 @@ class NextRequest:
         """
         self._chat.turn_choices.required_target()  # raises before the dialog opens
         dialog = ContextDialog(self._begin_to_toggle)
-        # Enter goes to the chosen message; after Esc, its id is None, which no message has
+        # Enter goes to the chosen message; Esc gives None, which is the id of no message
         self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
         self._begin_to_fill(dialog)
 

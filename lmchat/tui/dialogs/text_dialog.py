@@ -37,7 +37,7 @@ class TextDialog(Dialog):
 
     @property
     def text_width(self) -> int:
-        """Columns for the text, beside a scroll bar; 0 if the dialog was left, with its widgets."""
+        """Columns for the text, beside a scroll bar; 0 after the dialog was left."""
         if not self.can_show:
             return 0
         text = self.query_one(VerticalScroll)

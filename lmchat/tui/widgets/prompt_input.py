@@ -151,8 +151,8 @@ class PromptInput(TextArea):
     def action_undo(self) -> None:
         self.is_shell = False  # what comes back may be a text that was not typed
         super().action_undo()
-        # else what is typed next would be undone with an earlier edit, and Textual, which then
-        # wraps the wrong lines, could not draw the prompt
+        # Without this, what is typed next would be undone together with an earlier edit. Textual
+        # would then wrap the wrong lines, and could not draw the prompt.
         self.history.checkpoint()
 
     def action_redo(self) -> None:

@@ -259,10 +259,10 @@ def activity_rows(
     last_action: str,
     next_check_in_s: float | None,
 ) -> list[TelemetryRow]:
-    """Return whether tools are used, and the number of steps of the last turn if they are.
+    """Return whether tools are used, and if they are, the steps of the last turn.
 
-    The last row is the time until the next check. If none is planned, as while the server answers,
-    the row has what was done last.
+    A step is a round of tool calls. The last row is the time until the next check. If none is
+    planned, as while the server answers, the row has what was done last.
     """
     rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
     if has_tools:
