@@ -104,6 +104,9 @@ class TurnPrinter:
         one that was asked, a note names it.
         """
         output = self.output
+        # An empty line on stderr ends the line of the answer on a terminal. Stdout, which may be a
+        # file, does not get it: the answer may go on in the same line.
+        line_end = [] if self._stream.is_at_line_start else [""]
         match event:
             case TextDelta() | RefusalDelta():
                 self._print(event.text)
@@ -134,12 +137,9 @@ class TurnPrinter:
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
                 output.note(f"lmchat: retry {attempt}: {event.reason}")
             case RequestAdapted():
-                output.note(f"lmchat: {event.note}")
+                output.note(*line_end, f"lmchat: {event.note}")
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
-                # An empty line on stderr ends the line of the answer on a terminal. Stdout, which
-                # may be a file, does not get it: the answer may go on in the same line.
-                line_end = [] if self._stream.is_at_line_start else [""]
                 words = f"no data from the server for {event.silent_s:.0f} s"
                 output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
             case ModelNamed() if is_other_model(self._asked_model, event.model):

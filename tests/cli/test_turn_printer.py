@@ -7,6 +7,7 @@ from lmchat.chat.events import AnswerBegun
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
     ModelNamed,
+    RequestAdapted,
     Rethought,
     StreamStalled,
     TextDelta,
@@ -37,8 +38,9 @@ def test_a_server_that_says_nothing_is_told_once(capsys):
 
 
 def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
-    out, err = print_events(capsys, TextDelta(text="half a"), StreamStalled(silent_s=60))
-    assert (out, err.startswith("\nlmchat: ")) == ("half a", True)
+    for event in (StreamStalled(silent_s=60), RequestAdapted(note="Skipped 1 malformed event.")):
+        out, err = print_events(capsys, TextDelta(text="half a"), event)
+        assert (out, err.startswith("\nlmchat: ")) == ("half a", True)
 
 
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):

@@ -34,6 +34,8 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
         "model_state": "loaded",
         "orchestrator_ready": True,
     }
+    value = real.json("health", "-m", "absent-7b", code=2)
+    assert (list(value), value["error"]) == (_HEALTH, "No server has a model absent-7b.")
     value = real.json("detect", "--json")
     first, *others = value.pop("candidates")
     assert value.pop("latency_ms") == first.pop("latency_ms") > 0

@@ -201,7 +201,7 @@ def test_each_refusal_has_its_kind_sentence_and_step():
 
 def test_the_step_depends_on_whether_a_key_was_sent():
     without, with_key = refusal_for(401, b"no"), refusal_for(401, b"no", key="abc")
-    assert "none was sent" in without.hint
+    assert "none was sent; it belongs under [[endpoints]]" in without.hint
     assert "rejected" in with_key.hint
 
 

@@ -13,6 +13,7 @@ from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.as_json import detection_json, health_json, model_json, special_type
+from lmchat.servers.discovery.choose_target import best_result, require_model
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.terminal.output import table, terminal_columns
@@ -118,8 +119,9 @@ def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:
 async def health(context: Context) -> int:
     """Print as JSON whether the server can answer.
 
-    Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check.
-    Server and model are those that the chat screen would use.
+    Return 0 if it can, 1 if it cannot, or the exit code of the error that prevented the check. It
+    is an error, too, if the server lacks the model that the settings name. Server and model are
+    those that the chat screen would use.
     """
     results, state, error = await _probe(context, is_scan=False)
     loaded = context.loaded  # `context.settings` would raise an error for a wrong configuration
@@ -127,8 +129,9 @@ async def health(context: Context) -> int:
         results, loaded.settings, state, error=error, has_problems=bool(loaded.problems)
     )
     context.output.print_json(document)
-    code = 0 if document["healthy"] else 1
-    return error.exit_code if error else code
+    if error:
+        return error.exit_code
+    return 0 if document["healthy"] else 1
 
 
 async def detect(context: Context) -> int:
@@ -139,8 +142,9 @@ async def detect(context: Context) -> int:
     results, state, error = await _probe(context, is_scan=True)
     document = detection_json(results, context.loaded.settings, state, error=error)
     context.output.print_json(document)
-    code = 0 if document["detected"] else 3
-    return error.exit_code if error else code
+    if error:
+        return error.exit_code
+    return 0 if document["detected"] else 3
 
 
 async def _probe(
@@ -149,7 +153,8 @@ async def _probe(
     """Return the results, the state of earlier runs, and the error that ended the search, if any.
 
     The error is returned, as `health` and `detect` print it inside their JSON document. Without
-    `is_scan`, only the server that the settings name is probed, if they name one.
+    `is_scan`, only the server that the settings name is probed, if they name one, and it is an
+    error if the chosen server lacks the model that they name.
     """
     try:
         async with open_runtime(context) as runtime:
@@ -158,6 +163,12 @@ async def _probe(
                 results = await runtime.backend.detect(named=configured_endpoints(settings))
             else:
                 results = await find_servers(runtime.backend, settings)
+                if settings.model:
+                    require_model(
+                        settings.model,
+                        best_result(results, settings.model, runtime.state),
+                        results,
+                    )
             return results, runtime.state, None
     except LMChatError as error:
         return (), State(), error

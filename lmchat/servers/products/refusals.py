@@ -46,7 +46,9 @@ _NO_KEY = (
     "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
     "|no_db_connection|missing or invalid authorization header"
 )
-_KEY_MISSING = "The server needs an API key, but none was sent."  # in place of `_KEY_REJECTED`
+_KEY_MISSING = (  # in place of `_KEY_REJECTED`
+    "The server needs an API key, but none was sent; it belongs under [[endpoints]] in config.toml."
+)
 _KEY_REJECTED = "The API key was rejected; check it."
 _NO_CREDIT = (
     r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
