@@ -64,13 +64,13 @@ async def test_images_do_not_count_for_the_limit_of_a_request_and_other_files_do
     plain(server)
     large = {"a": bytes(9_000_000)}
     assert (await events_of(client, with_files(ask(server, "What?"), IMAGE, **large)))[1] is None
-    question = with_files(ask(server, "What?" * 1_200_000), NOTES, b=b"x" * 900_000)
+    question = with_files(ask(server, "What?" * 1_200_000), NOTES, b=b"x" * 440_000)
     earlier = (text_message(Role.USER, "Why?" * 900_000), text_message(Role.ASSISTANT, "So."))
     request = replace(question, messages=(*earlier, *question.messages))
     error = await failure_of(client, request)
     assert isinstance(error, BodyTooLarge)
     assert error.message == (
-        "The request is 10.5 MB; the limit is 10 MB. Its largest message is number 3 of 3."
+        "The request is 10.04 MB; the limit is 10 MB. Its largest message is number 3 of 3."
     )
 
 

@@ -110,7 +110,7 @@ def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
     if size_bytes <= limit_mb * 1e6:
         return
     raise BodyTooLarge(
-        f"The request is {size_bytes / 1e6:.1f} MB; the limit is {limit_mb:g} MB. "
+        f"The request is {size_bytes / 1e6:.4g} MB; the limit is {limit_mb:g} MB. "
         f"Its largest message is number {sizes.index(max(sizes)) + 1} of {len(sizes)}.",
         hint="Shorten that message, or raise max_body_mb under [limits].",
     )
