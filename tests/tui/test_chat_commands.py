@@ -53,7 +53,7 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
             await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
             for wider, chat_x in ((120, 26), (width, 0)):
                 await desk.pilot.resize_terminal(wider, 20)
-                assert desk.log_view.region.x == chat_x
+                await desk.until(lambda x=chat_x: desk.log_view.region.x == x, "the columns beside")
             await desk.press("escape", hides="/ search")
             assert isinstance(desk.app.focused, PromptInput)
             assert desk.prompt_input.text == "a"
