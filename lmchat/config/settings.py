@@ -579,8 +579,8 @@ class Settings(Secret, frozen=True, kw_only=True):
     models: Annotated[
         Mapping[str, SamplingSettings],
         setting(
-            "Sampling for models whose name fits the pattern, in place of that in [chat]; the "
-            "first pattern that fits counts."
+            "Sampling for models whose name fits the pattern; each option overrides the same one "
+            "in [chat]. The first pattern that fits counts."
         ),
     ] = {}
     profiles: Annotated[
