@@ -106,7 +106,7 @@ class TooManyRequests(LMChatError):
 
 
 class NoServerFound(LMChatError):
-    """No model server was found."""
+    """No model server was found, or nothing answered when the given address was checked."""
 
     kind = "no_server"
     exit_code = 3

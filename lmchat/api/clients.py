@@ -68,7 +68,7 @@ class Options(TypedDict, total=False):
     seed: int | None
     """For repeatable answers, if the server supports it."""
     reasoning_effort: str
-    """How much the model thinks, `none` to `max`, if server and model support it."""
+    """How much the model thinks, `none` to `max` or a number of tokens, if it is supported."""
     more: Mapping[str, object]
     """Further sampling options by name, such as `top_k`; `extra.NAME` sends any other field."""
 
