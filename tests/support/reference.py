@@ -80,7 +80,9 @@ the type, code, parameter and message of the server's error. lmchat adds words i
 `<web page>` means that the reply is a web page, and `<429>` that it has this status.
 
 In the messages, SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS
-the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan.
+the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan. Some errors say more:
+`context_overflow` the numbers of tokens and `rate_limited` how long to wait, if the server names them, and `auth`
+that no API key was sent.
 """
 
 
