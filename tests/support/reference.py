@@ -77,7 +77,8 @@ _REFUSALS = """\
 
 The first matching row applies. "what it says" is a regular expression. It is matched in lower case against
 the type, code, parameter and message of the server's error. lmchat adds words in angle brackets to that text:
-`<web page>` means that the reply is a web page, and `<429>` that it has this status.
+`<web page>` means that the reply is a web page, and `<429>` that it has this status. The status "in a stream" is
+that of an error inside an answer that names no status.
 
 In the messages, SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS
 the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan. Some errors say more:
