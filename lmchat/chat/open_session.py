@@ -193,9 +193,10 @@ class OpenSession:
         self.messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
         if self.answer is not None and self.is_running:
-            # The disk may have only a part of the running answer. If the answer is on the path, its
-            # message is replaced by the one with which it began. `shown_messages` and `current`
-            # take its text from `answer`.
+            # The disk may be behind the last answer of the running turn. It may have only a part of
+            # its text or, while a tool runs, not its end. So if that answer is on the path, its
+            # message comes from memory. While it streams, this message has no new text yet:
+            # `shown_messages` and `current` take the text from `answer`.
             self.messages = self.messages.replaced(self.answer.message)
 
     @property

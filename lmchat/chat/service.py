@@ -59,9 +59,10 @@ class ChatService:
     reporter to the front end, and the changes that need no turn. Front ends use these parts
     directly.
 
-    A turn is a task; a session has at most one. To stop it for the user, front ends call
-    `OpenSession.stop_turn`, which cancels the task. `_after_turn` then follows, as it does after
-    each turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue.
+    A turn is a task; a session has at most one. `OpenSession.stop_turn` cancels the task. The
+    screen calls it at Esc; plain chat and `ask` cancel their `wait` at Ctrl+C, which calls it.
+    `_after_turn` then follows, as it does after each turn. A prompt that is sent during a turn, or
+    before a model is ready, waits in the queue.
 
     A *draft* is a prompt as one text, in which attached files are lines (`split_draft`). The
     argument `unsent` of a method is the draft of its prompt. If the prompt cannot become a message,

@@ -31,6 +31,7 @@ async def prompt_of(context: Context) -> str:
     options = context.options
     piped_text = ""
     if has_piped_input():
+        # not by `sys.stdin`: Python could not exit while an abandoned thread reads it
         data = await run_abandonable(lambda: call_with_stdin(BufferedReader.read))
         piped_text = decoded_text(data).rstrip("\n")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())

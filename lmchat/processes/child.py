@@ -1,4 +1,4 @@
-"""Other programs: how they are found, started, limited and ended.
+"""Other programs: how they are started, limited and ended; `environment.py` finds them.
 
 `environment` is the whole environment of a program. `environ` is that of lmchat, of which a program
 gets a part.

@@ -43,7 +43,7 @@ from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.tool_card import ToolCard
-from lmchat.tui.controllers.turns import Turns
+from lmchat.tui.controllers.turns import ScreenTurns
 from lmchat.tui.dialogs.ask_dialog import argument_dialog
 from lmchat.tui.messages import (
     KeysChanged,
@@ -82,7 +82,7 @@ class Dispatcher:
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = PromptFiles(ui, prompt_text)
         self.shown_session = shown_session = ShownSession(ui, status, tool_card, prompt_text)
-        self.turns = turns = Turns(ui, status, tool_card, shown_session, prompt_text)
+        self.turns = turns = ScreenTurns(ui, status, tool_card, shown_session, prompt_text)
         self.branches = branches = Branches(ui, shown_session, turns, prompt_text)
         self.export_import = ExportImport(ui, shown_session)
         self.saved_sessions = SavedSessions(ui, shown_session)

@@ -22,7 +22,7 @@ TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
 
 
-def _raw_tokens(message: ChatMessage) -> float:
+def _raw_text_tokens(message: ChatMessage) -> float:
     """Return the raw estimate for the text of a message and its text files.
 
     Images are left out: no factor applies to their tokens.
@@ -36,7 +36,7 @@ def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1
 
     The factor applies to texts, not to images.
     """
-    raw = _raw_tokens(message) + raw_tokens(thought)
+    raw = _raw_text_tokens(message) + raw_tokens(thought)
     text_tokens = max(1, round(raw * factor)) if raw else 0
     image_tokens = sum(part.tokens for part in message.files if part.is_image)
     return text_tokens + image_tokens + TEMPLATE_TOKENS
@@ -130,7 +130,7 @@ def plan_context(
         needed_tokens=needed_tokens,
         limit=limit,
         reserve=reserve,
-        raw_text=sum(map(_raw_tokens, sent)),
+        raw_text=sum(map(_raw_text_tokens, sent)),
         raw_thoughts=sum(map(raw_tokens, thoughts[left_out:])),
         has_images=has_images(sent),
     )

@@ -16,8 +16,7 @@ from lmchat.batch.task_answers import (
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of
-from lmchat.cli.setup.find_target import fetch_models
-from lmchat.cli.setup.load_model import load_if_needed
+from lmchat.cli.setup.find_target import fetch_models, load_if_needed
 from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import LMChatError, WrongUse

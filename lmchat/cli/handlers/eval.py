@@ -27,8 +27,7 @@ from lmchat.batch.task_answers import (
     rounded_median,
 )
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import fetch_models, target_of_command
-from lmchat.cli.setup.load_model import load_if_needed
+from lmchat.cli.setup.find_target import fetch_models, load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from lmchat import units
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import configured_endpoints, fetch_models, find_servers
-from lmchat.cli.setup.load_model import load_with_progress
+from lmchat.cli.setup.find_target import (
+    configured_endpoints,
+    fetch_models,
+    find_servers,
+    load_with_progress,
+)
 from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError

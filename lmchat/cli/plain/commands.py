@@ -20,8 +20,7 @@ from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
-from lmchat.cli.setup.find_target import fetch_models
-from lmchat.cli.setup.load_model import load_if_needed
+from lmchat.cli.setup.find_target import fetch_models, load_if_needed
 from lmchat.cli.setup.wiring import make_pages
 from lmchat.commands import set_command
 from lmchat.commands.conditions import NOTHING_YET
@@ -262,9 +261,9 @@ class PlainCommands:
             self._pages,
             name,
             session_id=self._chat.shown.session_id,
-            # Lines from a pipe are no paste: paths need no consent, and unknown hosts are refused.
-            # A terminal whose stderr is redirected cannot ask: hosts are refused, and so are paths,
-            # as `_user_agrees` is false there.
+            # Stdin and stderr of a terminal can ask. If only stdin is one, nobody can be asked:
+            # hosts are refused, and `_require_consent` refuses paths. On a pipe, hosts are refused,
+            # too; paths need no consent, because its lines are no paste.
             ask=_may_download if can_ask() else refuse_host,
             require_consent=_require_consent if self._reader.is_terminal else None,
         )

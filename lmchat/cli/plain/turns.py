@@ -172,7 +172,7 @@ class PlainTurns(FrontEnd):
         """
         if isinstance(event, TurnEnded):
             if event.is_summary and event.answer is not None and not event.has_failed:
-                self._printer.end()
+                self._printer.end()  # the note begins a line of its own
                 self.note(
                     "This summary takes the place of the older messages; "
                     "/tree on the screen lists their branch."

@@ -1,4 +1,4 @@
-"""Servers and their models for a command, and the one model that it asks.
+"""Servers and their models for a command, the one model that it asks, and the load of a model.
 
 A result (`ProbeResult`) is a probed address with its verdict and its models.
 """
@@ -6,12 +6,14 @@ A result (`ProbeResult`) is a probed address with its verdict and its models.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
+from lmchat.errors import LMChatError
 from lmchat.servers.discovery.choose_target import (
     choose_without_asking,
     require_model,
@@ -20,10 +22,12 @@ from lmchat.servers.discovery.choose_target import (
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.servers.target import Target
+from lmchat.terminal.output import Output
+from lmchat.units import progress_suffix
 
 
 def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
@@ -100,3 +104,40 @@ async def find_target(
         note(f"{choice.target.product} is loading its model …")
     async with first_token_limit(settings.timeouts.first_token_s):
         return await target_when_loaded(choice, state, backend.check)
+
+
+async def load_with_progress(
+    runtime: Runtime, model: ModelInfo, output: Output, *, window: int | None = None
+) -> None:
+    """Load a model and show the progress on a terminal until it is loaded.
+
+    `window` is the size of the context window in tokens; by default, the server chooses it.
+    """
+
+    def show(fraction: float | None) -> None:
+        output.show_progress(f"lmchat: loading{progress_suffix(fraction)} …")
+
+    show(None)  # some servers report no progress
+    await runtime.backend.load(model, context=window, on_progress=show)
+    output.show_progress("")
+
+
+async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:
+    """Load a model that its server reports as not loaded, and return the seconds that this took.
+
+    The server is asked now: another model may have taken the place of this one since `model` was
+    listed. Return None if the model is in another state or its state is unknown. Return None, too,
+    if the server cannot load a model on request: it then loads the model with the first prompt.
+    """
+    probed = await runtime.backend.check(model.endpoint)
+    current = find_model(model.model_id, probed.models)
+    if current is None or current.state is not LoadState.NOT_LOADED:
+        return None
+    started_s = monotonic()
+    try:
+        await load_with_progress(runtime, model, output)
+    except LMChatError as error:
+        if error.kind == "unsupported":
+            return None
+        raise
+    return monotonic() - started_s

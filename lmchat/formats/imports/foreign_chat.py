@@ -311,7 +311,8 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             # `parent` came earlier in `order`: its own parent now has parts, or is None
             messages[key].parent = messages[parent].parent
 
-    # steps become parts of the answer after them
+    # Steps become parts of the answer after them: of prompt, call, result and answer, the prompt
+    # and the answer are left, and the answer has the parts of all three.
     child_counts = Counter(message.parent for message in messages.values() if message.parts)
     tree: dict[str, _Message] = {}
     for key in order:

@@ -22,7 +22,8 @@ class ModelSource(Protocol):
     ) -> tuple[ProbeResult, ...]:
         """Probe all usual addresses and the `named` ones at once; best result first.
 
-        `is_counted`: whether somebody has asked for the models, which the counters then note.
+        `is_counted` is False for a search that no user has asked for, as by `lmchat serve`. It is
+        then left out of `cache_misses`.
         """
 
     async def models(

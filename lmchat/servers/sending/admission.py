@@ -32,7 +32,7 @@ class Limiter:
     """
 
     def __init__(self, limit: int, *, section: str = "limits") -> None:
-        """`section` is the section of the configuration that has the limit."""
+        """`section` has the limit in the configuration: the hint of the error names it."""
         self._limit = limit
         self._section = section
         self._times: deque[float] = deque()  # times of the requests, oldest first

@@ -215,7 +215,7 @@ class ChatLog(ScrollView, can_focus=True):
         """
         super().notify_style_update()
         if self.painter.page is not None and self.is_mounted:
-            self.call_next(self.on_resize)
+            self.call_next(self.on_resize)  # which makes a page of the same size in the new styles
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows of the screen, without the border and opacity that Textual would add."""

@@ -32,7 +32,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
 )
 from lmchat.tui.chat_log.heights import Heights
-from lmchat.tui.chat_log.own_rows import (
+from lmchat.tui.chat_log.made_rows import (
     call_lines,
     call_texts,
     end_blocks,
@@ -232,9 +232,10 @@ class Entry(Struct):
             blocks.insert(0, self._kept(rule_block(words, style="warning"), words))
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
-        # Without a block, the entry would count as not built, and no position could be in it. An
-        # answer without words, whose calls have messages of their own, gets a block without rows.
-        # Any other, such as an imported answer without text, model and stats, gets a bare rule.
+        # Each entry needs a block: without one, it would count as not built, and no position could
+        # be in it. An answer without words, whose calls have messages of their own, gets a block
+        # without rows, as these messages show all of it. Any other gets a bare rule, so that it can
+        # be seen and focused. An imported answer may have neither text nor model nor stats.
         if not blocks:
             blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
         first = 0

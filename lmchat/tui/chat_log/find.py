@@ -149,7 +149,7 @@ class Finder:
                 first, last = max(begin, start), min(end, stop)
                 if first < last:
                     rows[row].append(Mark(first - start, last - start, nth))
-        self._marks[id(block)] = block, lines, rows
+        self._marks[id(block)] = block, lines, rows  # with the block, so that its id stays its own
         return rows
 
     # Searching

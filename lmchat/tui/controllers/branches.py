@@ -16,7 +16,7 @@ from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.turns import Turns
+from lmchat.tui.controllers.turns import ScreenTurns
 from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -29,7 +29,7 @@ class Branches:
         self,
         ui: ScreenServices,
         shown_session: ShownSession,
-        turns: Turns,
+        turns: ScreenTurns,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui

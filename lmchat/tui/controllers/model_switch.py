@@ -25,7 +25,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.turns import Turns
+from lmchat.tui.controllers.turns import ScreenTurns
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 from lmchat.tui.messages import ShowServers
@@ -35,7 +35,7 @@ from lmchat.tui.screen_services import ScreenServices
 class ModelSwitch:
     """Changes the server and model in use, as nothing else on the screen does; loads any model."""
 
-    def __init__(self, ui: ScreenServices, prompt_text: PromptText, turns: Turns) -> None:
+    def __init__(self, ui: ScreenServices, prompt_text: PromptText, turns: ScreenTurns) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._workspace = ui.workspace

@@ -133,15 +133,17 @@ class ShownSession:
     def start_new(self) -> None:
         """Show the new session with its draft; a running answer continues.
 
-        If the shown session has neither messages nor prompts that wait, it stays, and only the list
-        of sessions is read again. A switch that is still reading another session is cancelled.
+        If nothing has begun in the shown session, it stays, and only the list of sessions is read
+        again. A switch that is still reading another session is cancelled.
         """
         self._ui.stop(_SWITCH)
         if self._chat.shown.has_begun:
             self.leave()
             self.switch_to_new()
             self._prompt_text.show_draft()
-        else:  # the list reads itself only when another session is shown
+        else:
+            # Another lmchat may have begun sessions. By itself, the list is read again only when
+            # another session is shown.
             self._ui.screen.post_message(ReadSessions())
         self._ui.show_action("new session")
         self._ui.widgets.prompt_input.focus()

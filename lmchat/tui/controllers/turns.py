@@ -1,13 +1,13 @@
 """Turns on the chat screen: what the user wants of `ChatService`, and the events that come back.
 
 A prompt passes, in this order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `Turns.submit`, `ChatService.send`. Then a `TurnRunner`, in a task of the session, shows
-it here (`MessageAdded`), saves it and asks the server. Events come to `Turns.receive`, also those
-of sessions that are not shown.
+`_submit`, `ScreenTurns.submit`, `ChatService.send`. Then a `TurnRunner`, in a task of the session,
+shows it here (`MessageAdded`), saves it and asks the server. Events come to `ScreenTurns.receive`,
+also those of sessions that are not shown.
 
-`Turns` is one object for all turns. `OpenSession.turn`, a `Turn`, is what is known of the running
-turn of a session, or of its last one. `OpenSession.answer`, a `RunningAnswer`, is the answer that
-began last in it.
+`ScreenTurns` is one object for all turns. `OpenSession.turn`, a `Turn`, is what is known of the
+running turn of a session, or of its last one. `OpenSession.answer`, a `RunningAnswer`, is the
+answer that began last in it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """States of a model that its server loads with the next request."""
 
 
-class Turns(FrontEnd):
+class ScreenTurns(FrontEnd):
     """Sends what the user wants to the sessions in memory, and shows what their turns do.
 
     `opened` is always the open session of a turn; it may be another than the shown one.

@@ -54,9 +54,10 @@ def _has_sure_width(text: str) -> bool:
 def _unsure_runs() -> re.Pattern[str]:
     r"""Return the pattern of control sequences, which stay as they are, and of unsure characters.
 
-    A match is a whole sequence, or unsure characters, each with the sure character before it, which
-    may be its base. In `a\x1b[1mb🌱`, the matches are the sequence and `b🌱`. Only one part of the
-    pattern can match at each place, so the time is linear.
+    A match is a whole sequence, or unsure characters, each with the sure character before it. That
+    may be its base, as the letter is before a combining mark, and a terminal draws both in one
+    cell. In `a\x1b[1mb🌱`, the matches are the sequence and `b🌱`. At each place, at most one part
+    of the pattern can match, so the time is linear.
     """
     ranges = zip(_SURE_RANGES[::2], _SURE_RANGES[1::2], strict=True)
     sure = "".join(f"{re.escape(chr(start))}-{chr(end - 1)}" for start, end in ranges)

@@ -23,7 +23,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     text_message,
 )
-from lmchat.tui.chat_log.own_rows import state_block
+from lmchat.tui.chat_log.made_rows import state_block
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
