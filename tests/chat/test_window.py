@@ -150,6 +150,12 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
 
 
+async def test_a_full_prompt_that_leaves_the_few_tokens_of_its_answer_was_not_cut(store):
+    chat = ChatTurns(store, counted(395), window=WINDOW, max_tokens=4)
+    await chat.send("1234567 " * 190)
+    assert chat.notes == []
+
+
 async def test_the_window_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
     chat = ChatTurns(store, counted(4096), product="Ollama", window=None, box=toolbox())
     await chat.send("1234567 " * 6000)

@@ -99,9 +99,13 @@ class ContextMeter:
         count far below the estimate for the messages without their thoughts, which templates may
         leave out. The second sign is not used for a prompt with images or of less than 1000 tokens.
         """
-        # a server that counts more than its window has read all: the window is larger than it says
-        if target.context is not None and _FULL_SHARE * target.context <= counted <= target.context:
-            return True
+        if (window := target.context) is not None:
+            # A prompt that leaves the room of its plan for the answer is as long as planned. A
+            # server that counts more than its window has read all: the window is larger than it
+            # says.
+            most_uncut = max(_FULL_SHARE * window, window - plan.reserve)
+            if most_uncut < counted <= window:
+                return True
         estimate = plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages)
         return not plan.has_images and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
 
