@@ -36,7 +36,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.press("ctrl+e", leads_to=AskDialog, sees="Add --reasoning")
+        await desk.press("ctrl+e", leads_to=AskDialog, sees=".html or .txt")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")

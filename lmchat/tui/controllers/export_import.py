@@ -50,7 +50,8 @@ class ExportImport:
         else:  # `typed` has only options, or nothing
             dialog = AskDialog(
                 "Export to which file?",
-                text="Add --reasoning for the thoughts, --branches for all versions.",
+                text="End the name with .md, .json, .html or .txt. "
+                "Add --reasoning for the thoughts, --branches for all versions.",
                 value=f"{export_name(self._session_to_export())} {typed}".rstrip(),
                 verb="export",
                 attempt=self._write,
