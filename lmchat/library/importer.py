@@ -196,5 +196,6 @@ def loss_lines(outcome: ImportOutcome) -> list[str]:
     if len(lines) > _MAX_LISTED:
         lines[_MAX_LISTED:] = [f"{len(lines) - _MAX_LISTED} more notes of this kind."]
     if outcome.unknown_count:
-        lines.append(f"{outcome.unknown_count} other files have no chats that lmchat can read.")
+        others = counted(outcome.unknown_count, "other file")
+        lines.append(f"{others} without chats that lmchat can read.")
     return lines

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.formats.json_sessions import to_json
-from lmchat.library.importer import Importer, ImportOutcome
+from lmchat.library.importer import Importer, ImportOutcome, loss_lines
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session
@@ -200,6 +200,7 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     outcome = await outcome_of(importer, str(folder), name)
     assert [chat.was_known for chat in outcome.chats] == [False, True]
     assert (outcome.unknown_count, outcome.refused) == (1, [])
+    assert loss_lines(outcome) == ["1 other file without chats that lmchat can read."]
 
 
 async def test_no_call_of_a_file_waits_to_be_run(tmp_path, store, importer):
