@@ -294,6 +294,7 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
         assert words in done.stderr
     assert "/compact" in done.stdout
     assert "/theme" not in done.stdout
+    assert "!COMMAND" not in done.stderr  # on a pipe, no command runs
 
 
 def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(cli, server):

@@ -76,6 +76,8 @@ def test_a_running_command_ends_with_lmchat(screen, tmp_path):
 def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, cli, tmp_path):
     server.on(CHAT, chat_reply("Beans."))
     talk = begin()
+    talk.type("/help\r", sees="!COMMAND runs a command")
+    talk.wait_prompt()
     talk.type(f"!{_ESCAPES}; exit 3\r", sees="exit code 3 (")
     talk.wait_prompt()
     typed, file = numbered(tmp_path, "sleep 600")

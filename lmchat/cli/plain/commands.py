@@ -39,6 +39,7 @@ from lmchat.terminal.output import ask_yes_no, can_ask, table
 from lmchat.terminal.tty import drop_typed
 
 _MAX_SESSIONS = 30  # in a list
+_SHELL_HELP = "!COMMAND runs a command of your shell; its output goes with your next prompt."
 Item = TypeVar("Item")
 
 
@@ -142,7 +143,7 @@ class PlainCommands:
         )
         self._note(
             "/sessions lists the sessions here, and /sessions N opens one.",
-            "!COMMAND runs a command of your shell; its output goes with your next prompt.",
+            *([_SHELL_HELP] if self._reader.has_paste_marks else []),
             f"A prompt of several lines begins and ends with {QUOTES}.",
             "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
         )
