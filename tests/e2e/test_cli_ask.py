@@ -180,6 +180,10 @@ def test_a_cut_answer_is_printed_with_the_reason_and_gone_on_with_where_it_was_s
     assert (done.returncode, done.stdout) == (1, "Half an\n")
     assert done.stderr.startswith("lmchat: Streaming failed")
     assert "is not saved" in done.stderr
+    server.on(CHAT, sse(delta(role="assistant"), Cut()))
+    for words in ((), ("--save",)):
+        assert "\nNo text has arrived." in cli("ask", "hi", *words).stderr
+    server.on(CHAT, sse("Half an", Cut()))
     first, last = map(json.loads, cli("ask", "--stream-json", "hi").stdout.splitlines())
     assert (first, list(last)) == ({"chunk": "Half an"}, ["detail"])
     value = cli.json("ask", "--save", "--json", "hi", code=1)

@@ -7,7 +7,7 @@ import json
 from lmchat.errors import ServerRejected, StreamInterrupted
 from tests.support.client_calls import answered, ask, events_of, text_of
 from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import Hold, delta, raw_reply, sse
+from tests.support.scripted_server import Cut, Hold, delta, raw_reply, sse
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -36,3 +36,13 @@ async def test_what_came_in_the_same_read_as_an_error_is_kept(server, make_clien
         events, error = await events_of(make_client(), ask(server))
         assert isinstance(error, kind)
         assert text_of(events) == "one two"
+
+
+async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arrived(
+    server, make_client
+):
+    for piece, hint in (("Half", "The text so far is kept"), (delta(), "No text has arrived")):
+        server.on(CHAT, sse(piece, Cut()))
+        _, error = await events_of(make_client(), ask(server))
+        assert isinstance(error, StreamInterrupted)
+        assert error.hint.startswith(hint)

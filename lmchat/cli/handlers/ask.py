@@ -44,6 +44,7 @@ from lmchat.units import rounded
 
 _SAVED_HINT = 'The text so far is saved. Continue with: lmchat ask -r {} "Go on"'
 _UNSAVED_HINT = "The text so far is not saved. Check the server's log, or ask again."
+_EMPTY_HINT = "No text has arrived. Check the server's log, or ask again."
 
 
 async def ask(context: Context) -> int:
@@ -292,6 +293,8 @@ class _AskFrontEnd(FrontEnd):
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         if error.kind == "interrupted":  # the connection broke; the error's hint is for the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
+            if not answer.parts:
+                error.hint = _EMPTY_HINT
         return error
 
     def _print_last_lines(self, answer: ChatMessage, session_id: str | None) -> None:

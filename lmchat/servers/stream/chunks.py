@@ -187,7 +187,9 @@ class ChunkReader:
             cause = "the connection broke" if network_error else "the server closed the connection"
             raise StreamInterrupted(
                 f"Streaming failed: {cause} before the answer was complete.",
-                hint="The text so far is kept; continue or regenerate it.",
+                hint="The text so far is kept; continue or regenerate it."
+                if self.has_posted_token
+                else "No text has arrived. Check the server's log, or regenerate it.",
                 details=network_error,
             )
         raise ServerRejected(
