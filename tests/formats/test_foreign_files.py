@@ -81,7 +81,7 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     assert caught.value.hint == "Import it with --from lmstudio."
     with pytest.raises(FileRefused, match="It has no readable messages") as caught:
         read_file(packed, source="llm")
-    assert caught.value.hint.startswith("Import it without --from")
+    assert caught.value.hint.startswith("Export the chats again; if you named")
     assert left_out(packed)[1] == "broken.json: It is not valid JSON: Input data was truncated"
 
 

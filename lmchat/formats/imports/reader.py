@@ -158,7 +158,7 @@ class _FileReader:
                 yield part
         if not has_messages:
             message = f"It has no readable messages{reason}."
-            hint = "Import it without --from, or export the chats again."
+            hint = "Export the chats again; if you named a program with --from, leave it out."
             raise FormatUnknown(message, hint=hint)
 
     def _zip_items(self, content: Path | bytes) -> ReadItems:
