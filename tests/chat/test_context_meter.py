@@ -109,3 +109,11 @@ def test_the_thoughts_that_are_sent_count_and_no_others(target, thoughts):
     assert least <= plan.tokens < least + 100
     used = ContextMeter().use(target, messages)
     assert (used.tokens, used.is_estimated) == (plan.tokens, True)
+
+
+def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
+    meter, target = ContextMeter(), thinking_target()
+    for sizes, factor in (((4, 30, 5), 1.0), ((100, 100), 1.1)):
+        plan = plan_context(talk(*sizes), limit=8192)
+        meter.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
+        assert meter.factor(target) == pytest.approx(factor)

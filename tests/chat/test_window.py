@@ -186,8 +186,8 @@ def test_what_is_typed_adds_an_estimate_that_learns_from_the_server(store):
     sessions = ChatTurns(store).sessions
     window, target = sessions.context_window, sessions.turn_choices.target
     assert window.draft_tokens("word " * 40) == 50
-    prompt = text_message(Role.USER, "word " * 40)
-    window.meter.learn(target, plan_context([prompt], limit=None), 104)
+    prompt = text_message(Role.USER, "word " * 160)
+    window.meter.learn(target, plan_context([prompt], limit=None), 404)
     assert window.draft_tokens("word " * 40) == 100
     text_file = FilePart(name="a.txt", media_type="text/plain", digest="0" * 64, size=9, tokens=50)
     image = FilePart(name="a.png", media_type="image/png", digest="1" * 64, size=9, tokens=85)

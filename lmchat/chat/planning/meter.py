@@ -14,7 +14,8 @@ from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 
-_SMALL_TOKENS = 24  # counts of smaller prompts depend more on the chat template than on the text
+# in counts of smaller prompts, the system prompt that many chat templates add weighs too much
+_SMALL_TOKENS = 200
 _MAX_FACTOR = 4.0  # highest factor; the lowest is a quarter
 _CUT_SHARE = 0.6
 """A server that counts less than this share of the estimate has left out a part of the prompt."""
