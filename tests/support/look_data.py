@@ -74,7 +74,7 @@ HEALTH = Health(
 )
 ANSWERING = {
     "server": server_rows(HEALTH, TargetState.READY),
-    "model": model_rows(HEALTH, TURN, 104.1, loading="", profile=""),
+    "model": model_rows(HEALTH, 104.1, loading="", profile=""),
     "context": context_rows(3362, 8192, is_estimated=False, left_out=0, can_compact=False),
     "turn": turn_rows(TURN, 104.1, speeds=SPEEDS, is_asking=False, read_ahead=None),
     "requests": request_rows(
@@ -93,7 +93,7 @@ _LOST = replace(
 _INTERRUPTED = ended(AnswerState.INTERRUPTED, 103.1)
 DOWN = {
     "server": server_rows(_LOST, TargetState.READY),
-    "model": model_rows(_LOST, _INTERRUPTED, 103.0, loading="", profile=""),
+    "model": model_rows(_LOST, 103.0, loading="", profile=""),
     "context": context_rows(6720, 8192, is_estimated=True, left_out=2, can_compact=False),
     "turn": turn_rows(_INTERRUPTED, 103.0, speeds=(), is_asking=False, read_ahead=None),
     "requests": request_rows(

@@ -22,6 +22,7 @@ from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
     activity_rows,
     context_rows,
+    health_in_turn,
     model_rows,
     request_rows,
     search_word,
@@ -87,8 +88,8 @@ class StatusDisplay:
 
     @property
     def health(self) -> Health:
-        """Health of the server in use, as the monitor knows it."""
-        return self._workspace.monitor.health
+        """Health of the server in use, as monitor and running turn know it."""
+        return health_in_turn(self._workspace.monitor.health, self._chat.shown.figures)
 
     def tick(self) -> None:
         """Update all figures, for the timer.
@@ -164,7 +165,6 @@ class StatusDisplay:
             "server": server_rows(self.health, self._workspace.target_state),
             "model": model_rows(
                 self.health,
-                figures,
                 now_s,
                 loading=loading,
                 profile=turn_choices.profile_name,

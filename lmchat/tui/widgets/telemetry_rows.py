@@ -1,13 +1,15 @@
 """Sections of the telemetry panel: each is a function from figures to rows.
 
 `figures` are those of the answer that began last in the shown session; None before the first one.
-`health` is the state of the server in use, as the last check found it. `now_s` and all times
-`…_s` are monotonic seconds.
+`health` is the state of the server in use: that of the last check, and what a running turn shows
+of it (`health_in_turn`). `now_s` and all times `…_s` are monotonic seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.answers.answer_figures import AnswerFigures, Stage
@@ -38,6 +40,27 @@ _SIGNS: Mapping[ServerGrade, StyledText] = {
     ServerGrade.STEP: (SIGNS.degraded, _WARN),
 }
 _SIGN_OF_OTHERS: StyledText = (SIGNS.failed, _BAD)  # of servers that cannot be used
+
+
+def health_in_turn(health: Health, figures: AnswerFigures | None) -> Health:
+    """Return the health of the server with what the running turn shows of its model.
+
+    While an answer streams, the server is not checked (R-29). Many servers load a model at the
+    first prompt, so the last check may have found none loaded.
+    """
+    model = health.model
+    if model is None or figures is None:
+        return health
+    if not figures.is_running or figures.model != model.model_id:
+        return health
+    if figures.stage is Stage.LOADING:
+        model = replace(model, state=LoadState.LOADING, load_fraction=figures.fraction)
+        return replace(health, model=model)
+    if figures.stage is Stage.READING or figures.first_token_s is not None:
+        # only a loaded model reads the prompt or answers
+        model = replace(model, state=LoadState.LOADED)
+        return replace(health, verdict=Verdict.READY, model=model)
+    return health
 
 
 def server_sign(verdict: Verdict | None) -> StyledText:
@@ -94,9 +117,7 @@ def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     ]
 
 
-def model_rows(
-    health: Health, figures: AnswerFigures | None, now_s: float, *, loading: str, profile: str
-) -> list[TelemetryRow]:
+def model_rows(health: Health, now_s: float, *, loading: str, profile: str) -> list[TelemetryRow]:
     """Return the state of the model, its name, its context window, and the profile in use, if any.
 
     While the server is down, the time since it was last seen is in place of the context window.
@@ -107,7 +128,7 @@ def model_rows(
     name_style = "" if model and not health.is_down else MUTED
     quantization = model.quantization if model else ""
     rows: list[TelemetryRow] = [
-        _head("Model", *_model_state(health, figures, loading)),
+        _head("Model", *_model_state(health, loading)),
         TextRow(label=name, value=quantization, style=MUTED, label_style=name_style),
     ]
     if not health.is_down:
@@ -121,10 +142,9 @@ def model_rows(
     return rows
 
 
-def _model_state(health: Health, figures: AnswerFigures | None, loading: str) -> StyledText:
+def _model_state(health: Health, loading: str) -> StyledText:
     """Return the state of the model as a word in a style.
 
-    While a turn runs, the server is not asked, so the turn knows more than the last check.
     `loading` says how far the model in use is loaded; it is empty while it is not loading.
     """
     model = health.model
@@ -132,15 +152,9 @@ def _model_state(health: Health, figures: AnswerFigures | None, loading: str) ->
         return loading, _WARN
     if model is None or health.is_down:
         return "unknown", MUTED
-    state, fraction = model.state, model.load_fraction
-    if figures is not None and figures.is_running and figures.model == model.model_id:
-        if figures.stage is Stage.LOADING:
-            state, fraction = LoadState.LOADING, figures.fraction
-        elif figures.stage is Stage.READING or figures.first_token_s is not None:
-            state = LoadState.LOADED  # only a loaded model reads the prompt or answers
-    if state is LoadState.LOADING:
-        return f"loading{units.progress_suffix(fraction)}", _WARN
-    return state.value, "" if state is LoadState.LOADED else MUTED
+    if model.state is LoadState.LOADING:
+        return f"loading{units.progress_suffix(model.load_fraction)}", _WARN
+    return model.state.value, "" if model.state is LoadState.LOADED else MUTED
 
 
 def context_text(model: ModelInfo | None) -> str:
