@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -129,6 +130,8 @@ class HttpServerClient:
             check_allowed=self._admission.allowed.check,
         )
         self._slots = ServerSlots(self._cache)
+        # held while a model is loaded: each model is loaded once at a time
+        self._loads = defaultdict[tuple[Endpoint, str], asyncio.Lock](asyncio.Lock)
         # Running chat requests whose thought can be ended, by their `request_id`.
         self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
@@ -232,7 +235,16 @@ class HttpServerClient:
                 hint=f"{hint.format(model=model.model_id, context=context)}.",
             )
         api = await self._new_api(model.endpoint, model.product)
-        await product.load(api, model, context, on_progress or (lambda _: None))
+        async with self._loads[model.endpoint, model.model_id]:
+            if product.load_path:
+                # Another request or program may have loaded it by now, and these products would
+                # load it a second time, beside the first.
+                listed = (await self.check(model.endpoint)).models
+                model = next((one for one in listed if one.model_id == model.model_id), model)
+                is_loaded = model.state is LoadState.LOADED
+                if is_loaded and context in (None, model.context_loaded):
+                    return
+            await product.load(api, model, context, on_progress or (lambda _: None))
 
     async def unload(self, model: ModelInfo) -> None:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""

@@ -91,6 +91,7 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
     ):
         server.forget()
         script(server)
+        server.on("GET /v1/models", products.model_list())  # the model is not in memory
         for verb, act in (("load", client.load), ("unload", client.unload)):
             with pytest.raises(ServerRejected) as caught:
                 await act(model_at(server, name, product))
@@ -102,6 +103,7 @@ async def test_who_cannot_load_on_request_says_so_and_what_helps(server, client)
 
 async def test_a_newer_jan_loads_also_with_a_window_and_unloads(server, client):
     products.jan(server)
+    server.on("GET /v1/models", products.model_list())  # holds the models that run
     server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
     server.on("POST /v1/models/unload", json_reply({"status": "unloaded"}))
     model = model_at(server, "jan-nano", "Jan")
@@ -129,3 +131,19 @@ async def test_lm_studio_loads_with_a_window_and_a_loaded_model_anew(server, cli
         ("unload", {"instance_id": "qwen3-8b"}),
         ("load", {"model": "qwen3-8b", "context_length": 4096}),
     ]
+
+
+async def test_a_model_is_loaded_once_however_many_ask_for_it(server, client):
+    gate = Gate()
+    products.lm_studio(server, loaded=[], has_jit=False, loading=gate)
+    model = model_at(server, "qwen3-8b", "LM Studio")
+    loads = [asyncio.create_task(client.load(model)) for _ in range(3)]
+    other = asyncio.create_task(client.load(model_at(server, "gemma-3-4b", "LM Studio")))
+    assert await asyncio.to_thread(gate.reached.wait, 5)
+    loads[0].cancel()  # the next one loads in its place, unless the server has loaded it anyway
+    gate.open()
+    await asyncio.gather(*loads[1:], other)
+    await client.load(model)  # its list was older: by now, it is loaded
+    await client.load(model, context=8192)  # the window that it has
+    names = [one.json["model"] for one in server.seen("POST /api/v1/models/load")]
+    assert sorted(names) == ["gemma-3-4b", "qwen3-8b"]
