@@ -31,6 +31,7 @@ from lmchat.errors import (
     NoServerFound,
     ServerRejected,
     ServerUnavailable,
+    StreamInterrupted,
     TooManyRequests,
 )
 from lmchat.metrics import METRICS_RESET, Metrics
@@ -101,6 +102,7 @@ class ServeApp(Struct, kw_only=True):
     hosts: frozenset[str]
     """Values of `Host` that are allowed without a key: in small letters, with and without port."""
     key: str = ""  # API key that each request needs; empty: none is needed
+    pause_s: float = 60.0  # longest time for which a program takes nothing of its reply
     add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
     log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
@@ -337,7 +339,13 @@ class ServeApp(Struct, kw_only=True):
             start = {"type": "http.response.start", "status": reply.status, "headers": headers}
             await send(start)
             async for chunk in reply.chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                part = {"type": "http.response.body", "body": chunk, "more_body": True}
+                try:
+                    async with asyncio.timeout(self.pause_s):
+                        await send(part)
+                except TimeoutError:
+                    message = f"Streaming failed: the program took nothing for {self.pause_s:g} s."
+                    raise StreamInterrupted(message) from None
             await send({"type": "http.response.body", "body": b""})
 
 

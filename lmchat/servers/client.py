@@ -66,7 +66,7 @@ from lmchat.servers.request import (
 from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.sending.admission import Admission
 from lmchat.servers.sending.exchange import Exchange
-from lmchat.servers.sending.forward import Forwarding
+from lmchat.servers.sending.forward import Forwarding, read_beside
 from lmchat.servers.sending.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.sending.slots import ServerSlots
@@ -386,11 +386,18 @@ class HttpServerClient:
             counters=self._counters,
             on_end=on_end,
         )
-        async with (
-            self._slots.one_slot(endpoint, model.model_id, model.product),
-            self._engine_serving(endpoint, model.model_id),
-            forwarding.reply() as reply,
-        ):
+
+        @asynccontextmanager
+        async def opening() -> AsyncIterator[ForwardedReply]:
+            async with (
+                self._slots.one_slot(endpoint, model.model_id, model.product),
+                self._engine_serving(endpoint, model.model_id),
+                forwarding.reply() as reply,
+            ):
+                yield reply
+
+        # a program that stops reading must not hold the slot of a server that is done
+        async with read_beside(opening()) as reply:
             yield reply
 
     async def has_kept_answer(self, request: ChatRequest) -> bool:

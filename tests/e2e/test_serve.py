@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -150,6 +151,25 @@ def test_a_program_that_hangs_up_ends_the_generation_and_frees_the_server(gatewa
     assert [request.json.get("user") for request in server.seen(CHAT)] == [None, None, "third"]
 
 
+def test_a_program_that_stops_reading_holds_up_no_other_program(gateway, server):
+    large = sse(*(["x" * 64_000] * 640), finish(), DONE)
+
+    def reply(seen):
+        return large if seen.json.get("user") == "lazy" else chat_reply()
+
+    server.on(CHAT, reply)
+    body = json.dumps({"model": "tiny", "messages": HI, "user": "lazy", "stream": True}).encode()
+    head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port)) as lazy:
+        lazy.sendall(head.encode() + body)
+        assert lazy.recv(9) == b"HTTP/1.1 "
+        assert gateway.chat(user="second").status_code == 200
+        whole = bytearray()
+        while DONE not in whole[-100:]:  # the rest was kept for it
+            whole += lazy.recv(1_000_000)
+        assert len(whole) > 640 * 64_000
+
+
 # Several servers, and a key
 
 
@@ -189,6 +209,21 @@ def test_models_are_listed_with_the_details_that_the_command_prints(several):
         printed = Inside(home=gateway.home, url=server.url).json("models", "--json")
         assert gateway.get("/models", params={"endpoint": server.url}).json() == printed
         assert all(row in listed for row in printed["data"])
+
+
+def test_two_requests_at_once_load_a_model_once(tmp_path):
+    gate = Gate()
+    with ScriptedServer() as server:
+        lm_studio(server, loaded=[], has_jit=False, loading=gate)
+        with (
+            serving(tmp_path, config=UNLIMITED + endpoints(server)) as gateway,
+            ThreadPoolExecutor() as programs,
+        ):
+            replies = [programs.submit(gateway.chat, model="qwen3-8b") for _ in range(2)]
+            server.wait_for(CHAT, count=2)  # both are refused, since the model is not loaded
+            gate.open()
+            assert {reply.result().status_code for reply in replies} == {200}
+        assert len(server.seen("POST /api/v1/models/load")) == 1
 
 
 # What is refused

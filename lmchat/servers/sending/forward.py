@@ -9,13 +9,15 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import httpx
 from msgspec import Struct, field
 
 from lmchat.errors import LMChatError, ServerRejected
+from lmchat.processes.tasks import end_tasks
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
 from lmchat.servers.http.connections import body_chunks
@@ -37,6 +39,7 @@ from lmchat.sessions.statistics import AnswerRecord
 
 _STREAM_TAIL_BYTES = 32 * 1024  # end of a stream: several chunks, also with probabilities
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
+_MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that its program takes slower than it arrives
 _DATA = b"data:"
 # Kinds of errors with which servers refuse a model that they list, but have not loaded.
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
@@ -218,6 +221,53 @@ class Forwarding(Struct, kw_only=True):
             for choice in dicts_in(value.get("choices")):
                 finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
         return usage.report() or UsageReported(), finish_reason
+
+
+@asynccontextmanager
+async def read_beside(
+    opening: AbstractAsyncContextManager[ForwardedReply],
+) -> AsyncIterator[ForwardedReply]:
+    """Enter `opening` and read its reply in a task, so that it ends when the server is done.
+
+    At most `_MAX_UNREAD_BYTES` are read before they are taken from the yielded reply. Raises the
+    errors of `opening`; those that come after its reply has begun are raised by `chunks`.
+    """
+    begun: asyncio.Future[ForwardedReply] = asyncio.get_running_loop().create_future()
+    unread: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the task has ended
+    unread_bytes = 0
+    has_room = asyncio.Event()
+    has_room.set()
+
+    async def read() -> None:
+        nonlocal unread_bytes
+        async with opening as reply:
+            begun.set_result(reply)
+            async for chunk in reply.chunks:
+                unread.put_nowait(chunk)
+                unread_bytes += len(chunk)
+                if unread_bytes >= _MAX_UNREAD_BYTES:
+                    has_room.clear()
+                    await has_room.wait()
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        nonlocal unread_bytes
+        while (chunk := await unread.get()) is not None:
+            unread_bytes -= len(chunk)
+            has_room.set()
+            yield chunk
+        await task  # raises its error
+
+    task = asyncio.create_task(read(), name="forwarded reply")
+    task.add_done_callback(lambda _: unread.put_nowait(None))
+    try:
+        futures: set[asyncio.Future[Any]] = {task, begun}
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():
+            await task  # raises its error
+        reply = begun.result()
+        yield ForwardedReply(status=reply.status, headers=reply.headers, chunks=chunks())
+    finally:
+        await end_tasks(task)
 
 
 async def _one_chunk(body: bytes) -> AsyncGenerator[bytes, None]:
