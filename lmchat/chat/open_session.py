@@ -6,7 +6,8 @@ It sends and writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from lmchat.chat.planning.plan import LeftOutNotes
 from lmchat.chat.running_answer import RunningAnswer
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import TurnStart
-from lmchat.errors import LMChatError, StillAnswering
+from lmchat.errors import LMChatError, RequestInvalid, StillAnswering
 from lmchat.servers.sampling_options import usable_options
 from lmchat.sessions.message import (
     AnswerState,
@@ -79,6 +80,7 @@ class OpenSession:
     - `question`: `Reporter` sets it. The front end takes it away when the user has decided
       (`take_question`); if the turn is stopped before, `Reporter` does.
     - `left_out_notes`: `AnswerRequest`.
+    - `is_changing`: who changes the path and waits for the disk (`changing`).
     - `saves`: anyone who begins a write (`keep_save`).
     - `is_hung_up`: `ChatService`.
     """
@@ -108,6 +110,7 @@ class OpenSession:
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
         self.is_hung_up = False
         """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
+        self.is_changing = False  # whether a block of `changing` runs
         self.saves: set[asyncio.Task[None]] = set()  # running writes, as of an ended answer
         self.clock = clock  # monotonic seconds, for figures
         self._earlier_id = session.earlier_id
@@ -152,18 +155,31 @@ class OpenSession:
         return bool(self.queue) and not self.is_busy
 
     def require_idle(self) -> None:
-        """Raise `RequestInvalid` while a turn runs."""
+        """Raise `RequestInvalid` while a turn runs, or while a change waits for the disk."""
         if self.is_busy:
             raise StillAnswering
+        if self.is_changing:
+            raise RequestInvalid(
+                "The session is being changed, and the disk is slow.", hint="Wait, then try again."
+            )
 
     def require_free_end(self) -> None:
-        """Raise `RequestInvalid` while a turn may add messages to the end of the path.
+        """Raise `RequestInvalid` while a turn or a change may replace the end of the path.
 
         The turn may run tools, whose messages have to follow the answer that calls them, or it
         writes a summary.
         """
-        if self.turn.may_call_tools or self.aside:
+        if self.turn.may_call_tools or self.aside or self.is_changing:
             self.require_idle()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let no turn and no other change of the path begin while the block waits for the disk."""
+        self.is_changing = True
+        try:
+            yield
+        finally:
+            self.is_changing = False
 
     # The messages
 

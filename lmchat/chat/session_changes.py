@@ -23,7 +23,8 @@ from lmchat.storage.store import Store
 class SessionChanges:
     """Changes of sessions that need no turn; the only instance is `ChatService.changes`.
 
-    Most raise `RequestInvalid` while a turn of the session runs that they would disturb.
+    Most raise `RequestInvalid` while a turn or another change of the session runs that they would
+    disturb. While they wait for the disk, no turn can begin.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class SessionChanges:
         The caller shows the path. Raises `RequestInvalid` while a turn may add messages to the path
         that is chosen now.
         """
-        self._in_memory.require_free_path(session_id)
-        return await self._store.choose_path_through(session_id, message_id)
+        with self._in_memory.changing_path(session_id):
+            return await self._store.choose_path_through(session_id, message_id)
 
     async def delete(self, opened: OpenSession, message_id: str) -> Session:
         """Hide a message of a session and all below it; return the session with the path to show.
@@ -70,18 +71,19 @@ class SessionChanges:
         Raises `RequestInvalid` while a turn runs.
         """
         opened.require_idle()
-        return await self._store.delete_message(opened.session_id, message_id)
+        with opened.changing():
+            return await self._store.delete_message(opened.session_id, message_id)
 
     async def undo_delete(self, session_id: str) -> Session | None:
         """Restore what was deleted last in a session, and return the session with the path to it.
 
         Return None if nothing was deleted. Raises `RequestInvalid` as `choose_path` does.
         """
-        deleted_id = await self._store.last_deleted_id(session_id)
-        if deleted_id is None:
-            return None
-        self._in_memory.require_free_path(session_id)
-        return await self._store.restore_message(session_id, deleted_id)
+        with self._in_memory.changing_path(session_id):
+            deleted_id = await self._store.last_deleted_id(session_id)
+            if deleted_id is None:
+                return None
+            return await self._store.restore_message(session_id, deleted_id)
 
     async def set_system_prompt(self, opened: OpenSession, text: str) -> ChatMessage:
         """Add, save and return a system prompt for the next answers; two quotes `""` remove it.
@@ -117,16 +119,17 @@ class SessionChanges:
         raised, and nothing has changed. Raises `RequestInvalid` while a turn runs, which may need
         the messages.
         """
-        await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
         opened.require_idle()
-        together = messages_together(opened.messages, message_id)
-        if together:
-            is_excluded = not together[0].is_excluded
-            ids = [message.message_id for message in together]
-            await self._store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
-            together = [replace(message, is_excluded=is_excluded) for message in together]
-            for message in together:
-                opened.replace(message)
+        with opened.changing():
+            await self._save_queue.write_unsaved()  # only messages on the disk can be marked there
+            together = messages_together(opened.messages, message_id)
+            if together:
+                is_excluded = not together[0].is_excluded
+                ids = [message.message_id for message in together]
+                await self._store.set_excluded(opened.session_id, ids, is_excluded=is_excluded)
+                together = [replace(message, is_excluded=is_excluded) for message in together]
+                for message in together:
+                    opened.replace(message)
         return together
 
     async def set_sampling(self, opened: OpenSession, options: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
 
@@ -69,14 +70,17 @@ class SessionsInMemory:
         # look again: a turn may have begun during the read
         return self._kept_in_memory(session_id) or self._make(session)
 
-    def require_free_path(self, session_id: str) -> None:
-        """Raise `RequestInvalid` if another branch of a session cannot be shown now.
+    def changing_path(self, session_id: str) -> AbstractContextManager[None]:
+        """Return a block in which no turn begins, as it changes a path on the disk.
 
-        That is so while a turn may add messages to the end of its path.
+        Raises `RequestInvalid` if another branch cannot be shown now, because a turn or a change
+        may replace the end of the path. A session that is not in memory is free.
         """
         opened = self._sessions.get(session_id)
-        if opened is not None:
-            opened.require_free_end()
+        if opened is None:
+            return nullcontext()
+        opened.require_free_end()
+        return opened.changing()
 
     def switch_to_path(self, session: Session) -> OpenSession:
         """Make a session the shown one, with a path that was read from the disk; return it.
@@ -112,7 +116,7 @@ class SessionsInMemory:
         opened = self._sessions.get(session_id)
         if opened is None:
             return None
-        is_ahead = opened.is_busy or opened.queue or opened.first_words
+        is_ahead = opened.is_busy or opened.is_changing or opened.queue or opened.first_words
         return opened if is_ahead or self._save_queue.is_unsaved(session_id) else None
 
     def _make(self, session: Session) -> OpenSession:

@@ -69,6 +69,31 @@ async def test_what_the_disk_refuses_or_another_window_has_removed_is_reported_a
         await desk.say("two", sees="Gamma.")
 
 
+async def test_what_is_sent_while_a_deletion_takes_long_stays_in_the_prompt(tmp_path):
+    async with ready_desktop(tmp_path, answer_steps("Ferns."), asked=["one"]) as desk:
+        gate = hold(desk.store, "delete_message")
+        await desk.press("alt+up", "d", "escape")
+        await desk.say("next", sees="being changed")
+        await desk.prompt_is("next")
+        gate.set()
+        await shown(desk, "Deleted, with everything after it.")
+        await desk.press("enter")
+        await desk.answered()
+        assert desk.texts[:2] == ["one", "next"]
+
+        gate = hold(desk.store, "update_session")
+        await desk.go_to_list()
+        await desk.press("d")
+        desk.app.clear_notifications()
+        desk.prompt_input.insert("more")
+        desk.prompt_input.submit()
+        await shown(desk, "being changed")
+        gate.set()
+        await shown(desk, "In the trash")
+        await desk.prompt_is("more")
+        assert len(desk.backend.requests) == 2
+
+
 async def test_a_deletion_that_takes_long_does_not_bring_back_a_session_that_was_left(tmp_path):
     async with ready_desktop(tmp_path, answer_steps("Ferns."), asked=["one"]) as desk:
         gate = hold(desk.store, "delete_message")

@@ -149,8 +149,10 @@ class Branches:
         opened = self._chat.shown
         await self._chat.stop_and_wait(opened)
         path = await self._chat.changes.delete(opened, message.message_id)
-        self._show_unless_left(path)
         self._ui.show_action("deleted")
+        if not self._show_unless_left(path):  # /undo would restore a message of another session
+            self._ui.notify("Deleted, with everything after it.")
+            return
         undo = "/undo"
         if self._ui.widgets.has_log_focus:  # elsewhere, the key of the command types a letter
             undo = f"{self._ui.key_name('message.undo')} or /undo"

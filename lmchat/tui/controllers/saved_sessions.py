@@ -213,7 +213,8 @@ class SavedSessions:
         opened = self._chat.in_memory.find(session_id)
         if opened is not None:
             await self._chat.stop_and_wait(opened)
-        await self._library.delete(session_id)
+        with self._chat.in_memory.changing_path(session_id):
+            await self._library.delete(session_id)
         if opened is self._chat.shown:
             self._shown_session.leave()
             self._shown_session.switch_to_new()
