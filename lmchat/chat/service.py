@@ -47,7 +47,10 @@ from lmchat.sessions.message import (
     ChatMessage,
     FilePart,
     Role,
+    new_id,
+    text_message,
 )
+from lmchat.sessions.session import Session, title_of
 from lmchat.storage.store import Store
 
 
@@ -413,6 +416,34 @@ class ChatService:
         for opened in self.in_memory.all:
             await opened.wait_until_saved()
         await self.save_queue.write_unsaved()
+
+    def reopen(self) -> None:
+        """Continue after `close`, as the user stays; queued prompts return to the prompt field."""
+        self.is_closing = False
+        self.queue.return_waiting()
+
+    def unsaved(self) -> list[Session]:
+        """Return what the disk lacks of sessions, as they are in memory, with their drafts.
+
+        A draft is the last message. The sessions get new ids, so that they can be imported beside
+        what the disk has of them.
+        """
+        drafts = self.drafts.unwritten()
+        ids = {header.session_id for header in self.in_memory.unsaved()} | set(drafts)
+        sessions: list[Session] = []
+        for opened in filter(None, map(self.in_memory.find, sorted(ids))):
+            messages = opened.shown_messages
+            draft = drafts.get(opened.session_id, "")
+            if draft:
+                messages = messages.added(text_message(Role.USER, draft, parent_id=opened.leaf_id))
+            header = replace(
+                opened.header,
+                session_id=new_id(),
+                title=opened.header.title or title_of(*split_draft(draft)),
+                message_count=len(messages),
+            )
+            sessions.append(Session(header=header, messages=messages))
+        return sessions
 
 
 def _ending(

@@ -87,6 +87,15 @@ class SessionTexts:
                         await self._save(session_id, text)
                         self._written[session_id] = text
 
+    def unwritten(self) -> dict[str, str]:
+        """Return the texts that are not on the disk, by the ids of their sessions."""
+        texts = {session_id: self._text_to_save(session_id) for session_id in self._texts}
+        return {
+            session_id: text
+            for session_id, text in texts.items()
+            if text and self._written.get(session_id) != text
+        }
+
     def _text_to_save(self, session_id: str) -> str:
         """Return the text to write for a session; `Drafts` adds prompts that wait to it."""
         return self._texts[session_id]

@@ -7,6 +7,7 @@ lists all forms.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from textual.widgets import Input, TextArea
 from lmchat.commands.table import BY_ID, Command
 from lmchat.commands.typed_line import is_command, require_slash
 from lmchat.errors import LMChatError
+from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
@@ -44,7 +46,7 @@ from lmchat.tui.controllers.shown_session import ShownSession
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.tool_card import ToolCard
 from lmchat.tui.controllers.turns import ScreenTurns
-from lmchat.tui.dialogs.ask_dialog import argument_dialog
+from lmchat.tui.dialogs.ask_dialog import QuitDialog, argument_dialog
 from lmchat.tui.messages import (
     KeysChanged,
     ReadSessions,
@@ -62,6 +64,8 @@ from lmchat.tui.workspace import Workspace
 
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
+_SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
+_SAYS_SAVING_AFTER_S = 0.5  # from the quit: most saves take a few milliseconds
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 # Messages after which there is nothing else to show. Typing (`Drafted`) and the focus
 # (`KeysChanged`) change only what is shown at once; after `ScrollWanted` comes `ChatLog.Changed`.
@@ -151,19 +155,35 @@ class Dispatcher:
         self.ui.copy(text)
 
     async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
-        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
+        """End at a signal: stop all answers, and save all that can be saved in the short time.
 
-        The bookmark is the place to which the shown session is scrolled. When the terminal is gone
+        What cannot be saved is written into files of the state folder. When the terminal is gone
         (`is_hang_up`), servers that can continue an answer without lmchat may do so (R-42).
         """
         if is_hang_up:
             self.chat.leave_answers()  # first: it changes how `close` ends the answers
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
+                await self._stop_and_save()
+        self._keep_draft_and_place()
+        unsaved = self.chat.unsaved()
+        if unsaved and not self.workspace.is_temporary:
+            await asyncio.to_thread(write_unsaved, self.workspace.platform.state_folder, unsaved)
+
+    async def _stop_and_save(self) -> None:
+        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
+
+        The bookmark is the place to which the shown session is scrolled.
+        """
         self.ui.read_ahead.cancel()
         await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
-        with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
-            self.shown_session.keep_draft_and_place()
+        self._keep_draft_and_place()
         await self.chat.drafts.write()
         await self.shown_session.bookmarks.write()
+
+    def _keep_draft_and_place(self) -> None:
+        with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
+            self.shown_session.keep_draft_and_place()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """React to the terminal's window getting or losing the focus.
@@ -390,7 +410,7 @@ class Dispatcher:
             return
         now_s = time.monotonic()
         if now_s - self._last_ctrl_c_s < _TWICE_WITHIN_S:
-            self.ui.begin(self.quit, "quit", is_only=True)
+            self.quit()
         else:
             self._last_ctrl_c_s = now_s
             key = self.ui.key_name("copy_or_stop")
@@ -403,6 +423,26 @@ class Dispatcher:
         else:
             self.ui.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
-    async def quit(self) -> None:
-        await self.stop_and_save()
-        self.app.exit()
+    def quit(self) -> None:
+        """Quit in a worker; do nothing while that is running, as its question may be open."""
+        workers = [worker for worker in self.app.workers if worker.group == "quit"]
+        if all(worker.is_finished for worker in workers):
+            self.ui.begin(self._quit, "quit", holds_keys=True)
+
+    async def _quit(self) -> None:
+        """Stop and save all, and quit; if something cannot be saved, ask what to do."""
+        waiting = self.ui.begin_later(
+            _SAYS_SAVING_AFTER_S, lambda: self.ui.notify("Saving your sessions before quitting.")
+        )
+        await self._stop_and_save()
+        waiting.stop()
+        unsaved = [] if self.workspace.is_temporary else self.chat.unsaved()
+        choice = QuitDialog.QUIT
+        if unsaved:
+            choice = await self.ui.ask(QuitDialog(unsaved, self.chat.save_queue.warning))
+        if choice == QuitDialog.QUIT:
+            self.app.exit()
+            return
+        self.chat.reopen()
+        if choice == QuitDialog.EXPORT:
+            self.export_import.export()

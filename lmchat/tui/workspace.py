@@ -40,6 +40,7 @@ class Platform(Protocol):
 
     log_file: str
     config_file: Path
+    state_folder: Path
 
     async def copy(self, text: str) -> str:
         """Copy a text with a tool of the desktop; return its name, or an empty text without one."""

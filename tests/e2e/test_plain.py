@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from unittest.mock import AsyncMock
 
 import pytest
 
 from lmchat.config.settings import COMPACT_PROMPT
+from lmchat.errors import StoreUnavailable
 from lmchat.storage.store import Store
 from tests.support.chats import fill_long
 from tests.support.lmchat_screen import configure, prompts_sent, texts
@@ -314,3 +316,15 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set reasoning_effort high", "/effort", "/effort low", "/effort")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.count("In use: high\n") == done.stdout.count("In use: low\n") == 1
+
+
+def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli, monkeypatch):
+    full = AsyncMock(side_effect=StoreUnavailable("The disk is full.", hint="Free some room."))
+    with monkeypatch.context() as patched:
+        for method in ("append", "begin_answer", "end_answer"):
+            patched.setattr(Store, method, full)
+        done = cli("--plain", stdin="one")
+    assert "The end of the chat could not be saved." in done.stderr
+    (file,) = cli.folder.glob("unsaved-*.json")
+    assert f"lmchat import {file}" in done.stderr
+    assert "is imported, 2 messages" in cli("import", str(file)).stdout

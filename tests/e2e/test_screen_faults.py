@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -61,7 +63,33 @@ def test_who_leaves_while_the_disk_is_full_is_told_what_was_not_saved(tmp_path, 
         server.on(CHAT, sse(FULL, "OVER", finish(), DONE))
         screen.ask("While it is full.", sees="Nothing is saved")
         screen.wait_for("OVER")
-        screen.type("\x11")
+        screen.type("\x11", sees="Quit without saving?")
+        screen.type("q")
         assert screen.wait_exit() == 0
         assert "the end of “Before.” could not be saved: " in " ".join(screen.text.split())
         assert screen.left_behind() == []
+
+
+@pytest.mark.timeout(60)
+def test_who_is_ended_while_another_program_holds_the_file_finds_all_at_the_next_start(
+    tmp_path, server
+):
+    half = Gate()
+    server.on(CHAT, sse("the answer ", half, Gate()))
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("The question.", sees="the answer")
+        home = screen.home / "lmchat"
+        file = home / "sessions.db"
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            screen.type("and a draft")
+            screen.wait_for("and a draft")
+            screen.kill(signal.SIGTERM)
+            assert screen.wait_exit() == 143
+            other.execute("rollback")
+    (rescued,) = home.glob("unsaved-*.json")
+    for words in ("The question.", "the answer", "and a draft"):
+        assert words in rescued.read_text()
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.wait_for("The end of a session could not")
+        screen.type(f"/import {rescued}\r", sees="is imported, 3 messages")

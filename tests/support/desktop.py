@@ -307,6 +307,7 @@ class DeskPlatform:
     def __init__(self, seen: Desktop) -> None:
         self.seen = seen
         self.config_file = seen.folder / "config.toml"
+        self.state_folder = seen.folder
         self.find_files = FileFinder(seen.folder).find
 
     async def copy(self, text: str) -> str:

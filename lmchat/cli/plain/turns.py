@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -18,6 +19,8 @@ from lmchat.cli.setup.find_target import find_target
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.errors import LMChatError
+from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.target import Target
@@ -60,8 +63,20 @@ class PlainTurns(FrontEnd):
         chat.reporter.front_end = self
 
     async def aclose(self) -> None:
-        """Save the sessions, and end the programs that the chat has started."""
+        """Save the sessions, and end the programs that the chat has started.
+
+        What cannot be saved is written into files, which are named to the user.
+        """
         await self.chat.close()
+        unsaved = [] if self.context.options.temporary else self.chat.unsaved()
+        folder = self.context.paths.state_dir
+        try:
+            files = await asyncio.to_thread(write_unsaved, folder, unsaved)
+        except LMChatError as error:
+            self.note(f"The end of the chat could not be saved: {error.message}")
+        else:
+            for file in files:
+                self.note(f"The end of the chat could not be saved. lmchat import {file} adds it.")
         if self._inline is not None:
             await self._inline.aclose()
         if self.turn_choices.toolbox is not None:

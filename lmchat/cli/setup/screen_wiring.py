@@ -25,6 +25,7 @@ from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
+from lmchat.library.unsaved import unsaved_notices
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
@@ -60,6 +61,7 @@ async def make_dispatcher(
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
     options = context.options
     notices = [*filter(None, [warning]), *(problem.sentence for problem in context.problems)]
+    notices += await asyncio.to_thread(unsaved_notices, context.paths.state_dir)
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")
 
@@ -133,6 +135,7 @@ class ScreenPlatform:
         clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)
         self.config_file = context.config_file
+        self.state_folder = context.paths.state_dir
         self.copy = clipboard.copy
         self.paste = clipboard.paste
         self.paste_image = clipboard.paste_image

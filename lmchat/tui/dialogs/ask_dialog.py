@@ -22,6 +22,7 @@ from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import ServerStart
 from lmchat.servers.products import product_named
+from lmchat.sessions.session import Session
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.key_pause import KeyPause
 from lmchat.tui.widgets.field import Field
@@ -191,6 +192,34 @@ class ConfirmDialog(Dialog):
         elif event.key == self._key:
             [(key, verb)] = self.hints
             self.show_keys(((f"{key} again", verb),))
+
+
+class QuitDialog(Dialog):
+    """Question what to do when sessions cannot be saved at the end; None to wait."""
+
+    AUTO_FOCUS = ""
+    QUIT, EXPORT = "quit", "export"
+    HINTS = (("q", "quit without saving"), ("e", "export this session"))
+    LEAVE = "wait"
+
+    def __init__(self, unsaved: Sequence[Session], error: LMChatError | None) -> None:
+        """Create the question; `error` is why the sessions could not be saved, if that is known."""
+        super().__init__("Quit without saving?")
+        titles = ", ".join(f"“{session.header.title or 'Untitled'}”" for session in unsaved)
+        reason = "." if error is None else f": {error.message}"
+        self._text = (
+            f"The end of {safe_line(titles)} is not saved{reason}\n"
+            "While lmchat is open, it tries to save again every few seconds."
+        )
+
+    def compose_content(self) -> Iterable[Widget]:
+        yield Static(paragraphs(self._text), classes="words gap")
+
+    def on_key(self, event: events.Key) -> None:
+        choice = {"q": self.QUIT, "e": self.EXPORT}.get(event.key)
+        if choice is not None:
+            event.stop()
+            self.dismiss(choice)
 
 
 def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
