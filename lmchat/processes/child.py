@@ -116,36 +116,78 @@ async def run_program(
 
 
 async def run_in_terminal(
-    argv: Sequence[str],
-    *,
-    environ: Mapping[str, str],
-    data: bytes | None = None,
-    has_output: bool = False,
-    folder: Path | None = None,
-) -> tuple[int, bytes]:
-    """Run a program in the terminal until it ends, and return its exit code and its output.
+    argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
+) -> int:
+    """Run a program in the terminal until it ends, and return its exit code.
 
-    Its input is `data`, or the terminal if `data` is None. Without `has_output`, its output and its
-    errors go to the terminal; else its errors are dropped. Its environment is `environ` without
-    lmchat's own variables, one of which may hold an API key. It runs in `folder`, or in the current
-    folder if `folder` is None. Cancelling kills the program. Raises `OSError` if it cannot start.
+    Its input is `data`, or the terminal if `data` is None. Its environment is `environ` without
+    lmchat's own variables, one of which may hold an API key. Cancelling kills the program. Raises
+    `OSError` if it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
         stdin=None if data is None else PIPE,
-        stdout=PIPE if has_output else None,
-        stderr=DEVNULL if has_output else None,
         env=environment_for_others(environ),
-        cwd=folder,
     )
     try:
-        output, _ = await process.communicate(data)
+        await process.communicate(data)
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):  # it has ended
-                process.kill()
-        exit_code = await process.wait()
-    return exit_code, output or b""
+        exit_code = await _end_of(process)
+    return exit_code
+
+
+async def run_for_first_line(
+    argv: Sequence[str], *, environ: Mapping[str, str], folder: Path
+) -> tuple[int, str]:
+    """Run a program until it ends; return its exit code and the first line that it has printed.
+
+    It has no input but the terminal, which it may open itself; its errors are dropped. What it
+    leaves in the background may keep its output open, so the end of the output is not awaited.
+    Environment, cancelling and errors are those of `run_in_terminal`. Not for Windows.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
+    printed = bytearray()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        with suppress(BlockingIOError):
+            data = os.read(read_end, _LINE_BYTES)
+            if not data:
+                loop.remove_reader(read_end)
+            if len(printed) < _LINE_BYTES:  # the rest is read, so that the program can go on
+                printed.extend(data)
+
+    try:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *with_absolute_program(argv, environ),
+                stdin=DEVNULL,
+                stdout=write_end,
+                stderr=DEVNULL,
+                env=environment_for_others(environ),
+                cwd=folder,
+            )
+        finally:
+            os.close(write_end)
+        loop.add_reader(read_end, read)
+        try:
+            await process.wait()
+        finally:
+            exit_code = await _end_of(process)
+        read()  # what it has printed last
+    finally:
+        loop.remove_reader(read_end)
+        os.close(read_end)
+    return exit_code, printed.decode("utf-8", "replace").partition("\n")[0].strip()
+
+
+async def _end_of(process: Process) -> int:
+    """Kill a program if it still runs, and return its exit code."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):  # it has ended
+            process.kill()
+    return await process.wait()
 
 
 class ChildProcess:

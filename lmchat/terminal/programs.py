@@ -203,7 +203,7 @@ async def _run(
     `variable` is the environment variable that names the program; `data` is its input.
     """
     try:
-        exit_code, _ = await run_in_terminal(argv, environ=environ, data=data)
+        exit_code = await run_in_terminal(argv, environ=environ, data=data)
     except OSError as error:
         raise WrongUse(
             f"{_program_name(argv)} cannot be run.",

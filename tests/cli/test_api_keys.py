@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
@@ -83,6 +85,20 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
     assert _key_for(keys, "http://a:1") == ""
     told = f"The api_key_cmd of endpoint 'a' {why}. Run it in a shell to see why."
     assert keys.why_withheld(Endpoint.parse("http://a:1")) == told
+
+
+@pytest.mark.parametrize(
+    "printed", ["echo k", "printf k", "echo k; echo more", "yes k | head -c 300000"]
+)
+def test_a_program_that_a_command_leaves_behind_delays_no_key(keys_of, tmp_path, printed):
+    """As an agent that the command starts, which holds the output open."""
+    pid = tmp_path / "pid"
+    command = f"sleep 600 & echo $! > {pid}; {printed}"
+    keys = keys_of(f"[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='{command}'")
+    try:
+        assert _key_for(keys, "http://a:1") == "k"
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)  # it still runs: it is the user's
 
 
 def test_a_command_runs_once_when_its_key_is_needed(keys_of, tmp_path):

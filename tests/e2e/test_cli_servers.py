@@ -229,6 +229,9 @@ def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
     cli.configure(f'[[endpoints]]\nname = "used"\nurl = "{server.url}"\napi_key_cmd = "exit 3"\n')
     done = cli("ask", "Hi")
     _, step, _ = done.stderr.splitlines()
-    assert step == (
-        "The api_key_cmd of endpoint 'used' exited with status 3. Run it in a shell to see why."
-    )
+    fault = "The api_key_cmd of endpoint 'used' exited with status 3. Run it in a shell to see why."
+    assert step == fault
+
+    products.plain(server, "tiny").on(products.CHAT, products.chat_reply("Yes."))
+    done = cli("--plain", stdin="one\ntwo")
+    assert (done.stdout, done.stderr.count(fault)) == ("Yes.\nYes.\n", 1), "told once in a run"

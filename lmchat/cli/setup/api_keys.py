@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import EndpointSettings
-from lmchat.processes.child import run_in_terminal
+from lmchat.processes.child import run_for_first_line
 from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint, is_address
 
@@ -48,6 +48,7 @@ class ApiKeys:
         self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
         self._printed: dict[str, str] = {}  # keys from commands, by origin; "" if one failed
         self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
+        self._told_faults: set[str] = set()  # origins whose fault `take_fault` has returned
         self._command_lock = asyncio.Lock()
         self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
         """Returns a context in which a key command has the terminal."""
@@ -92,6 +93,12 @@ class ApiKeys:
         """
         _, _, why = self._first_key(endpoint)
         return why
+
+    def take_fault(self, endpoint: Endpoint) -> str:
+        """Return why the command that prints a key has failed, once in a run; else ""."""
+        is_told = endpoint.origin in self._told_faults
+        self._told_faults.add(endpoint.origin)
+        return "" if is_told else self._faults.get(endpoint.origin, "")
 
     def _first_key(self, endpoint: Endpoint) -> tuple[str, str, str]:
         """Return the key to send to a server, where it is set, and why no key is sent.
@@ -162,17 +169,14 @@ class ApiKeys:
         argv = ["/bin/sh", "-c", entry.api_key_cmd]
         try:
             async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
-                exit_code, output = await run_in_terminal(
-                    argv,
-                    environ=self._environ,
-                    data=b"",
-                    has_output=True,
-                    folder=self._loaded.file.parent,
+                exit_code, key = await run_for_first_line(
+                    argv, environ=self._environ, folder=self._loaded.file.parent
                 )
-        except (OSError, TimeoutError) as error:
-            reason = type(error).__name__
+        except TimeoutError:
+            reason = f"has not ended within {_COMMAND_S} s"
+        except OSError as error:
+            reason = f"cannot start ({type(error).__name__})"
         else:
-            key = output.decode("utf-8", "replace").partition("\n")[0].strip()
             if key and exit_code == 0:
                 return key
             reason = f"exited with status {exit_code}" if exit_code else "printed nothing"

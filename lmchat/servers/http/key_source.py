@@ -22,6 +22,10 @@ class KeySource(Protocol):
         """Return why a key that is set is not sent to an address, and the next step; else ""."""
         ...
 
+    def take_fault(self, endpoint: Endpoint) -> str:
+        """Return why a key that was asked for could not be had, the first time only; else ""."""
+        ...
+
 
 class NoKeys:
     """A source without keys; a subclass has only to override `known_key`."""
@@ -33,4 +37,7 @@ class NoKeys:
         return self.known_key(endpoint)
 
     def why_withheld(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
+        return ""
+
+    def take_fault(self, endpoint: Endpoint) -> str:  # noqa: ARG002 - used by subclasses
         return ""

@@ -21,7 +21,7 @@ from msgspec import Struct
 from lmchat.config.settings import LimitSettings, TimeoutSettings
 from lmchat.errors import LMChatError, NothingAnswers, ServerRejected, ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import ModelLoading, RetryScheduled, StreamEvent
+from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled, StreamEvent
 from lmchat.servers.http.connections import (
     POOL_S,
     WRITE_S,
@@ -84,6 +84,8 @@ class Sender(Struct, kw_only=True):
             ServerRejected: it refuses the request.
         """
         self.key = await self.keys.key_for(self.endpoint)
+        if fault := self.keys.take_fault(self.endpoint):
+            self.post(RequestAdapted(note=fault))
         ask_health = self._ask_health if self.product.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
         while True:
