@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.planning.plan import message_tokens
+from lmchat.chat.planning.plan import dialogue_of, message_tokens
 from lmchat.chat.service import ChatService
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import LMChatError, WrongUse
@@ -141,6 +141,7 @@ def _context_list(
     sent_ids = [message.message_id for message in request.messages]
     thoughts_by_id = dict(zip(sent_ids, thoughts, strict=True))  # also empty ones
     path_ids = {message.message_id for message in path}
+    ids_of_dialogue = {message.message_id for message in dialogue_of(path)}
     new = [message for message in request.messages if message.message_id not in path_ids]
     items: list[ContextItem] = []
     for message in (*path, *new):
@@ -149,9 +150,8 @@ def _context_list(
         if message.message_id not in thoughts_by_id:  # it is not in the request
             if not (message.sent_text or message.files):  # such as a failed answer
                 continue
-            # an old system prompt, which a later one has replaced, is never sent
-            is_never_sent = message.is_excluded or message.role is Role.SYSTEM
-            state = NOT_SENT if is_never_sent else LEFT_OUT
+            # never sent are, for example, an old system prompt and an answer without a prompt
+            state = LEFT_OUT if message.message_id in ids_of_dialogue else NOT_SENT
         author = _AUTHORS.get(message.role) or message.model or "answer"
         if is_new and message.role is Role.USER:
             author = "draft"

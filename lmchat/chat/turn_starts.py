@@ -251,11 +251,13 @@ def _index_of(path: MessagePath, message_id: str) -> int:
 
 
 def _require_sent(path: Sequence[ChatMessage]) -> None:
-    """Raise `RequestInvalid` if the last message or the last prompt is taken out of requests.
+    """Raise `RequestInvalid` if there is no prompt, or if it or the last message is not sent.
 
     Without them, the model would not know what to answer or to continue.
     """
     prompts = [message for message in path if message.role is Role.USER]
+    if not prompts:  # in some imported chats, an answer comes first
+        raise RequestInvalid("No prompt comes before this answer.", hint="Type a prompt.")
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
         problem = "This message, or its prompt, is taken out of requests."
         raise RequestInvalid(problem, hint="Put it back with /context, then try again.")

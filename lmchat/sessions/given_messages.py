@@ -9,7 +9,8 @@ from lmchat.sessions.message import ChatMessage, Role, text_message
 
 Messages = str | Sequence[ChatMessage | tuple[str, str] | Mapping[str, str]]
 """A prompt, or a list of messages, oldest first: `("user", "Hello")`,
-`{"role": "user", "content": "Hello"}` or a `ChatMessage`."""
+`{"role": "user", "content": "Hello"}` or a `ChatMessage`. Neighbours of the role `user`, or of
+the role `assistant`, are sent as one message, with a blank line between their texts."""
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
+from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct, field
@@ -77,6 +79,8 @@ class Role(StrEnum):
 
 NOT_SENT = "not sent"
 """Words shown with a message that the user has taken out of requests."""
+NO_RESULT = "This call was not run, or not to its end: it has no result."
+"""What the model gets as the result of a call that was stopped: it may not know more."""
 
 
 class AnswerState(StrEnum):
@@ -375,11 +379,12 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     def sent_text(self) -> str:
         """The text of the message in a request, without attached files and thoughts.
 
-        Tokens are estimated from it. For a tool message, it is the result. For other messages, it
-        is the text, then the names and arguments of the tool calls, all without separators.
+        Tokens are estimated from it. For a tool message, it is the result, or the words for a call
+        that was stopped before it had one. For other messages, it is the text, then the names and
+        arguments of the tool calls, all without separators.
         """
         if self.role is Role.TOOL:
-            return self.tool_result
+            return self.tool_result or (NO_RESULT if self.tool_calls else "")
         return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
 
 
@@ -403,6 +408,26 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
         if message.role is Role.ASSISTANT:
             thoughts[index] = message.reasoning
     return thoughts
+
+
+def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCallPart]:
+    """Return the calls of the answer at `index` that have a tool message right behind it.
+
+    Only these are sent: servers refuse a call without a result. The tool messages of an answer are
+    those up to the first other message. A call without a name cannot be sent, as it calls nothing.
+    """
+    calls = messages[index].tool_calls
+    if not calls:
+        return []
+    behind = (messages[number] for number in range(index + 1, len(messages)))
+    results = takewhile(lambda message: message.role is Role.TOOL, behind)
+    answered_ids = Counter(call.call_id for result in results for call in result.tool_calls)
+    answered: list[ToolCallPart] = []
+    for call in calls:
+        if call.name and answered_ids[call.call_id] > 0:
+            answered_ids[call.call_id] -= 1  # two calls may have the same id
+            answered.append(call)
+    return answered
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:

@@ -39,12 +39,12 @@ def test_all_is_sent_where_it_fits_or_the_window_is_unknown():
         assert plan.fits
 
 
-def test_the_oldest_whole_messages_go_first_and_the_system_prompt_stays():
-    messages = talk(100, 100, 100, 100, system="be brief")
+def test_the_oldest_whole_exchanges_go_first_and_the_system_prompt_stays():
+    messages = talk(100, 100, 100, 100, 100, system="be brief")
     plan = plan_context(messages, limit=400, max_tokens=50)
     assert plan.messages[0].role is Role.SYSTEM
-    assert plan.left_out == 1
-    assert plan.messages[1:] == tuple(messages[2:])
+    assert plan.left_out == 2
+    assert plan.messages[1:] == tuple(messages[3:])
     assert plan.tokens + plan.reserve <= 400
     assert not plan.fits
 
@@ -63,11 +63,13 @@ def test_cjk_takes_a_token_a_character():
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=12), st.integers(50, 3000))
-def test_what_is_kept_is_always_the_end_of_the_conversation(sizes: list[int], limit: int):
+def test_what_is_kept_begins_with_a_prompt_and_has_the_last_one(sizes: list[int], limit: int):
     messages = talk(*sizes)
     plan = plan_context(messages, limit=limit)
     assert plan.messages == tuple(messages[plan.left_out :])
-    assert len(plan.messages) >= min(2, len(messages))
+    assert plan.messages[0].role is Role.USER
+    if len(plan.messages) > 2:  # there was no other exchange to leave out
+        assert plan.tokens + plan.reserve <= limit
 
 
 THOUGHT = "abcd" * 2000  # 2000 tokens by our estimate

@@ -57,7 +57,7 @@ async def test_a_message_taken_out_is_sent_by_no_request_until_it_is_put_back(st
     await toggle(chat, 0)
     assert use(chat.opened).is_estimated  # the count is of other messages
     await chat.send("c")
-    assert chat.sent() == ["Lettuce does well.", "b", "Lettuce does well.", "c"]
+    assert chat.sent() == ["b", "Lettuce does well.", "c"], "no answer without its prompt"
     fork = await store.fork(chat.opened.session_id, chat.path[-1].message_id)
     for messages in (await chat.on_disk(), fork.messages, chat.path):
         assert [one.is_excluded for one in messages] == [True, *[False] * 5]
@@ -100,21 +100,23 @@ async def test_the_list_says_what_is_sent_and_what_is_not(store):
     chat = ChatTurns(store)
     await say(chat, "a", "b")
     await toggle(chat, 0)
+    used = chat.sessions.context_window.context_use(chat.opened)
     estimated = await context_of_next_request(chat.sessions, chat.opened, "What else?")
     chat.server.tokens = 1000
     counted = await context_of_next_request(chat.sessions, chat.opened, "What else?")
     for listed in (estimated, counted):
         assert [(item.author, item.words, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),
-            ("qwen3-8b", "Lettuce does well.", ""),
+            ("qwen3-8b", "Lettuce does well.", "not sent"),
             ("you", "b", ""),
             ("qwen3-8b", "Lettuce does well.", ""),
             ("draft", "What else?", ""),
         ]
-    assert estimated.tokens == sum(item.tokens for item in estimated.items[1:])
+    assert estimated.tokens == sum(item.tokens for item in estimated.items[2:])
+    assert used.tokens == sum(item.tokens for item in estimated.items[2:-1])
     assert (estimated.is_estimated, counted.is_estimated) == (True, False)
     assert counted.tokens == 1000
-    assert sum(item.tokens for item in counted.items[1:]) == pytest.approx(1000, abs=2)
+    assert sum(item.tokens for item in counted.items[2:]) == pytest.approx(1000, abs=2)
     assert counted.items[0].tokens == estimated.items[0].tokens, "it is not in the count"
 
 

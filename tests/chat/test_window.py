@@ -169,9 +169,8 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
         await chat.send(DIGITS)
     full = "The context window is full: the oldest"
     assert [note.removeprefix(full) for note in chat.notes] == [
-        " message is left out.",
-        " 3 messages are left out.",
-        " 7 messages are left out.",
+        " 2 messages are left out.",
+        " 6 messages are left out.",
     ]
 
 

@@ -45,7 +45,7 @@ async def test_the_list_tells_the_tokens_and_space_takes_a_message_out_of_reques
         await desk.press("escape", leads_to=ChatScreen, sees="not sent")
         await desk.ask("third", 3)
         asked = [one.text for one in desk.backend.requests[-1].messages]
-        assert asked == ["A.", "peas", "B.", "third"]
+        assert asked == ["peas", "B.", "third"], "no answer without its prompt"
         assert [one.is_excluded for one in await desk.on_disk()] == [True, *[False] * 5]
         await desk.say("/context", leads_to=ContextDialog, sees="draft")
         await desk.press("home", "space")

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from lmchat.chat.planning.plan import TEMPLATE_TOKENS, ContextPlan, message_tokens
+from lmchat.chat.planning.plan import (
+    TEMPLATE_TOKENS,
+    ContextPlan,
+    message_tokens,
+    sent_messages,
+)
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
@@ -128,12 +133,11 @@ class ContextMeter:
                 return last_use
 
         tokens = 0
-        # the messages that have to be estimated
-        uncounted: Sequence[ChatMessage] = [
-            message for message in messages if not message.is_excluded
-        ]
+        uncounted: Sequence[ChatMessage] = []  # the messages that have to be estimated
         # if messages are taken out of requests now, no count is used: it may include them
-        if len(uncounted) == len(messages):
+        if any(message.is_excluded for message in messages):
+            uncounted = sent_messages(messages)
+        else:
             tokens, uncounted = _last_count(messages, model_id)
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):

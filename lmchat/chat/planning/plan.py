@@ -9,13 +9,20 @@ is what the server has counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
 from lmchat.safe_text import shell_word
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
-from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
+from lmchat.sessions.message import (
+    ChatMessage,
+    Role,
+    SentThoughts,
+    answered_calls,
+    thoughts_to_send,
+)
 from lmchat.token_estimate import raw_tokens
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
@@ -79,11 +86,10 @@ def plan_context(
 ) -> ContextPlan:
     """Return the plan of a request: the system prompt and the last messages that fit.
 
-    The oldest messages are left out, one after the other, until the others and the reserve for the
-    answer fit into the window. A message is never cut. Some messages are sent even if they do not
-    fit: the last prompt, all messages after it, and an answer right before it. If another prompt is
-    right before it, that prompt may be left out: it has no answer, perhaps as it did not fit.
-    Messages that the user has taken out of requests do not count at all.
+    Chat templates take only prompts and answers in turn, the first of them a prompt. So whole
+    exchanges are left out, the oldest first, until the others and the reserve for the answer fit
+    into the window. An exchange is a prompt and all that answers it, if anything does. A message is
+    never cut. The last prompt and all messages after it are sent even if they do not fit.
 
     Args:
         messages: The path.
@@ -96,7 +102,7 @@ def plan_context(
         is_continued: Whether the last answer is sent even if it has nothing but a thought.
     """
     system = _system_prompt(messages)
-    dialogue = _sent_messages(messages, is_continued=is_continued)
+    dialogue = dialogue_of(messages, is_continued=is_continued)
     thoughts = thoughts_to_send(dialogue, sent_thoughts)
     tokens = [
         message_tokens(message, thought, factor=factor)
@@ -109,19 +115,13 @@ def plan_context(
     if not reserve and limit is not None:
         reserve = min(_MAX_RESERVE, limit // 4)
     prompt_indexes = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
-    # all messages from this index on are sent; without a prompt, none is left out
-    kept_from = prompt_indexes[-1] if prompt_indexes else 0
-    if kept_from and dialogue[kept_from - 1].role is Role.ASSISTANT:
-        kept_from -= 1
     left_out = 0
     kept_tokens = needed_tokens
-    for index in range(kept_from):
-        is_too_long = limit is not None and kept_tokens > limit - reserve
-        # a tool result is not sent without its call: it is left out, too, after the call was
-        if not is_too_long and dialogue[index].role is not Role.TOOL:
+    for start, end in pairwise(prompt_indexes):  # of each exchange but the last one
+        if limit is None or kept_tokens <= limit - reserve:
             break
-        kept_tokens -= tokens[index]
-        left_out = index + 1
+        kept_tokens -= sum(tokens[start:end])
+        left_out = end
     sent = (*system, *dialogue[left_out:])
     return ContextPlan(
         messages=sent,
@@ -136,6 +136,11 @@ def plan_context(
     )
 
 
+def sent_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return the messages of a path that are sent if all fit: the system prompt and the others."""
+    return [*_system_prompt(messages), *dialogue_of(messages)]
+
+
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Return the last system message, in a list; an empty list if no system prompt is in force.
 
@@ -148,25 +153,43 @@ def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return []
 
 
-def _sent_messages(messages: Sequence[ChatMessage], *, is_continued: bool) -> list[ChatMessage]:
-    """Return the messages to send, without system messages: those with a text or with files.
+def dialogue_of(
+    messages: Sequence[ChatMessage], *, is_continued: bool = False
+) -> list[ChatMessage]:
+    """Return the messages of a path that can be sent, without system messages; a prompt is first.
 
-    Messages that are taken out of requests are not among them. If an answer is taken out, the
-    results of its tool calls are not sent either. With `is_continued`, the last message is sent
-    even if it has only a thought: the server continues the thought.
+    Messages without content are not among them, nor those that are taken out of requests. If an
+    answer is taken out, the results of its tool calls are not sent either. Answers before the first
+    prompt are not sent, as in some imported chats: chat templates refuse them. With `is_continued`,
+    the last message is sent even if it has only a thought: the server continues the thought.
     """
-    sent: list[ChatMessage] = []
+    dialogue: list[ChatMessage] = []
     is_answer_excluded = False  # whether the answer whose results come next is taken out
-    for message in messages:
+    for index, message in enumerate(messages):
         if message.role is not Role.TOOL:
             is_answer_excluded = message.is_excluded
         is_excluded = message.is_excluded or is_answer_excluded
-        has_content = message.sent_text or message.files
-        if has_content and message.role is not Role.SYSTEM and not is_excluded:
-            sent.append(message)
-    if is_continued and messages and not messages[-1].sent_text:
-        sent.append(messages[-1])
-    return sent
+        has_prompt = bool(dialogue) or message.role is Role.USER
+        if has_prompt and not is_excluded and _has_content(messages, index):
+            dialogue.append(message)
+    if is_continued and messages[-1] not in dialogue[-1:]:
+        dialogue.append(messages[-1])
+    return dialogue
+
+
+def _has_content(messages: Sequence[ChatMessage], index: int) -> bool:
+    """Whether the message at `index` has something to send; a system message has nothing here."""
+    message = messages[index]
+    match message.role:
+        case Role.SYSTEM:
+            return False
+        case Role.USER:
+            return bool(message.text or message.files)
+        case Role.TOOL:  # a call without a name called nothing
+            return any(call.name for call in message.tool_calls)
+        case Role.ASSISTANT:
+            has_words = bool(message.text.strip() or message.files)
+            return has_words or bool(answered_calls(messages, index))
 
 
 def cut_note(target: Target, *, tokens: int, window: int) -> str:

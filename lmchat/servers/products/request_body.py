@@ -33,6 +33,7 @@ from lmchat.sessions.message import (
     Role,
     SentThoughts,
     ToolCallPart,
+    answered_calls,
     parse_arguments,
     text_message,
     thoughts_to_send,
@@ -42,6 +43,7 @@ from lmchat.sessions.message import (
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_-]+")  # characters that a schema's name may not have
 _MAX_NAME_CHARS = 64
 _NOTHING_ELSE = "and nothing else: no explanation, no code fence."
+_NO_ANSWER = "(no answer)"
 _MODE_WORDS = {  # for `json_mode_note`
     JsonMode.SCHEMA: "by a JSON schema",
     JsonMode.OBJECT: "as a JSON object",
@@ -166,10 +168,13 @@ def _with_output_instruction(
 class MessageEncoder(Struct, frozen=True, kw_only=True):
     """Encoder of messages for a request.
 
+    Many chat templates take only prompts and answers in turn. So neighbours of one role become one
+    message, with a blank line between their texts, and an answer without content is left out.
+
     A result of a tool is a message of the role `tool`; it also has the call that it answers. A call
     is sent with its result, or not at all. Chat templates of models without tools refuse the role
     `tool`. So if the request offers no tools, calls are not sent, and results are sent as text of
-    an answer.
+    an answer. A result that has no call right before it is sent as such a text, too.
     """
 
     files: Mapping[str, bytes]  # contents by digest; b"" for images that are named, not sent
@@ -181,53 +186,36 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         """Return messages, oldest first, as the field `messages` of a request has them."""
         encoded: list[JsonObject] = []
         thoughts = thoughts_to_send(messages, self.sent_thoughts)  # one for each message, or ""
+        open_ids: list[str] = []  # of the calls of the last answer that have no result yet
+        quoted: list[str] = []  # results that become a text, behind those of the role `tool`
         for index, message in enumerate(messages):
-            if message.role is Role.TOOL and self.has_tools:
-                encoded.append(_tool_result(message))
+            if message.role is Role.TOOL:
+                call_id = message.tool_calls[0].call_id if message.tool_calls else ""
+                if call_id in open_ids:
+                    open_ids.remove(call_id)
+                    encoded.append(_tool_result(message))
+                elif any(call.name for call in message.tool_calls):
+                    quoted.append(f"Result of {tool_calls_text(message)}:\n{message.sent_text}")
                 continue
+            _add_quoted(quoted, encoded)
 
-            encoded_message = self._add_text(message, encoded)
+            content = self._with_files(message) if message.files else message.text
+            encoded_message: JsonObject = {"role": message.role.value, "content": content}
             if thoughts[index]:
-                self._add_thought(thoughts[index], encoded_message)
-            if self.has_tools and message.tool_calls:
-                calls = _answered_calls(message, messages[index + 1 :])
-                if calls:
-                    encoded_message["tool_calls"] = [_encoded_call(call) for call in calls]
+                encoded_message |= dict.fromkeys(self.thought_fields, thoughts[index])
+            calls = answered_calls(messages, index) if self.has_tools else []
+            if calls:
+                encoded_message["tool_calls"] = [_encoded_call(call) for call in calls]
+            open_ids = [call.call_id for call in calls]
+            _add(encoded_message, encoded)
+        _add_quoted(quoted, encoded)
+        # an answer that has only a thought is sent at the end: the server continues the thought
+        if encoded and _is_empty_answer(encoded[-1]) and not self._has_thought(encoded[-1]):
+            encoded.pop()
         return encoded
 
-    def _add_text(self, message: ChatMessage, encoded: list[JsonObject]) -> JsonObject:
-        """Add a message with its text and files to the list `encoded`; return its item there.
-
-        A result is added as an answer; `encode` passes none if the request offers tools. Chat
-        templates refuse two answers in a row, so an answer is joined with the answer before it.
-        """
-        role = message.role
-        content: Any = message.text
-        if role is Role.TOOL:
-            role = Role.ASSISTANT
-            result = message.sent_text
-            content = f"Result of {tool_calls_text(message)}:\n{result}"
-        elif message.files:
-            content = self._with_files(message)
-
-        earlier = encoded[-1] if encoded else {}
-        follows_answer = role is Role.ASSISTANT and earlier.get("role") == "assistant"
-        # imported answers may have images, which makes a list of the content
-        if follows_answer and isinstance(content, str) and isinstance(earlier["content"], str):
-            earlier["content"] = _joined_paragraphs(earlier["content"], content)
-            return earlier
-        encoded.append({"role": role.value, "content": content})
-        return encoded[-1]
-
-    def _add_thought(self, thought: str, encoded_message: JsonObject) -> None:
-        """Add a thought to an encoded message, in each of `thought_fields`.
-
-        There may be several, because versions of a product read different ones. If the message was
-        joined with the answer before it, the thought is put behind the thought of that answer.
-        """
-        for name in self.thought_fields:
-            earlier = encoded_message.get(name, "")
-            encoded_message[name] = _joined_paragraphs(earlier, thought)
+    def _has_thought(self, encoded_message: JsonObject) -> bool:
+        return any(encoded_message.get(name) for name in self.thought_fields)
 
     def _with_files(self, message: ChatMessage) -> str | list[JsonObject]:
         """Return the content of a message with files.
@@ -252,19 +240,62 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
         return [*images, {"type": "text", "text": content}] if content else images
 
 
-def _answered_calls(message: ChatMessage, following: Sequence[ChatMessage]) -> list[ToolCallPart]:
-    """Return the calls of an answer that have a result right behind it.
+def _add(message: JsonObject, encoded: list[JsonObject]) -> None:
+    """Add a message to the list `encoded`; join it with the last one there if both have one role.
 
-    `following` are the messages behind the answer. Its results are those up to the first message
-    that is not a result.
+    A prompt behind an empty answer takes its place. Between results of tools and a prompt, some
+    templates need an answer: the one that should have come gets the words `_NO_ANSWER`.
     """
-    answered_ids: set[str] = set()
-    for result in following:
-        if result.role is not Role.TOOL:
-            break
-        # a result has the call that it answers
-        answered_ids.update(call.call_id for call in result.tool_calls)
-    return [call for call in message.tool_calls if call.call_id in answered_ids]
+    if message["role"] == Role.USER:
+        if encoded and _is_empty_answer(encoded[-1]):
+            encoded.pop()
+        if encoded and encoded[-1]["role"] == Role.TOOL:
+            encoded.append({"role": Role.ASSISTANT.value, "content": _NO_ANSWER})
+    last = encoded[-1] if encoded else {}
+    if message["role"] == Role.SYSTEM or message["role"] != last.get("role"):
+        encoded.append(message)
+        return
+    last["content"] = _joined_content(last["content"], message["content"])
+    for name, value in message.items():
+        if name not in ("role", "content"):  # its thought and its calls
+            # no earlier answer has calls here: their results are between it and this one
+            last[name] = _joined_paragraphs(last.get(name, ""), value) if name in last else value
+
+
+def _add_quoted(quoted: list[str], encoded: list[JsonObject]) -> None:
+    """Add results of tools as text of an answer, and empty their list `quoted`."""
+    if quoted:
+        _add({"role": Role.ASSISTANT.value, "content": _joined_paragraphs(*quoted)}, encoded)
+        quoted.clear()
+
+
+def _is_empty_answer(encoded_message: JsonObject) -> bool:
+    """Whether a message is an answer without text, image and calls; servers refuse such ones."""
+    content = encoded_message["content"]
+    is_blank = not content.strip() if isinstance(content, str) else not content
+    is_answer = encoded_message["role"] == Role.ASSISTANT
+    return is_answer and is_blank and "tool_calls" not in encoded_message
+
+
+def _joined_content(earlier: str | list[JsonObject], later: str | list[JsonObject]) -> Any:
+    """Return two contents as one, with a blank line between texts; a list if one has images."""
+    if isinstance(earlier, str) and isinstance(later, str):
+        return _joined_paragraphs(earlier, later)
+    parts = _parts_of(earlier)
+    for part in _parts_of(later):
+        if parts and parts[-1]["type"] == part["type"] == "text":
+            text = _joined_paragraphs(parts[-1]["text"], part["text"])
+            parts[-1] = {"type": "text", "text": text}
+        else:
+            parts.append(part)
+    return parts
+
+
+def _parts_of(content: str | list[JsonObject]) -> list[JsonObject]:
+    """Return a content as a list of parts."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return list(content)
 
 
 def _tool_result(message: ChatMessage) -> JsonObject:
