@@ -40,6 +40,30 @@ _ABOUT_JSON = re.compile(
 )
 
 
+_NAMES_SYSTEM_ROLE = re.compile(
+    # "System role not supported", "Developer instruction is not enabled for models/gemma-3-4b-it"
+    r"\b(system|developer)['\"`]? (role|message|prompt|instruction)s?( (is|are))?"
+    r" (unsupported|invalid|not (supported|allowed|enabled|permitted|accepted))"
+    # "System message must be at the beginning."
+    r"|\bsystem (role|message|prompt)s? (must|should|can|may)( only)? (be|come|appear)( only)?"
+    r"( at| in| as)?( the)?( very)? (beginning|start|first)"
+    # "Only user and assistant roles are supported!"; others name `system` among those
+    r"|only user(, | and |/)(assistant|model)(,? and tool)? roles\b"
+    r"|(should|must) be (one of )?'user'(,| or) 'assistant'"
+    # o1-mini does "not support 'system' with this model"
+    r"|not support (the |a )?['\"`]?system['\"`]? (role|message|prompt|instruction|with)"
+    r"|(unsupported|unexpected|invalid|unknown) ((message )?role:?|variant) ['\"`]?system\b",
+    re.IGNORECASE,
+)
+"""Found in a refusal of the system prompt as a message of its own."""
+_NAMES_TURNS = re.compile(r"roles must alternate user", re.IGNORECASE)
+"""Found in a refusal by a template that takes the system prompt for a prompt without an answer."""
+_NAMES_OPTIONAL_SYSTEM = re.compile(r"optional system message", re.IGNORECASE)
+"""Found in a refusal by a template that takes a system prompt: it refuses something else."""
+_TEMPLATE_KINDS = ("bad_request", "server_error", "unsupported", "template", "wrong_path")
+"""Kinds of errors by which servers pass on what a chat template refuses."""
+
+
 class JsonMode(StrEnum):
     """A way to ask for JSON: a type of `response_format`, or words in the system prompt."""
 
@@ -53,6 +77,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
+    has_system_role: bool = True  # else the system prompt is put in front of the first prompt
     dropped: frozenset[tuple[str, str]] = frozenset()
     """Fields that are not sent, because the server refused them: pairs of name and value as text.
 
@@ -131,6 +156,21 @@ class Dialect(Struct, frozen=True, kw_only=True):
             is_object = output.schema.get("type") == "object" or "properties" in output.schema
             modes = (JsonMode.SCHEMA, JsonMode.OBJECT) if is_object else (JsonMode.SCHEMA,)
         return next((mode for mode in modes if mode in self.json_modes), JsonMode.WORDS)
+
+
+def refuses_system_role(error: ServerRejected, *, has_other_roles: bool) -> bool:
+    """Return whether a server has refused the system prompt of a request.
+
+    A template that does not know the role `system` may say that roles must alternate. As prompts
+    and answers do (`MessageEncoder`), that is about the system prompt, too. With `has_other_roles`,
+    it may be about these: results of tools, or an answer that is to be continued.
+    """
+    # llama.cpp quotes a piece of the template, which may name other errors, before the error
+    words = _words_of(error).rpartition("Jinja Exception:")[2]
+    if error.kind not in _TEMPLATE_KINDS or _NAMES_OPTIONAL_SYSTEM.search(words):
+        return False
+    is_about_turns = _NAMES_TURNS.search(words) and not has_other_roles
+    return bool(is_about_turns or _NAMES_SYSTEM_ROLE.search(words))
 
 
 def _words_of(error: ServerRejected) -> str:

@@ -80,6 +80,7 @@ def body_of(
         has_tools=has_tools,
         sent_thoughts=sent_thoughts,
         thought_fields=product_named(request.product).thought_fields,
+        has_system_role=dialect.has_system_role,
     )
     messages = _with_output_instruction(request.messages, request.output, mode)
     body: JsonObject = {
@@ -181,6 +182,7 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
     has_tools: bool  # whether the request offers tools
     sent_thoughts: SentThoughts
     thought_fields: Sequence[str]  # fields of a message that hold its thought
+    has_system_role: bool = True  # else a system prompt becomes the beginning of the next prompt
 
     def encode(self, messages: Sequence[ChatMessage]) -> list[JsonObject]:
         """Return messages, oldest first, as the field `messages` of a request has them."""
@@ -200,7 +202,10 @@ class MessageEncoder(Struct, frozen=True, kw_only=True):
             _add_quoted(quoted, encoded)
 
             content = self._with_files(message) if message.files else message.text
-            encoded_message: JsonObject = {"role": message.role.value, "content": content}
+            role = message.role
+            if role is Role.SYSTEM and not self.has_system_role:
+                role = Role.USER
+            encoded_message: JsonObject = {"role": role.value, "content": content}
             if thoughts[index]:
                 encoded_message |= dict.fromkeys(self.thought_fields, thoughts[index])
             calls = answered_calls(messages, index) if self.has_tools else []

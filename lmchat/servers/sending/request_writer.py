@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
+from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
-from lmchat.servers.products.dialect import Dialect
+from lmchat.servers.products.dialect import Dialect, refuses_system_role
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import SentThoughts
+from lmchat.sessions.message import Role, SentThoughts
 
 _PROMPT_FIELDS = (
     "model",
@@ -36,6 +38,10 @@ _PROMPT_FIELDS = (
 
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "n_predict")
 """Names of the limit of an answer, all of which llama.cpp takes."""
+
+_NO_SYSTEM_HINT = (
+    'Leave the system prompt out: /system "" in a session, --system "" with a command.'
+)
 
 
 class WrittenRequest(Struct, kw_only=True):
@@ -100,7 +106,10 @@ class WrittenRequest(Struct, kw_only=True):
         return options
 
     def adapt(self, error: ServerRejected) -> list[str] | None:
-        """Change the dialect after a refusal: ask for JSON in another way, or leave fields out.
+        """Change the dialect after a refusal, such as by leaving fields out.
+
+        Other changes: JSON is asked for in another way, or the system prompt is sent in front of
+        the first prompt. If that was refused, the error gets words about the system prompt.
 
         Return the notes to show, one for each setting that is lost; the caller then sends the
         request again. There are no notes if nothing is lost: the limit of the answer gets its other
@@ -112,6 +121,18 @@ class WrittenRequest(Struct, kw_only=True):
         if dialect is not None:  # the refusal is about the way in which JSON was asked for
             self.dialect = dialect
             return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
+        was_moved = not self.dialect.has_system_role  # the system prompt, after an earlier refusal
+        has_other_roles = was_moved and self._has_other_roles()
+        is_about_system = refuses_system_role(error, has_other_roles=has_other_roles)
+        if is_about_system and self._has_system_prompt():
+            if was_moved:
+                model = safe_line(request.model, limit=80)
+                error.message = f"{model} takes no system prompt. {error.message}"
+                error.hint = _NO_SYSTEM_HINT
+                return None
+            self.dialect = replace(self.dialect, has_system_role=False)
+            reason = error.message.rstrip(".")
+            return [f"{reason}. Sending the system prompt in front of the first prompt."]
         dialect = self.dialect.after_refusal(error, self.extra_fields)
         if dialect is None:
             return None
@@ -121,6 +142,17 @@ class WrittenRequest(Struct, kw_only=True):
         self.dialect = dialect
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name, _ in lost]
+
+    def _has_system_prompt(self) -> bool:
+        """Whether the request has a system prompt, wherever the dialect puts it."""
+        body = replace(self, dialect=replace(self.dialect, has_system_role=True)).body()
+        return any(message["role"] == Role.SYSTEM for message in body["messages"])
+
+    def _has_other_roles(self) -> bool:
+        """Whether there are messages beside prompts and their answers."""
+        messages = self.body()["messages"]
+        has_results = any(message["role"] == Role.TOOL for message in messages)
+        return has_results or messages[-1]["role"] == Role.ASSISTANT
 
 
 class RequestWriter:
