@@ -222,9 +222,11 @@ class ChatService:
         )
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
-        """Return the settings for a summary: without tools, and of the messages that fit."""
+        """Return the settings for a whole summary: without tools, and of the messages that fit."""
+        settings = self._settings(opened)
         return replace(
-            self._settings(opened),
+            settings,
+            sampling=settings.sampling.without_limits(),
             is_truncating=True,  # a summary of a part is better than none
             toolbox=None,
             is_kept=False,  # only an answer on the path can be fetched later

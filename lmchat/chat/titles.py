@@ -15,7 +15,7 @@ from lmchat.chat.turn_choices import TurnChoices
 from lmchat.errors import LMChatError
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import AnswerState, Role, text_message
+from lmchat.sessions.message import AnswerState, Role, is_whole_end, text_message
 from lmchat.sessions.session import title_from, title_of
 from lmchat.storage.store import Store
 
@@ -81,20 +81,21 @@ class TitleWriter:
             prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
         )
         settings = self._turn_choices.settings({})  # the session's options are for its answers
-        # the configured limit and stop texts are for answers
         request = ChatRequest(
             endpoint=settings.target.endpoint,
             product=settings.target.product,
             model=settings.target.model_id,
             messages=(text_message(Role.USER, text),),
-            sampling=replace(settings.sampling, max_tokens=_MAX_TOKENS, stop=()),
+            sampling=replace(settings.sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )
         whole = WholeAnswer(request.model)
         async with asyncio.timeout(_TIMEOUT_S):
             await whole.read(self._backend.stream(request))
         # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
         written = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
-        if not written:  # there was nothing but a thought
+        # the title is its first line, which is cut if the answer is and has no further line
+        is_whole = is_whole_end(whole.figures.finish_reason) or "\n" in written
+        if not written or not is_whole:  # there may be nothing but a thought
             return
         title = title_from(written)
         stored = await self._store.update_session(

@@ -81,9 +81,28 @@ class Sampling(Struct, frozen=True, kw_only=True):
                 more[name] = value
         return replace(self, more=more, **fields)
 
+    def without_limits(self) -> Sampling:
+        """Return a copy for a text that lmchat itself needs, such as a summary.
+
+        It lacks the options with which the user limits or shapes the answers of a chat: they would
+        cut or spoil such a text.
+        """
+        more = {name: value for name, value in self.more.items() if name not in _FOR_ANSWERS}
+        return replace(self, max_tokens=None, stop=(), more=more)
+
 
 SAMPLING_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "reasoning_effort")
 """Options with a field of their own in `Sampling`."""
+_FOR_ANSWERS = (
+    "grammar",
+    "json_schema",
+    "ignore_eos",
+    "t_max_predict_ms",
+    "extra.n_predict",
+    "extra.max_completion_tokens",
+    "extra.response_format",
+)
+"""Further options that limit or shape an answer."""
 
 
 class AnyText(Struct, frozen=True, kw_only=True):

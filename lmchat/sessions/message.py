@@ -95,6 +95,11 @@ class AnswerState(StrEnum):
 
 
 _NORMAL_ENDS = ("stop", "tool_calls")  # finish reasons of a complete answer
+_WHOLE_ENDS = ("stop", "eos_token", "")
+"""Finish reasons of a text that is whole; "eos_token" is that of text-generation-inference.
+
+Servers that send only `[DONE]` at the end give none.
+"""
 _MAX_NAME_CHARS = 200  # of a file's name on the screen
 _NO_REASON = "no finish reason"  # shown: the end of the answer may be missing
 
@@ -408,6 +413,11 @@ def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThought
         if message.role is Role.ASSISTANT:
             thoughts[index] = message.reasoning
     return thoughts
+
+
+def is_whole_end(finish_reason: str) -> bool:
+    """Return whether a text with this finish reason is whole: neither cut nor filtered."""
+    return finish_reason in _WHOLE_ENDS
 
 
 def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCallPart]:

@@ -203,6 +203,22 @@ async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_tha
     assert chat.opened.header.title == "What grows in shade?"
 
 
+async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(store):
+    for text, reason, title in (
+        ("Lettuce in", "length", "What grows in shade?"),
+        ("Lettuce in", "content_filter", "What grows in shade?"),
+        ("Lettuce in pots\n\nIt is a plant", "length", "Lettuce in pots"),
+    ):
+        cut = [TextDelta(text=text), StreamFinished(reason=reason)]
+        chat = ChatTurns(store, answer_steps(), cut, auto_title=True)
+        await chat.send("What grows in shade?")
+        await until(lambda chat=chat: len(chat.server.requests) == 2, "the request for a title")
+        await until(
+            lambda: "title" not in {one.get_name() for one in asyncio.all_tasks()}, "its end"
+        )
+        assert chat.opened.header.title == title
+
+
 async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(store):
     chat = ChatTurns(store)
     target = chat.sessions.turn_choices.target

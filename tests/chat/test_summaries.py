@@ -11,9 +11,15 @@ from msgspec.structs import replace
 from lmchat.chat.planning.meter import ContextMeter
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
-from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.servers.events import (
+    ReasoningDelta,
+    RefusalDelta,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+)
 from tests.support.chat_turns import ChatTurns
-from tests.support.scripted_backend import answer_steps, target
+from tests.support.scripted_backend import answer_steps, set_options, target
 from tests.support.scripted_tools import calls, toolbox
 
 TALK = ["a", "A.", "b", "B.", "c", "C."]
@@ -114,6 +120,41 @@ async def test_a_summary_that_fails_changes_nothing(store):
         assert failed.value.message_with_hint.startswith(words)
         assert (chat.path, chat.opened.header) == (before, header)
     assert len(await store.tree(header.session_id)) == len(TALK)
+
+
+async def test_a_part_of_a_summary_takes_no_message_away(store):
+    ends = ("length", "content_filter", "repetition", "abort", "tool_calls")
+    parts = [[TextDelta(text="They said"), StreamFinished(reason=end)] for end in ends]
+    refused = [RefusalDelta(text="I cannot do that."), END]
+    chat = await talked(store, *parts, refused, [TextDelta(text=" \n"), END])
+    before = chat.path
+    for words in (
+        *("length", "content_filter", "repetition", "abort", "tool_calls"),
+        "refused",
+        "no summary",
+    ):
+        with pytest.raises(LMChatError, match=words) as failed:
+            await chat.compact()
+        assert failed.value.hint.startswith("Nothing has changed")
+        assert chat.path == before == await chat.on_disk()
+    await chat.send("d")
+    assert chat.sent() == [*TALK, "d"]
+    # servers without finish reasons, and older ones of text-generation-inference
+    for end in ("", "eos_token"):
+        whole = [TextDelta(text="They spoke."), StreamFinished(reason=end)]
+        chat = await talked(store, whole)
+        await chat.compact()
+        assert chat.texts[1] == "They spoke."
+
+
+async def test_a_summary_has_none_of_the_options_that_limit_the_answers_of_the_session(store):
+    chat = await talked(store, max_tokens=9, temperature=0.1)
+    limits = {"stop": ("A",), "grammar": "root ::= [A]", "t_max_predict_ms": 5, "top_k": 3}
+    await chat.sessions.changes.set_sampling(chat.opened, limits)
+    await chat.compact()
+    assert set_options(chat.server.requests[-1]) == {"temperature": 0.1, "top_k": 3}
+    await chat.send("d")
+    assert set_options(chat.server.requests[-1]).keys() > limits.keys() | {"max_tokens"}
 
 
 async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanwhile(store):

@@ -14,11 +14,14 @@ from msgspec.structs import replace
 from lmchat.chat.planning.plan import plan_context
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, RequestInvalid, StillAnswering
+from lmchat.safe_text import safe_line
 from lmchat.sessions.message import (
     AnswerState,
+    AnswerStats,
     ChatMessage,
     Role,
     SentThoughts,
+    is_whole_end,
     new_id,
     text_message,
 )
@@ -69,13 +72,21 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
     Each message is the parent of the next one. The last system prompt among the summarised messages
     stays in force. If it is the first message of the session, the new branch begins below it;
     otherwise the branch begins with a copy of it. Stats lose their prompt tokens, as the server has
-    counted the messages of the old branch. Raises `LMChatError` if there is no summary.
+    counted the messages of the old branch. Raises `LMChatError` if there is no whole summary.
     """
     hint = "Nothing has changed; /compact tries again."
     if answer.failure is not None:
         raise LMChatError(answer.failure.message, hint=hint, kind=answer.failure.kind)
     if not answer.text.strip():
         raise LMChatError("The model wrote no summary.", hint=hint)
+    if answer.refusal:
+        raise LMChatError("The model refused to write a summary.", hint=hint)
+    ended = answer.stats or AnswerStats()
+    if answer.state is not AnswerState.COMPLETE or not is_whole_end(ended.finish_reason):
+        reason = safe_line(ended.ending or ended.finish_reason or answer.state.value)
+        if ended.is_cut:
+            hint = "Nothing has changed; use a larger context window, then /compact again."
+        raise LMChatError(f"The summary is not complete ({reason}).", hint=hint)
 
     first = start.path[0]
     parent_id: str | None = None
