@@ -32,6 +32,11 @@ Cli = Inside
 BEGIN, END = "\x1b[200~", "\x1b[201~"
 _PRIVATE = "PRIVATE KEY\n"
 
+PIXEL = bytes.fromhex(  # an image in the format PNG
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b5500"
+    "00000a49444154789c636000000002000148afa4710000000049454e44ae426082"
+)
+
 
 def press_ctrl_c(talk, sees):
     """Press it; again where Python holds one back that comes just before readline begins to wait."""
@@ -283,6 +288,37 @@ def test_after_a_failed_summary_the_files_of_the_prompt_go_with_the_next_one(ser
     assert done.stdout == "They spoke.\nD.\n"
     assert "Sand." in prompts_sent(server)[-1]
     assert "And now?" in prompts_sent(server)[-1]
+
+
+def test_the_files_of_a_refused_prompt_go_with_the_next_one_but_no_image_that_was_refused(
+    server, cli, tmp_path
+):
+    (tmp_path / "soil.txt").write_text("Sand.")
+    (tmp_path / "cat.png").write_bytes(PIXEL)
+    configure(cli.home, "[chat]\nauto_truncate = false\n")
+    llama_cpp(server, n_ctx=2048)
+    server.on(CHAT, chat_reply("D."))
+    too_long = "word " * 4000
+    for first, refusal in (
+        (too_long, "context window has 2048"),
+        ("/edit " + too_long, "has 2048"),
+    ):
+        server.requests.clear()
+        lines = ("Hello", f"/file {tmp_path / 'soil.txt'}", first, "And now?", "Then?")
+        done = cli("--plain", stdin="\n".join(lines))
+        assert refusal in done.stderr
+        assert done.stderr.count("Your next prompt begins with soil.txt (5 B).") == 2
+        _, second, third = prompts_sent(server)
+        assert "Sand." in second
+        assert "And now?" in second
+        assert third == "Then?"
+
+    server.requests.clear()
+    lines = (f"/file {tmp_path / 'soil.txt'}", f"/file {tmp_path / 'cat.png'}", "Who?", "And now?")
+    done = cli("--plain", stdin="\n".join(lines))
+    assert "cannot see images" in done.stderr
+    (sent,) = prompts_sent(server)
+    assert "Sand." in sent
 
 
 def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others(cli):

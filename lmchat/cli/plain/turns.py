@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, TurnEnded
+from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, PromptsReturned, TurnEnded
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.service import ChatService
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -19,7 +19,7 @@ from lmchat.cli.setup.find_target import find_target
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.errors import LMChatError
+from lmchat.errors import FileRefused, LMChatError
 from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import ModelInfo
@@ -51,6 +51,7 @@ class PlainTurns(FrontEnd):
         self.output = context.output
         self.note = context.output.note
         self._files: list[Attachment] = []  # of the next prompt
+        self._has_returned = False  # whether the last prompt was not sent
         self._inline: InlineText | None = None
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
@@ -129,7 +130,8 @@ class PlainTurns(FrontEnd):
 
         Do nothing for a blank text. With `edited_id`, the text is another version of the prompt
         with this id. Otherwise, a summary is made and printed first if the session is too long and
-        the settings allow it. Raises the error that the turn ends with.
+        the settings allow it. Raises the error that the turn ends with. If the prompt was not sent,
+        its files stay for the next one, but for images that the model cannot see.
         """
         if not text.strip():
             return
@@ -138,20 +140,22 @@ class PlainTurns(FrontEnd):
         for file in self._files:
             await chat.store.save_file(file.data)
         files = [file.part for file in self._files]
-        attached, self._files = self._files, []  # after an error above, the files stay
+        draft = draft_of(text, files)  # returns as an event if the prompt cannot be sent
         if edited_id:
             # None: the new version has the files of the old one
-            chat.edit(opened, edited_id, text, files or None)
+            chat.edit(opened, edited_id, text, files or None, unsent=draft)
         else:
-            draft = draft_of(text, files)  # returns to the user if the prompt cannot be sent
             chat.send_now(opened, text, files, unsent=draft, may_compact=True)
+        attached, self._files = self._files, []  # after an error above, the files stay
+        self._has_returned = False
         try:
             await self.print_turn()
+        except FileRefused:  # the next prompt would be refused as well
+            attached = [file for file in attached if not file.part.is_image]
+            raise
         finally:
-            # After a summary, the turn of the prompt follows. But if the summary failed or was
-            # stopped, it is still the last turn. Then the prompt was not sent, and its files stay.
-            if opened.turn.is_summary:
-                self._files = attached
+            if self._has_returned and attached:
+                self.attach_all(attached, ", ".join(file.part.words for file in attached))
 
     async def compact(self) -> None:
         """Have the model summarise the older messages, and print the summary."""
@@ -192,6 +196,8 @@ class PlainTurns(FrontEnd):
                     "This summary takes the place of the older messages; "
                     "/tree on the screen lists their branch."
                 )
+        elif isinstance(event, PromptsReturned):
+            self._has_returned = True
         elif isinstance(event, AnswerBegun):
             self._has_thought = False
             self.print_label(f"{event.message.model}:")
