@@ -125,7 +125,8 @@ class ToolRounds:
         """Ask about one call after the other, then run all at the same time.
 
         `messages` are tool messages with one call each. `on_end` gets each of them with its result,
-        in the order in which they end. If this is cancelled, running calls are, too.
+        in the order in which they end. If this is cancelled, running calls are, too. Those that
+        have ended by then, while `on_end` saved another one, still get to it.
         """
         # for each call a function, or the reason why it may not run, which becomes its result
         runs = [await self._make_run(message, ask) for message in messages]
@@ -133,11 +134,18 @@ class ToolRounds:
             asyncio.create_task(run_call(message, run))
             for message, run in zip(messages, runs, strict=True)
         ]
+        taken: set[str] = set()  # ids of the messages that `on_end` got
         try:
             for ended in asyncio.as_completed(tasks):
-                await on_end(await ended)
+                message = await ended
+                taken.add(message.message_id)
+                await on_end(message)
         finally:
             await end_tasks(*tasks)
+            for task in tasks:
+                has_result = not task.cancelled() and task.exception() is None
+                if has_result and task.result().message_id not in taken:
+                    await on_end(task.result())
 
     async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | str:
         """Return the function that runs a call, or the reason why it may not run.

@@ -78,6 +78,32 @@ async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decisio
     assert results(chat) == [(AnswerState.STOPPED, "")] * 2
 
 
+async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_another_is_saved(store):
+    never = asyncio.Event()
+    host = ScriptedHost(read_text=lambda given: never if given["path"] == "c" else read_text(given))
+    three = calls(*((_READ, {"path": path}) for path in "abc"))
+    chat = ChatTurns(store, three, answer_steps("Read."), box=toolbox(host))
+    may_save, is_saving = asyncio.Event(), asyncio.Event()
+    save = chat.sessions.save_queue.save
+
+    async def save_later(header, *messages, **more):
+        if any(one.tool_result for one in messages):
+            is_saving.set()
+            await may_save.wait()
+        await save(header, *messages, **more)
+
+    chat.sessions.save_queue.save = save_later
+    chat.sessions.send_now(chat.opened, "Read all", unsent="Read all")
+    await is_saving.wait()
+    await until(lambda: len(host.calls) == 3, "the calls")
+    chat.opened.stop_turn()
+    may_save.set()
+    await chat.opened.wait_until_saved()
+    ended = [(AnswerState.COMPLETE, "text of a"), (AnswerState.COMPLETE, "text of b")]
+    assert results(chat) == [*ended, (AnswerState.STOPPED, "")]
+    assert await chat.on_disk() == chat.path
+
+
 async def test_a_never_of_the_configuration_wins_and_the_tool_is_not_offered(store):
     box = toolbox(approve="always", approval={"files/read_text": "never"})
     chat = await sent(store, box, READ_A, answer_steps())
