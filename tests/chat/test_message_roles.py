@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from typing import Any
@@ -11,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lmchat.chat.answer_beginnings import has_text_to_continue
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.request_preview import context_of_next_request, next_request
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn_starts import continued, regenerated
 from lmchat.errors import RequestInvalid
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent
@@ -56,6 +59,10 @@ def target_at(url: str, **more: Any) -> Target:
     known = {"context_loaded": 8192, "capabilities": ("tools", "vision")} | more
     info = ModelInfo(model_id="tiny", endpoint=endpoint, product="OpenAI-compatible", **known)
     return Target(endpoint=endpoint, product="OpenAI-compatible", model=info)
+
+
+def image_part(digest: str = hashlib.sha256(PIXEL).hexdigest()) -> FilePart:
+    return FilePart(name="a.png", media_type="image/png", digest=digest, size=len(PIXEL), tokens=9)
 
 
 def last_text(seen: Seen) -> str:
@@ -161,9 +168,16 @@ async def test_an_answer_before_the_first_prompt_is_not_sent_and_cannot_be_regen
     assert chat.notes == [], "it is not left out because of the window"
 
 
+async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(store):
+    chat = ChatTurns(store)
+    chat.opened.first_words = "Because"
+    request = await next_request(chat.sessions, chat.opened, "")
+    assert [one.text for one in request.messages] == ["", "Because"]
+
+
 async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, store):
-    digest = await store.save_file(PIXEL)
-    image = FilePart(name="a.png", media_type="image/png", digest=digest, size=len(PIXEL))
+    await store.save_file(PIXEL)
+    image = image_part()
     with ScriptedServer() as server:
         server.on(CHAT, error_reply(500, "Compute error."))
         chat = ChatTurns(store, server=client, target=target_at(server.url))
@@ -177,6 +191,7 @@ async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, st
 
 # Any history
 
+TYPED = {"send": "Why?", "look": ""}  # what is typed when a prompt is sent, or /request looks at it
 TEXTS = st.sampled_from(["", " ", "\n", "word", "two words", "long " * 120])
 CALLS = st.builds(
     ToolCallPart,
@@ -207,15 +222,11 @@ def messages(draw) -> ChatMessage:
         parts += [TextPart(text=one) for one in draw(st.lists(TEXTS, max_size=1))]
         if role is Role.ASSISTANT:
             parts += draw(st.lists(CALLS, max_size=3))
-        image = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=9, tokens=9)
-        parts += draw(st.lists(st.just(image), max_size=1))
+        parts += draw(st.lists(st.sampled_from((image_part(), image_part("0" * 64))), max_size=1))
+    if role is Role.USER and not any(isinstance(one, FilePart) or one.text for one in parts):
+        parts.append(TextPart(text="word"))
     is_excluded = draw(st.sampled_from((False, False, False, True)))
     return _message(role, *parts, is_excluded=is_excluded, state=draw(st.sampled_from(_STATES)))
-
-
-def is_prompt(message: ChatMessage) -> bool:
-    has_content = message.role is Role.USER and (message.text or message.files)
-    return bool(has_content) and not message.is_excluded
 
 
 def words_of(content: Any) -> str:
@@ -224,43 +235,71 @@ def words_of(content: Any) -> str:
     return "\n\n".join(one["text"] for one in content if one["type"] == "text")
 
 
+async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[dict[str, Any]]:
+    """Return the messages of the next request of a session, as its server would get them."""
+    path, turn_settings = opened.messages, chat.sessions.turn_choices.settings({})
+    if kind in TYPED:
+        request = await next_request(chat.sessions, opened, TYPED[kind])
+    else:
+        last_id = path[-1].message_id
+        start = (
+            continued(path, last_id, None)
+            if kind == "continue"
+            else regenerated(path, last_id, first_words=opened.first_words)
+        )
+        turn = chat.sessions.plan_turn(opened, start, turn_settings)
+        request = await turn.request.prepared_request()
+    return json.loads((await chat.server.outgoing_request(request)).body)["messages"]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     path=st.lists(messages(), max_size=12),
     window=st.sampled_from([None, 150, 600, 8192]),
     has_tools=st.booleans(),
+    product=st.sampled_from(["llama.cpp", "OpenAI-compatible"]),
     first_words=st.sampled_from(["", "Because"]),
+    kind=st.sampled_from(["send", "send", "look", "continue", "regenerate"]),
 )
 async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_their_calls(
-    client, store, path, window, has_tools, first_words
+    client, store, path, window, has_tools, product, first_words, kind
 ):
-    box = toolbox() if has_tools else None
-    chat = ChatTurns(
-        store,
-        server=client,
-        target=target_at("http://localhost:1", context_loaded=window),
-        box=box,
-    )
-    if first_words:
-        chat.use("llama.cpp", window=window)
+    await store.save_file(PIXEL)
+    chat = ChatTurns(store, server=client, box=toolbox() if has_tools else None)
+    chat.use(product, window=window)
     session = Session(header=chats.header("Any"), messages=MessagePath(path))
     opened = OpenSession(session, clock=chat.opened.clock)
     opened.first_words = first_words
-    request = await next_request(chat.sessions, opened, "Why?")
-    outgoing = await client.outgoing_request(request)
-    body = json.loads(outgoing.body)
-    sent = body["messages"]
-    assert wrong_order(sent) == "", sent
+    role = path[-1].role if path else Role.SYSTEM
+    is_begun = role is Role.ASSISTANT and has_text_to_continue(path[-1])
+    can_repeat = is_begun if kind == "continue" else role in (Role.USER, Role.ASSISTANT)
+    if kind not in TYPED and not can_repeat:
+        kind = "send"
+    try:
+        sent = await body_of_turn(chat, opened, kind)
+    except RequestInvalid:  # what cannot be continued, and first words that cannot be sent
+        assert kind not in TYPED or first_words
+        return
+    begun = sent[-1] if sent[-1]["role"] == "assistant" else {}
+    is_thought = bool(begun) and not begun["content"]
+    assert not is_thought or begun["reasoning_content"], "a thought is continued"
+    assert wrong_order(sent[:-1] if is_thought else sent) == "", sent
     assert [one["role"] for one in sent].count("system") <= 1
-    assert words_of(sent[-1]["content"]).endswith(first_words or "Why?")
-    assert sent[-1]["role"] == ("assistant" if first_words else "user")
+    if kind in TYPED:
+        assert words_of(sent[-1]["content"]).endswith(first_words or TYPED[kind])
+        assert sent[-1]["role"] == ("assistant" if first_words else "user")
     # no text is lost, but of what does not fit, and none is sent twice
-    first = next((n for n, one in enumerate(path) if is_prompt(one)), len(path))
+    first = next(
+        (n for n, one in enumerate(path) if one.role is Role.USER and not one.is_excluded),
+        len(path),
+    )
     spoken = [one for one in path[first:] if one.role in (Role.USER, Role.ASSISTANT)]
     said = Counter(" ".join(one.text for one in spoken if not one.is_excluded).split())
     dialogue = [one for one in sent if one["role"] != "system"]
     received = Counter(" ".join(words_of(one["content"]) for one in dialogue).split())
     results = Counter(" ".join(one.tool_result for one in path).split())
-    assert all(received[word] <= said[word] + results[word] for word in ("two", "words", "long"))
-    if window is None:
+    if kind == "send" or product == "llama.cpp":  # else the end of the answer is quoted
+        words = ("two", "words", "long")
+        assert all(received[word] <= said[word] + results[word] for word in words)
+    if window is None and kind != "regenerate":
         assert said <= received
