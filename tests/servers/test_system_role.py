@@ -77,6 +77,10 @@ REFUSALS = {
         param="messages[0].role",
         code="unsupported_value",
     ),
+    "in other words": error_reply(400, "This model doesn't support system prompts."),
+    "by its name": error_reply(400, "The role 'system' is not supported."),
+    "its place": error_reply(400, "System messages are only allowed at the beginning."),
+    "the first message": error_reply(400, "Conversation must start with a user message"),
     "FastAPI": json_reply(
         {
             "detail": [
@@ -101,6 +105,9 @@ OTHERS = {
         400,
         "Only user, system, assistant and tool roles are supported, got custom.",
     ),
+    "an image": (400, "The first message must be shorter than 10 MB"),
+    "its form": (400, "system message should be a string or a list of parts"),
+    "a file": (500, "file system is not writable; the system role of the disk is unknown"),
     "no prompt": (
         400,
         'Error rendering prompt with jinja template: "No user query found in messages."',

@@ -38,29 +38,32 @@ _ABOUT_JSON = re.compile(
     r"|grammar|invalid schema|json_validate|(invalid|required for) format",
     re.IGNORECASE,
 )
-
-
 _NAMES_SYSTEM_ROLE = re.compile(
     # "System role not supported", "Developer instruction is not enabled for models/gemma-3-4b-it"
-    r"\b(system|developer)['\"`]? (role|message|prompt|instruction)s?( (is|are))?"
+    r"\b(system|developer)['\"`]?[ _](role|message|prompt|instruction)s?( is| are)?"
     r" (unsupported|invalid|not (supported|allowed|enabled|permitted|accepted))"
     # "System message must be at the beginning."
-    r"|\bsystem (role|message|prompt)s? (must|should|can|may)( only)? (be|come|appear)( only)?"
-    r"( at| in| as)?( the)?( very)? (beginning|start|first)"
+    r"|\bsystem (role|message|prompt)s? (must|should|can|may|is|are)( only)?"
+    r"( be| come| appear| allowed| supported)?( only)?( at| in| as)?( the)?( very)?"
+    r" (beginning|start|first)\b"
     # "Only user and assistant roles are supported!"; others name `system` among those
     r"|only user(, | and |/)(assistant|model)(,? and tool)? roles\b"
     r"|(should|must) be (one of )?'user'(,| or) 'assistant'"
     # o1-mini does "not support 'system' with this model"
-    r"|not support (the |a )?['\"`]?system['\"`]? (role|message|prompt|instruction|with)"
-    r"|(unsupported|unexpected|invalid|unknown) ((message )?role:?|variant) ['\"`]?system\b",
+    r"|(not|n't) support (the |a )?['\"`]?system['\"`]? (role|message|prompt|instruction|with)"
+    r"|(unsupported|unexpected|invalid|unknown) ((message )?role:?|variant) ['\"`]?system\b"
+    r"|\brole:? ['\"`]?system['\"`]? is (not |un|in)",
     re.IGNORECASE,
 )
 """Found in a refusal of the system prompt as a message of its own."""
-_NAMES_TURNS = re.compile(r"roles must alternate user", re.IGNORECASE)
-"""Found in a refusal by a template that takes the system prompt for a prompt without an answer."""
-_NAMES_OPTIONAL_SYSTEM = re.compile(r"optional system message", re.IGNORECASE)
+_NAMES_TURNS = re.compile(
+    r"must alternate|(first message|conversations?) must (start|begin|use|be)\b.{0,20}\buser",
+    re.IGNORECASE,
+)
+"""Found in a refusal by a template that takes the system prompt for a prompt or an answer."""
+_NAMES_OPTIONAL_SYSTEM = re.compile(r"optional\W{1,3}(initial )?system message", re.IGNORECASE)
 """Found in a refusal by a template that takes a system prompt: it refuses something else."""
-_TEMPLATE_KINDS = ("bad_request", "server_error", "unsupported", "template", "wrong_path")
+_TEMPLATE_KINDS = ("bad_request", "server_error", "unsupported", "wrong_path")
 """Kinds of errors by which servers pass on what a chat template refuses."""
 
 
