@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct, convert, field, to_builtins
 from msgspec.structs import replace
 
-from lmchat.files.disk import explain_system_error, locked, read_plain, write_atomically
+from lmchat.files.disk import explain_system_error, free_name, locked, read_plain, write_atomically
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
@@ -75,7 +75,10 @@ def read_state(path: Path) -> tuple[State, str]:
         return State(), ""
     except (OSError, ValueError, RecursionError) as error:
         _logger.warning("%s could not be read: %s", path.name, type(error).__name__)
-        warning = f"{path.name} could not be read: lmchat starts without the saved state."
+        warning = (
+            f"{path.name} could not be read: lmchat starts without the saved state. "
+            "Correct the file; the next change keeps it under another name."
+        )
         return State(), warning
 
 
@@ -83,13 +86,15 @@ def change_state(path: Path, change: Change) -> State:
     """Read the saved choices, change them and write them, while no other window does so.
 
     What another window has saved since, or the user has changed in the file, is thus kept. Return
-    the new state. Raises `StoreUnavailable`.
+    the new state. A file that cannot be read is kept under another name. Raises `StoreUnavailable`.
     """
     import tomli_w  # noqa: PLC0415 - no start must wait for it
 
     try:
         with locked(path):
-            remembered, _ = read_state(path)  # a warning is shown at the start of the screen
+            remembered, warning = read_state(path)
+            if warning:  # shown at the start of the screen
+                path.rename(free_name(path, "damaged"))
             state = change(remembered)
             head = "# Written by lmchat; put your settings in config.toml.\n"
             write_atomically(path, head + tomli_w.dumps(to_builtins(state)))

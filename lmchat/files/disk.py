@@ -98,8 +98,10 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
     """Hold a file while it is read, changed and written; other processes that do so wait.
+
+    With `is_shared`, only those wait that do not share it.
 
     The lock is on the folder of the file, which is made if it is missing. A lock on the file itself
     would stay with the old file when `write_atomically` replaces it. Windows locks no folders: if
@@ -111,10 +113,19 @@ def locked(path: Path) -> Iterator[None]:
         return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(folder, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(folder)
+
+
+def free_name(path: Path, ending: str) -> Path:
+    """Return the path with `.ENDING`, and with a number where a file has that name."""
+    free, number = path.with_name(f"{path.name}.{ending}"), 1
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}.{ending}-{number}")
+    return free
 
 
 def ensure_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Daily copies of `sessions.db`, named `sessions.db.backup-DATE`, and repair of a damaged file.
 
-A damaged file is renamed. The newest copy takes its place, and gets the rows of the damaged file
-that it lacks and that can still be read.
+A damaged file is kept under another name. Its place gets the content of the newest copy, and the
+rows of the damaged file that this lacks and that can still be read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
+from shutil import copyfile
 
-from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY
+from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, free_name
 from lmchat.storage.opening import Connection, connect, is_damaged
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS
@@ -115,24 +116,69 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 
 
 def repair(path: Path, moment: datetime) -> Connection:
-    """Rename a damaged file, and return a connection to the file that takes its place.
+    """Keep a damaged file under another name, repair it, and return a connection to it.
 
-    The newest daily copy takes its place, or an empty file if that copy is missing or damaged. The
-    new file gets the rows of the damaged one that it lacks and that can be read. The connection has
-    a notice for the user. Raises what `connect` raises, and `OSError` if a file cannot be renamed
-    or written.
+    The file gets the content of the newest daily copy, or none if that copy is missing or damaged,
+    and the rows of the damaged file that it lacks and that can be read. The connection has a notice
+    for the user. The caller keeps other processes out. If this process is killed, the file is still
+    damaged. Raises what `connect` raises, and `OSError` if a file cannot be read or written.
     """
     file = path.resolve()  # `path` may be a link, which stays
-    damaged = file.with_name(f"{file.name}.damaged-{moment:%Y%m%d-%H%M%S}")
-    for ending in ("", *_COMPANIONS):
-        with suppress(FileNotFoundError):  # SQLite has removed a companion
-            file.with_name(file.name + ending).rename(damaged.with_name(damaged.name + ending))
-    _logger.error("the session file was damaged and is now %s", damaged.name)
+    damaged = _copy_of_damaged(file, moment)
+    _logger.error("the session file was damaged and is kept as %s", damaged.name)
+    repaired = file.with_name(f".{file.name}.repaired-{os.urandom(4).hex()}")
+    try:
+        copies = daily_copies(path)  # newest first
+        if copies and not is_damaged(copies[0]):
+            copy_database(copies[0], repaired)
+        with closing(connect(repaired)) as connection:  # creates an empty file without a copy
+            loss = _add_what_can_be_read(damaged, connection)
+            message_count = connection.execute("select count(*) from messages").fetchone()[0]
+        _put_in_place(repaired, file)
+    finally:
+        for ending in ("", *_COMPANIONS):
+            _remove(repaired.with_name(repaired.name + ending))
+    connection = connect(path)
+    connection.notice = (
+        f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
+        f"messages.{loss}"
+    )
+    return connection
 
-    copies = daily_copies(path)  # newest first
-    if copies and not is_damaged(copies[0]):
-        copy_database(copies[0], file)
-    connection = connect(path)  # creates an empty file if no copy took the place
+
+def _copy_of_damaged(file: Path, moment: datetime) -> Path:
+    """Copy a damaged file, and the log beside it, to a name that no file has; return its path."""
+    copy = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
+    for ending in ("", "-wal", "-journal"):  # SQLite makes the third companion of the log
+        source, target = (one.with_name(one.name + ending) for one in (file, copy))
+        if source.exists():
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
+            copyfile(source, target)
+    return copy
+
+
+def _put_in_place(repaired: Path, file: Path) -> None:
+    """Give a damaged file the content of a repaired one.
+
+    SQLite writes it into the file: another process that has the file open then reads it, and does
+    not go on with a file that has lost its name. Only a file that SQLite cannot open is replaced.
+    """
+    try:
+        with closing(sqlite3.connect(repaired)) as source, closing(sqlite3.connect(file)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        _logger.info("the damaged file is replaced: %s", error)
+    if not is_damaged(file):
+        return
+    with closing(sqlite3.connect(repaired, isolation_level=None)) as source:
+        source.execute("pragma journal_mode = delete")  # all of it is then in one file
+    for ending in _COMPANIONS:
+        _remove(file.with_name(file.name + ending))
+    repaired.replace(file)
+
+
+def _add_what_can_be_read(damaged: Path, connection: Connection) -> str:
+    """Add the rows of a damaged file; return a sentence if not all could be read, else ""."""
     is_all_read = False  # remains so if the copying below fails
     try:
         connection.execute("pragma foreign_keys = off")  # rows may come before those they refer to
@@ -141,13 +187,7 @@ def repair(path: Path, moment: datetime) -> Connection:
     except DATABASE_ERRORS as error:
         _logger.warning("copying from the damaged file failed: %s", error)
     connection.execute("pragma foreign_keys = on")
-    message_count = connection.execute("select count(*) from messages").fetchone()[0]
-    loss = "" if is_all_read else " Not everything in the damaged file could be read."
-    connection.notice = (
-        f"{path.name} was damaged. It is kept as {damaged.name}; the new file has {message_count} "
-        f"messages.{loss}"
-    )
-    return connection
+    return "" if is_all_read else " Not everything in the damaged file could be read."
 
 
 def _add_rows_of(damaged: Path, target: Connection) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from lmchat.files.disk import locked
 from lmchat.storage.job_thread import JobThread
 from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.schema import transaction
@@ -108,7 +110,7 @@ class Database:
             """Run the job to its end, in a transaction."""
             # the handler that an earlier `run` has set would interrupt this job
             connection.set_progress_handler(None, 0)
-            with transaction(connection):
+            with self._held(is_shared=True), transaction(connection):
                 return job(connection)
 
         return await self._thread.run(lambda: self._run_or_explain(in_transaction))
@@ -136,9 +138,11 @@ class Database:
         """Run a job and return its result; if it finds the file damaged, repair it and try again.
 
         If SQLite finds the file intact after the first error, the file is only opened again:
-        another process has replaced the damaged one. An error of the third try is raised.
+        another process has repaired it, perhaps while this one waited for it. An error of the third
+        try is raised.
         """
         for is_second_try in (False, True):
+            tried_file = self._file_identity()
             try:
                 return self._run_once(job)
             except DATABASE_ERRORS as error:
@@ -146,9 +150,11 @@ class Database:
                     raise
                 _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
                 self._disconnect()
-                # after a second error, the file is repaired even if SQLite finds it intact
-                if is_second_try or is_damaged(self.path):
-                    self._keep_connection(self._repair())
+                with self._held():
+                    # after a second error, the same file is repaired even if SQLite finds it intact
+                    is_same_file = tried_file == self._file_identity()
+                    if is_damaged(self.path) or (is_second_try and is_same_file):
+                        self._keep_connection(self._repair())
         return self._run_once(job)
 
     def _run_once(self, job: Callable[[Connection], T]) -> T:
@@ -162,9 +168,24 @@ class Database:
             self._disconnect()
         connection = self._connection
         if connection is None:
-            connection = self._connect()
+            with self._held(is_shared=True):
+                connection = self._connect()
             self._keep_connection(connection)
         return job(connection)
+
+    @contextmanager
+    def _held(self, *, is_shared: bool = False) -> Iterator[None]:
+        """Let no other process open, write or repair the file, as far as it does not share it.
+
+        A repair would lose what is written at the same time. On a file system without locks, other
+        processes are not kept out.
+        """
+        with ExitStack() as stack:
+            if self._is_file:
+                with suppress(OSError):
+                    lock = locked(self.path.resolve(), is_shared=is_shared)
+                    stack.enter_context(lock)
+            yield
 
     def _keep_connection(self, connection: Connection) -> None:
         """Keep a connection for this job and the next ones, and take over its notice, if any."""

@@ -29,20 +29,25 @@ def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
     assert read_state(tmp_path / "nowhere" / "state.toml") == (State(), "")
 
 
-def test_a_broken_file_is_told_and_the_defaults_hold(tmp_path):
-    for content in (
+def test_a_broken_file_is_told_and_kept_and_the_defaults_hold(tmp_path):
+    contents = (
         b"not [ toml",
         b"\xff\xfe",
         b"a = 1\na = 2",
         b"theme = 7",
         b"recent = 7",
         b"recent = [{}]",
-    ):
-        path = tmp_path / "state.toml"
+    )
+    path = tmp_path / "state.toml"
+    for content in contents:
         path.write_bytes(content)
         found, warning = read_state(path)
         assert found == State()
         assert warning.startswith("state.toml could not be read")
+        change_state(path, lambda state: state.with_allowed("a/b", "x"))
+        assert read_state(path) == (State(allowed_tools={"a/b": "x"}), "")
+    kept = {file.read_bytes() for file in tmp_path.glob("state.toml.damaged*")}
+    assert kept == set(contents), "no file was replaced"
 
 
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):

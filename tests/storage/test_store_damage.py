@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE
 from contextlib import aclosing, closing, suppress
 
 import pytest
@@ -164,3 +167,54 @@ async def test_a_damaged_schema_is_told_at_the_start_and_the_copy_taken(tmp_path
     async with aclosing(store_at(tmp_path)) as store:
         assert "was damaged" in await store.open()
         assert len(await store.list_sessions()) == 20
+
+
+OPEN = """
+import asyncio, sys
+from pathlib import Path
+from lmchat.sessions.message import Role, now, text_message
+from lmchat.sessions.session import SessionHeader
+from lmchat.storage.store import Store
+
+async def main():
+    name = sys.argv[2]
+    store = Store(Path(sys.argv[1]))
+    sys.stdin.readline()  # all begin at the same moment
+    await store.list_sessions()
+    message = text_message(Role.USER, f"from {name}")
+    session = SessionHeader(session_id=name, title=name, created_at=now(), updated_at=now())
+    await store.append(session, message)
+    print(await store.open())
+    await store.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("damage", [holes, cut, lambda content, _: b"x" * 4096 + content[4096:]])
+async def test_processes_that_meet_the_same_damage_at_once_repair_it_once_and_lose_nothing(
+    tmp_path, damage
+):
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 60, words=50)
+        await store.daily_check()
+    path = tmp_path / "lmchat" / "sessions.db"
+    content = damage(bytearray(path.read_bytes()), random.Random(1))  # noqa: S311 - repeats
+    path.write_bytes(content)
+    names = [f"process{number}" for number in range(3)]
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", OPEN, path, name, stdin=PIPE, stdout=PIPE
+        )
+        for name in names
+    ]
+    ended = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    assert [process.returncode for process in processes] == [0] * 3
+    told = [output.decode() for output, _ in ended if b"was damaged" in output]
+    (kept,) = path.parent.glob("*.damaged-*[0-9]")
+    assert kept.read_bytes() == content
+    assert len(told) == 1
+    async with aclosing(store_at(tmp_path)) as store:
+        found = {session.title for session in await store.list_sessions()}
+    assert found >= {*names, *(f"prompt {number}" for number in range(60))}
+    assert not list(path.parent.glob(".*repaired*"))
