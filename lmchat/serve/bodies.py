@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class BodyFields(Struct, frozen=True):
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:
-    """Return the body of a request.
+    """Return the body of a request, without a byte order mark.
 
     Raises `BodyTooLarge` as soon as it exceeds the limit, and `ClientDisconnect` if the program
     hangs up.
@@ -61,7 +62,7 @@ async def read_body(request: Request, limit_mb: float) -> bytes:
                 f"The request is larger than the limit of {limit_mb:g} MB.",
                 hint="Shorten it, or raise max_body_mb under [limits].",
             )
-    return bytes(body)
+    return bytes(body).removeprefix(BOM_UTF8)
 
 
 def fields_of(body: bytes) -> BodyFields:

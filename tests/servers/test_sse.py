@@ -1,49 +1,44 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from lmchat.servers.http import sse
 from lmchat.servers.http.sse import MalformedStreamError, SseReader
+from tests.servers.event_streams import LAUNCHDARKLY, OWN, WEB_PLATFORM_TESTS, Events
+
+LARGE = 400  # bytes of a stream that is not cut at each of its places
 
 
-def read(data: bytes, every: int) -> list[tuple[str, bytes]]:
-    """Return (name, data) of all events, read in pieces of a size."""
+def read(data: bytes, *ends: int) -> Events:
+    """Return the events of a stream that is cut at these places."""
     reader, events = SseReader(), []
-    for start in range(0, len(data), every):
-        events += reader.feed(data[start : start + every])
+    for start, end in pairwise((0, *ends, len(data))):
+        events += reader.feed(data[start:end])
     return [(event.name, event.data) for event in events + reader.close()]
 
 
-TABLE = {
-    "LF": (b"data: a\n\ndata: b\n\n", [("", b"a"), ("", b"b")]),
-    "CRLF": (b"data: a\r\n\r\ndata: b\r\n\r\n", [("", b"a"), ("", b"b")]),
-    "mixed": (b"data: a\n\r\ndata: b\r\n\n", [("", b"a"), ("", b"b")]),
-    "no space after the colon": (b"data:a\n\n", [("", b"a")]),
-    "two spaces": (b"data:  a\n\n", [("", b" a")]),
-    "several lines": (b"data: a\r\ndata: b\r\n\r\n", [("", b"a\nb")]),
-    "empty data": (b"data:\n\n", [("", b"")]),
-    "field without a colon": (b"data\ndata\n\n", [("", b"\n")]),
-    "comments": (b": ping\n\n:\n\ndata: a\n\n", [("", b""), ("", b""), ("", b"a")]),
-    "named": (b"event: error\ndata: a\n\ndata: b\n\n", [("error", b"a"), ("", b"b")]),
-    "a name without data is no event": (b"event: ping\n\ndata: a\n\n", [("", b"a")]),
-    "id and retry": (b"id: 7\nretry: 3000\n\nid: 8\ndata: a\n\n", [("", b"a")]),
-    "other fields": (b"Data: x\n data: x\ndata\0: x\nfoo: x\ndata: a\n\n", [("", b"a")]),
-    "other line ends do not count": (
-        "data: a\u2028b\u2029c\u0085d\x0be\x0cf\n\n".encode(),
-        [("", "a\u2028b\u2029c\u0085d\x0be\x0cf".encode())],
-    ),
-    "whole JSON at the end": (b'data: {"a": 1}', [("", b'{"a": 1}')]),
-    "the end mark at the end": (b"data: [DONE]\n", [("", b"[DONE]")]),
-    "cut JSON at the end": (b'data: a\n\ndata: {"a": ', [("", b"a")]),
-    "nothing": (b"", []),
-}
-
-
-@pytest.mark.rule("R-39")
+@pytest.mark.rule("R-38", "R-39")
 def test_bytes_become_the_events_of_the_standard_however_they_are_cut():
-    for name, (data, expected) in TABLE.items():
-        for every in (1, 2, 3, 5, 1000):
-            assert read(data, every) == expected, name
+    for suite in (WEB_PLATFORM_TESTS, LAUNCHDARKLY, OWN):
+        for name, (data, expected) in suite.items():
+            for every in (1, 2, 3, 5, len(data) + 1):
+                assert read(data, *range(every, len(data), every)) == expected, (name, every)
+            if len(data) < LARGE:
+                for place in range(len(data)):
+                    assert read(data, place) == expected, (name, place)
+
+
+def test_an_event_of_14_megabytes_is_read_from_one_line():
+    words = b"0123456789abcde" * 466_034  # 5 MiB in base64, as in LaunchDarkly's suite
+    assert read(b"data: " + words + words + b"\n\n", len(words) + 6) == [("", words + words)]
+
+
+def test_with_cr_only_an_event_comes_at_once_and_not_with_the_next():
+    reader = SseReader()
+    assert [one.data for one in reader.feed(b"data: a\r\r")] == [b"a"]
+    assert reader.feed(b"\n") == []
 
 
 @pytest.mark.rule("R-37")

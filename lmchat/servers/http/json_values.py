@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import msgspec
@@ -24,8 +25,8 @@ class NotJsonError(ValueError):
 def decode(data: bytes) -> Any:
     """Return the value of JSON bytes, or raise `NotJsonError`.
 
-    Some faults are tolerated: wrong UTF-8 and lone surrogates become U+FFFD; `NaN`, `Infinity` and
-    `-Infinity` become None.
+    Some faults are tolerated: a byte order mark is dropped (RFC 8259, 8.1); wrong UTF-8 and lone
+    surrogates become U+FFFD; `NaN`, `Infinity` and `-Infinity` become None.
     """
     try:
         return _decode(data)
@@ -94,7 +95,8 @@ def _decode_loosely(data: bytes) -> Any:
 
     Python's own decoder accepts lone surrogates, `NaN` and `Infinity`.
     """
+    text = data.removeprefix(BOM_UTF8).decode("utf-8", "replace")
     try:
-        return utf8_safe(json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None))
+        return utf8_safe(json.loads(text, parse_constant=lambda _: None))
     except (ValueError, RecursionError) as error:
         raise NotJsonError(str(error)) from None

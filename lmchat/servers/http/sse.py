@@ -1,17 +1,20 @@
-"""Server-sent events from bytes (HTML Standard, 9.2.6), with LF or CRLF at line ends; no I/O.
+"""Server-sent events from bytes, by the rules of the HTML Standard (9.2.6); does no I/O.
 
-LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
+CR, LF and the colon never occur inside a UTF-8 sequence, so bytes need no decoding before JSON.
 """
 
 from __future__ import annotations
+
+from codecs import BOM_UTF8
 
 from msgspec import Struct
 
 from lmchat.servers.http.json_values import NotJsonError, decode
 
-MAX_LINE_BYTES = 8 * 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"[DONE]"
+_ERROR = b"error"
 
 
 class MalformedStreamError(Exception):
@@ -29,6 +32,8 @@ class SseReader:
     """Reader of bytes in pieces of any size; returns events as soon as they are complete."""
 
     def __init__(self) -> None:
+        self._is_first_line = True  # it may begin with a byte order mark
+        self._skips_lf = False  # whether the last chunk ended in CR, whose LF may follow
         self._partial_line = bytearray()  # the end of the bytes so far, without a line end
         # The event that is not complete yet:
         self._data: list[bytes] = []  # one entry for each line of data
@@ -41,6 +46,14 @@ class SseReader:
         Raises:
             MalformedStreamError: a line or an event is too long.
         """
+        if self._skips_lf and chunk:
+            # The CR at the end of the last chunk has ended a line: to wait for its LF would delay
+            # every event. If this chunk begins with an LF, it belongs to that CR.
+            self._skips_lf = False
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
+            self._skips_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         # A line is put together only when its end has come, so that it is not copied often.
         if self._partial_line and b"\n" in chunk:
             chunk = bytes(self._partial_line) + chunk
@@ -52,20 +65,21 @@ class SseReader:
             self._read_line(line, events)
         self._partial_line += partial_line
         if len(self._partial_line) > MAX_LINE_BYTES:
-            raise MalformedStreamError("a line is longer than 8 MiB")
+            raise MalformedStreamError("a line is longer than 16 MiB")
         return events
 
     def close(self) -> list[SseEvent]:
         """End the stream; return its last event if only the blank line behind it is missing.
 
-        Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). A comment
-        in the last line is returned, too.
+        Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). Each word
+        of an error helps, so its data may be cut. A comment in the last line is returned, too.
         """
         events: list[SseEvent] = []
         if self._partial_line:
             self._read_line(bytes(self._partial_line), events)
         data = b"\n".join(self._data)
-        if self._data and (data.startswith(DONE) or _is_json(data)):
+        is_whole = data.startswith(DONE) or self._name == _ERROR or _is_json(data)
+        if self._data and is_whole:
             self._end_event(events)
         return events
 
@@ -73,9 +87,12 @@ class SseReader:
         """Read one line: a field such as `data: {}`, a comment, or the blank line after an event.
 
         The comment, or the event that the blank line ends, is added to `events`. Fields other than
-        `data` and `event` are ignored.
+        `data` and `event` are ignored. `error` is no field of the standard: llama.cpp before
+        September 2025 sends `error: {}` in place of `data: {"error": {}}`.
         """
-        line = line.removesuffix(b"\r")
+        if self._is_first_line:
+            self._is_first_line = False
+            line = line.removeprefix(BOM_UTF8)
         if not line:
             self._end_event(events)
             return
@@ -91,6 +108,9 @@ class SseReader:
             events.append(SseEvent(b""))
         elif field == b"event":
             self._name = value
+        elif field == _ERROR:
+            self._name = _ERROR
+            self._read_line(b"data: " + value, events)
 
     def _end_event(self, events: list[SseEvent]) -> None:
         """Add the current event to `events` if it has data; then begin an empty one."""

@@ -1,0 +1,233 @@
+r"""Event streams and the events in them, by the HTML Standard (9.2.5 and 9.2.6).
+
+The inputs and results of the first two tables are those of public test suites: the bytes and what a
+reader must make of them, without their code. `lastEventId`, the time of reconnecting and the text of
+comments are left out: lmchat has no use for them. A comment is an event without data here.
+"""
+
+from __future__ import annotations
+
+Events = list[tuple[str, bytes]]  # name and data of each event
+
+BOM = b"\xef\xbb\xbf"
+COMMENT = ("", b"")
+LONG = b"x" * 2048
+# A character of UTF-8 in each of the ways in which bytes can be cut.
+WIDE = "€豆腐".encode()
+
+WEB_PLATFORM_TESTS: dict[str, tuple[bytes, Events]] = {
+    # github.com/web-platform-tests/wpt, folder `eventsource`; the names are those of the files. Its
+    # server adds "\n\n" to most messages, and "\n" to all.
+    "event-data": (
+        b"data:msg\ndata: msg\n\n:\nfalsefield:msg\n\nfalsefield:msg\nData:data\n\ndata\n\ndata:end\n\n",
+        [("", b"msg\nmsg"), COMMENT, ("", b""), ("", b"end")],
+    ),
+    "format-bom": (
+        BOM + b"data:1\n\n" + BOM + b"data:2\n\ndata:3\n\n\n",
+        [("", b"1"), ("", b"3")],
+    ),
+    "format-bom-2": (
+        BOM + BOM + b"data:1\n\ndata:2\n\ndata:3\n\n\n",
+        [("", b"2"), ("", b"3")],
+    ),
+    "format-comments": (
+        b"data:1\r:\0\n:\r\ndata:2\n:" + LONG + b"\rdata:3\n:data:fail\r:" + LONG + b"\ndata:4\n\n",
+        [*[COMMENT] * 5, ("", b"1\n2\n3\n4")],
+    ),
+    "format-data-before-final-empty-line": (
+        b"retry:1000\ndata:test1\n\nid:test\ndata:test2\n",
+        [("", b"test1")],
+    ),
+    "format-field-data": (
+        b"data:\n\ndata\ndata\n\ndata:test\n\n\n",
+        [("", b""), ("", b"\n"), ("", b"test")],
+    ),
+    "format-field-event": (
+        b"event:test\ndata:x\n\ndata:x\n\n\n",
+        [("test", b"x"), ("", b"x")],
+    ),
+    "format-field-event-empty": (b"event: \ndata:data\n\n\n", [("", b"data")]),
+    "format-field-id": (
+        "id: …\nretry: 200\ndata: hello\n\n\n".encode(),
+        [("", b"hello")],
+    ),
+    "format-field-id-2": (
+        "id: …\nretry: 200\ndata: hello\n\ndata: …\n\ndata: …\n\n".encode(),
+        [("", b"hello"), ("", "…".encode()), ("", "…".encode())],
+    ),
+    "format-field-id-3, an empty id": (
+        b"id: 1\ndata:\n\nid\ndata:\n\ndata:\n\n",
+        [("", b"")] * 3,
+    ),
+    "format-field-id-null": (
+        b"id: \0\0\nretry: 200\ndata: hello\n\n\n",
+        [("", b"hello")],
+    ),
+    "format-field-parsing": (
+        (
+            b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\n"
+            b"data:3\rdata:\r\n data:32\ndata:4\n\n"
+        ),
+        [("", b"\0\n 2\n1\n3\n\n4")],
+    ),
+    "format-field-retry": (b"retry:02000\ndata:x\n\n\n", [("", b"x")]),
+    "format-field-retry-bogus": (b"retry:2000\nretry:1000x\ndata:x\n\n\n", [("", b"x")]),
+    "format-field-retry-empty": (b"retry\ndata:test\n\n\n", [("", b"test")]),
+    "format-field-unknown": (
+        b"data:test\n data\ndata\nfoobar:xxx\njustsometext\n:thisisacommentyay\ndata:test\n\n\n",
+        [COMMENT, ("", b"test\n\ntest")],
+    ),
+    "format-leading-space": (
+        b"data:\ttest\rdata: \ndata:test\n\n\n",
+        [("", b"\ttest\n\ntest")],
+    ),
+    "format-newlines": (b"data:test\r\ndata\ndata:test\r\n\r\n", [("", b"test\n\ntest")]),
+    "format-null-character": (b"data:\0\n\n\n\n\n", [("", b"\0")]),
+    "format-utf-8": ("data:ok…\n\n\n".encode(), [("", "ok…".encode())]),
+    "eventsource-from-readable-stream, line ends": (
+        b"data: cr\r\rdata: lf\n\ndata: crlf\r\n\r\n",
+        [("", b"cr"), ("", b"lf"), ("", b"crlf")],
+    ),
+}
+
+
+def _with_line_ends(end: bytes) -> dict[str, tuple[bytes, Events]]:
+    """Return the cases of LaunchDarkly that are run with each of the line ends."""
+    cases: dict[str, tuple[bytes, Events]] = {
+        "one line": (b"data: event 1\n\n", [("", b"event 1")]),
+        "one line, then two": (
+            b"data: event 1\n\ndata: event 2 line 1\ndata: event 2 line 2\n\n",
+            [("", b"event 1"), ("", b"event 2 line 1\nevent 2 line 2")],
+        ),
+        "an empty line at the beginning": (
+            b"data:\ndata: line2\ndata: line3\n\n",
+            [("", b"\nline2\nline3")],
+        ),
+        "an empty line in the middle": (
+            b"data: line1\ndata:\ndata: line3\n\n",
+            [("", b"line1\n\nline3")],
+        ),
+        "one blank line more": (
+            b"data: event 1\n\n\ndata: event 2\n\n",
+            [("", b"event 1"), ("", b"event 2")],
+        ),
+        "two blank lines more": (
+            b"data: event 1\n\n\n\ndata: event 2\n\n",
+            [("", b"event 1"), ("", b"event 2")],
+        ),
+    }
+    return {
+        f"{name}, ends {end!r}": (data.replace(b"\n", end), events)
+        for name, (data, events) in cases.items()
+    }
+
+
+LAUNCHDARKLY: dict[str, tuple[bytes, Events]] = {
+    # github.com/launchdarkly/sse-contract-tests, `ssetests`: basic parsing, byte order marks,
+    # comments and line feeds.
+    "one message": (b"data: Hello\n\n", [("", b"Hello")]),
+    "two messages": (b"data: Hello\n\ndata: World\n\n", [("", b"Hello"), ("", b"World")]),
+    "two messages in three chunks": (
+        b"data: testtest\n\ndata:test\n\n",
+        [("", b"testtest"), ("", b"test")],
+    ),
+    "one message of two lines": (b"data: Hello\ndata:World\n\n", [("", b"Hello\nWorld")]),
+    "empty data": (b"data:\n\n", [("", b"")]),
+    "a type": (b"event: greeting\ndata: Hello\n\n", [("greeting", b"Hello")]),
+    "an id": (b"id: abc\ndata: Hello\n\n", [("", b"Hello")]),
+    "type and id": (b"event: greeting\nid: abc\ndata: Hello\n\n", [("greeting", b"Hello")]),
+    "an id with a null": (b"id: a\0bc\ndata: Hello\n\n", [("", b"Hello")]),
+    "an id for two": (
+        b"id: abc\ndata: first\n\ndata: second\n\n",
+        [("", b"first"), ("", b"second")],
+    ),
+    "an empty id behind another": (
+        b"id: abc\ndata: first\n\nid: \ndata: second\n\n",
+        [("", b"first"), ("", b"second")],
+    ),
+    "fields in reverse order": (
+        b"data: Hello\nid: abc\nevent: greeting\n\n",
+        [("greeting", b"Hello")],
+    ),
+    "an unknown field": (
+        b"event: greeting\ncolor: blue\ndata: Hello\n\n",
+        [("greeting", b"Hello")],
+    ),
+    "no space": (b"event:greeting\ndata:Hello\n\n", [("greeting", b"Hello")]),
+    "two spaces": (b"event:  greeting\ndata:  Hello\n\n", [(" greeting", b" Hello")]),
+    "no colon": (b"data\n\ndata\ndata\n\n", [("", b""), ("", b"\n")]),
+    "characters of several bytes": (b"data: " + WIDE + b"\n\n", [("", WIDE)]),
+    "a hundred messages": (
+        b"".join(b"data: message %d\n\n" % number for number in range(100)),
+        [("", b"message %d" % number) for number in range(100)],
+    ),
+    "mark": (BOM + b"data: Hello\n\n", [("", b"Hello")]),
+    "mark before type and id": (
+        BOM + b"event: greeting\nid: abc\ndata: Hello\n\n",
+        [("greeting", b"Hello")],
+    ),
+    "mark before two messages": (
+        BOM + b"data: First\n\ndata: Second\n\n",
+        [("", b"First"), ("", b"Second")],
+    ),
+    "mark in later data": (
+        b"data: First\n\ndata: " + BOM + b"Second\n\n",
+        [("", b"First"), ("", BOM + b"Second")],
+    ),
+    "mark at the start and in the data": (
+        BOM + b"data: " + BOM + b"Hello\n\n",
+        [("", BOM + b"Hello")],
+    ),
+    "mark before data of two lines": (
+        BOM + b"data: Line1\ndata: Line2\n\n",
+        [("", b"Line1\nLine2")],
+    ),
+    "mark before a comment": (BOM + b":comment\ndata: Hello\n\n", [COMMENT, ("", b"Hello")]),
+    "mark before empty data": (BOM + b"data:\n\n", [("", b"")]),
+    "a comment": (b":Hello\n", [COMMENT]),
+    "two comments": (b":Hello\n:World\n", [COMMENT] * 2),
+    "a comment before an event": (b":Hello\ndata: Hello\n\n", [COMMENT, ("", b"Hello")]),
+    "a comment behind an event": (b"data: Hello\n\n:Hello\n", [("", b"Hello"), COMMENT]),
+    "CRLF that is cut": (
+        b"data: Hello\r\ndata: World\r\n\r\ndata: OK\r\n\r\n",
+        [("", b"Hello\nWorld"), ("", b"OK")],
+    ),
+    **_with_line_ends(b"\n"),
+    **_with_line_ends(b"\r\n"),
+    **_with_line_ends(b"\r"),
+}
+
+OWN: dict[str, tuple[bytes, Events]] = {
+    "mixed": (
+        b"data: a\n\r\ndata: b\r\r\ndata: c\r\n\rdata: d\n\n",
+        [("", b"a"), ("", b"b"), ("", b"c"), ("", b"d")],
+    ),
+    "a mark alone": (BOM, []),
+    "a mark and a line end": (BOM + b"\r\ndata: a\r\n\r\n", [("", b"a")]),
+    "a mark behind the first line end": (b"\n" + BOM + b"data: a\n\ndata: b\n\n", [("", b"b")]),
+    "several lines": (b"data: a\r\ndata: b\r\n\r\n", [("", b"a\nb")]),
+    "comments": (b": ping\n\n:\n\ndata: a\n\n", [COMMENT, COMMENT, ("", b"a")]),
+    "named": (b"event: error\ndata: a\n\ndata: b\n\n", [("error", b"a"), ("", b"b")]),
+    "a name without data is no event": (b"event: ping\n\ndata: a\n\n", [("", b"a")]),
+    "a name alone does not pass to the next event": (
+        b"event: error\n\ndata: a\n\n",
+        [("", b"a")],
+    ),
+    "id and retry": (b"id: 7\nretry: 3000\n\nid: 8\ndata: a\n\n", [("", b"a")]),
+    "other fields": (b"Data: x\n data: x\ndata\0: x\nfoo: x\ndata: a\n\n", [("", b"a")]),
+    "other line ends do not count": (
+        "data: a\u2028b\u2029c\u0085d\x0be\x0cf\n\n".encode(),
+        [("", "a\u2028b\u2029c\u0085d\x0be\x0cf".encode())],
+    ),
+    "whole JSON at the end": (b'data: {"a": 1}', [("", b'{"a": 1}')]),
+    "whole JSON of two lines at the end": (
+        b'data: {"a":\rdata: 1}\r',
+        [("", b'{"a":\n1}')],
+    ),
+    "the end mark at the end": (b"data: [DONE]\n", [("", b"[DONE]")]),
+    "cut JSON at the end": (b'data: a\n\ndata: {"a": ', [("", b"a")]),
+    "an error at the end": (b"event: error\ndata: no mem", [("error", b"no mem")]),
+    "nothing": (b"", []),
+    # llama.cpp before September 2025, ggml-org/llama.cpp#16104
+    "an error as a field": (b'error: {"code":500}\n\n', [("error", b'{"code":500}')]),
+}
