@@ -270,7 +270,7 @@ class HttpServerClient:
             return None
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
-            async with asyncio.timeout(COUNT_S):  # `read_s` only limits the wait for more bytes
+            async with asyncio.timeout(COUNT_S):  # `read_s` leaves time for connecting besides
                 return await product.count_tokens(api, self._writer.write(request).prompt_body())
         except TimeoutError:
             return None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 import re
 import socket
@@ -8,11 +9,13 @@ import ssl
 import httpx
 import pytest
 
+from lmchat.errors import ServerUnavailable
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import Connections, connect_timeout_s
 from lmchat.servers.http.network_errors import unavailable_error
-from tests.support.scripted_server import error_reply
+from tests.support.client_calls import endpoint_of
+from tests.support.scripted_server import Pause, error_reply, raw_reply
 
 
 def because(error, cause):
@@ -22,6 +25,7 @@ def because(error, cause):
     return error
 
 
+QUICK = httpx.Timeout(0.2)
 HERE = Endpoint.parse("box.lan:1234")
 
 
@@ -55,6 +59,21 @@ async def test_each_origin_has_one_client_which_drops_a_connection_before_the_se
         assert 0 < client._transport._pool._keepalive_expiry < 5
     await connections.aclose()
     assert one.is_closed
+
+
+async def test_a_reply_has_a_limit_as_a_whole_and_not_for_each_byte(server):
+    connections = Connections()
+    byte = (b"1", Pause(0.02))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n"
+    for reply in (raw_reply(head + b"\r\n", *byte * 100), raw_reply(head + b"X-A: ", *byte * 100)):
+        server.on("GET /v1/models", reply)
+        with pytest.raises(ServerUnavailable) as caught:
+            await connections.ask(
+                endpoint_of(server), "GET", f"{server.url}/v1/models", key="", timeout=QUICK
+            )
+        assert caught.value.kind == "timeout"
+        assert await asyncio.to_thread(server.seen()[-1].client_left.wait, 5)
+    await connections.aclose()
 
 
 def test_this_machine_gets_less_time_to_connect():

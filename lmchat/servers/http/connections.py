@@ -119,15 +119,22 @@ class Connections:
     ) -> Reply:
         """Send a request and return the whole reply, or raise `ServerUnavailable`.
 
-        A body of more than `MAX_REPLY_BYTES` is cut behind the chunk that exceeds this limit.
+        A body of more than `MAX_REPLY_BYTES` is cut behind the chunk that exceeds this limit. The
+        timeout for reading is that of the whole reply: httpx has one for each read, which a server
+        that sends a byte now and then would never exceed.
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
-        response = await self.send(
-            endpoint, method, url, headers=headers, timeout=timeout, body=body
-        )
+        limit_s = None if timeout.read is None else timeout.read + (timeout.connect or 0)
         with errors_as_unavailable(endpoint):
-            content = await read_up_to(response, MAX_REPLY_BYTES)
+            try:
+                async with asyncio.timeout(limit_s):
+                    response = await self.send(
+                        endpoint, method, url, headers=headers, timeout=timeout, body=body
+                    )
+                    content = await read_up_to(response, MAX_REPLY_BYTES)
+            except TimeoutError as error:
+                raise httpx.ReadTimeout("the reply takes too long") from error
         return Reply(
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
