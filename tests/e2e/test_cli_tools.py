@@ -15,6 +15,7 @@ from tests.support import mcp_server
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
+from tests.support.scripted_server import DONE, delta, finish, sse
 
 Cli = Inside
 
@@ -148,6 +149,25 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert lines[1]["tool"]["result"] == "5"
     server.on(CHAT, calling(("python__add", '{"a": 3}')), chat_reply("It is 5."))
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
+
+
+def test_a_call_that_is_sent_twice_runs_once_and_one_without_a_name_not_at_all(adding, server):
+    function = {"name": "python__add", "arguments": '{"a": 3}'}
+    twice = [
+        delta(tool_calls=[{"index": index, "id": "call_7", "function": function}])
+        for index in range(2)
+    ]
+    nameless = delta(tool_calls=[{"index": 0, "id": "", "type": "function"}])
+    for chunks, steps, requests in (
+        (twice, [("python/add", "5")], 2),
+        ([nameless, *twice], [("python/add", "5")], 2),
+        ([nameless], [], 1),
+    ):
+        server.requests.clear()
+        server.on(CHAT, sse(*chunks, finish("tool_calls"), DONE), chat_reply("It is 5."))
+        value = json.loads(adding("ask", "--tools", "--json", "?").stdout)
+        assert [(step["tool"], step["result"]) for step in value["steps"]] == steps
+        assert len(server.seen(CHAT)) == requests
 
 
 def test_without_a_terminal_a_tool_that_asks_is_refused_and_the_way_to_allow_it_told(cli, server):

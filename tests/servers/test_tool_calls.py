@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from itertools import cycle
+
 import pytest
+from hypothesis import assume, given
+from hypothesis.strategies import integers, lists, sampled_from
 from msgspec.structs import replace
 
 from lmchat.servers.events import RequestAdapted
@@ -15,12 +19,12 @@ from tests.support.scripted_server import error_reply
 def put_together(*chunks):
     """Return {index: [id, name, arguments]} of all fragments."""
     calls, found = ToolCalls(), {}
-    for chunk in chunks:
-        for one in map(calls.read, dicts_in(chunk)):
-            entry = found.setdefault(one.index, ["", "", ""])
-            entry[0] += one.call_id
-            entry[1] += one.name
-            entry[2] += one.arguments
+    events = [event for chunk in chunks for one in dicts_in(chunk) for event in calls.read(one)]
+    for one in events + calls.close():
+        entry = found.setdefault(one.index, ["", "", ""])
+        entry[0] += one.call_id
+        entry[1] += one.name
+        entry[2] += one.arguments
     return found
 
 
@@ -77,17 +81,312 @@ TABLE = {
         {0: ["a", "f", '{"x":[1]}']},
     ),
 }
+FORTY, FIFTY = '{"grams": 40}', '{"grams": 50}'
+ONE = {0: ["a", "weigh", FORTY]}
+TWO = {0: ["a", "weigh", FORTY], 1: ["b", "weigh", FIFTY]}
+# The orders in which servers send calls, with reports of them as OWNER/REPOSITORY#NUMBER.
+ORDERS = {
+    "LocalAI: the same call at several indices, mudler/LocalAI#9722": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, "a", "", FORTY)],
+            [fragment(1, "a", "weigh", "")],
+            [fragment(1, "a", "weigh", FORTY)],
+            [fragment(2, "a", "weigh", FORTY)],
+        ],
+        ONE,
+    ),
+    "the whole call twice": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(1, "a", "weigh", FORTY)]],
+        ONE,
+    ),
+    "the call once more with its keys in another order and without blanks": (
+        [
+            [fragment(0, "a", "weigh", '{"unit": "g", "grams": 40}')],
+            [fragment(1, "a", "weigh", '{"grams":40,"unit":"g"}')],
+        ],
+        {0: ["a", "weigh", '{"unit": "g", "grams": 40}']},
+    ),
+    "the call once more, in pieces": (
+        [
+            [fragment(0, "a", "weigh", FORTY)],
+            [fragment(1, "a", "weigh", FORTY[:7])],
+            [fragment(1, None, None, FORTY[7:])],
+        ],
+        ONE,
+    ),
+    "the call once more, cut off": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(1, "a", "weigh", FORTY[:7])]],
+        ONE,
+    ),
+    "the arguments once more, lidge-jun/opencodex#361": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(1, "b", "weigh", "")],
+            [fragment(0, None, None, FORTY)],
+            [fragment(0, None, None, FORTY)],
+            [fragment(1, None, None, FIFTY)],
+            [fragment(1, None, None, FIFTY)],
+        ],
+        TWO,
+    ),
+    "the call in pieces, then as a whole, elizaOS/eliza#16973": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, None, None, FORTY[:7])],
+            [fragment(0, None, None, FORTY[7:])],
+            [fragment(0, "a", "weigh", FORTY)],
+        ],
+        ONE,
+    ),
+    "all calls once more at the end, without ids": (
+        [
+            [fragment(None, None, "weigh", FORTY), fragment(None, None, "weigh", FIFTY)],
+            [fragment(None, None, "weigh", FORTY), fragment(None, None, "weigh", FIFTY)],
+        ],
+        {0: ["", "weigh", FORTY], 1: ["", "weigh", FIFTY]},
+    ),
+    "one id for two calls": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(1, "a", "weigh", FIFTY)]],
+        {0: ["a", "weigh", FORTY], 1: ["a", "weigh", FIFTY]},
+    ),
+    "one id for two calls, and each of them twice": (
+        [
+            [fragment(0, "a", "weigh", FORTY)],
+            [fragment(1, "a", "weigh", FIFTY)],
+            [fragment(2, "a", "weigh", FORTY)],
+            [fragment(3, "a", "weigh", FIFTY)],
+        ],
+        {0: ["a", "weigh", FORTY], 1: ["a", "weigh", FIFTY]},
+    ),
+    "one id for two calls, whose arguments come later": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(1, "a", "weigh", "")],
+            [fragment(0, None, None, FORTY)],
+            [fragment(1, None, None, FIFTY[:7])],
+            [fragment(1, None, None, FIFTY[7:])],
+        ],
+        {0: ["a", "weigh", FORTY], 1: ["a", "weigh", FIFTY]},
+    ),
+    "one id and one index for two calls": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(0, "a", "weigh", FIFTY)]],
+        {0: ["a", "weigh", FORTY], 1: ["a", "weigh", FIFTY]},
+    ),
+    "one id for two tools": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(1, "a", "cut", "")],
+            [fragment(0, None, None, FORTY)],
+            [fragment(1, None, None, FIFTY)],
+        ],
+        {0: ["a", "weigh", FORTY], 1: ["a", "cut", FIFTY]},
+    ),
+    "vLLM and LMDeploy: index 0 for each call, InternLM/lmdeploy#3412": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, "", None, FORTY[:7])],
+            [fragment(0, "", None, FORTY[7:])],
+            [fragment(0, "b", "weigh", "")],
+            [fragment(0, "", None, FIFTY)],
+        ],
+        TWO,
+    ),
+    "SGLang: index 0 for each call, the id in each fragment, InternLM/lmdeploy#3412": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, "a", None, FORTY)],
+            [fragment(0, "b", "weigh", "")],
+            [fragment(0, "b", None, FIFTY)],
+        ],
+        TWO,
+    ),
+    "Ollama: index 0 for each call, each in one fragment, ollama/ollama#15457": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(0, "b", "weigh", FIFTY)]],
+        TWO,
+    ),
+    "Ollama: no index, ollama/ollama#7881": (
+        [[fragment(None, "a", "weigh", FORTY), fragment(None, "b", "weigh", FIFTY)]],
+        TWO,
+    ),
+    "two equal calls with an id each": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(1, "b", "weigh", FORTY)]],
+        {0: ["a", "weigh", FORTY], 1: ["b", "weigh", FORTY]},
+    ),
+    "Gemini: neither an index nor an id, AstrBotDevs/AstrBot#6661": (
+        [
+            [fragment(None, "", "weigh", "")],
+            [fragment(None, "", None, FORTY)],
+            [fragment(None, "", "cut", "")],
+            [fragment(None, "", None, FIFTY)],
+        ],
+        {0: ["", "weigh", FORTY], 1: ["", "cut", FIFTY]},
+    ),
+    "Gemini: index 0 and no id, su-kaka/gcli2api#406": (
+        [[fragment(0, "", "weigh", FORTY)], [fragment(0, "", "weigh", FIFTY)]],
+        {0: ["", "weigh", FORTY], 1: ["", "weigh", FIFTY]},
+    ),
+    "Nebius, Cerebras: an index for each fragment, dirac-run/dirac#215": (
+        [
+            [fragment(0, "a", "weigh", FORTY[:3])],
+            [fragment(1, None, None, FORTY[3:7])],
+            [fragment(2, None, None, FORTY[7:])],
+            [fragment(3, "b", "weigh", FIFTY[:7])],
+            [fragment(4, None, None, FIFTY[7:])],
+        ],
+        TWO,
+    ),
+    "an index and the name for each fragment": (
+        [
+            [fragment(0, None, "weigh", FORTY[:3])],
+            [fragment(1, None, "weigh", FORTY[3:7])],
+            [fragment(2, None, "weigh", FORTY[7:])],
+        ],
+        {0: ["", "weigh", FORTY]},
+    ),
+    "a call begins at the index of the one before and ends at its own, agno-agi/agno#8879": (
+        [
+            [fragment(0, "a", "weigh", FORTY)],
+            [fragment(0, "b", "weigh", FIFTY[:7])],
+            [fragment(1, None, None, FIFTY[7:])],
+        ],
+        TWO,
+    ),
+    "a call that begins twice, Avarok-Cybersecurity/atlas#33": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, "b", "weigh", "")],
+            [fragment(0, None, None, FORTY)],
+        ],
+        ONE,
+    ),
+    "Poolside: another id from the second fragment on, poolsideai/pool#9": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, "b", None, FORTY[:7])],
+            [fragment(0, "b", None, FORTY[7:])],
+        ],
+        ONE,
+    ),
+    "Fireworks: id and name in each fragment, SillyTavern/SillyTavern#5948": (
+        [
+            [fragment(0, "a", "weigh", "")],
+            [fragment(0, "a", "weigh", FORTY[:7])],
+            [fragment(0, "a", "weigh", FORTY[7:])],
+        ],
+        ONE,
+    ),
+    "vLLM: the last fragment has id and name once more, vllm-project/vllm#44098": (
+        [
+            [fragment(0, "a", "weigh", FORTY[:7])],
+            [fragment(0, "a", "weigh", FORTY[7:])],
+            [fragment(0, None, None, "")],
+        ],
+        ONE,
+    ),
+    "a nested object at the beginning of a fragment": (
+        [
+            [fragment(0, "a", "weigh", '{"pan":')],
+            [fragment(0, None, None, '{"grams": 40}')],
+            [fragment(0, None, None, "}")],
+        ],
+        {0: ["a", "weigh", '{"pan":{"grams": 40}}']},
+    ),
+    "brackets and quotes in a text": (
+        [
+            [fragment(0, "a", "weigh", '{"of": "a}\\')],
+            [fragment(0, None, None, '"}{')],
+            [fragment(0, None, None, '", "n": [{}]}')],
+            [fragment(1, "b", "weigh", FIFTY)],
+        ],
+        {0: ["a", "weigh", '{"of": "a}\\"}{", "n": [{}]}'], 1: ["b", "weigh", FIFTY]},
+    ),
+    "Bedrock: {} before the arguments, openai/openai-agents-js#712": (
+        [
+            [fragment(0, "a", "weigh", "{}")],
+            [fragment(0, None, None, FORTY[:7])],
+            [fragment(0, None, None, FORTY[7:])],
+        ],
+        ONE,
+    ),
+    "llama-stack: {} and the arguments in one fragment, ogx-ai/ogx#5462": (
+        [[fragment(0, "a", "weigh", "{}" + FORTY)]],
+        ONE,
+    ),
+    "the arguments twice in one fragment": ([[fragment(0, "a", "weigh", FORTY + FORTY)]], ONE),
+    "LM Studio: a call without an id, name and arguments, lmstudio-ai/lmstudio-bug-tracker#830": (
+        [[fragment(0, "", None, None)]],
+        {},
+    ),
+    "arguments of a call that never gets a name": (
+        [[fragment(0, "a", None, FORTY)], [fragment(1, "b", "weigh", FIFTY)]],
+        {0: ["b", "weigh", FIFTY]},
+    ),
+    "a name behind the id and the arguments": (
+        [[fragment(0, "a")], [fragment(0, None, None, FORTY)], [fragment(0, None, "weigh")]],
+        ONE,
+    ),
+    "MiniMax: arguments as an object, can1357/oh-my-pi#1779": (
+        [[fragment(0, "a", "weigh", {"grams": 40})], [fragment(0, "a", "weigh", FORTY)]],
+        {0: ["a", "weigh", '{"grams":40}']},
+    ),
+    "calls without arguments": (
+        [[fragment(0, "a", "look", "")], [fragment(1, "b", "wait", "{}")]],
+        {0: ["a", "look", ""], 1: ["b", "wait", "{}"]},
+    ),
+    "white space behind the arguments": (
+        [[fragment(0, "a", "weigh", FORTY)], [fragment(0, None, None, "\n")]],
+        ONE,
+    ),
+}
 
 
 @pytest.mark.rule("R-20")
-def test_fragments_are_put_together():
-    for name, (chunks, found) in TABLE.items():
+def test_fragments_are_put_together_so_that_each_call_is_there_once():
+    for name, (chunks, found) in {**TABLE, **ORDERS}.items():
         assert put_together(*chunks) == found, name
+
+
+ARGUMENTS = '{"of": {"a": "}\\\\{", "b\\"": ["{\\\\"]}, "grams": %d}'
+
+
+@given(
+    grams=lists(integers(0, 9), min_size=1, max_size=4, unique=True),
+    sizes=lists(integers(1, 12), min_size=1, max_size=4),
+    index=sampled_from(["its own", "0", "none", "of the fragment"]),
+    has_id=sampled_from(["first", "each"]),
+    has_name=sampled_from(["first", "each"]),
+    again=sampled_from(["not", "at its index", "at a new index", "without an index"]),
+)
+def test_calls_are_the_same_in_whatever_way_a_server_numbers_and_cuts_them(
+    grams, sizes, index, has_id, has_name, again
+):
+    # Without an id, a name at a new index begins a call.
+    assume(index != "of the fragment" or has_name == "first" or has_id == "each")
+    fragments, wholes, count = [], [], 0
+    for number, weight in enumerate(grams):
+        arguments = ARGUMENTS % weight
+        place, size = 0, cycle(sizes)
+        while place < len(arguments):
+            piece = arguments[place : place + next(size)]
+            indexes = {"its own": number, "0": 0, "none": None, "of the fragment": count}
+            call_id = f"call_{number}" if not place or has_id == "each" else None
+            name = "weigh" if not place or has_name == "each" else None
+            fragments.append([fragment(indexes[index], call_id, name, piece)])
+            place += len(piece)
+            count += 1
+        at = {"at its index": number, "at a new index": 90 + number}.get(again)
+        wholes.append([fragment(at, f"call_{number}", "weigh", arguments)])
+    found = {
+        number: [f"call_{number}", "weigh", ARGUMENTS % weight]
+        for number, weight in enumerate(grams)
+    }
+    assert put_together(*fragments, *(wholes if again != "not" else [])) == found
 
 
 def test_rubbish_is_no_call():
     assert put_together(None, "x", [None, 7], {}) == {}
-    assert put_together([{"index": "x", "id": 7, "function": "f"}]) == {0: ["", "", ""]}
+    assert put_together([{"index": "x", "id": 7, "function": "f"}]) == {}
 
 
 def _talk() -> tuple[ChatMessage, ...]:

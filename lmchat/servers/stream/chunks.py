@@ -164,6 +164,8 @@ class ChunkReader:
         """
         if self._splitter is not None:
             self._post_split(self._splitter.close())
+        for call in self._calls.close():
+            self._post_token(call, 0)
         if report := self._usage.report():
             self._post(report)
         if self._malformed_count:
@@ -220,10 +222,12 @@ class ChunkReader:
         if refusal := str_or_empty(delta.get("refusal")):
             self._post_token(RefusalDelta(text=refusal), len(refusal))
         for fragment in dicts_in(delta.get("tool_calls")):
-            call = self._calls.read(fragment)
+            chars_before = self._calls.char_count
+            events = self._calls.read(fragment)
             # each counts `_CALL_CHARS` more: endless empty ones must reach the limit, too
-            char_count = len(call.name) + len(call.call_id) + len(call.arguments)
-            self._post_token(call, char_count + _CALL_CHARS)
+            self._count(self._calls.char_count - chars_before + _CALL_CHARS)
+            for event in events:
+                self._post_token(event, 0)
 
     def _add_thought(self, thought: str) -> None:
         """Post a thought that came in a field of its own; ignore an empty one.
@@ -267,14 +271,15 @@ class ChunkReader:
             delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
             self._post_token(delta, len(text))
 
-    def _post_token(self, event: StreamEvent, char_count: int) -> None:
-        """Post a part of the answer and count its characters.
-
-        Raises `MalformedStreamError` if the answer exceeds its limit.
-        """
-        self._char_count += char_count
+    def _count(self, chars: int) -> None:
+        """Count characters of the answer; raise `MalformedStreamError` beyond its limit."""
+        self._char_count += chars
         if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MiB")
+
+    def _post_token(self, event: StreamEvent, char_count: int) -> None:
+        """Post a part of the answer and count its characters."""
+        self._count(char_count)
         self.has_posted_token = True
         self._post(event)
 

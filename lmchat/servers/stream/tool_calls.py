@@ -2,97 +2,348 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+import re
+from contextlib import suppress
+
+import msgspec
+from msgspec import Struct, field
 
 from lmchat.servers.events import ToolCallDelta
 from lmchat.servers.http.json_values import (
     JsonObject,
+    NotJsonError,
     count_or_none,
+    decode,
     dict_or_empty,
     encode,
     str_or_empty,
 )
 
+# Calls that are looked at, from the last one: a server that sends thousands costs no more time.
+_RECENT = 64
+# More quotation marks and brackets are not read: then the end of the arguments is not found.
+_MAX_MARKS = 300_000
+_MARK = re.compile(r'["{}\[\]]')
+_REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # of a text in JSON
 
-class _Call(Struct):
-    """Id and name of one call, as far as they have arrived; its arguments are not kept."""
 
+class _Fragment(Struct, frozen=True):
+    """An element of the field `tool_calls` of a chunk; what is missing in it is None or empty."""
+
+    index: int | None
+    call_id: str
+    name: str
+    arguments: str
+
+
+class _Arguments(Struct, eq=False):
+    """A JSON object as far as it has come, whose end is looked for."""
+
+    pieces: list[str] = field(default_factory=list)
+    size: int = 0  # characters of the pieces
+    is_whole: bool = False  # whether the object has ended
+    _marks_left: int = _MAX_MARKS
+    _depth: int = 0  # brackets that are open
+    _is_in_text: bool = False
+    _is_escaped: bool = False  # whether the last character was a backslash in a text
+    _canonical: bytes | None = None
+
+    def add(self, text: str) -> str:
+        """Add the next characters; return those behind the end, without white space around them."""
+        end = self._find_end(text)
+        piece = text[:end]
+        self.pieces.append(piece)
+        self.size += len(piece)
+        return text[end:].strip()
+
+    def _find_end(self, text: str) -> int:
+        """Return the place behind the end of the object; the length of the text without an end."""
+        place = 0
+        if self._is_escaped and text:
+            self._is_escaped = False
+            place = 1
+        while place < len(text) and self._marks_left:
+            self._marks_left -= 1
+            if self._is_in_text:
+                # a quotation mark is there, or a backslash as the last character, or the end
+                place = _end_of_text(text, place)
+                self._is_escaped = text[place:] == "\\"
+                self._is_in_text = place == len(text) or self._is_escaped
+                place += 1
+                continue
+            mark = _MARK.search(text, place)
+            if mark is None:
+                break
+            place = mark.end()
+            if mark[0] == '"':
+                self._is_in_text = True
+            else:
+                self._depth += 1 if mark[0] in "{[" else -1
+                if self._depth == 0:
+                    self.is_whole = True
+                    return place
+        return len(text)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def canonical(self) -> bytes:
+        """The same bytes for the same value, for arguments that are whole."""
+        if self._canonical is None:
+            self._canonical = self.text.encode("utf-8", "replace")
+            with suppress(NotJsonError):
+                value = decode(self._canonical)
+                self._canonical = msgspec.json.encode(value, order="deterministic")
+        return self._canonical
+
+    def is_same(self, other: _Arguments) -> bool:
+        return self.is_whole and other.is_whole and self.canonical == other.canonical
+
+
+class _Call(Struct, eq=False):
+    """One call as far as it has come."""
+
+    index: int | None  # of the fragment that began it
     call_id: str = ""
     name: str = ""
+    arguments: _Arguments = field(default_factory=_Arguments)
+    number: int | None = None  # None as long as no event has told of it
+    posted_count: int = 0  # pieces of the arguments that events have told
+    again: _Arguments | None = None
+    """What came behind whole arguments: the same once more, or those of another call."""
+    may_be_another: bool = False  # whether `again` may belong to another call
+
+    @property
+    def is_open(self) -> bool:
+        return not self.arguments.is_whole
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the arguments are whole, and `{}`."""
+        return self.arguments.is_whole and self.arguments.canonical == b"{}"
 
 
 class ToolCalls:
     """Tool calls of one answer; each gets a number from 0, in the order in which they begin.
 
-    The index in a fragment is a number of the server. It may be missing, or 0 for each call.
+    The index in a fragment is a number of the server: it may be missing, 0 for each call, or count
+    the fragments. So a known id is the same call at any index, and arguments alone belong to a call
+    whose arguments are not whole yet. What is sent again of a whole call is dropped: no call may
+    run twice. A call without a name cannot run, and no event tells of it.
     """
 
     def __init__(self) -> None:
-        self._calls: list[_Call] = []  # by number
-        self._number_by_index: dict[int | None, int] = {}  # by the server's index
-        self._number_by_id: dict[tuple[int | None, str], int] = {}
-        """By index and id of the server; also by None and id, for fragments without an index."""
+        self._calls: list[_Call] = []
+        self._call_by_index: dict[int, _Call] = {}  # the last one at each index of the server
+        self._calls_by_id: dict[str, list[_Call]] = {}  # some servers have one id for all calls
+        self._named_count = 0
+        self.char_count = 0  # of all ids, names and arguments that came
 
-    def read(self, fragment: JsonObject) -> ToolCallDelta:
-        """Find the call of a fragment, and return an event with what the fragment adds to it.
+    def read(self, fragment: JsonObject) -> list[ToolCallDelta]:
+        """Find the call of a fragment, and return events with what the fragment adds to the answer.
 
-        `fragment` is an element of the field `tool_calls` of a chunk. Its id and name are only in
-        the event if the call had none before.
+        `fragment` is an element of the field `tool_calls` of a chunk. Id and name are in the first
+        event of a call.
         """
-        call_id = str_or_empty(fragment.get("id"))
-        function = dict_or_empty(fragment.get("function"))
-        name = str_or_empty(function.get("name"))
-        arguments = function.get("arguments")
-        if isinstance(arguments, dict | list):  # some servers do not encode them as a text
-            arguments = encode(arguments).decode()
+        part = _fragment_of(fragment)
+        self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
+        call = self._find_call(part)
+        if call is None:
+            if not (part.call_id or part.name or part.arguments):
+                return []
+            call = _Call(index=part.index)
+            self._calls.append(call)
+        call.call_id = call.call_id or part.call_id
+        call.name = call.name or part.name
+        begun = self._add_arguments(call, part)
+        events = self._new_events(call)
+        for another in begun:
+            events += self._new_events(another)
+        return events
 
-        number = self._find_or_add_call(count_or_none(fragment.get("index")), call_id, name)
-        call = self._calls[number]
-        event = ToolCallDelta(
-            index=number,
-            call_id="" if call.call_id else call_id,
-            name="" if call.name else name,
-            arguments=str_or_empty(arguments),
+    def close(self) -> list[ToolCallDelta]:
+        """End the answer; return events for the arguments that were held back."""
+        for call in tuple(self._calls):
+            again = call.again
+            if again is None or not call.may_be_another:
+                continue
+            if not call.arguments.text.startswith(again.text):  # else the same, cut off
+                self._begin_like(call, again, index=None)
+        return [event for call in self._calls for event in self._new_events(call, is_end=True)]
+
+    def has(self, fragment: JsonObject) -> bool:
+        """Whether the arguments of a call came before, as its id tells, or its name and they."""
+        part = _fragment_of(fragment)
+        with_id = self._calls_by_id.get(part.call_id, [])
+        if any(call.arguments.size for call in with_id[-_RECENT:]):
+            return True
+        arguments = _Arguments()
+        arguments.add(part.arguments)
+        return any(
+            call.name == part.name and arguments.is_same(call.arguments)
+            for call in self._calls[-_RECENT:]
         )
-        call.call_id = call.call_id or call_id
-        call.name = call.name or name
-        return event
 
-    def _find_or_add_call(self, index: int | None, call_id: str, name: str) -> int:
-        """Return the number of the call that a fragment belongs to.
+    def _find_call(self, part: _Fragment) -> _Call | None:
+        """Return the call that a fragment belongs to; None if it begins one."""
+        at_index = None if part.index is None else self._call_by_index.get(part.index)
+        if part.call_id:
+            with_id = [
+                call
+                for call in self._calls_by_id.get(part.call_id, [])[-_RECENT:]
+                if part.name in ("", call.name) or not call.name
+            ]
+            if with_id:
+                return at_index if at_index in with_id else with_id[-1]
+        if part.name:
+            return self._find_named_call(part, at_index)
 
-        It is the first of these calls that exists:
+        # There is no name, and the id is missing or new. Some servers make up an id for each
+        # fragment, so a new one begins a call only with a new index.
+        if at_index is not None and (at_index.is_open or at_index.again is not None):
+            return at_index
+        if part.call_id and part.index is not None and at_index is None:
+            return None  # the name may still come
+        if at_index is not None and _repeats(part, at_index):
+            return at_index
+        open_calls = (call for call in reversed(self._calls[-_RECENT:]) if call.is_open)
+        last = self._calls[-1] if self._calls else None
+        return next(open_calls, at_index or last)
 
-        - the call with the same index and id;
-        - the last call, if the fragment has neither an index nor an id nor a name;
-        - the call with the same index, unless the fragment begins another one (`_is_next_call`).
+    def _find_named_call(self, part: _Fragment, at_index: _Call | None) -> _Call | None:
+        """Return the call that a fragment with a name and no known id belongs to.
 
-        Otherwise the fragment begins a call, which is added.
+        None if it begins one.
         """
-        number = self._number_by_id.get((index, call_id))  # it has no call with an empty id
-        if number is not None:
-            return number
+        last = self._calls[-1] if self._calls else None
+        call = last if at_index is None else at_index
+        if call is None:
+            return None
+        if not part.call_id:
+            arguments = _Arguments()
+            arguments.add(part.arguments)
+            for one in self._calls[-_RECENT:]:
+                is_alike = one.name == part.name and not one.call_id
+                if is_alike and arguments.is_same(one.arguments):
+                    return one
+        has_other_id = bool(part.call_id) and call.call_id not in ("", part.call_id)
+        if not call.name:
+            is_its_place = call is at_index or part.index is None
+            return call if is_its_place and not has_other_id else None
+        if call.name != part.name:
+            return None
+        is_begun = bool(call.arguments.size)
+        is_next_piece = is_begun and part.arguments.lstrip()[:1] not in ("", "{")
+        if call.is_open and is_next_piece:  # the name and a new id come with each piece
+            return call
+        if at_index is None:
+            # Without an index and an id, it may be the same call once more.
+            return None if part.call_id or part.index is not None else call
+        if has_other_id:
+            # Some servers begin a call twice, with two ids, before its arguments come.
+            return None if is_begun or not call.is_open else call
+        return call
 
-        has_arguments_only = index is None and not (call_id or name)
-        if has_arguments_only and self._calls:  # they continue the last call
-            return len(self._calls) - 1
+    def _add_arguments(self, call: _Call, part: _Fragment) -> list[_Call]:
+        """Add a fragment to its call; return the calls that begin with it.
 
-        number = self._number_by_index.get(index)  # without an index, none is found
-        if number is None or self._is_next_call(number, call_id, name):
-            number = len(self._calls)
-            self._calls.append(_Call())
-        if call_id:
-            self._number_by_id.setdefault((index, call_id), number)
-            self._number_by_id.setdefault((None, call_id), number)  # for fragments without index
+        Arguments behind whole ones are compared with these when they are whole, too. If they differ
+        and the fragment can begin a call, they are those of another call of this name.
+        """
+        is_at_other_index = part.index is not None and part.index != call.index
+        was_at_index = part.index is not None and self._call_by_index.get(part.index) is call
+        if part.index is not None:
+            self._call_by_index[part.index] = call
+        if part.call_id:
+            with_id = self._calls_by_id.setdefault(part.call_id, [])
+            if call not in with_id[-_RECENT:]:
+                with_id.append(call)
+
+        begun: list[_Call] = []
+        rest = part.arguments
+        is_own = call.is_open or bool(part.call_id) or not part.name
+        if call.is_open and rest:
+            rest = call.arguments.add(rest)
+        is_placeholder = call.is_empty and not call.posted_count and not is_at_other_index
+        if is_placeholder and is_own and rest.lstrip().startswith("{"):
+            # Some servers send `{}` before the arguments, such as Bedrock.
+            call.arguments = _Arguments()
+            rest = call.arguments.add(rest)
+
+        while rest := rest.strip():
+            call.again = call.again or _Arguments()
+            call.may_be_another |= bool(part.name) or (
+                is_at_other_index and (was_at_index or bool(part.call_id))
+            )
+            rest = call.again.add(rest)
+            if not call.again.is_whole:
+                break
+            again, call.again = call.again, None
+            alike = [one for one in self._calls[-_RECENT:] if _is_alike(one, call)]
+            is_new = not any(again.is_same(one.arguments) for one in alike)
+            if is_new and call.may_be_another:
+                begun.append(self._begin_like(call, again, part.index))
+            call.may_be_another = False
+        return begun
+
+    def _begin_like(self, call: _Call, arguments: _Arguments, index: int | None) -> _Call:
+        """Begin another call with the id and name of a call; return it."""
+        new = _Call(index=index, call_id=call.call_id, name=call.name, arguments=arguments)
+        self._calls.append(new)
+        if call.call_id:
+            self._calls_by_id[call.call_id].append(new)
         if index is not None:
-            self._number_by_index[index] = number
-        return number
+            self._call_by_index[index] = new
+        return new
 
-    def _is_next_call(self, number: int, call_id: str, name: str) -> bool:
-        """Whether a fragment begins another call than `number`, which has the same index.
+    def _new_events(self, call: _Call, *, is_end: bool = False) -> list[ToolCallDelta]:
+        """Return the event for what a call got since the last one; [] for nothing new.
 
-        It does if it has a name and a different id. A different id alone is no proof: some servers
-        make one up for each fragment.
+        Arguments that are `{}` are held back until the end, because the real ones may follow.
         """
-        has_other_id = self._calls[number].call_id not in ("", call_id)
-        return bool(call_id and name) and has_other_id
+        if not call.name:
+            return []
+        pieces = call.arguments.pieces[call.posted_count :]
+        if call.is_empty and not call.posted_count and not is_end:
+            pieces = []
+        arguments = "".join(pieces)
+        call.posted_count += len(pieces)
+        if call.number is None:
+            number = call.number = self._named_count
+            self._named_count += 1
+            return [
+                ToolCallDelta(
+                    index=number, call_id=call.call_id, name=call.name, arguments=arguments
+                )
+            ]
+        return [ToolCallDelta(index=call.number, arguments=arguments)] if pieces else []
+
+
+def _fragment_of(fragment: JsonObject) -> _Fragment:
+    function = dict_or_empty(fragment.get("function"))
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict | list):  # some servers do not encode them as a text
+        arguments = encode(arguments).decode()
+    return _Fragment(
+        index=count_or_none(fragment.get("index")),
+        call_id=str_or_empty(fragment.get("id")),
+        name=str_or_empty(function.get("name")),
+        arguments=str_or_empty(arguments),
+    )
+
+
+def _end_of_text(text: str, place: int) -> int:
+    match = _REST_OF_TEXT.match(text, place)  # which may be empty
+    return place if match is None else match.end()
+
+
+def _repeats(part: _Fragment, call: _Call) -> bool:
+    """Whether a fragment has all arguments of a call once more."""
+    words = part.arguments.strip()
+    return len(words) == call.arguments.size and words == call.arguments.text
+
+
+def _is_alike(call: _Call, other: _Call) -> bool:
+    return call.name == other.name and call.call_id == other.call_id
