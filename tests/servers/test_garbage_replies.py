@@ -61,7 +61,15 @@ JSON = st.recursive(
 CHUNK = st.fixed_dictionaries(
     {
         "choices": st.lists(
-            st.fixed_dictionaries({"delta": st.dictionaries(st.sampled_from(KEYS), JSON)}),
+            st.fixed_dictionaries(
+                {"delta": st.dictionaries(st.sampled_from(KEYS), JSON)},
+                optional={
+                    "index": st.integers(0, 3) | JSON,
+                    "message": st.dictionaries(st.sampled_from(KEYS), JSON),
+                    "finish_reason": st.sampled_from(["stop", "error", None]) | JSON,
+                    "error": JSON,
+                },
+            ),
             max_size=2,
         )
     },

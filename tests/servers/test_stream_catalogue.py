@@ -17,6 +17,7 @@ from tests.support.scripted_server import (
     DONE,
     Cut,
     Reply,
+    body_reply,
     delta,
     finish,
     html_reply,
@@ -34,6 +35,27 @@ def data_line(value: object, end: bytes = b"\n\n") -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + end
 
 
+def choice(index: object, text: str | None = None, reason: str | None = None, **more) -> dict:
+    """Return a chunk with one choice; `more` are fields beside its delta."""
+    inner = {} if text is None else {"content": text}
+    return {"choices": [{"index": index, "delta": inner, "finish_reason": reason, **more}]}
+
+
+def message(text: str | None, **fields: object) -> dict:
+    return {"message": {"role": "assistant", "content": text, **fields}}
+
+
+def with_line_ends(end: bytes, *events: object) -> bytes:
+    data = b"".join(one if isinstance(one, bytes) else data_line(one) for one in events)
+    return data.replace(b"\n", end)
+
+
+def details(*texts: str) -> list[dict]:
+    return [{"type": "reasoning.text", "text": text} for text in texts]
+
+
+MARK = b"\xef\xbb\xbf"
+CALL = {"index": 0, "id": "a", "function": {"name": "weigh", "arguments": '{"grams": 40}'}}
 GOOD = (R, H, W, F, usage(), DONE)
 COMPLETION = {
     "model": "tiny",
@@ -137,6 +159,291 @@ CASES = {
     "one event of two megabytes": Case(
         sse(R, delta("x" * 2_000_000), F, DONE), text="x" * 2_000_000
     ),
+    # Line ends and byte order marks; the HTML Standard, 9.2.5, and RFC 8259, 8.1
+    "CR alone": Case(sse(with_line_ends(b"\r", R, H, W, F, DONE))),
+    "CRLF": Case(sse(with_line_ends(b"\r\n", R, H, W, F, DONE), every=1)),
+    "mixed line ends": Case(
+        sse(with_line_ends(b"\r\n", R, H), with_line_ends(b"\r", W), F, DONE, every=1)
+    ),
+    "a mark before the stream": Case(sse(MARK, H, W, F, DONE)),
+    "a mark before a stream of another type": Case(
+        sse(MARK, H, W, F, DONE, content_type="application/json")
+    ),
+    "a mark before a whole completion": Case(body_reply(MARK + json.dumps(COMPLETION).encode())),
+    "a mark before an error": Case(
+        body_reply(MARK + b'{"error":{"message":"boom"}}', status=500),
+        text="",
+        kind="server_error",
+        words="boom",
+    ),
+    "a mark before a web page": Case(
+        body_reply(MARK + b"<!doctype html><title>Hello</title>", content_type="text/plain"),
+        text="",
+        kind="not_an_llm",
+        words="not a model server",
+    ),
+    "one chunk in several lines": Case(
+        sse(R, H, b'data: {"choices":[{"index":0,\ndata: "delta":{"content":"llo"}}]}\n\n', F, DONE)
+    ),
+    "no blank behind the colon": Case(
+        sse(*(data_line(one).replace(b"data: ", b"data:") for one in (R, H, W, F)), DONE)
+    ),
+    # A `message` beside or behind deltas
+    "the whole text once more at the end": Case(  # openclaw/openclaw#142888
+        sse(R, H, W, choice(0, None, "stop", **message(TEXT)), DONE)
+    ),
+    "each piece once more beside its delta": Case(  # microsoft/foundry-local#263
+        sse(choice(0, "Hé", **message("Hé")), choice(1, "llo", **message("llo")), F, DONE)
+    ),
+    "the whole text beside each piece": Case(
+        sse(choice(0, "Hé", **message("Hé")), choice(0, "llo", **message(TEXT)), F, DONE)
+    ),
+    "a message that is the only text": Case(
+        sse(R, choice(0, "", "stop", **message(TEXT, reasoning_content="hm")), DONE), thought="hm"
+    ),
+    "pieces in messages": Case(
+        sse(
+            *({"choices": [{"index": 0, **message(text)}]} for text in ("Hé", "llo")),
+            F,
+            DONE,
+        )
+    ),
+    "a thought once more at the end": Case(
+        sse(
+            delta(reasoning="hm"),
+            H,
+            W,
+            choice(0, None, "stop", **message(TEXT, reasoning_content="hm")),
+            DONE,
+        ),
+        thought="hm",
+    ),
+    "a thought in tags once more at the end": Case(
+        sse("<think>hm</think>", H, W, choice(0, None, "stop", **message(TEXT, reasoning="hm"))),
+        thought="hm",
+    ),
+    "a thought in deltas and the text in a message": Case(
+        sse(delta(reasoning="hm"), choice(0, None, "stop", **message(TEXT, reasoning="hm"))),
+        thought="hm",
+    ),
+    # Indices of choices
+    "an index that counts chunks": Case(  # huggingface/text-generation-inference#1648
+        sse(*(choice(place, one) for place, one in enumerate("Hél", 1)), choice(4, "lo", "stop"))
+    ),
+    "an index that counts more chunks than are held back": Case(
+        sse(*(choice(place, one) for place, one in enumerate(TEXT * 4)), choice(20, None, "stop")),
+        text=TEXT * 4,
+    ),
+    "an index that counts chunks behind the role": Case(
+        sse(R, choice(0, "Hé"), choice(1, "l"), choice(2, "lo", "stop"), DONE)
+    ),
+    "two chunks with two indices": Case(sse(choice(0, "Hé"), choice(1, "llo", "stop"), DONE)),
+    "an index that is not 0": Case(sse(choice(1, "Hé"), choice(1, "llo", "stop"), DONE)),
+    "a role at index 0 and the text at index 1": Case(
+        sse(R, choice(1, "Hé"), choice(1, "llo", "stop"), DONE)
+    ),
+    "an index that is no number": Case(
+        sse(choice(None, "Hé"), choice("0", "l"), choice(-1, "lo", "stop"), DONE)
+    ),
+    "a whole completion with index 1": Case(  # BerriAI/litellm#3678
+        json_reply({"choices": [{**COMPLETION["choices"][0], "index": 1}]})
+    ),
+    "parallel answers in one chunk": Case(
+        sse(
+            *(
+                {
+                    "choices": [
+                        {"index": index, "delta": {"content": text}}
+                        for index, text in enumerate((one, "no"))
+                    ]
+                }
+                for one in ("Hé", "llo")
+            ),
+            choice(0, None, "stop"),
+            choice(1, "no", "length"),
+            DONE,
+        )
+    ),
+    "parallel answers in turn": Case(
+        sse(
+            choice(0, ""),
+            choice(1, ""),
+            choice(0, "Hé"),
+            choice(1, "no"),
+            choice(0, "l"),
+            choice(1, "no"),
+            choice(0, "lo"),
+            choice(1, "no", "length"),
+            choice(0, None, "stop"),
+            DONE,
+        )
+    ),
+    "three parallel answers in turn, without roles": Case(
+        sse(
+            *(
+                choice(index, text if index == 0 else "no")
+                for text in ("Hé", "l", "lo")
+                for index in range(3)
+            ),
+            *(choice(index, None, "stop") for index in range(3)),
+            DONE,
+        )
+    ),
+    "parallel answers, one behind the other": Case(
+        sse(R, H, W, F, choice(1, "no"), choice(1, "no", "length"), DONE)
+    ),
+    # Thoughts in a list
+    "a thought in a list": Case(  # LionSR/TeXRA#2947
+        sse(delta("", reasoning_details=details("h", "m")), H, W, F, DONE), thought="hm"
+    ),
+    "a summary and an encrypted thought": Case(
+        sse(
+            delta(
+                "",
+                reasoning_details=[
+                    {"type": "reasoning.summary", "summary": "hm"},
+                    {"type": "reasoning.encrypted", "data": "eA=="},
+                ],
+            ),
+            H,
+            W,
+            F,
+            DONE,
+        ),
+        thought="hm",
+    ),
+    "a thought in a field and in a list": Case(
+        sse(delta("", reasoning="hm", reasoning_details=details("hm")), H, W, F), thought="hm"
+    ),
+    "a thought in a field, and then in a list": Case(
+        sse(
+            delta(reasoning="h"),
+            delta(reasoning="m"),
+            delta("", reasoning_details=details("hm")),
+            H,
+            W,
+            F,
+        ),
+        thought="hm",
+    ),
+    "each piece of a thought in two fields, in chunks of their own": Case(
+        sse(
+            *(
+                chunk
+                for text in "hm"
+                for chunk in (delta(reasoning=text), delta("", reasoning_details=details(text)))
+            ),
+            H,
+            W,
+            F,
+        ),
+        thought="hm",
+    ),
+    "a thought that changes its field": Case(
+        sse(delta(reasoning="h"), delta(reasoning_content="m"), H, W, F), thought="hm"
+    ),
+    "a thought in the list of a whole completion": Case(
+        json_reply({"choices": [message(TEXT, reasoning_details=details("hm"))]} | {"x": 1}),
+        thought="hm",
+        reason="",
+    ),
+    "a thought as a part of the content": Case(  # Databricks
+        sse(
+            delta(
+                None,
+                content=[
+                    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                    {"type": "text", "text": "Hé"},
+                ],
+            ),
+            W,
+            F,
+        ),
+        thought="hm",
+    ),
+    # Finish reasons
+    "a finish reason in the middle": Case(sse(R, H, F, W, finish("length"), DONE), reason="length"),
+    "a finish reason and a broken connection": Case(sse(R, H, W, F, Cut(is_reset=True))),
+    "the reason length and a broken connection": Case(
+        sse(R, H, W, finish("length"), Cut(is_reset=True)), reason="length"
+    ),
+    "the reason tool_calls and a broken connection": Case(
+        sse(R, H, W, delta(tool_calls=[CALL]), finish("tool_calls"), Cut(is_reset=True)),
+        reason="tool_calls",
+    ),
+    "a broken connection behind a finish reason in the middle": Case(
+        sse(R, H, F, W, Cut(is_reset=True)), kind="interrupted"
+    ),
+    # Errors in a stream
+    "error as a text": Case(
+        sse(R, H, W, {"error": "boom"}, DONE), kind="server_error", words="boom"
+    ),
+    "error as an object without a message": Case(
+        sse(R, H, W, {"error": {"code": 500}}), kind="server_error"
+    ),
+    "error of FastAPI": Case(sse(R, H, W, {"detail": "boom"}), kind="server_error", words="boom"),
+    "error of FastAPI behind the text, with an end mark": Case(
+        sse(R, H, W, {"detail": [{"msg": "boom", "loc": ["body"]}]}, DONE),
+        kind="server_error",
+        words="boom",
+    ),
+    "error of KoboldCpp": Case(
+        sse(R, H, W, {"detail": {"msg": "boom"}}), kind="server_error", words="boom"
+    ),
+    "error by its type": Case(
+        sse(R, H, W, {"type": "error", "message": "boom"}), kind="server_error", words="boom"
+    ),
+    "error of Anthropic": Case(
+        sse(
+            R,
+            H,
+            W,
+            b'event: error\ndata: {"type":"error","error":{"type":"x","message":"boom"}}\n\n',
+        ),
+        kind="server_error",
+        words="boom",
+    ),
+    "error of TGI": Case(
+        sse(R, H, W, {"error": "boom", "error_type": "generation"}),
+        kind="server_error",
+        words="boom",
+    ),
+    "error of Gemini, in a list": Case(
+        sse(R, H, W, [{"error": {"code": 500, "message": "boom"}}]),
+        kind="server_error",
+        words="boom",
+    ),
+    "error of LM Studio": Case(
+        sse(R, H, W, {"error": {"message": "boom"}, "message": "boom"}),
+        kind="server_error",
+        words="boom",
+    ),
+    "error of llama.cpp before September 2025": Case(  # ggml-org/llama.cpp#16104
+        sse(R, H, W, b'error: {"code":500,"message":"boom","type":"server_error"}\n\n'),
+        kind="server_error",
+        words="boom",
+    ),
+    "error in a choice": Case(
+        sse(R, H, W, {"choices": [{"index": 0, "error": {"message": "boom"}}]}),
+        kind="server_error",
+        words="boom",
+    ),
+    "error beside the last text": Case(  # OpenRouter
+        sse(R, H, {**choice(0, "llo", "error"), "error": {"code": 500, "message": "boom"}}, DONE),
+        kind="server_error",
+        words="boom",
+    ),
+    "error as a text, by the name of the event": Case(
+        sse(R, H, W, b'event: error\ndata: "boom"\n\n'), kind="server_error", words="boom"
+    ),
+    "error without data": Case(sse(R, H, W, b"event: error\ndata:\n\n"), kind="server_error"),
+    "error without a blank line": Case(
+        sse(R, H, W, b"event: error\ndata: boom"), kind="server_error", words="boom"
+    ),
+    "a message and the end": Case(
+        sse(R, H, W, {"message": "boom"}), kind="server_error", words="boom"
+    ),
+    "a message, and then the answer": Case(sse(R, {"message": "Loading"}, H, W, DONE), reason=""),
     "deep nesting": Case(sse(R, H, b"data: " + b"[" * 100_000 + b"\n\n", W, F, DONE)),
 }
 

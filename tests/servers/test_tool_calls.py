@@ -11,9 +11,17 @@ from lmchat.servers.events import RequestAdapted
 from lmchat.servers.http.json_values import dicts_in
 from lmchat.servers.stream.tool_calls import ToolCalls
 from lmchat.sessions.message import ChatMessage, Role, ToolCallPart, ToolResultPart, text_message
-from tests.support.client_calls import READ_TOOL, answered, ask, events_of, message_of
+from tests.support.client_calls import (
+    READ_TOOL,
+    answered,
+    ask,
+    events_of,
+    growing,
+    message_of,
+    text_of,
+)
 from tests.support.scripted_products import CHAT, chat_reply
-from tests.support.scripted_server import error_reply
+from tests.support.scripted_server import DONE, delta, error_reply, json_reply, sse
 
 
 def put_together(*chunks):
@@ -419,6 +427,35 @@ async def test_calls_are_sent_with_their_results_and_without_one_not_at_all(serv
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c0", "content": "found"},
     ]
+
+
+async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make_client):
+    weigh = {"index": 0, "id": "a", "function": {"name": "weigh", "arguments": FORTY}}
+    other = {"index": 1, "id": "b", "function": {"name": "weigh", "arguments": FIFTY}}
+    no_id = {"type": "function", "function": {"name": "weigh", "arguments": {"grams": 40}}}
+
+    def last(*calls, text=""):
+        message = {"role": "assistant", "content": text, "tool_calls": list(calls)}
+        return {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+
+    call = delta(tool_calls=[weigh])
+    for chunks, found in (
+        ((call, last(weigh)), [FORTY]),
+        ((delta(tool_calls=[fragment(0, "a", "weigh", "")]), last(weigh)), [FORTY]),
+        ((call, last(no_id)), [FORTY]),
+        (("So: ", last(weigh, text="So: ")), [FORTY]),
+        ((call, last(weigh, other)), [FORTY, FIFTY]),
+        ((last(weigh, other),), [FORTY, FIFTY]),
+        ((delta(tool_calls=[{**weigh, "function": {"arguments": FORTY}}]), last()), []),
+    ):
+        server.on(CHAT, sse(*chunks, DONE))
+        events = await answered(make_client(), ask(server))
+        parts = [part for part in growing(events).parts if isinstance(part, ToolCallPart)]
+        assert [part.arguments for part in parts] == found
+        assert text_of(events) == ("So: " if chunks[0] == "So: " else "")
+    server.on(CHAT, json_reply(last(weigh, other)))
+    events = await answered(make_client(), ask(server))
+    assert len([one for one in growing(events).parts if isinstance(one, ToolCallPart)]) == 2
 
 
 async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(

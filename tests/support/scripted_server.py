@@ -164,7 +164,7 @@ def html_reply(*, status: int = 200) -> Reply:
 
 
 def sse(
-    *chunks: str | dict | Step,
+    *chunks: str | dict | list | Step,
     every: int | None = None,
     framing: str = "chunked",
     content_type: str = "text/event-stream",
@@ -212,10 +212,10 @@ def usage(prompt: int = 5, completion: int = 2, *, model: str = "tiny") -> dict:
     return {**delta(model=model), "choices": [], "usage": counts}
 
 
-def _event(chunk: str | dict | Step, every: int | None) -> list[Step]:
+def _event(chunk: str | dict | list | Step, every: int | None) -> list[Step]:
     if isinstance(chunk, str):
         chunk = delta(chunk)
-    if isinstance(chunk, dict):
+    if isinstance(chunk, dict | list):
         chunk = b"data: " + _as_json(chunk) + b"\n\n"
     if not isinstance(chunk, bytes) or every is None:
         return [chunk]

@@ -20,7 +20,7 @@ from lmchat.servers.http.json_values import (
 MESSAGE_CHARS = 300
 # Characters of a text that are cleaned before it is shortened: a megabyte would take seconds.
 _READ_CHARS = 16 * MESSAGE_CHARS
-_HTML = re.compile(rb"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+_HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _WANTS_HTTPS = "http request was sent to https port"  # words on nginx's page for this error
 
 
@@ -61,13 +61,17 @@ def read_value(value: object, *, key: str) -> ErrorBody:
     if isinstance(value, list) and value:  # Gemini wraps its error in a list
         value = value[0]
     reply = dict_or_empty(value)
+    choices = dicts_in(reply.get("choices"))
+    if choices and not reply.get("error") and choices[0].get("error"):  # in a chunk
+        reply = choices[0]
     # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
     possible = (reply.get(name) for name in ("error", "message", "error_message", "detail"))
     error = next(filter(None, possible), None)
     error_object = dict_or_empty(error) or reply
     param = str_or_empty(error_object.get("param"))
     # `value` or `error` may be the message itself: {"error": "not found"}
-    texts = (value, error, error_object.get("message"), error_object.get("error"))
+    names = ("message", "error", "msg")  # KoboldCpp: {"detail": {"msg": …}}
+    texts = (value, error, *map(error_object.get, names))
     message = next((text for text in texts if isinstance(text, str)), "")
     # FastAPI has a list of faults: [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]
     faults = dicts_in(error) or dicts_in(error_object.get("detail"))
@@ -90,12 +94,18 @@ def read_value(value: object, *, key: str) -> ErrorBody:
 
 def is_error(value: object) -> bool:
     """Tell whether a decoded reply or chunk is an error, whatever the status is (R-1, R-26)."""
+    if isinstance(value, list) and value:  # as in `read_value`
+        value = value[0]
     if not isinstance(value, dict):
         return False
-    if value.get("error") or value.get("error_message") or value.get("object") == "error":
+    if value.get("error") or value.get("error_message"):
         return True
-    choices = dicts_in(value.get("choices"))  # an answer may end with an error, too
-    return bool(choices) and choices[0].get("finish_reason") == "error"
+    if value.get("object") == "error" or value.get("type") == "error":
+        return True
+    choices = value.get("choices")
+    choice = dict_or_empty(choices[0] if isinstance(choices, list) and choices else None)
+    # an answer may end with an error, too
+    return choice.get("finish_reason") == "error" or bool(choice.get("error"))
 
 
 def _clean(message: str) -> str:

@@ -7,6 +7,7 @@ The `ChunkReader` puts the events of the answer into the queue.
 from __future__ import annotations
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
@@ -131,8 +132,9 @@ class AnswerReader:
         content = bytearray()
         async for data in body:
             content += data
-            # white space may come first
-            if content[:_BEGINNING_BYTES].lstrip().startswith(_STREAM_BEGINNINGS):
+            # a byte order mark and white space may come first
+            beginning = content[:_BEGINNING_BYTES].removeprefix(BOM_UTF8).lstrip()
+            if beginning.startswith(_STREAM_BEGINNINGS):
                 await self._read_stream(body, bytes(content))
                 return
             if len(content) > MAX_WHOLE_BYTES:

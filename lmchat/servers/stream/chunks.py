@@ -7,7 +7,9 @@ name of the model, progress, token counts. Each server has its own fields for th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
 from lmchat import units
 from lmchat.errors import ServerRejected, StreamInterrupted
@@ -46,6 +48,12 @@ MAX_ANSWER_CHARS = 16 << 20
 MAX_NAME_CHARS = 1024
 """Limit for the names of model and build and for the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
+# Kinds of content
+_THOUGHT, _TEXT, _REFUSAL, _CALLS = "thought", "text", "refusal", "calls"
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
+_THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
+# Choices that are held back until it is known whether their indices count chunks or answers.
+_MAX_HELD = 8
 # Added to the length of each fragment of a tool call: a server might send empty ones forever.
 _CALL_CHARS = 64
 
@@ -72,14 +80,23 @@ class ChunkReader:
         self.answer_id = ""  # the server's name of this answer, empty if none came
         self._refusal_of = refusal_of
         self._post_event = post
+        self.is_ended = False  # whether a finish reason came, and no token behind it
+        self.end_count = 0  # how often `is_ended` became true: some servers end in the middle
         self._usage = ServerUsage()
         self._calls = ToolCalls()
+        self._choices = ChoiceReader()
         self._probabilities: ProbabilityReader | None = None  # None before the first ones
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._splitter = splitter  # None once thought comes in fields of its own
         self._char_count = 0  # characters of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
         self._malformed_count = 0  # chunks that are not JSON
+        self._delta_kinds: set[str] = set()  # kinds of content that deltas had
+        self._thought_field = ""  # where the first thought stood
+        self._thoughts: list[str] = []  # those that came in fields of their own
+        self._thought_chars = 0
+        self._repeating_fields: set[str] = set()  # those with the same thought once more
+        self._failure: object = None  # the last chunk, if it has words but is no sure error
 
     def read(self, data: bytes, name: str = "") -> None:
         """Read one SSE event; after `[DONE]`, return without reading it.
@@ -93,31 +110,47 @@ class ChunkReader:
         """
         if self.has_done:
             return
+        is_error_event = name == "error"
         if data.startswith(DONE):
             self.has_done = True
             return
         posts_before = self._post_count
-        if data:
+        if data or is_error_event:
             try:
                 value = decode(data)
             except NotJsonError:  # such a chunk is skipped, and counted
-                if name == "error":
+                if is_error_event:
                     raise self._refusal_of(data.decode("utf-8", "replace")) from None
                 self._malformed_count += 1
             else:
-                if name == "error" or is_error(value):
-                    raise self._refusal_of(value)
-                self._read_object(value)
+                self._read_chunk(value, is_error_event=is_error_event)
         if self._post_count == posts_before:
             self._post(LifeSign())
 
-    def _read_object(self, value: object) -> None:
-        """Read a decoded chunk of a stream, or a whole answer (`read_whole`).
+    def _read_chunk(self, value: object, *, is_error_event: bool) -> None:
+        """Read a decoded chunk, or raise the error that it is (R-26).
 
-        Post events for what it contains, and keep its finish reason and its usage for the end of
-        the answer. If it has parallel answers (`choices`), only the first is read.
+        An error may stand beside the last text. An object without choices that has a message is an
+        error only if nothing follows (`conclude`): it may also say what the server is doing.
         """
         chunk = dict_or_empty(value)
+        choices = dicts_in(chunk.get("choices"))
+        has_failed = is_error_event or is_error(value) or bool(chunk.get("detail") and not choices)
+        if choices or not has_failed:
+            self._read_object(chunk, choices)
+        if has_failed:
+            raise self._refusal_of(value)
+        if not choices:
+            has_words = isinstance(chunk.get("message") or chunk.get("msg"), str)
+            if has_words or chunk.get("errors"):
+                self._failure = value
+
+    def _read_object(self, chunk: JsonObject, choices: list[JsonObject]) -> None:
+        """Read a decoded chunk of a stream, or a whole answer (`read_whole`), with its choices.
+
+        Post events for what it contains, and keep its finish reason and its usage for the end of
+        the answer. Of parallel answers, only the first is read.
+        """
         self.answer_id = self.answer_id or str_or_empty(chunk.get("id"))
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
@@ -129,13 +162,34 @@ class ChunkReader:
         if report := self._usage.keep(chunk):  # one is due every `USAGE_EVERY_S`
             self._post(report)
 
-        choices = dicts_in(chunk.get("choices"))
-        if choices and not choices[0].get("index"):  # others are parallel answers (`n` above 1)
+        if len(choices) == 1 and self._choices.is_own(choices[0]):
             self._read_choice(choices[0])
+            return
+        held_count = len(self._choices.held)
+        has_ended = bool(self.finish_reason)
+        for choice in self._choices.own(
+            choices, has_begun=self.has_posted_token, has_ended=has_ended
+        ):
+            self._read_choice(choice)
+        if len(self._choices.held) > held_count:
+            self.is_ended = False
+            if self._choices.held[-1].get("finish_reason"):
+                self._note_end()
+
+    @property
+    def has_parallel_answers(self) -> bool:
+        """Whether there may be other answers than the one that is read."""
+        return self._choices.has_others
+
+    @property
+    def usage(self) -> UsageReported | None:
+        """The counts and speeds so far; None if the server has reported none."""
+        return self._usage.report()
 
     def read_whole(self, reply: object) -> None:
         """Read the decoded reply of a server that does not stream; no `[DONE]` follows it."""
-        self._read_object(reply)
+        value = dict_or_empty(reply)
+        self._read_object(value, dicts_in(value.get("choices")))
         self.has_done = True
 
     def _read_choice(self, choice: JsonObject) -> None:
@@ -148,24 +202,42 @@ class ChunkReader:
         logprobs = choice.get("logprobs")
         if logprobs and self._probabilities is None:
             self._probabilities = ProbabilityReader()
-        # A chunk has a `delta`, a whole reply a `message`.
-        self._read_delta(dict_or_empty(choice.get("delta") or choice.get("message")))
+        kinds = self._read_delta(dict_or_empty(choice.get("delta")))
+        self._delta_kinds |= kinds
+        # A whole reply has a `message`. Some servers send one in each chunk, or the whole answer at
+        # the end, also beside a `delta`. So of each kind, it counts only if no delta had any.
+        if message := choice.get("message"):
+            self._read_delta(dict_or_empty(message), self._delta_kinds)
         if logprobs and self._probabilities is not None:
             token_choices = self._probabilities.read(logprobs)
             if token_choices:
                 self._post(TokensChosen(choices=token_choices))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
-        self.finish_reason = reason or self.finish_reason
+        if reason:
+            self.finish_reason = reason
+            # Some servers send one with each text: then only one without text is an end.
+            if not (kinds and self.end_count):
+                self._note_end()
+
+    def _note_end(self) -> None:
+        if not self.is_ended:
+            self.is_ended = True
+            self.end_count += 1
 
     def close(self) -> None:
         """End the answer: post the text and thought that were held back, and the last usage.
 
         If chunks were skipped, post a note that says how many.
         """
+        is_ended, failure = self.is_ended, self._failure  # what was held back came before them
+        with suppress(MalformedStreamError):  # the answer is too long: the rest is dropped
+            for choice in self._choices.close():
+                self._read_choice(choice)
         if self._splitter is not None:
             self._post_split(self._splitter.close())
         for call in self._calls.close():
             self._post_token(call, 0)
+        self.is_ended, self._failure = is_ended, failure
         if report := self._usage.report():
             self._post(report)
         if self._malformed_count:
@@ -176,14 +248,17 @@ class ChunkReader:
         """Return the last event of a complete answer, or raise the error for any other.
 
         An answer is complete if the server sent a finish reason, or `[DONE]` behind a token.
-        `network_error` says how the connection broke, and is empty if it did not.
+        `network_error` says how the connection broke, and is empty if it did not. A connection that
+        breaks behind the finish reason takes nothing of the answer away.
 
         Raises:
             StreamInterrupted: the connection broke, or the answer has begun and is not complete.
-            ServerRejected: the stream ended without a token.
+            ServerRejected: the stream ended without a token, or with words that tell of an error.
         """
+        if self._failure is not None and not self.finish_reason:
+            raise self._refusal_of(self._failure)
         has_end = bool(self.finish_reason) or (self.has_done and self.has_posted_token)
-        if has_end and not network_error:
+        if has_end and (self.is_ended or not network_error):
             return StreamFinished(reason=self.finish_reason)
         if network_error or self.has_posted_token:
             cause = "the connection broke" if network_error else "the server closed the connection"
@@ -201,42 +276,82 @@ class ChunkReader:
             "load the model with a larger one, or check the server's log.",
         )
 
-    def _read_delta(self, delta: JsonObject) -> None:
+    def _read_delta(self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()) -> set[str]:
         """Post what a chunk adds to the answer: thought, text, refusal, fragments of tool calls.
 
-        `delta` may also be the message of a whole reply.
+        `delta` may also be a `message`. `repeated` are the kinds of content that it has only once
+        more, and that are left out. Returns the kinds that came.
         """
-        # only one field is read, because some servers send the same thought in several
-        thought = str_or_empty(delta.get("reasoning_content"))
-        self._add_thought(thought or str_or_empty(delta.get("reasoning")))
+        kinds: set[str] = set()  # what came in it
+        for name in _THOUGHT_FIELDS:
+            # only one is read, because some servers send the same thought in several
+            if (value := delta.get(name)) and (thought := _joined_text(value)):
+                kinds.add(_THOUGHT)
+                if _THOUGHT not in repeated:
+                    self._add_thought(thought, name)
+                break
         content = delta.get("content")
-        parts = content if isinstance(content, list) else [content]
-        for part in parts:
-            fields = dict_or_empty(part)  # a part is a text, or an object with a text or thought
-            thinking = fields.get("thinking")  # Mistral's field for a thought
-            if isinstance(thinking, list):
-                texts = (str_or_empty(piece.get("text")) for piece in dicts_in(thinking))
-                thinking = "".join(texts)
-            self._add_thought(str_or_empty(thinking))
-            self._add_content(str_or_empty(part) or str_or_empty(fields.get("text")))
-        if refusal := str_or_empty(delta.get("refusal")):
-            self._post_token(RefusalDelta(text=refusal), len(refusal))
-        for fragment in dicts_in(delta.get("tool_calls")):
-            chars_before = self._calls.char_count
-            events = self._calls.read(fragment)
-            # each counts `_CALL_CHARS` more: endless empty ones must reach the limit, too
-            self._count(self._calls.char_count - chars_before + _CALL_CHARS)
-            for event in events:
-                self._post_token(event, 0)
+        if isinstance(content, str):
+            if content:
+                kinds.add(_TEXT)
+                if _TEXT not in repeated:
+                    self._add_content(content)
+        elif content:
+            self._read_parts(content, kinds, repeated)
+        if (refusal := delta.get("refusal")) and isinstance(refusal, str):
+            kinds.add(_REFUSAL)
+            if _REFUSAL not in repeated:
+                self._post_token(RefusalDelta(text=refusal), len(refusal))
+        if delta.get("tool_calls"):
+            for fragment in dicts_in(delta["tool_calls"]):
+                kinds.add(_CALLS)
+                if _CALLS not in repeated or not self._calls.has(fragment):
+                    self._read_call(fragment)
+        return kinds
 
-    def _add_thought(self, thought: str) -> None:
-        """Post a thought that came in a field of its own; ignore an empty one.
+    def _read_parts(self, content: object, kinds: set[str], repeated: AbstractSet[str]) -> None:
+        """Read content that is a list of parts, or one: texts, and objects with text or thought."""
+        for part in content if isinstance(content, list) else [content]:
+            fields = dict_or_empty(part)
+            is_thought = fields.get("type") in _THOUGHT_TYPES
+            thought = _joined_text(fields.get("thinking"))  # Mistral's field for a thought
+            if is_thought and not thought:
+                thought = _joined_text(fields.get("summary")) or _joined_text(fields)
+            if thought:
+                kinds.add(_THOUGHT)
+                if _THOUGHT not in repeated:
+                    self._add_thought(thought, "content")
+            text = "" if is_thought else str_or_empty(part) or str_or_empty(fields.get("text"))
+            if text:
+                kinds.add(_TEXT)
+                if _TEXT not in repeated:
+                    self._add_content(text)
+
+    def _read_call(self, fragment: JsonObject) -> None:
+        """Post what a fragment adds to the tool calls."""
+        self.is_ended = False
+        chars_before = self._calls.char_count
+        events = self._calls.read(fragment)
+        # each counts `_CALL_CHARS` more: endless empty ones must reach the limit, too
+        self._count(self._calls.char_count - chars_before + _CALL_CHARS)
+        for event in events:
+            self._post_token(event, 0)
+
+    def _add_thought(self, thought: str, field: str) -> None:
+        """Post a thought that came in a field of its own.
 
         A server that sends such fields does not mark thought by tags in the text. Tags that come
-        from then on are words of the answer, so the splitter ends.
+        from then on are words of the answer, so the splitter ends. If the whole thought comes once
+        more in another field, this field is not read any more.
         """
-        if not thought:
+        self._thought_field = self._thought_field or field
+        may_repeat = field != self._thought_field and len(thought) == self._thought_chars
+        if may_repeat and thought == "".join(self._thoughts):
+            self._repeating_fields.add(field)
+        if field in self._repeating_fields:
             return
+        self._thoughts.append(thought)
+        self._thought_chars += len(thought)
         if self._probabilities is not None:  # it tells which text came with each token
             self._probabilities.add_text(thought, is_thought=True)
         if self._splitter is not None:
@@ -245,18 +360,17 @@ class ChunkReader:
         self._post_token(ReasoningDelta(text=thought), len(thought))
 
     def _add_content(self, content: str) -> None:
-        """Post content, in which tags may enclose thought; ignore empty content.
+        """Post content, in which tags may enclose thought.
 
         While the splitter still holds back all content, no token can be posted. Then each chunk
         posts a `LifeSign`, which counts as a token (R-18).
         """
-        if not content:
-            return
         if self._probabilities is not None:  # it tells which text came with each token
             self._probabilities.add_text(content, is_thought=False)
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))
             return
+        self.is_ended = False  # also if the splitter holds all of it back
         self._post_split(self._splitter.feed(content))
         if not self.has_posted_token:
             self._post(LifeSign(is_token=True))
@@ -265,9 +379,12 @@ class ChunkReader:
         """Post what the splitter has returned."""
         for part in split:
             if isinstance(part, Rethought):
+                self._delta_kinds.add(_THOUGHT)
                 self._post(part)
                 continue
             is_thought, text = part
+            if is_thought:
+                self._delta_kinds.add(_THOUGHT)
             delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
             self._post_token(delta, len(text))
 
@@ -281,12 +398,77 @@ class ChunkReader:
         """Post a part of the answer and count its characters."""
         self._count(char_count)
         self.has_posted_token = True
+        self.is_ended = False
+        self._failure = None
         self._post(event)
 
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it: `read` has to know whether a chunk posted one."""
         self._post_count += 1
         self._post_event(event)
+
+
+class ChoiceReader:
+    """The choices of one answer, of which a server may send several (`n` above 1).
+
+    lmchat asks for one answer, so the index of a choice says little: some servers count their
+    chunks with it. Answers are parallel if a chunk has several choices, or if more text of the
+    first index comes behind another one; then only the first answer is read.
+    """
+
+    def __init__(self) -> None:
+        self._index: int | None = None  # of the answer that is read
+        self.has_others = False  # whether any choice had another index
+        self._is_parallel = False
+        self._is_counted = False  # whether the index counts chunks
+        self.held: list[JsonObject] = []  # choices of which this is not known yet
+
+    def is_own(self, choice: JsonObject) -> bool:
+        """Whether a choice, which is alone in its chunk, surely belongs to the answer."""
+        return not self.held and choice.get("index") == self._index
+
+    def own(
+        self, choices: list[JsonObject], *, has_begun: bool, has_ended: bool
+    ) -> Sequence[JsonObject]:
+        """Return the choices of the answer that are known to be its own, from the next chunk.
+
+        `has_begun` is whether anything of the answer came before, `has_ended` whether a finish
+        reason did.
+        """
+        if not choices:
+            return ()
+        index = count_or_none(choices[0].get("index"))
+        if len(choices) > 1:
+            self.has_others = True
+            self._is_parallel = True
+            self.held.clear()
+            if self._index is None:
+                self._index = index
+            own = [one for one in choices if count_or_none(one.get("index")) == self._index]
+            return own[:1]
+        if self._is_counted or index is None:
+            return choices
+        if index == self._index:
+            if self.held and _has_content(choices[0]):  # the index comes again
+                self._is_parallel = True
+                self.held.clear()
+            return choices
+        self.has_others = self.has_others or self._index is not None
+        if self._is_parallel or has_ended:
+            return ()
+        if not has_begun:
+            self._index = index
+            return choices
+        self.held += choices
+        if len(self.held) < _MAX_HELD:
+            return ()
+        self._is_counted = True
+        return self.close()
+
+    def close(self) -> Sequence[JsonObject]:
+        """Return the choices that were held back: no other came, so they are of one answer."""
+        held, self.held = self.held, []
+        return held
 
 
 class ServerUsage:
@@ -307,7 +489,8 @@ class ServerUsage:
         Returns a report, for the screen, if the chunk has timings and `USAGE_EVERY_S` have passed
         since the last report; else None. The report of the whole answer is that of `report`.
         """
-        self._usage = dict_or_empty(chunk.get("usage")) or self._usage
+        if usage := dict_or_empty(chunk.get("usage")):
+            self._keep_usage(usage)
         timings = dict_or_empty(chunk.get("timings") or chunk.get("stats"))
         if not timings:
             return None
@@ -317,6 +500,17 @@ class ServerUsage:
             return None
         self._last_report_s = now_s
         return self.report()
+
+    def _keep_usage(self, usage: JsonObject) -> None:
+        """Keep a usage whose counts are real: a gateway that does not count may send zeros last."""
+        completion = count_or_none(usage.get("completion_tokens"))
+        prompt = count_or_none(usage.get("prompt_tokens"))
+        if not prompt and not (completion and usage.get("prompt_tokens") is None):
+            return
+        earlier = self._usage.get("completion_tokens")
+        self._usage = (
+            usage if completion or not earlier else {**usage, "completion_tokens": earlier}
+        )
 
     def report(self) -> UsageReported | None:
         """Return the latest counts and speeds; None if the server has reported none.
@@ -335,7 +529,7 @@ class ServerUsage:
         is_prompt_read = timings.get("predicted_n") != 0
         if prompt is None and "prompt_n" in timings and is_prompt_read:
             # `prompt_n` leaves out cached tokens
-            prompt = (cached or 0) + (count_or_none(timings.get("prompt_n")) or 0)
+            prompt = (cached or 0) + (count_or_none(timings.get("prompt_n")) or 0) or None
         if cached is None:
             prompt_details = dict_or_empty(usage.get("prompt_tokens_details"))
             cached = count_or_none(prompt_details.get("cached_tokens"))
@@ -356,6 +550,22 @@ class ServerUsage:
             draft_tokens=count_or_none(timings.get("draft_n")),
             accepted_tokens=count_or_none(timings.get("draft_n_accepted")),
         )
+
+
+def _has_content(choice: JsonObject) -> bool:
+    fields = dict_or_empty(choice.get("delta") or choice.get("message"))
+    return any(value for name, value in fields.items() if name != "role")
+
+
+def _joined_text(value: object) -> str:
+    """Return a text, or the joined texts of a list; an object has its text in a field."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return str_or_empty(value.get("text")) or str_or_empty(value.get("summary"))
+    if isinstance(value, list):
+        return "".join(_joined_text(one) for one in value if isinstance(one, str | dict))
+    return ""
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:
