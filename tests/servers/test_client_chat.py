@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from codecs import BOM_UTF8
 from contextlib import aclosing
 
 import httpx
@@ -21,6 +23,8 @@ from lmchat.servers.events import (
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.servers.sending import sender
+from lmchat.servers.stream import answer_reader
+from lmchat.sessions.message import AnswerState
 from tests.support.client_calls import (
     answered,
     ask,
@@ -36,6 +40,7 @@ from tests.support.scripted_server import (
     Cut,
     Gate,
     Hold,
+    Pause,
     ScriptedServer,
     error_reply,
     finish,
@@ -43,6 +48,7 @@ from tests.support.scripted_server import (
     raw_reply,
     sse,
     text_reply,
+    usage,
 )
 
 BUSY = {"error": {"message": "server busy, please try again", "type": "overloaded"}}
@@ -206,20 +212,68 @@ async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(se
     assert not [event for event in events if isinstance(event, StreamStalled)]
 
 
+async def forwarded(server, client, *, pause_s: float = 0.0):
+    """Return the body of a reply that is passed on, and the record of its figures."""
+    model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
+    messages = [{"role": "user", "content": "Hi"}]
+    request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}", messages=messages)
+    body, records = b"", []
+    async with client.forward(request, records.append) as reply:
+        async for chunk in reply.chunks:
+            if not body:
+                await asyncio.sleep(pause_s)
+            body += chunk
+    return body, records[0]
+
+
 async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
     client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
     server.on(CHAT, chat_reply())
-    model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
-    messages = [{"role": "user", "content": "Hi"}]
-    forwarded = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}", messages=messages)
-    body = b""
-    async with client.forward(forwarded, lambda _: None) as reply:
-        async for chunk in reply.chunks:
-            if not body:
-                await asyncio.sleep(1)
-            body += chunk
+    body, _ = await forwarded(server, client, pause_s=1)
     assert body.endswith(b"data: [DONE]\n\n")
     assert client.metrics().successful_requests == 1
+
+
+async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_client):
+    real = b"data: " + json.dumps(usage(23, 4)).encode() + b"\n\n"
+    folded = real.replace(b'"usage"', b'\ndata: "usage"').replace(b"\n", b"\r")
+    for chunks in (
+        ("Hi", finish(), real, DONE),
+        (BOM_UTF8 + real, "Hi", finish(), usage(0, 0), DONE),
+        ("Hi", finish(), folded, DONE.replace(b"\n", b"\r")),
+        (real, "x" * 100_000, finish(), usage(0, 0), DONE),
+        ("Hi", finish(), real.rstrip()),
+    ):
+        for every in (None, 7):
+            server.on(CHAT, sse(*chunks, every=every if len(chunks[1]) < 9 else None))
+            _, record = await forwarded(server, make_client())
+            counts = (record.prompt_tokens, record.completion_tokens, record.finish_reason)
+            assert counts == (23, 4, "stop")
+    for prompt, completion, counts in ((0, 0, (None, None)), (23, 0, (23, None))):
+        server.on(CHAT, sse("Hi", finish(), usage(prompt, completion), DONE))
+        _, record = await forwarded(server, make_client())
+        assert (record.prompt_tokens, record.completion_tokens) == counts
+
+
+async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
+    server, make_client, monkeypatch
+):
+    monkeypatch.setattr(answer_reader, "END_WAIT_S", 0.1)
+    for last in ((finish(), Hold()), (DONE, Hold()), (finish(), Cut(is_reset=True))):
+        server.on(CHAT, sse("Hi", *last))
+        client = make_client(timeouts=TimeoutSettings(give_up_after_s=5))
+        body, record = await forwarded(server, client)
+        assert body.startswith(b"data: ")
+        assert record.state is AnswerState.COMPLETE
+
+
+async def test_parallel_answers_pass_until_the_server_ends_them(server, client, monkeypatch):
+    monkeypatch.setattr(answer_reader, "END_WAIT_S", 0.05)
+    other = {"choices": [{"index": 1, "delta": {"content": "other"}}]}
+    late = {"choices": [{"index": 1, "delta": {"content": "late"}}]}
+    server.on(CHAT, sse("Hi", other, finish(), Pause(0.2), late, DONE))
+    body, _ = await forwarded(server, client)
+    assert b"late" in body
 
 
 LOADS = error_reply(503, "Loading model", type="unavailable_error")

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+from collections.abc import AsyncIterator, Iterable
+from itertools import accumulate, cycle, pairwise, takewhile
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.config.settings import Settings
+from lmchat.servers.client import HttpServerClient
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelNamed, StreamFinished
-from tests.support.client_calls import ask, events_of, replay, text_of
+from tests.support.client_calls import NAMES, ask, events_of, growing, reads, replay, text_of
 from tests.support.scripted_products import CHAT
 
 MODEL = "smollm2-135m-instruct"
+HERE = Endpoint.parse("http://localhost:9")
 
 
 async def play(server, client, name, *, every=None):
@@ -48,3 +62,70 @@ async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(serve
         assert error.hint
         assert len(server.seen(CHAT)) == number + 1
     assert (error.needed_tokens, error.room_tokens) == (631, 256)
+
+
+def body_of(name: str) -> bytes:
+    """Return the body of a recorded reply, which is in chunks unless the connection ends it."""
+    head, _, rest = b"".join(reads(name)).partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" not in head.lower():
+        return rest
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        rest = rest[int(size, 16) + 2 :]
+    return body
+
+
+async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, ...]:
+    """Return what an answer is made of: texts, thoughts, calls, counts, and how it ends."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": content_type}, content=body())
+
+    client = HttpServerClient(Settings(), transport=httpx.MockTransport(answer))
+    events, error = await events_of(client, ask(HERE))
+    await client.aclose()
+    figures = AnswerFigures(model=MODEL, started_s=0)
+    for event in events:
+        figures.apply(event, 0)
+    end = events[-1] if error is None else (type(error), error.kind, error.message)
+    answer_so_far = growing(events)
+    return answer_so_far.entries, answer_so_far.choices, figures.usage, figures.build, end
+
+
+BODIES = {name: body_of(name) for name in NAMES if b"text/event-stream" in reads(name)[0].lower()}
+FORMS = {
+    "as it came": lambda body: body,
+    "with a mark": lambda body: BOM_UTF8 + body,
+    "CRLF": lambda body: BOM_UTF8 + body.replace(b"\n", b"\r\n"),
+    "CR": lambda body: body.replace(b"\n", b"\r"),
+}
+WHOLE: dict[str, tuple[object, ...]] = {}  # how each recording reads in one piece
+
+
+@pytest.mark.rule("R-39")
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(BODIES)),
+    st.sampled_from(sorted(FORMS)),
+    st.lists(st.integers(1, 300), min_size=1, max_size=8) | st.just([1]),
+    st.sampled_from(["text/event-stream", "text/plain"]),
+)
+async def test_a_recorded_stream_reads_the_same_however_it_is_cut(name, form, sizes, content_type):
+    whole = WHOLE.get(name) or await read_in([BODIES[name]], "text/event-stream")
+    WHOLE[name] = whole
+    body = FORMS[form](BODIES[name])
+    ends = takewhile(lambda place: place < len(body), accumulate(cycle(sizes)))
+    pieces = [body[start:end] for start, end in pairwise((0, *ends, len(body)))]
+    assert await read_in(pieces, content_type) == whole
+
+
+def test_recordings_of_eight_products_are_cut_up():
+    calls = [name for name in BODIES if b'"tool_calls":' in BODIES[name].replace(b" ", b"")]
+    assert len(BODIES) >= 18
+    assert {"koboldcpp-tools", "ollama-tools", "tools-stream"} <= set(calls)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
+import pytest
+
+from lmchat.config.settings import TimeoutSettings
 from lmchat.errors import ServerRejected, StreamInterrupted
+from lmchat.servers.events import StreamFinished, StreamStalled, UsageReported
+from lmchat.servers.stream import answer_reader
 from tests.support.client_calls import answered, ask, events_of, text_of
-from tests.support.scripted_products import CHAT
-from tests.support.scripted_server import Cut, Hold, delta, raw_reply, sse
+from tests.support.scripted_products import CHAT, chat_reply
+from tests.support.scripted_server import (
+    DONE,
+    Cut,
+    Gate,
+    Hold,
+    Pause,
+    delta,
+    finish,
+    raw_reply,
+    sse,
+    usage,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -46,3 +63,84 @@ async def test_the_hint_of_a_broken_stream_speaks_of_a_text_only_if_one_has_arri
         _, error = await events_of(make_client(), ask(server))
         assert isinstance(error, StreamInterrupted)
         assert error.hint.startswith(hint)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Where nobody waits for seconds behind a finish reason."""
+    monkeypatch.setattr(answer_reader, "END_WAIT_S", 0.1)
+
+
+@pytest.mark.rule("R-22")
+async def test_an_answer_ends_soon_behind_its_finish_reason_whatever_else_the_server_does(
+    hasty, server, make_client
+):
+    """maximhq/bifrost#6784 and waybarrios/vllm-mlx#101: the connection stays open."""
+    last = {**delta("Done here."), "usage": usage()["usage"]}
+    last["choices"][0]["finish_reason"] = "length"
+    ping = (b": ping\n\n", Pause(0.02))
+    for reply, reason in (
+        (sse("Done here.", finish(), Hold()), "stop"),
+        (sse("Done here.", finish(), usage(), Hold()), "stop"),
+        (sse("Done here.", finish(), b"data: " + json.dumps(usage()).encode(), Hold()), "stop"),
+        (sse(last, Hold()), "length"),
+        (sse("Done here.", finish(), *ping * 100, Hold()), "stop"),
+        (sse("Done here.", finish(), *(finish(), Pause(0.02)) * 100, Hold()), "stop"),
+        (sse("Done here.", finish(), Hold(), content_type="text/plain"), "stop"),
+    ):
+        server.requests.clear()
+        server.on(CHAT, reply)
+        client = make_client(timeouts=TimeoutSettings(stalled_after_s=0.02, give_up_after_s=0.05))
+        events = await answered(client, ask(server))
+        assert (text_of(events), events[-1]) == ("Done here.", StreamFinished(reason=reason))
+        assert not [one for one in events if isinstance(one, StreamStalled)]
+        assert await asyncio.to_thread(server.seen(CHAT)[0].client_left.wait, 5)
+
+
+async def test_behind_an_answer_that_does_not_end_the_next_prompt_goes_out(hasty, server, client):
+    server.on(CHAT, sse("one", finish(), Hold()), chat_reply("two"))
+    events = await asyncio.gather(*(answered(client, ask(server)) for _ in range(2)))
+    assert [text_of(one) for one in events] == ["one", "two"]
+
+
+async def test_counts_that_come_behind_the_finish_reason_are_taken(server, client):
+    gate = Gate()
+    server.on(CHAT, sse("Hi", finish(), gate, usage(23, 4), DONE))
+    task = asyncio.create_task(answered(client, ask(server)))
+    await asyncio.to_thread(gate.reached.wait)
+    gate.open()
+    counts = [one for one in await task if isinstance(one, UsageReported)]
+    assert [(one.prompt_tokens, one.completion_tokens) for one in counts] == [(23, 4)]
+
+
+async def test_a_finish_reason_in_the_middle_does_not_end_an_answer(monkeypatch, server, client):
+    monkeypatch.setattr(answer_reader, "END_WAIT_S", 0.3)
+    server.on(CHAT, sse("one ", finish(), "two ", Pause(0.6), "three", finish("length"), DONE))
+    events = await answered(client, ask(server))
+    assert text_of(events) == "one two three"
+    assert events[-1] == StreamFinished(reason="length")
+
+    each = [delta(text) for text in ("one ", "two ", "three")]
+    for chunk in each:
+        chunk["choices"][0]["finish_reason"] = "stop"
+    server.on(CHAT, sse(*each[:2], Pause(0.6), each[2], DONE))
+    assert text_of(await answered(client, ask(server))) == "one two three"
+
+
+@pytest.mark.rule("R-19")
+async def test_the_last_counts_above_0_win(server, make_client):
+    zeros, real = usage(0, 0), usage(23, 4)
+    for chunks, counts in (
+        ((real, real, zeros), (23, 4)),
+        ((usage(23, 3), real, usage(23, 0)), (23, 4)),
+        ((real, {**zeros, "usage": {"prompt_tokens": None, "completion_tokens": None}}), (23, 4)),
+        ((real, {**zeros, "usage": {"prompt_tokens": -1, "completion_tokens": -1}}), (23, 4)),
+        ((zeros, zeros), None),
+        ((zeros, real), (23, 4)),
+        (({**zeros, "timings": {"cache_n": 0, "prompt_n": 0, "predicted_n": 4}},), (None, 4)),
+    ):
+        server.on(CHAT, sse("Hi", finish(), *chunks, DONE))
+        events = await answered(make_client(), ask(server))
+        reports = [one for one in events if isinstance(one, UsageReported)]
+        last = (reports[-1].prompt_tokens, reports[-1].completion_tokens) if reports else None
+        assert last == counts, chunks

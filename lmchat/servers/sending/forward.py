@@ -8,8 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from functools import partial
 from typing import Any
 
@@ -28,19 +33,20 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
-from lmchat.servers.http.network_errors import errors_as_unavailable
+from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
+from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
+from lmchat.servers.products.refusals import RequestFacts, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.request_counters import RequestCounters
 from lmchat.servers.sending.sender import Sender
-from lmchat.servers.stream.chunks import ServerUsage
+from lmchat.servers.stream.answer_reader import EndWait
+from lmchat.servers.stream.chunks import ChunkReader, ServerUsage
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id
 from lmchat.sessions.statistics import AnswerRecord
 
-_STREAM_TAIL_BYTES = 32 * 1024  # end of a stream: several chunks, also with probabilities
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that its program takes slower than it arrives
-_DATA = b"data:"
 # Kinds of errors with which servers refuse a model that they list, but have not loaded.
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _logger = logging.getLogger(__name__)
@@ -56,9 +62,9 @@ class Forwarding(Struct, kw_only=True):
     on_end: Callable[[AnswerRecord], None]  # gets the figures of the request
     _has_tried_load: bool = False
     _refused: ForwardedReply | None = None  # the last refusal, as it came
-    _is_stream: bool = False
+    _stream: _PassingStream | None = None  # None for a reply that is no stream
     _received: bytearray = field(default_factory=bytearray)
-    """End of the stream, or another reply from its beginning: the counts are read from it."""
+    """Beginning of a reply that is no stream: the counts are read from it."""
     # Values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # when the last attempt was sent
@@ -127,7 +133,8 @@ class Forwarding(Struct, kw_only=True):
                     status=response.status_code, headers=headers, chunks=chunks
                 )
                 raise error
-            self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
+            is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
+            self._stream = _PassingStream(idle_timeout, sender.facts) if is_stream else None
             chunks = self._chunks(response, idle_timeout)
             attempt.push_async_callback(chunks.aclose)
             stack.push_async_exit(attempt.pop_all())  # a success: all moves to `stack`
@@ -145,16 +152,21 @@ class Forwarding(Struct, kw_only=True):
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
+        body = body_chunks(response)
+        stream = self._stream
         with errors_as_unavailable(self.sender.endpoint):
-            async for chunk in body_chunks(response):
+            while True:
+                chunk = await (anext(body, None) if stream is None else stream.next_part(body))
+                if chunk is None:
+                    return
                 if self._first_byte_s is None:
                     self._first_byte_s = time.perf_counter()
-                self._received += chunk
-                if self._is_stream:  # the last chunks of a stream have the counts
-                    del self._received[:-_STREAM_TAIL_BYTES]
+                if stream is not None:
+                    stream.read(chunk)
                 else:
+                    self._received += chunk
                     del self._received[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
-                # The body is not decoded here, so any byte counts as the first token.
+                # For any kind of reply, any byte counts as the first token.
                 idle_timeout.note_data(has_token=True)
                 with idle_timeout.paused():
                     yield self._without_key(chunk)
@@ -191,7 +203,7 @@ class Forwarding(Struct, kw_only=True):
             prompt_tokens_per_second=usage.prompt_tokens_per_second,
             tokens_per_second=usage.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
+            completion_tokens=usage.completion_tokens or None,  # 0 means that nobody has counted
             is_estimated=False,  # counts that the server does not tell stay None
             stalls=0,  # they are not counted
             retries=self.sender.retries,
@@ -205,18 +217,14 @@ class Forwarding(Struct, kw_only=True):
 
         Both are read from `_received`; what is not known is None or empty.
         """
-        received = bytes(self._received)
-        texts = [received]
-        if self._is_stream:
-            lines = received.splitlines()
-            texts = [line.removeprefix(_DATA) for line in lines if line.startswith(_DATA)]
+        if self._stream is not None:
+            self._stream.close()
+            chunks = self._stream.chunks
+            return chunks.usage or UsageReported(), chunks.finish_reason
         usage = ServerUsage()
         finish_reason = ""
-        for text in texts:
-            try:
-                value = dict_or_empty(decode(text))
-            except NotJsonError:  # cut, or `[DONE]`
-                continue
+        with suppress(NotJsonError):
+            value = dict_or_empty(decode(bytes(self._received)))
             usage.keep(value)
             for choice in dicts_in(value.get("choices")):
                 finish_reason = str_or_empty(choice.get("finish_reason")) or finish_reason
@@ -268,6 +276,48 @@ async def read_beside(
         yield ForwardedReply(status=reply.status, headers=reply.headers, chunks=chunks())
     finally:
         await end_tasks(task)
+
+
+class _PassingStream:
+    """Reader of a stream on its way: of its counts, and of its end."""
+
+    def __init__(self, idle_timeout: IdleTimeout, facts: RequestFacts) -> None:
+        refusal_of = partial(refusal_in_stream, facts=facts)
+        self.chunks = ChunkReader(refusal_of, lambda _: None)
+        self._sse = SseReader()
+        self._end_wait = EndWait(self.chunks, idle_timeout)
+        self._is_readable = True  # until an error in the stream: what follows is only passed on
+
+    async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next bytes; None at the end.
+
+        Parallel answers end at different times, so only the server knows the end of their stream.
+        """
+        if self.chunks.has_parallel_answers:
+            return await anext(body, None)
+        try:
+            return await self._end_wait.next_part(body)
+        except TRANSPORT_ERRORS:
+            if self.chunks.is_ended or self.chunks.has_done:  # nothing is missing
+                return None
+            raise
+
+    def read(self, data: bytes) -> None:
+        self._read_events(partial(self._sse.feed, data))
+
+    def close(self) -> None:
+        """Read what the end of the stream leaves over."""
+        self._read_events(self._sse.close)
+        self.chunks.close()
+
+    def _read_events(self, events: Callable[[], Iterable[SseEvent]]) -> None:
+        if not self._is_readable:
+            return
+        try:
+            for event in events():
+                self.chunks.read(event.data, event.name)
+        except (ServerRejected, MalformedStreamError):
+            self._is_readable = False
 
 
 async def _one_chunk(body: bytes) -> AsyncGenerator[bytes, None]:

@@ -34,8 +34,49 @@ EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None beh
 MAX_WAITING = 256  # if more events wait, reading from the network pauses (backpressure)
 MAX_WHOLE_BYTES = 1 << 20
 DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
+END_WAIT_S = 2.0  # longest wait for usage and `[DONE]` behind a finish reason
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _BEGINNING_BYTES = 64  # first bytes of a body, which show whether it is a stream
+
+
+class EndWait:
+    """Limit of the wait for the end of a stream whose answer is complete.
+
+    Some servers close the connection minutes later, or never.
+    """
+
+    def __init__(self, chunks: ChunkReader, idle_timeout: IdleTimeout) -> None:
+        """`chunks` reads the stream."""
+        self._chunks = chunks
+        self._idle_timeout = idle_timeout
+        self._end_count = 0  # that of `chunks` when `_left_s` was set
+        self._left_s: float | None = None  # rest of the wait; None before an end
+
+    async def next_part(self, body: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next bytes of a stream; None at its end.
+
+        Behind a finish reason or `[DONE]`, the stream ends after `END_WAIT_S`, whatever comes but
+        text. Only the time in this method counts: the caller may be slow.
+        """
+        if not (self._chunks.is_ended or self._chunks.has_done):
+            self._left_s = None
+            return await anext(body, None)
+        if self._left_s is None or self._end_count != self._chunks.end_count:
+            self._end_count = self._chunks.end_count
+            self._left_s = END_WAIT_S
+        loop = asyncio.get_running_loop()
+        since_s = loop.time()
+        wait = asyncio.timeout(self._left_s)
+        with self._idle_timeout.paused():  # the answer is complete, so silence is no fault
+            try:
+                async with wait:
+                    return await anext(body, None)
+            except TimeoutError:
+                if not wait.expired():  # it comes from the network
+                    raise
+                return None
+            finally:
+                self._left_s -= loop.time() - since_s
 
 
 class AnswerReader:
@@ -104,12 +145,14 @@ class AnswerReader:
         """Read a stream to its end, or to `[DONE]`; `beginning` is what was read of it before."""
         if beginning:
             await self._read_part(beginning)
-        async for data in body:
-            await self._read_part(data)
-            if self._chunks.has_done:
-                await _read_to_end(body)  # so that its connection can be used again
+        end_wait = EndWait(self._chunks, self._idle_timeout)
+        while not self._chunks.has_done:
+            data = await end_wait.next_part(body)
+            if data is None:
+                self._read_events(self._sse.close())
                 return
-        self._read_events(self._sse.close())
+            await self._read_part(data)
+        await _read_to_end(body)  # so that its connection can be used again
 
     async def _read_part(self, data: bytes) -> None:
         """Read the next bytes of a stream; if many events wait, wait until they are taken."""
