@@ -10,14 +10,14 @@ _SHORTEST_SECRET = 3  # a shorter one is in many words, which would be cut with 
 _SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
 # joiners (ZWNJ and ZWJ) and variation selectors: they change how the characters beside them look
 _JOINERS = "\u200c\u200d"
-_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
-_SHAPING = f"[{_JOINERS}{_SELECTORS}]"
-# Joiners and selectors that have no effect. A joiner needs a character beyond ASCII on both sides.
-# A selector acts on such a character before it, or on a digit, # or * (drawn as a key by U+20E3).
-_WITHOUT_EFFECT = re.compile(
+SELECTORS = "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"  # as a part of a class
+# A selector acts on a character beyond ASCII before it, or on a digit, # or * (drawn as a key by
+# U+20E3); a joiner on two characters beyond ASCII. All others have no effect.
+_IDLE_SELECTOR = re.compile(rf"(?<![^\s\0-\"$-)+-/:-\x7f{_JOINERS}{_SELECTORS}])[{_SELECTORS}]")
+_IDLE_JOINER = re.compile(
     rf"(?<![^\s\0-\x7f{_JOINERS}])[{_JOINERS}]"
     rf"|[{_JOINERS}](?![^\s\0-\x7f{_JOINERS}{_SELECTORS}])"
-    rf"|(?<![^\s\0-\"$-)+-/:-\x7f{_JOINERS}{_SELECTORS}])[{_SELECTORS}]"
 )
 # visible symbols of control characters: ␛ for Escape; newline and tab have none here
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20)} | {0x7F: "\u2421"}
@@ -25,41 +25,72 @@ del _CONTROL_PICTURES[ord("\t")], _CONTROL_PICTURES[ord("\n")]
 # the last two code points of each plane: U+FFFE and U+FFFF, U+1FFFE and U+1FFFF, …
 _NONCHARACTERS = [chr(end) for end in range(0xFFFE, 0x110000, 0x10000)]
 _NONCHARACTERS += [chr(end) for end in range(0xFFFF, 0x110000, 0x10000)]
-# code points that must not reach a terminal; a table would take 0.5 MB and five times as long
-_HOSTILE = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f"
-    "\x80-\x9f"  # C1: one byte can be a whole control sequence
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u3164\ufeff\uffa0"
-    "\u180b-\u180f\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"  # bidi and invisible
-    "\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
-    f"\ufdd0-\ufdef{''.join(_NONCHARACTERS)}"  # YAML refuses a file that holds one of them
-    "\ud800-\udfff"  # lone surrogates cannot be written at all
-    "]"
+# what a terminal or a shell could take for a command; of C1, one byte can be a whole sequence
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
+_SURROGATES = "\ud800-\udfff"  # lone ones cannot be written at all
+# what reorders the text around it, ends a line elsewhere, or is no letter of any text: tags too
+MARKED = (
+    "\u2028-\u202e\u2066-\u2069\ufff0-\ufff8\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+    f"\ufdd0-\ufdef{''.join(_NONCHARACTERS)}"
 )
+# invisible characters of ordinary text, such as the soft hyphen
+UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u200b\u200e\u200f"
+    "\u2060\u2061\u2062\u2063\u2064\u2065\u206a\u206b\u206c\u206d\u206e\u206f"
+    "\u3164\ufeff\uffa0\ufff9\ufffa\ufffb"
+    f"{''.join(map(chr, range(0x13430, 0x13440)))}"
+    f"{''.join(map(chr, range(0x1BCA0, 0x1BCA4)))}{''.join(map(chr, range(0x1D173, 0x1D17B)))}"
+)
+# Code points as classes of a pattern: a table would take 0.5 MB and five times as long.
+_COMMANDING = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
+_HOSTILE = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}]")
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+_NOT_PLAIN = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}{UNSEEN}{_JOINERS}{_SELECTORS}]")
 _NOT_PRINTABLE_ASCII = r"[^\n\t -~]"
 
 SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_text`
 
 
 def safe_text(text: str) -> SafeText:
-    """Return text that sends no commands to a terminal and hides nothing.
+    """Return text as a terminal shows it: it sends no commands and reorders nothing.
 
     CRLF becomes LF; newline and tab stay. Other ASCII control characters become their visible
-    symbols, and other code points of `_HOSTILE` become U+FFFD. Joiners (ZWJ, ZWNJ) and variation
-    selectors without an effect on the characters beside them become U+FFFD, too: a row of them
-    can hide any message.
+    symbols, and other code points of `_HOSTILE` become U+FFFD. Invisible characters of ordinary
+    text are left out, and so are joiners (ZWJ, ZWNJ) and variation selectors without an effect on
+    the characters beside them: how much room a terminal gives them is not known.
     """
     if text.isascii() and text.isprintable():  # most text, which is returned without a search
         return SafeText(text)
-    text = text.replace("\r\n", "\n")
-    if text.isascii():
-        return SafeText(text.translate(_CONTROL_PICTURES))
-    visible = _HOSTILE.sub(
-        lambda hostile: _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE), text
-    )
-    return SafeText(_WITHOUT_EFFECT.sub(_SUBSTITUTE, visible))
+    if _NOT_PLAIN.search(text) is None:
+        return SafeText(text)
+    text = _UNSEEN.sub("", text.replace("\r\n", "\n"))
+    visible = _IDLE_SELECTOR.sub("", _HOSTILE.sub(_visible, text))
+    return SafeText(_IDLE_JOINER.sub("", visible))
+
+
+def without_controls(text: str) -> str:
+    """Return text for a clipboard, an export or a widget that filters what it paints.
+
+    CRLF becomes LF; what a terminal or a shell could take for a command becomes visible. All other
+    characters stay.
+    """
+    if (text.isascii() and text.isprintable()) or _COMMANDING.search(text) is None:
+        return text
+    return _COMMANDING.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def without_unseen(text: str) -> str:
+    """Return text without invisible characters, as they are not typed in a search."""
+    if text.isascii() or (len(text) == 1 and text not in UNSEEN):
+        return text
+    for char in UNSEEN:  # in a long text, 61 searches take a tenth of the time of a pattern
+        if char in text:
+            text = text.replace(char, "")
+    return text
+
+
+def _visible(hostile: re.Match[str]) -> str:
+    return _CONTROL_PICTURES.get(ord(hostile[0]), _SUBSTITUTE)
 
 
 def on_one_line(text: str) -> SafeText:
@@ -67,30 +98,42 @@ def on_one_line(text: str) -> SafeText:
     return SafeText(safe_text(text).replace("\n", " ").replace("\t", " "))
 
 
+def controls_on_one_line(text: str) -> str:
+    """Return `without_controls` of a text, with blanks for line breaks and tabs."""
+    return without_controls(text).replace("\n", " ").replace("\t", " ")
+
+
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
     """Return safe text on one line without blanks at its ends, for titles, names and errors.
 
     With `limit`, a longer line is cut to at most that many characters, the last of which is `…`.
     """
-    line = on_one_line(text).strip()
-    if limit is not None and len(line) > limit:
-        # a limit of 0 leaves `…` alone
-        line = line[: max(limit - 1, 0)].rstrip() + "…"
-    return SafeText(line)
+    return SafeText(_cut(on_one_line(text).strip(), limit))
+
+
+def line_without_controls(text: str, *, limit: int | None = None) -> str:
+    """Return `without_controls` of a text on one line, as `safe_line` does for a terminal."""
+    return _cut(controls_on_one_line(text).strip(), limit)
+
+
+def _cut(line: str, limit: int | None) -> str:
+    if limit is None or len(line) <= limit:
+        return line
+    return line[: max(limit - 1, 0)].rstrip() + "…"  # a limit of 0 leaves `…` alone
 
 
 def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
     """Return JSON text that is safe on a terminal and decodes to the same value.
 
-    If `safe_text` would change the text, all hostile characters, joiners and selectors are escaped.
-    With `is_ascii`, all characters beyond ASCII are escaped.
+    If `safe_text` would change the text, all hostile and invisible characters, joiners and
+    selectors are escaped. With `is_ascii`, all characters beyond ASCII are escaped.
     """
     if is_ascii:
         return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))
     if safe_text(text) == text:
         return SafeText(text)
     # all joiners: a joiner may lose its effect when the character beside it is escaped
-    return SafeText(re.sub(f"{_HOSTILE.pattern}|{_SHAPING}", _json_escape, text))
+    return SafeText(_NOT_PLAIN.sub(_json_escape, text))
 
 
 def shell_word(name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lmchat.files.folder_walk import walk
 from lmchat.matching import fuzzy_match
 from lmchat.processes.threads import in_thread, run_abandonable
+from lmchat.safe_text import on_one_line
 
 _MOST_LISTED = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered
@@ -62,8 +63,13 @@ class FileFinder:
             path
             for path, entry in found
             # `DirEntry.is_file` raises an error for links in a circle
-            if path.isprintable() and os.path.isfile(entry)  # noqa: PTH113
+            if _can_be_shown(path) and os.path.isfile(entry)  # noqa: PTH113
         ]
+
+
+def _can_be_shown(name: str) -> bool:
+    """Whether a name has nothing that a terminal would not show, such as a line end."""
+    return on_one_line(name) == name
 
 
 @in_thread
@@ -81,7 +87,7 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     with suppress(OSError), os.scandir(searched_folder) as entries:
         for entry in islice(entries, _MOST_LISTED):
             is_offered = bool(name_start) or not entry.name.startswith(".")
-            if is_offered and entry.name.startswith(name_start) and entry.name.isprintable():
+            if is_offered and entry.name.startswith(name_start) and _can_be_shown(entry.name):
                 # `DirEntry.is_dir` raises an error for links in a circle
                 is_folder = os.path.isdir(entry)  # noqa: PTH112
                 names.append(entry.name + "/" if is_folder else entry.name)

@@ -16,7 +16,7 @@ from lmchat.attachments.attachment import Attachment, text_attachment
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
-from lmchat.safe_text import decoded_text, safe_line, safe_text
+from lmchat.safe_text import decoded_text, safe_line, safe_text, without_controls
 from lmchat.units import breakable, size_text
 
 TIME_LIMIT_S = 60.0
@@ -159,6 +159,6 @@ def output_attachment(command: ShellCommand) -> Attachment:
     if b"\0" in output:
         text += "[not text]"
     else:
-        text += safe_text(decoded_text(output))
+        text += without_controls(decoded_text(output))
     text = text.removesuffix("\n") + f"\n[{command.ending}]\n"
     return text_attachment(name, "text/plain", text.encode())

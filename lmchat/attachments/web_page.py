@@ -18,7 +18,7 @@ from msgspec import Struct
 from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attachment
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.safe_text import decoded_text, safe_line, safe_text
+from lmchat.safe_text import decoded_text, safe_line, without_controls
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
@@ -238,10 +238,10 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # Before the cut: `safe_text` also shortens line ends, and would make a text that was cut short
-    # enough to be accepted.
+    # Before the cut: `without_controls` also shortens line ends, and would make a text that was cut
+    # short enough to be accepted.
     text = text.replace("\r\n", "\n")
-    text = safe_text(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
+    text = without_controls(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
     return text_attachment(
         safe_line(address.url, limit=_MAX_NAME_CHARS),
         media_type if media_type in _TEXT_TYPES else "text/plain",

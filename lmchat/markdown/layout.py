@@ -40,7 +40,7 @@ from lmchat.markdown.tables import (
     table_lines,
 )
 from lmchat.markdown.wrap import BREAK, harmless, text_of, width_of
-from lmchat.safe_text import on_one_line
+from lmchat.safe_text import controls_on_one_line
 from lmchat.units import SIGNS
 
 _NULL = Style.null()
@@ -99,13 +99,13 @@ class _Writer:
     def _add(self, text: str, style: Style) -> None:
         """Add text in a style, with a `BREAK` for each line end.
 
-        `on_one_line` makes each line safe for the terminal, and turns its tabs into blanks.
+        `controls_on_one_line` makes terminal commands visible, and turns tabs into blanks.
         """
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
             if line:
-                self.spans.append((on_one_line(line), style))
+                self.spans.append((controls_on_one_line(line), style))
 
     def _open(self, token: Token) -> None:
         """Begin emphasis or a link: what follows has its style."""
@@ -342,7 +342,7 @@ class Layout:
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
             # words and addresses in turn, with blanks in place of tabs; words get no link
-            parts = re.split(_ADDRESS, on_one_line(text))
+            parts = re.split(_ADDRESS, controls_on_one_line(text))
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
             prefix = next_prefix
@@ -402,7 +402,7 @@ class Layout:
         """Return the spans of the text of a paragraph, a heading or a cell, as safe text."""
         text = token.content
         if _SIGNS.isdisjoint(text) and "://" not in text:  # nothing for the parser to find
-            return [(on_one_line(text), style)] if text else []
+            return [(controls_on_one_line(text), style)] if text else []
         return _Writer(self.page, style).write(parse_inline(text, self._references))
 
     # Tables

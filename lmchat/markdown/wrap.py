@@ -14,7 +14,7 @@ from rich.style import Style
 
 from lmchat.cells import graphemes
 from lmchat.markdown.block import Span
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls
 
 TAB_CELLS = 4
 BREAK = "\n"  # text of a span that ends a line
@@ -147,5 +147,5 @@ def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[S
 
 
 def harmless(text: str) -> str:
-    """Return lines as they are shown: without terminal commands and without tabs."""
-    return safe_text(text).expandtabs(TAB_CELLS)
+    """Return lines as they are laid out: without terminal commands and without tabs."""
+    return without_controls(text).expandtabs(TAB_CELLS)

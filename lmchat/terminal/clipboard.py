@@ -12,7 +12,7 @@ from lmchat.errors import FileRefused
 from lmchat.files.images import image_type
 from lmchat.processes.child import run_program
 from lmchat.processes.environment import find_program
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls
 
 # An image as osascript prints it: `«data PNGf`, its bytes in hexadecimal (the group), then `»`.
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
@@ -73,14 +73,14 @@ class Clipboard:
         self._environ = environ
 
     async def copy(self, text: str) -> str:
-        """Copy the safe form of a text with the first tool that can; return its name, or ""."""
-        safe = safe_text(text)
+        """Copy a text without controls by the first tool that can; return its name, or ""."""
+        copied = without_controls(text)
         for tool in self._usable_tools():
             output = await run_program(
                 tool.copy_command,
                 environ=self._environ,
                 timeout_s=self.timeout_s,
-                data=safe.encode(tool.encoding, errors="replace"),
+                data=copied.encode(tool.encoding, errors="replace"),
                 has_output=False,  # some of them stay in the background with their output open
             )
             if output is not None:

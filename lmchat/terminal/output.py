@@ -15,12 +15,13 @@ from msgspec.structs import asdict
 
 from lmchat.cells import split_at_cell
 from lmchat.errors import FileRefused, LMChatError
-from lmchat.safe_text import on_one_line, safe_json, safe_line, safe_text
+from lmchat.safe_text import SELECTORS, UNSEEN, on_one_line, safe_json, safe_line, safe_text
 from lmchat.units import timestamp
 
 SHORT_ID = 8  # characters of a session's id that are printed
-# CR, ZWNJ and ZWJ: characters whose safe form depends on the character after them
-_UNDECIDED = "\r\u200c\u200d"
+# Characters whose safe form depends on the character after them: CR, ZWNJ and ZWJ, and those that
+# may be left out between them.
+_UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
 _PROGRESS_COLUMNS = 48  # the progress is filled up to this width, to overwrite the one before
 _MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
 
@@ -43,8 +44,8 @@ class Output:
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
-        """Make a text safe for a terminal and print it; it may have several lines."""
-        self.print_safe(safe_text(text))
+        """Print a text of one or more lines: safe on a terminal, else exactly as it is."""
+        self.print_safe(safe_text(text) if is_terminal(sys.stdout) else text)
 
     def print_lines(self, lines: Iterable[str]) -> None:
         """Print each text on one line of stdout, so that a name in it cannot forge another line."""
@@ -146,13 +147,16 @@ class TextStream(Protocol):
 
 
 class SafeStream:
-    """Printer of a text that arrives in pieces, as safe as if it were printed at once."""
+    """Printer of a text that arrives in pieces, as safe as if it were printed at once.
+
+    Where stdout is no terminal, the text is printed exactly as it arrives.
+    """
 
     def __init__(self) -> None:
         # end of the text, printed with the next piece: its safe form depends on what follows
         self._pending = ""
-        # of the printed text: the safe form of the next character depends on it
-        self._last_character = ""
+        # last printed character: the safe form of the next one depends on it
+        self._printed = ""
         self.is_at_line_start = True  # whether the next character would begin a line
 
     def write(self, piece: str) -> None:
@@ -161,6 +165,9 @@ class SafeStream:
         Undecided are characters at the end whose safe form depends on the character after them.
         """
         text = self._pending + piece
+        if not is_terminal(sys.stdout):
+            self._print_exactly(text)
+            return
         decided_text = text.rstrip(_UNDECIDED)
         self._pending = text[len(decided_text) :]
         self._print(decided_text)
@@ -170,20 +177,21 @@ class SafeStream:
         self._print(self._pending)
         self._pending = ""
         if not self.is_at_line_start:
-            _write("\n")
-            self.is_at_line_start = True
+            self._print_exactly("\n")
+        self._printed = ""
 
     def _print(self, text: str) -> None:
         """Print the safe form of the next part of the text; do nothing for an empty part."""
-        if not text:
-            return
         # The safe form of a character depends on the one before it, which is printed already. So
-        # both are made safe, and the first is cut off. Its form is one character, too: only CRLF
-        # becomes shorter, and `write` prints no CR before it has the character after it.
-        safe = safe_text(self._last_character + text)[len(self._last_character) :]
-        self._last_character = text[-1]
-        self.is_at_line_start = safe.endswith("\n")
-        _write(safe)
+        # both are made safe, and the first one, which stays as it is, is cut off.
+        safe = safe_text(self._printed + text)
+        self._print_exactly(safe[len(self._printed) :])
+        self._printed = safe[-1:]
+
+    def _print_exactly(self, text: str) -> None:
+        if text:
+            self.is_at_line_start = text.endswith("\n")
+            _write(text)
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:

@@ -24,7 +24,7 @@ from textual.worker import Worker
 from lmchat.chat.read_ahead import ReadAhead
 from lmchat.config.state import Change
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.messages import ShowChanges
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
@@ -194,7 +194,7 @@ class ScreenServices:
         which part of a message the text is, such as `Block 2 of 3`. The notification begins with
         it, unless it is empty.
         """
-        remember_copied(self.app, text)  # for Ctrl+V in lmchat
+        remember_copied(self.app, without_controls(text))  # for Ctrl+V in lmchat
         self.begin(partial(self._copy, text, note), "copy", is_only=True)
 
     async def _copy(self, text: str, note: str) -> None:
@@ -203,7 +203,7 @@ class ScreenServices:
         words = f"copied ({tool})"
         if not tool:  # none could copy
             # Textual's method, which uses OSC 52; that of LMChatApp would call `copy` again
-            App.copy_to_clipboard(self.app, safe_text(text))
+            App.copy_to_clipboard(self.app, without_controls(text))
             words = "sent to the terminal's clipboard (OSC 52); it does not report success"
         self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 

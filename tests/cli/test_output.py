@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO, TextIOWrapper
+from contextlib import redirect_stdout
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from hypothesis import given
@@ -9,17 +10,51 @@ from hypothesis import strategies as st
 
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
-from lmchat.terminal.output import Output, table, to_json
+from lmchat.terminal.output import Output, SafeStream, table, to_json
 
 _HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\u2066f\U000e0041g\ud800h\u200d"
 
 
-def test_text_is_made_safe_and_ends_in_one_newline(capsys):
-    Output().print_text(_HOSTILE)
-    Output().print_text("line\n")
-    out = capsys.readouterr().out
-    assert out == safe_text(_HOSTILE) + "\nline\n"
-    assert "\x1b" not in out
+class TerminalText(StringIO):
+    """What a terminal gets."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_text_is_made_safe_for_a_terminal_and_ends_in_one_newline():
+    terminal = TerminalText()
+    with redirect_stdout(terminal):
+        Output().print_text(_HOSTILE)
+        Output().print_text("line\n")
+    assert terminal.getvalue() == safe_text(_HOSTILE) + "\nline\n"
+    assert "\x1b" not in terminal.getvalue()
+
+
+def test_a_pipe_gets_text_as_it_is(capsys):
+    for text in ("soft\xadware \u200b\ufeff\u202e\r\n\x1b[1m\x9b\x00", "no line end"):
+        stream = SafeStream()
+        for char in text:
+            stream.write(char)
+        stream.end()
+        assert capsys.readouterr().out == text if text.endswith("\n") else f"{text}\n"
+        Output().print_text(text)
+        assert capsys.readouterr().out == text if text.endswith("\n") else f"{text}\n"
+
+
+_PIECES = st.text(st.sampled_from("aé❤葛1\xad\u200b\u200c\u200d\ufe0f\u202e\r\n\x1b\t"))
+
+
+@given(st.lists(_PIECES))
+def test_a_terminal_gets_the_same_in_pieces_and_at_once(pieces):
+    stdout = TerminalText()
+    with redirect_stdout(stdout):
+        stream = SafeStream()
+        for piece in pieces:
+            stream.write(piece)
+        stream.end()
+    text = safe_text("".join(pieces))
+    assert stdout.getvalue() == (f"{text}\n" if text[-1:] not in ("", "\n") else text)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\v", "\x85", "\u2028", "\x1b[1E"])

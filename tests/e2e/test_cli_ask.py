@@ -78,7 +78,7 @@ def test_a_tool_that_the_model_asks_for_is_told_and_not_run_and_half_a_call_is_n
 def test_a_refusal_is_printed_like_an_answer_and_told_beside_it(cli, server):
     server.on(CHAT, sse(delta(refusal="I can\x1b[1mnot."), finish(), DONE))
     done = cli("ask", "hi")
-    assert (done.returncode, done.stdout) == (0, "I can␛[1mnot.\n")
+    assert (done.returncode, done.stdout) == (0, "I can\x1b[1mnot.\n")
     assert done.stderr == "lmchat: the model refused to answer.\n"
     value = cli.json("ask", "--json", "hi")
     assert (value["reply"], value["refused"]) == ("I can\x1b[1mnot.", True)

@@ -113,7 +113,8 @@ def test_hostile_words_reach_the_screen_as_text_alone(tmp_path):
     copied = [text for name, text in sequences(raw) if text.startswith("\x1b]52")]
     for text in copied:
         clear = base64.b64decode(text.split(";")[2].rstrip("\x07\x1b\\"))
-        assert kinds(clear) == set()
+        # it is a text for other programs, which may hold what is not seen
+        assert {name for name, _ in sequences(clear)} <= {"hidden", "nothing"}
     assert kinds((tmp_path / "paged").read_bytes()) == set()
     assert kinds(log_of(tmp_path)) == set()
 

@@ -15,7 +15,7 @@ from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.markdown_to_html_child import markdown_html
 from lmchat.formats.exports.render import export_name, render
 from lmchat.formats.json_sessions import to_json
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -63,7 +63,8 @@ def talk(text=EVIL, *more):
 def html_of(session, *, with_reasoning=False):
     """Return a page whose messages are converted from Markdown."""
     html_by_id = {
-        message.message_id: markdown_html(safe_text(message.text)) for message in session.messages
+        message.message_id: markdown_html(without_controls(message.text))
+        for message in session.messages
     }
     return render(
         session, "html", WriteOptions(with_reasoning=with_reasoning, html_by_id=html_by_id)
@@ -119,7 +120,7 @@ def test_the_page_runs_nothing_loads_nothing_and_shows_all():
     assert "Thought for 3.2 s" in shown
     assert "Interrupted." in shown
     assert "<look>" in shown
-    assert text == safe_text(text)
+    assert text == without_controls(text)
 
 
 async def test_markdown_that_takes_too_long_costs_its_message_the_form_only():
@@ -148,7 +149,7 @@ def test_plain_text_shows_a_tool_call_once_and_its_result_set_apart():
         '\n\nTool (2026-11-20 08:00)\n\n[files/read_text("notes.md")]\n    Buy lettuce.\n\n'
         "    You (2026-11-20)" in text
     )
-    assert text == safe_text(text)
+    assert text == without_controls(text)
     failed = render(chat_with_tools("No such file.", state=AnswerState.FAILED), "txt")
     assert '("notes.md")]\n    No such file.\n\n[Failed.]\n' in failed
 
@@ -160,7 +161,7 @@ def test_the_page_folds_a_tool_call_and_its_result_and_escapes_both():
     assert (page.tags.count("details"), page.links) == (1, [])
     assert not {"script", "img", "a"} & set(page.tags)
     assert "".join(page.text).count("<script>alert(1)</script>") == 3  # summary, arguments, result
-    assert text == safe_text(text)
+    assert text == without_controls(text)
 
 
 def test_the_heading_of_a_branch_after_a_tool_call_names_the_call():
@@ -176,7 +177,7 @@ def test_every_format_is_safe_utf_8_and_takes_an_empty_session():
     evil = replace(session, messages=(asked, replace(said, model=f"model {EVIL}\n## You")))
     for form in EXPORT_FORMATS:
         text = render(evil, form, WriteOptions(with_reasoning=True))
-        assert text == safe_text(text), form
+        assert text == without_controls(text), form
         assert text.encode()
         assert render(Session(header=header()), form).encode()
 

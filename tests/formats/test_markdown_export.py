@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.markdown import to_markdown
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -110,7 +110,7 @@ text_of_any_kind = st.lists(st.sampled_from([*HARD, *_PIECES, *_HOSTILE])).map("
 @given(text_of_any_kind, text_of_any_kind)
 def test_whatever_is_said_the_text_is_safe_and_the_last_message_has_its_heading(one, two):
     text = to_markdown(chat(one, two, "end"))
-    assert text == safe_text(text)
+    assert text == without_controls(text)
     assert headings(text)[-1] == YOU
 
 

@@ -28,7 +28,7 @@ from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
-from lmchat.safe_text import safe_json, safe_text
+from lmchat.safe_text import safe_json
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import (
     AnswerState,
@@ -234,7 +234,7 @@ class _AskFrontEnd(FrontEnd):
             fences = [block.content for block in code_blocks(answer.text) if block.markup]
             code = "\n\n".join(fence.rstrip("\n") for fence in fences if fence.strip())
             self._extract["code"] = code or None
-            self._extract_text = safe_text(code)
+            self._extract_text = code
             if not code and is_complete:
                 hint = "Ask for code in the prompt, or leave out --code to see the answer."
                 return LMChatError("The answer has no code block.", kind="no_code", hint=hint)
@@ -269,7 +269,7 @@ class _AskFrontEnd(FrontEnd):
         else:
             self._printer.end()
             if self._extract_text:
-                output.print_safe(self._extract_text)
+                output.print_text(self._extract_text)
             if error is None:  # otherwise the error says what is wrong
                 self._printer.print_notes_on(answer)
             is_new = self._context.options.resume is None

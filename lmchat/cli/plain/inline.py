@@ -28,6 +28,7 @@ from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
 from lmchat.markdown.page import Page
 from lmchat.markdown.wrap import split_spans, text_of, word_starts
+from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15  # between two frames
 _FRAME_CHARS = 10_000  # at most in one frame: Ctrl+C waits for the end of a frame
@@ -248,7 +249,7 @@ class InlineText:
         painted = ""
         for style, same in groupby(spans, key=itemgetter(1)):
             look = style if self._has_colours else style.without_color
-            painted += look.render(text_of(same), color_system=ColorSystem.STANDARD)
+            painted += look.render(safe_text(text_of(same)), color_system=ColorSystem.STANDARD)
         return painted
 
 

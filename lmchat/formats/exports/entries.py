@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 
 from msgspec import Struct
 
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import line_without_controls
 from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart, tool_calls_text
 from lmchat.sessions.session import Session, branches
 
@@ -67,7 +67,9 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
         if parent is None:
             yield "Another beginning"
         else:
-            above = safe_line(parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS)
+            above = line_without_controls(
+                parent.text or tool_calls_text(parent), limit=_QUOTED_CHARS
+            )
             yield f"Another branch, after “{above}”"
         for message in branch.messages:
             yield _entry(message, ids_with_results)
@@ -80,7 +82,7 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
     """
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
-        speaker = safe_line(message.model)
+        speaker = line_without_controls(message.model)
     if message.stats is not None and message.stats.is_edited:
         speaker = f"{speaker} (edited)"
     time = message.created_at.astimezone()
@@ -97,7 +99,9 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
         calls=() if has_shown_calls else message.tool_calls,
         thought_heading=thought_heading,
         state=_STATES.get(message.state, ""),  # a complete message shows none
-        reason="" if failure is None else safe_line(f"{failure.message} {failure.hint}"),
+        reason=""
+        if failure is None
+        else line_without_controls(f"{failure.message} {failure.hint}"),
     )
 
 

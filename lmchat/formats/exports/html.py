@@ -21,7 +21,7 @@ from lmchat.formats.exports.entries import (
     is_tool_run,
 )
 from lmchat.processes.child import ChildEndedError, ChildProcess
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import line_without_controls, without_controls
 from lmchat.sessions.message import tool_calls_text
 from lmchat.sessions.session import Session
 
@@ -108,15 +108,15 @@ def _folded(summary: str, *texts: str) -> str:
 
 
 def _preformatted(text: str) -> str:
-    return f"<pre>{escape(safe_text(text))}</pre>"
+    return f"<pre>{escape(without_controls(text))}</pre>"
 
 
 def _escaped_line(text: str) -> str:
     """Return a foreign text as one line without terminal commands, with HTML's signs escaped.
 
-    `escape` alone is for texts that are safe lines already.
+    `escape` alone is for texts that are such lines already.
     """
-    return escape(safe_line(text))
+    return escape(line_without_controls(text))
 
 
 class MarkdownConverter:
@@ -135,7 +135,9 @@ class MarkdownConverter:
         for message in (*session.messages, *session.branch_messages):
             if message.text:
                 with suppress(TimeoutError, ChildEndedError):
-                    html_by_id[message.message_id] = await self._convert(safe_text(message.text))
+                    html_by_id[message.message_id] = await self._convert(
+                        without_controls(message.text)
+                    )
         return html_by_id
 
     async def aclose(self) -> None:

@@ -14,7 +14,7 @@ from lmchat.formats.exports.entries import (
     is_tool_run,
 )
 from lmchat.markdown.commonmark import lines_and_fences
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import line_without_controls, without_controls
 from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
     FilePart,
@@ -49,7 +49,7 @@ def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
 
 def _heading(marks: str, text: str) -> str:
     """Return a heading in which no HTML can begin."""
-    return f"{marks} {safe_line(text)}".replace("<", r"\<")
+    return f"{marks} {line_without_controls(text)}".replace("<", r"\<")
 
 
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
@@ -64,7 +64,7 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
                     yield _self_contained(text)
             case ReasoningPart(text=text):
                 if with_reasoning:
-                    yield _quoted(f"**{entry.thought_heading}**\n\n{safe_text(text)}")
+                    yield _quoted(f"**{entry.thought_heading}**\n\n{without_controls(text)}")
             case RefusalPart(text=text):
                 yield f"> **{REFUSED}.**"
                 yield _self_contained(text)
@@ -72,7 +72,7 @@ def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
                 yield f"Attached: {part.words}"
             case ToolCallPart(name=name, arguments=arguments):
                 if part in shown_calls:
-                    tool = safe_line(name).replace("`", "'")
+                    tool = line_without_controls(name).replace("`", "'")
                     yield f"Tool call `{tool}`:"
                     yield _fenced(arguments, "json")
             case ToolResultPart(text=text):
@@ -89,7 +89,7 @@ def _self_contained(text: str) -> str:
     """
     lines: list[str] = []
     open_fence = None
-    for line, open_fence in lines_and_fences(safe_text(text).strip("\n")):
+    for line, open_fence in lines_and_fences(without_controls(text).strip("\n")):
         if open_fence is not None:
             lines.append(line)
         else:  # also the line that closes a fence: it is never misleading
@@ -101,9 +101,9 @@ def _self_contained(text: str) -> str:
 
 def _fenced(text: str, language: str = "") -> str:
     """Return a text as a code block, which no fence in the text can close."""
-    safe = safe_text(text)
-    fence = fence_for(safe)
-    return f"{fence}{language}\n{safe}\n{fence}"
+    shown = without_controls(text)
+    fence = fence_for(shown)
+    return f"{fence}{language}\n{shown}\n{fence}"
 
 
 def _quoted(text: str) -> str:

@@ -13,14 +13,14 @@ from lmchat.formats.exports.entries import (
     entries,
     is_tool_run,
 )
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import line_without_controls, without_controls
 from lmchat.sessions.message import tool_calls_text
 from lmchat.sessions.session import Session
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return a session as plain text: its title, the path, then each branch below a heading."""
-    title = safe_line(session.header.title)
+    title = line_without_controls(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
     for entry in entries(session):
         if isinstance(entry, MessageEntry):
@@ -35,17 +35,17 @@ def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:
-        yield f"[{entry.thought_heading}]\n{safe_text(message.reasoning)}"
+        yield f"[{entry.thought_heading}]\n{without_controls(message.reasoning)}"
     for part in message.files:
         yield f"[Attached: {part.words}]"
     if message.refusal:
         yield f"[{REFUSED}.]"
     if message.text:
-        yield safe_text(message.text)
+        yield without_controls(message.text)
     if is_tool_run(message):
-        result = indent(safe_text(message.tool_result), "    ")
-        yield f"[{safe_line(tool_calls_text(message))}]\n{result}".rstrip()
+        result = indent(without_controls(message.tool_result), "    ")
+        yield f"[{line_without_controls(tool_calls_text(message))}]\n{result}".rstrip()
     for call in entry.calls:  # calls without a result below the message
-        yield f"[Tool call {safe_line(call.name)}]\n{safe_text(call.arguments)}"
+        yield f"[Tool call {line_without_controls(call.name)}]\n{without_controls(call.arguments)}"
     if entry.state:
         yield f"[{entry.state}. {entry.reason}".rstrip() + "]"

@@ -17,7 +17,7 @@ from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.markdown.block import Block, made_block, plain_blocks
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_line, without_controls
 from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from lmchat.sessions.message import (
     NOT_SENT,
@@ -327,7 +327,7 @@ class Entry(Struct):
                 words = safe_line(message.text, limit=_PROMPT_CHARS)
                 blocks = [rule_block(f"System prompt: {words}" if words else "No system prompt")]
                 if not self.is_folded:
-                    blocks += plain_blocks(safe_text(message.text))
+                    blocks += plain_blocks(without_controls(message.text))
                 return blocks
             case Role.USER:
                 return prompt_blocks(message)
@@ -353,7 +353,7 @@ class Entry(Struct):
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         if self.is_source:
-            return list(plain_blocks(safe_text(self.source)))
+            return list(plain_blocks(without_controls(self.source)))
         blocks: list[Block] = []
         for number, part in enumerate(self.parts):
             blocks += self._part_blocks(number, part)

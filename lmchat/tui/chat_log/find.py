@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lmchat.cells import graphemes
 from lmchat.markdown.block import Block, Line
 from lmchat.matching import normalized
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls, without_unseen
 from lmchat.sessions.message import ReasoningPart
 from lmchat.tui.chat_log.anchor import row_starts, unwrapped_text
 from lmchat.tui.chat_log.document import Document, Place
@@ -28,11 +28,13 @@ Range = tuple[int, int]  # first character, and the one after the last
 def folded(text: str) -> str:
     """Return text in a form that is the same for each case and each way to write an accent.
 
-    The four Turkish letters i become one; otherwise, some would not be found in the other case.
+    Invisible characters are left out. The four Turkish letters i become one; otherwise, some would
+    not be found in the other case.
     """
     if text.isascii():
         return text.lower()
-    return normalized("NFC", text).replace("\u0130", "i").casefold().replace("\u0131", "i")
+    letters = normalized("NFC", without_unseen(text))
+    return letters.replace("\u0130", "i").casefold().replace("\u0131", "i")
 
 
 class Query:
@@ -42,7 +44,9 @@ class Query:
     """
 
     def __init__(self, words: Iterable[str] = ()) -> None:
-        cut_words = {re.sub(r"\s+", " ", folded(safe_text(word[:MAX_CHARS]))) for word in words}
+        cut_words = {
+            re.sub(r"\s+", " ", folded(without_controls(word[:MAX_CHARS]))) for word in words
+        }
         # of words that begin alike, the longest is tried first
         self.needles = sorted(filter(None, cut_words), key=len, reverse=True)
         patterns = []

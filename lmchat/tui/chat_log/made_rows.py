@@ -24,7 +24,7 @@ from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blo
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
 from lmchat.markdown.wrap import harmless, width_of
-from lmchat.safe_text import safe_line, safe_text
+from lmchat.safe_text import safe_line, without_controls
 from lmchat.sessions.attached_files import pieces_of
 from lmchat.sessions.message import (
     AnswerState,
@@ -69,7 +69,7 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
         if isinstance(piece, FilePart):
             rows.append(piece)
         elif piece.strip():
-            rows += plain_blocks(safe_text(piece.strip("\n")))
+            rows += plain_blocks(without_controls(piece.strip("\n")))
 
     blocks: list[Block] = []
     for row in rows or plain_blocks(""):  # an empty prompt has a row, too

@@ -29,6 +29,7 @@ from lmchat.tui.chat_log.document import Place
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
+from lmchat.tui.safe_strip import safe_strip
 from lmchat.units import SIGNS
 
 _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
@@ -183,7 +184,8 @@ class Painter:
         return strips + [blank] * (count - len(strips))
 
     def _filtered(self, strip: Strip) -> Strip:
-        """Return a strip with the colour filters of the app applied, such as that of `NO_COLOR`."""
+        """Return a safe strip with the colour filters of the app applied, such as of `NO_COLOR`."""
+        strip = safe_strip(strip)
         for line_filter in self._look.filters:
             strip = strip.apply_filter(line_filter, self._look.background)
         return strip

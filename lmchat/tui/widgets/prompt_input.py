@@ -18,14 +18,16 @@ from textual import events, on
 from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import var
+from textual.strip import Strip
 from textual.widgets import TextArea
 
 from lmchat import units
 from lmchat.commands.table import Command
 from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
-from lmchat.safe_text import safe_text
+from lmchat.safe_text import without_controls
 from lmchat.tui.messages import AppMessage, RunCommand
+from lmchat.tui.safe_strip import safe_strip
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
 
@@ -273,7 +275,7 @@ class PromptInput(TextArea):
 
     def _folded(self, text: str) -> str:
         """Return a text as the prompt shows it: files as lines, control characters visible."""
-        return safe_text(self._blocks.fold_files(text))
+        return without_controls(self._blocks.fold_files(text))
 
     def submit(self) -> None:
         """Post the text with all blocks in full, and empty the prompt; do nothing if it is blank.
@@ -325,6 +327,9 @@ class PromptInput(TextArea):
         elif key.startswith("alt+") and event.is_printable:
             self.post_message(RunCommand("stop"))  # what Esc does; Textual inserts the letter
 
+    def render_line(self, y: int) -> Strip:
+        return safe_strip(super().render_line(y))
+
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
@@ -334,7 +339,7 @@ class PromptInput(TextArea):
         event.stop()
         event.prevent_default()
         self._end_shell_mode_if_over()  # a paste may arrive before the message of the last change
-        text = safe_text(event.text)
+        text = without_controls(event.text)
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
             ending = "s" if lines > 1 else ""

@@ -31,6 +31,8 @@ def test_letters_are_the_same_for_a_search_where_they_are_for_a_reader():
         ("\x1b[", "␛[x", ["␛["]),
         ("a", "aaa", ["a", "a", "a"]),
         ("aa", "aaa", ["aa"]),
+        ("software", "soft\u00adware sóft", ["soft\u00adware"]),
+        ("zero\u200bwidth", "zerowidth é", ["zerowidth"]),
     ]:
         assert found(words, text) == wanted
 

@@ -1,0 +1,35 @@
+"""Exports hold what was said, but for what a shell would run when it is pasted."""
+
+from __future__ import annotations
+
+import json
+from html import unescape
+
+from lmchat.formats.exports import EXPORT_FORMATS
+from lmchat.formats.exports.entries import WriteOptions
+from lmchat.formats.exports.markdown_to_html_child import markdown_html
+from lmchat.formats.exports.render import render
+from lmchat.formats.json_sessions import from_json
+from lmchat.safe_text import UNSEEN, without_controls
+from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.session import Session
+from tests.support.chats import header
+
+KEPT = f"{UNSEEN}\u200c\u200d\ufe0e\ufe0f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\U000e0001\U000e0041\u2028"
+COMMANDS = "".join(map(chr, (*range(9), 0xB, 0xC, *range(0xE, 0x20), *range(0x7F, 0xA0))))
+
+
+def test_invisible_and_reordering_characters_are_kept_in_each_format_and_commands_are_not():
+    said = " ".join(f"soft{char}ware" for char in KEPT)
+    evil = " ".join(f"a{char}b" for char in COMMANDS)
+    message = text_message(Role.ASSISTANT, f"{said}\r\n{evil}")
+    html = {message.message_id: markdown_html(without_controls(message.text))}
+    session = Session(header=header(said), messages=(message,))
+    for form in EXPORT_FORMATS:
+        text = render(session, form, WriteOptions(html_by_id=html))
+        assert not set(COMMANDS) & set(text), form
+        if form == "json":
+            [read] = from_json(json.loads(text)).messages
+            assert read.text == message.text
+        else:
+            assert unescape(text).count(said) >= 2, f"title and text of {form}"
