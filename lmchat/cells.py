@@ -2,56 +2,129 @@
 
 A grapheme is what people see as one character, such as a letter with its accents, or a flag. A cell
 is the room of a narrow character on the terminal; most graphemes take one or two.
+
+Terminals disagree about many characters, and rich 15.0.0 counts the fewest cells: none for vowel
+signs of Indian scripts and skin tones, and none for what a joiner joins. tmux 3.3a, and all other
+terminals that ask the C library, draw each of these in cells of its own, over what follows. So rich
+is made to count the most cells that a usual terminal gives.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
+
+from lmchat.safe_text import MARKED, UNSEEN
 
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
 _JOINER = "\u200d"  # joins two emoji to one
+_EMOJI_SELECTOR = "\ufe0f"  # makes a wide emoji of a narrow sign, such as ⚠
+_SKIN_TONES = [chr(code) for code in range(0x1F3FB, 0x1F400)]
+_WIDE_NUMBERS = [chr(code) for code in range(0x3248, 0x3250)]  # wide in the C library only
 _FIRST_FLAG_LETTER = "\U0001f1e6"  # two flag letters in a row are drawn as one flag
 _LAST_FLAG_LETTER = "\U0001f1ff"
+
+
+@cache
+def widen_cells() -> None:
+    """Make rich count the most cells that a usual terminal gives, for the whole process.
+
+    All that measures, cuts or pads with rich gets these counts: `rich.cells` finds its own parts by
+    name at each call, also for those who have imported its functions before.
+    """
+    import rich.cells as rich_cells  # noqa: PLC0415 - commands start without rich
+
+    table = rich_cells.load_cell_table("auto")  # type: ignore[attr-defined]
+    widest = table._replace(widths=_widest(table.widths))
+    char_cells = rich_cells.get_character_cell_size
+
+    def text_cells(text: str, unicode_version: str = "auto") -> int:  # noqa: ARG001 - as rich's
+        if text.isascii() and text.isprintable():
+            return len(text)
+        cells = sum(map(char_cells, text))
+        return cells + _widened(text, widest.narrow_to_wide) if _EMOJI_SELECTOR in text else cells
+
+    def spans(text: str, unicode_version: str = "auto") -> tuple[list[tuple[int, int, int]], int]:  # noqa: ARG001 - as rich's
+        begun = list(graphemes(text))
+        ends = [begin for begin, _ in begun[1:]] + [len(text)]
+        found = [(begin, end, cells) for (begin, cells), end in zip(begun, ends, strict=True)]
+        return found, sum(cells for _, cells in begun)
+
+    for name, part in (
+        ("load_cell_table", lambda _version: widest),
+        ("_cell_len", text_cells),
+        ("split_graphemes", spans),
+        ("_split_text", lambda text, cell, _version="auto": split_at_cell(text, cell)),
+    ):
+        setattr(rich_cells, name, part)
+    char_cells.cache_clear()
+    rich_cells.cached_cell_len.cache_clear()
+
+
+def _widened(text: str, narrow_to_wide: frozenset[str]) -> int:
+    """Count the signs of a text that a selector makes wide, which the font has narrow."""
+    return sum(sign in narrow_to_wide for sign, mark in pairwise(text) if mark == _EMOJI_SELECTOR)
+
+
+def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Return a table of widths (first and last code point, cells) with the widest of terminals."""
+    cells_of = dict.fromkeys(map(ord, UNSEEN), 0)  # they are not painted
+    cells_of |= dict.fromkeys(map(ord, (*_WIDE_NUMBERS, *_SKIN_TONES)), 2)
+    is_marked = re.compile(f"[{MARKED}]").match  # painted as one narrow sign
+    for start, end, cells in table:
+        for code in range(start, end + 1) if not cells else ():
+            char = chr(code)
+            if unicodedata.category(char) == "Mc":
+                cells_of[code] = 2 if unicodedata.east_asian_width(char) == "W" else 1
+            elif is_marked(char):
+                cells_of[code] = 1
+    codes = sorted(cells_of)
+    ranges = [(code, code, cells_of[code]) for code in codes]
+    for start, end, cells in table:  # the rest of each range around the codes above
+        begin = start
+        for code in codes[bisect_left(codes, start) : bisect_left(codes, end + 1)]:
+            ranges.append((begin, code - 1, cells))
+            begin = code + 1
+        ranges.append((begin, end, cells))
+    return sorted(found for found in ranges if found[0] <= found[1])
 
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
     """Yield, for each grapheme, the index of its first character and its width in cells.
 
-    Rich splits a text into spans, which are graphemes but for two cases: it splits a flag into two
-    letters, and some marks from their letters. Here such spans are joined again. An empty text has
-    no grapheme.
+    Marks belong to the character before them, and so does what a joiner joins, and the second
+    letter of a flag. An empty text has no grapheme.
     """
-    from rich.cells import split_graphemes  # noqa: PLC0415 - commands start without rich
+    from rich.cells import cell_len, get_character_cell_size  # noqa: PLC0415 - see `widen_cells`
 
-    # The character after a joiner takes no cell. If the joiner begins the text, rich's
-    # `split_graphemes` counts a cell for it, unlike its `cell_len`. So `_` is put before the text,
-    # and what it adds, one character and one cell, is subtracted.
-    if text.startswith(_JOINER):
-        (_, cells), *others = graphemes("_" + text)
-        yield 0, cells - 1
-        yield from ((begin - 1, cells) for begin, cells in others)
-        return
-
-    spans, _ = split_graphemes(text)
-    # where the grapheme begins that is not yielded yet, and its width so far
-    begin = 0
-    cells = 0
+    widen_cells()
+    begin = 0  # where the grapheme begins that is not yielded yet
+    cells = 0  # its width so far
+    before = ""  # character before
     is_half_flag = False  # whether the grapheme that began last is the first letter of a flag
-    for start, _end, width in spans:
-        char = text[start]
+    for index, char in enumerate(text):
+        size = get_character_cell_size(char)
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
-        is_mark = char in _DRAWN_AS_MARKS or unicodedata.category(char)[0] == "M"
-        completes_flag = is_flag_letter and is_half_flag
-        # a grapheme is yielded when the next one begins; before the first span, none has begun
-        if start and not is_mark and not completes_flag:
+        # a grapheme is yielded when the next one begins; before the first character, none has begun
+        if before and not (
+            not size
+            or before == _JOINER
+            or char in _DRAWN_AS_MARKS
+            or unicodedata.category(char)[0] == "M"
+            or (is_flag_letter and is_half_flag)
+            or (char in _SKIN_TONES and not before.isascii())
+        ):
             yield begin, cells
-            begin = start
+            begin = index
             cells = 0
-        cells += width
+        cells += cell_len(before + char) - cell_len(before) if char == _EMOJI_SELECTOR else size
         is_half_flag = is_flag_letter and not is_half_flag
+        before = char
     if text:
         yield begin, cells
 

@@ -6,8 +6,9 @@ import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from lmchat.cells import graphemes
+from lmchat.cells import graphemes, widen_cells
 from lmchat.markdown.commonmark import Fence, opening_fence, unclosed_fence
 from lmchat.safe_text import safe_line, safe_text, without_controls
 
@@ -84,10 +85,12 @@ def test_what_reorders_text_and_tags_become_visible():
 
 
 def test_invisible_characters_of_ordinary_text_are_neither_painted_nor_lost():
+    widen_cells()
     for char in INVISIBLE:
         assert safe_text(f"soft{char}ware") == "software"
         assert without_controls(f"soft{char}ware") == f"soft{char}ware"
         assert safe_line(f"{char} soft{char}ware") == "software"
+        assert cell_len(f"a{char}b") == 2
 
 
 def test_number_signs_are_painted():

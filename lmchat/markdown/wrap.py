@@ -12,10 +12,11 @@ from itertools import pairwise
 from rich.cells import cell_len
 from rich.style import Style
 
-from lmchat.cells import graphemes
+from lmchat.cells import graphemes, widen_cells
 from lmchat.markdown.block import Span
 from lmchat.safe_text import without_controls
 
+widen_cells()  # `cell_len` is used by all of this package
 TAB_CELLS = 4
 BREAK = "\n"  # text of a span that ends a line
 

@@ -13,7 +13,7 @@ from typing import Protocol, TextIO, TypeVar
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from lmchat.cells import split_at_cell
+from lmchat.cells import split_at_cell, widen_cells
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.safe_text import SELECTORS, UNSEEN, on_one_line, safe_json, safe_line, safe_text
 from lmchat.units import timestamp
@@ -239,6 +239,7 @@ def table(
     """
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
+    widen_cells()
     safe_rows = [[safe_line(cell, limit=_MAX_CELL) for cell in row] for row in (head, *rows)]
     columns = zip(*safe_rows, strict=True)
     widths = [max(map(cell_len, column)) for column in columns]

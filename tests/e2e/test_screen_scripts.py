@@ -1,12 +1,14 @@
-"""Words of twelve scripts on a real pty: each in its column, with no letter of a control sequence."""
+"""Words of many scripts on a real pty: each in its column, with no letter of a control sequence."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
 from tests.support.lmchat_screen import LMChatScreen, configure, ready_screen
+from tests.support.pty_program import count_cells, joined_cells, own_cells
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripts import SCRIPTS, misplaced
 
@@ -52,7 +54,12 @@ def faults(screen: LMChatScreen, place: str) -> list[str]:
 
 
 @pytest.mark.timeout(90)
-def test_words_of_all_scripts_are_in_their_columns_in_prompt_and_answer(tmp_path, server):
+@pytest.mark.parametrize("cells", [joined_cells, own_cells])
+def test_words_of_all_scripts_are_whole_and_in_their_columns_in_prompt_and_answer(
+    tmp_path, server, cells, request
+):
+    request.addfinalizer(partial(count_cells, joined_cells))
+    count_cells(cells)
     configure(tmp_path, "[ui]\nreduced_motion = true\n")
     lines = [line.format(tagged(place, name)) for place, line in LINES.items() for name in _SAMPLES]
     server.on(CHAT, chat_reply("\n".join(lines)))
@@ -63,7 +70,7 @@ def test_words_of_all_scripts_are_in_their_columns_in_prompt_and_answer(tmp_path
             row = row_with(screen, tag_of("prompt", name))
             found += misplaced(row, row.index("▌") + 2, tagged("prompt", name))
             screen.type(_CLEAR_PROMPT, hides=tag_of("prompt", name))
-        screen.resize(120, 300)
+        screen.resize(120, 520)
         screen.ask("Say it.", answers=1)
         for place in LINES:
             found += faults(screen, place)

@@ -23,13 +23,14 @@ import sys
 import termios
 import threading
 import time
+import unicodedata
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import psutil
-import pyte
+import pyte.screens
 from pyte.screens import wcwidth
 
 ALTERNATE_SCREEN = 1049
@@ -41,6 +42,27 @@ _UNFINISHED = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|{_STRING}\
 _FRAME_START, _FRAME_END = "\x1b[?2026h", "\x1b[?2026l"
 _FRAMES_ASKED, _FRAMES_KNOWN = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 _KITTY_PUSH, _KITTY_POP = re.compile(r"\x1b\[>[0-9;]*u"), re.compile(r"\x1b\[<[0-9;]*u")
+
+
+def joined_cells(char: str) -> int:
+    """Return the cells of a character; as in tmux and the C library, a letter of a flag has one."""
+    return 1 if "\U0001f1e6" <= char <= "\U0001f1ff" else wcwidth(char)
+
+
+def own_cells(char: str) -> int:
+    """Return the cells of a character where each has its own, as in tmux 3.3a and Alacritty.
+
+    There, vowel signs beside a letter and skin tones have cells, and a joiner joins nothing.
+    """
+    return 1 if unicodedata.category(char) == "Mc" else joined_cells(char)
+
+
+def count_cells(count: Callable[[str], int]) -> None:
+    """Let all terminals count so; pyte asks a function of its module."""
+    pyte.screens.wcwidth = count
+
+
+count_cells(joined_cells)
 
 
 class MemoryScreen(pyte.Screen):
@@ -74,7 +96,7 @@ class MemoryScreen(pyte.Screen):
     def draw(self, data: str) -> None:
         start = 0
         for end, char in enumerate(data):
-            if not char.isascii() and wcwidth(char) == 0:
+            if not char.isascii() and pyte.screens.wcwidth(char) == 0:
                 super().draw(data[start:end])
                 self._join(char)
                 start = end + 1

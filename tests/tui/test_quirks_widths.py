@@ -1,20 +1,22 @@
 """Characters behind one of unsure width are in the right column, and cuts lose no cell.
 
-The terminal in memory counts as tmux 3.3a does: one cell for ⚠️ and 1️⃣, four for a flag and 👍🏽.
+The terminal in memory counts as tmux 3.3a does: one cell for ⚠️ and 1️⃣, four for 👍🏽.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import pyte
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.cells import split_at_cell
 from lmchat.tui.quirks.widths import with_sure_widths
-from tests.support.pty_program import Terminal
+from tests.support.pty_program import Terminal, count_cells, joined_cells, own_cells
 from tests.support.scripts import SCRIPTS, misplaced
 
 SIGNS = (
@@ -89,6 +91,21 @@ def test_words_behind_a_control_sequence_have_no_letter_of_it():
         assert misplaced(terminal.cells[0], 0, text) == []
 
 
+@pytest.fixture
+def wide_terminal() -> Iterator[Terminal]:
+    count_cells(own_cells)
+    yield Terminal(WIDTH, 1)
+    count_cells(joined_cells)
+
+
+def test_no_letter_is_lost_in_a_terminal_that_gives_each_character_cells(wide_terminal):
+    for words in (*SCRIPTS.values(), *SIGNS, "चाय मीठी है।", "㉈ 〮", "क्\u200dष"):
+        text = f"{words} end"
+        for styled in (text, text.replace(" ", "\x1b[1m \x1b[0m")):
+            wide_terminal.feed(f"\x1b[1G{RULE}\x1b[1G{with_sure_widths(styled)}".encode())
+            assert misplaced(wide_terminal.cells[0][: cell_len(text)], 0, text) == []
+
+
 TEXTS = (
     "✔️ done",
     "⚠️⚠️ not",
@@ -124,7 +141,8 @@ def test_no_text_is_too_strange_to_be_cut(text, cut):
 
 def test_what_a_cut_goes_through_is_seen_on_neither_side():
     for whole in ["✔️", "漢", "🇩🇪", "👨‍👩‍👧", "❤️‍🔥"]:
-        assert split_at_cell(f"a{whole}b", 2) == ("a ", " b")
+        blanks = " " * (cell_len(whole) - 1)
+        assert split_at_cell(f"a{whole}b", 2) == ("a ", f"{blanks}b")
 
 
 def test_a_cut_beside_a_sign_leaves_it_whole():

@@ -55,7 +55,8 @@ def test_the_lines_are_the_text_fit_and_cut_no_grapheme(pieces, width):
     made = lines(text, width)
     assert "".join(made) == text
     assert all(made) or made == [""]
-    assert all(cell_len(line.rstrip(" \u3000")) <= width for line in made)
+    widest = max((cell_len(piece) for piece in pieces if piece in WHOLE), default=0)
+    assert all(cell_len(line.rstrip(" \u3000")) <= max(width, widest) for line in made)
     assert set(wrap_points(text, width)) <= set(edges(pieces))
 
 
