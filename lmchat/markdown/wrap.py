@@ -39,8 +39,9 @@ _CLOSING = (
     "\uff5d\uff60\uff61\uff63-\uff65\uff67-\uff70\uff9e\uff9f)\\]},.!?:;%\u2030\u2103"
 )
 _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-# blanks at which a line may end; those that hold two words together are not among them
-_BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u205f\u3000"
+# Blanks at which a line may end; those that hold two words together are not among them. U+200B has
+# no width: it is between the words of Khmer and Burmese.
+_BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u200b\u205f\u3000"
 
 # Both patterns take linear time: they begin with no blank, and try no shorter run of signs.
 _WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"

@@ -76,6 +76,7 @@ def test_texts_break_where_a_reader_expects_it():
         ("ちょっと待って", 6, ["ちょっ", "と待っ", "て"]),
         ("第一（二）三", 6, ["第一", "（二）", "三"]),  # noqa: RUF001 - such brackets are meant
         ("한국어 낱말", 8, ["한국어 ", "낱말"]),
+        ("ខ្មែរ\u200bខ្មែរ\u200bab", 6, ["ខ្មែរ\u200b", "ខ្មែរ\u200bab"]),
         ("\U0001f1e9\U0001f1ea" * 3, 3, ["\U0001f1e9\U0001f1ea"] * 3),
     ]:
         assert lines(text, width) == expected
