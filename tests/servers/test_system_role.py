@@ -22,7 +22,7 @@ from tests.support.strict_templates import ALTERNATE, NO_SYSTEM, ONLY_TWO, stric
 # the template, the one with 500, the other with 404.
 JINJA = (
     "\n------------\nWhile executing CallExpression at line 85, column 32 in source:\n...first %}↵"
-    "            {{- raise_exception('System message must be at the beginnin...\n"
+    "            {{- raise_exception('System message must be at the begin...\n"
     "                                           ^\nError: Jinja Exception: "
 )
 OLD_VLLM = {"object": "error", "type": "BadRequestError", "param": None, "code": 400}

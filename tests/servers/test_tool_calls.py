@@ -342,6 +342,13 @@ ORDERS = {
         [[fragment(0, "a", "look", "")], [fragment(1, "b", "wait", "{}")]],
         {0: ["a", "look", ""], 1: ["b", "wait", "{}"]},
     ),
+    **{
+        f"no object: {words}": (
+            [[fragment(0, "a", "weigh", words[:2])], [fragment(0, None, None, words[2:])]],
+            {0: ["a", "weigh", words]},
+        )
+        for words in ("[a] b [c]", "x {} {}", "[1] [2]", ' "{" "}"', "} { }", "null")
+    },
     "white space behind the arguments": (
         [[fragment(0, "a", "weigh", FORTY)], [fragment(0, None, None, "\n")]],
         ONE,

@@ -41,6 +41,7 @@ class _Arguments(Struct, eq=False):
 
     pieces: list[str] = field(default_factory=list)
     size: int = 0  # characters of the pieces
+    has_begun: bool = False  # whether anything but white space has come
     is_whole: bool = False  # whether the object has ended
     _marks_left: int = _MAX_MARKS
     _depth: int = 0  # brackets that are open
@@ -50,6 +51,11 @@ class _Arguments(Struct, eq=False):
 
     def add(self, text: str) -> str:
         """Add the next characters; return those behind the end, without white space around them."""
+        beginning = text.lstrip()[:1]
+        if beginning and not self.has_begun:
+            self.has_begun = True
+            if beginning != "{":
+                self._marks_left = 0  # no object: its end is not looked for
         end = self._find_end(text)
         piece = text[:end]
         self.pieces.append(piece)
@@ -169,7 +175,8 @@ class ToolCalls:
             again = call.again
             if again is None or not call.may_be_another:
                 continue
-            if not call.arguments.text.startswith(again.text):  # else the same, cut off
+            is_cut_copy = call.arguments.text.startswith(again.text)
+            if again.text.startswith("{") and not is_cut_copy:
                 self._begin_like(call, again, index=None)
         return [event for call in self._calls for event in self._new_events(call, is_end=True)]
 
