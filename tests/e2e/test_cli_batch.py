@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.support.programs import Inside, wait_until
+from tests.support.programs import PYTHON, Inside, start, wait_until
 from tests.support.scripted_products import CHAT, plain, repeat
 from tests.support.scripted_server import Gate, finish, json_reply, sse
 
@@ -216,6 +216,117 @@ def test_a_file_of_something_else_is_not_touched(cli, server, to_target, target)
     assert server.seen(CHAT) == []
     assert cli(*words, "--force").returncode == 0
     assert numbers(target) == [1, 2]
+
+
+ROW = '{"index": 9, "key": "0123456789abcdef", "reply": "x"}'
+
+
+def test_only_a_row_that_was_cut_is_dropped_from_an_output_file(cli, server, to_target, target):
+    words = to_target(2)
+    assert cli(*words).returncode == 0
+    whole = target.read_bytes()
+    second = whole.splitlines(keepends=True)[1]
+    zeros = b"\0" * 64
+    begun = b'{"index": 2, "key": "01'
+    for tail in (
+        zeros,
+        begun,
+        begun + zeros,
+        b'{"ind',
+        b'{"index": 2, "id": "a, b", "run": 1, "key": "0", "reply": "na\xc3',  # half a letter
+        b'{"index": 2, "key": "0", "reply": "' + b"x" * 100_000 + zeros,
+    ):
+        target.write_bytes(whole + tail)
+        assert cli(*words).returncode == 0, tail[:60]
+        assert target.read_bytes() == whole
+        if tail.startswith(b'{"index"'):  # it shows itself what it is
+            target.write_bytes(tail)
+            assert cli(*words).returncode == 0, tail[:60]
+            assert numbers(target) == [1, 2]
+    for cut in (whole[:-1], whole[:-1] + b"\0", whole[:-1] + zeros):  # a whole row stays
+        target.write_bytes(cut)
+        sent = len(server.seen(CHAT))
+        assert cli(*words).returncode == 0
+        assert (target.read_bytes(), len(server.seen(CHAT))) == (whole, sent)
+    target.write_bytes(whole.replace(b"\n", b"\r\n"))
+    assert cli(*words).returncode == 0
+    assert numbers(target) == [1, 2]
+    mine = b'{"index": {"by": "name"}, "note": "mine"}'
+    kept = target.read_bytes()
+    for content in (
+        mine,
+        mine[:20],
+        mine + zeros,
+        kept + mine,
+        kept + b"My notes",
+        zeros,
+        b'{"ind',
+        b'{"index": 3, "note": "mine',
+        b'{"index": 3, "id": "a", "note": "min',
+        b'{"index": 3, "id": "a", "note": "mine"}',
+        b'{"index": {}, "key": "a", "error": "mine"}\n',
+        b'{"index": 3, "key": [], "error": "mine"}\n',
+        zeros + kept,
+        kept + zeros + second,
+        kept + zeros + b"\n",
+        b"  \n",
+        b'[{"index": 1, "key": "0"}]',
+        b"[[case]]\n",
+        b"\x89PNG\r\n\x1a\n" + zeros,
+        b"\xef\xbb\xbf" + begun,
+    ):
+        target.write_bytes(content)
+        done = cli(*words)
+        assert (done.returncode, "is not a row." in done.stderr) == (2, True), content
+        assert target.read_bytes() == content
+
+
+def test_a_file_of_rows_of_another_run_keeps_those_that_failed_and_a_cut_one(
+    cli, server, to_target, target, tmp_path
+):
+    words = to_target(2)
+    linked = tmp_path / "linked.jsonl"
+    linked.symlink_to(target)
+    other = ROW.replace("9", "1", 1)
+    failed = ROW.replace("9", "2", 1).replace("reply", "error")
+    content = f'{other}\n{failed}\n{{"index": 3, "key'
+    target.write_text(content)
+    for file in (target, linked):
+        done = cli(*(str(file) if word == str(target) else word for word in words))
+        assert (done.returncode, "belongs to another run" in done.stderr) == (2, True)
+        assert target.read_text() == content
+    target.write_text(f"{ROW}\n")  # beyond the lines of this run
+    assert cli("batch", words[1], "-o", str(linked)).returncode == 0
+    assert (numbers(target), linked.is_symlink()) == ([1, 2, 9], True)
+
+
+# Adds rows, and each time a failed one, so that each opening replaces the file.
+ADD_ROWS = """
+import sys
+from pathlib import Path
+from lmchat.batch.row_file import RowFile
+from lmchat.errors import WrongUse
+first = int(sys.argv[2])
+for index in range(first, first + 60):
+    while True:
+        try:
+            with RowFile(Path(sys.argv[1])) as file:
+                file.keep_done(is_forced=False)
+                file.add({"index": index, "key": "0"})
+                file.add({"index": index, "key": "0", "error": "x"})
+            break
+        except WrongUse:
+            pass
+"""
+
+
+def test_two_programs_that_write_one_file_lose_no_row_of_each_other(target):
+    runs = [start((PYTHON, "-c", ADD_ROWS, target, str(first))) for first in (0, 1000)]
+    for running in runs:
+        _, told = running.communicate(timeout=120)
+        assert running.returncode == 0, told
+    done = [row["index"] for row in rows(target) if "error" not in row]
+    assert sorted(done) == [*range(60), *range(1000, 1060)]
 
 
 def test_what_cannot_be_used_is_said_in_a_sentence(cli, alone, to_target, target):
