@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC
 
 import pytest
 
 from lmchat.formats.imports.programs import OWN, PROGRAM_NAMES
+from lmchat.sessions.message import AnswerState
 from tests.support.foreign_chats import (
     CHATGPT,
+    DATA,
     LLAMA_CPP,
     LM_STUDIO,
     chats_of,
     foreign_file,
     left_out,
+    lines_of,
     outline,
+    read_value,
 )
 
 FOUND = '> Tool call: find("shade")\n\n> Result: hosta, fern\n\nHosta and fern.'
@@ -153,3 +158,146 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
         ],
         ["*user text Think", "*.assistant reas Hm. | text Done."],
     ]
+
+
+def test_a_chat_of_llama_cpp_from_before_june_2026_is_read_like_one_of_today():
+    session, *rows = map(json.loads, lines_of(LLAMA_CPP))
+    ((today,), _) = read_value([session, *rows])
+    messages = [row["message"] for row in rows]
+    whole = {"conv": session, "messages": messages}
+    for value in (whole, [whole], {**whole, "messages": messages[::-1]}):
+        ((before,), lost) = read_value(value)
+        assert (facts(before), lost) == (facts(today), [])
+        assert before.header.session_id == today.header.session_id
+        assert sorted(outline(before)) == sorted(outline(today))
+        assert before.messages == today.messages
+        assert before.files == today.files
+    # the page exported only the shown branch of the chat that was open, without the root
+    shown = {message.message_id for message in today.messages}
+    path = [row for row in messages if row["id"] in ("s", "m1", "m2", "m3", "m4")]
+    ((open_chat,), _) = read_value([{"conv": session, "messages": path}])
+    assert [message.message_id for message in open_chat.messages] == [
+        message.message_id for message in today.messages
+    ]
+    assert len(shown) == len(open_chat.messages)
+    # a damaged head costs the title only; it is no plain list, which would lay out the branches
+    ((headless,), _) = read_value([{"conv": None, "messages": messages}])
+    assert headless.header.tags == ("llamacpp",)
+    assert len(headless.messages) < len(messages)
+
+
+def test_of_the_oldest_page_of_llama_cpp_ids_are_numbers():
+    conversation = {"id": "conv-17", "name": "Peas", "lastModified": 1740000009000, "currNode": 5}
+    root = {"id": 1, "convId": "conv-17", "type": "root", "role": "system", "content": ""}
+    rows = [
+        {**root, "parent": -1},
+        {**root, "id": 2, "parent": 1, "role": "user", "content": "Sow"},
+        {**root, "id": 3, "parent": 2, "role": "assistant", "content": "May"},
+        {
+            **root,
+            "id": 4,
+            "parent": 1,
+            "role": "user",
+            "content": "Sow peas",
+            "extra": [
+                {"type": "context", "content": "peas"},
+                {"type": "pdfFile", "name": "b.pdf", "content": "", "images": [PNG, "x"]},
+                {"type": "audioFile", "name": "c.wav", "base64Data": "AA=="},
+            ],
+        },
+        {**root, "id": 5, "parent": 4, "role": "assistant", "content": "<think>Hm</think>April"},
+    ]
+    (session,), lost = read_value({"conv": conversation, "messages": rows})
+    assert outline(session) == [
+        " user text Sow",
+        " .assistant text May",
+        "*user file b.pdf image/png 8 | text context (4 bytes):\n```\npeas\n```\n\n\nSow peas",
+        "*.assistant reas Hm | text April",
+    ]
+    assert lost == ["“Peas”: 1 image, 1 audio left out"]
+
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
+FAILED, BROKEN = AnswerState.FAILED, AnswerState.INTERRUPTED
+
+
+def open_webui(answer):
+    rows = {
+        "a": {"id": "a", "parentId": None, "role": "user", "content": "Hi"},
+        "b": {"id": "b", "parentId": "a", "role": "assistant", **answer},
+    }
+    return {"id": "c", "chat": {"history": {"messages": rows, "currentId": "b"}}}
+
+
+def jan(answer):
+    row = {"thread_id": "t", "role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    return [{**row, "id": "a"}, {**row, "id": "b", "role": "assistant", **answer}]
+
+
+@pytest.mark.parametrize(
+    ("chat", "state", "text", "words"),
+    [
+        (
+            open_webui({"content": "", "error": {"content": "500: model not found"}}),
+            FAILED,
+            "",
+            "500: model not found",
+        ),
+        (open_webui({"content": "May", "error": {"content": "cut"}}), BROKEN, "May", "cut"),
+        (open_webui({"error": {"content": {"detail": "no"}}}), FAILED, "", "no"),
+        (open_webui({"error": {"content": {"error": {"message": "m"}}}}), FAILED, "", "m"),
+        (open_webui({"error": {"content": {"x": 1}}}), FAILED, "", '{"x": 1}'),
+        (open_webui({"content": "older", "error": True}), FAILED, "", "older"),
+        (open_webui({"content": "", "error": True}), FAILED, "", "The answer failed."),
+        (open_webui({"content": "", "error": "words"}), FAILED, "", "words"),
+        (
+            open_webui({"content": "x", "output": [{"type": "message", "content": "May"}]})
+            | {"x": 1},
+            AnswerState.COMPLETE,
+            "May",
+            None,
+        ),
+        (jan({"content": [], "status": "error", "error_code": "quota"}), FAILED, "", "quota"),
+        (jan({"status": "error"}), BROKEN, "Hi", "Jan had an error."),
+    ],
+)
+def test_the_error_of_an_answer_is_kept_as_its_failure(chat, state, text, words):
+    (session,), lost = read_value(chat)
+    assert lost == []
+    answer = session.messages[-1]
+    assert (len(session.messages), answer.state, answer.text) == (2, state, text)
+    assert (answer.failure.message if answer.failure else None) == words
+
+
+def test_what_is_not_read_of_a_chat_is_counted():
+    webui = {
+        "content": {"type": "text", "text": "May"},
+        "sources": [{}, {}],
+        "code_executions": {"id": 1},
+        "embeds": [],
+        "merged": {"status": True, "content": "x"},
+    }
+    studio = json.loads((DATA / LM_STUDIO).read_text())
+    studio |= {"notes": ["n"], "clientInput": "unsent"}
+    studio["messages"][1]["versions"][0]["steps"].append({"type": "citationBlock", "source": {}})
+    gpt = json.loads((DATA / CHATGPT).read_text())
+    message = gpt[0]["mapping"]["q1"]["message"]
+    message["metadata"] = {"attachments": [{"mime_type": "text/csv"}, {"mime_type": "image/png"}]}
+    for chat, words in (
+        (open_webui(webui), "“Hi”: 2 sources, 1 code execution, 1 merged answer left out"),
+        (jan({"content": {"type": "video"}}), "“Hi”: 1 video left out"),
+        (jan({"metadata": {"tool_calls": {"id": 1}}}), "“Hi”: 1 tool call left out"),
+        (studio, "“Shade garden”: 1 note, 1 draft, 1 image, 1 citationBlock left out"),
+        (gpt, "“Weather”: 1 file, 1 image left out"),
+    ):
+        assert read_value(chat)[1] == [words]
+    (session,), _ = read_value(open_webui(webui))
+    assert session.messages[-1].text == "May"
+
+
+def test_the_system_prompt_of_lm_studio_is_found_in_both_places():
+    chat = json.loads((DATA / LM_STUDIO).read_text())
+    for config in (None, {"fields": []}, {"fields": [{"key": "llm.prediction.systemPrompt"}]}):
+        chat["perChatPredictionConfig"] = config
+        (session,), _ = read_value(chat)
+        assert session.messages[0].text == "old place of the system prompt"

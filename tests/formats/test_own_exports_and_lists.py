@@ -164,6 +164,68 @@ def test_contents_of_several_parts_calls_of_tools_and_refusals_are_kept():
     assert skipped == ["“a”: 1 image, 2 tool calls left out"]
 
 
+PNG_URL = "data:image/png;base64,iVBORw0KGgo="
+TEXT = {"type": "text", "text": "Sow peas"}
+# Fields of a prompt; what is read of it, and what is said to be left out of the session.
+CONTENTS = (
+    ({"content": TEXT}, ["Sow peas"], ""),
+    ({"content": {"text": "Sow peas"}}, ["Sow peas"], ""),
+    ({"content": [[TEXT], None]}, ["Sow peas"], ""),
+    ({"content": {"type": "text", "text": {"value": "Sow peas", "x": []}}}, ["Sow peas"], ""),
+    ({"content": {"type": "input_text", "text": "Sow peas"}}, ["Sow peas"], ""),
+    ({"content": None, "parts": [{"text": "Sow peas"}]}, ["Sow peas"], ""),
+    ({"parts": TEXT}, ["Sow peas"], ""),
+    ({"content": {"type": "image_url", "image_url": {"url": PNG_URL}}}, ["image"], ""),
+    ({"content": {"type": "image_url", "image_url": PNG_URL, "text": "x"}}, ["image"], ""),
+    ({"content": TEXT, "images": [PNG_URL.partition(",")[2]]}, ["image", "Sow peas"], ""),
+    ({"content": "Sow peas", "images": PNG_URL}, ["image", "Sow peas"], ""),
+    ({"content": {"type": "weather", "text": "Rain"}}, [], "1 weather left out"),
+    ({"content": {"role": "user", "content": "Rain"}}, [], "1 unknown part left out"),
+    ({"content": [{"type": "tool_result", "content": [TEXT]}]}, [], "1 tool_result left out"),
+    ({"content": {"type": "text", "text": 5}}, [], "1 unknown part left out"),
+    ({"content": 5}, [], "1 unknown part left out"),
+    ({"content": True}, [], "1 unknown part left out"),
+    ({"content": [5, TEXT]}, ["Sow peas"], "1 unknown part left out"),
+    ({"content": "Sow peas", "audio": {"id": "a"}}, ["Sow peas"], "1 recording left out"),
+    ({"content": "Sow peas", "attachments": [{}, {}]}, ["Sow peas"], "2 attachments left out"),
+    ({"content": "Sow peas", "error": "no"}, ["Sow peas"], "1 error left out"),
+)
+
+
+def test_a_content_of_any_form_is_read_as_what_it_is_or_counted():
+    for fields, parts, left_out in CONTENTS:
+        messages, lost = read_rows({"role": "user", **fields}, {"role": "user", "content": "Done"})
+        found = [getattr(part, "text", None) or part.name for part in messages[0].parts]
+        assert found == (parts or ["Done"]), fields
+        assert lost == [f"“{'Sow peas' if 'Sow peas' in parts else 'Done'}”: {left_out}"] * bool(
+            left_out
+        ), fields
+
+
+def test_an_answer_of_any_form_is_read_as_what_it_is_or_counted():
+    sort = {"name": "sort", "arguments": "[2, 1]"}
+    for fields, outline in (
+        ({"content": [{"type": "thinking", "thinking": "Hm."}, TEXT]}, ("Hm.", "Sow peas")),
+        ({"content": {"type": "reasoning", "text": "Hm."}}, ("Hm.", "")),
+        ({"content": "1", "reasoning": [{"text": "Hm."}]}, ("Hm.", "1")),
+        ({"content": "1", "reasoning_details": [{"type": "x", "text": "Hm."}]}, ("Hm.", "1")),
+        ({"content": [{"type": "refusal", "refusal": "No."}]}, ("", "No.")),
+        ({"content": None, "function_call": sort}, ("", "> Tool call: sort([2, 1])")),
+        ({"tool_calls": {"function": sort}}, ("", "> Tool call: sort([2, 1])")),
+        ({"content": None, "error": {"message": "overloaded"}}, ("", "")),
+    ):
+        messages, lost = read_rows(
+            {"role": "user", "content": "2 1"}, {"role": "assistant", **fields}
+        )
+        assert (messages[1].reasoning, messages[1].text) == outline, fields
+        assert lost == []
+    assert messages[1].failure.message == "overloaded"
+    messages, _ = read_rows(
+        {"role": "user", "content": "2 1"}, {"role": "tool", "content": TEXT}, system=[TEXT]
+    )
+    assert [message.text for message in messages] == ["Sow peas", "2 1", "> Result: Sow peas"]
+
+
 def shape(messages):
     return [
         (message.message_id, message.parent_id, message.role, message.parts) for message in messages
@@ -223,6 +285,26 @@ anything = st.recursive(
     ),
     max_leaves=12,
 )
+
+
+keyed = st.recursive(
+    st.none() | st.integers() | st.just("words"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.fixed_dictionaries({"type": st.just("text"), "text": inner})
+        | st.dictionaries(st.sampled_from(["type", "content", "parts", "name"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(keyed, st.sampled_from(["user", "assistant"]))
+def test_the_name_of_a_field_is_never_read_as_text(content, role):
+    rows = [{"role": role, "content": content}, {"role": "user", "content": "words"}]
+    (session,), lost = read_data(json.dumps(rows).encode(), moment=NOW)
+    assert "".join(message.text for message in session.messages).replace("words", "").strip() == ""
+    is_message_left_out = len(session.messages) < len(rows)
+    assert lost or not is_message_left_out or "words" not in json.dumps(content)
 
 
 def told(data):

@@ -19,6 +19,7 @@ BAD_VALUE_ERRORS = (
     msgspec.MsgspecError,
 )
 Record = dict[str, Any]  # JSON object, or row of a database
+EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content are no omissions
 
 # Years whose times can be shown in every time zone, even with the duration of a long answer added.
 _SHOWABLE_YEARS = range(1970, 9000)
@@ -35,6 +36,13 @@ def record_in(record: Any, name: str) -> Record:
     """Return the record in a field; empty if there is no record, no such field, or none in it."""
     value = record.get(name) if isinstance(record, dict) else None
     return value if isinstance(value, dict) else {}
+
+
+def items_of(value: Any) -> list[Any]:
+    """Return a list unchanged, nothing for an empty value, and any other value as a list of one."""
+    if isinstance(value, list):
+        return value
+    return [] if value in EMPTY else [value]
 
 
 def number_in(record: Any, name: str) -> float:

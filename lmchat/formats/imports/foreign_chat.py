@@ -21,11 +21,13 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, text_in
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, EMPTY, text_in
 from lmchat.formats.imports.format import ReadSession, omissions
 from lmchat.formats.imports.valid_session import own_id, parents_first, valid_session
 from lmchat.sessions.message import (
+    AnswerState,
     ChatMessage,
+    Failure,
     FilePart,
     Part,
     ReasoningPart,
@@ -41,7 +43,6 @@ from lmchat.sessions.session import SessionHeader, title_from
 _DAMAGED = "damaged message"
 _REPEATED = "repeated message"
 _UNKNOWN = "unknown part"
-_EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content are no omissions
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(
@@ -56,15 +57,15 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
 
 
 # Part of a message as the module of a program gives it. A text may begin with `<think>`. Texts and
-# thoughts may be empty; `_converted` leaves empty ones out.
-ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote
+# thoughts may be empty; `_converted` leaves empty ones out. An answer may have a failure.
+ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote | Failure
 
 
 class _Message(Struct, kw_only=True):
     """Message of a foreign chat.
 
-    A message without parts keeps the tree connected, as others may name it as their parent. The
-    session does not get it.
+    A message without parts and failure keeps the tree connected, as others may name it as their
+    parent. The session does not get it.
     """
 
     role: Role
@@ -74,6 +75,11 @@ class _Message(Struct, kw_only=True):
     answer: str | None = None  # for a step: key of the answer that it has become a part of
     created_at: datetime | None = None
     model: str = ""
+    failure: Failure | None = None  # of an answer
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.parts and self.failure is None
 
 
 class ForeignChat(Struct, kw_only=True):
@@ -124,16 +130,22 @@ class ForeignChat(Struct, kw_only=True):
             return
         message_parts: list[Part] = []
         has_tool_quote = False
+        failure: Failure | None = None
         try:
             # tools belong to answers: the result is quoted in the answer that asked for it
             is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
             message_role = Role.ASSISTANT if is_answer else Role(role)
             for part in parts:
+                if isinstance(part, Failure):
+                    failure = part if is_answer else None
+                    self.omit("error", 0 if is_answer else 1)
+                    continue
                 has_tool_quote = has_tool_quote or isinstance(part, ToolQuote)
                 message_parts += _converted(part, is_answer=is_answer)
         except BAD_VALUE_ERRORS:
             self.count_damaged_message()
             message_role, message_parts = Role.SYSTEM, []  # without parts, any role will do
+            failure = None
         # also true without parts: `finish` leaves such a message out
         has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message_parts)
         is_of_model = message_role is Role.ASSISTANT  # false for any damaged message
@@ -142,9 +154,10 @@ class ForeignChat(Struct, kw_only=True):
             parts=message_parts,
             parent=parent if isinstance(parent, str) else None,
             # `finish` makes a step a part of the answer after it
-            is_step=is_of_model and (has_tool_quote or has_only_thoughts),
+            is_step=is_of_model and failure is None and (has_tool_quote or has_only_thoughts),
             created_at=created_at,
             model=model if is_of_model and isinstance(model, str) else "",
+            failure=failure,
         )
 
     def omit(self, kind: object, count: int = 1) -> None:
@@ -158,15 +171,18 @@ class ForeignChat(Struct, kw_only=True):
     def read_text(self, value: object) -> str:
         """Return a text, or the joined texts of a list of parts like `{"text": "Hello"}`.
 
-        Any other value that is not empty is counted as left out.
+        An object is a part, whose text may be in a field `value` again. Any other value that is not
+        empty is counted as left out.
         """
         if isinstance(value, str):
             return value
         if isinstance(value, list):
             return "".join(map(self.read_text, value))
         if isinstance(value, dict) and "text" in value:
-            return self.read_text(value["text"])
-        if value not in _EMPTY:
+            text = value["text"]
+            is_nested = isinstance(text, dict) and "value" in text
+            return self.read_text(text["value"] if is_nested else text)
+        if value not in EMPTY:
             self.omit(text_in(value, "type"))
         return ""
 
@@ -234,6 +250,20 @@ class ForeignChat(Struct, kw_only=True):
         )
 
 
+def failure_of(error: object) -> Failure:
+    """Return the failure of an answer for the value that its program has as its error.
+
+    The value is a text, or an object with a text, perhaps in an object `error`; any other value is
+    written in JSON.
+    """
+    texts = [error, text_in(error, "detail"), text_in(error, "message"), text_in(error, "content")]
+    if isinstance(error, dict):
+        texts.insert(0, text_in(error.get("error"), "message"))
+    words = next((text for text in texts if isinstance(text, str) and text.strip()), "")
+    message = words or ("The answer failed." if error is True else value_text(error))
+    return Failure(kind="server_error", message=message, hint="Ask again.")
+
+
 def quoted_call(name: str, arguments: object) -> ToolQuote:
     """Return a tool call as a Markdown quotation: `> Tool call: add(a=1, b=2)`."""
     return _quoted(f"Tool call: {call_text(name, value_text(arguments))}")
@@ -245,7 +275,7 @@ def quoted_result(value: Any) -> ToolQuote:
     A list of texts like `[{"text": "Hello"}]`, perhaps in the field `content`, becomes lines; any
     other value that is no text is written in JSON.
     """
-    parts = value.get("content") if isinstance(value, dict) else value
+    parts = value.get("content", [value]) if isinstance(value, dict) else value
     if isinstance(parts, list) and parts and all(text_in(part, "text") for part in parts):
         text = "\n".join(part["text"] for part in parts)
     else:
@@ -280,15 +310,15 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
             yield part
         case ToolQuote(text=text):
             yield TextPart(text=text)
-        case _:
+        case _:  # a `Failure` is no part, and other types come from wrong values
             raise TypeError(part)
 
 
 def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str, ChatMessage]:
-    """Return the messages that have parts, by key, each after its parent.
+    """Return the messages that have parts or a failure, by key, each after its parent.
 
-    The parent is the next message above that has parts, or else the system prompt. A step (a tool
-    call, its result, or thoughts alone) whose only child is an answer becomes a part of that
+    The parent is the next message above that is not empty, or else the system prompt. A step (a
+    tool call, its result, or thoughts alone) whose only child is an answer becomes a part of that
     answer. A message without a time gets the time of the message before it. If no message before it
     has a time, it gets that of the first message with a time, or else `default_time`. `messages`
     are changed. Raises `FileRefused` if they form a loop.
@@ -303,21 +333,21 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
         if message.parent not in messages and key != _SYSTEM:
             message.parent = _SYSTEM  # it is a root, or its parent is lost
 
-    # messages without parts are passed over
+    # empty messages are passed over
     order = parents_first({key: message.parent for key, message in messages.items()})
     for key in order:
         parent = messages[key].parent
-        if parent is not None and not messages[parent].parts:
-            # `parent` came earlier in `order`: its own parent now has parts, or is None
+        if parent is not None and messages[parent].is_empty:
+            # `parent` came earlier in `order`: its own parent now is not empty, or is None
             messages[key].parent = messages[parent].parent
 
     # Steps become parts of the answer after them: of prompt, call, result and answer, the prompt
     # and the answer are left, and the answer has the parts of all three.
-    child_counts = Counter(message.parent for message in messages.values() if message.parts)
+    child_counts = Counter(message.parent for message in messages.values() if not message.is_empty)
     tree: dict[str, _Message] = {}
     for key in order:
         message = messages[key]
-        if not message.parts:
+        if message.is_empty:
             continue
         parent_key = message.parent or ""  # the system prompt has no parent, and no key is empty
         above = tree.get(parent_key)
@@ -338,9 +368,17 @@ def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str,
             created_at=times[key],
             parent_id=message.parent,
             model=message.model,
+            state=_state(message),
+            failure=message.failure,
         )
         for key, message in tree.items()
     }
+
+
+def _state(message: _Message) -> AnswerState:
+    if message.failure is None:
+        return AnswerState.COMPLETE
+    return AnswerState.INTERRUPTED if message.parts else AnswerState.FAILED
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from lmchat.formats.imports.file_values import Record, record_in, text_in
+from lmchat.formats.imports.file_values import EMPTY, Record, items_of, record_in, text_in
 from lmchat.formats.imports.foreign_chat import (
     ForeignChat,
     ForeignPart,
     ToolQuote,
+    failure_of,
     quoted_call,
     quoted_result,
 )
@@ -19,7 +20,13 @@ from lmchat.formats.imports.sources import Source
 from lmchat.sessions.message import ReasoningPart, RefusalPart, Role
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+# Types of parts of a content:
+_TEXTS = ("", "text", "input_text", "output_text")  # `{"text": "Hello"}` alone is a text, too
+_IMAGES = ("image_url", "input_image")
+_THOUGHTS = ("reasoning", "thinking")
+# Lists beside the content that are not read, with the kind of their items.
+_NOT_READ = (("attachments", "attachment"), ("files", "file"), ("audio", "recording"))
 
 
 def _fits(record: Record) -> bool:
@@ -41,6 +48,7 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
     # title, model and messages, one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([text_in(head, "title"), text_in(head, "model")]).encode())
     chat = ForeignChat(key="", title=text_in(head, "title"))  # its key is the digest below
+    chat.system = chat.read_text(head.get("system"))
     for number, row in enumerate(rows):
         digest.update(json.dumps(row).encode())
         role = _ROLES.get(text_in(row, "role"))
@@ -70,28 +78,52 @@ def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote
 def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the parts of a message; `ForeignChat.add` leaves empty ones out.
 
-    The content of a message is a text or a list. Items of a list are texts, parts like
-    `{"type": "text", "text": "Hello"}`, or images like
+    The content of a message is a text, a part or a list of these.
+    """
+    for name in _REASONING_FIELDS:
+        if thought := chat.read_text(row.get(name)):
+            yield ReasoningPart(text=thought)
+            break
+    content = row.get("content")
+    if content in EMPTY:
+        content = row.get("parts")  # as in requests to Gemini
+    if role is Role.TOOL:
+        yield quoted_result(content or "")
+        return
+    for part in items_of(content):
+        yield from _content_part(part, chat)
+    for image in items_of(row.get("images")):  # as in requests to Ollama
+        yield from chat.image_or_omit(image)
+    for name, kind in _NOT_READ:
+        chat.omit(kind, len(items_of(row.get(name))))
+    calls = items_of(row.get("tool_calls"))
+    # the older field of one call
+    calls = [*calls, *({"function": call} for call in items_of(row.get("function_call")))]
+    yield from tool_calls(calls, chat)
+    yield RefusalPart(text=text_in(row, "refusal"))
+    if row.get("error"):
+        yield failure_of(row["error"])
+
+
+def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
+    """Yield a part of a content; one of another form than these is counted as left out.
+
+    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or
     `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
-    thoughts = [text_in(row, name) for name in _REASONING_FIELDS]
-    yield ReasoningPart(text=next(filter(None, thoughts), ""))
-    content = row.get("content") or ""
-    if role is Role.TOOL:
-        yield quoted_result(content)
-        return
-    for part in [content] if isinstance(content, str) else content:
-        text = part.get("text") if isinstance(part, dict) else part
-        if isinstance(text, str):
-            yield text
-        elif text_in(part, "type") == "image_url":
-            # the value of `image_url` may also be the address itself
-            url = text_in(record_in(part, "image_url"), "url") or text_in(part, "image_url")
-            yield from chat.image_or_omit(url)
-        else:
-            chat.omit(text_in(part, "type"))
-    yield from tool_calls(row.get("tool_calls") or (), chat)
-    yield RefusalPart(text=text_in(row, "refusal"))
+    kind = text_in(part, "type")
+    if kind in _TEXTS and (not isinstance(part, dict) or "text" in part):
+        yield chat.read_text(part)
+    elif kind in _IMAGES:
+        # the value of `image_url` may also be the address itself
+        url = text_in(record_in(part, "image_url"), "url") or text_in(part, "image_url")
+        yield from chat.image_or_omit(url)
+    elif kind in _THOUGHTS:
+        yield ReasoningPart(text=text_in(part, "text") or text_in(part, "thinking"))
+    elif kind == "refusal":
+        yield RefusalPart(text=text_in(part, "refusal"))
+    else:
+        chat.omit(kind)
 
 
 FORMAT = JsonFormat(

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lmchat.formats.imports.file_values import Record, number_in, record_in, text_in, time_of
+from lmchat.formats.imports.file_values import (
+    Record,
+    items_of,
+    number_in,
+    record_in,
+    text_in,
+    time_of,
+)
 from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
 from lmchat.formats.imports.format import JsonFormat
 from lmchat.formats.imports.sources import Source
@@ -89,14 +96,17 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
     is_hidden = (message.get("metadata") or {}).get("is_visually_hidden_from_conversation")
     if is_hidden or kind in _HIDDEN:
         return
+    for file in items_of(record_in(message, "metadata").get("attachments")):
+        if not text_in(file, "mime_type").startswith("image/"):  # images are parts, too
+            chat.omit("file")
     if kind == "thoughts":
-        for thought in content.get("thoughts") or ():
+        for thought in items_of(content.get("thoughts")):
             title = text_in(thought, "summary")
             words = chat.read_text(thought["content"])
             yield ReasoningPart(text=f"**{title}**\n\n{words}".strip() if title else words)
         return
 
-    for part in content.get("parts") or ():  # images first: lmchat has files before the text
+    for part in items_of(content.get("parts")):  # images first: lmchat has files before the text
         if text_in(part, _KIND) == _IMAGE:
             # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
             # a model or tool has made is not looked for: `b""` is counted as left out.
@@ -117,13 +127,10 @@ def _text(content: Record, chat: ForeignChat) -> str:
     """Return the text of a message: that of its parts, or else of the field `text` or `result`.
 
     A part without a text, such as a recording, is counted as left out. A message of an unknown kind
-    without any text is counted, too. Raises `TypeError` for parts that are no list.
+    without any text is counted, too.
     """
-    parts = content.get("parts") or []
-    if not isinstance(parts, list):
-        raise TypeError
     texts: list[str] = []
-    for part in parts:
+    for part in items_of(content.get("parts")):
         text = part if isinstance(part, str) else text_in(part, "text")
         part_kind = text_in(part, _KIND)  # empty for a string
         if text:

@@ -11,8 +11,14 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from lmchat.formats.imports.file_values import Record, record_in, text_in, time_of
-from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.imports.file_values import Record, items_of, record_in, text_in, time_of
+from lmchat.formats.imports.foreign_chat import (
+    ForeignChat,
+    ForeignPart,
+    failure_of,
+    quoted_call,
+    quoted_result,
+)
 from lmchat.formats.imports.format import JsonFormat
 from lmchat.formats.imports.sources import Source
 from lmchat.sessions.attached_files import file_as_prompt_text
@@ -71,16 +77,20 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     `BAD_VALUE_ERRORS` for a missing or wrong field, as `_content_parts` does.
     """
     metadata = record_in(row, "metadata")
-    chat.omit("tool call", len(metadata.get("tool_calls") or ()))  # written by versions of 2025
+    chat.omit("tool call", len(items_of(metadata.get("tool_calls"))))  # written by versions of 2025
     content = row["content"]
     if isinstance(content, str):
         yield content
     else:
-        yield from _content_parts(content, chat)
-    for file in metadata.get("inline_file_contents") or ():
+        yield from _content_parts(items_of(content), chat)
+    if text_in(row, "status") == "error":
+        yield failure_of(metadata.get("error") or row.get("error_code") or "Jan had an error.")
+    for file in items_of(metadata.get("inline_file_contents")):
         text = file["content"]
         yield file_as_prompt_text(text_in(file, "name"), len(text.encode()), text)
-    chat.omit("attachment", len(row.get("attachments") or ()))  # their content is not in the file
+    chat.omit(
+        "attachment", len(items_of(row.get("attachments")))
+    )  # their content is not in the file
 
 
 def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
@@ -92,10 +102,7 @@ def _content_parts(records: list[Record], chat: ForeignChat) -> Iterator[Foreign
     for part in records:
         kind = text_in(part, "type")
         if kind in ("text", "reasoning"):
-            text = part.get("text")  # "Hello", or {"value": "Hello"}
-            if isinstance(text, dict) and "value" in text:
-                text = text["value"]
-            words = chat.read_text(text)
+            words = chat.read_text(part)  # its text is "Hello", or {"value": "Hello"}
             yield words if kind == "text" else ReasoningPart(text=words)
         elif kind == "tool_call":
             yield quoted_call(part["tool_name"], part.get("input"))

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, time_of
+from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, items_of, time_of
 from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
 from lmchat.formats.imports.format import DatabaseFormat
 from lmchat.formats.imports.sources import LARGEST_BYTES
@@ -137,14 +137,14 @@ def _parts(
         payload = json.loads(part["payload"] or "{}")
         match part["type"]:
             case "text":
-                yield _text(database, part, payload)
+                yield _text(database, part, payload, chat)
             case "reasoning":
-                yield ReasoningPart(text=_text(database, part, payload))
+                yield ReasoningPart(text=_text(database, part, payload, chat))
             case "tool_call":
                 yield quoted_call(payload["name"], payload["arguments"])
             case "tool_result":
                 yield quoted_result(payload["output"])
-                chat.omit("attachment", len(payload.get("attachments", ())))
+                chat.omit("attachment", len(items_of(payload.get("attachments"))))
             case "attachment":
                 found = _rows(database, _ATTACHMENT, id=payload["attachment"]["id"])
                 # the database has only the path or address of some files
@@ -154,17 +154,18 @@ def _parts(
                 chat.omit(kind)
 
 
-def _text(database: sqlite3.Connection, part: Record, payload: Record) -> str:
+def _text(database: sqlite3.Connection, part: Record, payload: Record, chat: ForeignChat) -> str:
     """Return the text of a part; `payload` is its decoded JSON.
 
     A prompt with files is a list like `[{"fragment": 3}, {"literal": "Hello"}]`: each file is
-    stored once, in the table `fragments`.
+    stored once, in the table `fragments`. One that is not there is counted as left out.
     """
     texts = [part["text"] or ""]
     for reference in payload.get("text_ref", ()):
         if "fragment" in reference:
             rows = _rows(database, _FRAGMENT, id=reference["fragment"])
             texts += [row["content"] for row in rows]
+            chat.omit("fragment", 0 if rows else 1)
         else:
             texts.append(reference["literal"])
     return "".join(texts)

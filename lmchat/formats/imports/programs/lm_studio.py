@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, record_in, text_in, time_of
+from lmchat.formats.imports.file_values import (
+    BAD_VALUE_ERRORS,
+    Record,
+    items_of,
+    record_in,
+    text_in,
+    time_of,
+)
 from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
 from lmchat.formats.imports.format import JsonFormat
 from lmchat.formats.imports.sources import Source
 from lmchat.sessions.message import ReasoningPart
 
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
+# Types of steps that only say how the answer was made.
+_STATES = ("status", "toolStatus", "debugInfoBlock")
 
 
 def _fits(record: Record) -> bool:
@@ -43,6 +52,8 @@ def _read(records: Sequence[Record], source: Source) -> ForeignChat:
         system=_system_prompt(record),
         model=text_in(record.get("lastUsedModel"), "identifier"),
     )
+    chat.omit("note", len(items_of(record.get("notes"))))
+    chat.omit("draft", len(items_of(record.get("clientInput"))))
     for number, message in enumerate(record["messages"]):
         parent = chat.path_end  # the selected version of the message before
         try:
@@ -70,11 +81,16 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
     A version without steps is read like one step. Structural texts are marks around a thought, such
     as `<think>`; they are left out.
     """
-    for step in version.get("steps", [version]):
+    for step in items_of(version.get("steps", [version])):
         is_thought = text_in(step.get("style"), "type") == "thinking"
-        for part in step.get("content") or ():
+        step_kind = text_in(step, "type")
+        if "content" not in step and step_kind not in _STATES:
+            chat.omit(step_kind)
+        for part in items_of(step.get("content")):
             kind = text_in(part, "type")
-            if kind == "text" and not part.get("isStructural"):
+            if isinstance(part, str):
+                yield part
+            elif kind == "text" and not part.get("isStructural"):
                 text = chat.read_text(part.get("text"))
                 yield ReasoningPart(text=text) if is_thought else text
             elif kind == "toolCallRequest":
@@ -95,7 +111,7 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
     """
     created_at: datetime | None = None
     model = ""
-    for step in version.get("steps") or ():
+    for step in items_of(version.get("steps")):
         # `1760000000000-0.123` is a time in milliseconds and a random number.
         begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
         if begun_ms.isdecimal():
@@ -105,13 +121,16 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
 
 
 def _system_prompt(record: Record) -> str:
-    """Return the system prompt, one of the settings of a conversation; empty if it has none."""
+    """Return the system prompt, one of the settings of a conversation; empty if it has none.
+
+    Files of older versions, or of older conversations, have it in a field of its own.
+    """
     fields = record_in(record, "perChatPredictionConfig").get("fields")
     if isinstance(fields, list):
         for row in fields:
-            if text_in(row, "key") == _SYSTEM_PROMPT:
+            if text_in(row, "key") == _SYSTEM_PROMPT and text_in(row, "value"):
                 return text_in(row, "value")
-    return ""
+    return text_in(record, "systemPrompt")
 
 
 FORMAT = JsonFormat(fits=_fits, read=_read)

@@ -14,14 +14,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lmchat.formats.imports.file_values import Record, record_in, text_in, time_of
-from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
+from lmchat.formats.imports.file_values import Record, items_of, record_in, text_in, time_of
+from lmchat.formats.imports.foreign_chat import (
+    ForeignChat,
+    ForeignPart,
+    failure_of,
+    quoted_call,
+    quoted_result,
+)
 from lmchat.formats.imports.format import JsonFormat
 from lmchat.formats.imports.sources import Source
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.message import ReasoningPart, Role
 
 _ELEMENT = '<details type="'  # its kind follows, then the closing quote
+# Fields of an answer that are not read, with the kind of their items.
+_NOT_READ = (
+    ("sources", "source"),
+    ("citations", "source"),  # an older name
+    ("code_executions", "code execution"),
+    ("embeds", "embed"),
+    ("merged", "merged answer"),
+)
 
 
 def _fits(record: Record) -> bool:
@@ -80,15 +94,25 @@ def _read(records: Sequence[Record], _: Source) -> ForeignChat:
 
 
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the images of a message, then its content; other files are counted as left out."""
-    for file in message.get("files") or ():
+    """Yield the images of a message, then its content and its error, if the answer has failed.
+
+    Other files and what belongs to an answer are counted as left out.
+    """
+    for name, kind in _NOT_READ:
+        chat.omit(kind, len(items_of(message.get(name))))
+    for file in items_of(message.get("files")):
         kind = "image" if text_in(file, "type") == "image" else "file"
         yield from chat.image_or_omit(file.get("url"), text_in(file, "name"), omitted_as=kind)
-    if items := message.get("output"):  # an answer
+    error = message.get("error")
+    content = message.get("content") if error else message["content"]
+    if error:
+        reason = error.get("content") if isinstance(error, dict) else None
+        if reason is None:  # then the content is the error, as in older chats
+            reason, content = content or error, ""
+        yield failure_of(reason)
+    if items := items_of(message.get("output")):  # an answer
         yield from _item_parts(items, chat)
-        return
-    content = message["content"]
-    if isinstance(content, list):  # of text parts
+    elif not isinstance(content, str):  # text parts
         yield chat.read_text(content)
     elif text_in(message, "role") == Role.ASSISTANT:  # an older answer
         yield from _text_parts(content, chat)
