@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.attachments.pdf_text import pdf_text
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
@@ -115,7 +114,7 @@ def read_attachment(path: Path) -> Attachment:
     if image_type(data):
         return _image_attachment(name, data)
     if data.startswith(PDF_HEAD):
-        return text_attachment(name, PDF_TYPE, _pdf_text(name, data).encode("utf-8", "replace"))
+        return _pdf_attachment(name, data)
     return text_attachment(name, "text/plain", data, language=language_of(name))
 
 
@@ -165,28 +164,24 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
     return FilePart(name=name, media_type=media_type, digest=digest, size=len(data), tokens=tokens)
 
 
-def _pdf_text(name: str, data: bytes) -> str:
-    """Return the text of a PDF, its pages as paragraphs.
+def _pdf_attachment(name: str, data: bytes) -> Attachment:
+    """Return the attachment of the text of a PDF; a line says which pages have none. Blocks.
 
-    Raises `FileRefused` if pypdf is missing, or if the PDF is damaged or has no text. Reading ends
-    with the page after which the text is too long to be accepted.
+    Raises `FileRefused` if pypdf is missing, or if the PDF is damaged or has no text.
     """
     try:
-        from pypdf import PdfReader  # noqa: PLC0415 - an extra
+        found = pdf_text(data, most_chars=MAX_TEXT_BYTES)
     except ImportError as error:
         message = f"{name} is a PDF, which cannot be read without pypdf."
         raise FileRefused(message, hint='Install it: pip install "lmchat[pdf]"') from error
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # its warnings may quote the file
-    text = ""
-    try:
-        for page in PdfReader(BytesIO(data)).pages:
-            text += page.extract_text().rstrip() + "\n\n"
-            if len(text) > MAX_TEXT_BYTES:  # it will be refused
-                break
     except Exception as error:  # a parser may raise anything
         message = f"{name} cannot be read: it is damaged or needs a password."
         raise FileRefused(message, hint="Save its text in another file.") from error
-    if not text.strip():
+    if not found.text:
         message = f"{name} has no text, as if it were scanned."
         raise FileRefused(message, hint="Attach its pages as images.")
-    return text.rstrip() + "\n"
+    left_out = f"[{found.left_out}]\n\n" if found.left_out else ""
+    text = f"{left_out}{found.text}\n"
+    attachment = text_attachment(name, PDF_TYPE, text.encode("utf-8", "replace"))
+    part = replace(attachment.part, left_out=found.left_out)
+    return replace(attachment, part=part)

@@ -167,6 +167,8 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     """Characters of the prompt before a text file; None: it is sent before the prompt."""
     language: str = ""
     """Language of its code fence, if the file has a `place`; else it is not sent."""
+    left_out: str = ""
+    """What of the file is not sent, such as `2 of 4 pages have no text: 2, 4`."""
 
     @property
     def is_image(self) -> bool:
@@ -176,11 +178,17 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     def words(self) -> str:
         """Name, size and any pixels of the file, for a sentence: `cat.png (1.2 MB, 800×600)`.
 
-        Name and figures have ordinary blanks, as in exports and in the line of the prompt.
+        What is left out of it follows. Name and figures have ordinary blanks, as in exports and in
+        the line of the prompt.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = breakable(size_text(self.size, is_exact=True))
-        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels})"
+        return self.named(f"{size}{pixels}")
+
+    def named(self, size: str) -> str:
+        """Return the name with these words about the size, and with what is left out of it."""
+        left_out = f"; {safe_line(self.left_out, limit=_MAX_NAME_CHARS)}" if self.left_out else ""
+        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{left_out})"
 
 
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart

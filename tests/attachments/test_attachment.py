@@ -64,6 +64,56 @@ async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra
     assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'
 
 
+DAMAGED = b"/Filter /Unknown"
+FORM = """<< /Fields [101 0 R 102 0 R 104 0 R 105 0 R 106 0 R 107 0 R 108 0 R 110 0 R] >>
+<< /T (name) /TU (Your name) /FT /Tx /V (Ada) >>
+<< /T (home) /FT /Tx /V (none) /Kids [103 0 R 102 0 R 111 0 R] >>
+<< /T (city) /V (Bern) >>
+<< /T (agree) /FT /Btn /V /Yes >>
+<< /T (news) /FT /Btn >>
+<< /T (send) /FT /Btn /Ff 65536 >>
+<< /T (beds) /FT /Ch /V [(a) (b)] /Opt [[(a) (North)] (b)] >>
+<< /T (colour) /FT /Btn /Ff 32768 /V /Red /Kids [109 0 R] >>
+<< /AS /Red >>
+<< /T (remark) /FT /Tx >>
+<< /T (zip) >>"""
+LINES = """name (Your name): Ada
+home.city: Bern
+home.zip: none
+agree: Yes
+news: Off
+beds: North, b
+colour: Red
+remark:"""
+
+
+async def test_what_the_text_of_a_pdf_lacks_is_said_and_its_form_is_a_part_of_it(tmp_path):
+    deep = "\n".join(f"<< /T (a) /Kids [{number} 0 R] >>" for number in range(102, 190))
+    for pages, form, text, left_out in (
+        (("One", "", "Two", ""), "", "One\n\nTwo", "2 of 4 pages have no text: 2, 4"),
+        (("One", ""), "", "One", "1 of 2 pages has no text: 2"),
+        (("", "", "One", "", ""), "", "One", "4 of 5 pages have no text: 1–2, 4–5"),
+        (("One", DAMAGED), "", "One", "1 of 2 pages cannot be read: 2"),
+        (
+            ("One", DAMAGED, "", DAMAGED),
+            "",
+            "One",
+            "1 of 4 pages has no text: 3; 2 of 4 pages cannot be read: 2, 4",
+        ),
+        (("One",), FORM, f"One\n\nForm fields:\n{LINES}", ""),
+        (("",), FORM, f"Form fields:\n{LINES}", "1 of 1 page has no text: 1"),
+        (("One",), "<< /XFA (x) /Fields [] >>", "One", "its form cannot be read"),
+        (("One",), "<< /Fields [5] >>", "One", "its form cannot be read"),
+        (("One",), f"<< /Fields [101 0 R] >>\n{deep}", "One", "its form cannot be read"),
+        (("One\\000two",), "", "One\ufffdtwo", ""),  # a letter without a name
+    ):
+        found = await attach(tmp_path, "plan.pdf", pdf(*pages, form=form))
+        head = f"[{left_out}]\n\n" if left_out else ""
+        assert found.data.decode() == f"{head}{text}\n"
+        assert found.part.left_out == left_out
+        assert found.part.words.endswith(f"B; {left_out})" if left_out else " B)")
+
+
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [
@@ -86,6 +136,11 @@ async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra
             "plan.pdf cannot be read: it is damaged or needs a password.",
         ),
         ("plan.pdf", pdf(""), "plan.pdf has no text, as if it were scanned."),
+        (
+            "plan.pdf",
+            pdf(DAMAGED, DAMAGED),
+            "plan.pdf cannot be read: it is damaged or needs a password.",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from base64 import b64decode
 
-from tests.support.files_to_attach import image
+import pytest
+
+from tests.support.files_to_attach import image, pdf
 from tests.support.lmchat_screen import stored
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, chat_reply, llama_cpp
@@ -45,6 +47,27 @@ def test_what_cannot_be_attached_is_one_sentence_and_nothing_is_sent(cli, server
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("lmchat: -f needs the name of a file.\n")
     assert not server.seen(CHAT)
+
+
+def test_the_pages_of_a_pdf_that_have_no_text_are_named_before_it_is_sent(cli, server, tmp_path):
+    pytest.importorskip("pypdf")
+    plan, cases = tmp_path / "plan.pdf", tmp_path / "cases.toml"
+    plan.write_bytes(pdf("Sow lettuce.", "", "Water it.", ""))
+    missing = "2 of 4 pages have no text: 2, 4"
+    done = cli("ask", "-f", str(plan), "Sum up")
+    assert (done.returncode, done.stderr) == (0, f"lmchat: {plan}: {missing}.\n")
+    cases.write_text(
+        f'[[case]]\nname = "sum"\nfile = "{plan.name}"\nprompt = "Sum up"\nexpect = "a"\n'
+    )
+    done = cli("eval", str(cases))
+    assert f"lmchat: sum: plan.pdf (59 B; {missing}).\n" in done.stderr
+    done = cli("--plain", stdin=f"/file {plan}\nSum up\n")
+    assert f"Your next prompt begins with plan.pdf (59 B; {missing})." in done.stdout + done.stderr
+    for seen in server.seen(CHAT):
+        assert f"[{missing}]\n\nSow lettuce.\n\nWater it." in str(seen.json["messages"]).replace(
+            "\\n", "\n"
+        )
+    assert len(server.seen(CHAT)) == 3
 
 
 def test_a_kill_right_after_the_prompt_keeps_its_file(cli, server, tmp_path):

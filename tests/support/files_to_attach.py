@@ -21,20 +21,32 @@ def image(
     return out.getvalue()
 
 
-def pdf(words: str) -> bytes:
-    """Return a PDF of one page that says something."""
-    stream = f"BT /F1 12 Tf 72 720 Td ({words}) Tj ET".encode()
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    data, places = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(data))
+def pdf(*pages: str | bytes, form: str = "") -> bytes:
+    """Return a PDF whose pages say something, or bytes: fields of the content of a damaged page.
+
+    `form` has further objects, each on a line, from the number 100 on; the first one is the form.
+    """
+    objects = {
+        1: b"<< /Type /Catalog /Pages 2 0 R %s >>" % (b"/AcroForm 100 0 R" if form else b""),
+        3: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    }
+    kids = []
+    for number, page in enumerate(pages):
+        at = 10 + 2 * number
+        stream, extra = (b"", page) if isinstance(page, bytes) else (page.encode(), b"")
+        stream = b"BT /F1 12 Tf 72 720 Td (%s) Tj ET" % stream
+        resources = b"<< /Font << /F1 3 0 R >> >>"
+        fields = b"/Parent 2 0 R /Contents %d 0 R /Resources %s" % (at + 1, resources)
+        objects[at] = b"<< /Type /Page %s >>" % fields
+        head = b"<< /Length %d %s >>" % (len(stream), extra)
+        objects[at + 1] = b"%s\nstream\n%s\nendstream" % (head, stream)
+        kids.append(b"%d 0 R" % at)
+    objects[2] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(pages))
+    objects |= {100 + number: line.encode() for number, line in enumerate(form.splitlines())}
+    data, places = b"%PDF-1.4\n", {0: b"0000000000 65535 f \n"}
+    for number, body in objects.items():
+        places[number] = b"%010d 00000 n \n" % len(data)
         data += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    rows = b"".join(b"%010d 00000 n \n" % place for place in places)
-    tail = b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
+    rows = b"".join(b"%d 1\n%s" % place for place in sorted(places.items()))
+    tail = b"xref\n%strailer\n<< /Size 200 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
     return data + tail % (rows, len(data))

@@ -11,7 +11,7 @@ from lmchat.sessions.message import FilePart
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, gone, ready_desktop, sent, shown
-from tests.support.files_to_attach import image
+from tests.support.files_to_attach import image, pdf
 from tests.support.scripted_backend import answer_steps
 
 A_FILE = FilePart(name="a.md", media_type="text/plain", digest="a" * 64, size=3)
@@ -34,6 +34,7 @@ def paste(desk, text: str) -> None:
 
 async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_path):
     made(tmp_path, "garden.md", "old/garden.md", "beds.txt", "a.md", "b.md")
+    (tmp_path / "plan.pdf").write_bytes(pdf("Sow lettuce.", "", "Water it.", ""))
     await desk.type("@grd")
     await shown(desk, "garden.md", "old/garden.md")
     assert "beds.txt" not in desk.text
@@ -57,6 +58,13 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
 
     desk.prompt_input.put("")
+    await desk.type("@plan")
+    await shown(desk, "plan.pdf")
+    await desk.press("tab")
+    await desk.prompt_is("[plan.pdf (59 bytes; 2 of 4 pages have no text: 2, 4)]\n")
+    await desk.ask("Sum up")
+    await shown(desk, "plan.pdf (59 B; 2 of 4 pages have no text: 2, 4)")
+
     await desk.say("/file a.md")
     await desk.prompt_is("[a.md (19 bytes)]\n")
     await desk.press("backspace", "backspace")  # takes it away as a whole

@@ -68,6 +68,8 @@ async def ask(context: Context) -> int:
         found = await read_named(pages, name)
         if isinstance(found, Attachment):
             files.append(found)
+            if found.part.left_out:
+                context.output.note(f"lmchat: {name}: {found.part.left_out}.")
         else:
             context.output.note(f"lmchat: {name}: {found.words}.")
             files += found.files

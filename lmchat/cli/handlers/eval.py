@@ -51,6 +51,9 @@ async def evaluate(context: Context) -> int:
     options, output = context.options, context.output
     layers = sampling_layers(context)
     cases = await read_cases(expanded_path(options.file), context.settings.chat.system_prompt)
+    for case in cases:
+        for part in (part for message in case.messages for part in message.files if part.left_out):
+            output.note(f"lmchat: {safe_line(case.name)}: {part.words}.")
     results: list[_Result] = []
     async with open_runtime(context, is_saved=False) as runtime:
         if options.models:

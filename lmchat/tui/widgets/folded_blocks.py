@@ -56,7 +56,7 @@ class FoldedBlocks:
             part = file_in_line(line)
             if part is not None:
                 # `words` has the pixels of an image; a text is shown with its exact size
-                label = part.words if part.is_image else f"{part.name} ({part.size} bytes)"
+                label = part.words if part.is_image else part.named(f"{part.size} bytes")
                 lines[index] = self.fold(line, label)
         return "\n".join(lines)
 
