@@ -69,9 +69,10 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     has_home = home.is_relative_to(real_folder)
     targets_outside: list[Path] = []
     for path in paths:
-        target = Path(os.path.realpath(folder / path))
-        if not os.path.exists(target):  # noqa: PTH110 - Path raises for some names
+        # before `realpath`, which follows any number of links by calling itself
+        if not os.path.exists(folder / path):  # noqa: PTH110 - Path raises for some names
             continue
+        target = Path(os.path.realpath(folder / path))
         is_outside = not target.is_relative_to(real_folder)
         is_hidden = any(name.startswith(".") for name in target.parts)
         if is_outside or (is_hidden and has_home):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from lmchat.matching import fuzzy_match
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import on_one_line
 
+_logger = logging.getLogger(__name__)
 _MOST_LISTED = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered
 _LIST_VALID_S = 5.0  # age at which the list of files is made again
@@ -58,10 +60,12 @@ class FileFinder:
 
         After `_MOST_LISTED` files and folders, the rest is left out. Blocks.
         """
-        found, _ = walk(self._folder, most_entries=_MOST_LISTED)
+        found = walk(self._folder, most_entries=_MOST_LISTED)
+        if found.dropped_count:
+            _logger.warning("%d ignore files were too slow to follow", found.dropped_count)
         return [
             path
-            for path, entry in found
+            for path, entry in found.files
             # `DirEntry.is_file` raises an error for links in a circle
             if _can_be_shown(path) and os.path.isfile(entry)  # noqa: PTH113
         ]

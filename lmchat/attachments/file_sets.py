@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -20,6 +18,7 @@ from lmchat.attachments.attachment import (
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import walk
+from lmchat.files.path_patterns import ANY_FOLDERS, fits
 from lmchat.processes.threads import in_thread
 from lmchat.safe_text import safe_line
 from lmchat.units import breakable, counted, size_text, whole_number
@@ -30,7 +29,6 @@ _MOST_BYTES = 8_000_000  # of all these files together; a request may have 10 MB
 _MOST_ENTRIES = 50_000  # files and folders that are looked at
 _MOST_NAME_CHARS = 200
 _SIGNS = frozenset("*?[")  # a name with one of these is a pattern
-_ANY_FOLDERS = "**"  # step of a pattern for any number of folders, also none
 _NARROWER = "Name a folder or a pattern with fewer files, such as src/*.py."
 
 
@@ -48,6 +46,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
 
     files: Sequence[Attachment]
     left_out_count: int  # files that are not text, or too long
+    walk_note: str  # what the walk through the folder could not do, as a part of a sentence, or ""
 
     @property
     def tokens(self) -> int:
@@ -66,6 +65,8 @@ class FileSet(Struct, frozen=True, kw_only=True):
         words = breakable(f"{counted(len(self.files), 'file')}, {size}, {estimate} tokens")
         if self.left_out_count:
             words += f"; {self.left_out_count} skipped (not text, or too long)"
+        if self.walk_note:
+            words += f"; {self.walk_note}"
         return words
 
     def needs_consent(self, window: int | None) -> bool:
@@ -89,7 +90,7 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
     if os.path.isdir(full_path):  # noqa: PTH112 - see above
         # `start`: names of the files begin with what was typed, but those of `.` have no `./`
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
-        return SetName(typed=name, start=start, folder=Path(full_path), pattern=(_ANY_FOLDERS,))
+        return SetName(typed=name, start=start, folder=Path(full_path), pattern=(ANY_FOLDERS,))
     steps = name.split("/")
     has_signs = [not _SIGNS.isdisjoint(step) for step in steps]
     if not any(has_signs) or os.path.lexists(full_path):
@@ -108,13 +109,13 @@ def read_set(name: SetName) -> FileSet:
     `FileRefused` if no file is left, if there are too many, or if there is too much to look at.
     """
     shown_name = safe_line(name.typed, limit=_MOST_NAME_CHARS)
-    found, is_cut = walk(name.folder, most_entries=_MOST_ENTRIES)
-    if is_cut:
+    found = walk(name.folder, most_entries=_MOST_ENTRIES)
+    if found.is_cut:
         raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
     paths: list[str] = []
-    for path, entry in found:
+    for path, entry in found.files:
         is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
-        if is_shown_file and _fits(tuple(path.split("/")), name.pattern):
+        if is_shown_file and fits(path.split("/"), name.pattern):
             paths.append(path)
 
     files: list[Attachment] = []
@@ -134,21 +135,16 @@ def read_set(name: SetName) -> FileSet:
 
     if not files:
         problem = f"{shown_name} has no text files."
-        if name.pattern != (_ANY_FOLDERS,):  # else the name is that of a folder
+        if name.pattern != (ANY_FOLDERS,):  # else the name is that of a folder
             problem = f"No text file fits {shown_name}."
         hint = "Hidden files, links and those of .gitignore do not count. Check the name."
         raise FileRefused(problem, hint=hint)
-    return FileSet(files=files, left_out_count=left_out_count)
-
-
-@lru_cache(maxsize=100_000)  # several `**` would take very long without it
-def _fits(path: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Return whether the steps of a path fit those of a pattern; `**` fits any number, also 0."""
-    if not pattern:
-        return not path
-    if pattern[0] == _ANY_FOLDERS:
-        return _fits(path, pattern[1:]) or (bool(path) and _fits(path[1:], pattern))
-    return bool(path) and fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
+    notes: list[str] = []
+    if found.dropped_count:
+        notes.append(f"{counted(found.dropped_count, '.gitignore file')} not followed (too slow)")
+    if found.is_too_deep:
+        notes.append("folders with a longer path than the system allows are left out")
+    return FileSet(files=files, left_out_count=left_out_count, walk_note="; ".join(notes))
 
 
 def _text_file(name: str, path: Path) -> Attachment | None:

@@ -134,15 +134,22 @@ def ensure_folder(folder: Path) -> None:
     `Path.mkdir` would make the parents with the mode that the umask leaves. Raises `OSError`, also
     if a file has the name of the folder.
     """
+    missing: list[Path] = []
+    place = folder
     try:
-        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    except FileNotFoundError:  # its parent is missing
-        if folder.parent == folder:  # the root of a drive that does not exist
-            raise
-        ensure_folder(folder.parent)
-        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        while True:
+            try:
+                place.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+                break
+            except FileNotFoundError:  # its parent is missing
+                if place.parent == place:  # the root of a drive that does not exist
+                    raise
+                missing.append(place)
+                place = place.parent
+        for place in reversed(missing):
+            place.mkdir(mode=_FOLDER_MODE, exist_ok=True)
     except FileExistsError as error:
-        raise system_error(errno.ENOTDIR, folder) from error
+        raise system_error(errno.ENOTDIR, place) from error
 
 
 def write_new_file(

@@ -1,66 +1,113 @@
 """Walk through a folder without what `.gitignore` names: files to offer and to attach.
 
-Paths are texts with `/` between the steps. Those of folders end with `/`, or are empty for the
-folder in which all paths begin.
+Paths are texts with `/` between the steps. Those of folders in which others are end with `/`, or
+are empty for the folder in which all paths begin.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from lmchat.files.disk import read_plain
+from lmchat.files.path_patterns import IgnoreRules, RuleTime
 
 _IGNORE_FILE = ".gitignore"
 _MOST_FILE_BYTES = 256_000  # a longer file is left out
-# Limit of the wildcards in a rule; `**/*_test.*` has three. A search for n wildcards takes up to
-# (length of the path) ** n steps.
-_MOST_WILDCARDS = 3
-
-# Rules of an ignore file: its folder, such as `src/`, and its `pathspec.GitIgnoreSpec`. All paths
-# are relative to the root of the repository; without a repository, to the folder of the walk.
-_Rules = tuple[str, Any]
 
 
-def walk(folder: Path, *, most_entries: int) -> tuple[list[tuple[str, os.DirEntry[str]]], bool]:
-    """Return all files and links below a folder that are not ignored, each with its relative path.
+_Folder = tuple[Path, list[str], list[str]]  # with the names of the folders and files in it
+
+
+class Walk(NamedTuple):
+    """What a walk through a folder has found."""
+
+    files: Sequence[tuple[str, os.DirEntry[str]]]  # each with its relative path
+    is_cut: bool  # whether it ended early
+    is_too_deep: bool  # whether the path of a folder is longer than the system allows
+    dropped_count: int  # ignore files that are too long, or whose rules took too long
+
+
+def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.thread_time) -> Walk:
+    """Return all files and links below a folder that are not ignored.
 
     Files of upper folders come first; files of one folder are sorted by name. The walk enters
     neither hidden folders nor links to folders. It ends after `most_entries` files and folders,
-    ignored ones included; the second value is then True, also if there are no more. Blocks.
+    ignored ones included, and counts as cut then, also if there are no more. Blocks.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
-    above, rules = _rules_above(folder)  # `above`: path of the folder in its repository
+    rule_time = RuleTime(clock)
+    above, rules = _rules_above(folder, rule_time)  # `above`: path of the folder in its repository
+    if rules is None:
+        return Walk((), is_cut=False, is_too_deep=False, dropped_count=rule_time.dropped_count)
+    is_too_deep = False
     # folders to list: the relative path, empty or with a slash at the end, and its rules
     folders = deque([("", rules)])
     remaining = most_entries
     while folders and remaining > 0:
         below, rules = folders.popleft()
         entries: list[os.DirEntry[str]] = []
-        with suppress(OSError), os.scandir(folder / below) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)[:remaining]
+        try:
+            with os.scandir(folder / below) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)[:remaining]
+        except OSError as error:  # it may not be entered, or is gone
+            is_too_deep = is_too_deep or error.errno == errno.ENAMETOOLONG
         remaining -= len(entries)
         if any(entry.name == _IGNORE_FILE for entry in entries):
-            rules = (*rules, *_rules_in(folder / below, above + below))
+            rules = (*rules, *_rules_in(folder / below, above + below, rule_time))
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
-            path = f"{below}{entry.name}/" if is_folder else below + entry.name
-            if _is_ignored(above + path, rules):
+            path = below + entry.name
+            if _is_ignored(above + path, rules, rule_time, is_folder=is_folder):
                 continue
             if not is_folder:
                 found.append((path, entry))
             elif not entry.name.startswith("."):
-                folders.append((path, rules))
-    return found, remaining <= 0
+                folders.append((f"{path}/", rules))
+    return Walk(
+        found,
+        is_cut=remaining <= 0,
+        is_too_deep=is_too_deep,
+        dropped_count=rule_time.dropped_count,
+    )
 
 
-def _rules_above(folder: Path) -> tuple[str, tuple[_Rules, ...]]:
+def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder]:
+    """Yield a folder and those below it, each with the names of its folders and its files.
+
+    The caller may change the list of folders, which are entered in its order. This is `os.walk`,
+    which calls itself for each level before Python 3.12. Folders that cannot be read are left out.
+    """
+    left = [top]
+    while left:
+        folder = left.pop()
+        folder_names: list[str] = []
+        file_names: list[str] = []
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                names = folder_names if _is_folder(entry) else file_names
+                names.append(entry.name)
+        yield folder, folder_names, file_names
+        below = (folder / name for name in reversed(folder_names))
+        left += [path for path in below if follows_links or not os.path.islink(path)]  # noqa: PTH114
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one; links in a circle are none."""
+    return os.path.isdir(entry)  # noqa: PTH112 - `DirEntry.is_dir` raises an error for a circle
+
+
+def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRules, ...] | None]:
     """Return the path of a folder in its repository, and the rules of the folders above it.
 
-    Outside of a repository, the path is empty, and there are no rules.
+    Outside of a repository, the path is empty, and there are no rules. If the folder itself is
+    ignored, None takes the place of the rules.
     """
     try:
         folder = folder.absolute()
@@ -69,43 +116,44 @@ def _rules_above(folder: Path) -> tuple[str, tuple[_Rules, ...]]:
     # Path.exists would raise an error for a folder that may not be entered
     roots = (place for place in (folder, *folder.parents) if os.path.exists(place / ".git"))  # noqa: PTH110
     root = next(roots, folder)
-    rules: list[_Rules] = []
+    rules: list[IgnoreRules] = []
     path = ""
     for step in folder.relative_to(root).parts:
-        rules += _rules_in(root / path, path)
+        rules += _rules_in(root / path, path, rule_time)
+        if _is_ignored(path + step, rules, rule_time, is_folder=True):
+            return path, None
         path += f"{step}/"
     return path, tuple(rules)
 
 
-def _rules_in(folder: Path, path: str) -> list[_Rules]:
+def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]:
     """Return a list of one: the rules of the ignore file in a folder; empty without such a file.
 
-    `path` is the path of the folder in the repository. Rules with many wildcards are left out: a
-    search for them might never end.
+    `path` is the path of the folder in the repository; without a repository, in the walk.
     """
-    try:
-        data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
-    except OSError:  # missing, not readable, or too long
+    if rule_time.is_over:
+        rule_time.dropped_count += 1
         return []
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - 35 ms
-
-    without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
-    lines = os.fsdecode(without_bom).split("\n")
-    patterns: list[Any] = []
-    for line in lines:
-        if line.replace("**/", "*").count("*") > _MOST_WILDCARDS:  # `**/` is one wildcard
-            continue
-        with suppress(ValueError):  # a line that Git does not accept
-            patterns += GitIgnoreSpec.from_lines([line.removesuffix("\r")]).patterns
-    return [(path, GitIgnoreSpec(patterns))]
+    with rule_time.measured():
+        try:
+            data = read_plain(folder / _IGNORE_FILE, max_bytes=_MOST_FILE_BYTES)
+        except OSError as error:  # missing, not readable, or too long
+            rule_time.dropped_count += error.errno == errno.EFBIG
+            return []
+        without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
+        return [IgnoreRules(path, os.fsdecode(without_bom).split("\n"), rule_time)]
 
 
-def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
+def _is_ignored(
+    path: str, rules: Sequence[IgnoreRules], rule_time: RuleTime, *, is_folder: bool
+) -> bool:
     """Return whether a path is ignored; the last file with a matching rule decides."""
-    for folder, spec in reversed(rules):
-        # For pathspec, a path that a rule ignores is included (True), and one that a rule with `!`
-        # keeps is not (False). Without a rule for the path, it returns None.
-        is_ignored = spec.check_file(path[len(folder) :]).include
-        if is_ignored is not None:
-            return bool(is_ignored)
+    rule_time.path_count += 1
+    if rule_time.is_over:
+        return False
+    with rule_time.measured():
+        for rules_of_file in reversed(rules):
+            is_ignored = rules_of_file.ignores(path, is_folder=is_folder)
+            if is_ignored is not None:
+                return is_ignored
     return False

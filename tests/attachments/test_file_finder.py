@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 
 from lmchat.attachments.file_finder import FileFinder
+from tests.support.hostile_files import deep_folder
 
 
 def made(folder, *names):
@@ -24,6 +25,22 @@ RULES = {
     "": ["*.o", "!keep.o", "/docs/*", "!/docs/api/", "logs/", "**/cache/**", "# *.py", "a[bc].md"],
     "src/": ["!*.o", "gen*", "/only"],
     "src/deep/": ["*.o\r"],
+    "odd/": [
+        *(
+            "\\#h",
+            "\\!n",
+            "s\\ ",
+            "t  ",
+            "c\\*",
+            "[^x]q",
+            "[!x]r",
+            "a**b",
+            "/**/deep/?",
+            "in/**",
+            "!",
+        ),
+        *("*a*a*a*a*a*b", "", "/", "f/", "//", "[", "\\", "e/**/f", "!e/**/f/g"),
+    ],
 }
 FILES = [
     "a.o",
@@ -43,6 +60,9 @@ FILES = [
     "src/in/only",
     "src/deep/b.o",
     "src/logs",
+    *("odd/#h", "odd/!n", "odd/s ", "odd/t", "odd/c*", "odd/cd", "odd/yq", "odd/xq", "odd/yr"),
+    *("odd/a--b", "odd/x/deep/z", "odd/x/deep/zz", "odd/in/z", "odd/aaaaab", "odd/f"),
+    *("odd/x/f/g", "odd/e/f", "odd/e/x/f/g"),
 ]
 
 
@@ -58,7 +78,8 @@ async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path):
         found = set()
         for name in FILES:
             if name.startswith(below):
-                found |= set(await find(name.removeprefix(below)))
+                matches = await find(name.removeprefix(below))
+                found |= {match for match in matches if ".gitignore" not in match}
         assert found == {name for name in listed if name and ".gitignore" not in name}, below
 
 
@@ -93,3 +114,8 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
         "tests/chat_screen.py",
         "screens/chat/screen.py",
     )
+
+
+async def test_a_file_in_a_very_deep_folder_is_found():
+    with deep_folder() as top:
+        assert await finder(top).find("z.txt") == ("e/" * 1050 + "z.txt",)

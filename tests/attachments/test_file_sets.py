@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.attachments.attachment import files_outside, read_attachment
 from lmchat.attachments.file_sets import parse_set_name, read_set
 from lmchat.errors import FileRefused
+from tests.support.hostile_files import deep_folder
 
 FILES = (
     "a.py", "b.txt", "src/c.py", "src/d.md", "src/deep/e.py", "src/deep/f.txt", "build/g.py",
@@ -93,3 +95,40 @@ async def test_a_pattern_that_could_be_read_in_many_ways_takes_linear_time(tmp_p
     for pattern in ("**/" * 40 + "x", "*" * 200 + "y"):
         with pytest.raises(FileRefused, match=r"has no text files|No text file fits"):
             await names(tmp_path, pattern)
+
+
+async def test_files_in_very_deep_folders_are_read_and_fit_patterns():
+    with deep_folder() as top:
+        for name in (".", "**", "**/z.txt", "e/**/e/**/*.txt", "*/" * 1050 + "z.txt"):
+            found = await read_set(await parse_set_name(name, top))
+            assert found.words == "1 file, 19 B, ~5 tokens"
+        with pytest.raises(FileRefused, match="No text file fits"):
+            await names(top, "**/e/**/x/**/z.txt")
+
+
+async def test_folders_that_are_deeper_than_the_system_allows_are_told_with_the_files():
+    with deep_folder("e" * 200, 25) as top:  # a path may have 4,096 bytes
+        (top / "a.txt").write_text("a")
+        found = await read_set(await parse_set_name(".", top))
+    assert found.words == (
+        "1 file, 1 B, ~1 tokens; folders with a longer path than the system allows are left out"
+    )
+
+
+async def test_rules_that_are_too_slow_are_told_with_the_files(folder, monkeypatch):
+    monkeypatch.setattr("lmchat.files.path_patterns._FILE_S", -1.0)
+    found = await read_set(await parse_set_name("**/*.py", folder))
+    assert "build/g.py" in [file.part.name for file in found.files]
+    assert found.words.endswith("; 1 .gitignore file not followed (too slow)")
+
+
+async def test_a_chain_of_links_that_the_system_does_not_follow_is_no_file(tmp_path):
+    (tmp_path / "0").write_text("x")
+    for number in range(1100):
+        (tmp_path / f"{number + 1}").symlink_to(str(number))
+    below = tmp_path / "below"
+    below.mkdir()
+    chains = [tmp_path / "1100", tmp_path / "30"]
+    assert await files_outside(chains, below) == (tmp_path / "0",)
+    with pytest.raises(FileRefused, match="Too many levels of symbolic links"):
+        await read_attachment(tmp_path / "1100")

@@ -29,6 +29,7 @@ from tests.support.foreign_chats import (
     read_file,
     read_value,
 )
+from tests.support.hostile_files import deep_folder
 
 
 def test_images_in_files_beside_a_chat_come_along(tmp_path):
@@ -46,6 +47,13 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
         (session,) = chats_of(path)
         assert session.files == {sha256(png).hexdigest(): png}
         assert left_out(path) == []
+
+
+def test_chats_in_very_deep_folders_are_found():
+    with deep_folder() as top:
+        top.joinpath("e", "a.json").write_text('[{"role": "user", "content": "Hi"}]')
+        top.joinpath(*["e"] * 1050, "b.json").write_text('[{"role": "user", "content": "Deep"}]')
+        assert [session.header.title for session in read_file(top)[0]] == ["Hi", "Deep"]
 
 
 def test_a_damaged_image_in_a_zip_costs_that_image_alone(tmp_path):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 SIZE = 300_000
@@ -113,3 +117,26 @@ def message_files(text: str) -> dict[str, str]:
     """Return files of different programs with a message of a text, by their names."""
     rows = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
     return {"open-webui.json": json.dumps([_open_webui(text)]), "list.json": json.dumps(rows)}
+
+
+@contextmanager
+def deep_folder(name: str = "e", levels: int = 1050) -> Iterator[Path]:
+    """Give a folder with a file that many levels below it; it goes at the end.
+
+    Python's `rmtree`, with which pytest removes its folders, calls itself for each level.
+    """
+    top = Path(tempfile.mkdtemp())
+    try:
+        folder = os.open(top, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=folder)
+            below = os.open(name, os.O_RDONLY, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        file = os.open("z.txt", os.O_WRONLY | os.O_CREAT, dir_fd=folder)
+        os.write(file, b"The deepest words.\n")
+        os.close(file)
+        os.close(folder)
+        yield top
+    finally:
+        subprocess.run(["rm", "-r", str(top)], check=True)  # noqa: S603, S607 - ours

@@ -5,7 +5,6 @@ Some programs keep images and titles in files beside a chat, so a source also fi
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from msgspec import Struct
 
 from lmchat.errors import FileRefused
 from lmchat.files.disk import MAX_BYTES, read_plain
+from lmchat.files.folder_walk import folders_below
 from lmchat.sessions.session import Skipped
 
 LARGEST_BYTES = 256 * 1024 * 1024  # of a file, or of a text in a zip file
@@ -123,11 +123,10 @@ def files_below(folder: Path, *, without: set[str]) -> list[Path]:
     `FileRefused` if there are none.
     """
     paths: list[Path] = []
-    for parent, folder_names, file_names in os.walk(folder):
-        # `os.walk` enters the folders of this list, in its order
+    for parent, folder_names, file_names in folders_below(folder):
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
         paths += [
-            Path(parent, name)
+            parent / name
             for name in sorted(file_names)
             if name.lower().endswith(ENDINGS) and not name.startswith(".") and name not in without
         ]

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.files.folder_walk import folders_below
 from lmchat.matching import closest_word
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
@@ -97,10 +98,9 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
     # real paths, because links may lead to a file from several places, or in circles
     visited: set[str] = set()
     for top, source in sources.items():
-        for base, folders, names in os.walk(top, followlinks=True):
-            folder = Path(base)
+        for folder, folders, names in folders_below(top, follows_links=True):
             if not _is_first_visit(folder, visited):
-                folders.clear()  # `os.walk` continues with those that are left in its list
+                folders.clear()  # nothing below it is visited
                 continue
             folders.sort()
             for name in sorted(names):
@@ -115,6 +115,9 @@ def gguf_models(sources: Mapping[Path, str]) -> Iterator[ModelFile]:
 
 def _is_first_visit(path: Path, visited: set[str]) -> bool:
     """Add the real path of a folder or file to `visited`; return whether it was not there."""
+    # `realpath` follows any number of links by calling itself; the system refuses more than 40
+    if not os.path.exists(path):  # noqa: PTH110 - Path raises for some names
+        return False
     real_path = os.path.realpath(path)
     is_first = real_path not in visited
     visited.add(real_path)
