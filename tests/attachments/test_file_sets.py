@@ -99,7 +99,7 @@ async def test_a_pattern_that_could_be_read_in_many_ways_takes_linear_time(tmp_p
 
 async def test_files_in_very_deep_folders_are_read_and_fit_patterns():
     with deep_folder() as top:
-        for name in (".", "**", "**/z.txt", "e/**/e/**/*.txt", "*/" * 1050 + "z.txt"):
+        for name in (".", "e/**/e/**/*.txt", "*/" * 1050 + "z.txt"):
             found = await read_set(await parse_set_name(name, top))
             assert found.words == "1 file, 19 B, ~5 tokens"
         with pytest.raises(FileRefused, match="No text file fits"):
