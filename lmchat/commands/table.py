@@ -50,6 +50,7 @@ class Command(Struct, frozen=True, kw_only=True):
     takes_message: bool = False  # on the focused message, or else the last answer or prompt
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     plain: str = ""  # method that runs it in the plain chat; empty: it needs the screen
+    takes_plain_argument: bool = False  # in the plain chat, where `slash` has none
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
 
@@ -183,6 +184,7 @@ COMMANDS: tuple[Command, ...] = (
         "appearance.toggle_sessions",
         slash="/sessions",
         plain="open_session",
+        takes_plain_argument=True,
     ),
     _key(
         "telemetry",
@@ -466,6 +468,7 @@ COMMANDS: tuple[Command, ...] = (
         "message_actions.edit",
         slash="/edit",
         plain="edit",
+        takes_plain_argument=True,
     ),
     _message(
         "rewrite",

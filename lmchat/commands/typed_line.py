@@ -5,12 +5,15 @@ The name of a slash command has its slash, as `/title`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import cache
 
 from msgspec import Struct
 
 from lmchat.commands.table import SLASH_COMMANDS, Command
 from lmchat.errors import WrongUse
+from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
 
 _TYPED_CHARS = 40  # limit for an unknown command in the error
@@ -40,16 +43,46 @@ class SlashCommand(Struct, frozen=True, kw_only=True):
     argument: str  # without blanks around it; empty if none was typed
 
 
-def is_command(text: str) -> bool:
+def is_command(text: str, *, is_plain: bool = False) -> bool:
     """Return whether a typed text is run as a slash command; otherwise it is sent as a message.
 
-    It is one line, and begins with a known command or with a slash and letters, which may be a
-    mistyped command. A path with a second slash, as in `/tmp/x is full`, begins a message, whether
-    it exists or not: this is called for each key and must not wait for the disk.
+    It is one line, and begins with a command or with a slash and letters, which may be a mistyped
+    command. These begin a message: a path with a second slash, the name of a folder of `/`, and a
+    command before words that it does not take (`message_notice`). `is_plain` says that it was typed
+    in the plain chat, where a few commands take other words.
     """
     if not text.startswith("/") or "\n" in text:
         return False
-    return parse_slash(text) is not None or text.partition(" ")[0][1:].isalpha()
+    if parse_slash(text, is_plain=is_plain) is not None:
+        return True
+    name, words = _divided(text)
+    is_message = words and _command_named(name) is not None
+    return name[1:].isalpha() and not is_message and name[1:] not in _root_folders()
+
+
+def message_notice(text: str, *, is_plain: bool = False) -> str:
+    """Return why a text that begins with a command is sent as a message; "" for other texts."""
+    if not text.startswith("/") or "\n" in text or is_command(text, is_plain=is_plain):
+        return ""
+    name, words = _divided(text)
+    command = _command_named(name)
+    if command is None or not words:
+        return ""
+    if name != command.name and _takes_words(command, is_plain=is_plain):
+        return f"Words belong behind the whole name {command.name}, so this was sent as a message."
+    return f"{name} takes no words, so this was sent as a message."
+
+
+@cache
+def _root_folders() -> frozenset[str]:
+    """Return the names in `/`: `/etc` and `/home and garden?` are no mistyped commands.
+
+    They are read once, without a look at what they are: a network folder among them may hang.
+    """
+    try:
+        return frozenset(os.listdir(os.sep))  # noqa: PTH208 - names alone are needed
+    except OSError:
+        return frozenset()
 
 
 def is_shell_command(text: str) -> bool:
@@ -57,45 +90,55 @@ def is_shell_command(text: str) -> bool:
     return text.startswith("!") and bool(text[1:].strip()) and "\n" not in text
 
 
-def require_slash(line: str, *, help_by: str) -> SlashCommand:
+def require_slash(line: str, *, help_by: str, is_plain: bool = False) -> SlashCommand:
     """Parse a slash command like `parse_slash`; raise `WrongUse` if it is unknown.
 
     `help_by` is the key or command that lists all commands in this front end.
     """
-    slash = parse_slash(line)
+    slash = parse_slash(line, is_plain=is_plain)
     if slash is None:
-        typed = safe_line(line.partition(" ")[0], limit=_TYPED_CHARS)
+        name, _ = _divided(line)
+        typed = safe_line(name, limit=_TYPED_CHARS)
+        ending = did_you_mean(typed, (*(command.name for command in SLASH_COMMANDS), *_ALIASES))
         hint = f"{help_by} lists the commands. Begin with a space to send it as a message."
-        raise WrongUse(f"Unknown command: {typed}.", hint=hint)
+        raise WrongUse(f"Unknown command: {typed}{ending}", hint=hint)
     return slash
 
 
-def parse_slash(line: str) -> SlashCommand | None:
+def parse_slash(line: str, *, is_plain: bool = False) -> SlashCommand | None:
     """Parse `/name argument`; return None if no command has this name, or several could be meant.
 
-    A name may be shortened while only one command begins so. If an argument follows a shortened
-    name, this command must take one. An alias is replaced by the name of its command.
+    A name may be shortened while only one command begins so, and no argument follows: what looks
+    like a shortened name before words may begin a sentence. A command that takes no argument is
+    meant only if none follows. An alias is replaced by the name of its command.
     """
-    typed, _, argument = line.strip().partition(" ")
-    command = _command_named(_ALIASES.get(typed, typed), has_argument=bool(argument))
+    name, words = _divided(line)
+    command = _command_named(name)
     if command is None:
         return None
-    return SlashCommand(command=command, argument=argument.strip())
+    is_whole_name = command.name == _ALIASES.get(name, name)
+    if words and not (is_whole_name and _takes_words(command, is_plain=is_plain)):
+        return None
+    if not is_whole_name and name[1:] in _root_folders():
+        return None
+    return SlashCommand(command=command, argument=words)
 
 
-def _command_named(name: str, *, has_argument: bool) -> Command | None:
-    """Return the command with a name such as `/title`, else the only one that begins with it.
+def _divided(line: str) -> tuple[str, str]:
+    """Return the first word of a line, and what follows it, without blanks around it."""
+    name, *words = line.split(maxsplit=1) or [""]
+    return name, words[0].strip() if words else ""
 
-    `has_argument` says whether an argument follows: a shortened name then needs a command that
-    takes one. In all other cases return None.
-    """
+
+def _command_named(name: str) -> Command | None:
+    """Return the command with a name such as `/title`, else the only one that begins with it."""
+    name = _ALIASES.get(name, name)
     candidates = [command for command in SLASH_COMMANDS if command.name.startswith(name)]
     for command in candidates:
         if command.name == name:
             return command
-    if len(candidates) != 1:
-        return None
-    command = candidates[0]
-    if has_argument and not command.takes_argument:
-        return None
-    return command
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _takes_words(command: Command, *, is_plain: bool) -> bool:
+    return command.takes_argument or (is_plain and command.takes_plain_argument)

@@ -21,8 +21,8 @@ from textual.message import Message
 from textual.widgets import Input, TextArea
 
 from lmchat.commands.table import BY_ID, Command
-from lmchat.commands.typed_line import is_command, require_slash
-from lmchat.errors import LMChatError
+from lmchat.commands.typed_line import is_command, message_notice, require_slash
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
@@ -304,13 +304,15 @@ class Dispatcher:
         return partial(getattr(owner, name), *parameters)
 
     def run_line(self, line: str) -> None:
-        """Run a slash command in a worker; an unknown or failed one returns to the prompt."""
-        self.ui.begin(partial(self._run_slash, line), "slash", typed=line, holds_keys=True)
-
-    async def _run_slash(self, line: str) -> None:
-        """Find the command that a line names, and run it with what follows its name."""
-        slash = require_slash(line, help_by=self.ui.key_name("help"))
-        await self.run(slash.command, slash.argument)
+        """Run a slash command in a worker; an unknown one returns to the prompt, for correction."""
+        try:
+            slash = require_slash(line, help_by=self.ui.key_name("help"))
+        except WrongUse as error:
+            self.ui.widgets.prompt_input.put_unknown_command(line)
+            self.ui.show_error(error)
+            return
+        work = partial(self.run, slash.command, slash.argument)
+        self.ui.begin(work, "slash", typed=line, holds_keys=True)
 
     # The prompt and the log
 
@@ -331,6 +333,8 @@ class Dispatcher:
         else:
             self.prompt_text.remember(text)
             self.turns.submit(text)
+            if notice := message_notice(text):
+                self.ui.notify(notice)
 
     def follow_typing(self) -> None:
         """Update what depends on the typed text: figures, keys, marks in the log, the draft.

@@ -135,8 +135,8 @@ class ScreenServices:
         `group` is a name for workers of one kind, by which `stop` finds them. With `is_only`,
         earlier workers of the group are cancelled.
 
-        `typed` is the command or the rewritten answer that began the work. After such an error, it
-        returns to the prompt, if the prompt has no words.
+        `typed` is the command that began the work. After such an error, ↑ brings it back: in the
+        prompt, it would be joined to what is typed next.
 
         With `holds_keys`, the keys that follow the one that began the work wait until the work ends
         or opens a dialog. This is for short work that may open a dialog, or move the focus.
@@ -156,8 +156,9 @@ class ScreenServices:
         try:
             await work()
         except LMChatError as error:
-            if typed:
-                self.widgets.prompt_input.put_if_nothing_typed(typed)
+            prompt_input = self.widgets.prompt_input
+            if typed and typed not in prompt_input.history_of_prompts[:1]:
+                prompt_input.remember_newest(typed)
             self.show_error(error)
         finally:
             self.show_changes()

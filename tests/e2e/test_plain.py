@@ -335,6 +335,21 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
     assert "!COMMAND" not in done.stderr  # on a pipe, no command runs
 
 
+def test_a_sentence_that_begins_like_a_command_is_a_prompt(cli, server):
+    lines = ("/tree of life, what is it?", "/syst em of a down", "/qui et, please", "/etc?", "/etc")
+    for way in ("--plain", "--inline"):
+        before = len(prompts_sent(server))
+        done = cli(way, stdin="\n".join(lines))
+        assert prompts_sent(server)[before:] == list(lines)
+        assert "/tree takes no words, so this was sent as a message." in done.stderr
+        assert "Words belong behind the whole name /system, so" in done.stderr
+        assert done.returncode == 0
+    done = cli("--plain", stdin="/edit Peas?\n/sessions 1\n/modle x\n/sess 1\n/model of car?")
+    assert prompts_sent(server)[-1] == "/sess 1"
+    assert "This session is empty." in done.stderr
+    assert "Unknown command: /modle; did you mean /model?" in done.stderr
+
+
 def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(cli, server):
     lines = ("/set", "one", "/set top_p 1", "/set top_p=0.5", "two", "/set", "/set top_p high")
     done = cli("--plain", stdin="\n".join(lines))

@@ -4,7 +4,6 @@ import asyncio
 
 from textual import events
 
-from lmchat.commands.typed_line import is_command
 from lmchat.config.settings import ChatSettings, Profile
 from lmchat.errors import ServerUnavailable
 from lmchat.metrics import Metrics
@@ -133,16 +132,16 @@ def status(desk) -> str:
     return text_of(desk.chat_screen.widgets.prompt_area.status)
 
 
-async def test_a_command_that_cannot_run_stays_in_the_prompt_and_others_show_a_dialog(desk):
+async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dialog(desk):
     for line, told, left in (
         ("/nothing", "Unknown command", "/nothing"),
-        ("/theme sunny", "Unknown theme: sunny.", "/theme sunny"),
+        ("/theme sunny", "Unknown theme: sunny.", ""),
         ("/system", "/system", "/system "),
     ):
         await desk.type(line)
         await desk.press("enter", sees=told)
         await desk.prompt_is(left)
-        desk.prompt_input.put("")
+        await desk.press("ctrl+u")
     assert desk.backend.requests == []
     for command, dialog, sees in (
         ("/stats", TextDialog, "requests"),
@@ -192,7 +191,6 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
         assert [m.role for m in await desk.on_disk()] == roles
         await desk.say('/system ""', sees="No system prompt")
         await desk.say("/profile wild", sees="Configured: calm, brief")
-        desk.prompt_input.put("")
         for count, (line, told, effort) in enumerate(
             (
                 ("/effort default", "", ""),
@@ -207,8 +205,10 @@ async def test_a_system_prompt_a_profile_and_an_effort_hold_from_the_next_turn(t
             assert requests[-1].messages[0].role == "user"
         for wrong in ("hard", "-5", "1.5", "99999999999"):
             await desk.say(f"/effort {wrong}", sees="The levels are none, minimal")
+            assert desk.prompt_input.text == ""
+            await desk.press("up")
             assert desk.prompt_input.text == f"/effort {wrong}"
-            desk.prompt_input.put("")
+            await desk.press("ctrl+u")
         async with desk.chat.save_queue._lock:  # the disk is slow
             await desk.say("/system Be slow.")
             await desk.press("ctrl+n")
@@ -337,23 +337,56 @@ async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tm
         await desk.say("/nothing", sees="F7 lists the commands.")
 
 
-def test_a_command_is_a_known_name_or_a_word_of_letters_also_if_such_a_folder_exists():
-    for line in (
-        "/model qwen",
-        "/exi",
-        "/exp out.md",
-        "/nothing",
-        "/q",
-        "/set temperature 0.2",
-        "/var is full",
+async def test_a_sentence_that_begins_like_a_command_is_sent_and_runs_nothing(desk):
+    await desk.ask("one")
+    for count, (line, told) in enumerate(
+        (
+            ("/tree of life, what is it?", "/tree takes no words, so this was sent"),
+            ("/del the second line, please", "/del takes no words"),
+            ("/qui et, please", "/qui takes no words"),
+            ("/syst em of a down", "behind the whole name /system"),
+            ("/usr and garden?", ""),
+        ),
+        2,
     ):
-        assert is_command(line), line
-    for line in (
-        "/2 of it",
-        "/var/log is full",
-        "/etc/hosts",
-        "/export this\nand that",
-        "/ what?",
-        "tell /model",
-    ):
-        assert not is_command(line), line
+        await desk.say(line, sees=told)
+        await desk.answered(count)
+        assert isinstance(desk.app.screen, ChatScreen)
+        assert sent(desk.backend)[-1] == line
+        assert desk.prompt_input.text == ""
+    assert len(desk.backend.requests[-1].messages) == 11  # no turn is gone, no system prompt
+
+
+async def test_what_is_typed_after_a_failed_command_is_never_joined_to_it(desk, tmp_path):
+    failing = (
+        ("/paste", "The clipboard is empty."),
+        ("/theme sunny", "Unknown theme: sunny."),
+        ("/copy that", "Unknown argument: that."),
+        ("/file nowhere.md", "does not exist"),
+        ("/import nowhere.json", "nowhere.json"),
+        ("/request tea", "The forms are"),
+        ("/set nothing 3", "nothing"),
+        ("/effort hard", "The levels are"),
+        ("/p wild", "preset"),
+        ("/profile wild", "rofile"),
+        ("/modle x", "Unknown command: /modle"),
+    )
+    for count, (line, told) in enumerate(failing, 1):
+        await desk.say(line, sees=told)
+        await desk.pilot.pause()
+        await desk.type("2 cups of flour?")
+        await desk.until(lambda: desk.prompt_input.text.endswith("flour?"), "the prompt")
+        await desk.press("enter")
+        await desk.answered(count)
+        assert sent(desk.backend)[-1] == "2 cups of flour?", line
+        await desk.press("up", "up")
+        assert desk.prompt_input.text == line
+        await desk.press("ctrl+u")
+        desk.app.clear_notifications()
+
+
+async def test_an_unknown_command_stays_for_correction(desk):
+    await desk.say("/modle qwen", sees="did you mean /model?")
+    assert desk.prompt_input.text == desk.prompt_input.selected_text == "/modle qwen"
+    await desk.press("left", *["right"] * 5, "backspace", "backspace", "l", "e")
+    assert desk.prompt_input.text == "/molee qwen"

@@ -80,9 +80,8 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     list_file(tmp_path)
     (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
     await desk.say("/import cut.json", sees="It is not valid JSON")
-    await desk.prompt_is("/import cut.json")
+    await desk.prompt_is("")
     assert await desk.store.list_sessions() == ()
-    desk.prompt_input.put("")
 
     await desk.say("/import", leads_to=AskDialog, sees="Import which file?")
     desk.app.screen.query_one(Input).value = "missing.json"

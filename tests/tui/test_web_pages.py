@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import shown
 from tests.support.page_host import PageHost, reply_of
 
@@ -25,7 +26,9 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
         host.put("/zip", reply_of(b"PK", "application/zip")),
     )
     await desk.say(f"/file {address}", leads_to=ConfirmDialog)
-    await desk.press("escape")
+    await desk.press("escape", leads_to=ChatScreen)
+    assert desk.prompt_input.text == ""
+    await desk.press("up")
     await desk.prompt_is(f"/file {address}")
     await desk.press("enter", leads_to=ConfirmDialog)
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
@@ -36,7 +39,7 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     assert host.connections == 1
     desk.prompt_input.put("")
     await desk.say(f"/file {archive}", sees="The page is application/zip, which is")
-    assert desk.prompt_input.text == f"/file {archive}"
+    assert desk.prompt_input.text == ""
     assert desk.backend.requests == []
 
 

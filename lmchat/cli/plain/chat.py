@@ -22,7 +22,7 @@ from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import make_chat, open_runtime
-from lmchat.commands.typed_line import is_command, is_shell_command
+from lmchat.commands.typed_line import is_command, is_shell_command, message_notice
 from lmchat.errors import LMChatError, NoServerFound
 from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text
@@ -192,9 +192,11 @@ class PlainChat:
         """Run a command of the chat or of the user's shell, or send any other text."""
         shell_line = line.strip("\n")  # a paste of one line may have line ends around it
         # `is_command` refuses a text of several lines, but a prompt after `/edit` may have several
-        if is_command(line) or line.startswith("/edit "):
+        if is_command(line, is_plain=True) or line.startswith("/edit "):
             await self._commands.run(line)
         elif self._turns.reader.is_terminal and is_shell_command(shell_line):
             await self._commands.run_in_shell(shell_line)
         else:
+            if notice := message_notice(line, is_plain=True):
+                self._turns.note(notice)
             await self._turns.send(line)

@@ -67,7 +67,7 @@ class PlainCommands:
         Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
         is missing.
         """
-        slash = require_slash(line, help_by="/help")
+        slash = require_slash(line, help_by="/help", is_plain=True)
         command = slash.command
         if not command.plain:
             hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."

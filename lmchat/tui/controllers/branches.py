@@ -122,7 +122,7 @@ class Branches:
         if opened is not self._chat.shown:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
-        self._prompt_text.leave_edit()
+        self._prompt_text.leave_edit(keeps_typed=True)
         self._shown_session.redraw()
         self._log.go_to_message(version.message_id, row=row)
         self._ui.show_action("rewritten")

@@ -134,7 +134,15 @@ class MessageActions:
 
         If that is not possible, the text returns to the prompt, and the rewriting continues.
         """
-        self._ui.begin(partial(self._branches.rewrite, text), "message", typed=text)
+        self._ui.begin(partial(self._save_rewritten, text), "message")
+
+    async def _save_rewritten(self, text: str) -> None:
+        opened, edited_id = self._chat.shown, self._prompt_text.edited_id
+        try:
+            await self._branches.rewrite(text)
+        except LMChatError:
+            self._prompt_text.put_rewritten_back(opened, edited_id, text)
+            raise
 
     def act_on_last(self, name: str) -> None:
         """Run a command on the last answer, or on the last prompt if that has no answer."""

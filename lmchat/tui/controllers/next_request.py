@@ -76,7 +76,7 @@ class NextRequest:
         `form` is what was typed behind `/request`: `text`, `json` or `curl`. If nothing was typed,
         the first of these forms that the server has is shown.
         """
-        # returns to the prompt after an error; without a form, there is nothing to correct, and the
+        # ↑ brings it back after an error; without a form, there is nothing to correct, and the
         # palette may have run the command
         typed = f"/request {form}" if form else ""
         self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)

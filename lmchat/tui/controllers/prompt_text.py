@@ -126,15 +126,26 @@ class PromptText:
         self._ui.show_action("edit cancelled")
         return True
 
-    def leave_edit(self) -> None:
-        """End an edit, if there is one, and restore what was typed before it."""
+    def leave_edit(self, *, keeps_typed: bool = False) -> None:
+        """End an edit, if there is one, and restore what was typed before it.
+
+        With `keeps_typed`, what the input has stays behind that: it was typed after Enter.
+        """
         if not self.edited_id:
             return
+        typed = self._input.full_text if keeps_typed else ""
         self.edited_id = ""
         self.is_rewriting = False
         self._input.runs_commands = True
-        self._input.put(self._before_edit)
+        self._input.put(joined_prompts(self._before_edit, typed))
         self._before_edit = self._unedited = ""
+
+    def put_rewritten_back(self, opened: OpenSession, edited_id: str, text: str) -> None:
+        """Return the text of an answer that could not be saved: to its edit, if that goes on."""
+        if opened is self._chat.shown and edited_id == self.edited_id:
+            self._input.put_before_typed(text)
+        else:
+            self.put_before_typed(opened, text)
 
     def add_file(self, opened: OpenSession, line: str) -> None:
         """Put a stored file into the prompt of a session; if that is not shown, into its draft.
@@ -159,9 +170,6 @@ class PromptText:
         During an edit, they are put before the text that comes back after it: Enter must not send
         them with the edited text. The user cannot go back to a session that was left without
         messages. So its prompts and its draft go to the new session, which always exists.
-
-        A failed command is not returned here, but by `PromptInput.put_if_nothing_typed`: it may be
-        dropped if the user has typed since.
         """
         shown = self._chat.shown
         if opened is not shown and not opened.messages:
@@ -175,7 +183,7 @@ class PromptText:
             self._before_edit = joined_prompts(*prompts, self._before_edit)
             self.keep_draft()  # otherwise, only a change of the input keeps it
         else:
-            self._input.put(joined_prompts(*prompts, self._input.full_text))
+            self._input.put_before_typed(joined_prompts(*prompts))
 
     def edit_in_program(self) -> None:
         """Edit the prompt in the user's editor, which runs on the terminal."""

@@ -137,8 +137,8 @@ class SavedSessions:
     def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
         """Call `act` for the shown session in a worker, for a slash command.
 
-        `slash` is the command as it was typed, such as `/title` for `rename`. If the work fails,
-        command and argument return to the prompt, to be corrected.
+        `slash` is the command as it was typed, such as `/title` for `rename`. If the work fails, ↑
+        brings command and argument back, to be corrected.
         """
         act = partial(self.act, name, self._shown_session.shown_id, typed)
         self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "", holds_keys=True)

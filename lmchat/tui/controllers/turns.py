@@ -141,7 +141,7 @@ class ScreenTurns(FrontEnd):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
-            self._ui.widgets.prompt_input.put_if_nothing_typed(text)
+            self._ui.widgets.prompt_input.put_before_typed(text)
 
     def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
         """Ask for another version of an answer, or run a tool call again.

@@ -20,6 +20,7 @@ from textual.message import Message
 from textual.reactive import var
 from textual.strip import Strip
 from textual.widgets import TextArea
+from textual.widgets.text_area import Selection
 
 from lmchat import units
 from lmchat.commands.table import Command
@@ -294,15 +295,30 @@ class PromptInput(TextArea):
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
             self._post_to_parent(self.Submitted(text, is_for_shell))
 
-    def put_if_nothing_typed(self, text: str) -> None:
-        """Put a failed command or edited message back, below the folded blocks.
+    def put_before_typed(self, text: str) -> None:
+        """Put a text that comes back in front of what is typed, where the cursor stays.
 
-        If the user has typed since then, do nothing: the text must not be mixed with those words.
-        New prompts that were not sent must not be lost. So they do not come here, but are put
-        before what is typed, by `PromptText.put_before_typed`.
+        If nothing is typed, the text replaces the prompt, and the cursor goes to its end.
+        """
+        if not self.text:
+            self.put(text)
+            return
+        self._leave_history(self.text)
+        self.is_shell = False  # the text was not typed
+        self.history.checkpoint()
+        ending = "" if text.endswith("\n") else "\n\n"
+        place = (0, 0)
+        self.replace(self._folded(text) + ending, place, place, maintain_selection_offset=True)
+
+    def put_unknown_command(self, line: str) -> None:
+        """Put an unknown command back below the folded blocks, unless words were typed since then.
+
+        It is selected, so that what is typed next takes its place, and is never joined to it.
         """
         if not self._words_beside_blocks.strip():
-            self.put(self._blocks.lines_of(self.text) + text)
+            self.put(self._blocks.lines_of(self.text) + line)
+            row, column = self.document.end
+            self.selection = Selection((row, 0), (row, column))
 
     def _post_to_parent(self, message: Message) -> None:
         """Post a message to the parent.
