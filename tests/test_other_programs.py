@@ -11,7 +11,7 @@ from lmchat.errors import EngineUnavailable, WrongUse
 from lmchat.processes.environment import environment_for_others, find_program, needed_environment
 from lmchat.servers.engine.download import find_installer
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.programs import edit_text, show_in_pager
+from lmchat.terminal.programs import Editor, show_in_pager
 from tests.support.start_desk import put
 
 PROGRAMS = (
@@ -75,11 +75,11 @@ async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_str
     environ = {"PATH": path, "WAYLAND_DISPLAY": "wayland-0", "EDITOR": "vi"}
     assert await Clipboard(environ).copy("words") == ""
     with pytest.raises(WrongUse, match="vi cannot be run"), ExitStack() as folders:
-        await edit_text("words", folders=folders, environ=environ)
+        await Editor("words", folders=folders, environ=environ).run()
     with pytest.raises(WrongUse, match="less cannot be run"):
         await show_in_pager("words", environ=environ | {"PAGER": "less -R"})
     with pytest.raises(WrongUse, match="No editor"):
-        await edit_text("words", folders=ExitStack(), environ={"PATH": path})
+        await Editor("words", folders=ExitStack(), environ={"PATH": path}).run()
     with pytest.raises(WrongUse, match="No pager"):
         await show_in_pager("words", environ={"PATH": path})
     assert not (in_a_strange_folder / "trace").exists()
@@ -98,7 +98,7 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
     }
     assert await Clipboard(environ).copy("words") == "wl-copy"
     with ExitStack() as folders:
-        await edit_text("words", folders=folders, environ=environ)
+        await Editor("words", folders=folders, environ=environ).run()
     await show_in_pager("words", environ=environ)
     lines = (tmp_path / "told").read_text().splitlines()
     assert len(lines) == 3

@@ -60,6 +60,13 @@ class Turn(Struct, kw_only=True):
     error: BaseException | None = None  # of any class if the front end has raised it
 
 
+class Hold(Struct, eq=False):
+    """Why a queued prompt is not sent yet: its files are being read. Two are never equal."""
+
+    is_over: bool = False
+    is_dropped: bool = False  # whether the user has removed the prompt: its files are not wanted
+
+
 class OpenSession:
     """A session with at most one running turn, which changes it step by step.
 
@@ -75,7 +82,7 @@ class OpenSession:
     - `header`: it follows the messages. `SessionChanges` changes its sampling, `TitleWriter` its
       title. `SessionsInMemory` takes over what was changed on the disk. It also changes the title
       of a session that the disk does not have yet.
-    - `queue`: `PromptQueue`.
+    - `queue`, `held`: `PromptQueue`.
     - `first_words`: `SessionChanges` sets them. `TurnRunner` removes them when they are used.
     - `question`: `Reporter` sets it. The front end takes it away when the user has decided
       (`take_question`); if the turn is stopped before, `Reporter` does.
@@ -102,6 +109,8 @@ class OpenSession:
         self.turn = Turn()  # the running one, or the last one
         self.queue: tuple[str, ...] = ()
         """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
+        self.held: tuple[Hold, ...] = ()
+        """The holds of the last prompts of the queue, the first of which waits for its files."""
         self.answer: RunningAnswer | None = None
         """The answer that began last, even on a branch that is not shown; None before the first."""
         self.figures: AnswerFigures | None = None
@@ -153,6 +162,11 @@ class OpenSession:
     def is_waiting(self) -> bool:
         """Whether prompts wait for a server or a model; during a turn, they wait for its end."""
         return bool(self.queue) and not self.is_busy
+
+    @property
+    def has_prompt_to_send(self) -> bool:
+        """Whether the first prompt of the queue does not wait for files."""
+        return len(self.queue) > len(self.held)
 
     def require_idle(self) -> None:
         """Raise `RequestInvalid` while a turn runs, or while a change waits for the disk."""

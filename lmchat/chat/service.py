@@ -18,7 +18,7 @@ from lmchat.chat.events import (
     TurnEnded,
 )
 from lmchat.chat.kept_answers import find_kept, settings_of_kept
-from lmchat.chat.open_session import OpenSession, Turn
+from lmchat.chat.open_session import Hold, OpenSession, Turn
 from lmchat.chat.prompt_queue import PromptQueue
 from lmchat.chat.reporter import Reporter
 from lmchat.chat.sampling_layers import SamplingLayers
@@ -111,12 +111,12 @@ class ChatService:
     # Sending
 
     def send(self, opened: OpenSession, text: str) -> None:
-        """Send a prompt, or queue it while a turn runs or no model is ready.
+        """Send a prompt, or queue it while a turn runs, no model is ready, or one before it waits.
 
         `text` is a draft. If this method raises an error, the caller keeps the prompt. If the
         prompt is refused later, it comes back as `PromptsReturned`.
         """
-        if opened.is_busy or not self.turn_choices.is_ready:
+        if opened.is_busy or not self.turn_choices.is_ready or opened.held:
             self.queue.add(opened, text)
         else:
             self._send_draft_now(opened, text)
@@ -338,7 +338,7 @@ class ChatService:
         if self.is_closing:  # the queue stays in the session: the draft on the disk has it
             return
         self.reporter.report(opened, ended)
-        if opened.queue:
+        if opened.has_prompt_to_send:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_first_queued(opened, may_compact=not turn.is_summary)
         else:
@@ -397,6 +397,15 @@ class ChatService:
                 except LMChatError as error:
                     self._refuse(self.shown, error)
         for opened in self.in_memory.waiting:
+            if opened.has_prompt_to_send:
+                self._send_first_queued(opened)
+
+    def end_hold(self, hold: Hold) -> None:
+        """Let a held prompt be sent, now or when its turn comes: its files are read."""
+        opened = self.queue.end_hold(hold)
+        if opened is None or opened.is_busy or self.is_closing:
+            return
+        if opened.has_prompt_to_send and self.turn_choices.is_ready:
             self._send_first_queued(opened)
 
     # The end

@@ -47,6 +47,40 @@ def file_line(part: FilePart) -> str:
     return f"{_FILE_MARK}{json.encode(part).decode()}\n"
 
 
+def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, int, str, str]:
+    """Return where files go into a prompt: start and end of what they replace, and two texts.
+
+    They go above the line in which they were named, or else above that of the cursor. `Compare
+    @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts
+    follow the files in their place: the beginning of the line, and `name` or "".
+
+    Args:
+        text: The prompt.
+        cursor: An offset in the prompt.
+        typed: The text before the cursor that named the files, such as `@not`; empty if the files
+            were not named there.
+        name: Takes the place of `typed` if other words are in its line. Without other words,
+            `typed` is removed; without `typed`, the name is not used.
+    """
+    start = text.rfind(typed, 0, cursor)  # the cursor, if nothing was typed
+    if start < 0:  # the user has changed the name while the files were read
+        typed, start = "", cursor
+    end = start + len(typed)
+    line_start = text.rfind("\n", 0, start) + 1
+    words_before = text[line_start:start]
+    words_behind = text[end:].partition("\n")[0]
+    if not typed or not (words_before + words_behind).strip():
+        name = ""
+    return line_start, end, words_before, name
+
+
+def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = "") -> str:
+    """Return a draft with files as `place_of_files` says, or else in front of it."""
+    cursor = len(draft) if typed and typed in draft else 0
+    start, end, words, name = place_of_files(draft, cursor, typed, name)
+    return draft[:start] + "".join(lines) + words + name + draft[end:]
+
+
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
     """Return text from outside, such as an editor's, in which no line represents a file.
 

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
@@ -118,34 +118,70 @@ _EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _PAGERS = ("less", "more")
 
 
-async def edit_text(text: str, *, folders: ExitStack, environ: Mapping[str, str]) -> str:
-    """Let the user edit a text in an editor, and return the edited text.
+class Editor:
+    """The user's editor, which edits one text."""
 
-    The caller has suspended the screen. The event loop keeps running, so that an answer can arrive.
-    Cancelling kills the editor. The file is removed at the end, or before if `folders` is closed.
-    Raises `LMChatError` if no editor can be run, or if it fails or leaves no file of UTF-8 text.
-    """
-    argv = editor_command(environ)
-    data = text.encode(errors="replace")
-    file = await asyncio.to_thread(_private_copy, "prompt.md", data, folders)
-    try:
-        exit_code = await _run([*argv, str(file)], environ, variable="EDITOR")
+    def __init__(self, text: str, *, folders: ExitStack, environ: Mapping[str, str]) -> None:
+        """Run nothing yet; `folders` removes the folder of the file at the end, or before."""
+        self.saved_text = text
+        """The text as the editor has saved it, as far as `read` or the end of `run` knows."""
+        self._has_line_end = text.endswith("\n")
+        self._folders = folders
+        self._environ = environ
+        self._file: Path | None = None  # None before the editor runs
+
+    async def run(self) -> str:
+        """Let the user edit the text, and return the edited text.
+
+        The caller has suspended the screen. The event loop keeps running, so that an answer can
+        arrive. Cancelling kills the editor. Raises `LMChatError` if no editor can be run, or if it
+        fails or leaves no file of UTF-8 text; `saved_text` then has what it has saved.
+        """
+        argv = editor_command(self._environ)
+        before = self.saved_text
+        data = before.encode(errors="replace")
+        self._file = await asyncio.to_thread(_private_copy, "prompt.md", data, self._folders)
+        try:
+            exit_code = await _run([*argv, str(self._file)], self._environ, variable="EDITOR")
+            is_text = await self._read()
+        except OSError as error:
+            words = "The editor deleted the file; nothing was changed."
+            raise FileRefused(words, details=str(error)) from error
+        finally:
+            file, self._file = self._file, None
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+        if not is_text:
+            words = "The edited file is not UTF-8 text; � stands for what cannot be read."
+            raise FileRefused(words, hint="Save it as UTF-8.")
         if exit_code:
+            is_changed = self.saved_text != before
+            result = "what it had saved was kept" if is_changed else "nothing was changed"
             raise LMChatError(
-                f"{_program_name(argv)} ended with status {exit_code}; nothing was changed.",
+                f"{_program_name(argv)} ended with status {exit_code}; {result}.",
                 hint="Set $EDITOR to another program.",
             )
-        edited = await asyncio.to_thread(file.read_text, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        words = "The edited file is not UTF-8 text; nothing was changed."
-        raise FileRefused(words, hint="Save it as UTF-8.") from error
-    except OSError as error:
-        words = "The editor deleted the file; nothing was changed."
-        raise FileRefused(words, details=str(error)) from error
-    finally:
-        await asyncio.to_thread(file.unlink, missing_ok=True)
-    # editors add a line end to the last line of a file, also if it had none
-    return edited if text.endswith("\n") else edited.removesuffix("\n")
+        return self.saved_text
+
+    async def read(self) -> None:
+        """Read what the running editor has saved into `saved_text`."""
+        if self._file is not None:
+            with suppress(OSError):  # no file, or the editor has just ended
+                await self._read()
+
+    async def _read(self) -> bool:
+        """Read the file; return whether it is UTF-8 text. Raises `OSError`."""
+        if self._file is None:
+            return True
+        data = await asyncio.to_thread(self._file.read_bytes)
+        is_text = True
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            is_text, text = False, data.decode("utf-8-sig", errors="replace")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        # editors add a line end to the last line of a file, also if it had none
+        self.saved_text = text if self._has_line_end else text.removesuffix("\n")
+        return is_text
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:

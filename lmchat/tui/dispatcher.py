@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
@@ -37,7 +37,7 @@ from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.next_request import NextRequest
 from lmchat.tui.controllers.palette import Palette
-from lmchat.tui.controllers.prompt_files import PromptFiles
+from lmchat.tui.controllers.prompt_files import PromptFiles, Reading
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
@@ -113,6 +113,7 @@ class Dispatcher:
         """
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
+        widgets.prompt_input.take_files = self.prompt_files.take
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.argument_names = {
             "/p": workspace.settings.prompts,
@@ -164,6 +165,7 @@ class Dispatcher:
             self.chat.leave_answers()  # first: it changes how `close` ends the answers
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
+                await self.prompt_text.take_from_editor()
                 await self._stop_and_save()
         self._keep_draft_and_place()
         unsaved = self.chat.unsaved()
@@ -227,8 +229,8 @@ class Dispatcher:
             case PromptInput.Submitted(text=text, is_for_shell=True):
                 self.prompt_text.remember(text)
                 self.prompt_files.begin_shell(text)
-            case PromptInput.Submitted(text=text):
-                self._submit(text)
+            case PromptInput.Submitted(text=text, files=files):
+                self._submit(text, files)
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
@@ -316,16 +318,23 @@ class Dispatcher:
 
     # The prompt and the log
 
-    def _submit(self, text: str) -> None:
+    def _submit(self, text: str, files: Sequence[Reading]) -> None:
         """Send what was typed, save it as a rewritten answer, or run it as a command.
+
+        A prompt waits in the queue for its `files`, which are being read.
 
         A rewritten answer is no prompt, so ↑ does not bring it back.
         """
         # `text` is not in the input any more, so the draft is kept without it. `follow_typing` does
         # this, too, but later. Until then, the saved draft would have `text` twice: as a draft, and
         # as an unsent prompt.
-        self.prompt_text.keep_draft()
-        if is_command(text):
+        self.prompt_text.keep_draft(sent=text)
+        notice = message_notice(text)
+        if files:
+            text = self.prompt_files.hold(text, files)
+        if not text:
+            self.ui.widgets.log.scroll_end()
+        elif is_command(text):
             self.prompt_text.remember(text)
             self.run_line(text)
         elif self.prompt_text.is_rewriting:
@@ -333,7 +342,7 @@ class Dispatcher:
         else:
             self.prompt_text.remember(text)
             self.turns.submit(text)
-            if notice := message_notice(text):
+            if notice:
                 self.ui.notify(notice)
 
     def follow_typing(self) -> None:

@@ -33,6 +33,7 @@ from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.launcher import ServerLauncher
 from lmchat.servers.protocols import ServerClient
 from lmchat.storage.store import Store
+from lmchat.terminal.programs import Editor
 
 
 class Platform(Protocol):
@@ -57,8 +58,8 @@ class Platform(Protocol):
     async def find_files(self, letters: str) -> tuple[str, ...]:
         """Return the files of the working folder whose names match the letters, best first."""
 
-    async def edit(self, text: str) -> str:
-        """Let the user change a text in their editor; return the changed text."""
+    def editor(self, text: str) -> Editor:
+        """Return the user's editor for a text; it does not run yet."""
 
     async def show_in_pager(self, text: str) -> None:
         """Show a text in the user's pager; return when the pager has ended."""

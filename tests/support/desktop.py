@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from lmchat.servers.model import ModelList
 from lmchat.servers.products.request_body import MessageEncoder
 from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
 from lmchat.storage.store import Store
+from lmchat.terminal.programs import Editor
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.screen import ChatScreen
@@ -299,6 +300,14 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
     return seen
 
 
+class QuickEditor(Editor):
+    """An editor that adds a word at once."""
+
+    async def run(self) -> str:
+        self.saved_text += " edited"
+        return self.saved_text
+
+
 class DeskPlatform:
     """The clipboard, files and programs of a desktop: what happens to them is written down."""
 
@@ -325,8 +334,8 @@ class DeskPlatform:
     async def examine(self) -> list[Finding]:
         return await run_checks(self.seen.checks)
 
-    async def edit(self, text: str) -> str:
-        return text + " edited"
+    def editor(self, text: str) -> Editor:
+        return QuickEditor(text, folders=ExitStack(), environ={})
 
     async def show_in_pager(self, text: str) -> None:
         self.seen.paged.append(text)

@@ -21,7 +21,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from lmchat.errors import LMChatError
-from lmchat.terminal.programs import edit_text
+from lmchat.terminal.programs import Editor
 from lmchat.tui.quirks.driver import guard_terminal, lend_terminal
 from lmchat.tui.quirks.keys import mend_keys
 from lmchat.tui.quirks.patched_app import PatchedApp
@@ -74,7 +74,7 @@ class KeysApp(PatchedApp):
         timer = self.set_interval(0.005, self.tick)
         try:
             with lend_terminal(self), ExitStack() as folders:
-                text = await edit_text("draft", folders=folders, environ=os.environ)
+                text = await Editor("draft", folders=folders, environ=os.environ).run()
             self.show([text, "edited"])
         except LMChatError as error:
             self.show([error.message])

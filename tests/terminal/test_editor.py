@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.terminal.programs import edit_text, editor_command, show_in_pager
+from lmchat.terminal.programs import Editor, editor_command, show_in_pager
 from tests.support.programs import put_script
 
 
@@ -26,7 +26,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 async def edit(text: str, environ: dict[str, str]) -> str:
     with ExitStack() as folders:
-        return await edit_text(text, folders=folders, environ=environ)
+        return await Editor(text, folders=folders, environ=environ).run()
 
 
 def left_behind(folder: Path) -> list[Path]:
@@ -48,7 +48,6 @@ async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_p
     ("script", "error", "words"),
     [
         ("exit 3", LMChatError, "an editor ended with status 3; nothing was changed"),
-        ("printf '\\377\\376\\000' > \"$1\"", FileRefused, "not UTF-8 text"),
         ('rm "$1"', FileRefused, "deleted the file"),
     ],
 )
@@ -58,6 +57,41 @@ async def test_an_editor_that_leaves_no_text_changes_nothing(
     with pytest.raises(error, match=words):
         await edit("words", environ=tool(script))
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "saved"),
+    [
+        (
+            "printf more >> $1; exit 1",
+            "ended with status 1; what it had saved was kept",
+            "wordsmore",
+        ),
+        ("printf more >> $1; kill -9 $$", "ended with status", "wordsmore"),
+        ("printf 'caf\\351\\n' > \"$1\"", "not UTF-8 text", "caf\ufffd"),
+    ],
+)
+async def test_what_a_failing_editor_has_saved_is_known(tool, script, words, saved) -> None:
+    with ExitStack() as folders:
+        editor = Editor("words", folders=folders, environ=tool(script))
+        with pytest.raises(LMChatError, match=words):
+            await editor.run()
+    assert editor.saved_text == saved
+
+
+async def test_what_a_running_editor_has_saved_can_be_read(tool, tmp_path: Path) -> None:
+    fifo = tmp_path / "begun"
+    os.mkfifo(fifo)
+    with ExitStack() as folders:
+        environ = tool(f'printf saved > "$1"; echo > {fifo}; exec sleep 60')
+        editor = Editor("words", folders=folders, environ=environ)
+        task = asyncio.ensure_future(editor.run())
+        await asyncio.to_thread(fifo.read_text)
+        await editor.read()
+        assert editor.saved_text == "saved"
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
 
 async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:

@@ -133,6 +133,26 @@ async def test_up_in_an_empty_prompt_brings_earlier_prompts_and_down_comes_back(
     assert prompt.text == "/new"
 
 
+async def test_a_changed_earlier_prompt_is_a_draft_that_no_arrow_takes_away(app, pilot) -> None:
+    prompt = app.prompt_area.input
+    prompt.remember_older(HISTORY)
+    for changes, text in (
+        (("x",), "newestx"),
+        (("backspace",), "newes"),
+        (("ctrl+j",), "newest\n"),
+        (("home", "y"), "ynewest"),
+    ):
+        await pilot.press("up", *changes)
+        for _ in range(3):
+            await pilot.press("down", "up", "up", "down", "down")
+            assert prompt.text == text
+        prompt.put("")
+    await pilot.press("up", "x", "backspace", "up")  # as it was
+    assert prompt.text == "two\nlines"
+    await pilot.press("ctrl+u", "down")
+    assert prompt.text == "\nlines"
+
+
 async def test_up_leaves_a_long_prompt_at_once(app, pilot) -> None:
     prompt = app.prompt_area.input
     prompt.remember_older(("many words " * 40, "older"))

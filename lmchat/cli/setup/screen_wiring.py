@@ -32,7 +32,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.protocols import ServerClient
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import (
-    edit_text,
+    Editor,
     notification,
     open_file,
     open_in_browser,
@@ -141,7 +141,7 @@ class ScreenPlatform:
         self.paste_image = clipboard.paste_image
         self.find_files = FileFinder(Path()).find
         self.examine = partial(examine_machine, context, backend)
-        self.edit = partial(edit_text, environ=environ, folders=folders)
+        self.editor = partial(Editor, environ=environ, folders=folders)
         self.show_in_pager = partial(show_in_pager, environ=environ)
         self.shell_command = partial(ShellCommand, environ=environ)
         self.open_in_browser = partial(open_in_browser, environ=environ)

@@ -65,10 +65,16 @@ class KeyHints:
 
         The note is the first of these that applies; without any, both texts are "".
 
+        - which files a queued prompt waits for
         - what runs or is fetched for the prompt
         - that an answer is being rewritten
         - with which words the next answer begins
         """
+        if awaited_words := self._prompt_files.awaited_words:
+            return (
+                f"Sent once {awaited_words} is there",
+                f"{self._ui.key_name('stop')} gives it back",
+            )
         if running_words := self._prompt_files.running_words:
             return running_words, f"{self._ui.key_name('stop')} stops it"
         if self._prompt_text.is_rewriting:

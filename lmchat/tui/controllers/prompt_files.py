@@ -7,9 +7,14 @@ takes the place of these words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from textual.worker import NoActiveWorker, Worker, get_current_worker
 
 from lmchat.attachments.attachment import (
     Attachment,
@@ -21,11 +26,11 @@ from lmchat.attachments.dropped_files import named_files
 from lmchat.attachments.file_sets import SetName, parse_set_name, read_set
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, is_page_address
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.open_session import Hold, OpenSession
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.sessions.attached_files import file_line
+from lmchat.sessions.attached_files import file_line, with_files
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
 from lmchat.tui.screen_services import ScreenServices
@@ -33,13 +38,33 @@ from lmchat.tui.screen_services import ScreenServices
 _PAGES = "pages"  # group of the workers that fetch pages
 
 
+class Reading(Struct, eq=False):
+    """Files on their way into the prompt in which they were named. Two are never equal."""
+
+    opened: OpenSession
+    edited_id: str  # of the message that was edited; empty for a new prompt
+    words: str  # what is read, for the note above the prompt
+    typed: str = ""
+    shown_name: str = ""
+    worker: Worker[Any] | None = None  # that `stop` cancels
+    hold: Hold | None = None  # of the queued prompt that waits for the files
+    is_taken: bool = False  # whether Enter was pressed, and the prompt is on its way to the queue
+    lines: Sequence[str] | None = None  # the files, once they are read
+    has_failed: bool = False
+
+
 class PromptFiles:
-    """Attaches files, web pages and the output of shell commands to the prompt."""
+    """Attaches files, web pages and the output of shell commands to the prompt.
+
+    A file belongs to the prompt in which it was named: Enter queues a prompt until its files are
+    read. If one cannot be read, the prompt returns.
+    """
 
     def __init__(self, ui: ScreenServices, prompt_text: PromptText) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
+        self._readings: list[Reading] = []  # that have not ended
         self._running: list[ShellCommand] = []
         self._pages: list[str] = []  # addresses of pages that are being fetched
 
@@ -50,12 +75,134 @@ class PromptFiles:
             return f"Running: {', '.join(safe_line(run.command) for run in self._running)}"
         return f"Downloading: {safe_line(', '.join(self._pages))}" if self._pages else ""
 
+    @property
+    def awaited_words(self) -> str:
+        """Words for the files that queued prompts of the shown session wait for; or ""."""
+        if not self._chat.shown.held:
+            return ""
+        held = self._chat.shown.held
+        return ", ".join(reading.words for reading in self._readings if reading.hold in held)
+
     def stop(self) -> bool:
-        """Begin to stop the running commands, else the downloads; return whether there were any."""
+        """Begin to stop the running commands, else the downloads; return whether there were any.
+
+        Prompts that wait for files return to the prompt field, and these files are not read on.
+        """
+        shown = self._chat.shown
+        has_returned = self._chat.queue.return_held(shown)
+        for reading in self._readings:
+            if reading.opened is shown and reading.worker is not None:
+                reading.worker.cancel()
         stoppable = [command for command in self._running if not command.stopped_words]
         for command in stoppable:
             command.stop()
-        return bool(stoppable) or self._ui.stop(_PAGES)
+        has_stopped = bool(stoppable) or self._ui.stop(_PAGES)
+        return has_stopped or has_returned
+
+    # Enter
+
+    def take(self) -> tuple[Reading, ...]:
+        """Return what is being read for the prompt that is sent now."""
+        taken = tuple(
+            reading
+            for reading in self._readings
+            if reading.opened.session_id == self._chat.shown.session_id
+            and reading.edited_id == self._prompt_text.edited_id
+            and not self._is_elsewhere(reading)
+        )
+        for reading in taken:
+            reading.is_taken = True
+        return taken
+
+    def _is_elsewhere(self, reading: Reading) -> bool:
+        """Return whether the prompt of these files is sent or removed."""
+        hold = reading.hold
+        is_held = hold is not None and (hold.is_dropped or self._chat.queue.is_held(hold))
+        return reading.is_taken or is_held
+
+    def hold(self, text: str, taken: Sequence[Reading]) -> str:
+        """Queue a prompt until the files that are being read for it are there.
+
+        Return the prompt with the files if all were read since Enter: it can be sent. Return ""
+        if it is queued, or has returned to the prompt field: a file could not be read, or an
+        earlier message is edited, whose new version cannot be queued.
+        """
+        for reading in taken:
+            reading.is_taken = False
+            if reading.lines:
+                text = with_files(text, reading.lines, reading.typed, reading.shown_name)
+        pending = [reading for reading in taken if reading in self._readings]
+        has_failed = any(reading.has_failed for reading in taken)
+        if has_failed or (pending and self._prompt_text.edited_id):
+            self._ui.widgets.prompt_input.put_before_typed(text)
+            if not has_failed:
+                names = ", ".join(reading.words for reading in pending)
+                self._ui.notify(f"{names} is still being read. Press Enter again once it is there.")
+            return ""
+        if not pending:
+            return text
+        hold = self._chat.queue.hold(self._chat.shown, text)
+        for reading in pending:
+            reading.hold = hold
+        self._ui.show_action("queued")
+        return ""
+
+    # Readings
+
+    def _begin_reading(self, words: str, typed: str = "", shown_name: str = "") -> Reading:
+        """Note that files are read for the prompt of the session that is shown now."""
+        edited_id = self._prompt_text.edited_id
+        reading = Reading(self._chat.shown, edited_id, safe_line(words), typed, shown_name)
+        self._readings.append(reading)
+        return reading
+
+    async def _read(
+        self, reading: Reading, work: Callable[[], Awaitable[Sequence[Attachment] | None]]
+    ) -> Sequence[Attachment]:
+        """Put the files that `work` returns into their prompt, and return them.
+
+        `work` returns None if the user does not want them, and no files if nothing was named. After
+        None or an error, a prompt that waits for the files returns to the prompt field.
+        """
+        lines: Sequence[str] | None = None
+        files: Sequence[Attachment] | None = None
+        try:
+            files = await work()
+            if files is not None:
+                lines = [await self._stored(file) for file in files]
+        finally:
+            self._readings.remove(reading)
+            self._end(reading, lines)
+        return files or ()
+
+    def _end(self, reading: Reading, lines: Sequence[str] | None) -> None:
+        """Put files into their prompt: the one that is typed, a queued one, or a draft."""
+        hold, queue = reading.hold, self._chat.queue
+        if hold is not None and hold.is_dropped:
+            return
+        if reading.is_taken:  # `hold` is called soon
+            reading.lines, reading.has_failed = lines, lines is None
+        elif hold is None or not queue.is_held(hold):
+            if lines:
+                self._prompt_text.add_files(
+                    reading.opened, reading.edited_id, lines, reading.typed, reading.shown_name
+                )
+        elif lines is None:
+            opened = next(one for one in self._chat.in_memory.all if hold in one.held)
+            queue.return_held(opened)
+        else:
+            if lines:
+                named = {"typed": reading.typed, "name": reading.shown_name}
+                queue.change_held(hold, partial(with_files, lines=lines, **named))
+            if all(other.hold is not hold for other in self._readings):
+                self._chat.end_hold(hold)
+
+    async def _stored(self, file: Attachment) -> str:
+        """Store a file, and return its line for the prompt."""
+        await self._ui.workspace.store.save_file(file.data)
+        return file_line(file.part)
+
+    # Shell commands and pages
 
     def begin_shell(self, line: str) -> None:
         """Run the line `!COMMAND`, and attach its output to the prompt of the session shown now.
@@ -63,10 +210,12 @@ class PromptFiles:
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
         command = line.removeprefix("!").strip()
-        self._ui.begin(partial(self._run_command, command, self._chat.shown), "shell", typed=line)
+        reading = self._begin_reading(f"!{command}")
+        run = partial(self._read, reading, partial(self._run_command, command))
+        self._ui.begin(run, "shell", typed=line)
 
-    async def _run_command(self, text: str, opened: OpenSession) -> None:
-        """Run a shell command to its end, and put its output into the prompt of a session."""
+    async def _run_command(self, text: str) -> Sequence[Attachment]:
+        """Run a shell command to its end, and return its output."""
         command = self._ui.workspace.platform.shell_command(text)
         self._running.append(command)  # `stop` finds it there, and `running_words` names it
         self._ui.show_action("running a command")
@@ -75,15 +224,10 @@ class PromptFiles:
         finally:
             self._running.remove(command)
             self._ui.show_action(command.ending)
-        self._prompt_text.add_file(opened, await self._stored(output_attachment(command)))
+        return [output_attachment(command)]
 
-    async def _stored(self, file: Attachment) -> str:
-        """Store a file, and return its line for the prompt."""
-        await self._ui.workspace.store.save_file(file.data)
-        return file_line(file.part)
-
-    async def _attach_page(self, address: str, opened: OpenSession) -> None:
-        """Fetch a page from hosts that the user allows, and put it into the prompt of a session."""
+    async def _fetch_page(self, address: str, opened: OpenSession) -> Sequence[Attachment]:
+        """Fetch a page from hosts that the user allows."""
         self._pages.append(address)  # `running_words` names it
         self._ui.show_action("downloading a page")
         ending = "no page attached"
@@ -96,7 +240,7 @@ class PromptFiles:
         finally:
             self._pages.remove(address)
             self._ui.show_action(ending)
-        self._prompt_text.add_file(opened, await self._stored(page))
+        return [page]
 
     async def _may_fetch(self, address: PageAddress) -> bool:
         """Ask whether a request may go to this address: that of the page, or of a redirect."""
@@ -105,13 +249,14 @@ class PromptFiles:
     # Files
 
     async def add(self, name: str) -> None:
-        """Attach what was typed behind `/file`: a page of the web, or what `attach_named` takes."""
+        """Attach what was typed behind `/file`: a page of the web, or what `_read_named` takes."""
+        reading = self._begin_reading(name)
         if is_page_address(name):
             # in a worker of its own, which `stop` ends without ending other work
-            work = partial(self._attach_page, name, self._chat.shown)
-            self._ui.begin(work, _PAGES, typed=f"/file {name}")
+            fetch = partial(self._fetch_page, name, reading.opened)
+            self._ui.begin(partial(self._read, reading, fetch), _PAGES, typed=f"/file {name}")
         else:
-            await self.attach_named(name)
+            await self._read_named(reading, name)
 
     def attach(self, path: str, text: str) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
@@ -119,79 +264,74 @@ class PromptFiles:
         `text` becomes `typed`: it is `@` with the typed letters, or the pasted text.
         """
         if path:
-            work = partial(self.attach_named, path, typed=text)
+            reading = self._begin_reading(path, text)
+            work = partial(self._read_named, reading, path)
         else:
-            work = partial(self._attach_pasted, self._chat.shown, text)
+            # `shown_name` is empty: a pasted path is no word of a sentence
+            reading = self._begin_reading(text, text)
+            work = partial(self._read_files, reading, partial(self._pasted, text))
         self._ui.begin(work, "attach")
 
-    async def _attach_pasted(self, opened: OpenSession, text: str) -> None:
-        """Attach the files that a pasted text names; if it names none, the text stays."""
-        paths = await run_abandonable(partial(named_files, text))
-        if paths:
-            # `shown_name` is empty: a pasted path is no word of a sentence
-            await self._attach_files(opened, paths, text, shown_name="")
+    async def _pasted(self, text: str) -> Sequence[Attachment] | None:
+        """Read the files that a pasted text names; if it names none, the text stays."""
+        return await self._attachments(await run_abandonable(partial(named_files, text)))
 
-    async def attach_named(self, name: str, *, typed: str = "") -> None:
+    async def _read_named(self, reading: Reading, name: str) -> None:
         """Attach what the user has named with `/file` or `@`, if it may be read.
 
         `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. Raises
         `FileRefused`.
         """
-        opened = self._chat.shown  # the user may change to another session during the reading
+        await self._read_files(reading, partial(self._named, reading, name))
+
+    async def _named(self, reading: Reading, name: str) -> Sequence[Attachment] | None:
         paths = list(await run_abandonable(partial(named_files, name)))
         if not paths:
             # the files of a folder or a pattern; None if the name is neither
             set_name = await parse_set_name(name, Path.cwd())
             if set_name is not None:
-                await self._attach_set(opened, typed, set_name)
-                return
+                reading.shown_name = safe_line(set_name.typed)
+                return await self._set_of_files(set_name)
             paths = [expanded_path(name)]  # if there is no such file, the error says so
-        await self._attach_files(opened, paths, typed, safe_line(Path(name).name))
+        reading.shown_name = safe_line(Path(name).name)
+        return await self._attachments(paths)
 
-    async def _attach_files(
-        self, opened: OpenSession, paths: Sequence[Path], typed: str, shown_name: str
-    ) -> None:
-        """Attach files in place of `typed`, if the user lets them be read."""
-        if await self._may_read(paths):
-            files = [await read_attachment(path) for path in paths]
-            await self._put(opened, files, typed, shown_name)
+    async def _attachments(self, paths: Sequence[Path]) -> Sequence[Attachment] | None:
+        """Read files, if the user lets them be read."""
+        if not await self._may_read(paths):
+            return None
+        return [await read_attachment(path) for path in paths]
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        opened = self._chat.shown
-        await self._put(opened, [await read_clipboard(self._ui.workspace.platform)])
+        await self._read_files(self._begin_reading("the clipboard"), self._copied)
 
-    async def _put(
-        self,
-        opened: OpenSession,
-        files: Sequence[Attachment],
-        typed: str = "",
-        shown_name: str = "",
+    async def _copied(self) -> Sequence[Attachment]:
+        return [await read_clipboard(self._ui.workspace.platform)]
+
+    async def _read_files(
+        self, reading: Reading, work: Callable[[], Awaitable[Sequence[Attachment] | None]]
     ) -> None:
-        """Store files, and put them into the prompt of the session for which they were named.
+        """Put files of this machine into their prompt, which `stop` can cancel.
 
-        They are put above the line with `typed`, or if that is empty above the line of the cursor.
-        If the session is not shown any more, its draft gets the files. If the model cannot see a
-        new image, the user is told.
+        If the model cannot see an image in the prompt that is typed, the user is told.
         """
-        lines = [await self._stored(file) for file in files]
-        if opened.session_id != self._chat.shown.session_id:
-            self._prompt_text.add_file(opened, "".join(lines))
-            return
-        self._ui.widgets.prompt_input.attach(typed, lines, shown_name)
+        with suppress(NoActiveWorker):
+            reading.worker = get_current_worker()
+        files = await self._read(reading, work)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")
             self._ui.notify(f"This model cannot see images. {key} lists the models that can.")
 
-    async def _attach_set(self, opened: OpenSession, typed: str, name: SetName) -> None:
-        """Attach the text files of a folder or a pattern, and tell the user how much that is.
+    async def _set_of_files(self, name: SetName) -> Sequence[Attachment] | None:
+        """Read the text files of a folder or a pattern, and tell the user how much that is.
 
         If there are many files, or if they fill half of the context window, the user is asked
         first.
         """
         if not await self._may_read([name.folder]):
-            return
+            return None
         found = await read_set(name)
         target = self._chat.turn_choices.target
         if found.needs_consent(target.context if target else None):
@@ -199,9 +339,9 @@ class PromptFiles:
             # `y` and not Enter: the user may be typing when the question opens
             dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
             if not await self._ui.ask(dialog):
-                return
-        await self._put(opened, found.files, typed, safe_line(name.typed))
+                return None
         self._ui.notify(f"Attached: {found.words}.")
+        return found.files
 
     async def _may_read(self, paths: Sequence[Path]) -> bool:
         """Return whether files may be read; ask the user if some are outside the working folder.

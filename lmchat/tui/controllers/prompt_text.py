@@ -3,7 +3,7 @@
 The draft of a session is what is typed there. Four classes work on it:
 
 - `PromptInput` has the text that is being typed. In it, each attached file is a line.
-- `PromptFiles` makes these lines, also those of files that arrive late (`add_file`).
+- `PromptFiles` makes these lines, also those of files that arrive late (`add_files`).
 - `PromptText`, here, puts the draft together (`keep_draft`). Without an edit, the draft is the text
   of the input. While an earlier prompt or answer is edited, the input has the text of that one.
   Then the draft begins with `_before_edit`, which was typed before the edit and comes back after
@@ -17,13 +17,31 @@ only after ↑.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec import Struct
+
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.presets import filled_preset
-from lmchat.sessions.attached_files import draft_of, split_draft, without_file_lines
+from lmchat.sessions.attached_files import (
+    draft_of,
+    split_draft,
+    with_files,
+    without_file_lines,
+)
 from lmchat.sessions.message import ChatMessage, Role
+from lmchat.terminal.programs import Editor
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.prompt_input import PromptInput
+
+
+class _InEditor(Struct):
+    """The prompt in the user's editor."""
+
+    editor: Editor
+    opened: OpenSession
+    before: str  # the text in the prompt that the text of the editor replaces
 
 
 class PromptText:
@@ -38,6 +56,8 @@ class PromptText:
         self.is_rewriting = False  # whether that message is an answer
         self._before_edit = ""  # what was typed before the edit began
         self._unedited = ""  # the text with which the edit began; empty without an edit
+        self._restored = ""  # a draft of earlier runs that only ↑ shows, until it is used
+        self._editing: _InEditor | None = None  # what the user's editor has
 
     @property
     def _input(self) -> PromptInput:
@@ -57,6 +77,7 @@ class PromptText:
 
     def show_draft(self) -> None:
         """Put the draft of the shown session into the prompt."""
+        self._restored = ""  # the draft has it
         self._input.show_draft(self._drafts.text(self._chat.shown.session_id))
 
     async def load_history(self) -> None:
@@ -73,25 +94,35 @@ class PromptText:
             for prompt in await self._workspace.store.prompt_history()
             if prompt != compact_prompt
         ]
+        session_id = self._chat.in_memory.new_session.session_id
         draft = await self._drafts.restore()
         is_new = not (self._chat.shown.messages or self._workspace.resume_id)
         if draft and is_new and not self._input.text:
             self._input.show_draft(draft)
         elif draft:
             earlier.insert(0, draft)
+            if session_id == self._chat.shown.session_id:
+                self._restored = draft
         self._input.remember_older(earlier)
 
     def remember(self, prompt: str) -> None:
         """Let ↑ bring back a prompt that is sent, or a command that is run."""
         self._input.remember_newest(prompt)
 
-    def keep_draft(self) -> None:
+    def keep_draft(self, *, sent: str = "") -> None:
         """Keep what is typed as the draft of the shown session.
 
-        The draft begins with what was typed before an edit; the text of the edit follows it if it
-        was changed.
+        The draft begins with a draft of earlier runs, until that is a part of what is typed or
+        `sent`. Then comes what was typed before an edit; the text of the edit follows it if it was
+        changed.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
+        if self._restored:
+            has_restored = self._restored in draft
+            if self._restored.strip() in sent or (has_restored and not self._input.is_recalled):
+                self._restored = ""
+            elif not has_restored:
+                draft = joined_prompts(self._restored, draft)
         self._drafts.change(self._chat.shown.session_id, draft)
 
     @property
@@ -147,22 +178,29 @@ class PromptText:
         else:
             self.put_before_typed(opened, text)
 
-    def add_file(self, opened: OpenSession, line: str) -> None:
-        """Put a stored file into the prompt of a session; if that is not shown, into its draft.
+    def add_files(
+        self, opened: OpenSession, edited_id: str, lines: Sequence[str], typed: str, name: str
+    ) -> None:
+        """Put stored files into the prompt in which they were named; `place_of_files` says where.
 
-        `line` represents the file there, and ends with a line break. During an edit, it is put into
-        the text that comes back after it: the edit may have begun after the file was named.
+        `lines` represent the files there, each with its line break. If the session is not shown,
+        they are put into its draft. `edited_id` is the message that was edited when they were
+        named. If an edit has begun since, they are put into the text that comes back after it; if
+        the edit has ended, its text is gone, and they are not attached.
         """
         # compared by id: a session that was left and is shown again may have been read again
         if opened.session_id != self._chat.shown.session_id:
-            draft = line + self._drafts.text(opened.session_id)
+            draft = with_files(self._drafts.text(opened.session_id), lines, typed, name)
             self._drafts.change(opened.session_id, draft)
-        elif self.edited_id:
-            self._before_edit = line + self._before_edit
+        elif edited_id and edited_id != self.edited_id:
+            self._ui.notify("A file was not attached, as the edit in which you named it has ended.")
+        elif edited_id != self.edited_id:
+            self._before_edit = with_files(self._before_edit, lines, typed, name)
             self.keep_draft()  # otherwise, only a change of the input keeps it
+        elif self._editing is not None:
+            self._input.put_before_typed("".join(lines))
         else:
-            # no typed words named the file, so it goes above the line of the cursor
-            self._input.attach(typed="", files=[line])
+            self._input.attach(typed, lines, name)
 
     def put_before_typed(self, opened: OpenSession, *prompts: str) -> None:
         """Return unsent prompts to their session, in front of what is typed there.
@@ -192,12 +230,47 @@ class PromptText:
     async def _edit(self) -> None:
         """Let the user edit the prompt in an editor, and put the result into the prompt.
 
-        A line with the mark of an attached file keeps its mark only if it was in the prompt before.
-        The editor may bring such a line from another text, and it would attach a file unseen.
+        If the editor fails, what it has saved is put there, too.
         """
         before = self._input.full_text
-        after = await self._workspace.platform.edit(before)
-        self._input.put(without_file_lines(after, allowed_lines=before.split("\n")))
+        editor = self._workspace.platform.editor(before)
+        self._editing = _InEditor(editor, self._chat.shown, before)
+        try:
+            await editor.run()
+        finally:
+            # when cancelled, lmchat ends, and has taken the text already
+            self._put_edited(editor.saved_text)
+            self._editing = None
+
+    async def take_from_editor(self) -> None:
+        """Put what is saved in a running editor into the prompt: lmchat ends."""
+        if self._editing is not None:
+            await self._editing.editor.read()
+            self._put_edited(self._editing.editor.saved_text)
+
+    def _put_edited(self, text: str) -> None:
+        """Put the text of the editor into the prompt, in place of that with which it began.
+
+        What has come since stays in front of it. If the user has left the session, the text is put
+        into its draft. A line with the mark of an attached file keeps its mark only if it was in
+        the prompt before. The editor may bring such a line from another text, and it would attach a
+        file unseen.
+        """
+        editing = self._editing
+        if editing is None or text == editing.before:
+            return
+        before, editing.before = editing.before, text
+        text = without_file_lines(text, allowed_lines=before.split("\n"))
+        session_id = editing.opened.session_id
+        is_shown = session_id == self._chat.shown.session_id
+        current = self._input.full_text if is_shown else self._drafts.text(session_id)
+        since = current.removesuffix(before)
+        if since and not since.endswith("\n"):
+            since += "\n\n"
+        if is_shown:
+            self._input.put(since + text)
+        else:
+            self._drafts.change(session_id, since + text)
 
     async def fill_preset(self, typed: str) -> str:
         """Return the prompt that a preset makes of `typed`, which is `NAME [TEXT]`.

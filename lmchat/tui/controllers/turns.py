@@ -235,7 +235,7 @@ class ScreenTurns(FrontEnd):
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
         if self._chat.shown.queue:
-            self._chat.queue.take_last(self._chat.shown)
+            self._chat.queue.drop_last(self._chat.shown)
 
     async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user on the card whether a tool call may run, and return the decision."""

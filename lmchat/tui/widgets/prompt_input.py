@@ -27,6 +27,7 @@ from lmchat.commands.table import Command
 from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
+from lmchat.sessions.attached_files import place_of_files
 from lmchat.tui.messages import AppMessage, RunCommand
 from lmchat.tui.safe_strip import safe_strip
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
@@ -72,6 +73,7 @@ class PromptInput(TextArea):
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
         is_for_shell: bool = False  # whether `text` is a `!COMMAND` to run
+        files: tuple[Any, ...] = ()  # what `take_files` has returned for a prompt
 
     class Drafted(AppMessage):
         """The text has changed; receivers read it from `full_text`."""
@@ -110,12 +112,18 @@ class PromptInput(TextArea):
         """Returns the files that match a few letters, best first; `Dispatcher` sets it."""
         self.argument_names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
+        self.take_files: Callable[[], tuple[Any, ...]] = tuple
+        """Returns the files that are being read for the prompt, at Enter; `Dispatcher` sets it.
+
+        At once, not with the message: a file may be read before that arrives.
+        """
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
         # text and place of the cursor for which the list was made; no place before the first list
         self._listed_for: tuple[str, object] = ("", None)
         self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
+        self._recalled = ""  # the earlier prompt as it was shown; it becomes a draft when changed
         self._shown_draft = ""  # draft as `show_draft` has shown it, with its blocks folded
 
     def on_mount(self) -> None:
@@ -130,6 +138,11 @@ class PromptInput(TextArea):
     def is_being_written(self) -> bool:
         """Whether the prompt has a text that is not the unchanged draft of the session."""
         return bool(self.text) and self.text != self._shown_draft
+
+    @property
+    def is_recalled(self) -> bool:
+        """Whether the prompt shows an earlier prompt as it was, which is no draft."""
+        return self._history_index != _DRAFT and self.text == self._recalled
 
     @property
     def typed_command(self) -> str:
@@ -201,29 +214,16 @@ class PromptInput(TextArea):
         super().action_delete_left()
 
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
-        """Insert files above the line in which they were named, or else above that of the cursor.
-
-        `Compare @a.py with it` becomes the file, and below it `Compare a.py with it`. The cursor
-        stays at the same text.
+        """Insert files as `place_of_files` says. The cursor stays at the same text.
 
         Args:
-            typed: The text before the cursor that named the files, such as `@not`; empty if the
-                files were not named there.
+            typed: The text before the cursor that named the files; empty if none has.
             files: The texts of the files as a prompt holds them; each is shown folded.
-            name: Takes the place of `typed` if other words are in its line. Without other words,
-                `typed` is removed; without `typed`, the name is not used.
+            name: Takes the place of `typed` if other words are in its line.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
-        start = text.rfind(typed, 0, cursor)  # the cursor, if nothing was typed
-        if start < 0:  # the user has changed the name while the files were read
-            typed, start = "", cursor
-        end = start + len(typed)
-        line_start = text.rfind("\n", 0, start) + 1
-        words_before = text[line_start:start]
-        words_behind = text[end:].partition("\n")[0]
-        if not typed or not (words_before + words_behind).strip():
-            name = ""
+        start, end, words, name = place_of_files(text, cursor, typed, name)
 
         self._leave_history(text)  # a recalled prompt becomes a draft when it is changed
         self.history.checkpoint()
@@ -231,8 +231,8 @@ class PromptInput(TextArea):
             self.is_shell = False
         file_lines = "".join(self._blocks.fold_files(file).rstrip("\n") + "\n" for file in files)
         self.replace(
-            file_lines + words_before + name,
-            (text.count("\n", 0, line_start), 0),  # rows and columns of `line_start` and `end`
+            file_lines + words + name,
+            (text.count("\n", 0, start), 0),  # rows and columns of `start`, at a line's, and `end`
             (text.count("\n", 0, end), len(text[:end].rpartition("\n")[2])),
             maintain_selection_offset=True,
         )
@@ -240,6 +240,8 @@ class PromptInput(TextArea):
     def remember_newest(self, prompt: str) -> None:
         """Let ↑ recall a prompt before all others."""
         self.history_of_prompts = (prompt, *self.history_of_prompts)
+        if self._history_index != _DRAFT:  # a failed command may come while one is shown
+            self._history_index += 1
 
     def remember_older(self, prompts: Iterable[str]) -> None:
         """Let ↑ recall prompts, the newest first, after all others."""
@@ -272,7 +274,7 @@ class PromptInput(TextArea):
         self._history_index = _DRAFT
         command, space, argument = text.partition(" ")
         is_listed = text == _FILE_COMMAND or command in self.argument_names
-        self._is_list_dismissed = not (is_listed and space and not argument)
+        self._is_list_dismissed = bool(text) and not (is_listed and space and not argument)
 
     def _folded(self, text: str) -> str:
         """Return a text as the prompt shows it: files as lines, control characters visible."""
@@ -293,7 +295,8 @@ class PromptInput(TextArea):
         if text.strip():
             # if a command is posted, the folded blocks stay
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
-            self._post_to_parent(self.Submitted(text, is_for_shell))
+            files = () if is_command(text) or is_for_shell else self.take_files()
+            self._post_to_parent(self.Submitted(text, is_for_shell, files))
 
     def put_before_typed(self, text: str) -> None:
         """Put a text that comes back in front of what is typed, where the cursor stays.
@@ -529,9 +532,11 @@ class PromptInput(TextArea):
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
 
-        The recall begins with ↑ in an empty prompt, and ends when ↓ leads back to it. Return False
-        if the key is left to Textual, which moves the cursor.
+        The recall begins with ↑ in an empty prompt, and ends when ↓ leads back to it, or the text
+        is changed. Return False if the key is left to Textual, which moves the cursor.
         """
+        if not self.is_recalled:
+            self._history_index = _DRAFT
         if self._history_index == _DRAFT and (step < 0 or self.text):
             return False
         row = self.wrapped_document.location_to_offset(self.cursor_location).y
@@ -545,6 +550,7 @@ class PromptInput(TextArea):
             self._is_list_dismissed = True  # no list opens for a recalled command
             # `_DRAFT` is -1, so ↓ in the newest leads to it
             self._replace_all("" if index == _DRAFT else self.history_of_prompts[index])
+            self._recalled = self.text
             if step > 0:  # to the end of the first row, so that the next ↑ recalls again
                 self.move_cursor(self.navigator.get_location_end((0, 0)))
         return True

@@ -1,0 +1,231 @@
+"""A file belongs to the prompt in which it was named, also if it is read slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from textual import events
+
+from lmchat.errors import FileRefused
+from lmchat.sessions.attached_files import split_draft
+from tests.support.desktop import gone, hold, kept_as, ready_desktop, sent, shown
+from tests.support.files_to_attach import image
+from tests.support.scripted_backend import answer_steps
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "leaf.md").write_text("Leaves are green.\n")
+    (tmp_path / "stem.md").write_text("Stems are long.\n")
+
+
+@asynccontextmanager
+async def slow_desk(folder, **more):
+    """Run the app while no file can be stored; the event lets them be stored."""
+    async with ready_desktop(folder, **more) as desk:
+        may_save = hold(desk.store, "save_file")
+        try:
+            yield desk, may_save
+        finally:
+            may_save.set()
+
+
+async def name_leaf(desk) -> None:
+    await desk.type("@lea")
+    await desk.until(lambda: desk.prompt_input.completion.rows == ("leaf.md",), "its name")
+    await desk.press("tab")
+
+
+def names(draft: str) -> list[str]:
+    return [file.name for file in split_draft(draft)[1]]
+
+
+async def test_enter_waits_for_a_file_and_what_is_typed_next_is_another_prompt(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        await name_leaf(desk)
+        await desk.type(" please")
+        await desk.press("enter", sees="Sent once leaf.md is there")
+        await shown(desk, "next  @lea please", "Esc gives it back")
+        await desk.say("and then?")
+        assert desk.shown.queue == ("@lea please", "and then?")
+        await desk.type("later")
+        assert desk.backend.requests == []
+        may_save.set()
+        await desk.answered(2)
+        first, second = sent(desk.backend)
+        assert first.endswith("leaf.md please")
+        assert "Leaves are green." in first
+        assert second == "and then?"
+        assert desk.prompt_input.text == "later"
+        await gone(desk, "Sent once")
+
+
+async def test_each_way_to_name_a_file_holds_the_prompt(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+
+        async def complete() -> None:
+            await name_leaf(desk)
+
+        async def command() -> None:
+            await desk.say("/file leaf.md")
+
+        async def copied() -> None:
+            desk.copied.append("Leaves are green.")
+            await desk.say("/paste")
+
+        async def pasted() -> None:
+            desk.prompt_input.post_message(events.Paste(str(tmp_path / "leaf.md")))
+            await desk.until(lambda: desk.prompt_input.text != "", "the path")
+
+        async def run() -> None:
+            await desk.press("exclamation_mark", *"cat")
+            await desk.say(" leaf.md")
+
+        for count, name in enumerate((complete, command, copied, pasted, run), 1):
+            save_slowly = desk.store.save_file
+            is_asked = asyncio.Event()
+
+            async def save(data, is_asked=is_asked, save_slowly=save_slowly) -> None:
+                is_asked.set()
+                await save_slowly(data)
+
+            desk.store.save_file = save
+            await name()
+            await is_asked.wait()
+            await desk.type(" what is it?")
+            await desk.until(lambda: "what is it?" in desk.prompt_input.text, "the prompt")
+            await desk.press("enter", sees="next  ")
+            assert len(desk.backend.requests) == count - 1, name
+            may_save.set()
+            await desk.answered(count)
+            assert "Leaves are green." in sent(desk.backend)[-1], name
+            assert "what is it?" in sent(desk.backend)[-1], name
+            assert desk.prompt_input.text == "", name
+            desk.store.save_file = save_slowly
+            may_save.clear()
+
+
+async def test_esc_gives_the_prompt_and_its_file_back(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        await name_leaf(desk)
+        await desk.say(" please", sees="Sent once leaf.md")
+        await desk.type("more")
+        await desk.press("escape", hides="Sent once")
+        assert desk.prompt_input.text == "@lea please\n\nmore"
+        assert desk.shown.queue == ()
+        may_save.set()
+        await desk.pilot.pause()
+        assert desk.prompt_input.text == "@lea please\n\nmore"
+        assert desk.backend.requests == []
+
+
+async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        is_over = asyncio.Event()
+
+        async def refuse(_data: bytes) -> None:
+            await is_over.wait()
+            raise FileRefused("leaf.md cannot be stored: the disk is full.")
+
+        desk.store.save_file = refuse
+        await name_leaf(desk)
+        await desk.say(" please", sees="Sent once leaf.md")
+        await desk.say("and then?")
+        await desk.type("more")
+        is_over.set()
+        await shown(desk, "the disk is full")
+        await desk.prompt_is("@lea please\n\nand then?\n\nmore")
+        assert desk.backend.requests == []
+
+
+async def test_a_file_goes_to_the_prompt_of_its_session_also_after_a_switch(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        may_save.set()
+        await desk.ask("one")
+        may_save.clear()
+        session_id = desk.session_id
+        await name_leaf(desk)
+        await desk.say(" please", sees="Sent once leaf.md")
+        await desk.press("up")
+        await desk.prompt_is("@lea please")
+        await desk.press("enter", sees="Sent once leaf.md")
+        await desk.press("ctrl+n", hides="Sent once")
+        await desk.say("elsewhere", sees="Lettuce")
+        await desk.at_rest(requests=2)
+        assert sent(desk.backend)[-1] == "elsewhere"
+        may_save.set()
+        await desk.until(lambda: len(desk.backend.requests) == 3, "the held prompt")
+        assert "Leaves are green." in sent(desk.backend)[-1]
+        assert sent(desk.backend)[-1].endswith("leaf.md please")
+        assert desk.texts[0] == "elsewhere"
+        desk.dispatcher.shown_session.switch_to(session_id)
+        await desk.until(lambda: desk.session_id == session_id, "the session")
+        await desk.answered(2)
+
+        # not sent yet: the file goes to the draft, in place of its name
+        may_save.clear()
+        await name_leaf(desk)
+        await desk.type(" later")
+        await desk.press("ctrl+n")
+        await desk.until(lambda: desk.session_id != session_id, "a new session")
+        may_save.set()
+        await desk.until(lambda: names(desk.chat.drafts.text(session_id)) == ["leaf.md"], "a draft")
+        assert desk.prompt_input.text == ""
+        assert split_draft(desk.chat.drafts.text(session_id))[0].endswith("leaf.md later")
+
+
+async def test_a_removed_prompt_takes_its_file_with_it(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        await name_leaf(desk)
+        await desk.say(" please", sees="Sent once leaf.md")
+        await desk.press("delete", hides="Sent once")
+        may_save.set()
+        await desk.ask("another")
+        assert sent(desk.backend) == ["another"]
+        assert desk.prompt_input.text == ""
+
+
+async def test_an_edit_gets_the_files_that_were_named_in_it_and_no_others(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        may_save.set()
+        await desk.ask("one")
+        may_save.clear()
+        await name_leaf(desk)
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.prompt_is("one")
+        may_save.set()
+        await desk.until(lambda: names(desk.chat.drafts.text(desk.session_id)) != [], "the file")
+        await desk.press("escape")
+        await desk.prompt_is("[leaf.md (18 bytes)]\n")
+
+        may_save.clear()
+        desk.prompt_input.put("")
+        await desk.press("alt+up", "alt+up", "e")
+        await desk.prompt_is("one")
+        await desk.type(" @ste")
+        await shown(desk, "stem.md")
+        await desk.press("tab", "enter", sees="stem.md is still being read.")
+        await desk.prompt_is("one @ste")
+        may_save.set()
+        await desk.prompt_is("[stem.md (16 bytes)]\none stem.md")
+        await desk.press("enter")
+        await desk.until(lambda: len(desk.backend.requests) == 2, "the new version")
+        assert "Stems are long." in sent(desk.backend)[-1]
+
+
+async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_stay(tmp_path):
+    (tmp_path / "pea.png").write_bytes(image())
+    async with ready_desktop(tmp_path, answer_steps("A"), asked=["first"]) as desk:
+        await desk.say("/file pea.png", sees="[pea.png (")
+        may_save = hold(desk.store, "save_file")
+        await name_leaf(desk)
+        await desk.say(" please", sees="Sent once leaf.md")
+        draft = desk.shown.queue[0]
+        assert names(draft) == ["pea.png"]
+        await kept_as(desk, desk.session_id, draft)
+        may_save.set()
+        await desk.answered(2)
+        assert [file.name for file in desk.shown.messages[2].files] == ["pea.png", "leaf.md"]

@@ -1,0 +1,69 @@
+"""Drafts of earlier runs that are read while the user already types."""
+
+from __future__ import annotations
+
+from tests.support.desktop import hold, kept_as, make_desktop, running, sent
+
+
+async def test_typing_before_the_drafts_are_read_costs_none_of_them(tmp_path):
+    first = make_desktop(tmp_path)
+    async with running(first, (120, 40)):
+        await first.ready()
+        await first.type("of the first run")
+        await first.until(lambda: first.prompt_input.text == "of the first run", "the prompt")
+
+    desk = make_desktop(tmp_path)
+    may_read = hold(desk.store, "take_drafts")
+    async with running(desk, (120, 40)):
+        await desk.ready()
+        await desk.type("x")
+        await desk.prompt_is("x")
+        may_read.set()
+        await kept_as(desk, desk.session_id, "of the first run\n\nx")
+        await desk.type("y")
+        await kept_as(desk, desk.session_id, "of the first run\n\nxy")
+        await desk.press("enter")
+        await desk.answered()
+        assert sent(desk.backend) == ["xy"]
+        await kept_as(desk, desk.session_id, "of the first run")
+        await desk.press("up", "up")
+        assert desk.prompt_input.text == "of the first run"
+        await kept_as(desk, desk.session_id, "of the first run")
+        await desk.press("down", "down")
+        assert desk.prompt_input.text == ""
+        session_id = desk.session_id
+        await desk.press("ctrl+n")  # back in its session, it is shown
+        await desk.until(lambda: desk.session_id != session_id, "a new session")
+        desk.dispatcher.shown_session.switch_to(session_id)
+        await desk.prompt_is("of the first run")
+        await desk.press("ctrl+u")
+        await kept_as(desk, session_id, "")
+
+
+async def test_a_restored_draft_that_is_used_is_no_longer_kept(tmp_path):
+    for ending in ("sent", "changed"):
+        folder = tmp_path / ending
+        folder.mkdir()
+        first = make_desktop(folder)
+        async with running(first, (120, 40)):
+            await first.ready()
+            await first.type("peas")
+            await first.until(lambda first=first: first.prompt_input.text == "peas", "the prompt")
+        desk = make_desktop(folder)
+        may_read = hold(desk.store, "take_drafts")
+        async with running(desk, (120, 40)):
+            await desk.ready()
+            await desk.type("x")
+            await desk.prompt_is("x")
+            may_read.set()
+            await kept_as(desk, desk.session_id, "peas\n\nx")
+            await desk.press("ctrl+u", "up")
+            await desk.prompt_is("peas")
+            if ending == "sent":
+                await desk.press("enter")
+                await desk.answered()
+            else:
+                await desk.type("!")
+                await kept_as(desk, desk.session_id, "peas!")
+                await desk.press("ctrl+u")
+            await kept_as(desk, desk.session_id, "")
