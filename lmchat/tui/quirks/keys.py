@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -29,6 +31,16 @@ _ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-D])")  # as rxvt, PuTTY and others se
 _ALT_LETTER = re.compile(r"\x1b[^\W\d_O]")  # ESC and O begin cursor keys
 
 
+# of kitty: a key whose text has several code points. Textual gives up after 32 bytes of a sequence.
+_LONG_TEXT = re.compile(r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u")
+_PLAIN_KEY = re.compile(r"\x1b\[(\d{1,7})(?::[\d:]*)?(?:;1?)?u")  # of kitty, without modifiers
+_PRIVATE = range(0xE000, 0xF900)  # codes that kitty uses for keys without a character
+_KITTY_KEYS = "".join(map(chr, range(0xE000, 0xE06F)))  # those that are in use
+_REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # categories of Unicode
+TEXTUAL_IS_PRINTABLE = events.Key.is_printable  # before `mend_typing`
+
+
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
     """Send a key or a paste to another widget than the one that has got it.
 
@@ -41,6 +53,28 @@ def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
         widget._forward_event(events.Key(event.key, event.character))
     else:
         widget._forward_event(events.Paste(event.text))
+
+
+def is_typed_text(text: str) -> bool:
+    """Return whether the text of a key is typed: letters, blanks, joiners, marks, new emoji.
+
+    `str.isprintable` is false for the blanks of many languages, for joiners and selectors, and for
+    letters that are newer than Python's tables. Control characters are no text, nor are lone
+    surrogates, line separators, what reorders a line, and what kitty sends for keys such as Shift.
+    """
+    return bool(text) and not any(
+        unicodedata.category(char) in _NO_TEXT or char in _REORDERING or char in _KITTY_KEYS
+        for char in text
+    )
+
+
+def mend_typing() -> None:
+    """Let all widgets of Textual take for text what `is_typed_text` does; twice does no harm."""
+
+    def is_printable(key: events.Key) -> bool:
+        return key.character is not None and is_typed_text(key.character)
+
+    setattr(events.Key, "is_printable", property(is_printable))  # noqa: B010 - for mypy
 
 
 class BackgroundReported(Message):
@@ -91,7 +125,8 @@ class KeyParser(XTermParser):
                 yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
                 typed = typed.replace(match[0], "")
             if typed:  # empty data would end Textual's parser
-                yield from super().feed(_ALT_ARROW.sub("\x1b[1;3\\1", typed))
+                typed = _LONG_TEXT.sub(_one_by_one, _ALT_ARROW.sub("\x1b[1;3\\1", typed))
+                yield from super().feed(typed)
             if end:  # terminals send line ends as CR
                 lines = pasted.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
                 yield events.Paste(lines)
@@ -108,9 +143,29 @@ class KeyParser(XTermParser):
             keys = list(super()._sequence_to_key_events(usual_form, alt))
         except (ValueError, OverflowError):  # an impossible number; the error would end the app
             return [events.Key(Keys.Ignore, sequence)]
+        if (match := _PLAIN_KEY.fullmatch(sequence)) and len(keys) == 1:
+            return [_with_character(keys[0], int(match[1]))]
         if not keys and _ALT_LETTER.fullmatch(sequence):
             return super()._sequence_to_key_events(sequence[1], alt=True)
         return keys
+
+
+def _one_by_one(key: re.Match[str]) -> str:
+    """Return a key of kitty as one key for each code point of its text."""
+    return "".join(f"\x1b[{key[1]};{code}u" for code in key[2].split(":"))
+
+
+def _with_character(key: events.Key, code: int) -> events.Key:
+    """Return a key of kitty with its character, which is its code, if it has one.
+
+    A terminal that sends no text with its keys means this character. Textual gives a key its
+    character only if that is its name, and then also if the code is one of `_PRIVATE`.
+    """
+    if code in _PRIVATE:
+        return events.Key(Keys.Ignore, None) if key.key == chr(code) else key
+    if key.character is None and code < sys.maxunicode and is_typed_text(chr(code)):
+        return events.Key(key.key, chr(code))
+    return key
 
 
 def mend_keys() -> None:

@@ -24,6 +24,7 @@ from textual.worker import WorkerFailed
 
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.key_queue import KeyQueue, Typed
+from lmchat.tui.quirks.keys import mend_typing
 from lmchat.tui.quirks.widths import mend_cuts
 
 _LOW = 30  # a screen with fewer rows shows only the newest two notifications
@@ -37,6 +38,7 @@ class PatchedApp(App[None]):
         super().__init__()
         # These calls change classes of rich and Textual for the whole process; twice does no harm.
         mend_cuts()  # rich cuts rows within emoji flags and accents
+        mend_typing()  # Textual takes many letters and blanks for no text
         mend_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
         self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
         self.key_queue = KeyQueue(self, self._deliver_key)
