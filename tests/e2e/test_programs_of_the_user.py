@@ -15,6 +15,7 @@ from tests.support.scripted_products import CHAT, chat_reply
 
 _PROMPT = "A secret plan"
 _WAITS = "echo $$ > {folder}/pid\nexec sleep 600"
+_SAVES = "printf ' that is saved' >> \"$1\"\n" + _WAITS
 _TELLS = (
     'env > {folder}/told.new\n[ -n "$1" ] || cat > /dev/null\nmv {folder}/told.new {folder}/told'
 )
@@ -43,10 +44,12 @@ def files_with_the_prompt(temporary: Path) -> list[Path]:
     return found
 
 
-def begin_editing(cli, temporary: Path, tmp_path: Path) -> PtyProgram:
+def begin_editing(
+    cli, temporary: Path, tmp_path: Path, *given: str, editor: str = _WAITS
+) -> PtyProgram:
     """Open the prompt in an editor that does not end."""
-    env = {"EDITOR": put_program(tmp_path, _WAITS), "TMPDIR": str(temporary)}
-    program = PtyProgram(cli.argv(), home=cli.home, size=(100, 30), env=env)
+    env = {"EDITOR": put_program(tmp_path, editor), "TMPDIR": str(temporary)}
+    program = PtyProgram(cli.argv(*given), home=cli.home, size=(100, 30), env=env)
     program.wait_for("tiny")
     program.type(_PROMPT, sees=_PROMPT)
     program.type("\x07")
@@ -64,6 +67,34 @@ def test_a_signal_removes_the_file_that_the_editor_shows_and_ends_the_editor(
         assert program.wait_exit() == 128 + signal.SIGHUP
         assert list(temporary.iterdir()) == []
         wait_until(lambda: not is_running(number), "the end of the editor")
+
+
+@pytest.mark.parametrize("ending", ["SIGHUP", "SIGTERM", "a closed terminal"])
+def test_what_was_saved_in_the_editor_is_the_draft_of_the_next_start(
+    cli, temporary, tmp_path, ending
+):
+    with begin_editing(cli, temporary, tmp_path, editor=_SAVES) as program:
+        if ending == "a closed terminal":
+            program.hang_up()
+            program.wait_exit()
+        else:
+            program.kill(getattr(signal, ending))
+            assert program.wait_exit() == 128 + getattr(signal, ending)
+        assert list(temporary.iterdir()) == []
+    with PtyProgram(cli.argv(), home=cli.home, size=(100, 30)) as program:
+        program.wait_for(f"{_PROMPT} that is saved")
+
+
+def test_a_temporary_chat_saves_nothing_of_the_editor(cli, temporary, tmp_path):
+    with begin_editing(cli, temporary, tmp_path, "--temporary", editor=_SAVES) as program:
+        program.kill(signal.SIGTERM)
+        assert program.wait_exit() == 128 + signal.SIGTERM
+    assert list(temporary.iterdir()) == []
+    assert not [
+        path
+        for path in cli.home.rglob("*")
+        if path.is_file() and _PROMPT.encode() in path.read_bytes()
+    ]
 
 
 _CONFIG = """
