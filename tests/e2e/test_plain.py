@@ -335,6 +335,19 @@ def test_commands_without_a_place_in_plain_text_say_so_and_help_lists_the_others
     assert "!COMMAND" not in done.stderr  # on a pipe, no command runs
 
 
+def test_on_a_pipe_no_prompt_is_sent_without_the_file_that_was_named_for_it(cli, server, tmp_path):
+    soil, gone = tmp_path / "soil.txt", tmp_path / "gone.txt"
+    soil.write_text("Sand.")
+    for way in ("--plain", "--inline"):
+        before = len(prompts_sent(server))
+        lines = (f"/file {soil}", f"/file {gone}", "compare them", "and now?", "/paste", "of it?")
+        done = cli(way, stdin="\n".join(lines), PATH=str(tmp_path))
+        assert prompts_sent(server)[before:] == ["and now?"]
+        assert f"{gone} does not exist." in done.stderr
+        assert done.stderr.count("A prompt was not sent, as the file before it could not be") == 2
+        assert done.returncode != 0
+
+
 def test_a_sentence_that_begins_like_a_command_is_a_prompt(cli, server):
     lines = ("/tree of life, what is it?", "/syst em of a down", "/qui et, please", "/etc?", "/etc")
     for way in ("--plain", "--inline"):

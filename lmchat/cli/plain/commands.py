@@ -196,7 +196,8 @@ class PlainCommands:
 
     async def paste(self, _: str) -> None:
         clipboard = Clipboard(self._context.environ_of_programs)
-        self._turns.attach(await read_clipboard(clipboard))
+        with self._turns.naming_files():
+            self._turns.attach(await read_clipboard(clipboard))
 
     async def use_profile(self, name: str) -> None:
         """Use a profile and its model; without a name, print the one in use and the others."""
@@ -258,6 +259,10 @@ class PlainCommands:
         allowed, are refused.
         """
         _require_value("/file", name)
+        with self._turns.naming_files():
+            await self._attach_named(name)
+
+    async def _attach_named(self, name: str) -> None:
         found = await read_named(
             self._pages,
             name,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, PromptsReturned, TurnEnded
@@ -51,6 +51,7 @@ class PlainTurns(FrontEnd):
         self.output = context.output
         self.note = context.output.note
         self._files: list[Attachment] = []  # of the next prompt
+        self._lacks_files = False  # whether that must not be sent, as a file of it was refused
         self._has_returned = False  # whether the last prompt was not sent
         self._inline: InlineText | None = None
         if context.options.inline and reader.can_redraw:
@@ -125,6 +126,19 @@ class PlainTurns(FrontEnd):
         self._files += files
         self.note(f"Your next prompt begins with {words}.")
 
+    @contextmanager
+    def naming_files(self) -> Iterator[None]:
+        """Note an error of a block that attaches files to the next prompt.
+
+        On a pipe, that prompt is written already, so it is not sent without them. At a terminal,
+        the user has read the error.
+        """
+        try:
+            yield
+        except LMChatError:
+            self._lacks_files = not self.reader.is_terminal
+            raise
+
     async def send(self, text: str, *, edited_id: str = "") -> None:
         """Send a prompt with the files of the next prompt, and print the answer.
 
@@ -135,6 +149,10 @@ class PlainTurns(FrontEnd):
         """
         if not text.strip():
             return
+        if self._lacks_files:
+            self._lacks_files, self._files = False, []
+            problem = "A prompt was not sent, as the file before it could not be attached."
+            raise FileRefused(problem, hint="Correct or remove the line that names the file.")
         await self.connect()
         chat, opened = self.chat, self.chat.shown
         for file in self._files:
