@@ -151,7 +151,7 @@ class Editor:
             file, self._file = self._file, None
             await asyncio.to_thread(file.unlink, missing_ok=True)
         if not is_text:
-            words = "The edited file is not UTF-8 text; � stands for what cannot be read."
+            words = "The edited file is not UTF-8 text; some of its letters cannot be read."
             raise FileRefused(words, hint="Save it as UTF-8.")
         if exit_code:
             is_changed = self.saved_text != before

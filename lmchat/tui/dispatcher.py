@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
@@ -37,7 +37,7 @@ from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.next_request import NextRequest
 from lmchat.tui.controllers.palette import Palette
-from lmchat.tui.controllers.prompt_files import PromptFiles, Reading
+from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
@@ -113,7 +113,6 @@ class Dispatcher:
         """
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
-        widgets.prompt_input.take_files = self.prompt_files.take
         widgets.prompt_input.find_files = workspace.platform.find_files
         widgets.prompt_input.argument_names = {
             "/p": workspace.settings.prompts,
@@ -226,11 +225,11 @@ class Dispatcher:
                 self.status.refresh()
                 self.saved_sessions.refresh()
                 self.hints.show()
-            case PromptInput.Submitted(text=text, is_for_shell=True):
+            case PromptInput.Submitted(text=text, is_for_shell=True, number=number):
                 self.prompt_text.remember(text)
-                self.prompt_files.begin_shell(text)
-            case PromptInput.Submitted(text=text, files=files):
-                self._submit(text, files)
+                self.prompt_files.begin_shell(text, number)
+            case PromptInput.Submitted(text=text, number=number):
+                self._submit(text, number)
             case PromptInput.Drafted():
                 self.follow_typing()
             case PromptInput.ScrollWanted(action=action):
@@ -239,8 +238,8 @@ class Dispatcher:
                 self.turns.edit_queued()
             case PromptInput.QueuedRemovalWanted():
                 self.turns.remove_queued()
-            case PromptInput.FileNamed(path=path, text=text):
-                self.prompt_files.attach(path, text)
+            case PromptInput.FileNamed(path=path, text=text, number=number):
+                self.prompt_files.attach(path, text, number)
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
                 self.turns.stop()
             case ChatLog.CopyWanted(text=text):
@@ -305,23 +304,27 @@ class Dispatcher:
         owner = self if owner_name == "dispatcher" else getattr(self, owner_name)
         return partial(getattr(owner, name), *parameters)
 
-    def run_line(self, line: str) -> None:
-        """Run a slash command in a worker; an unknown one returns to the prompt, for correction."""
+    def run_line(self, line: str, number: int | None = None) -> None:
+        """Run a slash command in a worker; an unknown one returns to the prompt, for correction.
+
+        `number` is that of the prompt before it, by default the last one.
+        """
         try:
             slash = require_slash(line, help_by=self.ui.key_name("help"))
         except WrongUse as error:
             self.ui.widgets.prompt_input.put_unknown_command(line)
             self.ui.show_error(error)
             return
+        self.prompt_files.expect(slash, number)
         work = partial(self.run, slash.command, slash.argument)
         self.ui.begin(work, "slash", typed=line, holds_keys=True)
 
     # The prompt and the log
 
-    def _submit(self, text: str, files: Sequence[Reading]) -> None:
+    def _submit(self, text: str, number: int) -> None:
         """Send what was typed, save it as a rewritten answer, or run it as a command.
 
-        A prompt waits in the queue for its `files`, which are being read.
+        A prompt waits in the queue for its files, which are being read; `number` says which.
 
         A rewritten answer is no prompt, so ↑ does not bring it back.
         """
@@ -330,13 +333,13 @@ class Dispatcher:
         # as an unsent prompt.
         self.prompt_text.keep_draft(sent=text)
         notice = message_notice(text)
-        if files:
-            text = self.prompt_files.hold(text, files)
+        if is_command(text):
+            self.prompt_text.remember(text)
+            self.run_line(text, number)
+            return
+        text = self.prompt_files.hold(text, number)
         if not text:
             self.ui.widgets.log.scroll_end()
-        elif is_command(text):
-            self.prompt_text.remember(text)
-            self.run_line(text)
         elif self.prompt_text.is_rewriting:
             self.message_actions.save_rewritten(text)
         else:

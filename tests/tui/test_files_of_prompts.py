@@ -10,9 +10,11 @@ from textual import events
 
 from lmchat.errors import FileRefused
 from lmchat.sessions.attached_files import split_draft
-from tests.support.desktop import gone, hold, kept_as, ready_desktop, sent, shown
+from lmchat.tui.screen import ChatScreen
+from tests.support.desktop import gone, hold, kept_as, make_desktop, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import answer_steps
+from tests.support.tui_host import unpainted
 
 
 @pytest.fixture(autouse=True)
@@ -229,3 +231,55 @@ async def test_a_held_prompt_is_a_part_of_the_draft_and_files_that_are_there_sta
         may_save.set()
         await desk.answered(2)
         assert [file.name for file in desk.shown.messages[2].files] == ["pea.png", "leaf.md"]
+
+
+async def test_a_file_that_is_there_at_any_moment_around_enter_goes_with_its_prompt(tmp_path):
+    async with slow_desk(tmp_path) as (desk, may_save):
+        for count in range(1, 13):
+            may_save.clear()
+            await name_leaf(desk)
+            await desk.type(" q")
+            await desk.until(lambda: desk.prompt_input.text == "@lea q", "the prompt")
+            may_save.set()
+            for _ in range(2 * count - 2):
+                await asyncio.sleep(0)
+            desk.prompt_input.submit()
+            desk.prompt_input.insert("next")
+            await desk.answered(count)
+            assert "Leaves are green." in sent(desk.backend)[-1], count
+            assert desk.prompt_input.text == "next"
+            desk.prompt_input.put("")
+            await desk.pilot.pause()
+
+
+async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_path, monkeypatch):
+    desk = make_desktop(tmp_path)
+    is_ready, open_screen = asyncio.Event(), ChatScreen.open
+
+    async def open_late(screen, dispatcher) -> None:
+        await is_ready.wait()
+        await open_screen(screen, dispatcher)
+
+    monkeypatch.setattr(ChatScreen, "open", open_late)
+    with unpainted():
+        async with desk.app.run_test(size=(120, 40)) as pilot:
+            desk.pilot = pilot
+            await desk.until(lambda: desk.app.focused is desk.prompt_input, "the prompt")
+            desk.prompt_input.post_message(events.Paste(str(tmp_path / "leaf.md")))
+            await pilot.pause()
+            desk.prompt_input.insert(" what?")
+            await pilot.press("enter")
+            desk.prompt_input.insert("/file stem.md")
+            await pilot.press("enter")
+            desk.prompt_input.insert("and that?")
+            await pilot.press("enter")
+            is_ready.set()
+            await desk.ready()
+            await desk.answered(2)
+            first, second = sent(desk.backend)
+            assert "Leaves are green." in first
+            assert first.endswith("what?")
+            assert "Stems are long." in second
+            assert second.endswith("and that?")
+            await desk.app.stop_and_save()
+    await desk.store.aclose()

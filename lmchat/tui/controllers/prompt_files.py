@@ -27,6 +27,7 @@ from lmchat.attachments.file_sets import SetName, parse_set_name, read_set
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import PageAddress, is_page_address
 from lmchat.chat.open_session import Hold, OpenSession
+from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -44,13 +45,12 @@ class Reading(Struct, eq=False):
     opened: OpenSession
     edited_id: str  # of the message that was edited; empty for a new prompt
     words: str  # what is read, for the note above the prompt
+    number: int  # of the prompt that was sent before it was named, as `PromptInput` counts
     typed: str = ""
     shown_name: str = ""
     worker: Worker[Any] | None = None  # that `stop` cancels
     hold: Hold | None = None  # of the queued prompt that waits for the files
-    is_taken: bool = False  # whether Enter was pressed, and the prompt is on its way to the queue
     lines: Sequence[str] | None = None  # the files, once they are read
-    has_failed: bool = False
 
 
 class PromptFiles:
@@ -65,6 +65,9 @@ class PromptFiles:
         self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
         self._readings: list[Reading] = []  # that have not ended
+        self._ended: list[Reading] = []  # for a prompt on its way from the input to `hold`
+        self._expected: list[Reading] = []  # of commands that have not begun to read
+        self._held_number = 0  # of the last prompt that `hold` got
         self._running: list[ShellCommand] = []
         self._pages: list[str] = []  # addresses of pages that are being fetched
 
@@ -101,38 +104,20 @@ class PromptFiles:
 
     # Enter
 
-    def take(self) -> tuple[Reading, ...]:
-        """Return what is being read for the prompt that is sent now."""
-        taken = tuple(
-            reading
-            for reading in self._readings
-            if reading.opened.session_id == self._chat.shown.session_id
-            and reading.edited_id == self._prompt_text.edited_id
-            and not self._is_elsewhere(reading)
-        )
-        for reading in taken:
-            reading.is_taken = True
-        return taken
+    def hold(self, text: str, number: int) -> str:
+        """Queue a prompt until the files that were named in it are there.
 
-    def _is_elsewhere(self, reading: Reading) -> bool:
-        """Return whether the prompt of these files is sent or removed."""
-        hold = reading.hold
-        is_held = hold is not None and (hold.is_dropped or self._chat.queue.is_held(hold))
-        return reading.is_taken or is_held
-
-    def hold(self, text: str, taken: Sequence[Reading]) -> str:
-        """Queue a prompt until the files that are being read for it are there.
-
-        Return the prompt with the files if all were read since Enter: it can be sent. Return ""
-        if it is queued, or has returned to the prompt field: a file could not be read, or an
-        earlier message is edited, whose new version cannot be queued.
+        Return the prompt with the files if all were read since Enter, or none was named: it can be
+        sent. Return "" if it is queued, or has returned to the prompt field: a file could not be
+        read, or an earlier message is edited, whose new version cannot be queued.
         """
-        for reading in taken:
-            reading.is_taken = False
-            if reading.lines:
-                text = with_files(text, reading.lines, reading.typed, reading.shown_name)
-        pending = [reading for reading in taken if reading in self._readings]
-        has_failed = any(reading.has_failed for reading in taken)
+        self._held_number = number
+        ended = [reading for reading in self._ended if reading.number < number]
+        pending = [reading for reading in self._readings if self._is_of(reading, number)]
+        for reading in ended:
+            self._ended.remove(reading)
+            text = self._with_files(text, reading)
+        has_failed = any(reading.lines is None for reading in ended)
         if has_failed or (pending and self._prompt_text.edited_id):
             self._ui.widgets.prompt_input.put_before_typed(text)
             if not has_failed:
@@ -144,17 +129,54 @@ class PromptFiles:
         hold = self._chat.queue.hold(self._chat.shown, text)
         for reading in pending:
             reading.hold = hold
+        self._prompt_text.remember(text)
         self._ui.show_action("queued")
         return ""
 
+    def _is_of(self, reading: Reading, number: int) -> bool:
+        """Return whether files were named in the prompt with a number, which is shown or sent."""
+        hold = reading.hold
+        if hold is not None and (hold.is_dropped or self._chat.queue.is_held(hold)):
+            return False
+        is_shown = reading.opened.session_id == self._chat.shown.session_id
+        is_in_edit = reading.edited_id == self._prompt_text.edited_id
+        return is_shown and is_in_edit and reading.number < number
+
+    def _with_files(self, text: str, reading: Reading) -> str:
+        if not reading.lines:  # nothing was named, or it could not be read
+            return text
+        return with_files(text, reading.lines, reading.typed, reading.shown_name)
+
     # Readings
 
-    def _begin_reading(self, words: str, typed: str = "", shown_name: str = "") -> Reading:
-        """Note that files are read for the prompt of the session that is shown now."""
-        edited_id = self._prompt_text.edited_id
-        reading = Reading(self._chat.shown, edited_id, safe_line(words), typed, shown_name)
+    def _begin_reading(
+        self, words: str, number: int | None = None, typed: str = "", shown_name: str = ""
+    ) -> Reading:
+        """Note that files are read for the prompt of the session that is shown now.
+
+        Without `number`, they were named in the prompt that is typed now.
+        """
+        if number is None:
+            number = self._ui.widgets.prompt_input.sent_count
+        reading = Reading(
+            opened=self._chat.shown,
+            edited_id=self._prompt_text.edited_id,
+            words=safe_line(words),
+            number=number,
+            typed=typed,
+            shown_name=shown_name,
+        )
         self._readings.append(reading)
         return reading
+
+    def expect(self, slash: SlashCommand, number: int | None) -> None:
+        """Let a prompt wait for a command that is run now and will read files for it."""
+        command_id, name = slash.command.command_id, slash.argument
+        if (command_id == "file" and name) or command_id == "paste":
+            self._expected.append(self._begin_reading(name or "the clipboard", number))
+
+    def _expected_reading(self, words: str) -> Reading:
+        return self._expected.pop(0) if self._expected else self._begin_reading(words)
 
     async def _read(
         self, reading: Reading, work: Callable[[], Awaitable[Sequence[Attachment] | None]]
@@ -164,38 +186,40 @@ class PromptFiles:
         `work` returns None if the user does not want them, and no files if nothing was named. After
         None or an error, a prompt that waits for the files returns to the prompt field.
         """
-        lines: Sequence[str] | None = None
         files: Sequence[Attachment] | None = None
         try:
             files = await work()
             if files is not None:
-                lines = [await self._stored(file) for file in files]
+                reading.lines = [await self._stored(file) for file in files]
         finally:
             self._readings.remove(reading)
-            self._end(reading, lines)
+            self._end(reading)
         return files or ()
 
-    def _end(self, reading: Reading, lines: Sequence[str] | None) -> None:
+    def _end(self, reading: Reading) -> None:
         """Put files into their prompt: the one that is typed, a queued one, or a draft."""
         hold, queue = reading.hold, self._chat.queue
         if hold is not None and hold.is_dropped:
             return
-        if reading.is_taken:  # `hold` is called soon
-            reading.lines, reading.has_failed = lines, lines is None
-        elif hold is None or not queue.is_held(hold):
-            if lines:
-                self._prompt_text.add_files(
-                    reading.opened, reading.edited_id, lines, reading.typed, reading.shown_name
-                )
-        elif lines is None:
-            opened = next(one for one in self._chat.in_memory.all if hold in one.held)
-            queue.return_held(opened)
-        else:
-            if lines:
-                named = {"typed": reading.typed, "name": reading.shown_name}
-                queue.change_held(hold, partial(with_files, lines=lines, **named))
+        sent_count = self._ui.widgets.prompt_input.sent_count
+        if hold is not None and queue.is_held(hold):
+            if reading.lines is None:
+                opened = next(one for one in self._chat.in_memory.all if hold in one.held)
+                queue.return_held(opened)
+                return
+            queue.change_held(hold, partial(self._with_files, reading=reading))
             if all(other.hold is not hold for other in self._readings):
                 self._chat.end_hold(hold)
+        elif sent_count > self._held_number and self._is_of(reading, sent_count):
+            self._ended.append(reading)  # its prompt has left the input
+        elif reading.lines:
+            self._prompt_text.add_files(
+                reading.opened,
+                reading.edited_id,
+                reading.lines,
+                reading.typed,
+                reading.shown_name,
+            )
 
     async def _stored(self, file: Attachment) -> str:
         """Store a file, and return its line for the prompt."""
@@ -204,13 +228,13 @@ class PromptFiles:
 
     # Shell commands and pages
 
-    def begin_shell(self, line: str) -> None:
+    def begin_shell(self, line: str, number: int) -> None:
         """Run the line `!COMMAND`, and attach its output to the prompt of the session shown now.
 
         Several commands may run at the same time. The output of a stopped one is attached, too.
         """
         command = line.removeprefix("!").strip()
-        reading = self._begin_reading(f"!{command}")
+        reading = self._begin_reading(f"!{command}", number)
         run = partial(self._read, reading, partial(self._run_command, command))
         self._ui.begin(run, "shell", typed=line)
 
@@ -250,7 +274,7 @@ class PromptFiles:
 
     async def add(self, name: str) -> None:
         """Attach what was typed behind `/file`: a page of the web, or what `_read_named` takes."""
-        reading = self._begin_reading(name)
+        reading = self._expected_reading(name)
         if is_page_address(name):
             # in a worker of its own, which `stop` ends without ending other work
             fetch = partial(self._fetch_page, name, reading.opened)
@@ -258,17 +282,17 @@ class PromptFiles:
         else:
             await self._read_named(reading, name)
 
-    def attach(self, path: str, text: str) -> None:
+    def attach(self, path: str, text: str, number: int) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
 
         `text` becomes `typed`: it is `@` with the typed letters, or the pasted text.
         """
         if path:
-            reading = self._begin_reading(path, text)
+            reading = self._begin_reading(path, number, text)
             work = partial(self._read_named, reading, path)
         else:
             # `shown_name` is empty: a pasted path is no word of a sentence
-            reading = self._begin_reading(text, text)
+            reading = self._begin_reading(text, number, text)
             work = partial(self._read_files, reading, partial(self._pasted, text))
         self._ui.begin(work, "attach")
 
@@ -304,7 +328,7 @@ class PromptFiles:
 
     async def attach_copied(self) -> None:
         """Attach the image in the clipboard, or else its text."""
-        await self._read_files(self._begin_reading("the clipboard"), self._copied)
+        await self._read_files(self._expected_reading("the clipboard"), self._copied)
 
     async def _copied(self) -> Sequence[Attachment]:
         return [await read_clipboard(self._ui.workspace.platform)]

@@ -73,7 +73,7 @@ class PromptInput(TextArea):
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
         is_for_shell: bool = False  # whether `text` is a `!COMMAND` to run
-        files: tuple[Any, ...] = ()  # what `take_files` has returned for a prompt
+        number: int = 0  # of a prompt, from 1; of a command, the number of the prompt before it
 
     class Drafted(AppMessage):
         """The text has changed; receivers read it from `full_text`."""
@@ -86,6 +86,7 @@ class PromptInput(TextArea):
 
         text: str  # `@` with the typed letters, or the pasted text
         path: str  # empty for a pasted text
+        number: int  # of the prompt that was sent before
 
     class ScrollWanted(AppMessage):
         """Request to scroll the log, by a key that has nothing to scroll in the prompt."""
@@ -112,11 +113,8 @@ class PromptInput(TextArea):
         """Returns the files that match a few letters, best first; `Dispatcher` sets it."""
         self.argument_names: Mapping[str, Iterable[str]] = {}
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
-        self.take_files: Callable[[], tuple[Any, ...]] = tuple
-        """Returns the files that are being read for the prompt, at Enter; `Dispatcher` sets it.
-
-        At once, not with the message: a file may be read before that arrives.
-        """
+        self.sent_count = 0
+        """The prompts that were sent: a file is named after one of them, and before the next."""
         self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
         self._is_list_dismissed = False  # whether the list stays closed, as after Esc
@@ -295,8 +293,9 @@ class PromptInput(TextArea):
         if text.strip():
             # if a command is posted, the folded blocks stay
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
-            files = () if is_command(text) or is_for_shell else self.take_files()
-            self._post_to_parent(self.Submitted(text, is_for_shell, files))
+            if not (is_command(text) or is_for_shell):
+                self.sent_count += 1
+            self._post_to_parent(self.Submitted(text, is_for_shell, self.sent_count))
 
     def put_before_typed(self, text: str) -> None:
         """Put a text that comes back in front of what is typed, where the cursor stays.
@@ -370,7 +369,7 @@ class PromptInput(TextArea):
             has_command = self.text.startswith("/") or bool(self.typed_command)
             self._insert(text)
             if _LIKE_PATH.match(text) and not has_command:
-                self._post_to_parent(self.FileNamed(text.strip(), ""))
+                self._post_to_parent(self.FileNamed(text.strip(), "", self.sent_count))
 
     @on(TextArea.Changed)
     def post_draft(self, event: TextArea.Changed) -> None:
@@ -469,7 +468,7 @@ class PromptInput(TextArea):
                 self._insert_chosen()
             else:
                 self.put("")
-                self._post_to_parent(self.Submitted(row.name))
+                self._post_to_parent(self.Submitted(row.name, False, self.sent_count))
             return True
         # the row is an argument, or else a file whose name is typed after `@`
         is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
@@ -527,7 +526,7 @@ class PromptInput(TextArea):
         else:
             self._is_list_dismissed = True
             self.completion = CLOSED
-            self._post_to_parent(self.FileNamed(f"@{typed}", row))
+            self._post_to_parent(self.FileNamed(f"@{typed}", row, self.sent_count))
 
     def _recall(self, step: int) -> bool:
         """Recall an earlier prompt (`step` 1) or a later one (-1).
