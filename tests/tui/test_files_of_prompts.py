@@ -123,6 +123,14 @@ async def test_esc_gives_the_prompt_and_its_file_back(tmp_path):
         assert desk.prompt_input.text == "@lea please\n\nmore"
         assert desk.backend.requests == []
 
+        # while no prompt waits for it, a file is read on
+        desk.prompt_input.put("")
+        may_save.clear()
+        await name_leaf(desk)
+        await desk.press("escape", "escape")
+        may_save.set()
+        await desk.prompt_is("[leaf.md (18 bytes)]\n")
+
 
 async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
     async with ready_desktop(tmp_path) as desk:

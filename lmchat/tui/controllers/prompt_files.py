@@ -90,11 +90,12 @@ class PromptFiles:
         """Begin to stop the running commands, else the downloads; return whether there were any.
 
         Prompts that wait for files return to the prompt field, and these files are not read on.
+        Without such a prompt, a file is read on: the next prompt must not be sent without it.
         """
         shown = self._chat.shown
         has_returned = self._chat.queue.return_held(shown)
         for reading in self._readings:
-            if reading.opened is shown and reading.worker is not None:
+            if has_returned and reading.opened is shown and reading.worker is not None:
                 reading.worker.cancel()
         stoppable = [command for command in self._running if not command.stopped_words]
         for command in stoppable:
