@@ -108,7 +108,7 @@ class OpenSession:
         """Words of the user with which the next answer begins; "" if the model begins it."""
         self.turn = Turn()  # the running one, or the last one
         self.queue: tuple[str, ...] = ()
-        """Prompts, oldest first, that wait for the end of the turn, for a server or for a model."""
+        """Prompts, oldest first, that wait for the end of the turn, a server, a model or files."""
         self.held: tuple[Hold, ...] = ()
         """The holds of the last prompts of the queue, the first of which waits for its files."""
         self.answer: RunningAnswer | None = None
@@ -160,7 +160,7 @@ class OpenSession:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether prompts wait for a server or a model; during a turn, they wait for its end."""
+        """Whether prompts wait for a server, a model or files; in a turn, they wait for its end."""
         return bool(self.queue) and not self.is_busy
 
     @property

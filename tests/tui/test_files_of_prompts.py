@@ -10,6 +10,7 @@ from textual import events
 
 from lmchat.errors import FileRefused
 from lmchat.sessions.attached_files import split_draft
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import gone, hold, kept_as, make_desktop, ready_desktop, sent, shown
 from tests.support.files_to_attach import image
@@ -291,3 +292,30 @@ async def test_what_is_named_before_lmchat_is_ready_goes_with_its_prompt(tmp_pat
             assert second.endswith("and that?")
             await desk.app.stop_and_save()
     await desk.store.aclose()
+
+
+async def test_a_file_that_the_user_does_not_want_leaves_the_prompt_unsent(tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    async with ready_desktop(tmp_path) as desk:
+        outside = str(tmp_path / "leaf.md")
+        desk.prompt_input.post_message(events.Paste(outside))
+        await desk.until(lambda: desk.prompt_input.text == outside, "the path")
+        desk.prompt_input.submit()
+        await desk.on(ConfirmDialog)
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.prompt_is(outside)
+        assert desk.backend.requests == []
+        await desk.press("enter")  # now it is a text like any other
+        await desk.answered()
+        assert sent(desk.backend) == [outside]
+
+
+async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        desk.prompt_input.post_message(events.Paste("/var/x is full, why?"))
+        await desk.until(lambda: desk.prompt_input.text != "", "the text")
+        desk.prompt_input.submit()
+        await desk.answered()
+        assert sent(desk.backend) == ["/var/x is full, why?"]
