@@ -12,7 +12,16 @@ from lmchat.errors import FileRefused
 from lmchat.sessions.attached_files import split_draft
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen import ChatScreen
-from tests.support.desktop import gone, hold, kept_as, make_desktop, ready_desktop, sent, shown
+from tests.support.desktop import (
+    gone,
+    hold,
+    kept_as,
+    make_desktop,
+    ready_desktop,
+    running,
+    sent,
+    shown,
+)
 from tests.support.files_to_attach import image
 from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import unpainted
@@ -319,3 +328,17 @@ async def test_a_path_that_names_no_file_is_sent_as_it_is(tmp_path):
         desk.prompt_input.submit()
         await desk.answered()
         assert sent(desk.backend) == ["/var/x is full, why?"]
+
+
+async def test_a_prompt_that_waits_for_a_file_at_the_end_is_the_draft_of_the_next_start(tmp_path):
+    first = make_desktop(tmp_path)
+    hold(first.store, "save_file")
+    async with running(first, (120, 40)):
+        await first.ready()
+        await name_leaf(first)
+        await first.say(" please", sees="Sent once leaf.md")
+        await first.type("more")
+        await first.until(lambda: first.prompt_input.text == "more", "the next prompt")
+    second = make_desktop(tmp_path)
+    async with running(second, (120, 40)):
+        await second.prompt_is("@lea please\n\nmore")

@@ -200,8 +200,8 @@ class PromptFiles:
     def _end(self, reading: Reading) -> None:
         """Put files into their prompt: the one that is typed, a queued one, or a draft."""
         hold, queue = reading.hold, self._chat.queue
-        if hold is not None and hold.is_dropped:
-            return
+        if self._chat.is_closing or (hold is not None and hold.is_dropped):
+            return  # when lmchat ends, the saved draft has the prompt, also a queued one
         sent_count = self._ui.widgets.prompt_input.sent_count
         if hold is not None and queue.is_held(hold):
             if reading.lines is None:
