@@ -93,7 +93,9 @@ async def test_what_is_sent_is_what_was_typed(desk):
     await desk.prompt_is(text)
     await desk.press("enter")
     await desk.answered()
-    assert sent(desk.backend) == [text]
+    await desk.press("up", "enter")  # also as an earlier prompt
+    await desk.answered(2)
+    assert sent(desk.backend) == [text, text]
 
     await desk.press("alt+up")  # a letter that is typed in the log goes to the prompt
     assert isinstance(desk.app.focused, ChatLog)
