@@ -53,6 +53,7 @@ class Kind(StrEnum):
     FENCE = "fence"
     MORE_ROWS = "more rows"  # rows that continue the table of an earlier block
     PLAIN = "plain"  # text as it is
+    GAP = "gap"  # a row of the log itself in place of its source, which is too long to be shown
     MADE = "made"  # lines that `Block.make` returns: of prompts, or of the log itself, as stats
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from tests.benchmarks.bench import MISSED, Bench, Row, verdict
 from tests.benchmarks.client_rows import client, detect, models
 from tests.benchmarks.idle_rows import idle
-from tests.benchmarks.log_rows import find
+from tests.benchmarks.log_rows import find, megabyte
 from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import append, search
 from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
 
-_SCREEN = (version, start, large, stream, growth, flood, echo, stop, scroll, find, idle)
+_SCREEN = (version, start, large, stream, growth, flood, echo, stop, scroll, find, megabyte, idle)
 _BEHIND = (client, models, append, search, commands, detect)
 ROWS = {measure.__name__: measure for measure in (*_SCREEN, *_BEHIND)}
 GROUPS = {

@@ -144,8 +144,11 @@ def _joined_source(pieces: Sequence[Block], *, has_fence: bool) -> str:
 def _shown_text(block: Block, span: Range) -> str:
     """Return the selected part of a block as it is shown, without padding.
 
-    Code that is indented by tabs keeps them: Makefiles need them.
+    Code that is indented by tabs keeps them: Makefiles need them. The row in place of a long text
+    stands for all of that text.
     """
+    if block.kind is Kind.GAP:
+        return block.source.strip("\n")
     text = unwrapped_text(block)[slice(*span)]
     has_tabs = "\n\t" in f"\n{block.source}"  # at the beginning of any line
     if block.kind is Kind.FENCE and has_tabs:
@@ -158,12 +161,18 @@ def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
     A head is the row above code, with its language. The index is the number of heads above this
-    head. In reasoning, only the heads of the reasoning count, and in the text only those of the
-    text. Heads are found by their `hint`, which no other row of an answer has.
+    head, or below the middle of a long text, which is not shown, counted back from the end. In
+    reasoning, only the heads of the reasoning count, and in the text only those of the text. Heads
+    are found by their `hint`, which no other row of an answer has.
     """
     blocks = document.entries[place.message].blocks
     head = blocks[place.number]
-    above = (block for block in blocks[: place.number] if block.is_thought == head.is_thought)
     row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
-    lines_above = chain(*(block.lines or [] for block in above), (head.lines or [])[:row])
-    return sum(line.hint is not None for line in lines_above)
+    same = [block for block in blocks if block.is_thought == head.is_thought]
+    above = same[: next(number for number, block in enumerate(same) if block is head)]
+    lines_above = [*chain(*(block.lines or [] for block in above)), *(head.lines or [])[:row]]
+    heads_above = sum(line.hint is not None for line in lines_above)
+    if not any(block.kind is Kind.GAP for block in above):
+        return heads_above
+    lines = chain(*(block.lines or [] for block in same))
+    return heads_above - sum(line.hint is not None for line in lines)

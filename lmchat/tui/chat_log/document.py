@@ -16,6 +16,7 @@ from lmchat.markdown.layout import Layout
 from lmchat.markdown.page import Page
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.tui.chat_log.entry import Entry
+from lmchat.tui.chat_log.excerpt import EXCERPT_ROWS, is_long
 from lmchat.tui.chat_log.heights import Heights
 
 _DEFAULT_WIDTH = 80  # cells, for estimates until there is a page
@@ -125,6 +126,8 @@ class Document:
         if not entry.heights:
             width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
             rows = 3 + entry.source.count("\n") + len(entry.source) // width
+            if rows > EXCERPT_ROWS and is_long(entry.source):
+                rows = EXCERPT_ROWS
         return rows + self.gap_above(index)
 
     # Rows and places

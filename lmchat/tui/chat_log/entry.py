@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from lmchat import units
 from lmchat.answers.answer_figures import AnswerFigures
-from lmchat.markdown.block import Block, made_block, plain_blocks
+from lmchat.markdown.block import Block, made_block
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, without_controls
@@ -31,15 +31,18 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
+from lmchat.tui.chat_log.excerpt import MOST_LOAD, excerpt_of, is_long, load_of
 from lmchat.tui.chat_log.heights import Heights
 from lmchat.tui.chat_log.made_rows import (
     call_lines,
     call_texts,
     end_blocks,
+    gap_block,
     prompt_blocks,
     question_blocks,
     remark_block,
     rule_block,
+    shown_plainly,
     state_block,
     thought_block,
     tool_block,
@@ -69,6 +72,9 @@ class LivePart(Struct):
     name: str = ""  # name of the tool
     call_index: int = 0  # index of the call among those of the answer
     is_ended: bool = False  # whether no more text follows
+    # blocks above those of `markdown`: the beginning of a long text, and the row for its middle
+    blocks_above: list[Block] = field(default_factory=list)
+    _load: int = 0  # how much work its blocks are; see `load_of`
     _parsed_chunks: int = 0  # how many of the `chunks` are parsed
     _is_final: bool = False  # whether its end was parsed, too
 
@@ -83,14 +89,38 @@ class LivePart(Struct):
         """
         text = "".join(self.chunks[self._parsed_chunks :])
         if text:
-            if self.kind is ToolCallPart and not self._parsed_chunks:  # its arguments begin
-                self.markdown.open_code("json")
+            is_begun = self._parsed_chunks > 0
             self.chunks[self._parsed_chunks :] = [text]  # one chunk for hundreds of tokens
             self._parsed_chunks = len(self.chunks)
+            if not is_begun and is_long(text):
+                text = self._begin_at_end(text)
+            elif not is_begun and self.kind is ToolCallPart:
+                self.markdown.open_code("json")
+            self._load += load_of(text)
         if text or self._is_final != self.is_ended:
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
-        return self.markdown.closed + self.markdown.open
+        return self.blocks_above + self.markdown.closed + self.markdown.open
+
+    def _begin_at_end(self, text: str) -> str:
+        """Put the beginning of a long text above, and return what is to be parsed of its end."""
+        language = "json" if self.kind is ToolCallPart else None
+        self.blocks_above, self.markdown, end = _begun_excerpt(text, language)
+        return end
+
+    def forget_if_long(self) -> bool:
+        """Forget all blocks if they are too much work to be laid out again.
+
+        A text that streams is shown as a whole, so that it does not move while it is read. The
+        next blocks are those of its beginning and its end. Return whether the blocks are forgotten.
+        """
+        if self._load <= MOST_LOAD:
+            return False
+        self.markdown = IncrementalMarkdown()
+        self.blocks_above = []
+        self._load = self._parsed_chunks = 0
+        self._is_final = False
+        return True
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
@@ -121,10 +151,34 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 
 def _code_blocks(text: str, language: str) -> list[Block]:
     """Return the blocks of a text that is shown as code, such as the arguments of a call."""
-    markdown = IncrementalMarkdown()
-    markdown.open_code(language)
+    above: list[Block] = []
+    if is_long(text):
+        above, markdown, text = _begun_excerpt(text, language)
+    else:
+        markdown = IncrementalMarkdown()
+        markdown.open_code(language)
     markdown.feed(text, is_final=True)
-    return markdown.closed
+    return above + markdown.closed
+
+
+def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], IncrementalMarkdown, str]:
+    """Return what is shown of a long text.
+
+    That is: the blocks of its beginning with the row for its middle, a parser for its end, and the
+    text that this parser is to be fed. With `language`, the text is code.
+    """
+    excerpt = excerpt_of(text)
+    beginning = IncrementalMarkdown()
+    end = IncrementalMarkdown(references=beginning.references)
+    if language is not None:
+        beginning.open_code(language)
+        end.open_code(language)
+    beginning.feed(excerpt.beginning, is_final=True)
+    return (
+        [*beginning.closed, gap_block(excerpt.middle)],
+        end,
+        excerpt.end if language is not None else excerpt.context + excerpt.end,
+    )
 
 
 _NO_HEIGHTS = Heights()
@@ -209,11 +263,16 @@ class Entry(Struct):
     def forget(self) -> None:
         """Drop all lines and heights; the blocks are laid out again when they are needed."""
         # also of blocks that are in parts only, such as reasoning that is folded now
-        part_blocks = (part.markdown.closed + part.markdown.open for part in self.parts)
+        part_blocks = (
+            part.blocks_above + part.markdown.closed + part.markdown.open for part in self.parts
+        )
         for block in chain(self.blocks, *part_blocks):
             block.lines = None
         self._kept_rows = None
         self.heights.truncate(0)
+        for part in self.parts:
+            if part.forget_if_long():
+                self.blocks = ()
 
     def build(self) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
@@ -327,7 +386,7 @@ class Entry(Struct):
                 words = safe_line(message.text, limit=_PROMPT_CHARS)
                 blocks = [rule_block(f"System prompt: {words}" if words else "No system prompt")]
                 if not self.is_folded:
-                    blocks += plain_blocks(without_controls(message.text))
+                    blocks += shown_plainly(without_controls(message.text))
                 return blocks
             case Role.USER:
                 return prompt_blocks(message)
@@ -353,7 +412,7 @@ class Entry(Struct):
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         if self.is_source:
-            return list(plain_blocks(without_controls(self.source)))
+            return list(shown_plainly(without_controls(self.source)))
         blocks: list[Block] = []
         for number, part in enumerate(self.parts):
             blocks += self._part_blocks(number, part)

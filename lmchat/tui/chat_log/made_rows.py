@@ -10,7 +10,7 @@ row is wrapped at a `units.GAP`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -36,7 +36,8 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.tools.calls import CHOICES
-from lmchat.units import SIGNS
+from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
+from lmchat.units import SIGNS, counted
 
 _NULL = Style.null()
 _RATE_CELLS = 4  # width of the number of a rate, so that the row does not jump
@@ -69,12 +70,15 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
         if isinstance(piece, FilePart):
             rows.append(piece)
         elif piece.strip():
-            rows += plain_blocks(without_controls(piece.strip("\n")))
+            rows += shown_plainly(without_controls(piece.strip("\n")))
 
     blocks: list[Block] = []
     for row in rows or plain_blocks(""):  # an empty prompt has a row, too
         timed_message = None if blocks else message
-        if isinstance(row, FilePart):
+        if isinstance(row, Block) and row.kind is Kind.GAP:
+            block = row
+            block.make = partial(_gap_lines_on_panel, row.source, "faint")
+        elif isinstance(row, FilePart):
             words = safe_line(row.words, limit=_LONG_NAME_CHARS)
             block = made_block(partial(_file_row, words, timed_message))
         else:  # made by the log, but with its source: it can be searched and copied
@@ -84,6 +88,33 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
         block.is_attached = bool(blocks)
         blocks.append(block)
     return blocks
+
+
+def shown_plainly(text: str) -> Iterator[Block]:
+    """Yield the blocks of a plain text; of a long one, those of its beginning and its end."""
+    if not is_long(text):
+        yield from plain_blocks(text)
+        return
+    excerpt = excerpt_of(text)
+    yield from plain_blocks(excerpt.beginning.rstrip("\n"))
+    yield gap_block(excerpt.middle.removesuffix("\n"))
+    yield from plain_blocks(excerpt.end)
+
+
+def gap_block(middle: str) -> Block:
+    """Return the row in place of the middle of a long text, which is its source."""
+    return Block(Kind.GAP, middle, make=partial(_gap_lines, middle))
+
+
+def _gap_lines(middle: str, page: Page, *, tint: str = "base") -> list[Line]:
+    ends = middle.removesuffix("\n").count("\n")
+    words = counted(ends + 1, "line") if ends else counted(len(middle), "character")
+    left = [(f"{SIGNS.cut} {words}", page.styles["muted"])]
+    return page.row([*left, *page.key_hint("o", "opens all", "message.pager")], tint=tint)
+
+
+def _gap_lines_on_panel(middle: str, bar: str, page: Page) -> list[Line]:
+    return _on_panel(page, _gap_lines(middle, page, tint="panel"), bar)
 
 
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
@@ -296,8 +327,11 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
     searched and copied.
     """
     for piece in pieces:
-        piece.kind = Kind.MADE
-        piece.make = partial(_argument_lines, piece.source, piece.info)
+        if piece.kind is Kind.GAP:
+            piece.make = partial(_gap_lines_on_panel, piece.source, "warning")
+        else:
+            piece.kind = Kind.MADE
+            piece.make = partial(_argument_lines, piece.source, piece.info)
         piece.is_attached = True  # the rows of the card have no blank row between them
     return [made_block(partial(_question_lines, message)), *pieces]
 

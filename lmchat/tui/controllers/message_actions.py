@@ -24,6 +24,7 @@ from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart, Role, readable_text
+from lmchat.tui.chat_log.excerpt import is_long
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.export_import import write_asking
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -240,11 +241,18 @@ class MessageActions:
     # Files and links
 
     async def open_in_pager(self, message: ChatMessage) -> None:
-        """Show the text of a message in the user's pager, or its files in the system's viewer."""
+        """Show the text of a message in the user's pager, or its files in the system's viewer.
+
+        Any text of which the log shows only the beginning and the end is in the pager, too.
+        """
         for file in message.files:
             await self._open_file(file)
+        arguments = (call.arguments for call in message.tool_calls)
+        texts = [text for text in (message.reasoning, *arguments, message.text) if is_long(text)]
         if not message.files:
-            self._ui.show_in_pager(readable_text(message))
+            texts.append(readable_text(message))
+        if texts:
+            self._ui.show_in_pager("\n\n".join(dict.fromkeys(texts)))
 
     async def _open_file(self, file: FilePart) -> None:
         """Open a file in the system's viewer.

@@ -1,0 +1,89 @@
+"""The beginning and the end of a text that takes too long to lay out as a whole.
+
+What is between them is the source of one row (`gap_block`), so that it is found and copied, too.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from lmchat.markdown.block import HEAD_LINES
+
+MOST_LOAD = 5_000  # of a text that is shown as a whole; see `load_of`
+_END_LOAD = 1_000  # of the beginning, and of the end, of any other text
+EXCERPT_ROWS = 2 * _END_LOAD  # about how many rows are shown of such a text
+_BYTES_PER_LINE = 100
+_MARKS_PER_LINE = 4
+_MARKS = "*_`[<$&~|>:/"  # signs that the Markdown parser stops at
+_HEAD_CHARS = 2_000  # of the head of a table; a longer one is not repeated
+# where the end may begin, the best place first: behind a blank line, at a line that is not
+# indented, at any line, at a word
+_STARTS = (r"\n\n(?=\S)", r"\n(?=\S)", r"\n", r" ")
+_FENCE_LINE = re.compile(r"(?m)^ {0,3}(`{3,}|~{3,})(.*)$")
+_DASHES = "|:- \t\r"  # signs of the line below the head of a table
+
+
+class Excerpt(Struct, frozen=True):
+    """A text in three parts, of which the middle one is not shown."""
+
+    beginning: str
+    middle: str
+    end: str
+    # what the end continues, as Markdown: the opening of a fence, or the head of a table
+    context: str
+
+
+def load_of(text: str) -> int:
+    """Return how much work it is to show a text, in lines: long lines and marks count as more."""
+    lines = text.count("\n") - text.count("\n\n")  # blank lines take no time
+    size = len(text) if text.isascii() else len(text.encode(errors="replace"))
+    marks = sum(map(text.count, _MARKS))
+    return lines + size // _BYTES_PER_LINE + marks // _MARKS_PER_LINE
+
+
+def is_long(text: str) -> bool:
+    """Return whether only the beginning and the end of a text are shown."""
+    # cheap for short texts, as each byte adds less than one line
+    return len(text) > MOST_LOAD and load_of(text) > MOST_LOAD
+
+
+def excerpt_of(text: str) -> Excerpt:
+    """Cut a long text (`is_long`) into the parts that are shown and what is between them."""
+    size = _END_LOAD * _BYTES_PER_LINE
+    beginning = text[:size]
+    while load_of(beginning) > _END_LOAD:
+        beginning = beginning[: len(beginning) * 3 // 4]
+    end_lines = beginning.rfind("\n") + 1
+    if end_lines > len(beginning) // 2:
+        beginning = beginning[:end_lines]
+
+    end = text[-size:]
+    while load_of(end) > _END_LOAD:
+        end = end[len(end) // 4 :]
+    starts = (re.compile(pattern).search(end, 0, len(end) // 2) for pattern in _STARTS)
+    start = next((found.end() for found in starts if found), 0)
+    end = end[start:]
+
+    middle = text[len(beginning) : len(text) - len(end)]
+    return Excerpt(beginning, middle, end, _context_of(text[: len(text) - len(end)]))
+
+
+def _context_of(text: str) -> str:
+    """Return the opening line of the fence that is open at the end of a text, or a table's head."""
+    opening = ("", "")
+    for marks, info in _FENCE_LINE.findall(text):
+        if not opening[0]:
+            if marks[0] != "`" or "`" not in info:
+                opening = (marks, info)
+        elif marks.startswith(opening[0]) and not info.strip():
+            opening = ("", "")
+    if opening[0]:
+        return "".join(opening) + "\n"
+    start = text.rfind("\n\n") + 1
+    lines = text[start : start + _HEAD_CHARS].lstrip("\n").split("\n")
+    if len(lines) <= HEAD_LINES or "|" not in lines[0]:
+        return ""
+    has_dashes = "-" in lines[1] and not lines[1].strip(_DASHES)
+    return "".join(line + "\n" for line in lines[:HEAD_LINES]) if has_dashes else ""
