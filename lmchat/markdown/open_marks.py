@@ -18,6 +18,21 @@ _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 # emphasis without its end mark, or with a part of it
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
 
+# signs that may begin something whose end decides how it is shown
+_UNSETTLED = (
+    r"(?s)\\(?:.|$)|`+|!?\[|<(?=[A-Za-z/!?]|$)|\$+|&#?\w*"
+    r"|(?<!\w)_+(?=\S)|~~+(?=\S)|(?<![\w*])\*+(?=[^\s*])"
+)
+# the address and the title of a link
+_TARGET = (
+    r"\(\s*(?:<[^<>\n]*>|[^\s()<][^\s()]*(?:\([^\s()]*\)[^\s()]*)*)?"
+    r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"
+)
+_FORMULA = (
+    r"(?s)\$\$.{1,2000}?\$\$|\$(?![\s$])(?:(?!\]\()[^$`\n]){1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+)
+_NO_FORMULA = r"[\s$]|(?:(?!\]\()[^$`\n]){0,300}(?:[$`\n]|\]\(|[^$`\n]{301})"
+
 
 def completed(source: str, *, is_continued: bool = False) -> str:
     """Return the source of an open block as it will likely look when it is complete.
@@ -61,3 +76,99 @@ def _dashes(head: str) -> str:
     """Return the line of dashes below the head of a table, with a cell for each column."""
     indent = " " * (len(head) - len(head.lstrip()))
     return f"{indent}|" + "---|" * (head.strip().strip("|").count("|") + 1)
+
+
+def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
+    """Return how much of the text inside an open block no text that follows can change.
+
+    It ends before a mark whose end is missing, as the end decides which words are shown: of code,
+    links, formulas, HTML and references. In the last line, emphasis is taken to end later. With
+    `is_nested`, the text is in a list or a quote, whose own link definitions may follow. With
+    `is_ended`, it is complete, and only such definitions may change it.
+    """
+    place = 0
+    box = re.match(r"\[[ xX]\][ \t]", text) if is_nested else None
+    if box is not None:
+        place = box.end()
+    if is_ended:
+        link = re.search(r"\](?!\()", text[place:]) if is_nested else None
+        return 0 if link is not None else len(text)
+    signs = re.compile(_UNSETTLED)
+    end = _row_start(text)
+    while (sign := signs.search(text, place, end)) is not None:
+        place = _end_of_mark(text, sign, is_nested=is_nested)
+        if place < 0:
+            return sign.start()
+    return end
+
+
+def _row_start(text: str) -> int:
+    """Return where a line begins that may be the head of a table: the last one, or the one above.
+
+    Without one, return the end of the text.
+    """
+    last = text.rfind("\n") + 1
+    above = text.rfind("\n", 0, max(last - 1, 0)) + 1
+    for start, end in ((above, last), (last, len(text))):
+        if "|" in text[start:end]:
+            return start
+    return len(text)
+
+
+def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
+    """Return the place from which to look for the next mark; -1 if the end of this one may follow.
+
+    What ends with the text may still be something else, as `$1$` with a digit behind it.
+    """
+    start, end = sign.span()
+    match sign[0][0]:
+        case "\\":
+            closing = {"\\(": "\\)", "\\[": "\\]"}.get(sign[0], "")
+            found = text.find(closing, end) if closing else start
+            place = found + 2 if found >= 0 and len(sign[0]) > 1 else -1
+        case "`":
+            marks = re.compile(rf"(?<!`){sign[0]}(?!`)").search(text, end)
+            place = marks.end() if marks else -1
+        case "[" | "!":
+            return _end_of_link(text, start, end, is_nested=is_nested)
+        case "<":
+            closing = "-->" if text.startswith("<!--", start) else ">"
+            found = text.find(closing, end)
+            return found + len(closing) if found >= 0 else -1
+        case "&":
+            place = end
+        case "$":
+            formula = re.compile(_FORMULA).match(text, start)
+            if formula is not None:
+                place = formula.end()
+            elif sign[0] == "$":
+                place = end if re.compile(_NO_FORMULA).match(text, end) else -1
+            else:
+                place = -1
+        case "*":
+            marks = re.compile(rf"(?<=[^\s*])\*{{{len(sign[0])}}}").search(text, end)
+            # in the last line, `completed` adds the end
+            return end if marks or "\n" not in text[end:] else -1
+        case _:  # `_` or `~~`
+            behind = r"(?!\w)" if sign[0][0] == "_" else ""
+            marks = re.compile(rf"(?<=\S){sign[0]}{behind}").search(text, end)
+            place = end if marks and marks.end() < len(text) else -1
+    return place if place < len(text) else -1
+
+
+def _end_of_link(text: str, start: int, end: int, *, is_nested: bool) -> int:
+    """Return where a link or an image ends; see `_end_of_mark`."""
+    depth = 1
+    while depth:
+        bracket = re.compile(r"\\.|(`+)(?:.*?[^`])?\1(?!`)|[\[\]]", re.DOTALL).search(text, end)
+        if bracket is None:
+            return -1
+        depth += {"[": 1, "]": -1}.get(bracket[0], 0)
+        end = bracket.end()
+    behind = text[end : end + 1]
+    if behind == "(":
+        target = re.compile(_TARGET).match(text, end)
+        return target.end() if target else -1
+    if not behind or is_nested or (behind == ":" and not start):
+        return -1
+    return end

@@ -85,15 +85,6 @@ def wrap_points(text: str, width: int) -> list[int]:
     return points
 
 
-def word_starts(text: str) -> list[int]:
-    """Return where the words of a text begin; each ideograph counts as a word.
-
-    Blanks before the first word are a part of it.
-    """
-    starts = [match.start() for match in re.finditer(_ATOM, text)]
-    return [0, *starts[1:]] if starts else []
-
-
 def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
     """Return where to cut a text into lines of `width` cells, wherever its blanks are.
 

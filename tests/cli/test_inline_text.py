@@ -1,26 +1,117 @@
+"""What `--inline` prints of a text that arrives in pieces."""
+
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import re
+from pathlib import Path
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.cli.plain import inline
 from lmchat.cli.plain.inline import InlineText
+from tests.support.markdown_corpus import CORPUS, DEAR, ENDLESS, GIANTS
+
+pytestmark = pytest.mark.timeout(120)
+SHEET = Path(__file__).parents[1] / "support" / "markdown_sheet.md"
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+WHOLE = {
+    **{name: text[:2_500] for name, text in CORPUS.items()},
+    "sheet": SHEET.read_text()[:4_000],
+    **{
+        name: (DOCUMENTS / f"{name}.md").read_text()[:2_500]
+        for name in ("guide", "architecture", "errors", "rules", "security")
+    },
+}
+STRANGE = {
+    **{f"giant {name}": made(4_300)[-2_500:] for name, made in GIANTS.items()},
+    **{name: made(400) for name, made in DEAR.items()},
+    **{name: made(400) for name, made in ENDLESS.items()},
+    "more than a piece": GIANTS["paragraph"](4_500),
+}
+PIECES = (
+    "word ", "a", "ö漢字。", "\n", "\n\n", "  ", " ", "- ", "1. ", "> ", "    ", "# ", "---", "===",
+    "*", "**", "_", "__", "~~", "`", "``", "```", "~~~", "$", "$$", "\\", "\\(", "\\)", "[", "]", "](", "[2]",
+    "(fast)", ")", "![", "[a]: /x", "[a]", "<b>", "<", ">", "<br>", "&amp;", "&", "|", "|---|---|", "| a | b |",
+    "http://a.b/c", "!", ":", "word word word word word word word word ", "\r\n", "- - -", "[x] ", "\t",
+)  # fmt: skip
 
 
-async def test_words_after_a_note_in_the_middle_of_a_line_continue_below_it():
-    printed = ""
-    has_printed = asyncio.Event()
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch):
+    monkeypatch.setattr(inline, "_FRAME_S", 0)
+    monkeypatch.setattr(inline, "get_terminal_size", lambda: os.terminal_size((30, 24)))
 
-    def write(words: str) -> None:
-        nonlocal printed
-        printed += words
-        has_printed.set()
 
-    text = InlineText(write, {"NO_COLOR": "1"})
-    text.write("one two three")
-    await has_printed.wait()
-    text.end_line()
-    printed += "a note\n"
-    text.write(" four\nfive")
+async def printed(pieces):
+    """Return what is printed; each piece comes with a frame of its own."""
+    parts = []
+    text = InlineText(parts.append, {"NO_COLOR": "1"})
+    for piece in pieces:
+        text.write(piece)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
     await text.print_all()
     text.end()
-    await text.aclose()
-    assert printed == "one two\na note\nthree four\nfive\n"
+    return re.sub(r"\x1b\[[0-9;]*m", "", "".join(parts))
+
+
+def letters_of(shown):
+    """Return all but blanks and the marks of emphasis, which may be printed before they end."""
+    return re.sub(r"[\s*_~]+", "", shown)
+
+
+def cut(text, seed, most):
+    chance = random.Random(seed)  # noqa: S311 - the same pieces in each run
+    while text:
+        size = chance.randint(1, most)
+        yield text[:size]
+        text = text[size:]
+
+
+async def test_what_is_printed_does_not_depend_on_how_the_text_is_cut():
+    for number, text in enumerate(WHOLE.values()):
+        assert await printed(cut(text, number, 30)) == await printed([text]), text[:300]
+
+
+async def test_each_letter_of_a_strange_text_is_printed_once_and_in_order():
+    for number, text in enumerate(STRANGE.values()):
+        shown = await printed(cut(text, number, 60))
+        assert letters_of(shown) == letters_of(await printed([text])), text[:300]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=40), st.integers(1, 6), st.integers(0, 99))
+def test_each_letter_of_any_text_is_printed_once_and_in_order(pieces, most, seed):
+    async def compare():
+        text = "".join(pieces)
+        at_once = letters_of(await printed([text]))
+        assert letters_of(await printed(text)) == at_once
+        assert letters_of(await printed(cut(text, seed, most))) == at_once
+
+    asyncio.run(compare())
+
+
+async def test_words_in_brackets_marks_and_a_note_are_printed_as_of_the_text_at_once():
+    pieces = ["Open list", "[", "2", "]", " and run", "(", "fast", ")", " today."]
+    assert await printed(pieces) == "Open list[2] and run(fast)\ntoday.\n"
+    assert await printed("![ripe pea](p.png)\n\n-  -   -\n\n| a | b |\n|---|---|\n| c | d |\n") == (
+        f"image: ripe pea (p.png)\n\n{'─' * 29}\n\na  b\n────\nc  d\n"
+    )
+
+
+async def test_the_lines_of_an_open_paragraph_are_printed_but_for_the_last():
+    parts = []
+    text = InlineText(parts.append, {"NO_COLOR": "1"})
+    text.write("One two three four five six seven eight nine ten eleven twelve")
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert "".join(parts) == "One two three four five six\nseven eight nine ten eleven"
+    text.end_line()
+    parts.append("a note\n")
+    text.write(" thirteen.")
+    await text.print_all()
+    text.end()
+    assert "".join(parts).endswith("ten eleven\na note\ntwelve thirteen.\n")

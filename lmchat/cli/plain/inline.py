@@ -1,11 +1,12 @@
 """Formatted answers in the scrollback of the terminal, for `lmchat --inline`.
 
-Printed text cannot be changed. So a word, a line of code or a table is printed when it is complete.
+Printed text cannot be changed. So a line is printed when no text that follows can change its words.
 The terminal keeps, searches and copies it as any other text.
 
 A frame prints at once all that has become complete; there are at most 15 a second. The text of an
 answer is cut into blocks: closed ones, which never change, and an open one at the end, which grows.
-A word has the blanks and marks before it: `_block_words` says which.
+Of closed blocks all lines are printed. Of an open paragraph, list or fence, all are but the last,
+up to a mark whose end may follow (`open_marks.settled_end`).
 """
 
 from __future__ import annotations
@@ -13,21 +14,24 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from itertools import chain, groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from shutil import get_terminal_size
 
+from msgspec import Struct
 from rich.color import ColorSystem
+from rich.segment import Segment
 from rich.style import Style
 
-from lmchat.markdown.block import Block, Kind, Line, Span
+from lmchat.markdown.block import PIECE_CHARS, Block, Kind, Line
 from lmchat.markdown.colours import Colours
-from lmchat.markdown.commonmark import parse_blocks
+from lmchat.markdown.commonmark import last_block_type, parse_blocks, span
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.markdown.layout import Layout
+from lmchat.markdown.open_marks import settled_end
 from lmchat.markdown.page import Page
-from lmchat.markdown.wrap import split_spans, text_of, word_starts
+from lmchat.markdown.wrap import split_spans, text_of
 from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15  # between two frames
@@ -37,9 +41,12 @@ _WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
 # blocks that are printed when they are complete: their lines depend on all of their text
 _WAITING_TOKENS = ("table_open", "hr", "html_block", "math_block")
 _WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these blocks begin
+# Blocks that are not cut until they are very long. Others may be cut anywhere in the second half of
+# a piece, so that only the first half is printed while they are open.
+_LISTS = ("bullet_list_open", "ordered_list_open")
 _NULL = Style.null()
-_LINE_END: Span = ("\n", _NULL)
-_OPEN_FORMULA = r"(?<![\w$\\])\$(?=[^\s$])[^$\n]{0,200}$"  # begun at the end of a text
+# signs that are not counted: marks of emphasis that may be shown or not, and blanks
+_UNCOUNTED = r"[\s*_~]+"
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
     "base": "none",
@@ -95,8 +102,11 @@ class InlineText:
         """Forget the printed text; the next piece begins another text, such as the next answer."""
         self._markdown = IncrementalMarkdown()
         self._is_complete = False  # whether no more text arrives
-        self._printed_blocks = 0  # how many closed blocks are printed, from the first on
-        self._printed_words = 0  # how many words of the blocks that follow are printed already
+        self._closed: list[_Closed] = []  # closed blocks that are not printed yet
+        self._closed_count = 0  # how many blocks are closed
+        self._line = ""  # the line of the text that is not complete
+        self._references = 0  # how many link definitions are above that line
+        self._printed_signs = 0  # how many signs of the blocks that follow are printed already
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -109,9 +119,9 @@ class InlineText:
         self._is_complete = True
         if self._printing is not None:
             await self._printing
-        self._markdown.feed("", is_final=True)
+        self._feed("", is_final=True)
         await self._fetch_colours()
-        self._print_complete_words()
+        self._print_complete_lines()
 
     def end(self) -> None:
         """Print the rest of the text; the next piece begins another text.
@@ -121,15 +131,15 @@ class InlineText:
         """
         if self._printing is not None:
             self._printing.cancel()
-        self._markdown.feed(self._unread, is_final=True)
+        self._feed(self._unread, is_final=True)
         self._unread = ""
-        self._print_complete_words()
+        self._print_complete_lines()
         self.end_line()
         self._colours.drop_requests()
         self._begin_text()
 
     def end_line(self) -> None:
-        """End the line, so that something else can be printed; the words go on below it."""
+        """End the line, so that something else can be printed."""
         if self._is_line_open:
             self._write("\n")
             self._is_line_open = False
@@ -141,129 +151,189 @@ class InlineText:
     async def _print_frames(self) -> None:
         """Print one frame after the other until all text that has arrived is read."""
         while self._unread:
-            self._markdown.feed(self._unread[:_FRAME_CHARS])
+            self._feed(self._unread[:_FRAME_CHARS])
             self._unread = self._unread[_FRAME_CHARS:]
             await self._fetch_colours()
-            self._print_complete_words()
+            self._print_complete_lines()
             # no pause once no more text arrives: `print_all` waits for this task
             await asyncio.sleep(0 if self._is_complete else _FRAME_S)
 
+    def _feed(self, text: str, *, is_final: bool = False) -> None:
+        """Parse text, and note the blocks that it closes.
+
+        A link may have its definition in the lines above the one that closes its block. With later
+        definitions, the words would depend on when the text has arrived.
+        """
+        pieces = [text]
+        if "]:" in self._line + text:
+            pieces = re.findall(r"[^\n]*\n|[^\n]+", text) or [text]
+        for number, piece in enumerate(pieces, 1):
+            self._markdown.feed(piece, is_final=is_final and number == len(pieces))
+            blocks = islice(self._markdown.closed, self._closed_count, None)
+            self._closed += [_Closed(block, self._references) for block in blocks]
+            self._closed_count = len(self._markdown.closed)
+            if "\n" in piece:
+                self._references = len(self._markdown.references)
+                self._line = ""
+            self._line += piece[piece.rfind("\n") + 1 :]
+
     async def _fetch_colours(self) -> None:
         """Get the colours of code before it is printed: later, it cannot be coloured."""
-        for block in (*self._markdown.closed[self._printed_blocks :], *self._markdown.open):
-            self._block_lines(block)  # the layout requests the colours of the block's code
+        if not self._has_colours:
+            return
+        for block in (*self._closed, *self._open()):
+            self._lay_out(block)  # the layout requests the colours of the block's code
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
                     waiting_block.lines = None  # drops the lines without colours
                 # The request may have been for longer code of another block, which begins with this
                 # code. Then this layout requests the colours of this code.
-                self._block_lines(block)
+                self._lay_out(block)
 
-    def _print_complete_words(self) -> None:
-        """Print the words that are complete and not printed yet.
+    def _print_complete_lines(self) -> None:
+        """Print the lines that are complete and not printed yet.
 
         An open block is laid out again with each frame, and may then be cut into closed blocks. So
-        the printed words are counted: they are the first `_printed_words` of the blocks that follow
-        the first `_printed_blocks`.
+        the printed signs are counted.
         """
-        spans: list[Span] = []
-        closed = self._markdown.closed
-        for block in closed[self._printed_blocks :]:
-            words = self._block_words(block)
-            spans += chain.from_iterable(words[self._printed_words :])
-            # This block may be only the beginning of the block that was open, such as the first
-            # item of a list. The rest of the count then belongs to the blocks after it.
-            self._printed_words = max(self._printed_words - len(words), 0)
-            block.lines = None  # the lines are not needed again
-        self._printed_blocks = len(closed)
-        for block in self._markdown.open:  # one block, or none
-            words = self._block_words(block)
-            if block.kind is not Kind.FENCE:
-                del words[-1:]  # the last word may not be complete
-            spans += chain.from_iterable(words[self._printed_words :])
-            # what is printed stays so, even if the block has fewer words than in the last frame
-            self._printed_words = max(self._printed_words, len(words))
-        if spans:
-            # in a new line, the first word needs no line end or blanks before it
-            if not self._is_line_open:
-                before_word, style = spans[0]
-                spans[0] = (before_word.lstrip("\n "), style)
-            self._write(self._painted(spans))
+        lines: list[Line] = []
+        for closed in self._closed:
+            lines += self._unprinted(self._lay_out(closed))
+        self._closed = []
+        for block in self._open():  # one block, or none
+            before = self._printed_signs
+            unprinted = self._unprinted(self._lay_out(block))
+            # the last line with signs may still grow; rules and blank lines behind it come with it
+            while unprinted and not _signs(unprinted[-1].text):
+                del unprinted[-1]
+            new_signs = sum(len(_signs(line.text)) for line in unprinted)
+            self._printed_signs = before + new_signs
+            lines += unprinted
+        if lines:
+            if self._is_line_open:
+                self._write("\n")
+            self._write("\n".join(map(self._painted, lines)))
             self._is_line_open = True
 
-    def _block_words(self, block: Block) -> list[list[Span]]:
-        """Return the words of a block that may be printed, each with the blanks before it.
+    def _unprinted(self, lines: list[Line]) -> list[Line]:
+        """Return the lines of a block behind the printed signs, which are counted down."""
+        for number, line in enumerate(lines):
+            count = self._printed_signs
+            if not count:
+                return lines[number:]
+            signs = _signs(line.text)
+            self._printed_signs = max(count - len(signs), 0)
+            if len(signs) > count:  # a part of the line is printed, which began in another place
+                return [_rest(line, count), *lines[number + 1 :]]
+        return []
 
-        The first word of a line begins with a line end and the marks of the line, such as those of
-        quotes and items. A blank line is one such word.
-        """
-        words: list[list[Span]] = []
-        for line in self._block_lines(block):
-            text = "".join(segment.text for segment in line.segments).rstrip(" ")
-            # a line is an empty cell at the edge of the page, then marks up to `line.start`, such
-            # as that of an item, then words
-            starts = [line.start + place for place in word_starts(text[line.start :])]
-            # each word but the last ends before the blanks that precede the next one
-            ends = [len(text[:next_start].rstrip(" ")) for next_start in starts[1:]]
-            # the end of the last word; without words, the end of the marks or of the empty cell
-            last_end = max(len(text), line.start, 1)
-            spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
-            # ` - one two` becomes the empty cell, `- one` and ` two`
-            _, first, *others = split_spans(spans, [0, 1, *ends, last_end])
-            words += [[_LINE_END, *first], *others]
-        return words
+    def _open(self) -> list[_Closed]:
+        """Return the block that may still grow, with the definitions above its last line."""
+        return [_Closed(block, self._references) for block in self._markdown.open]
 
-    def _block_lines(self, block: Block) -> list[Line]:
+    def _lay_out(self, waiting: _Closed) -> list[Line]:
         """Return the lines of a block that may be printed, with the blank one above it.
 
         They are laid out when they are first needed, and kept in `block.lines`.
         """
+        block = waiting.block
         if block.lines is not None:
             return block.lines
         # by identity, as a closed block may be equal to the open one
         is_open = any(block is other for other in self._markdown.open)
-        if is_open and _must_wait(block):
-            block.lines = []
-            return block.lines
-        if is_open and block.kind is Kind.MARKDOWN:
-            # the beginning of a formula is left out: once printed, it could not become a formula
-            block.source = re.sub(_OPEN_FORMULA, "", block.source)
-        block.has_cursor = is_open  # then the layout completes marks such as `**`
+        if is_open:
+            block.source = _settled(block)
+            block.has_cursor = True  # then the layout completes marks such as `**`
+            if not block.source:
+                block.lines = []
+                return block.lines
         # A page is three cells wider than its text. The text leaves one column of the terminal
         # free, as some terminals add a line end to a full line.
         width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
         # lines of code are not wrapped: copied code has only its own line ends
         self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width
-        block.lines = self._layout.lay_out(block, self._markdown.references)
-        if is_open and block.kind is Kind.FENCE:
-            del block.lines[-1:]  # its line has not ended
+        references = dict(islice(self._markdown.references.items(), waiting.references))
+        block.lines = self._layout.lay_out(block, references)
+        if is_open:
+            del block.lines[-1:]  # it may still grow
         closed = self._markdown.closed
         is_first = not closed or block is closed[0]
         if block.lines and block.gap and not is_first:
             block.lines.insert(0, Line([]))
         return block.lines
 
-    def _painted(self, spans: list[Span]) -> str:
-        """Return the text of spans, with the control sequences of their styles."""
+    def _painted(self, line: Line) -> str:
+        """Return the text of a line, with the control sequences of its styles."""
+        text = "".join(segment.text for segment in line.segments)
+        # without the empty cell at the edge of the page, and without blanks at the end
+        end = max(len(text.rstrip(" ")), line.start, 1)
+        spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
+        *_, shown = split_spans(spans, [0, min(1, end), end])
         painted = ""
-        for style, same in groupby(spans, key=itemgetter(1)):
+        for style, same in groupby(shown, key=itemgetter(1)):
             look = style if self._has_colours else style.without_color
             painted += look.render(safe_text(text_of(same)), color_system=ColorSystem.STANDARD)
         return painted
 
 
-def _must_wait(block: Block) -> bool:
-    """Return whether a block is printed only when it is complete.
+class _Closed(Struct):
+    """A block with the number of the first link definitions of the text that it may use."""
 
-    This is so for tables, formulas, rules and HTML: how the first line looks depends on all of the
-    text.
+    block: Block
+    references: int
+
+
+def _signs(text: str) -> str:
+    return re.sub(_UNCOUNTED, "", text)
+
+
+def _rest(line: Line, count: int) -> Line:
+    """Return what follows the first `count` signs of a line, in the place of its text."""
+    place = 0
+    while count:
+        count -= len(_signs(line.text[place]))
+        place += 1
+    place += len(line.text[place:]) - len(line.text[place:].lstrip())
+    spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
+    size = sum(len(text) for text, _ in spans)
+    before, _, rest = split_spans(spans, [0, line.start, line.start + place, size])
+    return Line([Segment(*part) for part in [*before, *rest]], line.text[place:], line.start)
+
+
+def _settled(block: Block) -> str:
+    """Return the beginning of an open block that may be printed, but for its last line.
+
+    Tables, formulas, rules and HTML wait until they are complete: how their first line looks
+    depends on all of the text.
     """
-    if block.kind is Kind.MORE_ROWS:  # of a table
-        return True
-    if block.kind is not Kind.MARKDOWN:  # code, which is printed line by line
-        return False
+    source = block.source
+    if block.kind is not Kind.MARKDOWN:  # rows of a table wait; code is printed line by line
+        return "" if block.kind is Kind.MORE_ROWS else source
     # the parser may not see yet what such a beginning becomes, as the first row of a table
-    if re.match(_WAITING_BEGINNING, block.source):
-        return True
-    return any(token.type in _WAITING_TOKENS for token in parse_blocks(block.source, {}))
+    if re.match(_WAITING_BEGINNING, source):
+        return ""
+    tokens = parse_blocks(source, {})
+    if any(token.type in _WAITING_TOKENS for token in tokens):
+        return ""
+    is_list = bool(tokens) and tokens[0].type in _LISTS
+    if not is_list:
+        source = source[: PIECE_CHARS // 2]
+        if source != block.source:
+            tokens = parse_blocks(source, {})
+    texts = [token for token in tokens if token.type == "inline"]
+    is_nested = bool(tokens) and tokens[0].type in (*_LISTS, "blockquote_open")
+    has_text_last = last_block_type(tokens) not in ("fence", "code_block")
+    lines = source.splitlines(keepends=True)
+    for token in texts:
+        is_last = token is texts[-1] and has_text_last
+        end = settled_end(token.content, is_nested=is_nested, is_ended=not is_last)
+        if end < len(token.content):
+            number = token.content.count("\n", 0, end)
+            text = token.content.split("\n")[number]
+            column = end - (token.content.rfind("\n", 0, end) + 1)
+            first, _ = span(token)
+            line = lines[first + number]
+            start = max(len(line.rstrip()) - len(text.rstrip()), 0)
+            return "".join(lines[: first + number]) + line[: start + column]
+    return source
