@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from types import FunctionType
 
 from markdown_it import MarkdownIt
 from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.parser_inline import RuleFuncInlineType
-from markdown_it.rules_block import StateBlock, reference
+from markdown_it.rules_block import StateBlock, reference, table
 from markdown_it.rules_inline import StateInline, emphasis, image, link
+from markdown_it.token import Token
 
 from lmchat.markdown.links import rest_of_address
 
@@ -36,6 +38,8 @@ _MATH = (
     r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
     r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()[^$`\n]){1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
 )
+# in a row of a table: an escaped sign, code, backticks that begin none, or the end of a cell
+_IN_ROW = r"\\+\||\\.|(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|`+|\|"
 _AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
 _IDEOGRAPH = (
@@ -59,6 +63,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
+    block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
     block.at("reference", reference_rule)
     # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
     # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
@@ -169,6 +174,50 @@ def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bo
     if not silent:
         _push(state, "definition", first, state.line)
     return True
+
+
+def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a table as the parser does, but show all of its text.
+
+    A `|` within code ends no cell. Cells for which there are no columns are a part of the last one.
+    """
+    start = len(state.tokens)
+    if not _parsers_table(state, first, last, silent):
+        return False
+    line = 0
+    cells: list[Token] = []
+    for token in state.tokens[start:]:
+        if token.type == "tr_open" and token.map is not None:
+            line = token.map[0]
+            cells = []
+        elif token.type == "inline":
+            cells.append(token)
+        elif token.type == "tr_close":
+            row = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
+            # each cell ends with a sign, but for the first and the last one
+            if row.count("|") + 1 - row.startswith("|") - row.endswith("|") > len(cells):
+                texts = cells_of(row.removeprefix("|"))
+                if len(texts) > 1 and not texts[-1]:
+                    texts.pop()
+                if len(texts) > len(cells):
+                    surplus = map(str.strip, texts[len(cells) - 1 :])
+                    cells[-1].content = " | ".join(filter(None, surplus))
+    return True
+
+
+def cells_of(row: str) -> list[str]:
+    """Return the cells of a row: a `|` in code or behind a backslash ends none."""
+    cells = []
+    start = 0
+    for sign in re.finditer(_IN_ROW, row):
+        if sign[0] == "|":
+            cells.append(row[start : sign.start()])
+            start = sign.end()
+    return [cell.replace("\\|", "|") for cell in (*cells, row[start:])]
+
+
+# the rule of the parser with another function in place of the one that cuts rows into cells
+_parsers_table = FunctionType(table.__code__, {**table.__globals__, "escapedSplit": cells_of})
 
 
 def math_rule(state: StateInline, silent: bool) -> bool:

@@ -355,10 +355,10 @@ class IncrementalMarkdown(Struct):
         It is called when the tail is longer than `_tail_limit`. The whole tail is parsed again for
         each new line, which must not take longer and longer.
 
-        A fence and blanks without text are cut anywhere. A quote and rows of a table are cut behind
-        their last whole line. A list, HTML and indented code are cut there, too, but only when they
-        have grown to `_MOST_CHARS`. Anything else is cut by `cut_place`. What follows is a block of
-        its own, without a blank row above it.
+        A fence and blanks without text are cut anywhere. A quote and a table are cut behind their
+        last whole line, a list, HTML and indented code too, but only when they have grown to
+        `_MOST_CHARS`. Anything else is cut by `cut_place`. What follows is a block of its own,
+        without a blank row above it; behind rows of a table, it is a row of the same table.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)
@@ -374,16 +374,31 @@ class IncrementalMarkdown(Struct):
         if is_kept_whole and self._tail_limit < _MOST_CHARS:
             self._tail_limit = _MOST_CHARS
             return
-        begin = len(self._head)
-        has_lines = is_kept_whole or self._table_start or last == "blockquote_open"
-        line_end = self._tail.rfind("\n", begin) + 1 if has_lines else 0  # 0: there is none
-        place = line_end or begin + cut_place(self._tail[begin:])
+        begin = offset = len(self._head)
+        head = self._head
+        above = ""  # blank lines above the head of a table
+        if last == "table_open" and not head:
+            lines = self._tail.splitlines(keepends=True)
+            start, _ = span(top[-1])
+            above = "".join(lines[:start])
+            head = "".join(lines[start : start + HEAD_LINES])
+            offset = len(above + head)
+            if len(self._tail) <= PIECE_CHARS + offset:  # the same room as behind any other head
+                self._tail_limit = PIECE_CHARS + offset
+                return
+        # behind the last line that is complete; 0: there is none
+        has_lines = is_kept_whole or head or last == "blockquote_open"
+        line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
+        place = line_end or offset + cut_place(self._tail[offset:])
         self.closed.append(self._next_block(self._tail[begin:place]))
         # what follows is in the middle of the text: no blank row, and not attached as a list
+        table_start = self._table_start or (self._tail[len(above) : place] if head else "")
         self._begin_new_block()
+        self._head = head
+        self._table_start = table_start
         self._has_blank_row = False
         self._type_above = ""
-        self._drop_start(place)  # after `_begin_new_block`: without the head of a table
+        self._drop_start(place)
 
 
 def _is_blank(line: str) -> bool:

@@ -187,6 +187,7 @@ class Layout:
         self._columns_of_table: dict[tuple[str, int], Columns] = {}
         # the following is about the block that is laid out
         self._references: References = {}
+        self._closed_source = ""  # without blank lines above; empty while it still grows
         self._source: list[str] = []  # the lines of its source, with the marks that it lacked
         # Number of the first item of the next list, if that is a piece of a list. If None, the list
         # begins with the number in its source.
@@ -235,6 +236,7 @@ class Layout:
             if text != block.source:
                 tokens = parse_blocks(text, self._references)
         self._source = text.split("\n")
+        self._closed_source = "" if block.has_cursor else text.lstrip("\n")
         self._next_number = block.number
         style = self.page.styles["muted"] if block.is_thought else _NULL
         # link definitions are not shown
@@ -428,7 +430,10 @@ class Layout:
     def _table_lines(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
         """Return the lines of a table, in columns that fit into the page."""
         rows, aligns = self._cells(tokens)
-        columns = fit_columns(rows, aligns, self.page.text_width - width_of(prefixes[1]))
+        room = self.page.text_width - width_of(prefixes[1])
+        columns = fit_columns(rows, aligns, room)
+        if self._closed_source:  # rows may follow in another block
+            self._columns_of_table[self._closed_source, room] = columns
         return table_lines(self.page, rows, columns, prefixes)
 
     def _continued_rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from markdown_it import MarkdownIt
 
+from lmchat.markdown.extensions import table_rule
 from lmchat.processes.child import answer_parent
 
 
@@ -21,6 +22,7 @@ def markdown_html(text: str) -> str:
     """Return Markdown as HTML; HTML in it is escaped, so it is safe. May take very long."""
     # As soon as the page is opened, a picture would be fetched from any address that a model wrote.
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    markdown.block.ruler.at("table", table_rule, {"alt": ["paragraph", "reference"]})
     return str(markdown.render(text))
 
 

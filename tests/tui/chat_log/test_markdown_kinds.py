@@ -66,7 +66,7 @@ KINDS = {
     ),
     "more cells than columns": (
         "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |",
-        ["a  b", RULE * 4, "1  2", "5"],
+        ["a  b", RULE * 12, "1  2 | 3 | 4", "5"],
     ),
     "wide letters in columns": (
         "| 漢字 | b |\n|---|---|\n| \U0001f642 | 1 |\n| e\u0301 | 2 |\n| | 3 |",
