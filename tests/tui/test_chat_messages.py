@@ -125,6 +125,16 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         )
 
 
+async def test_the_pager_has_all_of_a_message_of_which_the_log_shows_the_ends(tmp_path):
+    thought = "".join(f"Thought {number}.\n" for number in range(9_000))
+    script = answer_steps("Done.", thought=thought)
+    async with ready_desktop(tmp_path, script, asked=["one"]) as desk:
+        await desk.press("alt+up", "enter", sees="Thought 0.")
+        await desk.press("o")
+        await desk.until(lambda: bool(desk.paged), "the pager")
+        assert desk.paged[0].split() == [*thought.split(), "Done."]
+
+
 async def test_fork_begins_a_session_that_goes_its_own_way(tmp_path):
     backend = ScriptedBackend(answer_steps("A."), answer_steps("B."), answer_steps("C."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:
