@@ -154,7 +154,7 @@ def timestamp() -> str:
 class Signs(Struct, frozen=True, kw_only=True):
     """Signs of screen and Markdown; on a screen that shows ASCII only, a filter replaces them.
 
-    The first five show a state, such as that of a server. A state is never shown by its sign alone:
+    The first six show a state, such as that of a server. A state is never shown by its sign alone:
     a word follows.
     """
 
@@ -163,6 +163,7 @@ class Signs(Struct, frozen=True, kw_only=True):
     failed: str = "×"  # also of a server that is down
     off: str = "·"
     asleep: str = "○"
+    remote: str = "→"  # of a model that does not run where its server runs
     dot: str = "·"  # between two figures of a line
     fresh: str = "•"  # new text; also a bullet
     folded: str = "+"

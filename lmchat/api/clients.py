@@ -120,7 +120,7 @@ class ClientOptions(TypedDict, total=False):
     """How to reach a server."""
 
     model: str
-    """Model to use; default: a loaded one."""
+    """Model to use; default: a loaded one, never a remote one."""
     key: str
     """API key of the server; without an address, it is sent only to servers on this machine."""
     allowed_hosts: tuple[str, ...]
@@ -366,6 +366,7 @@ def _request(
         endpoint=target.endpoint,
         product=target.product,
         model=target.model_id,
+        is_remote=target.is_remote,
         messages=messages,
         sampling=Sampling().with_options(checked),
         output=output or AnyText(),

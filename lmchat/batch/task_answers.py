@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.errors import LMChatError
-from lmchat.servers.events import StreamEvent
+from lmchat.servers.events import RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
@@ -111,6 +111,7 @@ async def answer_to(
         endpoint=model.endpoint,
         product=model.product,
         model=model.model_id,
+        is_remote=model.is_remote,
         messages=tuple(task.messages),
         sampling=sampling,
         output=task.output,
@@ -134,6 +135,12 @@ async def answer_to(
         stats=answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens),
         error=failure,
     )
+
+
+def print_remote_note(output: Output, event: StreamEvent) -> None:
+    """Print the note that a prompt leaves this machine; nothing for other events."""
+    if isinstance(event, RequestAdapted) and event.is_remote:
+        output.note(f"lmchat: {event.note}")
 
 
 class Progress:

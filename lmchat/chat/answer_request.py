@@ -372,6 +372,7 @@ class AnswerRequest:
             endpoint=settings.target.endpoint,
             product=settings.target.product,
             model=settings.target.model_id,
+            is_remote=settings.target.is_remote,
             messages=messages,
             sampling=self.sampling,
             has_drawn_seed=self._has_drawn_seed,

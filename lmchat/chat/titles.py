@@ -85,6 +85,7 @@ class TitleWriter:
             endpoint=settings.target.endpoint,
             product=settings.target.product,
             model=settings.target.model_id,
+            is_remote=settings.target.is_remote,
             messages=(text_message(Role.USER, text),),
             sampling=replace(settings.sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )

@@ -178,6 +178,8 @@ _MODELS = Subcommand(
         ),
         Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
     ),
+    notes="STATE is loaded, asleep, loading, not loaded or remote.\n"
+    "A remote model does not run where its server runs; --json has runs_at.",
     handler="models:list_models",
     takes_local=True,
 )

@@ -29,6 +29,11 @@ class State(Struct, frozen=True, kw_only=True):
 
     endpoint: str = ""  # server of the last used model, as in `UsedModel`; empty: none was used
     model: str = ""
+    is_remote: bool = False
+    """Whether the last used model was a remote one when the user chose it.
+
+    Only then is a remote model used again without a question. Earlier versions did not ask.
+    """
     recent: tuple[UsedModel, ...] = ()  # newest first
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
@@ -36,15 +41,16 @@ class State(Struct, frozen=True, kw_only=True):
     # Tools for which the user has answered "always", by `SERVER/TOOL`, each with its fingerprint.
     allowed_tools: dict[str, str] = field(default_factory=dict)
 
-    def with_model(self, endpoint: str, model: str) -> State:
+    def with_model(self, endpoint: str, model: str, *, is_remote: bool = False) -> State:
         """Return the choices with this server and model as the last used ones.
 
-        `recent` keeps the newest `_MAX_RECENT` models.
+        `is_remote` is whether the user has chosen a model that does not run on its server. `recent`
+        keeps the newest `_MAX_RECENT` models.
         """
         newest = UsedModel(endpoint, model)
         others = [used for used in self.recent if used != newest]
         recent = (newest, *others)[:_MAX_RECENT]
-        return replace(self, endpoint=endpoint, model=model, recent=recent)
+        return replace(self, endpoint=endpoint, model=model, is_remote=is_remote, recent=recent)
 
     def with_allowed(self, tool: str, fingerprint: str) -> State:
         """Return the choices with one more tool, `SERVER/TOOL`, that runs without a question.

@@ -44,8 +44,10 @@ from lmchat.servers.as_json import (
     metrics_json,
     model_json,
 )
+from lmchat.servers.discovery.choose_target import is_like_remote
 from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import ModelInfo, unknown_model_error
+from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.sessions.statistics import AnswerRecord
@@ -105,6 +107,7 @@ class ServeApp(Struct, kw_only=True):
     pause_s: float = 60.0  # longest time for which a program takes nothing of its reply
     add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
+    on_remote: Callable[[ModelInfo], None]  # called before each request to a remote model
     log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
     # Counters of the client when this app began, or at the last reset: `/metrics` counts from them.
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
@@ -222,7 +225,8 @@ class ServeApp(Struct, kw_only=True):
         server = routes.server(endpoint)  # raises the error to show if none can be used
         models = routes.listed()
         if endpoint:
-            models = {model.model_id: model for model in server.models}
+            remote_last = sorted(server.models, key=lambda model: model.is_remote)
+            models = {model.model_id: model for model in remote_last}
         return JSONResponse(list_json(models))
 
     async def _health(self, request: Request) -> Response:
@@ -316,8 +320,10 @@ class ServeApp(Struct, kw_only=True):
             changes["stream"] = True
         if is_bare_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
+            if is_like_remote(server, name):
+                raise unknown_model_error(name, server.models)
             # a model that the server does not list is sent to it, too: it says what is wrong
-            unlisted = ModelInfo(model_id=name, endpoint=server.endpoint, product=server.product)
+            unlisted = product_named(server.product).unlisted_model(server.endpoint, name)
             model = next((listed for listed in server.models if listed.model_id == name), unlisted)
         else:
             model = routes.find(name)
@@ -326,6 +332,8 @@ class ServeApp(Struct, kw_only=True):
         if changes or is_bare_route:
             body = with_changes(body, changes)
 
+        if model.is_remote:
+            self.on_remote(model)
         forwarded = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
         async with self.client.forward(forwarded, report.keep_row) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:

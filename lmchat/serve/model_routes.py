@@ -29,7 +29,10 @@ class ModelRoutes(Struct, frozen=True):
 
     results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
-    """All models of the usable servers, by their names with `@`; those of the best server first."""
+    """All models of the usable servers, by their names with `@`; those of the best server first.
+
+    Remote models are behind all others.
+    """
 
     @classmethod
     def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
@@ -47,7 +50,8 @@ class ModelRoutes(Struct, frozen=True):
                 server_name += f":{probed.endpoint.port}"
             for model in probed.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
-        return cls(tuple(results), aliases)
+        remote_last = sorted(aliases.items(), key=lambda item: item[1].is_remote)
+        return cls(tuple(results), dict(remote_last))
 
     def listed(self) -> dict[str, ModelInfo]:
         """Return the models by the names to show.

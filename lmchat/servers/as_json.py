@@ -48,6 +48,7 @@ def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
         "type": special_type(model) or "llm",
         "params": model.params or None,
         "quantization": model.quantization or None,
+        "runs_at": model.runs_at or None,
         **{field: getattr(model, field) for field in own_fields},
     }
 
@@ -78,7 +79,7 @@ def health_json(
     elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
         shown_url = Endpoint.parse(settings.endpoint).url
     model = None
-    is_loaded = False
+    is_loaded = is_remote = False
     if probed is None or not probed.verdict.is_usable:
         error = error or no_server_error(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
@@ -87,9 +88,10 @@ def health_json(
         if probed.verdict is Verdict.READY:  # it may be ready and report no states of models
             loaded_states.append(LoadState.UNKNOWN)
         is_loaded = model is not None and model.state in loaded_states
+        is_remote = model is not None and model.is_remote  # it answers, although not from here
     if error is not None:
         status = "error"
-    elif is_loaded:
+    elif is_loaded or is_remote:
         status = "ok"
     else:
         status = "degraded"  # the first answer has to wait for the model

@@ -33,9 +33,10 @@ import httpx
 from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
-from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
+from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
+from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.discovery.target_errors import no_server_error
@@ -135,6 +136,7 @@ class HttpServerClient:
         # Running chat requests whose thought can be ended, by their `request_id`.
         self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
+        self._noted_remote: set[tuple[Endpoint, str]] = set()  # remote models that got a request
         self._leaves_answers = False  # whether a closed stream leaves its answer for a later run
 
     # Servers and their models
@@ -220,6 +222,7 @@ class HttpServerClient:
         `context` is the context window in tokens; None: the server decides. `on_progress` takes a
         fraction from 0 to 1. Raises `ServerRejected` if the server cannot do what is asked.
         """
+        _require_local(model)
         if engine := self._engine_at(model.endpoint):
             # the slot is free when the answer that the engine is writing has ended
             async with self._slots.one_slot(model.endpoint, model.model_id, model.product):
@@ -248,6 +251,7 @@ class HttpServerClient:
 
     async def unload(self, model: ModelInfo) -> None:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""
+        _require_local(model)
         if engine := self._engine_at(model.endpoint):
             await engine.stop()  # it serves one model at a time
             return
@@ -513,13 +517,16 @@ class HttpServerClient:
     async def _would_load(self, request: ChatRequest) -> bool:
         """Whether a request would make its server load or wake the model (R-29, R-41).
 
-        True also for a model whose state is not known: the callers then send nothing, as they must
-        not load one. A request to the built-in engine loads the model, because the engine is
-        started with it. If the cached state of the model is not fresh, the server is asked for it
-        first. Raises `EndpointNotAllowed`.
+        True also for a remote model, and for one whose state is not known: the callers then send
+        nothing, as they must not load one, and what they send must not leave the machine. A request
+        to the built-in engine loads the model, because the engine is started with it. If the cached
+        state of the model is not fresh, the server is asked for it first. Raises
+        `EndpointNotAllowed`.
         """
         endpoint = request.endpoint
         self._admission.allowed.check(endpoint)
+        if self._remote_model(request) is not None:
+            return True
         loads_on_demand = product_named(request.product).loads_on_demand
         if not loads_on_demand and self._engine_at(endpoint) is None:
             return False
@@ -547,7 +554,8 @@ class HttpServerClient:
         """Check and write a request, and return its exchange; nothing is sent yet.
 
         The queue of events then already has a note for the user about each option that is not sent.
-        Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit.
+        Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit,
+        and for one to a remote model that the user has not chosen.
         A request for a kept answer sends no messages and no options: only its address is checked.
         """
         endpoint = request.endpoint
@@ -555,12 +563,34 @@ class HttpServerClient:
         if request.fetches_kept:
             self._admission.allowed.check(endpoint)
             return self._new_exchange(self._writer.write(request))
+        remote = self._remote_model(request)
+        if remote is not None and not request.is_remote:
+            raise RequestInvalid(
+                f"The prompt was not sent: {safe_line(remote.model_id)} does not run on this "
+                "machine any more.",
+                hint="Choose it again, or another model.",
+                kind="model_missing",
+            )
         written = self._admission.admit(request, self._writer.write)
         _logger.info("chat request to %s", endpoint.origin)
         exchange = self._new_exchange(written)
         for note in self._writer.take_new_notes(written):
             exchange.post(RequestAdapted(note=note))
+        if remote is not None and (endpoint, request.model) not in self._noted_remote:
+            self._noted_remote.add((endpoint, request.model))
+            exchange.post(RequestAdapted(note=remote.remote_note, is_remote=True))
         return exchange
+
+    def _remote_model(self, request: ChatRequest) -> ModelInfo | None:
+        """Return the model of a request if it is a remote one, as far as lmchat knows, else None.
+
+        A model that its server does not list is judged by its name.
+        """
+        model = self._cache.model(request.endpoint, request.model)
+        if model is None:
+            product = product_named(request.product)
+            model = product.unlisted_model(request.endpoint, request.model)
+        return model if model.is_remote else None
 
     def _new_exchange(self, written: WrittenRequest) -> Exchange:
         """Return the exchange of a written request, with a new queue of events; send nothing."""
@@ -670,3 +700,15 @@ class HttpServerClient:
             if Endpoint.parse(configured.url).origin == endpoint.origin:
                 return configured.timeouts
         return self._settings.timeouts
+
+
+def _require_local(model: ModelInfo) -> None:
+    """Raise `ServerRejected` for a remote model, which its server cannot load or unload."""
+    if not model.is_remote:
+        return
+    place = f" It runs at {safe_line(model.runs_at)}." if model.runs_at else ""
+    raise ServerRejected(
+        f"{safe_line(model.model_id)} is a remote model: it is not in memory here.{place}",
+        kind="unsupported",
+        hint="Choose it with /model or -m; it needs no loading.",
+    )

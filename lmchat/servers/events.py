@@ -45,6 +45,11 @@ class RequestAdapted(Struct, frozen=True, kw_only=True):
 
     note: str
     """What was changed, skipped or cut, for the user."""
+    is_remote: bool = False
+    """Whether the note says only that the model does not run on this machine.
+
+    It comes before the first request of a run to each remote model.
+    """
 
 
 class ModelLoading(Struct, frozen=True, kw_only=True):

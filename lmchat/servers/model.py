@@ -25,6 +25,8 @@ class LoadState(StrEnum):
     LOADING = "loading"
     NOT_LOADED = "not loaded"
     UNKNOWN = "unknown"
+    REMOTE = "remote"
+    """It does not run where its server runs: the server passes prompts on to another machine."""
 
 
 def server_id_of(endpoint: Endpoint, product: str) -> str:
@@ -71,6 +73,25 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """Whether the slots are those of this model only, as behind a router."""
     created: int | None = None  # seconds since 1970; None: not known
     owned_by: str = ""  # as the server says it
+    runs_at: str = ""
+    """Host or provider of a remote model, as its server names it; empty: not known, or not remote.
+    """
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it does not run where its server runs.
+
+        A remote model is used only if the user has named or chosen it, as prompts to it leave the
+        machine of the server.
+        """
+        return self.state is LoadState.REMOTE
+
+    @property
+    def remote_note(self) -> str:
+        """Sentence for the user before the first prompt to a remote model."""
+        place = f" ({safe_line(self.runs_at)})" if self.runs_at else ""
+        name = safe_line(self.model_id)
+        return f"{name} does not run on this machine: the prompt leaves it{place}."
 
     @property
     def server_id(self) -> str:
@@ -105,9 +126,14 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the model of this name, else that of the name with Ollama's `:latest`, else None."""
-    for wanted in (name, f"{name}:latest"):
-        for model in models:
+    """Return the model of this name, else that of the name with Ollama's `:latest`, else None.
+
+    A remote model is found only by its whole name, and behind the others of this name.
+    """
+    local = [model for model in models if not model.is_remote]
+    remote = [model for model in models if model.is_remote]
+    for wanted, among in ((name, (*local, *remote)), (f"{name}:latest", local)):
+        for model in among:
             if model.model_id == wanted:
                 return model
     return None
@@ -116,11 +142,15 @@ def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
 def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
     """Return the model of this name, else the only one whose name contains it, else None.
 
-    Upper and lower case are the same in a part of a name.
+    Upper and lower case are the same in a part of a name. No part of a name means a remote model.
     """
     if found := find_model(name, models):
         return found
-    matches = [model for model in models if name.casefold() in model.model_id.casefold()]
+    matches = [
+        model
+        for model in models
+        if not model.is_remote and name.casefold() in model.model_id.casefold()
+    ]
     # an empty name is a part of every name, so it would mean the only model of a server
     return matches[0] if name and len(matches) == 1 else None
 

@@ -116,7 +116,9 @@ class ModelCache:
         if cached is None:
             return
         models = (
-            replace(model, state=LoadState.LOADED) if model.model_id == model_id else model
+            replace(model, state=LoadState.LOADED)
+            if model.model_id == model_id and not model.is_remote
+            else model
             for model in cached.models
         )
         self._lists[endpoint] = replace(cached, models=tuple(models))

@@ -147,6 +147,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     The limit of requests per minute does not count them if their server is on this machine.
     """
+    is_remote: bool = False
+    """Whether the user has chosen a remote model; any other request is not sent to one."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
     replay_id: str = ""
     """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.

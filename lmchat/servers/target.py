@@ -35,6 +35,10 @@ class Target(Struct, frozen=True, kw_only=True):
         return self.model.model_id if self.model else ""
 
     @property
+    def is_remote(self) -> bool:
+        return self.model is not None and self.model.is_remote
+
+    @property
     def context(self) -> int | None:
         return self.model.context if self.model else None
 

@@ -338,6 +338,45 @@ def ollama(
     return server.on(CHAT, echo)
 
 
+def jan_with_remote(server: ScriptedServer, *names: str, remote: Sequence[str]) -> ScriptedServer:
+    """Jan with models of providers beside its own, as `proxy.rs` of janhq/jan lists them."""
+    jan(server)
+    rows = [
+        {
+            "id": name,
+            "object": "model",
+            "created": 1,
+            "owned_by": "remote" if name in remote else "llama.cpp",
+        }
+        for name in names
+    ]
+    return server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
+
+
+def ollama_with_remote(
+    server: ScriptedServer, *names: str, remote: Sequence[str], loaded: Sequence[str] = ()
+) -> ScriptedServer:
+    """Ollama 0.33 with models of its cloud; rows, and the name without `:latest`, as recorded."""
+    ollama(server, *names, loaded=loaded)
+    rows = [
+        {
+            "name": name,
+            "model": name,
+            "remote_model": "gpt-oss:120b",
+            "remote_host": "https://ollama.com:11434",
+            "size": 287,
+            "digest": f"5649{name}",
+            "details": {"family": "gptoss", "parameter_size": "120B", "context_length": 131072},
+            "capabilities": ["completion", "tools", "thinking"],
+        }
+        if name in remote
+        else {"name": name, "model": name, "size": 98_363_532, "capabilities": ["completion"]}
+        for name in names
+    ]
+    server.on("POST /api/show", json_reply({"capabilities": ["completion"], "model_info": {}}))
+    return server.on("GET /api/tags", json_reply({"models": rows}))
+
+
 def vllm(server: ScriptedServer) -> ScriptedServer:
     models = model_list("Qwen/Qwen3-8B", owned_by="vllm", max_model_len=32768)
     return server.on("GET /v1/models", models).on(CHAT, echo)

@@ -11,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from msgspec.structs import replace
 from lmchat.answers.json_schema import WantedValue
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.batch.row_file import RowFile
-from lmchat.batch.task_answers import Progress, Task, answer_to
+from lmchat.batch.task_answers import Progress, Task, answer_to, print_remote_note
 from lmchat.chat.presets import preset_named
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
@@ -207,7 +208,8 @@ class _Run(Struct, frozen=True, kw_only=True):
                 sent = replace(task, messages=[*before, text_message(Role.USER, text)])
             except LMChatError as error:
                 sent = replace(task, error=error)
-        answer = await answer_to(sent, self.runtime.backend)
+        show = partial(print_remote_note, self.context.output)
+        answer = await answer_to(sent, self.runtime.backend, show)
         value_field = {}
         if self.wanted is not None and answer.error is None:
             try:

@@ -8,9 +8,11 @@ probabilities are the means over these answers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import monotonic
 
 from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.batch.task_answers import print_remote_note
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of
 from lmchat.cli.setup.find_target import target_of_command
@@ -84,6 +86,7 @@ async def decide(context: Context) -> int:
                 endpoint=target.endpoint,
                 product=target.product,
                 model=target.model_id,
+                is_remote=target.is_remote,
                 messages=(*messages, text_message(Role.USER, prompt)),
                 sampling=sampling,
             )
@@ -169,7 +172,7 @@ async def _label_probabilities(
     """Return how likely each label is as the first token of an answer; their sum is 1."""
     answer = WholeAnswer(request.model)
     async with TurnPrinter(output).stages_shown(lambda: answer.figures):
-        await answer.read(backend.stream(request))
+        await answer.read(backend.stream(request), partial(print_remote_note, output))
     if not answer.growing.choices:
         raise _no_probabilities_error(request.product)
     # a choice is a token of the answer; `top` has the tokens that were likeliest in its place

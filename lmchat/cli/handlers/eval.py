@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby, product
 from typing import Any
 
@@ -24,6 +25,7 @@ from lmchat.batch.task_answers import (
     Task,
     answer_to,
     figure_cells,
+    print_remote_note,
     rounded_median,
 )
 from lmchat.cli.context import Context
@@ -95,7 +97,8 @@ async def evaluate(context: Context) -> int:
                     load_error = error
                 for result in group:
                     task = replace(result.task, error=load_error)
-                    answer = await answer_to(task, runtime.backend)
+                    show = partial(print_remote_note, output)
+                    answer = await answer_to(task, runtime.backend, show)
                     row = answer.row(task)
                     if answer.error is None:
                         row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)

@@ -41,8 +41,8 @@ async def list_models(context: Context) -> int:
         return await _list_files(context)
     async with open_runtime(context) as runtime:
         listed = await fetch_models(runtime)
-    # models that can chat come first
-    models = sorted(listed, key=lambda model: not model.can_chat)
+    # models that can chat come first, and of these the ones that run where their server does
+    models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
     rows = [
         (
             "" if model.state is LoadState.UNKNOWN else model.state,

@@ -19,6 +19,7 @@ from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
+from lmchat.servers.model import ModelInfo
 from lmchat.terminal.output import Output, is_terminal
 from lmchat.units import counted
 
@@ -74,6 +75,7 @@ async def serve(context: Context) -> int:
                 key=key,
                 add_answer_record=runtime.store.statistics.add_answer_record,
                 on_request=partial(_print_report, context.output),
+                on_remote=partial(_note_remote, context.output, set()),
                 log_unexpected=context.log_unexpected,
             )
             config = uvicorn.Config(
@@ -85,6 +87,7 @@ async def serve(context: Context) -> int:
                 log_level="critical",  # lmchat has a log of its own
                 access_log=False,
                 server_header=False,
+                headers=[("Server", "lmchat")],
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=END_S,
@@ -187,6 +190,13 @@ def _print_report(output: Output, report: RequestReport) -> None:
     program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
     subject = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
     _print_line(output, f"{clock}  {program}  {subject}  {status}{figures}")
+
+
+def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:
+    """Note on stderr that prompts leave this machine, once for each note."""
+    if model.remote_note not in noted:
+        noted.add(model.remote_note)
+        output.note(f"lmchat: {model.remote_note}")
 
 
 def _print_line(output: Output, line: str) -> None:

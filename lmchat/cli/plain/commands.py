@@ -154,11 +154,14 @@ class PlainCommands:
             await self._use_model(wanted)
             return
         listed = await fetch_models(self._runtime)
-        self._models = [model for model in listed if model.can_chat]
+        self._models = sorted(
+            (model for model in listed if model.can_chat), key=lambda model: model.is_remote
+        )
         lines = _numbered(
-            # the state is shown if an answer has to wait until the model is loaded
+            # the state is shown if an answer has to wait until the model is loaded, or comes from
+            # another machine
             f"{model_words(model)}, {model.state}"
-            if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP)
+            if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP, LoadState.REMOTE)
             else model_words(model)
             for model in self._models
         )
@@ -180,7 +183,9 @@ class PlainCommands:
         await asyncio.to_thread(  # the next start of lmchat uses it, too
             change_state,
             self._context.paths.state_file,
-            lambda state: state.with_model(target.server_id, target.model_id),
+            lambda state: state.with_model(
+                target.server_id, target.model_id, is_remote=target.is_remote
+            ),
         )
         self._note(f"Model: {model_words(target)}.")
 

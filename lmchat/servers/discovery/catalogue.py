@@ -39,7 +39,11 @@ class ModelRow(Struct, frozen=True, kw_only=True):
 
     model: ModelInfo
     tokens_per_second: float | None = None  # median of earlier turns
-    recent_index: int | None = None  # 0 for the model used last; None if not used recently
+    recent_index: int | None = None
+    """0 for the model used last; None if not used recently, and for a remote model.
+
+    A remote model is chosen by its row or its name, and not by a number.
+    """
     server_name: str = ""  # the user's name for its server; empty: its product is shown
 
     @property
@@ -108,8 +112,8 @@ class Catalogue:
     def _rows(self, models: Sequence[ModelInfo], state: State) -> tuple[ModelRow, ...]:
         """Return a row for each model.
 
-        Recently used models come first, the last used one at the top; those that cannot chat come
-        last.
+        Recently used models come first, the last used one at the top. Remote ones come behind the
+        others, and those that cannot chat come last.
         """
         recent_indexes = {
             (used.endpoint, used.model): index for index, used in enumerate(state.recent)
@@ -120,7 +124,7 @@ class Catalogue:
             row = ModelRow(
                 model=model,
                 tokens_per_second=self._speeds.get(key),
-                recent_index=recent_indexes.get(key),
+                recent_index=None if model.is_remote else recent_indexes.get(key),
                 server_name=self._server_names.get(model.endpoint.origin, ""),
             )
             rows.append(row)
@@ -128,6 +132,7 @@ class Catalogue:
         rows.sort(
             key=lambda row: (
                 not row.model.can_chat,  # False is less than True
+                row.model.is_remote,
                 behind_recent if row.recent_index is None else row.recent_index,
             )
         )

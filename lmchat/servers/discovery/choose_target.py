@@ -83,10 +83,12 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
 
     The first item that differs between two results decides.
     """
-    lacks_model = bool(model) and find_model(model, probed.chat_models) is None
+    named = find_model(model, probed.chat_models) if model else None
+    lacks_model = bool(model) and named is None
+    is_remote = named is not None and named.is_remote  # another server may run this model
     was_used_last = probed.server_id == state.endpoint
     is_ready = probed.verdict is Verdict.READY
-    return (lacks_model, not probed.is_own, not was_used_last, not is_ready)
+    return (lacks_model, is_remote, not probed.is_own, not was_used_last, not is_ready)
 
 
 def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> TargetChoice:
@@ -122,7 +124,7 @@ def _configured_model(probed: ProbeResult, name: str) -> ModelInfo | None:
 
 
 def _unlisted_model(probed: ProbeResult, name: str) -> ModelInfo:
-    return ModelInfo(model_id=name, endpoint=probed.endpoint, product=probed.product)
+    return product_named(probed.product).unlisted_model(probed.endpoint, name)
 
 
 def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
@@ -130,14 +132,15 @@ def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
 
     If the server reports no states, it is the first one. But the models of a provider may cost
     money, or be made for other work than chats. So none of them is chosen only because it is the
-    first.
+    first. A remote model is returned only if the user has chosen it before, and used it last.
     """
     models = probed.chat_models
     # not with the built-in engine: if it has not loaded this model, the start with it has failed,
     # and would fail again
     if state.endpoint == probed.server_id and probed.product != BUILT_IN:
         last = find_model(state.model, models)
-        if last is not None:  # also unloaded, as Ollama leaves it: the first prompt loads it
+        # also unloaded, as Ollama leaves it: the first prompt loads it
+        if last is not None and (state.is_remote or not last.is_remote):
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
         if load_state is LoadState.UNKNOWN and _may_be_provider(probed):
@@ -149,8 +152,11 @@ def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
 
 
 def _unloaded_model(probed: ProbeResult, state: State) -> ModelInfo | None:
-    """Return the model that was used last on a server, else its only one, else None."""
-    models = probed.chat_models
+    """Return the model that was used last on a server, else its only one, else None.
+
+    Remote models do not count.
+    """
+    models = [model for model in probed.chat_models if not model.is_remote]
     for used in state.recent:  # newest first; `state.model` may be on another server
         served = find_model(used.model, models)
         if served is not None and used.endpoint == probed.server_id:
@@ -174,10 +180,24 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
     A name may mean a model that is listed under a similar one (`is_other_model`). The result is
     False for gateways and providers, which take names that they do not list.
     """
+    if is_like_remote(probed, name):
+        return True
     if _may_be_provider(probed):
         return False
     listed = [model.model_id for model in probed.models]
     return bool(listed) and all(is_other_model(name, model_id) for model_id in listed)
+
+
+def is_like_remote(probed: ProbeResult, name: str) -> bool:
+    """Return whether a name is similar to that of a remote model, and not that of a listed one.
+
+    The server may complete it, or ignore upper and lower case, and use the remote model, which the
+    user has not named.
+    """
+    if not name or find_model(name, probed.models) is not None:
+        return False
+    remote = (model.model_id for model in probed.models if model.is_remote)
+    return any(not is_other_model(name, model_id) for model_id in remote)
 
 
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
@@ -206,8 +226,8 @@ def choose_without_asking(
     Where `choose` leaves the model to the user, the configured one is chosen all the same; the
     server will refuse it. Without a configured one, that of `_unloaded_model` is chosen.
 
-    Raises `WrongUse` for a configured model that cannot chat, and `no_server_error` if no server
-    can be used.
+    Raises `WrongUse` for a configured model that cannot chat, and for a name that is only similar
+    to that of a remote model. Raises `no_server_error` if no server can be used.
     """
     choice = choose(results, model=model, state=state)
     probed, target = choice.probed, choice.target
@@ -216,6 +236,8 @@ def choose_without_asking(
     non_chat_model = _find_non_chat_model(probed, model)
     if non_chat_model is not None:
         raise cannot_chat_error(non_chat_model)
+    if is_like_remote(probed, model):
+        raise unknown_model_error(model, probed.chat_models)
     if model and target.model is None:
         return _choice_of(probed, _unlisted_model(probed, model))
     if choice.missing is Missing.MODEL:

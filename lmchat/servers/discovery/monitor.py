@@ -107,6 +107,9 @@ class Monitor:
         current = self.health  # another model may have been chosen during the check
         if current.endpoint != endpoint:
             return
+        model = _model_after(probed, current.model)
+        if model is not None and model.is_remote and probed.verdict is Verdict.NONE_LOADED:
+            probed = replace(probed, verdict=Verdict.READY)  # it answers, although not from here
         is_up = probed.verdict.is_usable
         latency_ms = probed.latency_ms if is_up else None
         is_same_verdict = probed.verdict is current.verdict
@@ -119,7 +122,7 @@ class Monitor:
             detail=probed.detail,
             next_step=probed.next_step,
             latencies_ms=(*current.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=_model_after(probed, current.model),
+            model=model,
             seen_s=self._clock() if is_up else current.seen_s,
         )
 
@@ -128,7 +131,7 @@ def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | Non
     """Return the model in use as the server lists it, with its state.
 
     If the server lists no models, the model is returned as it was. If it does not list this one,
-    the state of the model is unknown.
+    the state of the model is unknown, unless it is a remote one, which it stays.
     """
     if used is None or not probed.models:
         return used
@@ -141,4 +144,4 @@ def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | Non
         only_model = probed.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
             return only_model
-    return replace(used, state=LoadState.UNKNOWN)
+    return used if used.is_remote else replace(used, state=LoadState.UNKNOWN)

@@ -375,7 +375,8 @@ def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool
 def _verdict_of_models(models: Sequence[ModelInfo]) -> Verdict:
     """Return the verdict for a server that lists these models.
 
-    It is READY if at least one of them answers, even while others are loading.
+    It is READY if at least one of them answers, even while others are loading. Remote models do not
+    count: none of them is used unasked.
     """
     states = {model.state for model in models if model.can_chat}
     if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:

@@ -61,7 +61,11 @@ def no_model_error(probed: ProbeResult | None) -> RequestInvalid:
     Its hint lists the models that can chat, or says that the server has none.
     """
     models = probed.models if probed else ()
-    names = [shell_word(model.model_id) for model in models if model.can_chat]
+    names = [
+        f"{shell_word(model.model_id)}{' (remote)' if model.is_remote else ''}"
+        for model in models
+        if model.can_chat
+    ]
     if names:
         more = " …" if len(names) > _MAX_NAMES else ""
         hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."

@@ -75,5 +75,6 @@ class Jan(Product):
         for row in dicts_in(reply.object.get("data")):
             model = self.model_from_row(api, row)
             if model.model_id and model.model_id not in running_ids:
-                models.append(replace(model, state=LoadState.NOT_LOADED))
+                state = model.state if model.is_remote else LoadState.NOT_LOADED
+                models.append(replace(model, state=state))
         return tuple(models)

@@ -165,9 +165,10 @@ class LlamaCpp(Product):
         context = count_or_none(meta.get("n_ctx"))
         if context is None:
             context = _command_line_number(status, "--ctx-size")
+        model = super().model_from_row(api, row)
         return replace(
-            super().model_from_row(api, row),
-            state=state,
+            model,
+            state=model.state if model.is_remote else state,
             params=params_text(meta.get("n_params")),
             # llama.cpp puts "(guessed)" before a type that the file of the model does not name
             quantization=str_or_empty(meta.get("ftype")).removeprefix("(guessed) "),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -26,6 +28,9 @@ from lmchat.servers.products.product import (
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 
+_CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)
+"""Names that Ollama passes on to its cloud, even for files on the disk: `qwen3:cloud`."""
+_CLOUD = "ollama.com"
 _DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list
 
 
@@ -96,11 +101,14 @@ class Ollama(Product):
             str_or_empty(row.get("name")): count_or_none(row.get("context_length"))
             for row in running_rows
         }
-        await _read_details(api, listed)
+        # Not of remote models: Ollama would ask another machine for some of these.
+        await _read_details(api, [row for row in listed if not _is_remote(row)])
         models: list[ModelInfo] = []
         for row in listed:
             model = self._model_from_tag(api, row)
-            if running is not None:  # else the state of all models stays unknown
+            if (
+                running is not None and not model.is_remote
+            ):  # else the state of all models stays unknown
                 is_running = model.model_id in running_contexts
                 model = replace(
                     model,
@@ -121,15 +129,20 @@ class Ollama(Product):
         family = str_or_empty(info.get("general.architecture") or details.get("family"))
         listed = shown.get("capabilities") or row.get("capabilities")
         abilities = listed if isinstance(listed, list) else []  # empty: not known
+        # an older Ollama names the other host only among the details
+        is_remote = _is_remote(row) or _is_remote(shown)
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,
             product=self.name,
+            state=LoadState.REMOTE if is_remote else LoadState.UNKNOWN,
+            runs_at=_host_of(row) or _host_of(shown) or _CLOUD if is_remote else "",
             is_embedding="embedding" in abilities or (not abilities and family.endswith("bert")),
             params=str_or_empty(details.get("parameter_size")),
             quantization=str_or_empty(details.get("quantization_level")),
             # In a GGUF file, the names of such facts begin with the architecture.
-            context_max=count_or_none(info.get(f"{family}.context_length")),
+            context_max=count_or_none(info.get(f"{family}.context_length"))
+            or (count_or_none(details.get("context_length")) if is_remote else None),
             size_bytes=count_or_none(row.get("size")),
             capabilities=capabilities(
                 tools="tools" in abilities,
@@ -139,6 +152,12 @@ class Ollama(Product):
             is_blind=bool(abilities) and "vision" not in abilities,
             owned_by="library",  # as Ollama says of all models in its OpenAI-like list
         )
+
+    def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
+        model = super().unlisted_model(endpoint, name)
+        if _CLOUD_NAME.search(name) is None:
+            return model
+        return replace(model, state=LoadState.REMOTE, runs_at=_CLOUD)
 
     async def load(
         self,
@@ -180,8 +199,25 @@ async def _read_details_of(api: ServerApi, row: JsonObject) -> None:
     reply = await api.post("/api/show", {"model": row["name"]})
     shown = reply.object if reply.is_good else {}
     api.memory.model_facts[_digest(row)] = {
-        name: shown.get(name) for name in ("capabilities", "model_info")
+        name: shown.get(name)
+        for name in ("capabilities", "model_info", "remote_model", "remote_host")
     }
+
+
+def _is_remote(row: JsonObject) -> bool:
+    """Whether a row of `/api/tags`, or the details of a model, are of one that runs elsewhere."""
+    name = str_or_empty(row.get("name"))
+    has_remote_fields = bool(row.get("remote_host") or row.get("remote_model"))
+    return has_remote_fields or _CLOUD_NAME.search(name) is not None
+
+
+def _host_of(row: JsonObject) -> str:
+    """Return the host in `remote_host`, which is a URL; the whole text if it is none."""
+    address = str_or_empty(row.get("remote_host"))
+    try:
+        return urlsplit(address).hostname or address
+    except ValueError:  # such as a wrong IPv6 address
+        return address
 
 
 def _digest(row: JsonObject) -> str:

@@ -19,6 +19,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import (
     JsonObject,
     count_or_none,
+    dict_or_empty,
     dicts_in,
     number_or_none,
     str_or_empty,
@@ -265,16 +266,22 @@ class Product:
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of the OpenAI-like list, with what all servers say of it.
 
-        The rows do not have its state, so it is the one that all models of the product have.
+        The rows do not have its state, so it is the one that all models of the product have, unless
+        the row is that of a remote model.
         """
         return ModelInfo(
             model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
             product=self.name,
-            state=self.state,
+            state=LoadState.REMOTE if _is_remote(row) else self.state,
             created=count_or_none(row.get("created")),
             owned_by=str_or_empty(row.get("owned_by")),
+            runs_at=str_or_empty(row.get("runs_at")),
         )
+
+    def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
+        """Return a model that the server does not list, with what its name tells of it."""
+        return ModelInfo(model_id=name, endpoint=endpoint, product=self.name)
 
     async def read_rows(self, api: ServerApi) -> list[JsonObject]:
         """Ask for the OpenAI-like list of models; return the rows that have a name.
@@ -463,6 +470,21 @@ class Product:
             kind="unsupported",
             hint=f"{self.load_step}.",
         )
+
+
+def _is_remote(row: JsonObject) -> bool:
+    """Whether a row is that of a model which does not run where its server runs.
+
+    Rows are checked for the signs of all servers: a proxy may hide which product answers. They are
+    those of Jan, llama-swap, Lemonade and `lmchat serve`.
+    """
+    peer = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("peerID")
+    return (
+        row.get("owned_by") == "remote"
+        or bool(peer)
+        or row.get("recipe") in ("cloud", "collection.router")
+        or row.get("state") == LoadState.REMOTE
+    )
 
 
 def capabilities(

@@ -62,7 +62,11 @@ class ModelSwitch:
         self.aim_at(target)
         if not target.model_id:
             return
-        self._ui.remember(lambda state: state.with_model(target.server_id, target.model_id))
+        self._ui.remember(
+            lambda state: state.with_model(
+                target.server_id, target.model_id, is_remote=target.is_remote
+            )
+        )
         self._ui.show_action("model chosen")
         if not target.is_loading:
             self._chat.send_waiting()
@@ -80,10 +84,16 @@ class ModelSwitch:
 
         The user and the search decide which server and model are the target. The checks find out
         their state, such as whether the model is loaded. Do nothing if the check was of another
-        server, or found no model.
+        server, or found no model. A model that has become a remote one is not used any more: the
+        user has not chosen that.
         """
         target = self._chat.turn_choices.target
         if target is None or health.model is None or health.endpoint != target.endpoint:
+            return
+        if health.model.is_remote and not target.is_remote:
+            self.aim_at(replace(target, model=None))
+            name, key = safe_line(health.model.model_id), self._ui.key_name("model")
+            self._ui.notify(f"{name} does not run on this machine any more. {key} chooses a model.")
             return
         product = health.product or target.product
         # not `aim_at`: the monitor has these values already, and would check again
@@ -197,6 +207,8 @@ class ModelSwitch:
 
     def _load_or_unload(self, model: ModelInfo) -> None:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
+        if self._is_remote(model):
+            return
         if _key(model) in self._loads:
             self._ui.stop(_group(model))
             self._ui.show_action(f"stopped loading {_short_name(model)}")
@@ -205,12 +217,20 @@ class ModelSwitch:
         else:
             self._begin_load(model)
 
+    def _is_remote(self, model: ModelInfo) -> bool:
+        """Return whether a model is a remote one; then tell the user that it is not in memory."""
+        if model.is_remote:
+            self._ui.notify(f"{_short_name(model)} is a remote model: it is not in memory here.")
+        return model.is_remote
+
     def _ask_for_context(self, model: ModelInfo) -> None:
         """Ask for the size of the context window, and begin to load the model with it.
 
         A model that is in memory is loaded again. If its server does not take a size when it loads
         a model, a notification says so, and how to get a larger window there.
         """
+        if self._is_remote(model):
+            return
         product = product_named(model.product)
         if not product.context_field:
             words = f"{model.product} takes no context window when it loads a model."

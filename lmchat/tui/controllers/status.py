@@ -243,7 +243,8 @@ class StatusDisplay:
         name = safe_line(target.model_id)
         if target.is_loading:
             return [f"loading {name or 'its model'}{self._progress(target)}", target.product]
-        return [name or "no model", target.product]
+        sign = f"{units.SIGNS.remote} " if target.is_remote else ""
+        return [f"{sign}{name}" or "no model", target.product]
 
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.

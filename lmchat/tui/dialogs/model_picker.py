@@ -60,6 +60,7 @@ _SIGNS: Mapping[LoadState, StyledText] = {
     LoadState.ASLEEP: (SIGNS.asleep, MUTED),
     LoadState.LOADING: (SIGNS.degraded, "$warning"),
     LoadState.NOT_LOADED: (SIGNS.off, MUTED),
+    LoadState.REMOTE: (SIGNS.remote, "$warning"),
 }
 
 
@@ -106,13 +107,17 @@ def _group(row: ModelRow) -> str:
     """Return the heading under which a model is listed.
 
     Models that are not recent are listed under the name that the user gave to their server, or else
-    under its product.
+    under its product. A remote model is listed under both its server and where it runs.
     """
     if row.model.is_embedding:
         return "For embeddings only"
     if row.recent_index is not None:
         return "Recent"
-    return row.server_name or row.model.product
+    server = row.server_name or row.model.product
+    if not row.model.is_remote:
+        return server
+    place = safe_line(row.model.runs_at, limit=_MOST_NAME)
+    return f"{server}, at {place}" if place else f"{server}, remote"
 
 
 class ModelPicker(ListDialog):
@@ -199,8 +204,14 @@ class ModelPicker(ListDialog):
             row.key: found for row in self._rows if (found := _match(typed, row)) is not None
         }
         if typed and chooses_best:
-            usable = [row.key for row in self._rows if row.key in matches and row.model.can_chat]
-            choose = max(usable, key=lambda key: matches[key].score, default=None)
+            usable = [row for row in self._rows if row.key in matches and row.model.can_chat]
+            # a remote model is chosen only if no other matches
+            best = max(
+                usable,
+                key=lambda row: (not row.model.is_remote, matches[row.key].score),
+                default=None,
+            )
+            choose = None if best is None else best.key
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
         if not count:
             nothing = _NO_MODELS
@@ -259,7 +270,8 @@ class ModelPicker(ListDialog):
             if group != last_group:
                 if rows:
                     rows.append(ListRow())  # a blank one between two groups
-                rows.append(edge_row(f"{_INDENT}{group}"))
+                style = "$warning" if row.model.is_remote and row.model.can_chat else MUTED
+                rows.append(edge_row(f"{_INDENT}{group}", style))
                 last_group = group
             can_chat = row.model.can_chat
             left = (

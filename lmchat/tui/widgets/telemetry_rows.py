@@ -57,8 +57,9 @@ def health_in_turn(health: Health, figures: AnswerFigures | None) -> Health:
         model = replace(model, state=LoadState.LOADING, load_fraction=figures.fraction)
         return replace(health, model=model)
     if figures.stage is Stage.READING or figures.first_token_s is not None:
-        # only a loaded model reads the prompt or answers
-        model = replace(model, state=LoadState.LOADED)
+        # only a loaded model reads the prompt or answers, or a remote one
+        if not model.is_remote:
+            model = replace(model, state=LoadState.LOADED)
         return replace(health, verdict=Verdict.READY, model=model)
     return health
 
@@ -154,6 +155,8 @@ def _model_state(health: Health, loading: str) -> StyledText:
         return "unknown", MUTED
     if model.state is LoadState.LOADING:
         return f"loading{units.progress_suffix(model.load_fraction)}", _WARN
+    if model.is_remote:
+        return model.state.value, _WARN
     return model.state.value, "" if model.state is LoadState.LOADED else MUTED
 
 

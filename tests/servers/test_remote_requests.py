@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from lmchat.errors import LMChatError
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.request import ChatRequest
+from lmchat.sessions.message import Role, text_message
+from tests.support.scripted_products import CHAT, jan_with_remote
+
+
+async def test_a_model_that_has_become_remote_gets_no_prompt(server, make_client):
+    jan_with_remote(server, "garden", remote=[])
+    client = make_client()
+    endpoint = Endpoint.parse(server.url)
+    await client.check(endpoint)
+    request = ChatRequest(
+        endpoint=endpoint,
+        product="Jan",
+        model="garden",
+        messages=(text_message(Role.USER, "Hi"),),
+    )
+    assert [event async for event in client.stream(request)]
+    jan_with_remote(server, "garden", remote=["garden"])
+    await client.check(endpoint)
+    with pytest.raises(LMChatError, match="garden does not run on this machine any more"):
+        _ = [event async for event in client.stream(request)]
+    assert await client.count_tokens(request) is None
+    with pytest.raises(LMChatError):
+        _ = [event async for event in client.read_ahead(request)]
+    assert len(server.seen(CHAT)) == 1

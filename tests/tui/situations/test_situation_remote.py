@@ -1,0 +1,85 @@
+"""Models that do not run where their server runs: nothing is sent to one that was not chosen."""
+
+from __future__ import annotations
+
+from lmchat.config.settings import ChatSettings, Settings
+from lmchat.servers.model import LoadState
+from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.welcome_screen import WelcomeScreen
+from tests.support import desktop
+from tests.support.scripted_products import CHAT, jan_with_remote, ollama_with_remote
+from tests.support.scripted_server import DONE, finish, sse
+
+REMOTE = "acme-large"
+CLOUD = "garden:120b-cloud"
+TITLES = Settings(chat=ChatSettings(auto_title=True))
+
+
+def asked(server) -> list[str]:
+    return [seen.json["model"] for seen in server.seen(CHAT)]
+
+
+async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_path, start):
+    server = start(jan_with_remote, REMOTE, remote=[REMOTE])
+    server.on(CHAT, sse("Hello there.", finish(), DONE))  # without counts, which would be too small
+    async with desktop.run(tmp_path, {1337: server}, settings=TITLES) as seen:
+        await seen.on(WelcomeScreen)
+        await seen.shows("Jan answers, but no model is loaded.", "Press Enter to choose one.")
+        await seen.says("Where are the seeds?")
+        await seen.shows("Your message waits until a model is ready. Jan answers, but no model is")
+        await seen.presses("escape", leads_to=ChatScreen)
+        await seen.says("/model acme")
+        await seen.shows("did you mean acme-large?")
+        await seen.presses("ctrl+u")
+        await seen.presses("alt+1", sees="There is no recent model 1.")
+        seen.time_passes()
+        assert asked(server) == []
+
+        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Jan, remote")
+        await seen.shows("→ acme-large", "→ remote")
+        await seen.presses("ctrl+l", sees="acme-large is a remote model: it is not in memory here.")
+        await seen.presses(
+            "enter", sees="acme-large does not run on this machine: the prompt leaves"
+        )
+        await seen.answered()
+        await seen.shows("→ acme-large · Jan", "remote")
+        await seen.until(lambda: len(asked(server)) == 2, "a title")
+        for count in (2, 3, 4):  # enough for a summary of the first ones
+            seen.prompt_input.insert("And the peas? " * 40 * (count == 2))
+            await seen.chats("And the beans?", count=count)
+        await seen.says("/compact")
+        await seen.until(lambda: len(asked(server)) == 6, "a summary")
+        assert set(asked(server)) == {REMOTE}
+        assert seen.state[-1].is_remote
+        notes = [one.message for one in seen.app._notifications]
+        assert sum("does not run on this machine" in str(note) for note in notes) <= 1
+
+
+async def test_a_model_that_turns_into_a_remote_one_gets_no_further_prompt(tmp_path, start):
+    server = start(ollama_with_remote, "garden:8b", "hay:1b", remote=[], loaded=["garden:8b"])
+    async with desktop.run(tmp_path, {11434: server}, settings=TITLES) as seen:
+        await seen.chats()
+        await seen.until(lambda: len(asked(server)) == 2, "a title")
+        ollama_with_remote(server, "garden:8b", CLOUD, remote=["garden:8b", CLOUD])
+        seen.time_passes()
+        await seen.shows("garden:8b does not run on this machine any more.")
+        await seen.says("And the peas?")
+        await seen.shows("no model · Ollama")
+        seen.time_passes()
+        await seen.rests()
+        assert len(asked(server)) == 2
+
+        # another answer by a model of the picker
+        ollama_with_remote(server, "hay:1b", CLOUD, remote=[CLOUD], loaded=["hay:1b"])
+        seen.time_passes()
+        await seen.until(lambda: len(asked(server)) == 3, "the prompt that waits")
+        assert asked(server)[-1] == "hay:1b"
+        await seen.answered(2)
+        await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Ollama, at ollama.com")
+        await seen.type("cloud")
+        await seen.shows("1 of 2")
+        await seen.presses("enter", leads_to=ChatScreen)
+        await seen.chats("And the leeks?", count=3)
+        assert asked(server)[-1] == CLOUD
+        assert seen.workspace.monitor.health.model.state is LoadState.REMOTE
