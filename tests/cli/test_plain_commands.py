@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from inspect import signature
 
+import pytest
+
 from lmchat.cli.plain.commands import PlainCommands
 from lmchat.commands.table import COMMANDS
+from tests.support.programs import Inside
+from tests.support.scripted_products import CHAT, plain
+from tests.support.scripted_server import ScriptedServer
 
 
 def test_each_command_of_the_plain_chat_names_a_method_that_takes_its_argument():
@@ -14,3 +19,46 @@ def test_each_command_of_the_plain_chat_names_a_method_that_takes_its_argument()
     for command in named:
         assert command.slash
         signature(getattr(PlainCommands, command.plain)).bind("the commands", "an argument")
+
+
+@pytest.mark.parametrize("number", ["7", "3", "0", "07", "\u0667", "00000000002", "9" * 5000])
+def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "beta", "alder-7b", "3", "0072")
+        cli = Inside(home=tmp_path, url=server.url)
+        before = cli("--plain", "-m", "beta", stdin=f"/model {number}\nHello\n")
+        assert "No models are listed yet." in before.stderr
+        assert "/model lists them." in before.stderr
+
+        plain(server, "beta", "alder-7b")
+        done = cli("--plain", "-m", "beta", stdin=f"/model\n/model {number}\nHello\n")
+        assert "There are 2 models." in done.stderr
+        assert done.returncode == before.returncode == 2
+        cli("--plain", "-m", "beta", stdin="/model\n/model 2\nHello\n/model beta\nHello\n")
+        asked = [seen.json["model"] for seen in server.seen(CHAT)]
+        assert asked == ["beta", "beta", "alder-7b", "beta"]
+
+
+def test_a_number_of_a_session_means_the_list_and_the_printed_id_the_session(tmp_path):
+    with ScriptedServer() as server:
+        plain(server)
+        cli = Inside(home=tmp_path, url=server.url)
+        assert "No sessions are listed yet." in cli("--plain", stdin="/sessions 9\n").stderr
+        cli("--plain", stdin="Hello\n")
+        listed = cli("--plain", stdin="/sessions\n/sessions 9\n/sessions 1234567\n")
+        assert listed.stderr.count("There is 1 session.") == 2
+        assert "No session id begins with 12345678." in (
+            cli("--plain", stdin="/sessions 12345678\n").stderr
+        )
+        opened = cli("--plain", stdin="/sessions\n/sessions 1\n/retry\n")
+        assert (opened.returncode, len(server.seen(CHAT))) == (0, 2)
+
+
+def test_a_profile_names_its_model_also_by_digits(tmp_path):
+    with ScriptedServer() as server:
+        plain(server, "beta", "gamma", "gamma-2")
+        cli = Inside(home=tmp_path, url=server.url)
+        cli.configure('[profiles.second]\nmodel = "2"\n')
+        done = cli("--plain", "-m", "beta", stdin="/model\n/profile second\nHello\n")
+        assert done.returncode == 0, done
+        assert server.seen(CHAT)[0].json["model"] == "gamma-2"

@@ -35,10 +35,12 @@ from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, is_continuable
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.output import ask_yes_no, can_ask, table
+from lmchat.terminal.output import SHORT_ID, ask_yes_no, can_ask, table
 from lmchat.terminal.tty import drop_typed
+from lmchat.units import counted
 
 _MAX_SESSIONS = 30  # in a list
+_MOST_DIGITS = 9
 _SHELL_HELP = "!COMMAND runs a command of your shell; its output goes with your next prompt."
 Item = TypeVar("Item")
 
@@ -149,9 +151,17 @@ class PlainCommands:
         )
 
     async def choose_model(self, wanted: str) -> None:
-        """Use a model for the next turn; without an argument, list the models that can chat."""
+        """Use a model for the next turn; without an argument, list the models that can chat.
+
+        A model is named by its number in the last list, its name or a part of it. A number refers
+        to the list as it was printed, since the servers may list their models in another order now.
+        Raises `WrongUse` for an unknown model, or one that cannot chat.
+        """
         if wanted:
-            await self._use_model(wanted)
+            model = (
+                _by_number(self._models, wanted, "model", "/model") if wanted.isdecimal() else None
+            )
+            await self._use_model(model or model_meant(wanted, await fetch_models(self._runtime)))
             return
         listed = await fetch_models(self._runtime)
         self._models = sorted(
@@ -167,14 +177,8 @@ class PlainCommands:
         )
         self._print_lines(lines or ["No server has a model. Download one there."])
 
-    async def _use_model(self, argument: str) -> None:
-        """Use a model for the next turn, by its number in the last list, its name or a part of it.
-
-        A number refers to the list as it was printed, since the servers may list their models in
-        another order now. Raises `WrongUse` for an unknown model, or one that cannot chat.
-        """
-        model = _by_number(self._models, argument)
-        model = model or model_meant(argument, await fetch_models(self._runtime))
+    async def _use_model(self, model: ModelInfo) -> None:
+        """Use a model for the next turn, and for the next start; load it if needed."""
         if model.state is LoadState.NOT_LOADED:
             self._note("Loading model…")
             await load_if_needed(self._runtime, model, self._turns.output)
@@ -214,7 +218,7 @@ class PlainCommands:
         profile = choices.use_profile(name, profiles)
         self._note(f"Profile: {choices.profile_name or NO_PROFILE}.")
         if profile.model:
-            await self._use_model(profile.model)
+            await self._use_model(model_meant(profile.model, await fetch_models(self._runtime)))
 
     async def quit(self, _: str) -> None:
         self.is_leaving = True
@@ -229,9 +233,9 @@ class PlainCommands:
             lines = _numbered(map(session_words, self._headers))
             self._print_lines(lines or ["There are no saved sessions."])
             return
-        # if the list has no such number, digits may be the beginning of an id
-        header = _by_number(self._headers, wanted)
-        session_id = await self._chat.store.find_id(wanted if header is None else header.session_id)
+        if wanted.isdecimal() and len(wanted) < SHORT_ID:  # else digits are the beginning of an id
+            wanted = _by_number(self._headers, wanted, "session", "/sessions").session_id
+        session_id = await self._chat.store.find_id(wanted)
         in_memory = self._chat.in_memory
         in_memory.switch_to(await in_memory.find_or_load(session_id))
         self._turns.print_session()
@@ -340,7 +344,16 @@ def _numbered(texts: Iterable[str]) -> list[str]:
     return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
 
 
-def _by_number(items: Sequence[Item], argument: str) -> Item | None:
-    """Return the item with the typed number, from 1; None if the argument is no such number."""
-    number = int(argument) if argument.isdecimal() else 0
-    return items[number - 1] if 0 < number <= len(items) else None
+def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:
+    """Return the item of the last printed list with the typed number, from 1.
+
+    Raises `WrongUse` if the list does not have this number: it means nothing else.
+    """
+    # no list has more than a few digits, and Python refuses to read thousands of them
+    position = int(number) if len(number) < _MOST_DIGITS else 0
+    if 0 < position <= len(items):
+        return items[position - 1]
+    if not items:
+        raise WrongUse(f"No {noun}s are listed yet.", hint=f"{command} lists them.")
+    verb = "is" if len(items) == 1 else "are"
+    raise WrongUse(f"There {verb} {counted(len(items), noun)}.", hint="Type a number of the list.")

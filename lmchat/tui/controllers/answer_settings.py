@@ -45,7 +45,7 @@ class AnswerSettings:
         """
         profile = self._chat.turn_choices.use_profile(name, self._ui.workspace.settings.profiles)
         if profile.model:
-            self._model_switch.pick(profile.model)
+            self._model_switch.pick_named(profile.model)
         shown_name = safe_line(name, limit=20)
         self._ui.show_action(f"profile {shown_name}")
         self._ui.notify(f"Profile: {shown_name}.")

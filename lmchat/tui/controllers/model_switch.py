@@ -122,19 +122,25 @@ class ModelSwitch:
         if not name:
             self.open_picker()
             return
+        if not name.isdigit():
+            self.pick_named(name)
+            return
         rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
-        if name.isdigit():
-            model = recent_by_number(rows).get(name)
-            if model is None:
-                key = self._ui.key_name("model")
-                self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
-                return
-        else:
-            try:
-                model = model_meant(name, [row.model for row in rows])
-            except WrongUse as error:
-                error.hint = "/model lists the models."  # in place of a command of the shell
-                raise
+        model = recent_by_number(rows).get(name)
+        if model is None:
+            key = self._ui.key_name("model")
+            self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
+            return
+        self.switch_to(model)
+
+    def pick_named(self, name: str) -> None:
+        """Switch to a model by its name or a part of it; raises `WrongUse` as `pick` does."""
+        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
+        try:
+            model = model_meant(name, [row.model for row in rows])
+        except WrongUse as error:
+            error.hint = "/model lists the models."  # in place of a command of the shell
+            raise
         self.switch_to(model)
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
