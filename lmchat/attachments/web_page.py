@@ -90,14 +90,15 @@ class WebPages:
         """Contact nothing yet; raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
         self._allow_list = AllowList(allowed_hosts)
         self._ca_file = ca_file
-        # session, host and port of each question to which the user has agreed
-        self._consents: set[tuple[str, str, int]] = set()
+        # session, scheme, host and port of each question to which the user has agreed
+        self._consents: set[tuple[str, str, str, int]] = set()
 
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
         """Fetch the page at the address `text`; return its text, named by the final address.
 
-        `ask` is called before the first request to each host and port, also of redirects. It is not
-        called if the configuration allows them, or if the user has allowed them for this session.
+        `ask` is called before the first request to each scheme, host and port, also of redirects.
+        It is not called if the configuration allows them, or if the user has allowed them for this
+        session.
 
         Raises:
             WrongUse: it is no http(s) address, or redirects to what is none.
@@ -107,7 +108,7 @@ class WebPages:
         """
         address = _parse(text)
         for _ in range(_MOST_REDIRECTS + 1):
-            consent = (session_id, address.host, address.port)
+            consent = (session_id, address.scheme, address.host, address.port)
             is_configured = self._allow_list.has_host(address.host, address.port)
             if not (is_configured or consent in self._consents or await ask(address)):
                 problem = f"Nothing was downloaded from {address.origin}."

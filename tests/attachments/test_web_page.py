@@ -95,6 +95,20 @@ async def test_a_redirect_to_another_port_is_asked_about_and_one_at_the_same_is_
     assert other.connections == 1
 
 
+async def test_a_redirect_to_another_scheme_at_the_same_port_is_asked_about(host):
+    host.redirect("/near", f"https://127.0.0.1:{host.port}/page")
+    asked = []
+
+    async def answer(address):
+        asked.append(address.origin)
+        return len(asked) == 1
+
+    with pytest.raises(EndpointNotAllowed):
+        await WebPages([]).attachment(f"{host.url}/near", "s", answer)
+    assert asked == [host.url, f"https://127.0.0.1:{host.port}"]
+    assert host.connections == 1
+
+
 async def test_a_redirect_to_what_is_no_page_or_has_a_password_is_refused(host, other):
     only_web = "Only pages with http:// or https:// can be attached."
     for target, sentence in (
