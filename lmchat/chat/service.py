@@ -274,7 +274,7 @@ class ChatService:
         may_compact = may_compact and self.turn_choices.chat_settings.auto_compact
         running = self._run_turn(opened, make_start, settings, may_compact=may_compact)
         task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
-        task.add_done_callback(partial(self._after_turn, opened, self._clock()))
+        task.add_done_callback(partial(self._after_turn, opened, settings.target, self._clock()))
         opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
         self.drafts.write_soon()  # the draft on the disk begins with `unsent`
         self.reporter.report(opened, TurnBegun())
@@ -297,7 +297,8 @@ class ChatService:
             opened.turn.is_summary = True  # the turn of the prompt follows
             self.queue.put_first(opened, opened.take_unsent())
             make_start = self.context_window.summary_start
-            settings = self._summary_settings(opened)
+            # of the same model, although the user may have chosen another one in the meantime
+            settings = replace(self._summary_settings(opened), target=settings.target)
         await self.plan_turn(opened, make_start(opened.messages), settings).run()
 
     def plan_turn(
@@ -315,8 +316,10 @@ class ChatService:
             reporter=self.reporter,
         )
 
-    def _after_turn(self, opened: OpenSession, began_s: float, task: asyncio.Task[None]) -> None:
-        """Show how a turn ended; then send what waits, or let the model name the session.
+    def _after_turn(
+        self, opened: OpenSession, target: Target, began_s: float, task: asyncio.Task[None]
+    ) -> None:
+        """Show how a turn ended; then send what waits, or let its model name the session.
 
         While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
         """
@@ -342,7 +345,7 @@ class ChatService:
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_first_queued(opened, may_compact=not turn.is_summary)
         else:
-            self._titles.begin(opened)
+            self._titles.begin(opened, target)
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
         """Return refused prompts and the queue to the prompt field, and report why.

@@ -14,7 +14,8 @@ from lmchat.chat.reporter import Reporter
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.errors import LMChatError
 from lmchat.servers.protocols import AnswerSource
-from lmchat.servers.request import ChatRequest
+from lmchat.servers.request import ChatRequest, Sampling
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, Role, is_whole_end, text_message
 from lmchat.sessions.session import title_from, title_of
 from lmchat.storage.store import Store
@@ -49,21 +50,24 @@ class TitleWriter:
         self._reporter = reporter
         self._task: asyncio.Task[None] | None = None  # asks the model for a title
 
-    def begin(self, opened: OpenSession) -> None:
-        """Name a session in a task; a session with several prompts keeps its title."""
+    def begin(self, opened: OpenSession, target: Target) -> None:
+        """Name a session in a task; a session with several prompts keeps its title.
+
+        `target` is that of the turn: no other model gets to read the chat.
+        """
         if self._turn_choices.chat_settings.auto_title:
-            self._task = asyncio.create_task(self._try_to_rename(opened), name="title")
+            self._task = asyncio.create_task(self._try_to_rename(opened, target), name="title")
 
     def give_up(self) -> None:
         """Give up the title that the model is writing: it keeps the server busy."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _try_to_rename(self, opened: OpenSession) -> None:
+    async def _try_to_rename(self, opened: OpenSession, target: Target) -> None:
         with suppress(LMChatError, TimeoutError):
-            await self._rename(opened)
+            await self._rename(opened, target)
 
-    async def _rename(self, opened: OpenSession) -> None:
+    async def _rename(self, opened: OpenSession, target: Target) -> None:
         """Ask the model for a title, and rename the session to it.
 
         Only a session with one prompt and its complete answer is renamed, and only while it has the
@@ -80,14 +84,16 @@ class TitleWriter:
         text = _TITLE_REQUEST.format(
             prompt=prompt.text[:_QUOTED_CHARS], answer=answer.text[:_QUOTED_CHARS]
         )
-        settings = self._turn_choices.settings({})  # the session's options are for its answers
+        # the session's options are for its answers
+        options = self._turn_choices.layers.values({}, target.model_id)
+        sampling = Sampling().with_options(options)
         request = ChatRequest(
-            endpoint=settings.target.endpoint,
-            product=settings.target.product,
-            model=settings.target.model_id,
-            is_remote=settings.target.is_remote,
+            endpoint=target.endpoint,
+            product=target.product,
+            model=target.model_id,
+            is_remote=target.is_remote,
             messages=(text_message(Role.USER, text),),
-            sampling=replace(settings.sampling.without_limits(), max_tokens=_MAX_TOKENS),
+            sampling=replace(sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )
         whole = WholeAnswer(request.model)
         async with asyncio.timeout(_TIMEOUT_S):

@@ -219,6 +219,21 @@ async def test_a_title_that_was_cut_is_not_taken_but_its_first_whole_line_is(sto
         assert chat.opened.header.title == title
 
 
+async def test_a_title_is_asked_of_the_model_that_has_answered(store):
+    gate = asyncio.Event()
+    chat = ChatTurns(store, [gate, *answer_steps()], answer_steps("Lettuce"), auto_title=True)
+    choices = chat.sessions.turn_choices
+    turn = asyncio.create_task(chat.send("What grows in shade?"))
+    await until(lambda: len(chat.server.requests) == 1, "the request")
+    choices.use_target(
+        replace(choices.target, model=replace(choices.target.model, model_id="other"))
+    )
+    gate.set()
+    await turn
+    await until(lambda: chat.opened.header.title == "Lettuce", "the title")
+    assert [request.model for request in chat.server.requests] == ["qwen3-8b", "qwen3-8b"]
+
+
 async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(store):
     chat = ChatTurns(store)
     target = chat.sessions.turn_choices.target

@@ -226,6 +226,7 @@ def test_serve_passes_on_to_a_remote_model_by_its_whole_name_only(server, tmp_pa
     [
         {"owned_by": "remote"},
         {"owned_by": "llama-swap", "meta": {"llamaswap": {"type": "model", "peerID": "gpu-box"}}},
+        {"id": CLOUD, "owned_by": "library"},
         {"recipe": "cloud"},
         {"recipe": "collection.router"},
         {"state": "remote", "runs_at": "ollama.com"},

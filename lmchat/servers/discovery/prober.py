@@ -298,8 +298,10 @@ class Prober:
             # A step has no full stop, unless it has several sentences.
             step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
         else:
-            has_models = any(model.can_chat for model in models)
-            step = _next_step(verdict, product, endpoint, has_models=has_models)
+            chat_models = [model for model in models if model.can_chat]
+            step = _next_step(verdict, product, endpoint, has_models=bool(chat_models))
+            if chat_models and all(model.is_remote for model in chat_models):
+                step = "Choose a model with /model or -m"  # none of them can be loaded
         return ProbeResult(
             endpoint=endpoint,
             product=product.name,

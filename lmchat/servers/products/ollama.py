@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import ClassVar
@@ -25,11 +24,10 @@ from lmchat.servers.products.product import (
     SEED_AND_PENALTIES,
     Product,
     capabilities,
+    is_cloud_name,
 )
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 
-_CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)
-"""Names that Ollama passes on to its cloud, even for files on the disk: `qwen3:cloud`."""
 _CLOUD = "ollama.com"
 _DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list
 
@@ -155,7 +153,7 @@ class Ollama(Product):
 
     def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
         model = super().unlisted_model(endpoint, name)
-        if _CLOUD_NAME.search(name) is None:
+        if not is_cloud_name(name):
             return model
         return replace(model, state=LoadState.REMOTE, runs_at=_CLOUD)
 
@@ -208,7 +206,7 @@ def _is_remote(row: JsonObject) -> bool:
     """Whether a row of `/api/tags`, or the details of a model, are of one that runs elsewhere."""
     name = str_or_empty(row.get("name"))
     has_remote_fields = bool(row.get("remote_host") or row.get("remote_model"))
-    return has_remote_fields or _CLOUD_NAME.search(name) is not None
+    return has_remote_fields or is_cloud_name(name)
 
 
 def _host_of(row: JsonObject) -> str:

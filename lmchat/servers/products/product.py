@@ -9,6 +9,7 @@ A row is an object of JSON in the list of models that a server sends.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -37,6 +38,7 @@ OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
 NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
 LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
+_CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt-oss:120b-cloud"
 _SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
@@ -472,11 +474,16 @@ class Product:
         )
 
 
+def is_cloud_name(name: str) -> bool:
+    """Whether Ollama passes requests for this name on to its cloud, even for a file on the disk."""
+    return _CLOUD_NAME.search(name) is not None
+
+
 def _is_remote(row: JsonObject) -> bool:
     """Whether a row is that of a model which does not run where its server runs.
 
     Rows are checked for the signs of all servers: a proxy may hide which product answers. They are
-    those of Jan, llama-swap, Lemonade and `lmchat serve`.
+    those of Jan, llama-swap, Lemonade, `lmchat serve`, and the names of Ollama's cloud.
     """
     peer = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("peerID")
     return (
@@ -484,6 +491,7 @@ def _is_remote(row: JsonObject) -> bool:
         or bool(peer)
         or row.get("recipe") in ("cloud", "collection.router")
         or row.get("state") == LoadState.REMOTE
+        or (row.get("owned_by") == "library" and is_cloud_name(str_or_empty(row.get("id"))))
     )
 
 
