@@ -141,7 +141,8 @@ class Ollama(Product):
             # In a GGUF file, the names of such facts begin with the architecture.
             context_max=count_or_none(info.get(f"{family}.context_length"))
             or (count_or_none(details.get("context_length")) if is_remote else None),
-            size_bytes=count_or_none(row.get("size")),
+            # of a remote model, the file only says where it is
+            size_bytes=None if is_remote else count_or_none(row.get("size")),
             capabilities=capabilities(
                 tools="tools" in abilities,
                 vision="vision" in abilities,
