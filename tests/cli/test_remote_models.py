@@ -86,19 +86,26 @@ def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, serv
         named = ("-m", part) if part else ()
         row = {"prompt": PROMPT} | ({"model": part} if part else {})
         lines.write_text(json.dumps(row))
+        cli.configure(f'[profiles.p]\nmodel = "{part}"\n')
         cli("ask", *named, PROMPT)
         cli("batch", str(lines))
-        cli("batch", *named, str(lines))
-        cli("eval", *named, str(cases))
-        cli("compare", *named, "-m", "garden", PROMPT)
-        cli("decide", *named, PROMPT, "--options", "yes,no")
-        cli("ask", PROMPT, LMCHAT_MODEL=part)
-        cli("--plain", *named, stdin=f"{PROMPT}\n/model {part}\n{PROMPT}\n/model 7\n{PROMPT}\n")
+        typed = f"{PROMPT}\n/model {part}\n{PROMPT}\n/profile p\n{PROMPT}\n/model 7\n{PROMPT}\n"
+        cli("--plain", *named, stdin=typed)
+        if part in ("", parts_of(remote)[0]):  # these ask for the model in the same way
+            cli("batch", *named, str(lines))
+            cli("eval", *named, str(cases))
+            cli("compare", *named, "-m", "garden", PROMPT)
+            cli("decide", *named, PROMPT, "--options", "yes,no")
+            cli("ask", PROMPT, LMCHAT_MODEL=part)
+            cli("ask", PROMPT, LLM_MODEL=part)
+            cli("ask", "--profile", "p", PROMPT)
         with SyncClient(server.url, model=part) as client:
             for ask in (client.chat, client.chat_json):
                 with suppress(LMChatError):
                     ask(PROMPT)
     assert not [told for told in told_to(server) if may_mean(remote, told)]
+    local = {name for name in names if not is_remote(name)}
+    assert local.isdisjoint(told_to(server)) == (not local or script is ollama_with_remote)
 
 
 @pytest.mark.parametrize(
