@@ -706,7 +706,7 @@ def _require_local(model: ModelInfo) -> None:
     """Raise `ServerRejected` for a remote model, which its server cannot load or unload."""
     if not model.is_remote:
         return
-    place = f" It runs at {safe_line(model.runs_at)}." if model.runs_at else ""
+    place = f" It runs at {safe_line(model.runs_at, limit=80)}." if model.runs_at else ""
     raise ServerRejected(
         f"{safe_line(model.model_id)} is a remote model: it is not in memory here.{place}",
         kind="unsupported",

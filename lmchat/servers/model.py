@@ -14,6 +14,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 
 BUILT_IN = "built-in"  # product of the built-in engine
+_MOST_HOST = 80  # characters of the place where a remote model runs, in a sentence
 
 
 class LoadState(StrEnum):
@@ -89,7 +90,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     @property
     def remote_note(self) -> str:
         """Sentence for the user before the first prompt to a remote model."""
-        place = f" ({safe_line(self.runs_at)})" if self.runs_at else ""
+        place = f" ({safe_line(self.runs_at, limit=_MOST_HOST)})" if self.runs_at else ""
         name = safe_line(self.model_id)
         return f"{name} does not run on this machine: the prompt leaves it{place}."
 
