@@ -107,7 +107,8 @@ class ServeApp(Struct, kw_only=True):
     pause_s: float = 60.0  # longest time for which a program takes nothing of its reply
     add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
     on_request: Callable[[RequestReport], None]  # called at the end of each request
-    on_remote: Callable[[ModelInfo], None]  # called before each request to a remote model
+    on_remote: Callable[[ModelInfo], None] = lambda _: None
+    """Called before each request to a remote model."""
     log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
     # Counters of the client when this app began, or at the last reset: `/metrics` counts from them.
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
