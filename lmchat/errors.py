@@ -189,6 +189,15 @@ class SessionNotFound(LMChatError):
     exit_code = 2
 
 
+class SessionPurged(SessionNotFound):
+    """A session was deleted permanently while this process still had it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This session was deleted permanently.", hint="Your next prompt begins a new session."
+        )
+
+
 class FileRefused(LMChatError):
     """A file would be overwritten, or cannot be read or written."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
+from lmchat.errors import SessionPurged
+from lmchat.sessions.message import new_id
 from lmchat.storage.store import Store
 
 
@@ -21,9 +23,11 @@ class Drafts(SessionTexts):
 
     def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
         """Read nothing yet."""
-        super().__init__(store.draft, store.save_draft)
+        super().__init__(store.draft, self._save_draft)
         self._store = store
         self._in_memory = in_memory
+        # Ids under which the drafts of purged sessions are saved, by the ids of these sessions.
+        self._other_ids: dict[str, str] = {}
 
     async def write(self) -> None:
         """Write what has changed, also in sessions where nothing is typed, but a prompt waits."""
@@ -31,6 +35,22 @@ class Drafts(SessionTexts):
             if opened.turn.unsent or opened.queue:
                 await self.load(opened.session_id)  # else its draft on the disk would be replaced
         await super().write()
+
+    async def _save_draft(self, session_id: str, text: str) -> None:
+        """Save a draft; what was typed since its session was purged belongs to no saved session."""
+        try:
+            await self._store.save_draft(self._other_ids.get(session_id, session_id), text)
+        except SessionPurged:
+            other_id = self._other_ids.setdefault(session_id, new_id())
+            await self._store.save_draft(other_id, text)
+
+    def move(self, session_id: str, other_id: str) -> None:
+        """Move the draft of a session that was purged to the new session in its place."""
+        self._texts[other_id] = self._texts.pop(session_id, "")
+        self._written.pop(session_id, None)
+        if session_id in self._other_ids:
+            self.change(self._other_ids.pop(session_id), "")
+        self.write_soon()
 
     def _text_to_save(self, session_id: str) -> str:
         """Return the prompts of a session that are no messages yet, and behind them its draft."""

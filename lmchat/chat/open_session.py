@@ -6,7 +6,7 @@ It sends and writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 
@@ -24,6 +24,7 @@ from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
     Role,
+    new_id,
     now,
 )
 from lmchat.sessions.session import MESSAGES_PER_READ, MessagePath, Session, SessionHeader, title_of
@@ -391,6 +392,22 @@ class OpenSession:
         """
         self.messages = MessagePath(path[:-1])
         self.add(path[-1])  # `add` also counts it, and notes the time
+
+    def leave_purged(self, messages: Sequence[ChatMessage]) -> None:
+        """Become a new session with these messages, as its own was deleted permanently."""
+        moment = now()
+        prompts = [message for message in messages if message.role is Role.USER]
+        title = title_of(prompts[0].text, prompts[0].files) if prompts else ""
+        self.header = SessionHeader(
+            session_id=new_id(),
+            title=title,
+            created_at=moment,
+            updated_at=moment,
+            message_count=len(messages),
+            sampling=self.header.sampling,
+        )
+        self.messages = MessagePath(messages)
+        self._earlier_id = None
 
     async def wait_until_saved(self) -> None:
         """Wait until no turn runs and its writes have ended or failed; nothing is stopped."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, SessionPurged
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
@@ -28,12 +28,21 @@ WRITE_EVERY_S = 0.17
 _Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
 
 
+# Messages to write, and the header of their session.
+MovedMessages = tuple[SessionHeader, Sequence[ChatMessage]]
+
+
 class SaveQueue:
     """Queue of writes to the store; a message that cannot be written is tried until it can."""
 
     def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
         self.store = store
         self.warning: LMChatError | None = None  # last error of a write; None once all is saved
+        self.on_purged: Callable[[str, Sequence[ChatMessage]], MovedMessages | None] | None = None
+        """Is called if a session was deleted permanently, with its id and unsaved messages.
+
+        It returns those that are written all the same, to a new session.
+        """
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # runs while there is a warning
         self._unsaved: list[_Unsaved] = []  # in the order of the calls of `save`
@@ -57,11 +66,14 @@ class SaveQueue:
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row unless earlier messages are unsaved.
 
-        If that fails, `warning` is set, and the answer is saved when it has ended.
+        If that fails, `warning` is set, and the answer is saved when it has ended. Raises
+        `SessionPurged`.
         """
         has_prompt = not self.is_unsaved(header.session_id)  # else the row would lack its parent
         try:
             await self.store.begin_answer(header.session_id, answer, has_prompt=has_prompt)
+        except SessionPurged:
+            raise
         except LMChatError as error:
             self._warn(error)
 
@@ -97,19 +109,27 @@ class SaveQueue:
         """Write the unsaved messages in order, one caller after the other.
 
         After a failure, later messages of the same session are skipped, those of other sessions are
-        written. If all are written, `warning` is removed.
+        written. If all are written, `warning` is removed. Those of a session that was deleted
+        permanently are moved (`on_purged`), and written last.
         """
         async with self._lock:
             failed_ids: set[str] = set()
-            for entry in list(self._unsaved):  # a copy: `save` may add others during a write
+            purged_ids: set[str] = set()
+            # a copy: `save` may add others during a write
+            entries = list(self._unsaved)
+            while entries:
+                entry = entries.pop(0)
                 header, message, choices = entry
-                if header.session_id in failed_ids:
+                if header.session_id in failed_ids | purged_ids:
                     continue
                 try:
                     if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
                         await self.store.end_answer(header.session_id, message, choices)
                     else:
                         await self.store.append(header, message)
+                except SessionPurged:
+                    purged_ids.add(header.session_id)
+                    entries += self._moved(header.session_id)
                 except LMChatError as error:
                     failed_ids.add(header.session_id)
                     self._warn(error)
@@ -117,6 +137,28 @@ class SaveQueue:
                     self._unsaved = [other for other in self._unsaved if other is not entry]
             if not failed_ids:
                 self.warning = None
+
+    def _moved(self, session_id: str) -> list[_Unsaved]:
+        """Put the unsaved messages of a purged session into a new one, or drop them."""
+        choices_by_id: dict[str, Sequence[TokenProbabilities]] = {}
+        messages: list[ChatMessage] = []
+        others: list[_Unsaved] = []
+        for entry in self._unsaved:
+            header, message, choices = entry
+            if header.session_id == session_id:
+                messages.append(message)
+                choices_by_id[message.message_id] = choices
+            else:
+                others.append(entry)
+        moved = None if self.on_purged is None else self.on_purged(session_id, messages)
+        entries: list[_Unsaved] = []
+        if moved is not None:
+            new_header, kept = moved
+            entries = [
+                (new_header, message, choices_by_id.get(message.message_id, ())) for message in kept
+            ]
+        self._unsaved = [*others, *entries]
+        return entries
 
     def _warn(self, error: LMChatError) -> None:
         """Set `warning`, and try again later; the first error since all was saved is logged."""

@@ -13,7 +13,9 @@ from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import (
+    PathChanged,
     PromptsReturned,
+    TitleChanged,
     TurnBegun,
     TurnEnded,
 )
@@ -22,7 +24,7 @@ from lmchat.chat.open_session import Hold, OpenSession, Turn
 from lmchat.chat.prompt_queue import PromptQueue
 from lmchat.chat.reporter import Reporter
 from lmchat.chat.sampling_layers import SamplingLayers
-from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.save_queue import MovedMessages, SaveQueue
 from lmchat.chat.session_changes import SessionChanges
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import TitleWriter
@@ -39,6 +41,7 @@ from lmchat.chat.turn_starts import (
 )
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid
+from lmchat.servers.events import RequestAdapted
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import split_draft
@@ -52,6 +55,14 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.store import Store
+
+_PURGED = (
+    "This session was deleted permanently: what you see of it is saved no more. Your next prompt "
+    "begins a new session."
+)
+_PURGED_AND_NEW = (
+    "This session was deleted permanently: your prompt has begun a new one, without what was here."
+)
 
 
 class ChatService:
@@ -101,6 +112,7 @@ class ChatService:
         self.reporter = Reporter()
         self.queue = PromptQueue(self.in_memory, self.drafts, self.reporter)
         self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
+        self.save_queue.on_purged = self._leave_purged
         self.changes = SessionChanges(store, self.save_queue, self.in_memory, self.turn_choices)
 
     @property
@@ -378,6 +390,39 @@ class ChatService:
         self.queue.return_all(opened)  # else the end of the turn sends the next one
         opened.stop_turn()
         await opened.wait_until_saved()
+
+    def _leave_purged(
+        self, session_id: str, unsaved: Sequence[ChatMessage]
+    ) -> MovedMessages | None:
+        """Let a session that was deleted permanently go on as a new one, from its unsaved prompt.
+
+        Return the new session, and the messages to write. Without a prompt, the unsaved messages
+        belong to what was deleted: return None, and only report it.
+        """
+        opened = self.in_memory.find(session_id)
+        if opened is None:
+            return None
+        roles = [message.role for message in unsaved]
+        if Role.USER not in roles and Role.SYSTEM not in roles:
+            self.reporter.report(opened, RequestAdapted(note=_PURGED))
+            return None
+        begin = next(i for i, role in enumerate(roles) if role in (Role.USER, Role.SYSTEM))
+        start = unsaved[begin]
+        index = opened.messages.index_of(start.message_id)
+        path = unsaved[begin:] if index is None else opened.messages[index:]
+        # as any new session, it begins with the system prompt of the settings
+        first: tuple[ChatMessage, ...] = ()
+        system_prompt = self.turn_choices.chat_settings.system_prompt
+        if system_prompt and start.role is Role.USER:
+            first = (text_message(Role.SYSTEM, system_prompt),)
+        parent_id = first[0].message_id if first else None
+        start = replace(start, parent_id=parent_id, version=1, versions=1)
+        self.in_memory.leave_purged(opened, (*first, start, *path[1:]))
+        self.drafts.move(session_id, opened.session_id)
+        self.reporter.report(opened, PathChanged())
+        self.reporter.report(opened, TitleChanged())
+        self.reporter.report(opened, RequestAdapted(note=_PURGED_AND_NEW))
+        return opened.header, (*first, start, *unsaved[begin + 1 :])
 
     # The prompts that wait
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import new_id, now
+from lmchat.sessions.message import ChatMessage, new_id, now
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
 from lmchat.storage.store import Store
 
@@ -105,6 +105,13 @@ class SessionsInMemory:
         self._sessions[opened.session_id] = opened
         self.unread.discard(opened.session_id)
         return opened
+
+    def leave_purged(self, opened: OpenSession, messages: Sequence[ChatMessage]) -> None:
+        """Let a session that was deleted permanently go on as a new one, with these messages."""
+        del self._sessions[opened.session_id]
+        self.unread.discard(opened.session_id)
+        opened.leave_purged(messages)
+        self._sessions[opened.session_id] = opened
 
     def mark_unread(self, opened: OpenSession) -> None:
         """Mark a session whose turn has ended as unread, unless it is shown."""

@@ -153,10 +153,13 @@ class TurnRunner:
         answer fails with the reason, as `ToolRounds` offers no tools for it.
         """
         opened, start, rounds = self._opened, self._start, self._rounds
+        session_id = opened.session_id
         # the messages behind the end of `start.path` leave the path; they stay in the tree
         self._must_report_cut = len(opened.messages) > len(start.path)
         opened.apply_start(start, may_call_tools=rounds is not None)
         await self._save_prompts()
+        if opened.session_id != session_id:  # it was purged: the new one has the prompts alone
+            self.request = self._make_answer_request(opened.messages, beginning=start.beginning)
         if start.calls and rounds is not None:
             answer = await self._answer_after(rounds, start.calls, start.copied, start.version)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from lmchat.errors import SessionPurged
 from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.branch_queries import PATH_TO_ROOT
@@ -29,12 +30,32 @@ _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
+def refuse_purged(connection: Connection, session_id: str) -> None:
+    """Raise `SessionPurged` for the id of a session that was deleted permanently."""
+    query = "select 1 from purged where session_id = ?"
+    if _has_purged(connection) and connection.execute(query, (session_id,)).fetchone() is not None:
+        raise SessionPurged
+
+
+def allow_purged(connection: Connection, session_id: str) -> None:
+    """Let a session be written again that was deleted permanently."""
+    if _has_purged(connection):
+        connection.execute("delete from purged where session_id = ?", (session_id,))
+
+
+def _has_purged(connection: Connection) -> bool:
+    """Return whether there is a table of purged sessions: the first purge creates it."""
+    query = "select 1 from sqlite_master where name = 'purged'"
+    return connection.execute(query).fetchone() is not None
+
+
 def put_session(connection: Connection, header: SessionHeader) -> None:
-    """Write the row of a session.
+    """Write the row of a session; raises `SessionPurged`.
 
     If the session has a row, the values in it stay, as they may be newer than the header. But the
     session leaves the trash, as a message follows. If it has no title, it gets that of the header.
     """
+    refuse_purged(connection, header.session_id)
     insert(
         connection,
         "sessions",
@@ -46,10 +67,11 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Write a row without a title for a session that has no row.
+    """Write a row without a title for a session that has no row; raises `SessionPurged`.
 
-    Another process may have removed the session while this process used it.
+    The row may be missing because it could not be written, as on a full disk.
     """
+    refuse_purged(connection, session_id)
     time = stored_time(moment)
     row = {"session_id": session_id, "created_at": time, "updated_at": time}
     insert(connection, "sessions", row, "on conflict do nothing")

@@ -20,7 +20,7 @@ from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column_value, stored_time, text_from
-from lmchat.storage.schema import transaction
+from lmchat.storage.schema import PURGED, transaction
 
 # Tables of a query of deleted messages: `m` is a hidden message, `root` the one whose deletion
 # hides it, itself or one above it. A root is visible again if another window has added a message
@@ -63,6 +63,7 @@ def purge(
                 path.unlink()
 
     with transaction(connection):
+        connection.execute(PURGED)
         digests = _delete_messages(connection, messages_before)
         for session_id in session_ids:
             digests |= _delete_session(connection, session_id)
@@ -75,7 +76,8 @@ def purge(
 
 
 def _delete_session(connection: Connection, session_id: str) -> set[str]:
-    """Delete a session and its draft; return the digests of the files that they name."""
+    """Delete a session and its draft for ever; return the digests of the files that they name."""
+    connection.execute("insert or ignore into purged (session_id) values (?)", (session_id,))
     of_session = "select number from messages where session_id = ?"
     digests = _digests(connection, of_session, session_id)
     digests |= set(attachment_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))

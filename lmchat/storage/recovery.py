@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from lmchat.errors import SessionPurged
 from lmchat.sessions.journal_entries import parts_of
 from lmchat.sessions.message import Part, ReasoningPart, TextPart, interrupted
 from lmchat.storage.branch_queries import arrived_parts
@@ -93,7 +94,7 @@ def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) 
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)
         if head is not None and entries:
-            with transaction(connection):
+            with suppress(SessionPurged), transaction(connection):
                 if number_of(connection, head.message_id) is None:
                     message = interrupted(head.message(parts_of(entries)), _KILLED)
                     end_answer(connection, head.session_id, message, moment)

@@ -16,6 +16,13 @@ from lmchat.errors import StoreUnavailable
 
 VERSION = 8  # format of the tables, stored as `user_version`
 
+PURGED = "create table if not exists purged (session_id text primary key not null)"
+"""The ids of the sessions that were deleted permanently.
+
+The first purge creates this table: another lmchat that still shows such a session must not write it
+again.
+"""
+
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
     # of the session's own sampling options, or empty.

@@ -39,7 +39,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import SessionNotFound, WrongUse
+from lmchat.errors import SessionNotFound, SessionPurged, WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.journal_entries import JournalEntry
@@ -73,7 +73,15 @@ from lmchat.storage.branch_queries import (
 )
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.journal import FileJournal, MemoryJournal
-from lmchat.storage.message_rows import make_leaf, number_of, put_message, put_session, set_columns
+from lmchat.storage.message_rows import (
+    allow_purged,
+    make_leaf,
+    number_of,
+    put_message,
+    put_session,
+    refuse_purged,
+    set_columns,
+)
 from lmchat.storage.opening import (
     Connection,
     LostRowError,
@@ -433,6 +441,7 @@ class Store:
         if connection.execute(query, (session_id,)).fetchone():
             return header(connection, session_id)
 
+        allow_purged(connection, session_id)  # the user wants it back
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
         # Ids that no stored message has, by the ids in `session`. The parent of a root is None,
@@ -516,11 +525,15 @@ class Store:
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
     ) -> None:
         """Save an answer that has ended, then remove its file: a kill between loses nothing."""
-        await self.database.write(
-            lambda connection: message_rows.end_answer(
-                connection, session_id, message, self._clock(), choices
+        try:
+            await self.database.write(
+                lambda connection: message_rows.end_answer(
+                    connection, session_id, message, self._clock(), choices
+                )
             )
-        )
+        except SessionPurged:  # its text must not stay in the file either
+            await self._journal.end(message.message_id)
+            raise
         await self._journal.end(message.message_id)
 
     @reading
@@ -711,9 +724,10 @@ class Store:
 
     @writing
     def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Replace the draft of a session; an empty text removes it."""
+        """Replace the draft of a session; an empty text removes it. Raises `SessionPurged`."""
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
+            refuse_purged(connection, session_id)
             insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
 
     @reading
