@@ -69,19 +69,23 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
     return StoreUnavailable(f"The attached file {reason}.", hint="Attach it again.")
 
 
-def remove(connection: Connection, folder: Path, digests: Collection[str]) -> None:
+def remove(connection: Connection, folder: Path, digests: Collection[str]) -> list[Path]:
     """Remove the files with these digests, unless a message or a draft names them.
 
-    Unlike `remove_unnamed`, it also removes files that are younger than a minute. A file that
-    cannot be removed stays. Texts that are no digests are ignored: an imported message may name any
+    Unlike `remove_unnamed`, it also removes files that are younger than a minute. Return those that
+    could not be removed. Texts that are no digests are ignored: an imported message may name any
     text, such as the path of a file of the user.
     """
+    kept: list[Path] = []
     if not digests:
-        return
+        return kept
     for digest in set(digests) - _named_digests(connection):
         if DIGEST.fullmatch(digest):
-            with suppress(OSError):  # the folder may be read-only now
-                (folder / digest).unlink()
+            try:
+                (folder / digest).unlink(missing_ok=True)
+            except OSError:  # the folder may be read-only now
+                kept.append(folder / digest)
+    return kept
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from shutil import copyfile
@@ -58,14 +58,15 @@ def back_up(path: Path, moment: datetime) -> None:
         _remove(copy)
 
 
-def remove_copies(path: Path) -> None:
-    """Remove all daily copies, and incomplete copies that a killed process left.
+def remove_copies(path: Path) -> list[Path]:
+    """Remove all daily copies, and incomplete ones; return those that could not be removed.
 
-    `purge` calls this, as the copies have the text that it deletes.
+    `purge` calls this, as the copies have the text that it deletes. An incomplete copy is one that
+    a killed process has left, or one that is being made.
     """
     path = path.resolve()  # it may be a link; the copies are beside the file
-    for copy in (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*")):
-        _remove(copy)
+    copies = (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*"))
+    return [copy for copy in copies if not _remove(copy)]
 
 
 def daily_copies(path: Path) -> list[Path]:
@@ -102,9 +103,14 @@ def copy_database(path: Path, copy: Path) -> None:
         raise
 
 
-def _remove(file: Path) -> None:
-    with suppress(OSError):  # another process has removed it, or the folder is read-only
-        file.unlink()
+def _remove(file: Path) -> bool:
+    """Remove a file; return False if it is still there, as in a read-only folder."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        _logger.warning("%s could not be removed: %s", file.name, error.strerror)
+        return False
+    return True
 
 
 def _copy_of_day(path: Path, moment: datetime) -> Path:

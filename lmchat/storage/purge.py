@@ -1,16 +1,17 @@
 """Permanent deletion: of sessions and messages, and of all files that have their text.
 
 Daily copies and files of answers are removed before the rows: a kill in the middle would leave them
-for days. If a kill leaves attached files, the next daily check removes them. If it leaves the
-write-ahead log, the log goes when the database is closed.
+for days. If attached files are left, the next daily check removes them. If the write-ahead log is
+left, as another process is reading, the log goes when the last one closes the database.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
@@ -21,6 +22,8 @@ from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column_value, stored_time, text_from
 from lmchat.storage.schema import PURGED, transaction
+
+_logger = logging.getLogger(__name__)
 
 # Tables of a query of deleted messages: `m` is a hidden message, `root` the one whose deletion
 # hides it, itself or one above it. A root is visible again if another window has added a message
@@ -46,9 +49,20 @@ def purge_expired(connection: Connection, moment: datetime, folder: Path) -> Non
         backup.back_up(connection.path, moment)
 
 
+class Purged(NamedTuple):
+    """What a purge could not overwrite or remove at once."""
+
+    is_log_emptied: bool
+    """Whether no text is left in the write-ahead log.
+
+    If another process was reading, the log goes when the last lmchat closes the database.
+    """
+    kept_files: tuple[Path, ...]
+
+
 def purge(
     connection: Connection, session_ids: Collection[str], folder: Path, *, messages_before: str = ""
-) -> None:
+) -> Purged:
     """Delete sessions, and all messages that the user has deleted before `messages_before`.
 
     `messages_before` is a stored time; if it is empty, only the sessions are deleted. `folder` has
@@ -56,11 +70,7 @@ def purge(
     """
     # before the rows: a kill in the middle must not leave their text in these files for days
     backup.remove_copies(connection.path)
-    for path in answer_files(connection.path):
-        with suppress(OSError):  # the answer has just ended, or the folder is read-only
-            head, _ = read_answer(path)
-            if head is not None and head.session_id in session_ids:
-                path.unlink()
+    kept_files = _remove_answers(connection.path, session_ids)
 
     with transaction(connection):
         connection.execute(PURGED)
@@ -70,9 +80,31 @@ def purge(
         # FTS5 keeps the trigrams of removed texts until it writes the index again, which takes
         # about 1 s for 40 MB of text
         connection.execute("insert into trigrams (trigrams) values ('optimize')")
-    attachment_files.remove(connection, folder, digests)
+    # again: another lmchat may have made its daily copy in the meantime
+    kept_files += backup.remove_copies(connection.path)
+    kept_files += attachment_files.remove(connection, folder, digests)
     # write the write-ahead log into the file and empty it, unless another connection is reading
-    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+    return Purged(not is_busy, tuple(kept_files))
+
+
+def _remove_answers(path: Path, session_ids: Collection[str]) -> list[Path]:
+    """Remove the files of answers of some sessions; return those that could not be removed.
+
+    A file that cannot be read is returned, too.
+    """
+    kept: list[Path] = []
+    for file in answer_files(path):
+        try:
+            head, _ = read_answer(file)
+            if head is not None and head.session_id in session_ids:
+                file.unlink()
+        except FileNotFoundError:  # the answer has just ended
+            continue
+        except OSError as error:
+            _logger.warning("the file of an answer could not be removed: %s", error.strerror)
+            kept.append(file)
+    return kept
 
 
 def _delete_session(connection: Connection, session_id: str) -> set[str]:

@@ -89,7 +89,7 @@ from lmchat.storage.opening import (
     connect_in_memory,
     is_damaged,
 )
-from lmchat.storage.purge import DELETED_MESSAGES, purge, purge_expired
+from lmchat.storage.purge import DELETED_MESSAGES, Purged, purge, purge_expired
 from lmchat.storage.recovery import recover_killed_answers
 from lmchat.storage.row_values import (
     HEADER_COLUMNS,
@@ -389,8 +389,10 @@ class Store:
             parent_id = copy.message_id
         return _choose_path(connection, fork.session_id, parent_id)
 
-    async def purge(self, *session_ids: str, is_with_messages: bool = False) -> None:
+    async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
         """Delete sessions permanently; with `is_with_messages`, also all deleted messages.
+
+        Return what is left of their text for now.
 
         Deleted messages are those that the user has deleted in other sessions. Raises `WrongUse`
         in a temporary chat.
@@ -405,7 +407,7 @@ class Store:
         folder = self._attachments_folder
         # Cancelling the caller must not leave files with the text of deleted rows. `write` cannot
         # run this job: it has a transaction of its own, and steps that cannot be in a transaction.
-        await asyncio.shield(
+        return await asyncio.shield(
             self.database.run(
                 lambda connection: purge(
                     connection, session_ids, folder, messages_before=messages_before

@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from contextlib import aclosing
+import sqlite3
+from contextlib import aclosing, closing
+from pathlib import Path
 
 import pytest
 
+from lmchat.storage import opening
 from tests.support.chats import store_at
 from tests.support.programs import PYTHON, Inside, run
 from tests.support.pty_program import PtyProgram
@@ -117,6 +120,28 @@ def test_a_session_or_the_whole_trash_is_purged_after_consent_and_nothing_else(s
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "The trash is empty.\n")
     assert cli.json("sessions", "purge", ids[1], "--yes", "--json")["id"] == ids[1]
     assert cli("sessions", "show", ids[1]).returncode == 2
+
+
+def test_a_purge_says_what_has_to_end_before_the_text_is_in_no_file(saved, monkeypatch):
+    cli, ids = saved
+    monkeypatch.setattr(opening, "BUSY_S", 0.1)
+    cli("sessions", "delete", ids[0])
+    with closing(sqlite3.connect(cli.folder / "sessions.db")) as other:
+        other.execute("begin")  # in the middle of its work, as a long search is
+        other.execute("select text from parts").fetchone()
+        done = cli("sessions", "purge", "--yes")
+        told = (
+            f"Deleted permanently: {ids[0][:8]} “Plan a garden”, once other windows are closed.\n"
+        )
+        assert done.stdout == told
+        done = cli("sessions", "purge", ids[1], "--yes", "--json")
+        assert "deleted permanently, once other windows are closed." in done.stderr
+        assert b"garden" in left_in(cli.folder)
+    assert b"garden" not in left_in(cli.folder)
+
+
+def left_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("sessions.db*"))
 
 
 def test_deleted_messages_are_purged_with_the_trash_after_consent(saved):

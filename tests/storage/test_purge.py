@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart, now
-from lmchat.storage import opening
+from lmchat.storage import backup, opening, purge
 from tests.support.chats import (
     Clock,
     answer,
@@ -111,13 +111,46 @@ async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkey
     async with aclosing(store_at(tmp_path)) as store:
         session, _ = await begin_session(store, secret(1))
         with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
-            rows = other.execute("select text from parts")
-            rows.fetchone()  # in the middle of its work, as a long search is
-            await store.purge(session.session_id)
+            other.execute("begin")  # in the middle of its work, as a long search is
+            other.execute("select text from parts").fetchone()
+            purged = await store.purge(session.session_id)
+            assert not purged.is_log_emptied
+            assert left(tmp_path)
             assert await store.list_sessions() == ()
-            rows.close()
-        await store.purge(session.session_id)
-        assert left(tmp_path) == []
+            other.rollback()
+    assert left(tmp_path) == []
+    async with aclosing(store_at(tmp_path)) as store:
+        session, _ = await begin_session(store, secret(1))
+        assert await store.purge(session.session_id) == (True, ())
+
+
+async def test_files_that_cannot_be_removed_are_named(tmp_path, store):
+    session, asked = await begin_session(store, secret(1))
+    await store.daily_check()
+    running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
+    await store.begin_answer(session.session_id, running)
+    folder = tmp_path / "lmchat"
+    kept = {next(folder.glob("*.backup-*")), next(folder.glob("*-answer-*"))}
+    for file in kept:  # nobody, root neither, can remove a folder as a file
+        file.unlink()
+        file.mkdir()
+    purged = await store.purge(session.session_id)
+    assert (purged.is_log_emptied, set(purged.kept_files)) == (True, kept)
+
+
+async def test_a_copy_that_another_lmchat_makes_during_a_purge_is_removed(
+    tmp_path, store, monkeypatch
+):
+    session, _ = await begin_session(store, secret(1))
+    delete = purge._delete_session
+
+    def delete_so(*given):
+        backup.back_up(tmp_path / "lmchat" / "sessions.db", now())  # reads what was before
+        return delete(*given)
+
+    monkeypatch.setattr(purge, "_delete_session", delete_so)
+    assert await store.purge(session.session_id) == (True, ())
+    assert left(tmp_path) == []
 
 
 async def test_a_file_that_another_session_or_draft_names_stays(tmp_path, store):

@@ -129,11 +129,16 @@ async def purge(context: Context) -> int:
         if not await is_confirmed(context, f"Delete {subject} permanently?", refusal):
             return output.print_list([], [], "Nothing was deleted.")
         ids = [header.session_id for header in headers]
-        await store.purge(*ids, is_with_messages=not wanted)
+        purged = await store.purge(*ids, is_with_messages=not wanted)
     await asyncio.to_thread(empty_log, context.paths.tools_log_file)
     documents = [header_json(header) for header in headers]
     document = documents[0] if wanted else {"object": "list", "data": documents}
-    return output.print_result(document, f"Deleted permanently: {subject}.")
+    end = "." if purged.is_log_emptied else ", once other windows are closed."
+    if output.is_json and not purged.is_log_emptied:
+        output.note(f"lmchat: {subject}: deleted permanently{end}")
+    for path in purged.kept_files:
+        output.note(f"lmchat: {path} could not be removed and may have the text; delete it.")
+    return output.print_result(document, f"Deleted permanently: {subject}{end}")
 
 
 def header_json(header: SessionHeader) -> dict[str, object]:
