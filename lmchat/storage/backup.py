@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
 
@@ -44,8 +44,8 @@ def is_due(connection: Connection, moment: datetime) -> bool:
     return not _copy_of_day(connection.path, moment).exists()
 
 
-def back_up(path: Path, moment: datetime) -> None:
-    """Copy the file, and remove all but the newest `_KEPT_COPIES` copies.
+def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
+    """Copy the file, and remove all but the newest `_KEPT_COPIES` copies unless `keeps_all`.
 
     If copying fails, that is logged, and all old copies stay.
     """
@@ -54,8 +54,9 @@ def back_up(path: Path, moment: datetime) -> None:
     except (sqlite3.Error, OSError) as error:
         _logger.warning("the session file could not be copied: %s", error)
         return
-    for copy in daily_copies(path)[_KEPT_COPIES:]:
-        _remove(copy)
+    if not keeps_all:
+        for copy in daily_copies(path, moment)[_KEPT_COPIES:]:
+            _remove(copy)
 
 
 def remove_copies(path: Path) -> list[Path]:
@@ -65,17 +66,54 @@ def remove_copies(path: Path) -> list[Path]:
     a killed process has left, or one that is being made.
     """
     path = path.resolve()  # it may be a link; the copies are beside the file
-    copies = (*daily_copies(path), *path.parent.glob(f".{path.name}.backup-*"))
+    copies = (*_all_copies(path), *path.parent.glob(f".{path.name}.backup-*"))
     return [copy for copy in copies if not _remove(copy)]
 
 
-def daily_copies(path: Path) -> list[Path]:
-    """Return the daily copies, newest first, as their names say.
+def daily_copies(path: Path, moment: datetime) -> list[Path]:
+    """Return the daily copies, newest first; those of the future come last.
+
+    A copy is as old as its name or its time of change says, whichever is earlier. It is of the
+    future if that is after tomorrow: the clock was wrong when it was made, or is wrong now.
+    """
+
+    def key(copy: Path) -> tuple[bool, date, str]:
+        day = _day_of(copy)
+        return day <= moment.date() + timedelta(days=1), day, copy.name
+
+    return sorted(_all_copies(path), key=key, reverse=True)
+
+
+def notice_of_future(path: Path, moment: datetime) -> str:
+    """Return a sentence for the user about a copy of the future; empty without one."""
+    for copy in _all_copies(path):
+        if _day_of(copy) > moment.date() + timedelta(days=1):
+            return (
+                f"{copy.name} is dated in the future, so it does not count as the newest copy. "
+                "Check the clock of this computer."
+            )
+    return ""
+
+
+def _all_copies(path: Path) -> list[Path]:
+    """Return the daily copies in any order.
 
     A file whose name does not end with a date is left out: the user may have made such a copy.
     """
     path = path.resolve()  # it may be a link; the copies are beside the file
-    return sorted(path.parent.glob(f"{path.name}.backup-{_DATE}"), reverse=True)
+    return list(path.parent.glob(f"{path.name}.backup-{_DATE}"))
+
+
+def _day_of(copy: Path) -> date:
+    """Return the day in the name of a copy, or that of its last change, whichever is earlier."""
+    try:
+        changed = datetime.fromtimestamp(copy.stat().st_mtime, UTC).date()
+    except (OSError, ValueError, OverflowError):  # another process has just removed it
+        changed = date.max
+    try:
+        return min(changed, date.fromisoformat(copy.name[-len("2026-01-01") :]))
+    except ValueError:  # such as the 31st of February
+        return changed
 
 
 def copy_database(path: Path, copy: Path) -> None:
@@ -134,7 +172,7 @@ def repair(path: Path, moment: datetime) -> Connection:
     _logger.error("the session file was damaged and is kept as %s", damaged.name)
     repaired = file.with_name(f".{file.name}.repaired-{os.urandom(4).hex()}")
     try:
-        copies = daily_copies(path)  # newest first
+        copies = daily_copies(path, moment)  # newest first
         if copies and not is_damaged(copies[0]):
             copy_database(copies[0], repaired)
         with closing(connect(repaired)) as connection:  # creates an empty file without a copy

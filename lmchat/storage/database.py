@@ -75,6 +75,11 @@ class Database:
         self._opened_file: tuple[int, int] | None = None
 
     @property
+    def is_open(self) -> bool:
+        """Whether a job has opened the database."""
+        return self._connection is not None
+
+    @property
     def changed_rows(self) -> int:
         """How often rows of sessions were changed on the open connection; 0 without one."""
         return self._connection.changed_rows if self._connection else 0

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
-from lmchat.storage import attachment_files, backup
+from lmchat.storage import attachment_files, backup, clock_doubts
 from lmchat.storage.branch_queries import DRAFT, TITLE_WORDS, first_prompt_title, first_text
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
@@ -37,9 +37,11 @@ _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at
 def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
     """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
-    `folder` has the attached files. Nothing is deleted if the database is damaged: a deletion also
-    removes the older copies, which may be needed to repair it.
+    `folder` has the attached files. Nothing is deleted if the clock may be wrong, or if the
+    database is damaged: a deletion also removes the older copies, which may be needed to repair it.
     """
+    if clock_doubts.is_doubtful(connection, moment):
+        return
     before = stored_time(moment - timedelta(days=TRASH_DAYS))
     query = "select session_id from sessions where deleted_at < ?"
     session_ids = [session_id for (session_id,) in connection.execute(query, (before,))]

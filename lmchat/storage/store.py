@@ -31,7 +31,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
@@ -39,7 +39,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.errors import SessionNotFound, SessionPurged, WrongUse
+from lmchat.errors import LMChatError, SessionNotFound, SessionPurged, WrongUse
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.journal_entries import JournalEntry
@@ -56,7 +56,7 @@ from lmchat.sessions.message import (
     without_replay,
 )
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
-from lmchat.storage import attachment_files, backup, message_rows, search
+from lmchat.storage import attachment_files, backup, clock_doubts, message_rows, search
 from lmchat.storage.branch_queries import (
     BELOW,
     DRAFT,
@@ -194,13 +194,27 @@ class Store:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
             )
-        await run_abandonable(lambda: backup.back_up(path, moment))
+        # a copy that is dated by a wrong clock does not push out others
+        keeps_all = await self.database.run(
+            lambda connection: clock_doubts.is_doubtful(connection, moment)
+        )
+        await run_abandonable(lambda: backup.back_up(path, moment, keeps_all=keeps_all))
+        await self._note_use()  # a window may be open for weeks
+        notice = await asyncio.to_thread(backup.notice_of_future, path, moment)
+        self.database.notice = " ".join(filter(None, (self.database.notice, notice)))
 
     async def aclose(self) -> None:
         await self._journal.aclose()
+        if self.database.is_open and not self._is_temporary:
+            with suppress(LMChatError):  # the next run notes it
+                await self._note_use()
         await self.database.aclose()
         # the same one, unless the chat is temporary: closing it again does nothing
         await self.statistics.database.aclose()
+
+    @reading
+    def _note_use(self, connection: Connection) -> None:
+        clock_doubts.note_use(connection, self._clock())
 
     @reading
     def _have_repaired(self, connection: Connection) -> None:
@@ -221,6 +235,9 @@ class Store:
         """
         try:
             recover_killed_answers(connection, self._clock())
+            doubt = clock_doubts.notice_of_doubt(connection, self._clock())
+            notices = connection.notice, doubt
+            connection.notice = " ".join(filter(None, notices))
             purge_expired(connection, self._clock(), self._attachments_folder)
         except sqlite3.Error as error:
             if is_damage(error):

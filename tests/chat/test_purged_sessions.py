@@ -185,6 +185,7 @@ async def test_a_session_that_expires_in_the_trash_while_a_window_shows_it_stays
         await say(chat, "Still here?")
         assert (await store.list_sessions())[0].session_id == old_id  # a message restores it
         await store.update_session(old_id, {"deleted_at": clock()})
+        await store.daily_check()  # notes when it is
         clock.moment += timedelta(days=31)
         async with aclosing(store_at(tmp_path, clock)) as later:
             assert await later.list_sessions(is_trash=True) == ()

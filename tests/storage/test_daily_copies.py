@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import aclosing, closing
 from datetime import timedelta
 
 import pytest
 
-from lmchat.storage.backup import copy_database
+from lmchat.storage.backup import copy_database, daily_copies
 from lmchat.storage.opening import is_damaged
 from lmchat.storage.store import Store
 from tests.support.chats import (
@@ -38,6 +39,63 @@ async def test_a_sound_file_is_copied_once_a_day_and_three_copies_are_kept(tmp_p
     assert (copy.stat().st_mtime_ns, copy.stat().st_mode & 0o777) == (before, 0o600)
     with closing(sqlite3.connect(copy)) as raw:
         assert raw.execute("select text from parts").fetchall() == [("hello",)]
+
+
+async def test_a_start_with_a_wrong_clock_deletes_nothing_and_is_told(tmp_path, clock):
+    """A flat battery: some starts in 2035 (or in 1970), then the right date again."""
+    right = clock.moment
+    for year in (2035, 1970):
+        folder, clock.moment = tmp_path / str(year), right
+        session = await in_trash(folder, clock)
+        before = copies(folder)
+        assert len(before) == 3
+        for hour in range(2):  # a second start with the wrong clock is not taken for a proof
+            clock.moment = right.replace(year=year, hour=hour)
+            async with aclosing(store_at(folder, clock)) as store:
+                notice = await store.open()
+                assert (str(year) in notice, "2026-11-2" in notice) == (hour == 0, hour == 0)
+                await store.daily_check()
+                assert [one.session_id for one in await store.list_sessions(is_trash=True)] == [
+                    session.session_id
+                ]
+        wrong = folder / "lmchat" / f"sessions.db.backup-{year}-11-20"
+        os.utime(wrong, (clock.moment.timestamp(), clock.moment.timestamp()))
+        assert set(before) < set(copies(folder))
+
+        clock.moment = right + timedelta(days=3)
+        async with aclosing(store_at(folder, clock)) as store:
+            assert f"last used on {year}" in await store.open()
+            await store.daily_check()
+            assert "2026-11-23" in str(daily_copies(folder / "lmchat/sessions.db", clock.moment)[0])
+            if year == 2035:
+                assert f"{wrong.name} is dated in the future" in store.notice
+        for day in range(4, 9):
+            clock.moment = right + timedelta(days=day)
+            async with aclosing(store_at(folder, clock)) as store:
+                await store.open()
+                assert len(await store.list_sessions(is_trash=True)) == 1
+                await store.daily_check()
+        assert copies(folder) == [f"sessions.db.backup-2026-11-{day}" for day in (26, 27, 28)]
+        assert store.notice == ""
+
+        # the trash still expires, also after a long holiday
+        for days, is_left in ((99, True), (101, True), (103, False)):
+            clock.moment = right + timedelta(days=days)
+            async with aclosing(store_at(folder, clock)) as store:
+                assert bool(await store.open()) == (days == 99)
+                assert bool(await store.list_sessions(is_trash=True)) == is_left
+
+
+async def in_trash(folder, clock):
+    """Write a session of the trash, and three daily copies of it."""
+    async with aclosing(store_at(folder, clock)) as store:
+        session = header("deleted")
+        await say(store, session, "hello")
+        await store.update_session(session.session_id, {"deleted_at": clock()})
+        for _ in range(3):
+            await store.daily_check()
+            clock.moment += timedelta(days=1)
+        return session
 
 
 @pytest.mark.parametrize("has_copy", [True, False])
