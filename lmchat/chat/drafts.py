@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.errors import SessionPurged
@@ -29,12 +30,22 @@ class Drafts(SessionTexts):
         # Ids under which the drafts of purged sessions are saved, by the ids of these sessions.
         self._other_ids: dict[str, str] = {}
 
-    async def write(self) -> None:
+    async def write(self) -> bool:
         """Write what has changed, also in sessions where nothing is typed, but a prompt waits."""
-        for opened in self._in_memory.all:
-            if opened.turn.unsent or opened.queue:
-                await self.load(opened.session_id)  # else its draft on the disk would be replaced
-        await super().write()
+        for opened in self._with_prompts:
+            await self.load(opened.session_id)  # else its draft on the disk would be replaced
+        is_written = await super().write()
+        return is_written and all(opened.session_id in self._texts for opened in self._with_prompts)
+
+    def unwritten(self) -> dict[str, str]:
+        """Return the drafts that are not on the disk, also where only a prompt waits."""
+        unread = [one.session_id for one in self._with_prompts if one.session_id not in self._texts]
+        return super().unwritten() | {one: self._text_to_save(one) for one in unread}
+
+    @property
+    def _with_prompts(self) -> list[OpenSession]:
+        """The sessions with prompts that are no messages yet."""
+        return [one for one in self._in_memory.all if one.turn.unsent or one.queue]
 
     async def _save_draft(self, session_id: str, text: str) -> None:
         """Save a draft; what was typed since its session was purged belongs to no saved session."""

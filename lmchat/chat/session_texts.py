@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from lmchat.errors import LMChatError
 
@@ -13,6 +12,8 @@ SAVE_AFTER_S = 0.2
 
 A shorter time would cost more writes, of 2 kB each for up to 1,000 characters.
 """
+RETRY_S = 3.0
+"""Seconds until a text is tried again that could not be written."""
 
 
 class SessionTexts:
@@ -25,11 +26,14 @@ class SessionTexts:
         self,
         read: Callable[[str], Awaitable[str]],
         save: Callable[[str, str], Awaitable[None]],
+        *,
+        retry_s: float = RETRY_S,
     ) -> None:
         """Read nothing yet. The functions get the id of a session, and `save` also its text.
 
         An empty text means that a session has none.
         """
+        self._retry_s = retry_s
         self._read = read
         self._save = save
         self._texts: dict[str, str] = {}  # that were read or changed in this run
@@ -71,21 +75,33 @@ class SessionTexts:
             self._task = asyncio.create_task(self._write_later(), name="session texts")
 
     async def _write_later(self) -> None:
-        """Wait, then write; do it again if something has changed since the wait began."""
-        while self._has_changed:
+        """Wait, then write; do it again until all is written that has changed by then."""
+        wait_s = SAVE_AFTER_S
+        while wait_s:
             self._has_changed = False
-            await asyncio.sleep(SAVE_AFTER_S)
-            await self.write()
+            await asyncio.sleep(wait_s)
+            wait_s = 0.0 if await self.write() else self._retry_s
+            if self._has_changed:
+                wait_s = SAVE_AFTER_S
 
-    async def write(self) -> None:
-        """Write the texts that have changed; those that cannot be written stay in memory."""
+    async def write(self) -> bool:
+        """Write the texts that have changed; return False if some could not be written.
+
+        These stay in memory. Unless this is the end of lmchat, call `write_soon` to have them tried
+        again.
+        """
+        is_written = True
         async with self._lock:
             for session_id in list(self._texts):  # a copy: others may come during a write
                 text = self._text_to_save(session_id)
                 if self._written.get(session_id) != text:
-                    with suppress(LMChatError):  # the next change tries again
+                    try:
                         await self._save(session_id, text)
+                    except LMChatError:
+                        is_written = False
+                    else:
                         self._written[session_id] = text
+        return is_written
 
     def unwritten(self) -> dict[str, str]:
         """Return the texts that are not on the disk, by the ids of their sessions."""

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+import sqlite3
+from contextlib import aclosing, closing
 from unittest.mock import AsyncMock
 
 from lmchat.chat.events import AnswerBegun, MessageAdded
@@ -9,9 +10,11 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
+from lmchat.storage import opening
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import store_at
 from tests.support.desktop import hold
+from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 
 
@@ -46,6 +49,34 @@ async def test_a_failing_disk_costs_nothing_that_is_in_memory_and_is_tried_again
     await texts.write()
     await texts.write()
     assert save.await_args_list[1].args == ("a", "x")
+
+
+async def test_a_text_is_on_the_disk_soon_after_the_end_of_an_import_without_another_key(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(opening, "BUSY_S", 0.02)
+    save = AsyncMock(wraps=store.save_draft)
+    texts = SessionTexts(store.draft, save, retry_s=0.01)
+    await store.open()
+    with closing(sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)) as other:
+        other.execute("begin immediate")
+        texts.change("a", "pasted")
+        await until(lambda: save.await_count > 2, "more attempts")
+        assert texts.unwritten() == {"a": "pasted"}
+    await is_on_disk(store, "a", "pasted")
+    await until(lambda: not texts.unwritten(), "the last attempt")
+
+
+async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_be_read(store):
+    chat = ChatTurns(store)
+    drafts, read = chat.sessions.drafts, store.draft
+    drafts._read = AsyncMock(side_effect=StoreUnavailable("no"))
+    chat.sessions.queue.add(chat.opened, "waiting")
+    assert not await drafts.write()
+    assert drafts.unwritten() == {chat.opened.session_id: "waiting"}
+    drafts._read = read
+    assert await drafts.write()
+    assert drafts.unwritten() == {}
 
 
 async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(store):
