@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
-from lmchat.errors import SessionPurged
+from lmchat.errors import LMChatError, SessionPurged
 from lmchat.sessions.message import new_id
 from lmchat.storage.store import Store
 
@@ -36,6 +36,23 @@ class Drafts(SessionTexts):
             await self.load(opened.session_id)  # else its draft on the disk would be replaced
         is_written = await super().write()
         return is_written and all(opened.session_id in self._texts for opened in self._with_prompts)
+
+    async def write_at_end(self) -> None:
+        """Write what has changed, and what is shown, whatever another lmchat has done with it.
+
+        Another window that shows the same session may have taken or cleared its draft.
+        """
+        await self.write()
+        for opened in {self._in_memory.shown, *self._with_prompts}:
+            session_id = opened.session_id
+            text = self._text_to_save(session_id) if session_id in self._texts else ""
+            if text and self._written.get(session_id) == text:
+                try:
+                    await self._store.restore_draft(session_id, text)
+                except SessionPurged:  # it was deleted with its session
+                    continue
+                except LMChatError:
+                    del self._written[session_id]  # nobody knows whether the disk has it
 
     def unwritten(self) -> dict[str, str]:
         """Return the drafts that are not on the disk, also where only a prompt waits."""

@@ -113,7 +113,7 @@ def _parsed(line: bytes, value_type: type[T]) -> T | None:
 
 
 def is_running(path: Path) -> bool:
-    """Return whether the process of an answer still runs: whether it has locked the file.
+    """Return whether the process of a file, as of an answer, still runs: whether it has locked it.
 
     Return False for a missing file, and on a file system without locks. Return True for a file that
     cannot be read now: the caller would otherwise save the answer without the text in the file.
@@ -233,7 +233,7 @@ class AnswerFile:
         Raises `OSError`. The next call then cuts off what this one has written.
         """
         if self._descriptor is None:
-            self._descriptor = self._create()
+            self._descriptor = create_locked(self._path)
         is_head_written = self._size_bytes > 0
         data = b"" if is_head_written else self._head_line
         if entries:
@@ -256,25 +256,26 @@ class AnswerFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _create(self) -> int:
-        """Create and lock the file, and return its descriptor; raises `OSError`."""
-        ensure_folder(self._path.parent)
-        # Another process would take a file without a lock for the file of a killed process. So the
-        # file is hidden until it is locked, except on Windows, which cannot rename an open file.
-        hidden = self._path.with_name(f".{self._path.name}")
-        path = hidden if CAN_RENAME_OPEN_FILES else self._path
-        path.unlink(missing_ok=True)  # left by an attempt that failed or was killed
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | OPEN_FLAGS
-        descriptor = os.open(path, flags, OWNER_ONLY)
-        with suppress(OSError):  # a file system without locks
-            try_lock(descriptor)
-        if path is hidden:
-            try:
-                path.replace(self._path)
-            except OSError:
-                os.close(descriptor)
-                raise
-        return descriptor
+
+def create_locked(path: Path) -> int:
+    """Create and lock a file, and return its descriptor; raises `OSError`."""
+    ensure_folder(path.parent)
+    # Another process would take a file without a lock for the file of a killed process. So the
+    # file is hidden until it is locked, except on Windows, which cannot rename an open file.
+    hidden = path.with_name(f".{path.name}")
+    created = hidden if CAN_RENAME_OPEN_FILES else path
+    created.unlink(missing_ok=True)  # left by an attempt that failed or was killed
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | OPEN_FLAGS
+    descriptor = os.open(created, flags, OWNER_ONLY)
+    with suppress(OSError):  # a file system without locks
+        try_lock(descriptor)
+    if created is hidden:
+        try:
+            created.replace(path)
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def _json_line(value: Any) -> bytes:

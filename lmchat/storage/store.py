@@ -72,6 +72,7 @@ from lmchat.storage.branch_queries import (
     whole_path,
 )
 from lmchat.storage.database import Database, reading, writing
+from lmchat.storage.draft_locks import DraftLocks
 from lmchat.storage.journal import FileJournal, MemoryJournal
 from lmchat.storage.message_rows import (
     allow_purged,
@@ -148,6 +149,7 @@ class Store:
             repair=lambda: self._recovered_and_purged(backup.repair(path, clock())),
         )
         self.statistics = Statistics(database_in_file, clock)
+        self._draft_locks = DraftLocks(path)
         self._journal: FileJournal | MemoryJournal
         if is_temporary:
             self._journal = memory = MemoryJournal()
@@ -209,6 +211,7 @@ class Store:
             with suppress(LMChatError):  # the next run notes it
                 await self._note_use()
         await self.database.aclose()
+        await asyncio.to_thread(self._draft_locks.close)
         # the same one, unless the chat is temporary: closing it again does nothing
         await self.statistics.database.aclose()
 
@@ -721,10 +724,9 @@ class Store:
     def take_drafts(self, connection: Connection, session_id: str) -> str:
         """Move the drafts that belong to no saved session to a new session, and return them.
 
-        A run leaves such a draft if it ends before its first prompt is saved. Another lmchat that
-        runs now may have such a draft too: it is also taken, but that lmchat still has the text in
-        memory. The drafts are joined, the oldest first, and come before the draft that the new
-        session has itself.
+        A run leaves such a draft if it ends before its first prompt is saved. Those of an lmchat
+        that runs stay. The drafts are joined, the oldest first, and come before the draft that the
+        new session has itself.
         """
         # the comparison is 0 or 1 in SQL, so the new session's own draft is the last row
         rows = connection.execute(
@@ -733,21 +735,49 @@ class Store:
                 order by session_id = :new, rowid""",
             {"new": session_id},
         ).fetchall()
-        texts = {old_id: text_from(text) for old_id, text in rows}
+        texts = {
+            old_id: text_from(text)
+            for old_id, text in rows
+            if old_id == session_id or not self._draft_locks.is_locked(old_id)
+        }
         for old_id in texts:
             connection.execute("delete from drafts where session_id = ?", (old_id,))
-        if texts:
-            text = "\n\n".join(texts.values())
-            insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
+        self._put_draft(connection, session_id, "\n\n".join(texts.values()))
+        if not self._is_temporary:
+            self._draft_locks.remove_abandoned()
         return "\n\n".join(text for old_id, text in texts.items() if old_id != session_id)
 
     @writing
     def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
         """Replace the draft of a session; an empty text removes it. Raises `SessionPurged`."""
+        self._put_draft(connection, session_id, text)
+
+    @writing
+    def restore_draft(self, connection: Connection, session_id: str, text: str) -> None:
+        """Write a draft that was saved before, if another lmchat has removed or replaced it.
+
+        What that one has written stays in front of it. Raises `SessionPurged`.
+        """
+        stored = first_text(connection, DRAFT, session_id)
+        if text not in stored:
+            others = [] if stored in text else [stored]
+            self._put_draft(connection, session_id, "\n\n".join([*others, text]))
+
+    def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
+        """Replace the draft of a session; while this runs, no other lmchat takes it.
+
+        A draft of a saved session needs no lock: nobody takes it.
+        """
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
             refuse_purged(connection, session_id)
             insert(connection, "drafts", {"session_id": session_id, "text": storable(text)})
+        query = "select 1 from sessions where session_id = ?"
+        is_saved = connection.execute(query, (session_id,)).fetchone() is not None
+        if self._is_temporary or is_saved or not text:
+            self._draft_locks.release(session_id)
+        else:
+            self._draft_locks.lock(session_id)
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:

@@ -179,7 +179,7 @@ class Dispatcher:
         self.ui.read_ahead.cancel()
         await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
         self._keep_draft_and_place()
-        await self.chat.drafts.write()
+        await self.chat.drafts.write_at_end()
         await self.shown_session.bookmarks.write()
 
     def _keep_draft_and_place(self) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
+from asyncio.subprocess import PIPE
 from contextlib import aclosing, closing
 from unittest.mock import AsyncMock
 
@@ -11,8 +13,9 @@ from lmchat.chat.session_texts import SessionTexts
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
 from lmchat.storage import opening
+from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
-from tests.support.chats import store_at
+from tests.support.chats import begin_session, store_at
 from tests.support.desktop import hold
 from tests.support.programs import until
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
@@ -97,19 +100,87 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
     await is_on_disk(store, session_id, "next")
 
 
+def run_on(store: Store) -> ChatService:
+    return ChatService(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
+
+
+async def type_in(chat: ChatService, text: str) -> None:
+    chat.drafts.change(chat.shown.session_id, text)
+    await chat.drafts.write()
+
+
 async def test_no_lmchat_overwrites_the_draft_of_another_and_the_next_one_gets_them_all(tmp_path):
-    async with aclosing(store_at(tmp_path)) as store:
+    async with (
+        aclosing(store_at(tmp_path)) as first,
+        aclosing(store_at(tmp_path)) as second,
+    ):
+        ours, theirs = run_on(first), run_on(second)
+        for chat, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):
+            await type_in(chat, text)
+        assert await run_on(second).drafts.restore() == ""
+    for _ in range(2):
+        async with aclosing(store_at(tmp_path)) as store:
+            later = run_on(store)
+            assert await later.drafts.restore() == "theirs\n\nours, too"
+            assert await store.draft(later.shown.session_id) == "theirs\n\nours, too"
+    assert not list(tmp_path.rglob("*-draft-*"))
 
-        def run() -> ChatService:
-            return ChatService(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
 
-        ours, theirs, later = run(), run(), run()
-        for sessions, text in ((ours, "ours"), (theirs, "theirs"), (ours, "ours, too")):
-            sessions.drafts.change(sessions.shown.session_id, text)
-            await sessions.drafts.write()
-        assert await later.drafts.restore() == "theirs\n\nours, too"
-        assert await store.draft(later.shown.session_id) == "theirs\n\nours, too"
-        assert await run().drafts.restore() == "theirs\n\nours, too"
+WINDOW = """
+import asyncio, sys
+from pathlib import Path
+from lmchat.storage.store import Store
+
+async def main():
+    store = Store(Path(sys.argv[1]))
+    await store.save_draft("theirs", "typed there")
+    print("saved", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_draft_is_taken_when_its_process_was_killed_and_not_before(tmp_path, store):
+    window = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WINDOW, tmp_path / "sessions.db", stdin=PIPE, stdout=PIPE
+    )
+    assert window.stdout is not None
+    assert await window.stdout.readline() == b"saved\n"
+    assert await run_on(store).drafts.restore() == ""
+    window.kill()
+    await window.wait()
+    chat = run_on(store)
+    assert await chat.drafts.restore() == "typed there"
+    assert [path.name for path in tmp_path.glob("*-draft-*")] == [
+        f"sessions.db-draft-{chat.shown.session_id}"
+    ]
+
+
+async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_one_did(tmp_path):
+    for theirs, left in (
+        ("", "ours"),
+        ("other", "other\n\nours"),
+        ("ours and more", "ours and more"),
+    ):
+        folder = tmp_path / (theirs or "cleared")
+        async with (
+            aclosing(store_at(folder)) as first,
+            aclosing(store_at(folder)) as second,
+        ):
+            session, _ = await begin_session(first, "Plan the garden")
+            windows = [run_on(store) for store in (first, second)]
+            for chat in windows:
+                in_memory, session_id = chat.in_memory, session.session_id
+                in_memory.switch_to(await in_memory.find_or_load(session_id))
+            await type_in(windows[0], "ours")
+            await windows[1].drafts.load(session.session_id)
+            await type_in(windows[1], theirs)
+            await windows[0].drafts.write_at_end()
+            assert await first.draft(session.session_id) == left
+            await windows[1].drafts.write_at_end()
+            assert await first.draft(session.session_id) == left
+            assert windows[0].drafts.unwritten() == {}
 
 
 async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
