@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.lmchat_screen import ready_screen, stored_titles
+from tests.support.lmchat_screen import LMChatScreen, leave, ready_screen, stored_titles
 from tests.support.programs import Inside
 from tests.support.rare_letters import left, secret
 from tests.support.scripted_products import CHAT
@@ -43,3 +43,18 @@ def test_a_session_or_the_trash_is_purged_to_the_last_byte_while_another_lmchat_
         assert user("sessions", "purge", "--yes").returncode == 0
         assert user("sessions", "purge", second, "--yes").returncode == 0
         assert (left(user.home), stored_titles(user.home)) == ([], ["stays"])
+
+
+def test_a_window_that_shows_a_purged_session_goes_on_in_a_new_one_and_says_so(user, server):
+    first, second = user.ids
+    server.on(CHAT, sse("Plain kale.", finish(), DONE))
+    with LMChatScreen(user.home, user.url, "-r", first) as screen:
+        screen.wait_ready()
+        user("sessions", "purge", first, "--yes")
+        user("sessions", "purge", second, "--yes")
+        screen.ask("A plain question", sees="was deleted permanently")
+        screen.wait_for("Plain kale.")
+        screen.wait_answered(1)
+        assert not any("\u1200" <= letter < "\u1270" for letter in screen.chat_text())
+        leave(screen)
+        assert (left(user.home), stored_titles(user.home)) == ([], ["A plain question", "stays"])

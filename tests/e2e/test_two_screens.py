@@ -66,3 +66,27 @@ def test_both_stream_in_the_same_session_and_both_answers_are_whole(tmp_path, se
         "other begins other ends": "Asked in the other.",
     }
     assert {message.state for message in messages} == {AnswerState.COMPLETE}
+
+
+def test_the_second_window_does_not_get_the_unsent_text_of_the_first(tmp_path, server):
+    with LMChatScreen(tmp_path, server.url) as one:
+        one.wait_ready()
+        one.put("unsent words")
+        drafts = tmp_path / "lmchat"
+        one.wait_until(lambda: list(drafts.glob("sessions.db-draft-*")), "the draft on the disk")
+        with LMChatScreen(tmp_path, server.url) as other:
+            other.wait_ready()
+            assert "unsent" not in other.text
+            other.put("mine")
+            leave(one)
+            other.type("\x15")
+            other.wait_until(lambda: "mine" not in other.prompt_text, "an empty prompt")
+            leave(other)
+    with LMChatScreen(tmp_path, server.url) as later:
+        later.wait_for("unsent words")
+        assert "mine" not in later.text
+        later.process.kill()
+        later.wait_exit()
+    with LMChatScreen(tmp_path, server.url) as later:
+        later.wait_for("unsent words")
+        leave(later)
