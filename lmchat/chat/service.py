@@ -113,6 +113,7 @@ class ChatService:
         self.queue = PromptQueue(self.in_memory, self.drafts, self.reporter)
         self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
         self.save_queue.on_purged = self._leave_purged
+        self._told_purged: set[str] = set()  # ids of sessions of which the user was told
         self.changes = SessionChanges(store, self.save_queue, self.in_memory, self.turn_choices)
 
     @property
@@ -404,7 +405,9 @@ class ChatService:
             return None
         roles = [message.role for message in unsaved]
         if Role.USER not in roles and Role.SYSTEM not in roles:
-            self.reporter.report(opened, RequestAdapted(note=_PURGED))
+            if session_id not in self._told_purged:  # several messages may come too late
+                self._told_purged.add(session_id)
+                self.reporter.report(opened, RequestAdapted(note=_PURGED))
             return None
         begin = next(i for i, role in enumerate(roles) if role in (Role.USER, Role.SYSTEM))
         start = unsaved[begin]

@@ -32,19 +32,25 @@ _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 def refuse_purged(connection: Connection, session_id: str) -> None:
     """Raise `SessionPurged` for the id of a session that was deleted permanently."""
-    query = "select 1 from purged where session_id = ?"
-    if _has_purged(connection) and connection.execute(query, (session_id,)).fetchone() is not None:
+    if _is_purged(connection, session_id):
         raise SessionPurged
 
 
 def allow_purged(connection: Connection, session_id: str) -> None:
     """Let a session be written again that was deleted permanently."""
     if _has_purged(connection):
-        connection.execute("delete from purged where session_id = ?", (session_id,))
+        connection.execute("delete from purged where id = ?", (session_id,))
+
+
+def _is_purged(connection: Connection, purged_id: str) -> bool:
+    query = "select 1 from purged where id = ?"
+    return (
+        _has_purged(connection) and connection.execute(query, (purged_id,)).fetchone() is not None
+    )
 
 
 def _has_purged(connection: Connection) -> bool:
-    """Return whether there is a table of purged sessions: the first purge creates it."""
+    """Return whether there is a table of what was purged: the first purge creates it."""
     query = "select 1 from sqlite_master where name = 'purged'"
     return connection.execute(query).fetchone() is not None
 
@@ -141,8 +147,11 @@ def end_answer(
 
     An answer also changes the model and the server of its session. If the message has no row yet
     and its parent has one, the message becomes the leaf of the path. Either row may be missing if
-    it could not be written, as on a full disk.
+    it could not be written, as on a full disk. Nothing is written if the message was deleted
+    permanently while it streamed. Raises `SessionPurged`.
     """
+    if _is_purged(connection, message.message_id):
+        return
     is_new = number_of(connection, message.message_id) is None
     has_parent = message.parent_id is None or number_of(connection, message.parent_id) is not None
 

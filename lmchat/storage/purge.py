@@ -72,7 +72,10 @@ def purge(
     """
     # before the rows: a kill in the middle must not leave their text in these files for days
     backup.remove_copies(connection.path)
-    kept_files = _remove_answers(connection.path, session_ids)
+    query = f"select message_id from messages where number in ({_DELETED_BEFORE})"
+    rows = connection.execute(query, (messages_before,))
+    message_ids = [text_from(message_id) for (message_id,) in rows]
+    kept_files = _remove_answers(connection.path, {*session_ids, *message_ids})
 
     with transaction(connection):
         connection.execute(PURGED)
@@ -90,16 +93,16 @@ def purge(
     return Purged(not is_busy, tuple(kept_files))
 
 
-def _remove_answers(path: Path, session_ids: Collection[str]) -> list[Path]:
-    """Remove the files of answers of some sessions; return those that could not be removed.
+def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
+    """Remove the files of running answers with these ids, or of sessions with these ids.
 
-    A file that cannot be read is returned, too.
+    Return those that could not be read or removed.
     """
     kept: list[Path] = []
     for file in answer_files(path):
         try:
             head, _ = read_answer(file)
-            if head is not None and head.session_id in session_ids:
+            if head is not None and (head.session_id in ids or head.message_id in ids):
                 file.unlink()
         except FileNotFoundError:  # the answer has just ended
             continue
@@ -111,7 +114,7 @@ def _remove_answers(path: Path, session_ids: Collection[str]) -> list[Path]:
 
 def _delete_session(connection: Connection, session_id: str) -> set[str]:
     """Delete a session and its draft for ever; return the digests of the files that they name."""
-    connection.execute("insert or ignore into purged (session_id) values (?)", (session_id,))
+    connection.execute("insert or ignore into purged (id) values (?)", (session_id,))
     of_session = "select number from messages where session_id = ?"
     digests = _digests(connection, of_session, session_id)
     digests |= set(attachment_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))
@@ -135,6 +138,11 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
             where m.role = ? and m.number in ({_DELETED_BEFORE})""",
         (Role.USER, before),
     ).fetchall()
+    connection.execute(
+        f"""insert or ignore into purged (id)
+            select message_id from messages where number in ({_DELETED_BEFORE})""",
+        (before,),
+    )
     connection.execute(f"delete from messages where number in ({_DELETED_BEFORE})", (before,))
     for session_id, title, words in titles:
         if title_from(text_from(words)) == text_from(title):

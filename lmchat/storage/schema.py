@@ -16,11 +16,10 @@ from lmchat.errors import StoreUnavailable
 
 VERSION = 8  # format of the tables, stored as `user_version`
 
-PURGED = "create table if not exists purged (session_id text primary key not null)"
-"""The ids of the sessions that were deleted permanently.
+PURGED = "create table if not exists purged (id text primary key not null)"
+"""The ids of the sessions and messages that were deleted permanently.
 
-The first purge creates this table: another lmchat that still shows such a session must not write it
-again.
+The first purge creates this table: another lmchat that still has them must not write them again.
 """
 
 _TABLES = (

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from lmchat.chat.events import PathChanged
+from lmchat.chat.events import AnswerBegun, PathChanged
 from lmchat.errors import LMChatError, SessionPurged, StoreUnavailable
 from lmchat.servers.events import TextDelta
 from lmchat.storage.store import Store
@@ -126,6 +126,23 @@ async def test_an_answer_that_streams_while_its_session_is_purged_is_in_no_file(
     await say(chat, "And then?")
     assert chat.texts == ["And then?", "Kale."]
     assert len(await other.list_sessions()) == 1
+
+
+async def test_an_answer_that_streams_while_it_is_deleted_and_purged_is_in_no_file(
+    store, other, tmp_path
+):
+    gate = asyncio.Event()
+    chat = await begun(store, half("Sacred turnips", gate, " and sacred kale."))
+    chat.sessions.send(chat.opened, "What grows as sacred?")
+    await chat.until(AnswerBegun)
+    await until(lambda: b"acred turnips" in all_text(tmp_path), "the file of the answer")
+    await other.delete_message(chat.opened.session_id, chat.path[-2].message_id)
+    await other.purge(is_with_messages=True)
+    assert b"acred" not in all_text(tmp_path)
+    gate.set()
+    await chat.wait()
+    assert len(await other.tree(chat.opened.session_id)) == 2
+    assert b"acred" not in all_text(tmp_path)
 
 
 async def test_a_prompt_that_waited_for_the_disk_during_the_purge_is_not_lost(store, other):
