@@ -14,13 +14,20 @@ from contextlib import closing, suppress
 from operator import methodcaller
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import unidata_version
 from urllib.parse import quote
 
 from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, ensure_folder
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
-from lmchat.storage.schema import create_tables, transaction, version_of
+from lmchat.storage.schema import (
+    create_tables,
+    note_unicode,
+    transaction,
+    unicode_of_index,
+    version_of,
+)
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
 _logger = logging.getLogger(__name__)
@@ -113,6 +120,9 @@ def connect(path: Path) -> Connection:
                 # again: another process may have created them before the transaction began
                 if version_of(connection) == 0:
                     create_tables(connection)
+        elif unidata_version not in unicode_of_index(connection):
+            with suppress(sqlite3.OperationalError), transaction(connection):  # a read-only disk
+                note_unicode(connection)
     except BaseException:
         connection.close()
         raise

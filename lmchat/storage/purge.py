@@ -12,6 +12,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import unidata_version
 
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
@@ -21,7 +22,7 @@ from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
 from lmchat.storage.row_values import column_value, stored_time, text_from
-from lmchat.storage.schema import PURGED, transaction
+from lmchat.storage.schema import PURGED, index_anew, transaction, unicode_of_index
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +85,10 @@ def purge(
             digests |= _delete_session(connection, session_id)
         # FTS5 keeps the trigrams of removed texts until it writes the index again, which takes
         # about 1 s for 40 MB of text
-        connection.execute("insert into trigrams (trigrams) values ('optimize')")
+        if unicode_of_index(connection) == {unidata_version}:
+            connection.execute("insert into trigrams (trigrams) values ('optimize')")
+        else:
+            index_anew(connection)
     # again: another lmchat may have made its daily copy in the meantime
     kept_files += backup.remove_copies(connection.path)
     kept_files += attachment_files.remove(connection, folder, digests)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from unicodedata import unidata_version
 
 from lmchat.errors import StoreUnavailable
 
@@ -127,6 +128,38 @@ _TRIGGERS = (
 )
 
 
+# Versions of Unicode by which texts of the index were folded. FTS5 removes a text only if it is
+# folded in the same way once more, so `purge` writes the index anew if another one was in use.
+_INDEX_UNICODE = "create table if not exists index_unicode (version text primary key not null)"
+
+
+def note_unicode(connection: sqlite3.Connection) -> None:
+    """Note, in a transaction, that this process folds texts for the index."""
+    connection.execute(_INDEX_UNICODE)
+    insertion = "insert or ignore into index_unicode (version) values (?)"
+    connection.execute(insertion, (unidata_version,))
+
+
+def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
+    """Return the versions of Unicode that were noted."""
+    query = "select 1 from sqlite_master where name = 'index_unicode'"
+    if connection.execute(query).fetchone() is None:
+        return set()
+    rows = connection.execute("select cast(version as text) from index_unicode")
+    return {version for (version,) in rows}
+
+
+def index_anew(connection: sqlite3.Connection) -> None:
+    """Write the search index again, in a transaction; nothing is left of removed texts."""
+    connection.execute("insert into trigrams (trigrams) values ('delete-all')")
+    connection.execute(
+        """insert into trigrams (rowid, text) select part_id,
+            searchable(kind, cast(text as blob), cast(name as blob)) from parts"""
+    )
+    connection.execute("delete from index_unicode")
+    note_unicode(connection)
+
+
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Run the block in a transaction: commit at its end, or roll back and raise its error.
@@ -149,6 +182,7 @@ def create_tables(connection: sqlite3.Connection) -> None:
     """Create all tables, the index and its triggers in a file that has none."""
     for statement in (*_TABLES, _INDEX, *_TRIGGERS):
         connection.execute(statement)
+    note_unicode(connection)
     connection.execute(f"pragma user_version = {VERSION}")
 
 

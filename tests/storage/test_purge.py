@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import SessionNotFound
 from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart, now
-from lmchat.storage import backup, opening, purge
+from lmchat.storage import backup, opening, purge, schema
 from tests.support.chats import (
     Clock,
     answer,
@@ -273,3 +273,20 @@ async def test_what_a_killed_purge_has_deleted_is_in_no_daily_copy(
         await again.daily_check()
         is_deleted = len(await again.list_sessions()) == 4
     assert not (is_deleted and left(tmp_path))
+
+
+async def test_texts_that_a_lmchat_of_another_unicode_has_indexed_leave_the_index(
+    tmp_path, monkeypatch
+):
+    """A later Python folds some letters in another way; no two are here, so one is played."""
+    with monkeypatch.context() as earlier:
+        for module in (schema, opening):
+            earlier.setattr(module, "unidata_version", "13.0.0")
+        earlier.setattr(opening, "searchable", lambda kind, text, name: f"{secret(7)}\n\n")
+        async with aclosing(store_at(tmp_path)) as store:
+            gone, _ = await begin_session(store, "gone")
+    async with aclosing(store_at(tmp_path)) as store:
+        kept, _ = await begin_session(store, "what is kept")
+        await store.purge(gone.session_id)
+        assert [hit.session_id for hit in await store.search("kept")] == [kept.session_id]
+    assert not left(tmp_path / "lmchat")
