@@ -57,8 +57,10 @@ from lmchat.token_estimate import estimate_tokens
 
 _CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """Events after which a request is not sent again: the answer has begun."""
-_PREFILL_REFUSED = ("bad_request", "server_error", "unsupported")
+_PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
+_TOO_LONG = ("context_overflow", "answer_limit")
+"""Kinds of errors that a shorter prompt helps with: the answer needs room beside it."""
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; the others are only named."""
 
@@ -260,7 +262,7 @@ class AnswerRequest:
             self.plan = self._make_plan()
             self._require_fit()
             return True
-        if error.kind != "context_overflow" or self._was_shortened:
+        if error.kind not in _TOO_LONG or self._was_shortened:
             return False
         # The refusal gives a lower bound for the tokens of the prompt. It is the server's count if
         # the server has named one, else the window: as the server has named it, or that of the plan

@@ -209,7 +209,7 @@ def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():
     for product, host, body, kind, setting in (
         ("Jan", "box.lan", b"Invalid host header", "host_blocked", "Trusted Hosts"),
         ("Jan", "box.lan", b"Host not allowed", "host_blocked", "Trusted Hosts"),
-        ("Ollama", "a;reboot", b"", "forbidden", "OLLAMA_HOST='a;reboot' ollama serve"),
+        ("Ollama", "a;reboot", b"", "host_blocked", "OLLAMA_HOST='a;reboot' ollama serve"),
     ):
         error = refusal_for(403, body, product=product, host=host)
         assert error.kind == kind
@@ -248,7 +248,9 @@ def test_each_form_of_a_time_to_wait_is_read():
     for headers, facts, expected in (
         ({}, {}, None),
         ({"retry-after": "1.5"}, {}, 1.5),
-        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, 0.0),
+        ({"retry-after": "Wednesday"}, {}, None),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, {}, 1.5),
         ({"retry-after": "-5"}, {}, None),
         ({"retry-after": "nan"}, {}, None),
         ({}, {"details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}, 17.0),

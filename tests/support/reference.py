@@ -77,8 +77,9 @@ _REFUSALS = """\
 
 The first matching row applies. "what it says" is a regular expression. It is matched in lower case against
 the type, code, parameter and message of the server's error. lmchat adds words in angle brackets to that text:
-`<web page>` means that the reply is a web page, and `<429>` that it has this status. The status "in a stream" is
-that of an error inside an answer that names no status.
+`<web page>` means that the reply is a web page, `<empty>` that it says nothing, `<sign-in>` that it names a page to
+sign in at, `<model>` that it names the model, and `<429>` that it has this status. The status "in a stream" is that of
+an error inside an answer that names no status. Rows marked "with images" or "with tools" are for such requests only.
 
 In the messages, SERVER is the product (such as Ollama), MODEL the model, HOST the host name you used, ADDRESS
 the target of the redirect, and … the server's own words. "Jan: …" is the next step for Jan. Some errors say more:
@@ -130,13 +131,27 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "model": "MODEL",
         "host": "HOST",
         "location": "ADDRESS",
+        "check": "Check the options, the tools or the image of the request, or else the server's log.",
     }
     hints = {one.name: one.request_facts().hints.get(rule.kind, "") for one in PRODUCTS}
+    if rule.has_own_step:
+        hints = {}
+    elif rule.product:
+        hints = {rule.product: hints[rule.product]}
     steps = [rule.hint, *(f"{name}: {hint}" for name, hint in hints.items() if hint)]
     return (
         ", ".join(str(status) if status else "in a stream" for status in sorted(rule.statuses))
         or "any",
-        f"`{rule.pattern}`" if rule.pattern else "",
+        " ".join(
+            filter(
+                None,
+                (
+                    f"`{rule.pattern}`" if rule.pattern else "",
+                    f"with {rule.needs}" if rule.needs else "",
+                    f"from {rule.product}" if rule.product else "",
+                ),
+            )
+        ),
         f"`{rule.kind}`",
         rule.message.format(**words),
         " ".join(steps).format(**words),

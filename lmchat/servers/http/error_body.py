@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from msgspec import Struct, field
 
 from lmchat.safe_text import safe_line, without_secret
 from lmchat.servers.http.json_values import (
+    JsonObject,
     NotJsonError,
     decode,
     dict_or_empty,
@@ -20,37 +22,69 @@ from lmchat.servers.http.json_values import (
 MESSAGE_CHARS = 300
 # Characters of a text that are cleaned before it is shortened: a megabyte would take seconds.
 _READ_CHARS = 16 * MESSAGE_CHARS
+_MAX_DEPTH = 8  # levels of a body that are searched for its words
 _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
 _WANTS_HTTPS = "http request was sent to https port"  # words on nginx's page for this error
+_DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # a line of an event stream
+_OUTER = ("error", "errors", "detail", "message", "msg", "error_message")
+"""Fields in which the words of an error stand deeper: in an object or a list."""
+_TEXTS = ("message", "msg", "error_message", "errors", "error", "detail")
+"""Fields that hold such words as a text: a sentence comes before a name such as "Bad Request"."""
+# What stands before the sentence of a template or a program: a piece of the template, a trace. The
+# last piece counts.
+_BEFORE_SENTENCE = re.compile(
+    r"jinja exception:|^error:|^[\w.]{0,99}(?:error|exception):", re.MULTILINE | re.IGNORECASE
+)
+_IS_TRACE = re.compile(r"while executing |traceback \(most recent|jinja exception:", re.IGNORECASE)
+_TRACE_BEHIND = re.compile(r"\s+at [^\n]{1,200}(?:\.js|\.go|\.py)?:\d+")  # "   at _0x29 (x.js:7:2)"
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body."""
 
     message: str = ""  # sentence of the server, trimmed and safe on one line; may be empty
+    words: str = ""  # all that it says, of which `message` is the telling part
     # the server's own words, each empty if it sent none:
     code: str = ""  # may be a status, such as "503"
     type: str = ""
     param: str = ""  # field of the request that it refuses
-    error_object: Mapping[str, Any] = field(default_factory=dict)  # as the server sent it
+    error_object: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the error and of the objects around it; the inner ones win."""
     is_html: bool = False
 
 
-def read_body(body: bytes, content_type: str, *, key: str = "") -> ErrorBody:
+def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
     """Return the facts of a refusal from its body.
 
-    For a web page, only `is_html` is set. If the page asks for https, `type` has its words, by
-    which a rule recognises it. If the body is not JSON, its beginning is the message. `key` is the
-    key that was sent; if the message repeats it, it is cut out.
+    For a web page, `message` is its title, and `is_html` is set. If the page asks for https, `type`
+    has its words, by which a rule recognises it. If the body is not JSON, its beginning is the
+    message; of an event stream, its first data. `key` is the key that was sent; if the message
+    repeats it, it is cut out.
     """
+    text = body[:_READ_CHARS].decode("utf-8", "replace")
     if "html" in content_type.lower() or _HTML.match(body[:512]):
         wants_https = _WANTS_HTTPS.encode() in body.lower()
-        return ErrorBody(is_html=True, type=_WANTS_HTTPS if wants_https else "")
+        title = _TITLE.search(text)
+        return ErrorBody(
+            is_html=True,
+            type=_WANTS_HTTPS if wants_https else "",
+            message=_clean(without_secret(html.unescape(title[1]) if title else "", key)),
+        )
     try:
-        return read_value(decode(body), key=key)
+        value = decode(body)
     except NotJsonError:
-        words = body[:_READ_CHARS].decode("utf-8", "replace")
-        return ErrorBody(message=_clean(without_secret(words, key)))
+        first_data = _DATA.search(text) if text.startswith(("data:", "event:")) else None
+        if first_data is None:
+            return _with_words(text, {}, key=key)
+        try:
+            value = decode(first_data[1].encode())
+        except NotJsonError:
+            return _with_words(first_data[1], {}, key=key)
+    error_body = read_value(value, key=key)
+    if error_body.message or not value:
+        return error_body
+    return _with_words(text, error_body.error_object, key=key)
 
 
 def read_value(value: object, *, key: str) -> ErrorBody:
@@ -58,38 +92,78 @@ def read_value(value: object, *, key: str) -> ErrorBody:
 
     Fields that the error does not have are empty.
     """
-    if isinstance(value, list) and value:  # Gemini wraps its error in a list
-        value = value[0]
-    reply = dict_or_empty(value)
-    choices = dicts_in(reply.get("choices"))
-    if choices and not reply.get("error") and choices[0].get("error"):  # in a chunk
-        reply = choices[0]
-    # {"error": {"message": …, "type": …}} is usual; some servers send these fields without "error".
-    possible = (reply.get(name) for name in ("error", "message", "error_message", "detail"))
-    error = next(filter(None, possible), None)
-    error_object = dict_or_empty(error) or reply
-    param = str_or_empty(error_object.get("param"))
-    # `value` or `error` may be the message itself: {"error": "not found"}
-    names = ("message", "error", "msg")  # KoboldCpp: {"detail": {"msg": …}}
-    texts = (value, error, *map(error_object.get, names))
-    message = next((text for text in texts if isinstance(text, str)), "")
-    # FastAPI has a list of faults: [{"msg": "Input should be valid", "loc": ["body", "top_p"]}]
-    faults = dicts_in(error) or dicts_in(error_object.get("detail"))
-    if faults and not message:
-        location = faults[0].get("loc")
-        steps = [str(step) for step in location] if isinstance(location, list) else []
-        param = steps[-1] if steps else ""
-        message = f"{str_or_empty(faults[0].get('msg'))} ({'.'.join(steps)})"
+    fields: JsonObject = {}
+    return _with_words(_read(value, fields, 0), fields, key=key)
+
+
+def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
+    """Return the facts of an error from its words and its fields."""
+    # The key is cut out before the message is shortened, which could leave half of a key.
+    text = without_secret(text, key)[:_READ_CHARS]
     # servers without a `code` may have the status of HTTP in the body
-    code = error_object.get("code", error_object.get("status"))
+    code = fields.get("code", fields.get("status"))
     return ErrorBody(
-        # The key is cut out before the message is shortened, which could leave half of a key.
-        message=_clean(without_secret(message, key)),
+        message=_clean(_sentence(text)),
+        words=safe_line(text),
         code=_clean(str(code)) if isinstance(code, str | int) else "",
-        type=_clean(str_or_empty(error_object.get("type"))),
-        param=_clean(param),
-        error_object=error_object,
+        type=_clean(str_or_empty(fields.get("type"))),
+        param=_clean(str_or_empty(fields.get("param"))),
+        error_object=fields,
     )
+
+
+def _read(value: object, fields: JsonObject, depth: int) -> str:
+    """Return the first words of an error at any depth, and add its fields to `fields`.
+
+    An error that is JSON inside a text is read, too.
+    """
+    if depth > _MAX_DEPTH:
+        return ""
+    if isinstance(value, str):
+        return _unpacked(value, fields, depth)
+    if isinstance(value, list):
+        return next(filter(None, (_read(one, fields, depth + 1) for one in value[:_MAX_DEPTH])), "")
+    reply = dict_or_empty(value)
+    for choice in dicts_in(reply.get("choices"))[:1]:
+        if choice.get("error"):  # in a chunk
+            reply = choice
+        elif choice.get("finish_reason") == "error":  # the text is the failure
+            text = dict_or_empty(choice.get("message") or choice.get("delta")).get("content")
+            reply = {"message": text or choice.get("text"), **reply}
+    fields.update((name, one) for name, one in reply.items() if one is not None)
+    location = reply.get("loc")
+    if isinstance(location, list) and isinstance(reply.get("msg"), str):
+        # FastAPI has a list of faults: [{"msg": "Input should be …", "loc": ["body", "top_p"]}]
+        steps = [str(step) for step in location[:_MAX_DEPTH]]
+        fields["param"] = steps[-1] if steps else ""
+        return f"{reply['msg']} ({'.'.join(steps)})"
+    inner = (reply[name] for name in _OUTER if isinstance(reply.get(name), dict | list))
+    texts = (reply[name] for name in _TEXTS if isinstance(reply.get(name), str))
+    for part in (*inner, *texts):
+        if words := _read(part, fields, depth + 1):
+            return words
+    return ""
+
+
+def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
+    """Return the words of an error that is JSON inside a text; without one, the text."""
+    begin, end = text.find("{"), text.rfind("}") + 1
+    if 0 <= begin < end <= _READ_CHARS:
+        try:
+            value = decode(text[begin:end].encode())
+        except NotJsonError:
+            return text
+        return _read(value, fields, depth + 1) or text
+    return text
+
+
+def _sentence(text: str) -> str:
+    """Return the telling part of a text: of a trace, its last sentence."""
+    text = text.strip()
+    if _IS_TRACE.search(text):
+        *_, last = [0, *(begin.end() for begin in _BEFORE_SENTENCE.finditer(text))]
+        text = text[last:].strip() or text
+    return _TRACE_BEHIND.split(text, maxsplit=1)[0] or text
 
 
 def is_error(value: object) -> bool:

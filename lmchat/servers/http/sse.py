@@ -5,6 +5,7 @@ CR, LF and the colon never occur inside a UTF-8 sequence, so bytes need no decod
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 
 from msgspec import Struct
@@ -14,7 +15,10 @@ from lmchat.servers.http.json_values import NotJsonError, decode
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 DONE = b"[DONE]"
+MAX_STRAY_BYTES = 64 * 1024
 _ERROR = b"error"
+_FIELD = re.compile(rb"[A-Za-z_-]{1,40}:")
+_KNOWN_FIELDS = (b"data:", b"event:", b"retry:", b"id:", b"error:")
 
 
 class MalformedStreamError(Exception):
@@ -39,6 +43,8 @@ class SseReader:
         self._data: list[bytes] = []  # one entry for each line of data
         self._data_bytes = 0
         self._name = b""
+        self.stray = bytearray()
+        """Lines that are no fields: a server may send an error or a page without `data:`."""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Take the next bytes of the stream; return the events that are complete now.
@@ -72,7 +78,8 @@ class SseReader:
         """End the stream; return its last event if only the blank line behind it is missing.
 
         Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). Each word
-        of an error helps, so its data may be cut. A comment in the last line is returned, too.
+        of an error helps, so its data may be cut. A comment in the last line is returned, too. Data
+        that begins no JSON is kept as `stray`.
         """
         events: list[SseEvent] = []
         if self._partial_line:
@@ -81,6 +88,8 @@ class SseReader:
         is_whole = data.startswith(DONE) or self._name == _ERROR or _is_json(data)
         if self._data and is_whole:
             self._end_event(events)
+        elif data[:1] not in (b"{", b"["):
+            self.stray += data[:MAX_STRAY_BYTES]
         return events
 
     def _read_line(self, line: bytes, events: list[SseEvent]) -> None:
@@ -111,6 +120,12 @@ class SseReader:
         elif field == _ERROR:
             self._name = _ERROR
             self._read_line(b"data: " + value, events)
+        elif not (
+            _FIELD.match(line)
+            or any(known.startswith(line) for known in _KNOWN_FIELDS)
+            or len(self.stray) + len(line) > MAX_STRAY_BYTES
+        ):
+            self.stray += line + b"\n"
 
     def _end_event(self, events: list[SseEvent]) -> None:
         """Add the current event to `events` if it has data; then begin an empty one."""

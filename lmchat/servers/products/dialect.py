@@ -25,9 +25,10 @@ _FIELD_REFUSED = re.compile(
 )
 """Found in a refusal of a field itself; other refusals are about its value."""
 _WORDS_FOR_FIELDS = {
-    "reasoning_effort": "reasoning|thinking",
-    "reasoning": "thinking",
-    "tools": "tool choice|tool_choice|tool-call-parser|function calling",
+    "reasoning_effort": "reasoning|thinking|think|effort",
+    "reasoning": "thinking|think",
+    "tools": "tool choice|tool_choice|tool-call-parser|function calling|--jinja|grammar|samplers"
+    "|tool calls?|tool use",
 }
 """Patterns of other words by which refusals mean a field, by the name of the field."""
 # Kinds of errors with which servers refuse the way in which JSON was asked for.
@@ -63,7 +64,7 @@ _NAMES_TURNS = re.compile(
 """Found in a refusal by a template that takes the system prompt for a prompt or an answer."""
 _NAMES_OPTIONAL_SYSTEM = re.compile(r"optional\W{1,3}(initial )?system message", re.IGNORECASE)
 """Found in a refusal by a template that takes a system prompt: it refuses something else."""
-_TEMPLATE_KINDS = ("bad_request", "server_error", "unsupported", "wrong_path")
+_TEMPLATE_KINDS = ("bad_request", "template", "server_error", "unsupported")
 """Kinds of errors by which servers pass on what a chat template refuses."""
 
 
@@ -97,7 +98,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     ) -> Dialect | None:
         """Return the form to try after a refusal; None if no other form would help.
 
-        Only a bad request is about fields. Its text decides about the change:
+        Only a bad request or a template is about fields. Its text decides about the change:
 
         - if it names `stream_options`, that field is left out;
         - else, if it names the limit of the answer, the limit gets its other name;
@@ -106,7 +107,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
         `extra_fields` are the fields of the request that may be left out, with their values.
         """
-        if error.kind != "bad_request":
+        if error.kind not in ("bad_request", "template"):
             return None
         words = _words_of(error)
         if self.has_stream_options and re.search("stream_options|include_usage", words):

@@ -41,7 +41,7 @@ class Jan(Product):
     host_step = "Add {host} in Jan: Settings, Local API Server, Trusted Hosts"
     larger_window = LOAD_WITH_CONTEXT
     refusal_hints: ClassVar = {
-        "model_not_loaded": "Start the model in Jan, then try again.",
+        "model_not_loaded": "Start the model in Jan, or: lmchat models load {model}",
         "upstream": "The engine stopped: restart the model in Jan.",
     }
     state = LoadState.LOADED

@@ -49,7 +49,6 @@ class Ollama(Product):
     larger_window = "For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
     refusal_hints: ClassVar = {
         "model_missing": "Download it with: ollama pull {model}",
-        "forbidden": f"{host_step}.",
     }
     loads_on_demand = True
     health_path = "/api/version"

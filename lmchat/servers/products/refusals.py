@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -28,19 +31,39 @@ class Rule(Struct, frozen=True):
     message: str = "{said}"  # the server's words; `_error_by_rule` has all such names
     hint: str = ""
     """The next step; one that the product has for this kind replaces it."""
+    product: str = ""  # the only product in which it has this meaning; empty: any
+    needs: str = ""  # what the request must have had: "tools" or "images"; empty: anything
+    has_own_step: bool = False  # whether `hint` stays, whatever the product has for the kind
 
 
+# Words of engines, since their errors pass through gateways. The texts that they stand for are in
+# `tests/servers/refusals/`, each with its source.
 _OVERFLOW = (
-    r"exceed_context_size|context_length_exceeded|maximum context length"
-    r"|exceeds the available context|tokens to keep from the initial prompt"
-    r"|trying to keep the first|context size has been exceeded"
-    r"|context (length|window).*exceed|exceed.*context (length|window)|prompt is too long"
+    r"exceed_context_size|context_length_exceeded|context_window_exceeded"
+    r"|maximum (context|prompt|sequence|input) length|maximum allowed (input )?length"
+    r"|exceeds? the available context|tokens to keep from the initial prompt"
+    r"|trying to keep the first|n_keep.{0,20}n_ctx|context size has been exceeded"
+    r"|reached context length|context (length|window|limit|size).{0,80}exceed"
+    r"|exceed.{0,80}context (length|window|limit|size)"
+    r"|(longer|greater|larger) than the (model'?s )?(maximum )?(context|max_)"
+    r"|is greater than max_seq_len|should not exceed max_(num_tokens|seq_len)"
+    r"|(prompt|input)( \(\d+ tokens\))?( is)? too long|too large for model with"
+    r"|(input|prompt)( token count| tokens| length).{0,60}exceed|exceeded model token limit"
+    r"|reduce the length of the (messages|input|prompt)|must have less than \d+ tokens"
+    r"|max_(completion_)?tokens must be at least 1, got -|`inputs` tokens \+ `max_new_tokens`"
+    r"|pages \(only \d+ available"
+)
+_LIMIT = (
+    r"max_(completion_|new_|output_)?tokens\W.{0,60}(too (large|high|big)|cannot be greater"
+    r"|must be less than|valid range|> \d)|at most \d+ completion tokens"
 )
 _MODEL_MISSING = (
-    r"model_not_found|model '[^']*' not found|model .*not found|model is not loaded"
-    r"|model name is missing|invalid model identifier|model .*does not exist|no such model"
-    r"|not a valid model"
-    r"|models/\S+ is not found|not_found_error.*model: \S+|invalid model name passed in"
+    r"model_not_found|model '[^']*' not found|model .{0,200}not found|model is not loaded"
+    r"|model name is missing|invalid model identifier|model .{0,200}does not exist|no such model"
+    r"|not a valid model|no router for requested model|repository not found"
+    r"|cached snapshot folder"
+    r"|models/\S+ is not found|not_found_error.{0,99}model: \S+|invalid model name passed in"
+    r"|<404>.*<model>"
 )
 _NO_KEY = (
     "invalid_api_key|authentication_error|invalid api key|api token is required|api key not valid"
@@ -54,11 +77,62 @@ _NO_CREDIT = (
     r"insufficient_quota|exceeded your current quota|credit_balance|out of credits?\b|billing"
     "|credits?_exhausted|insufficient credit"
 )
+_MEMORY = (
+    r"requires more (system |gpu |video )?(memory|vram)|insufficient (system )?(resources|memory)"
+    r"|not enough (free |gpu |system |video )*(memory|vram|ram)\b|out ?of ?memory|malloc failed"
+    r"|attempting to allocate|(failed|unable) to allocate|cannot allocate memory"
+    r"|\[metal::malloc\]|no available memory for the cache blocks"
+)
+_CRASHED = (
+    r"model (has )?crashed|exit (code|status)|has terminated|exited prematurely|sigkill|sigabrt"
+    r"|signal: (killed|aborted|segmentation)|enginedeaderror|engine.{0,20} (died|dead)"
+    r"|running the model: unexpected eof"
+)
+_TEMPLATE = (
+    r"(?<!-)jinja|rendering prompt|chat template|roles must alternate"
+    r"|prompt template is not set|templateerror"
+)
+_LOADING_FAILED = (
+    r"(failed|unable|could not|cannot) (to )?load (the )?model|error loading model"
+    r"|model_load_failed"
+)
+_NOT_LOADED = (
+    r"no models? (is |are )?(currently )?loaded|model (is |was )?unloaded|no running session"
+    r"|no models are available|no model (is )?(running|selected)"
+)
+_TOOLS = (
+    r"(does(n't| not)|cannot|can't|not) (support|use|accept|allow)(ed)?\b.{0,30}"
+    r"\b(tool|function)s?\b"
+    r"|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
+    r"|tool[ _]choice|tool.call.parser|function.calling|--jinja|failed to initialize samplers"
+    r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
+)
+_IMAGE_UNFIT = (
+    r"too many images|at most \d+ (image|multimodal)|image.{0,60}(too (large|big|many)|exceed|decod"
+    r"|corrupt|invalid|cannot identify|could not be (read|processed)|resolution)"
+    r"|(fail|invalid|decod).{0,40}(image|base64)"
+)
+_NO_VISION = (
+    r"image|multi-?modal|\bvision\b|mmproj|content.{0,3}(part|type)|unsupported content"
+    r"|content must be a string|concatenate str"
+)
+_NO_PATH = (
+    r"<empty>|^(404 |file |page |path |url |route |endpoint )*not found\W*$"
+    r"|^the requested url .{0,99}not found|method not allowed|endpoint.{0,20}does not exist"
+    r"|cannot (get|post) /|no such (path|route)"
+)
+_BUSY = (
+    r"<529>|overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable"
+    r"|busy|maximum pending"
+)
+_PER_TIME = r"rate.?limit|too.many.requests|tokens? per (min|hour|day)"
 _ADDRESS_HINT = "The server address should end in /v1 or have no path."
 _PAGE = "This is not a model server: a web page answered."
 _PAGE_HINT = "Check the port and the path of the address."
 _BUSY_HINT = "The server is busy; try again in a moment."
 _MODEL_HINT = "Choose another model with /model or -m; `lmchat models` lists them."
+_LOG_HINT = "Check the server's log, then try again."
+_FOR_CHATS = (0, 400, 404, 413, 415, 422, 500, 501, 503)  # no key, no limit and no gateway
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -75,6 +149,32 @@ RULES: tuple[Rule, ...] = (
         hint="Write https:// in front of its address.",
     ),
     Rule(
+        "timeout",
+        (504, 524),
+        "<web page>",
+        message="A gateway waited too long for the model server: {said}",
+        hint="Try again; the model server behind the gateway took too long.",
+    ),
+    Rule(
+        "upstream",
+        pattern=r"<(0|5\d\d)> <web page>",
+        message="A web page answered in place of the model server: {said}",
+        hint="The model server behind the gateway is slow or away: check it, then try again.",
+        has_own_step=True,
+    ),
+    Rule("billing", pattern=r"usage limit|weekly limit", hint="Check the plan of your account."),
+    Rule(
+        "rate_limited",
+        (413, 429),
+        _PER_TIME,
+        hint="Wait a moment; the server limits requests.",
+    ),
+    Rule(
+        "answer_limit",
+        pattern=_LIMIT,
+        hint="Lower max_tokens.",
+    ),
+    Rule(
         "context_overflow",
         pattern=_OVERFLOW,
         message="The session is longer than the model's context window.",
@@ -89,22 +189,50 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("billing", (402,), hint="Check the account's plan and billing."),
     Rule(
+        "memory",
+        pattern=_MEMORY,
+        hint="Choose a smaller model, or a smaller context window.",
+    ),
+    Rule(
         "loading",
-        (503,),
-        "loading model|model is loading",
+        (0, 503),
+        "loading model|model is loading|model_loading|model is (still |currently )?being loaded",
         message="The model is loading.",
         hint="Wait until it is loaded.",
     ),
     Rule(
-        "model_not_loaded",
-        pattern="no models loaded|failed to load model"
-        "|no running session found|no models are available",
-        hint="Load a model, or a smaller one if memory is low.",
+        "model_crashed",
+        pattern=_CRASHED,
+        hint="It may have run out of memory: load a smaller model or use a smaller context window.",
     ),
     Rule(
-        "model_crashed",
-        pattern="model has crashed|exit code",
-        hint="It may have run out of memory: load a smaller model or use a smaller context window.",
+        "model_not_loaded",
+        pattern=_LOADING_FAILED,
+        hint="Choose another model or another build of it; the server's log says why.",
+        has_own_step=True,
+    ),
+    Rule("model_not_loaded", pattern=_NOT_LOADED, hint="Load a model."),
+    Rule(
+        "bad_request",
+        _FOR_CHATS,
+        _IMAGE_UNFIT,
+        hint="Send fewer or smaller images, as PNG or JPEG.",
+        needs="images",
+    ),
+    Rule(
+        "no_vision",
+        _FOR_CHATS,
+        _NO_VISION,
+        hint="Choose a model with vision, or remove the image.",
+        needs="images",
+    ),
+    Rule("bad_request", _FOR_CHATS, _TOOLS, hint="{check}", needs="tools"),
+    Rule(
+        "template",
+        _FOR_CHATS,
+        _TEMPLATE,
+        hint="The model's chat template refuses this: "
+        "use another build of the model, or its newest template.",
     ),
     Rule("model_missing", (0, 400, 404, 422), _MODEL_MISSING, hint=_MODEL_HINT),
     Rule(
@@ -114,6 +242,14 @@ RULES: tuple[Rule, ...] = (
         message="{model} cannot chat; it may only make embeddings.",
         hint=_MODEL_HINT,
     ),
+    Rule(
+        "auth",
+        (401,),
+        "<sign-in>",
+        message="{product} is not signed in to the cloud that runs this model.",
+        hint="Sign in with: ollama signin",
+        has_own_step=True,
+    ),
     Rule("auth", (401,), hint=_KEY_REJECTED),
     Rule("auth", pattern=_NO_KEY, hint=_KEY_REJECTED),
     Rule(
@@ -122,9 +258,22 @@ RULES: tuple[Rule, ...] = (
         "host header|host not allowed",
         message='{product} does not accept the host name "{host}".',
     ),
+    Rule(
+        "host_blocked",
+        (403,),
+        "<empty>",
+        message='{product} does not accept the host name "{host}".',
+        product="Ollama",
+    ),
+    Rule(
+        "forbidden",
+        (403,),
+        "cloud is disabled",
+        hint="Switch cloud models on in Ollama's settings.",
+    ),
     Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Rule("wrong_path", (404, 405), hint=_ADDRESS_HINT),
+    Rule("wrong_path", (404, 405), _NO_PATH, hint=_ADDRESS_HINT),
     Rule(
         "wrong_path",
         (301, 302, 303, 307, 308),
@@ -138,47 +287,63 @@ RULES: tuple[Rule, ...] = (
         hint="Try again; the server took too long.",
     ),
     Rule("too_large", (413,), hint="Shorten the prompt, or start a new session."),
-    Rule(
-        "bad_request", (400, 409, 422), hint="Check the options that you set, such as temperature."
-    ),
+    Rule("bad_request", (400, 409, 422), hint="{check}"),
     Rule(
         "rate_limited",
         (0, 429),
-        r"<429>|rate.?limit|too.many.requests",
+        rf"<429>|{_PER_TIME}",
         hint="Wait a moment; the server limits requests.",
     ),
-    Rule(
-        "busy",
-        (0, 503, 529),
-        r"<529>|overloaded|service.{0,12}unavailable|unavailable_error|currently unavailable"
-        r"|busy|maximum pending",
-        hint=_BUSY_HINT,
-    ),
+    Rule("busy", (0, 503, 529), _BUSY, hint=_BUSY_HINT),
     Rule("unsupported", (501,), hint="Use another server for this."),
     Rule(
         "upstream",
         (502, 503),
         hint="The program behind the server does not answer; restart the model.",
     ),
-    Rule("not_an_llm", pattern="<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Rule("server_error", hint="Check the server's log, then try again."),
+    Rule("not_an_llm", (200,), "<web page>", message=_PAGE, hint=_PAGE_HINT),
+    Rule("server_error", hint=_LOG_HINT),
 )
 
-_SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)s?\s*", re.ASCII)
+_SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)(ms|s?)\s*", re.ASCII)
 """Matches "3", "0.5" and "12s", as Gemini writes it."""
 _MINUTES_FROM_S = 120  # longer waits are told in minutes
-# Words before a number, and at most 25 other characters between them and the number:
-# "… (requested 9000 tokens", "your request (9000", "contains at least 9000", …
-_NEEDED_TOKENS = re.compile(
-    r"(?:requested|request \(|first|contains|resulted in|keep the first)\D{0,25}(\d{1,15})\b"
+_COMMAS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")  # of "131,072"
+_NUMBER = r"(\d{1,15})\b"
+_NEAR = rf"(?:(?!exceed| by )\D){{0,25}}{_NUMBER}"
+# Numbers of tokens in the words of a refusal, the surest pattern first.
+_PROMPT_TOKENS = (
+    rf"{_NUMBER} (?:tokens )?(?:in the messages|in your prompt|from the input|input tokens)",
+    rf"{_NUMBER} `inputs`",
+    rf"context limit: {_NUMBER} \+ \d",
+    rf"(?:n_keep|first|contains|resulted in|requested:?){_NEAR}(?! output| completion)",
+    rf"(?:input|request|prompt) \({_NUMBER}",
+    rf"too long\W{{1,3}}{_NUMBER}",
+    rf"(?<!maximum )(?:input|prompt)s? (?:token count|tokens|length){_NEAR}",
 )
-# The same: "maximum context length is 4096", "the context size (4096", …
-_CONTEXT_TOKENS = re.compile(
-    r"(?:maximum context length (?:is|of)|context (?:size|length|window))\D{0,25}(\d{1,15})\b"
+_WINDOW_TOKENS = (
+    rf"context limit: \d+ \+ \d+ > {_NUMBER}",
+    rf"(?:> |with ){_NUMBER} maximum",
+    rf"(?:must be <=|must have less than|tokens, max|limit of) {_NUMBER}",
+    rf"maximum (?:context|prompt|sequence|input|allowed|number of tokens){_NEAR}",
+    rf"(?:context (?:size|length|window)|n_ctx|token limit){_NEAR}",
+    rf"(?:max_num_tokens|max_seq_len|max_model_len|total cache .{{0,30}}=){_NEAR}",
+)
+_ANSWER_TOKENS = (
+    rf"{_NUMBER} (?:in the completion|output tokens|tokens for the completion|`?max_new_tokens)",
+    rf"max_(?:completion_)?tokens\W{{1,3}}(?:is too large: )?{_NUMBER}",
+    rf"context limit: \d+ \+ {_NUMBER}",
+)
+_MOST_ANSWER_TOKENS = (
+    rf"at most {_NUMBER} completion tokens",
+    rf"max_tokens: \d+ > {_NUMBER}",
+    rf"max_tokens.{{0,40}}(?:less than or equal to|valid range .{{0,30}}\[1,) `?{_NUMBER}",
 )
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "loading", "timeout"})
 """Kinds of refusals after which the hint tells how long to wait, if the server names a time."""
 _STATUS_DIGITS = 3  # digits of an HTTP status, such as 503
+_NAME_CHARS = 3  # a shorter name of a model may be a part of any word
+_DATE_CHARS = 60
 
 
 class RequestFacts(Struct, frozen=True, kw_only=True):
@@ -190,10 +355,29 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     key: str = ""  # the key that was sent
     model: str = ""
     host: str = ""
+    options: Sequence[str] = ()  # names of the sampling options that the user has set
+    tools: Sequence[str] = ()  # names of the tools that the model was offered
+    has_images: bool = False
 
     def __repr__(self) -> str:
         """Leave out the key: a traceback or a log may show it."""
         return f"<{type(self).__name__} {self.product}>"
+
+    def has(self, needed: str) -> bool:
+        """Whether the request has what a rule needs."""
+        return not needed or (self.has_images if needed == "images" else bool(self.tools))
+
+    def what_to_check(self, words: str) -> str:
+        """Return the next step after a refusal whose words, in lower case, no rule knows."""
+        named = [name for name in self.options if name in words] or self.options
+        steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
+        if self.tools:
+            tool = next((name for name in self.tools if name.lower() in words), "")
+            about = f"Check the tool {tool}, or" if tool else "Try it"
+            steps.append(f"{about} without tools: /tools switches them off, ask needs no --tools.")
+        if self.has_images:
+            steps.append("Check the file and the format of the image.")
+        return " ".join(steps) or _LOG_HINT
 
 
 def refusal(
@@ -214,17 +398,26 @@ def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
 
 
 def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
-    """Return the error for an error object inside a stream.
+    """Return the error for an error inside a stream: a decoded object, or bytes that are no data.
 
     If the code of the object looks like a status, such as 503, rules use it as one. The `status` of
     the returned error is None all the same, which says that the error came inside a stream.
     """
-    error_body = read_value(value, key=facts.key)
+    if isinstance(value, bytes):
+        error_body = read_body(value, key=facts.key)
+    else:
+        error_body = read_value(value, key=facts.key)
     code = error_body.code
     is_status = code.isdecimal() and len(code) == _STATUS_DIGITS
     error = _error_by_rule(int(code) if is_status else 0, {}, error_body, facts)
     error.status = None
     return error
+
+
+def overflow_error(needed: int, room: int, facts: RequestFacts) -> ServerRejected:
+    """Return the error for a prompt that its server has taken, although the window is smaller."""
+    fields = {"code": "context_length_exceeded", "n_prompt_tokens": needed, "n_ctx": room}
+    return refusal_in_stream(fields, facts)
 
 
 def _error_by_rule(
@@ -234,20 +427,31 @@ def _error_by_rule(
 
     `status` is 0 for an error inside a stream that names no status.
     """
-    # find the rule; patterns can ask for a status or a web page by these tags
-    tags = f"<{status}> <web page>" if body.is_html else f"<{status}>"
-    words = f"{tags} {body.type} {body.code} {body.param} {body.message}".lower()
-    rule = next(
-        rule
-        for rule in RULES
-        if (not rule.statuses or status in rule.statuses) and re.search(rule.pattern, words)
-    )
+    words = _words_for_rules(status, body, facts)
+    rule = next(rule for rule in RULES if _fits(rule, status, words, facts))
+    # an overflow is told in numbers, if the server names both
+    needed, room, left = None, None, None
+    if rule.kind in ("context_overflow", "answer_limit"):
+        said = _COMMAS.sub("", body.words.lower())
+        needed = _token_count(body, "n_prompt_tokens", said, _PROMPT_TOKENS)
+        room = _token_count(body, "n_ctx", said, _WINDOW_TOKENS)
+        left = _token_count(body, "", said, _MOST_ANSWER_TOKENS)
+        is_limit_named = rule.kind == "answer_limit" or _token_count(body, "", said, _ANSWER_TOKENS)
+        if needed and room and is_limit_named:
+            is_too_long = needed >= room
+            left = None if is_too_long else room - needed
+            kind = "context_overflow" if is_too_long else "answer_limit"
+            rule = next(rule for rule in RULES if rule.kind == kind)
 
     # the message
     if body.message:
         said = f"says: {body.message}"
+    elif 0 < status < HTTPStatus.MULTIPLE_CHOICES or not status:
+        said = "sent an error without a message."
     else:
-        said = f"answered {status_words(status)}." if status else "sent an error without a message."
+        said = f"answered {status_words(status)}."
+    if body.is_html and body.message:
+        said = f"answered {status_words(status)}: {body.message}" if status else said
     # without user, password and query, which may be secret
     location = re.sub("//[^/]*@", "//", headers.get("location", "")).partition("?")[0]
     location = without_secret(safe_line(location, limit=200), facts.key) or "another address"
@@ -261,21 +465,21 @@ def _error_by_rule(
     is_param_named = body.param.lower() in message.lower()  # also true if there is no parameter
     if rule.kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
-    # an overflow is told in numbers, if the server names both
-    needed, room = None, None
-    if rule.kind == "context_overflow":
-        needed = _token_count(body, "n_prompt_tokens", _NEEDED_TOKENS)
-        room = _token_count(body, "n_ctx", _CONTEXT_TOKENS)
-        if needed and room:
-            message = f"The session needs {needed} tokens; the context window has {room}."
+    if rule.kind == "context_overflow" and needed and room:
+        message = f"The session needs {needed} tokens; the context window has {room}."
+    elif rule.kind == "answer_limit" and left:
+        message = f"The answer may have at most {left} tokens here."
 
     # the next step: that of the product, or of the rule
     wait_s = retry_after_s(headers, body)
-    is_key_missing = rule.kind == "auth" and not facts.key
-    hint = facts.hints.get(rule.kind) or (_KEY_MISSING if is_key_missing else rule.hint)
+    is_key_missing = rule.kind == "auth" and not facts.key and not rule.has_own_step
+    hint = _KEY_MISSING if is_key_missing else rule.hint
+    if not rule.has_own_step:
+        hint = facts.hints.get(rule.kind) or hint
     # The hint may hold a command, in which names have to be quoted.
     model, host = shell_word(facts.model or "MODEL"), shell_word(facts.host)
-    hint = hint.format(model=model, host=host, location=location)
+    check = facts.what_to_check(words)
+    hint = hint.format(model=model, host=host, location=location, check=check)
     # R-32; a wait of less than a second is not told
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         wait = f"{math.ceil(wait_s)} s"
@@ -284,12 +488,13 @@ def _error_by_rule(
         hint = f"Wait {wait}, as the server asks, then try again."
 
     details = f"HTTP {status or 'stream'}: {body.type} {body.code} {body.message}".strip()
+    sign_in = safe_line(str_or_empty(body.error_object.get("signin_url")), limit=500)
     error = ServerRejected(
         without_secret(message, facts.key),
         kind=rule.kind,
         status=status,
         hint=hint,
-        details=without_secret(details, facts.key),
+        details=without_secret(f"{details} {sign_in}".strip(), facts.key),
         retry_after_s=wait_s,
     )
     error.param = without_secret(body.param, facts.key)
@@ -297,27 +502,67 @@ def _error_by_rule(
     return error
 
 
-def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
-    """Return the seconds to wait, or None if the server names none, or names a date (R-32).
+def _words_for_rules(status: int, body: ErrorBody, facts: RequestFacts) -> str:
+    """Return the text that the patterns of rules are searched in.
 
-    They come from the header, or from the details of the error, where Gemini writes them.
+    The first line has tags, by which patterns ask for a status, a web page and so on. Each of the
+    server's words has a line of its own, its message the last one.
+    """
+    said = (body.type, body.code, body.param, body.words or body.message)
+    tags = [f"<{status}>"]
+    if body.is_html:
+        tags.append("<web page>")
+    elif not any(said):
+        tags.append("<empty>")
+    if body.error_object.get("signin_url"):
+        tags.append("<sign-in>")
+    words = "\n".join((" ".join(tags), *filter(None, said))).lower()
+    if len(facts.model) >= _NAME_CHARS and facts.model.lower() in words:
+        words = words.replace("\n", " <model>\n", 1)
+    return words
+
+
+def _fits(rule: Rule, status: int, words: str, facts: RequestFacts) -> bool:
+    return (
+        (not rule.statuses or status in rule.statuses)
+        and rule.product in ("", facts.product)
+        and facts.has(rule.needs)
+        and bool(re.search(rule.pattern, words, re.DOTALL | re.MULTILINE))
+    )
+
+
+def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
+    """Return the seconds to wait, or None if the server names no time (R-32).
+
+    They come from a header, as seconds, milliseconds or a date (RFC 9110, 10.2.3), or from the
+    details of the error, where Gemini writes them. A time that has passed is 0.
     """
     delay = headers.get("retry-after", "")
+    if milliseconds := headers.get("retry-after-ms", ""):
+        delay = f"{milliseconds}ms"
     for detail in dicts_in(body.error_object.get("details")):
         delay = delay or str_or_empty(detail.get("retryDelay"))
-    match = _SECONDS.fullmatch(delay)
-    return float(match[1]) if match else None
+    if match := _SECONDS.fullmatch(delay):
+        return float(match[1]) / (1000 if match[2] == "ms" else 1)
+    try:
+        date = parsedate_to_datetime(delay[:_DATE_CHARS])
+    except ValueError:
+        return None
+    if date.tzinfo is None:  # "-0000" says nothing of the zone
+        date = date.replace(tzinfo=UTC)
+    return max(date.timestamp() - time.time(), 0.0)
 
 
-def _token_count(body: ErrorBody, field: str, pattern: re.Pattern[str]) -> int | None:
-    """Return a number of tokens from a field of the error, or else from its message.
+def _token_count(body: ErrorBody, field: str, said: str, patterns: Sequence[str]) -> int | None:
+    """Return a number of tokens from a field of the error, or else from its words.
 
-    None if there is no such number, or if it is 0.
+    `said` are the words in lower case, without commas in numbers. None if there is no such number,
+    or if it is 0.
     """
     count = count_or_none(body.error_object.get(field))
     if count is None:
-        match = pattern.search(body.message.lower())
-        count = int(match[1]) if match else None
+        matches = (re.search(pattern, said) for pattern in patterns)
+        count = next((int(match[1]) for match in matches if match), None)
     return count or None
 
 

@@ -16,6 +16,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
+from lmchat.servers.products.refusals import RequestFacts
 from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
 from lmchat.servers.sending.request_writer import WrittenRequest
 from lmchat.servers.sending.sender import Sender, stream_headers
@@ -66,6 +67,10 @@ class Exchange(Struct, kw_only=True):
     def answer_id(self) -> str:
         """The name that the server gave the answer; empty before it has sent one."""
         return self._reader.answer_id if self._reader is not None else ""
+
+    @property
+    def _facts(self) -> RequestFacts:
+        return self.written.facts_for_refusal(self.sender.facts)
 
     async def run(self) -> StreamFinished:
         """Send the request, read the answer, and return its last event.
@@ -123,12 +128,14 @@ class Exchange(Struct, kw_only=True):
         """
         if not response.is_success:
             self.must_be_dropped = False  # no answer was begun
-            _, error = await self.sender.read_refusal(response)
+            _, error = await self.sender.read_refusal(response, self._facts)
             raise error
 
+        model = self.written.model
         reader = AnswerReader(
             response,
-            facts=self.sender.facts,
+            facts=self._facts,
+            window=model.context if model is not None else None,
             events=self.events,
             idle_timeout=idle_timeout,
             splitter=ThinkSplitter() if self.has_think_tags else None,

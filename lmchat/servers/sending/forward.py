@@ -127,7 +127,7 @@ class Forwarding(Struct, kw_only=True):
                 for name, value in response.headers.items()
             }
             if not response.is_success:
-                body, error = await sender.read_refusal(response)
+                body, error = await sender.read_refusal(response, sender.facts)
                 chunks = _one_chunk(self._without_key(body))
                 self._refused = ForwardedReply(
                     status=response.status_code, headers=headers, chunks=chunks

@@ -8,6 +8,7 @@ a model accepted last: the form of its requests. A dialect notes which fields th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
 from lmchat.servers.products.dialect import Dialect, refuses_system_role
 from lmchat.servers.products.product import Product
+from lmchat.servers.products.refusals import RequestFacts
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import Role, SentThoughts
@@ -104,6 +106,25 @@ class WrittenRequest(Struct, kw_only=True):
             if (field, str(sent_value)) not in self.dialect.dropped:
                 options[name] = value
         return options
+
+    def facts_for_refusal(self, facts: RequestFacts) -> RequestFacts:
+        """Return facts of the request with what it asks for."""
+        request = self.request
+        options = self.sent_options()
+        if request.has_drawn_seed:
+            options.pop("seed", None)
+        sent_tools = () if self._has_lost_tools else request.tools
+        files = chain.from_iterable(message.files for message in request.messages)
+        return replace(
+            facts,
+            options=tuple(options),
+            tools=tuple(tool.name for tool in sent_tools),
+            has_images=any(file.is_image and request.files.get(file.digest) for file in files),
+        )
+
+    @property
+    def _has_lost_tools(self) -> bool:
+        return any(name == "tools" for name, _ in self.dialect.dropped)
 
     def adapt(self, error: ServerRejected) -> list[str] | None:
         """Change the dialect after a refusal, such as by leaving fields out.

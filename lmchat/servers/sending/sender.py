@@ -98,7 +98,8 @@ class Sender(Struct, kw_only=True):
                 if error.kind == "loading":
                     self.is_loading = True
                     self.post(ModelLoading())
-                    await asyncio.sleep(LOADING_PAUSE_S)
+                    asked_s = getattr(error, "retry_after_s", None) or 0.0
+                    await asyncio.sleep(min(max(LOADING_PAUSE_S, asked_s), MAX_WAIT_S))
                     idle_timeout.check_first_token()  # raises if the limit has passed
                     continue
                 if isinstance(error, ServerRejected) and await remedy(error):
@@ -164,11 +165,13 @@ class Sender(Struct, kw_only=True):
             finally:
                 await response.aclose()
 
-    async def read_refusal(self, response: httpx.Response) -> tuple[bytes, ServerRejected]:
+    async def read_refusal(
+        self, response: httpx.Response, facts: RequestFacts
+    ) -> tuple[bytes, ServerRejected]:
         """Return the body of a refusal and its error, which is not raised here."""
         with errors_as_unavailable(self.endpoint):
             body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
-        return body, refusal(response.status_code, response.headers, body, self.facts)
+        return body, refusal(response.status_code, response.headers, body, facts)
 
     @property
     def facts(self) -> RequestFacts:

@@ -23,6 +23,7 @@ from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.products.refusals import (
     RequestFacts,
     not_an_llm_error,
+    overflow_error,
     refusal,
     refusal_in_stream,
 )
@@ -90,16 +91,19 @@ class AnswerReader:
         events: EventQueue,
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
+        window: int | None = None,
     ) -> None:
         """Create a reader, which reads the response in `read`.
 
         `facts` about the request go into the error for a refusal. `idle_timeout` is told when data
-        arrives. `splitter` separates thought that `<think>` tags mark in the text; None: the tags
+        arrives. `window` is the context window of the model, None if it is not known. `splitter`
+        separates thought that `<think>` tags mark in the text; None: the tags
         stay in the text.
         """
         self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response
         self._facts = facts
+        self._window = window
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
@@ -139,7 +143,23 @@ class AnswerReader:
             ) from error
         finally:
             self._chunks.close()
-        return self._chunks.conclude(self.network_error)
+        if self._sse.stray:
+            self._chunks.note_stray(bytes(self._sse.stray))
+        finished = self._chunks.conclude(self.network_error)
+        self._require_read_prompt()
+        return finished
+
+    def _require_read_prompt(self) -> None:
+        """Raise the error of an overflow if the server took the prompt, and had no room for it.
+
+        Some servers then say nothing at all: the answer is empty, and its prompt fills the window.
+        """
+        usage = self._chunks.usage
+        tokens = usage.prompt_tokens if usage is not None else None
+        if self._chunks.has_posted_token or not self._window or tokens is None:
+            return
+        if tokens >= self._window:
+            raise overflow_error(tokens, self._window, self._facts)
 
     async def _read_stream(self, body: AsyncIterator[bytes], beginning: bytes = b"") -> None:
         """Read a stream to its end, or to `[DONE]`; `beginning` is what was read of it before."""
@@ -200,7 +220,8 @@ class AnswerReader:
         # for any reply: `refusal` recognises a web page, and its result has the details
         rejected = refusal(status, self._response.headers, body, self._facts)
         is_web_page = rejected.kind == "not_an_llm"
-        if is_error(value) or is_web_page:
+        has_words = bool(dict_or_empty(value).keys() & {"errors", "detail", "message", "msg"})
+        if is_error(value) or is_web_page or has_words:
             return rejected
         return not_an_llm_error("the reply is not a model's answer.", rejected.details)
 

@@ -121,7 +121,11 @@ class ChunkReader:
             except NotJsonError:  # such a chunk is skipped, and counted
                 if is_error_event:
                     raise self._refusal_of(data.decode("utf-8", "replace")) from None
-                self._malformed_count += 1
+                if data[:1] in (b"{", b"["):
+                    self._malformed_count += 1
+                else:  # these are the server's words, if nothing follows
+                    self._skip_failure()
+                    self._failure = data
             else:
                 self._read_chunk(value, is_error_event=is_error_event)
         if self._post_count == posts_before:
@@ -399,8 +403,29 @@ class ChunkReader:
         self._count(char_count)
         self.has_posted_token = True
         self.is_ended = False
-        self._failure = None
+        self._skip_failure()
         self._post(event)
+
+    def _skip_failure(self) -> None:
+        """Forget words that were no error, since more came; those that are no JSON are counted."""
+        if isinstance(self._failure, bytes):
+            self._malformed_count += 1
+        self._failure = None
+
+    def note_stray(self, lines: bytes) -> None:
+        """Note lines of the stream that were no events: they say why an answer is not complete.
+
+        They may be an error in JSON, alone or as the last line, a web page, or words.
+        """
+        lines = lines.strip()
+        for text in (lines, lines.rpartition(b"\n")[2]):
+            with suppress(NotJsonError):
+                value = decode(text)
+                if is_error(value) or dict_or_empty(value).keys() & {"detail", "message", "errors"}:
+                    self._failure = value
+                return
+        if lines[:1] not in (b"{", b"["):
+            self._failure = lines
 
     def _post(self, event: StreamEvent) -> None:
         """Post any event, and count it: `read` has to know whether a chunk posted one."""
