@@ -238,6 +238,7 @@ class HttpServerClient:
                 hint=f"{hint.format(model=model.model_id, context=context)}.",
             )
         api = await self._new_api(model.endpoint, model.product)
+        api.facts = replace(api.facts, model=model.model_id)
         async with self._loads[model.endpoint, model.model_id]:
             if product.load_path:
                 # Another request or program may have loaded it by now, and these products would

@@ -63,6 +63,27 @@ async def test_a_prompt_that_is_too_long_is_sent_once_more_with_less_and_never_a
     assert chat.path[-1].failure.kind == "context_overflow"
 
 
+async def test_a_limit_of_the_answer_that_needs_more_room_is_met_with_fewer_messages(store):
+    error = too_long(350, WINDOW)
+    error.kind = "answer_limit"
+    refusal = [RequestSent(), error]
+    chat = ChatTurns(
+        store,
+        UNCOUNTED,
+        UNCOUNTED,
+        refusal,
+        UNCOUNTED,
+        product="vLLM",
+        window=WINDOW,
+        max_tokens=100,
+    )
+    await chat.send(DIGITS)
+    await chat.send("And now?")
+    await chat.send(DIGITS)
+    assert len(chat.sent(2)) > len(chat.sent(3)) >= 1
+    assert chat.path[-1].text == "Yes."
+
+
 async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
     refusal = [RequestSent(), too_long(450, WINDOW)]
     chat = ChatTurns(store, refusal, UNCOUNTED, product="LM Studio", window=WINDOW)

@@ -403,6 +403,8 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
             if body.is_html or scheme.startswith("basic"):
                 return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
-    if may_be_other_program and error.kind in _FOREIGN_KINDS:
+    refused = api.refused_reply
+    is_path_unknown = refused is not None and refused.is_unknown_path
+    if may_be_other_program and (error.kind in _FOREIGN_KINDS or is_path_unknown):
         return Verdict.NOT_AN_LLM
     return _VERDICT_BY_KIND.get(error.kind, Verdict.SERVER_ERROR)

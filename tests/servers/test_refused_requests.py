@@ -1,0 +1,282 @@
+"""What a refusal leads to: another form of the request, a wait, or an error in the server's words."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import LimitSettings
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.events import RequestAdapted, RetryScheduled
+from lmchat.servers.sending import sender
+from lmchat.sessions.message import FilePart, Role, TextPart
+from tests.support.client_calls import (
+    READ_TOOL,
+    answered,
+    ask,
+    endpoint_of,
+    events_of,
+    failure_of,
+    message_of,
+    text_of,
+)
+from tests.support.scripted_products import CHAT, chat_reply, model_list, plain
+from tests.support.scripted_server import (
+    DONE,
+    Seen,
+    body_reply,
+    delta,
+    error_reply,
+    finish,
+    json_reply,
+    sse,
+    text_reply,
+    usage,
+)
+
+IMAGE = FilePart(name="leaf.png", media_type="image/png", digest="a", size=3)
+PAGE = b"<!DOCTYPE html>\n<html><head>\n<title>box.example | 522: Timed out</title></head></html>\n"
+
+
+def notes(events) -> list[str]:
+    return [event.note for event in events if isinstance(event, RequestAdapted)]
+
+
+def with_image(request):
+    message = message_of(Role.USER, IMAGE, TextPart(text="What grows here?"))
+    return replace(request, messages=(message,), files={"a": b"png"})
+
+
+# Frames as users of the servers report them (openclaw #76444, OmniRoute #4937, 9router #3051, mlxstudio #7).
+FRAMES = {
+    "words behind data:": sse("Half of it", b"data: overloaded, try later\n\n"),
+    "words without a blank line": sse("Half of it", b"data: overloaded, try later\n"),
+    "words, then the end": sse("Half of it", b"data: overloaded, try later\n\n", DONE),
+    "a line without data:": sse("Half of it", b'{"error": {"message": "overloaded, try later"}}\n'),
+    "a line in the middle": sse(
+        "Half of it", b'{"error": {"message": "overloaded, try later"}}\n\n', usage()
+    ),
+    "the whole body": sse(b'{"error": {"message": "overloaded, try later"}}'),
+    "over several lines": sse(b'{\n  "error": {\n    "message": "overloaded, try later"\n  }\n}\n'),
+    "a plain body": sse(b"overloaded, try later"),
+    "the text of an error": json_reply(
+        {
+            "choices": [
+                {
+                    "finish_reason": "error",
+                    "message": {"role": "assistant", "content": "overloaded, try later"},
+                }
+            ]
+        }
+    ),
+    "a list": json_reply({"errors": ["overloaded, try later"]}),
+    "a refused stream": body_reply(
+        b'data: {"error": {"message": "overloaded, try later"}}\n\n', status=500
+    ),
+}
+
+
+@pytest.mark.rule("R-26")
+async def test_the_words_of_a_server_are_told_in_whatever_frame_they_come(server, make_client):
+    for name, reply in FRAMES.items():
+        server.on(CHAT, reply)
+        events, error = await events_of(make_client(), ask(server))
+        assert error is not None, name
+        assert error.message == "The server says: overloaded, try later", name
+        has_text = name.startswith(("words", "a line"))
+        assert text_of(events) == ("Half of it" if has_text else ""), name
+        assert not notes(events), name
+    server.on(CHAT, sse("Half of it", PAGE))
+    events, error = await events_of(make_client(), ask(server))
+    assert text_of(events) == "Half of it"
+    assert "box.example | 522: Timed out" in error.message
+
+
+async def test_words_between_the_chunks_of_a_complete_answer_are_no_error(server, client):
+    server.on(CHAT, sse("Sow ", b"data: ping\n\n", b"ping\n", "in May.", finish(), DONE))
+    events = await answered(client, ask(server))
+    assert text_of(events) == "Sow in May."
+    assert notes(events) == ["Skipped 1 malformed event of the server."]
+
+
+async def test_an_answer_that_was_cut_quotes_nothing_of_its_last_chunk(server, client):
+    for end in (b'data: {"choices":[{"del', b"da", b"data", b"data: [DO"):
+        server.on(CHAT, sse("Half", end))
+        error = await failure_of(client, ask(server))
+        assert error.kind == "interrupted", end
+
+
+async def test_a_prompt_that_fills_the_window_and_gets_no_answer_was_too_long(server, make_client):
+    """As LM Studio does (lmstudio-bug-tracker #2339)."""
+    server.on("GET /v1/models", model_list("tiny", owned_by="vllm", max_model_len=8192))
+    for prompt_tokens, reply in (
+        (9100, sse(finish(), usage(9100, 0), DONE)),
+        (8192, sse(finish("length"), usage(8192, 0), DONE)),
+    ):
+        server.on(CHAT, reply)
+        client = make_client()
+        await client.check(endpoint_of(server))
+        error = await failure_of(client, ask(server, product="vLLM"))
+        assert (error.kind, error.needed_tokens, error.room_tokens) == (
+            "context_overflow",
+            prompt_tokens,
+            8192,
+        )
+        assert error.message == (
+            f"The session needs {prompt_tokens} tokens; the context window has 8192."
+        )
+    for reply in (sse(finish(), usage(8191, 0), DONE), sse("Hi", finish(), usage(9100, 1), DONE)):
+        server.on(CHAT, reply)
+        assert not notes(await answered(client, ask(server, product="vLLM")))
+
+
+async def test_an_image_that_a_server_refuses_is_named_as_the_reason(server, client):
+    refusals = {
+        "image input is not supported - hint: you may need to provide the mmproj": 500,
+        "tiny is not a multimodal model": 400,
+        "Only 'text' content type is supported.": 404,
+    }
+    for words, status in refusals.items():
+        server.on(CHAT, error_reply(status, words))
+        error = await failure_of(client, with_image(ask(server)))
+        assert (error.kind, words in error.message) == ("no_vision", True)
+        assert error.hint == "Choose a model with vision, or remove the image."
+        without = await failure_of(client, ask(server))
+        assert without.kind != "no_vision", "the request had no image"
+    server.on(CHAT, error_reply(400, "At most 1 image(s) may be provided in one request."))
+    error = await failure_of(client, with_image(ask(server)))
+    assert (error.kind, "At most 1 image" in error.message) == ("bad_request", True)
+
+
+@pytest.mark.rule("R-13")
+async def test_tools_that_a_server_does_not_take_are_left_out_whatever_the_status(
+    server, make_client
+):
+    for status, words in (
+        (500, "Cannot use tools with stream"),
+        (500, "tools param requires --jinja flag"),
+        (400, "Failed to initialize samplers: failed to parse grammar"),
+        (400, "Unable to generate parser for this template: failed to parse grammar"),
+        (400, "registry.ollama.ai/library/x:latest does not support tools"),
+        (501, "function calling is not supported"),
+    ):
+        server.requests.clear()
+
+        def play(seen: Seen, status=status, words=words):
+            return error_reply(status, words) if "tools" in seen.json else chat_reply()
+
+        server.on(CHAT, play)
+        client = make_client()
+        request = replace(ask(server), tools=(READ_TOOL,))
+        (note,) = notes(await answered(client, request))
+        assert note == f"The server says: {words}. Sending the request again without tools."
+        assert notes(await answered(client, request)) == [], "it is remembered"
+        assert ["tools" in seen.json for seen in server.seen(CHAT)] == [True, False, False]
+
+
+async def test_an_effort_that_a_server_does_not_take_is_left_out_in_any_words(server, make_client):
+    for words in (
+        'think value "low" is not supported for this model',
+        'invalid reasoning value: "low" (must be "high", or "none")',
+        "Jinja Exception: reasoning_effort must be high",
+    ):
+        server.on(CHAT, error_reply(400, words), chat_reply())
+        request = ask(server, product="Ollama", reasoning_effort="low")
+        (note,) = notes(await answered(make_client(), request))
+        assert note.endswith("Sending the request again without reasoning_effort.")
+
+
+async def test_the_step_after_an_unknown_refusal_follows_what_the_request_has(server, client):
+    server.on(CHAT, json_reply({"message": "Worker pool is draining"}, status=400))
+    plain_request = ask(server)
+    for request, step in (
+        (plain_request, "Check the server's log, then try again."),
+        (ask(server, temperature=0.5), "Check the options that you set: temperature."),
+        (replace(plain_request, tools=(READ_TOOL,)), "Try it without tools: "),
+        (with_image(plain_request), "Check the file and the format of the image."),
+    ):
+        error = await failure_of(client, request)
+        assert error.hint.startswith(step)
+        assert ("temperature" in error.hint) == ("temperature" in step)
+
+
+@pytest.mark.rule("R-32")
+async def test_a_time_to_wait_may_be_a_date(server, make_client):
+    client = make_client(limits=LimitSettings(retry_base_s=30))
+    for seconds, is_repeated in ((-3, True), (3600, False)):
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+        busy = error_reply(429, "Too many requests", headers={"Retry-After": date})
+        server.on(CHAT, busy, chat_reply())
+        events, error = await events_of(client, ask(server))
+        waits = [event.wait_s for event in events if isinstance(event, RetryScheduled)]
+        assert waits == ([0.0] if is_repeated else [])
+        if not is_repeated:
+            assert error.hint == "Wait 60 min, as the server asks, then try again."
+
+
+@pytest.mark.rule("R-32")
+async def test_a_server_that_loads_is_asked_again_when_it_says(server, client, monkeypatch):
+    slept = []
+    sleep = asyncio.sleep
+
+    async def note_sleep(seconds, result=None):
+        if seconds in (3.25, 7, 60):
+            slept.append(seconds)
+            seconds = 0
+        return await sleep(seconds, result)
+
+    monkeypatch.setattr(sender.asyncio, "sleep", note_sleep)
+    monkeypatch.setattr(sender, "LOADING_PAUSE_S", 3.25)
+    loads = [
+        error_reply(503, "Loading model", headers={"Retry-After": after})
+        for after in ("0", "7", "600")
+    ]
+    server.on(CHAT, *loads, chat_reply())
+    await answered(client, ask(server))
+    assert slept == [3.25, 7, 60]
+
+
+async def test_a_gateway_is_told_by_its_page_and_no_other_program_for_a_model_server(
+    server, make_client
+):
+    plain(server)
+    for status, verdict in ((522, Verdict.SERVER_ERROR), (404, Verdict.NOT_AN_LLM)):
+        page = body_reply(PAGE, status=status, content_type="text/html")
+        server.on("GET /v1/models", page)
+        probed = await make_client().check(endpoint_of(server))
+        assert probed.verdict is verdict
+        assert ("522: Timed out" in probed.detail) == (status == 522)
+    server.on("GET /v1/models", json_reply({"error": "This shop has no such thing."}, status=404))
+    assert (await make_client().check(endpoint_of(server))).verdict is Verdict.NOT_AN_LLM
+
+
+async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_load(
+    server, make_client
+):
+    words = "Model loading was stopped due to insufficient system resources."
+    row = {"key": "big/one", "type": "llm", "loaded_instances": []}
+    server.on("GET /lmstudio-greeting", json_reply({"lmstudio": True}))
+    server.on("GET /api/v1/models", json_reply({"models": [row]}))
+    server.on("POST /api/v1/models/load", error_reply(500, f"Failed to load model. Error: {words}"))
+    server.on(CHAT, error_reply(400, f'Failed to load model "big/one". Error: {words}'))
+    client = make_client()
+    (model,) = (await client.check(endpoint_of(server))).models
+    with pytest.raises(Exception, match="insufficient") as failed:
+        await client.load(model)
+    chat_error = await failure_of(client, ask(server, product="LM Studio", model="big/one"))
+    for error in (failed.value, chat_error):
+        assert error.kind == "memory"
+        assert error.hint == "Choose a smaller model, or a smaller context window."
+
+
+async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
+    server.on(CHAT, text_reply("Compute budget used up\nCome back later", status=500))
+    error = await failure_of(client, ask(server))
+    assert error.message == "The server says: Compute budget used up Come back later"
+    server.on(CHAT, sse(delta("Hi"), {"error": {"detail": [{"msg": "Deep down"}]}}))
+    error = await failure_of(client, ask(server))
+    assert error.message == "The server says: Deep down"
