@@ -120,7 +120,7 @@ class Output:
         always end with the error.
         """
         hint = [error.hint] if error.hint else []
-        if error.kind == "auth":
+        if error.kind == "auth" and not error.hint.startswith("Sign in"):
             hint.append(
                 "The key can be in LMCHAT_API_KEY, with the address in LMCHAT_ENDPOINT, "
                 "or in [[endpoints]] of the configuration."

@@ -4,6 +4,7 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lmchat.servers.products import product_named
 from lmchat.servers.products.refusals import (
@@ -81,7 +82,7 @@ TABLE = [
         "context_overflow",
         "longer than",
     ),
-    (400, error_in_body("model is not loaded"), "llama.cpp", "model_missing", "not loaded"),
+    (400, error_in_body("model is not loaded"), "llama.cpp", "model_not_loaded", "not loaded"),
     (
         404,
         error_in_body("Invalid model identifier 'x'", code="model_not_found"),
@@ -203,6 +204,18 @@ def test_the_step_depends_on_whether_a_key_was_sent():
     without, with_key = refusal_for(401, b"no"), refusal_for(401, b"no", key="abc")
     assert "none was sent; it belongs under [[endpoints]]" in without.hint
     assert "rejected" in with_key.hint
+
+
+def test_ollama_is_to_be_signed_in_where_a_cloud_refuses_a_model_that_runs_there():
+    facts = product_named("Ollama").request_facts(model="gpt-oss:120b-cloud")
+    page = "https://ollama.com/connect?name=x"
+    bodies = {"a page": {"error": "unauthorized", "signin_url": page}, "words": {"error": "no"}}
+    for name, body in bodies.items():
+        raw = json.dumps(body).encode()
+        error = refusal(401, {}, raw, replace(facts, is_remote=name == "words"))
+        assert (error.kind, error.hint) == ("auth", "Sign in with: ollama signin")
+        assert (page in error.details) == (name == "a page")
+    assert "ollama signin" not in refusal(401, {}, b'{"error": "no"}', facts).hint
 
 
 def test_a_host_that_is_not_trusted_is_named_with_the_setting_that_helps():

@@ -29,7 +29,10 @@ _WANTS_HTTPS = "http request was sent to https port"  # words on nginx's page fo
 _DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # a line of an event stream
 _OUTER = ("error", "errors", "detail", "message", "msg", "error_message")
 """Fields in which the words of an error stand deeper: in an object or a list."""
-_TEXTS = ("message", "msg", "error_message", "errors", "error", "detail")
+_TEXTS = (
+    *("message", "msg", "error_message", "errors", "error", "detail"),
+    *("error_description", "description", "reason", "title", "text"),
+)
 """Fields that hold such words as a text: a sentence comes before a name such as "Bad Request"."""
 # What stands before the sentence of a template or a program: a piece of the template, a trace. The
 # last piece counts.

@@ -21,6 +21,8 @@ from lmchat.safe_text import safe_line, shell_word, without_secret
 from lmchat.servers.http.error_body import ErrorBody, read_body, read_value
 from lmchat.servers.http.json_values import count_or_none, dicts_in, str_or_empty
 
+_OLLAMA = "Ollama"
+
 
 class Rule(Struct, frozen=True):
     """Row of the table of refusals; the first that fits a reply gives its kind and words."""
@@ -58,7 +60,7 @@ _LIMIT = (
     r"|must be less than|valid range|> \d)|at most \d+ completion tokens"
 )
 _MODEL_MISSING = (
-    r"model_not_found|model '[^']*' not found|model .{0,200}not found|model is not loaded"
+    r"model_not_found|model '[^']*' not found|model .{0,200}not found"
     r"|model name is missing|invalid model identifier|model .{0,200}does not exist|no such model"
     r"|not a valid model|no router for requested model|repository not found"
     r"|cached snapshot folder"
@@ -84,9 +86,9 @@ _MEMORY = (
     r"|\[metal::malloc\]|no available memory for the cache blocks"
 )
 _CRASHED = (
-    r"model (has )?crashed|exit (code|status)|has terminated|exited prematurely|sigkill|sigabrt"
-    r"|signal: (killed|aborted|segmentation)|enginedeaderror|engine.{0,20} (died|dead)"
-    r"|running the model: unexpected eof"
+    r"model (has )?crashed|exit (code|status)|has terminated|no longer running|exited prematurely"
+    r"|sigkill|sigabrt|signal: (killed|aborted|segmentation)|enginedeaderror"
+    r"|engine.{0,20} (died|dead)|running the model: unexpected eof"
 )
 _TEMPLATE = (
     r"(?<!-)jinja|rendering prompt|chat template|roles must alternate"
@@ -97,14 +99,16 @@ _LOADING_FAILED = (
     r"|model_load_failed"
 )
 _NOT_LOADED = (
-    r"no models? (is |are )?(currently )?loaded|model (is |was )?unloaded|no running session"
+    r"no models? (is |are )?(currently )?loaded|model (is |was )?(not |un)loaded"
+    r"|no running session"
     r"|no models are available|no model (is )?(running|selected)"
 )
 _TOOLS = (
     r"(does(n't| not)|cannot|can't|not) (support|use|accept|allow)(ed)?\b.{0,30}"
     r"\b(tool|function)s?\b"
     r"|\btools?\b.{0,40}(not |un)(support|enabled|allowed|available)"
-    r"|tool[ _]choice|tool.call.parser|function.calling|--jinja|failed to initialize samplers"
+    r"|that support tool|tool[ _]choice|tool.call.parser|function.calling|--jinja"
+    r"|failed to initialize samplers"
     r"|(parse|invalid|compile|convert).{0,30}(grammar|tool|schema)|grammar.{0,30}(error|fail|invalid)"
 )
 _IMAGE_UNFIT = (
@@ -114,7 +118,7 @@ _IMAGE_UNFIT = (
 )
 _NO_VISION = (
     r"image|multi-?modal|\bvision\b|mmproj|content.{0,3}(part|type)|unsupported content"
-    r"|content must be a string|concatenate str"
+    r"|content must be a string|should be a valid string|concatenate str"
 )
 _NO_PATH = (
     r"<empty>|^(404 |file |page |path |url |route |endpoint )*not found\W*$"
@@ -263,7 +267,7 @@ RULES: tuple[Rule, ...] = (
         (403,),
         "<empty>",
         message='{product} does not accept the host name "{host}".',
-        product="Ollama",
+        product=_OLLAMA,
     ),
     Rule(
         "forbidden",
@@ -314,7 +318,7 @@ _NEAR = rf"(?:(?!exceed| by )\D){{0,25}}{_NUMBER}"
 # Numbers of tokens in the words of a refusal, the surest pattern first.
 _PROMPT_TOKENS = (
     rf"{_NUMBER} (?:tokens )?(?:in the messages|in your prompt|from the input|input tokens)",
-    rf"{_NUMBER} `inputs`",
+    rf"{_NUMBER} (?:`inputs`|of text input)",
     rf"context limit: {_NUMBER} \+ \d",
     rf"(?:n_keep|first|contains|resulted in|requested:?){_NEAR}(?! output| completion)",
     rf"(?:input|request|prompt) \({_NUMBER}",
@@ -330,7 +334,7 @@ _WINDOW_TOKENS = (
     rf"(?:max_num_tokens|max_seq_len|max_model_len|total cache .{{0,30}}=){_NEAR}",
 )
 _ANSWER_TOKENS = (
-    rf"{_NUMBER} (?:in the completion|output tokens|tokens for the completion|`?max_new_tokens)",
+    rf"{_NUMBER} (?:(?:in|tokens for) the (?:completion|output)|output tokens|`?max_new_tokens)",
     rf"max_(?:completion_)?tokens\W{{1,3}}(?:is too large: )?{_NUMBER}",
     rf"context limit: \d+ \+ {_NUMBER}",
 )
@@ -358,6 +362,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     options: Sequence[str] = ()  # names of the sampling options that the user has set
     tools: Sequence[str] = ()  # names of the tools that the model was offered
     has_images: bool = False
+    is_remote: bool = False  # whether the model does not run where its server runs
 
     def __repr__(self) -> str:
         """Leave out the key: a traceback or a log may show it."""
@@ -373,7 +378,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
         steps = [f"Check the options that you set: {', '.join(named)}."] if named else []
         if self.tools:
             tool = next((name for name in self.tools if name.lower() in words), "")
-            about = f"Check the tool {tool}, or" if tool else "Try it"
+            about = f"Check the tool {tool}, or try it" if tool else "Try it"
             steps.append(f"{about} without tools: /tools switches them off, ask needs no --tools.")
         if self.has_images:
             steps.append("Check the file and the format of the image.")
@@ -514,7 +519,8 @@ def _words_for_rules(status: int, body: ErrorBody, facts: RequestFacts) -> str:
         tags.append("<web page>")
     elif not any(said):
         tags.append("<empty>")
-    if body.error_object.get("signin_url"):
+    is_refused_cloud = status == HTTPStatus.UNAUTHORIZED and facts.is_remote
+    if body.error_object.get("signin_url") or (is_refused_cloud and facts.product == _OLLAMA):
         tags.append("<sign-in>")
     words = "\n".join((" ".join(tags), *filter(None, said))).lower()
     if len(facts.model) >= _NAME_CHARS and facts.model.lower() in words:

@@ -117,6 +117,7 @@ class WrittenRequest(Struct, kw_only=True):
         files = chain.from_iterable(message.files for message in request.messages)
         return replace(
             facts,
+            is_remote=self.model is not None and self.model.is_remote,
             options=tuple(options),
             tools=tuple(tool.name for tool in sent_tools),
             has_images=any(file.is_image and request.files.get(file.digest) for file in files),
