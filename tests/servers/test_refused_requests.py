@@ -277,6 +277,14 @@ async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
     server.on(CHAT, text_reply("Compute budget used up\nCome back later", status=500))
     error = await failure_of(client, ask(server))
     assert error.message == "The server says: Compute budget used up Come back later"
+    for words in (
+        "The engine at 10.0.0.1:8080 is gone",
+        'Invalid schema {"type": "x", "description": "A leaf", "title": "Leaf"} of a field',
+        "Error: the disk at /srv is full",
+    ):
+        server.on(CHAT, error_reply(500, words))
+        error = await failure_of(client, ask(server))
+        assert error.message == f"The server says: {words}"
     server.on(CHAT, sse(delta("Hi"), {"error": {"detail": [{"msg": "Deep down"}]}}))
     error = await failure_of(client, ask(server))
     assert error.message == "The server says: Deep down"

@@ -40,7 +40,7 @@ _BEFORE_SENTENCE = re.compile(
     r"jinja exception:|^error:|^[\w.]{0,99}(?:error|exception):", re.MULTILINE | re.IGNORECASE
 )
 _IS_TRACE = re.compile(r"while executing |traceback \(most recent|jinja exception:", re.IGNORECASE)
-_TRACE_BEHIND = re.compile(r"\s+at [^\n]{1,200}(?:\.js|\.go|\.py)?:\d+")  # "   at _0x29 (x.js:7:2)"
+_TRACE_BEHIND = re.compile(r"\n\s*at [^\n]{1,200}:\d+")  # "\n    at _0x29 (x.js:7:2)"
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):
@@ -156,7 +156,9 @@ def _unpacked(text: str, fields: JsonObject, depth: int) -> str:
             value = decode(text[begin:end].encode())
         except NotJsonError:
             return text
-        return _read(value, fields, depth + 1) or text
+        # other JSON is a part of the sentence, such as a schema that is quoted
+        if dict_or_empty(value).keys() & set(_OUTER):
+            return _read(value, fields, depth + 1) or text
     return text
 
 
