@@ -264,6 +264,8 @@ class AnswerRequest:
             return True
         if error.kind not in _TOO_LONG or self._was_shortened:
             return False
+        if error.kind == "answer_limit" and not error.needed_tokens:
+            return False  # it says nothing about the prompt
         # The refusal gives a lower bound for the tokens of the prompt. It is the server's count if
         # the server has named one, else the window: as the server has named it, or that of the plan
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit

@@ -84,6 +84,17 @@ async def test_a_limit_of_the_answer_that_needs_more_room_is_met_with_fewer_mess
     assert chat.path[-1].text == "Yes."
 
 
+async def test_a_limit_above_the_window_says_nothing_about_the_prompt(store):
+    error = too_long(None, WINDOW)
+    error.kind = "answer_limit"
+    chat = ChatTurns(store, UNCOUNTED, [RequestSent(), error], product="vLLM", window=WINDOW)
+    await chat.send("Hello")
+    await chat.send(DIGITS)
+    assert (chat.path[-1].failure.kind, len(chat.server.requests)) == ("answer_limit", 2)
+    meter = chat.sessions.context_window.meter
+    assert meter.factor(chat.sessions.turn_choices.target) == 1
+
+
 async def test_a_prompt_that_was_refused_as_too_long_does_not_fail_the_next_one(store):
     refusal = [RequestSent(), too_long(450, WINDOW)]
     chat = ChatTurns(store, refusal, UNCOUNTED, product="LM Studio", window=WINDOW)

@@ -264,6 +264,7 @@ def test_each_form_of_a_time_to_wait_is_read():
         ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}, 0.0),
         ({"retry-after": "Wednesday"}, {}, None),
         ({"retry-after-ms": "1500", "retry-after": "2"}, {}, 1.5),
+        ({"llm_provider-retry-after": "60"}, {}, 60.0),
         ({"retry-after": "-5"}, {}, None),
         ({"retry-after": "nan"}, {}, None),
         ({}, {"details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}, 17.0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, field
@@ -22,6 +23,7 @@ from lmchat.servers.http.json_values import (
 MESSAGE_CHARS = 300
 # Characters of a text that are cleaned before it is shortened: a megabyte would take seconds.
 _READ_CHARS = 16 * MESSAGE_CHARS
+_MAX_CODES = 100  # entries of an object or list that are searched for a code
 _MAX_DEPTH = 8  # levels of a body that are searched for its words
 _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
@@ -96,7 +98,21 @@ def read_value(value: object, *, key: str) -> ErrorBody:
     Fields that the error does not have are empty.
     """
     fields: JsonObject = {}
-    return _with_words(_read(value, fields, 0), fields, key=key)
+    words = _read(value, fields, 0)
+    if fields.get("code") is None and (code := _deep_code(value, 0)):
+        fields["code"] = code
+    return _with_words(words, fields, key=key)
+
+
+def _deep_code(value: object, depth: int) -> str:
+    """Return the first code that is a word, such as `model_not_found`, at any depth."""
+    if depth > _MAX_DEPTH or not isinstance(value, dict | list):
+        return ""
+    own = str_or_empty(value.get("code")) if isinstance(value, dict) else ""
+    inner = value.values() if isinstance(value, dict) else value
+    return own or next(
+        filter(None, (_deep_code(one, depth + 1) for one in islice(inner, _MAX_CODES))), ""
+    )
 
 
 def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:

@@ -543,7 +543,9 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     They come from a header, as seconds, milliseconds or a date (RFC 9110, 10.2.3), or from the
     details of the error, where Gemini writes them. A time that has passed is 0.
     """
-    delay = headers.get("retry-after", "")
+    # LiteLLM passes on that of the server behind it, with a name of its own
+    passed_on = next((name for name in headers if name.lower().endswith("-retry-after")), "")
+    delay = headers.get("retry-after", "") or headers.get(passed_on, "")
     if milliseconds := headers.get("retry-after-ms", ""):
         delay = f"{milliseconds}ms"
     for detail in dicts_in(body.error_object.get("details")):
