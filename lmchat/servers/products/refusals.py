@@ -48,7 +48,7 @@ _OVERFLOW = (
     r"|reached context length|context (length|window|limit|size).{0,80}exceed"
     r"|exceed.{0,80}context (length|window|limit|size)"
     r"|(longer|greater|larger) than the (model'?s )?(maximum )?(context|max_)"
-    r"|is greater than max_seq_len|should not exceed max_(num_tokens|seq_len)"
+    r"|is greater than (max_seq_len|cache size)|should not exceed max_(num_tokens|seq_len)"
     r"|(prompt|input)( \(\d+ tokens\))?( is)? too long|too large for model with"
     r"|(input|prompt)( token count| tokens| length).{0,60}exceed|exceeded model token limit"
     r"|reduce the length of the (messages|input|prompt)|must have less than \d+ tokens"
@@ -330,7 +330,7 @@ _WINDOW_TOKENS = (
     rf"(?:> |with ){_NUMBER} maximum",
     rf"(?:must be <=|must have less than|tokens, max|limit of) {_NUMBER}",
     rf"maximum (?:context|prompt|sequence|input|allowed|number of tokens){_NEAR}",
-    rf"(?:context (?:size|length|window)|n_ctx|token limit){_NEAR}",
+    rf"(?:context (?:size|length|window)|cache size|n_ctx|token limit){_NEAR}",
     rf"(?:max_num_tokens|max_seq_len|max_model_len|total cache .{{0,30}}=){_NEAR}",
 )
 _ANSWER_TOKENS = (
