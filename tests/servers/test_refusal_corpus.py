@@ -1,4 +1,7 @@
-"""Every text of a real server in `refusals/` has its meaning, its numbers and its next step.
+"""Every text of a server in `refusals/` has its meaning, its numbers and its next step.
+
+`source` says where the sentence was seen: recorded bytes, or the source or report that has it. Where a
+report quotes the sentence alone, the frame around it is the usual one of that server.
 
 A record has the product by which lmchat knows the server, the status, and the body as JSON or text;
 `where` is "stream" for an error in a stream that has begun. `has` is what the request had, `words`
