@@ -113,7 +113,7 @@ async def test_an_answer_that_streams_while_its_session_is_purged_is_in_no_file(
 ):
     gate = asyncio.Event()
     chat = ChatTurns(
-        store, half("Secret turnips", gate, " and secret kale."), answer_steps("Kale.")
+        store, half("Turnips in secret", gate, " and secret kale."), answer_steps("Kale.")
     )
     chat.sessions.send(chat.opened, "What grows in secret?")
     await chat.until(TextDelta)
@@ -122,7 +122,7 @@ async def test_an_answer_that_streams_while_its_session_is_purged_is_in_no_file(
     await chat.wait()
     assert await other.list_sessions() == ()
     assert any(OLD in note for note in chat.notes)
-    assert b"ecret" not in all_text(tmp_path)
+    assert b"secret" not in all_text(tmp_path)
     await say(chat, "And then?")
     assert chat.texts == ["And then?", "Kale."]
     assert len(await other.list_sessions()) == 1
