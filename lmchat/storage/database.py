@@ -66,6 +66,7 @@ class Database:
         """
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file; empty if none was replaced
+        self.is_patient = True  # whether jobs wait for another program that holds the file
         self._connect = connect
         self._repair = repair
         self._is_file = repair is not None
@@ -176,6 +177,8 @@ class Database:
             with self._held(is_shared=True):
                 connection = self._connect()
             self._keep_connection(connection)
+        if not self.is_patient:
+            connection.execute("pragma busy_timeout = 0")
         return job(connection)
 
     @contextmanager

@@ -65,6 +65,7 @@ from lmchat.tui.workspace import Workspace
 CHECK_AFTER_S = 5.0
 """From the start to the daily check of the sessions' file: typing and searching come first."""
 _SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
+_SAVE_AT_QUIT_S = 6.0  # then the user is asked; a write gives up a locked file after 5 s
 _SAYS_SAVING_AFTER_S = 0.5  # from the quit: most saves take a few milliseconds
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
 # Messages after which there is nothing else to show. Typing (`Drafted`) and the focus
@@ -450,13 +451,16 @@ class Dispatcher:
         waiting = self.ui.begin_later(
             _SAYS_SAVING_AFTER_S, lambda: self.ui.notify("Saving your sessions before quitting.")
         )
-        await self._stop_and_save()
+        with suppress(TimeoutError):  # each write waits for another program that holds the file
+            async with asyncio.timeout(_SAVE_AT_QUIT_S):
+                await self._stop_and_save()
         waiting.stop()
         unsaved = [] if self.workspace.is_temporary else self.chat.unsaved()
         choice = QuitDialog.QUIT
         if unsaved:
             choice = await self.ui.ask(QuitDialog(unsaved, self.chat.save_queue.warning))
         if choice == QuitDialog.QUIT:
+            self.workspace.store.database.is_patient = not unsaved
             self.app.exit()
             return
         self.chat.reopen()

@@ -93,3 +93,24 @@ def test_who_is_ended_while_another_program_holds_the_file_finds_all_at_the_next
     with ready_screen(tmp_path, server.url) as screen:
         screen.wait_for("The end of a session could not")
         screen.type(f"/import {rescued}\r", sees="is imported, 3 messages")
+
+
+@pytest.mark.timeout(60)
+def test_who_quits_while_another_program_holds_the_file_is_asked_and_not_kept_waiting(
+    tmp_path, server
+):
+    with ready_screen(tmp_path, server.url) as screen:
+        screen.ask("Before.", answers=1)
+        file = screen.home / "lmchat" / "sessions.db"
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            screen.type("While it is held.")
+            screen.wait_for("While it is held.")
+            screen.type("\x11", sees="Saving your sessions")
+            screen.wait_for("Quit without saving?")
+            screen.type("\x1b", hides="Quit without saving?")
+            screen.wait_for("While it is held.")
+            screen.type("\x11", sees="Quit without saving?")
+            screen.type("q")
+            assert screen.wait_exit() == 0, "it does not wait for the file again"
+            other.execute("rollback")
