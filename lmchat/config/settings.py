@@ -206,7 +206,8 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
     think_tags: Annotated[
         bool,
         setting(
-            "treat text between `<think>` and `</think>` as reasoning; false: show it as answer"
+            "treat text between `<think>` and `</think>`, or the tags of other models, as reasoning"
+            "; false: show it as answer"
         ),
     ] = True
     auto_title: Annotated[

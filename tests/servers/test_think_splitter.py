@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.servers.events import Rethought
-from lmchat.servers.stream.think_tags import ThinkSplitter
+from lmchat.servers.stream.think_tags import FAMILIES, ThinkSplitter
 
 
-def pieces_of(parts):
+def pieces_of(parts, *, has_thought_field=False):
     splitter = ThinkSplitter()
+    if has_thought_field:
+        assert splitter.note_thought() == []
     return [piece for part in parts for piece in splitter.feed(part)] + splitter.close()
 
 
-def split(parts) -> tuple[str, str]:
+def split(parts, *, has_thought_field=False) -> tuple[str, str]:
     """Return (thought, answer), as it is in the end."""
     thought = answer = ""
-    for piece in pieces_of(parts):
+    for piece in pieces_of(parts, has_thought_field=has_thought_field):
         if isinstance(piece, Rethought):
             thought, answer = thought + answer, ""
         else:
@@ -25,6 +29,10 @@ def split(parts) -> tuple[str, str]:
     return thought, answer
 
 
+FINAL = "<|start|>assistant<|channel|>final<|message|>"
+CALL = (
+    "<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>"
+)
 TABLE = {
     "no tags": ("Hello", "", "Hello"),
     "thought and answer": ("<think>hm</think>\n\nHello", "hm", "Hello"),
@@ -53,6 +61,64 @@ TABLE = {
     "talk in a list": ("- </think>\n- x", "", "- </think>\n- x"),
     "talk of both": ("<b>x</b> <think>\na\n</think>\nb", "", "<b>x</b> <think>\na\n</think>\nb"),
     "less than": ("a < b <c </d> <t", "", "a < b <c </d> <t"),
+    "marks of another family inside": ("<think>[/THINK]a</think>b", "[/THINK]a", "b"),
+    "Gemma 4, without a line end": ("<|channel>thought\nhm\n<channel|>Hello", "\nhm\n", "Hello"),
+    "Gemma 4, opened by the template": ("hm\n<channel|>I do", "hm\n", "I do"),
+    "Magistral, opened elsewhere": ("So 391[/THINK]391", "So 391", "391"),
+    "talk of a token": ("Its mark [/THINK], as here", "", "Its mark [/THINK], as here"),
+    "talk of a token in code": ("`[/THINK]`x", "", "`[/THINK]`x"),
+    "talk of Gemma": ("See <|channel>thought\n", "", "See <|channel>thought\n"),
+    "thinking, never opened by templates": ("<thinking>a</thinking>\nb", "a", "b"),
+    "Cohere's answer": (
+        "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>b<|END_RESPONSE|>",
+        *("a", "b"),
+    ),
+    "Kimi K3, opened by the template": (
+        "a<|close|>think<|sep|><|open|>response<|sep|>b<|close|>response<|sep|>\n",
+        *("a", "b"),
+    ),
+    # gpt-oss: openai/harmony, docs/format.md; the second as in ml-explore/mlx-lm#1867
+    "gpt-oss": (
+        f"<|channel|>analysis<|message|>hm<|end|>{FINAL}Four<|return|>",
+        *("hm", "Four"),
+    ),
+    "gpt-oss, without an end": (
+        "<|channel|>analysis<|message|>hm<|channel|>final <|constrain|>json<|message|>{}",
+        *("hm", "{}"),
+    ),
+    "gpt-oss, whole header": (
+        f"<|start|>assistant<|channel|>analysis<|message|>a<|end|>\n{CALL}{FINAL}b<|end|>",
+        *("a{}", "b"),
+    ),
+    "gpt-oss, final only": ("<|channel|>final<|message|>Four", "", "Four"),
+    "gpt-oss, cut in a header": ("<|channel|>analysis<|message|>a<|end|><|start|>as", "a", ""),
+    "gpt-oss, tags in the thought": (
+        f"<|channel|>analysis<|message|>a <|channel|> b<|end|>{FINAL}c",
+        *("a <|channel|> b", "c"),
+    ),
+    "gpt-oss, tags in the answer": (
+        "<|channel|>final<|message|>Say <|end|> or <|channel|>final<|message|>.<|end|>",
+        *("", "Say <|end|> or <|channel|>final<|message|>."),
+    ),
+    "talk of gpt-oss": ("<|channel|> begins a header", "", "<|channel|> begins a header"),
+}
+# of `content`, where the thought came in a field of its own
+LEFT_OVER = {
+    "</think>\n\nHello": "Hello",
+    "\n</think>\n\nHello": "Hello",
+    "</think>Hello": "Hello",
+    "</mm:think>\r\n\r\nHello": "Hello",
+    "[/THINK]391": "391",
+    "<channel|>Hello": "Hello",
+    "</think>": "",
+    "</think> \n": "",
+    "</think> ends a thought": "</think> ends a thought",
+    "<think>a</think>": "<think>a</think>",
+    "Hello\n</think>\nb": "Hello\n</think>\nb",
+    "</think>\n\n</think>\nb": "</think>\nb",
+    "\n\nHello": "\n\nHello",
+    "</thi": "</thi",
+    "\n": "\n",
 }
 
 
@@ -60,6 +126,55 @@ def test_thought_and_answer_come_apart_wherever_the_text_is_cut():
     for name, (text, *apart) in TABLE.items():
         for parts in ([text], list(text), *([text[:at], text[at:]] for at in range(len(text)))):
             assert split(parts) == tuple(apart), name
+
+
+def test_the_thought_of_each_family_comes_apart_and_only_at_the_beginning():
+    for marks in FAMILIES:
+        block = f"{marks.open}\nSix times{marks.close}\n"
+        assert split(list(f"{block}42.")) == ("\nSix times", "42."), marks
+        assert split(list(f"{block}a\n{block}b")) == ("\nSix times", f"a\n{block}b"), marks
+        for words in (f"Use {block}", f"`{block}`", f"```\n{block}```\n", f"x\n{block}b"):
+            assert split(list(words)) == ("", words), marks
+
+
+def test_a_closing_mark_left_behind_a_thought_of_its_own_field_is_dropped():
+    for text, answer in LEFT_OVER.items():
+        for parts in ([text], list(text), *([text[:at], text[at:]] for at in range(len(text)))):
+            assert split(parts, has_thought_field=True) == ("", answer), parts
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(mark for marks in FAMILIES for mark in (marks.open, marks.close)),
+                *(mark for marks in FAMILIES for mark in (marks.begin, *marks.ends) if mark),
+                *(
+                    "<|start|>assistant",
+                    "<|channel|>",
+                    "analysis",
+                    "final",
+                    "<|message|>",
+                    "<|end|>",
+                ),
+                *("<|return|>", "<|call|>", "<|", "|>", "[", "a", " ", "\n", ",", "`"),
+            ]
+        ),
+        max_size=8,
+    ),
+    st.data(),
+    st.booleans(),
+)
+def test_any_cut_of_any_marks_gives_the_same_thought_and_answer(words, data, has_thought_field):
+    text = "".join(words)
+    places = data.draw(st.lists(st.integers(0, len(text)), max_size=6))
+    cuts = [0, *sorted(places), len(text)]
+    parts = [text[start:end] for start, end in pairwise(cuts)]
+    apart = split([text], has_thought_field=has_thought_field)
+    assert split(parts, has_thought_field=has_thought_field) == apart
+    assert split(text, has_thought_field=has_thought_field) == apart
+    line = text.translate({ord("`"): None, ord("\n"): None})
+    assert split([f"`a {line}"]) == ("", f"`a {line}"), "a span of code is text"
 
 
 TAGS = ("<think>", "</think>", "<", "think", ">", "</", "</th")

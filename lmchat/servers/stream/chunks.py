@@ -71,8 +71,8 @@ class ChunkReader:
         """Create a reader.
 
         `refusal_of` returns the exception for an error that the server sent in the stream. `post`
-        takes the events. `splitter` separates thought from answer where `<think>` tags mark it in
-        the text; None: tags are left in the text of the answer.
+        takes the events. `splitter` separates thought from answer where marks such as `<think>`
+        separate them in the text; None: marks are left in the text of the answer.
         """
         self.has_done = False  # whether `[DONE]` came, or a whole reply was read
         self.has_posted_token = False  # whether any text, thought or tool call was posted
@@ -87,7 +87,7 @@ class ChunkReader:
         self._choices = ChoiceReader()
         self._probabilities: ProbabilityReader | None = None  # None before the first ones
         self._has_model_name = False  # whether a `ModelNamed` was posted
-        self._splitter = splitter  # None once thought comes in fields of its own
+        self._splitter = splitter
         self._char_count = 0  # characters of text, thought and tool calls so far
         self._post_count = 0  # events that were posted
         self._malformed_count = 0  # chunks that are not JSON
@@ -345,8 +345,9 @@ class ChunkReader:
         """Post a thought that came in a field of its own.
 
         A server that sends such fields does not mark thought by tags in the text. Tags that come
-        from then on are words of the answer, so the splitter ends. If the whole thought comes once
-        more in another field, this field is not read any more.
+        from then on are words of the answer, but for a closing one that is left over at its
+        beginning. If the whole thought comes once more in another field, this field is not read any
+        more.
         """
         self._thought_field = self._thought_field or field
         may_repeat = field != self._thought_field and len(thought) == self._thought_chars
@@ -359,8 +360,7 @@ class ChunkReader:
         if self._probabilities is not None:  # it tells which text came with each token
             self._probabilities.add_text(thought, is_thought=True)
         if self._splitter is not None:
-            self._post_split(self._splitter.close())
-            self._splitter = None
+            self._post_split(self._splitter.note_thought())
         self._post_token(ReasoningDelta(text=thought), len(thought))
 
     def _add_content(self, content: str) -> None:
