@@ -87,10 +87,12 @@ class McpServers:
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """Start all servers that have not been started, and return all with states and tools.
 
-        Servers that have failed before are started again only with `restarts`.
+        Servers that have failed before are started again only with `restarts`. One that has said
+        that its tools have changed lists them again.
         """
         servers = self._servers.values()
         await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
+        await asyncio.gather(*(server.list_changed_tools() for server in servers))
         return self.servers
 
     async def call(
@@ -178,6 +180,7 @@ class _McpServer:
         self._owner = owner  # starts programs, and has the log and the headers
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
+        self._has_changed_tools = False  # whether it said so since they were listed
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
 
@@ -194,6 +197,23 @@ class _McpServer:
             self._settled.clear()
             self.task = asyncio.create_task(self._run(), name=self._settings.name)
         await self._settled.wait()
+
+    async def list_changed_tools(self) -> None:
+        """List the tools again if the server said that they have changed; on an error, keep them.
+
+        A server that does not answer is asked once for each time it says so.
+        """
+        client = self._client
+        if client is None or not self._has_changed_tools:
+            return
+        self._has_changed_tools = False  # before the request: it may say so once more meanwhile
+        try:
+            async with asyncio.timeout(START_S):
+                tools = await _tools_of(client, self._settings.name)
+        except Exception:  # noqa: BLE001 - of the server, or of the SDK
+            return
+        if self._client is client:
+            self.state = replace(self.state, tools=tools)
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool and return its result; each error is returned as a result, too.
@@ -250,6 +270,7 @@ class _McpServer:
             with anyio.fail_after(START_S) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)
+                    self._has_changed_tools = False
                     tools = await _tools_of(client, self._settings.name)
                     problem = ""
                     # the server of functions puts into its instructions what is wrong with the file
@@ -263,7 +284,10 @@ class _McpServer:
                         self.state, state=ServerState.READY, tools=tools, error=problem
                     )
                     self._settled.set()
-                    await self._must_end.wait()
+                    async with anyio.create_task_group() as listening:
+                        listening.start_soon(self._listen, client)
+                        await self._must_end.wait()
+                        listening.cancel_scope.cancel()
                     limit.deadline = anyio.current_time() + START_S  # for closing the connection
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             sentence = self._describe_failure(error)
@@ -271,6 +295,29 @@ class _McpServer:
             self._client = None
             self.state = replace(self.state, state=ServerState.FAILED, error=sentence)
             self._settled.set()
+
+    async def _listen(self, client: Any) -> None:
+        """Ask a server for notices of changed tools, which come to `_note_message`, until its end.
+
+        Servers of protocols before 2026-07-28 send them unasked.
+        """
+        can_tell = client.server_capabilities.tools
+        if can_tell is None or not can_tell.list_changed:
+            return
+        try:
+            async with client.listen(tools_list_changed=True) as notices:
+                self._has_changed_tools = True  # they may have changed before it could tell
+                async for _ in notices:
+                    self._has_changed_tools = True
+        except Exception:  # noqa: BLE001 - of the server, or of the SDK: there are no notices then
+            return
+
+    async def _note_message(self, message: object) -> None:
+        """Note a notice that the tools have changed; others are of no use."""
+        from mcp_types import ToolListChangedNotification
+
+        if isinstance(message, ToolListChangedNotification):
+            self._has_changed_tools = True
 
     def _describe_failure(self, error: BaseException) -> str:
         """Return a sentence about an error that has ended the connection, and the next step if any.
@@ -317,7 +364,7 @@ class _McpServer:
             transport = _transport_over_pipes(self._settings.name, child, self.end)
         info = Implementation(name="lmchat", version=__version__)
         # without the SDK's cache of lists: this class keeps the tools
-        client = Client(transport, cache=None, client_info=info)
+        client = Client(transport, cache=None, client_info=info, message_handler=self._note_message)
         await stack.enter_async_context(client)
         session: Any = client.session  # not typed, so that mypy allows to replace a method
         session.validate_tool_result = _accept_result

@@ -20,7 +20,7 @@ NAMES = [
         "parts",
         "fail",
     ),
-    *("refuse", "lost", "checked"),
+    *("refuse", "lost", "checked", "grow"),
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
@@ -51,12 +51,17 @@ def replies(message):
     """Return the messages that answer one."""
     method, number, params = message["method"], message.get("id"), message.get("params") or {}
     if method == "initialize":
-        info, can = {"name": "scripted", "version": "1"}, {"tools": {}}
+        info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
     elif method == "tools/list":
         result = _page(int(params.get("cursor") or 0))
     elif method == "tools/call" and params["name"] in ERRORS:
         return [{"jsonrpc": "2.0", "id": number, "error": ERRORS[params["name"]]}]
+    elif method == "tools/call" and params["name"] == "grow":
+        names.append("grown")
+        change = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+        done = {"content": [{"type": "text", "text": "done"}]}
+        return [change, {"jsonrpc": "2.0", "id": number, "result": done}]
     elif method == "tools/call":
         result = _result(params["name"], params.get("arguments") or {})
     elif number is not None:

@@ -132,6 +132,47 @@ async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_star
         assert (await call(host, "files/echo", text="again")).text == "again"
 
 
+GROWING = """
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+
+server = MCPServer("growing")
+
+@server.tool()
+async def grow(context: Context) -> str:
+    "Add a tool."
+    def grown() -> str:
+        "Return a word."
+        return "new"
+    server.add_tool(grown)
+    await context.notify_tools_changed()
+    return "done"
+
+server.run()
+"""
+
+
+async def test_tools_that_a_server_adds_are_there_before_the_next_answer(tmp_path):
+    """One server is made with the SDK, which sends notices only where they are asked for."""
+    program = tmp_path / "growing.py"
+    program.write_text(GROWING)
+    sdk = McpSettings(name="sdk", command=sys.executable, args=(str(program),))
+    async with a_host(tmp_path, scripted(), sdk) as host:
+        before = await host.start_servers()
+        assert await host.start_servers() == before
+        for name in ("files", "sdk"):
+            assert (await call(host, f"{name}/grow")).text == "done"
+        after = before
+        async with asyncio.timeout(20):
+            while not all(any(one.name == "grown" for one in server.tools) for server in after):
+                after = await host.start_servers()  # the notice may come behind the result
+        names = [{tool.name for tool in server.tools} for server in before]
+        assert [{tool.name for tool in server.tools} for server in after] == [
+            one | {"grown"} for one in names
+        ]
+        assert (await call(host, "sdk/grown")).text == "new"
+
+
 async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_the_current_one(
     tmp_path, monkeypatch
 ):
