@@ -15,6 +15,7 @@ import re
 from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 _SESSION_ENDED = "Session terminated"
 """Message of the SDK's error for a session over HTTP that the server has ended."""
+_STAND_INS = ("Server returned an error response", "Not Found")
+"""Messages of the SDK's errors for an HTTP status of 400 or more, where the server said nothing."""
+_NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_SERVER_FAULTS = (HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600))
+_NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
 
 
 class McpServers:
@@ -181,6 +187,7 @@ class _McpServer:
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
+        self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
 
@@ -239,7 +246,8 @@ class _McpServer:
             # `_client` is None after the end of the server, or another one: another call may have
             # restarted the server since
             has_ended = self._client is not client
-            words = self._ended_sentence if has_ended else cut_result(self._words_of(error))
+            words = self._refusal_of(error) or self._words_of(error)
+            words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
         return ToolResult(text=cut_result(_text_of(result)), is_error=result.is_error)
 
@@ -259,7 +267,7 @@ class _McpServer:
         after an error, it says what happened. Starting, with the list of tools, may take `START_S`,
         and so may closing.
         """
-        self.state = replace(self.state, state=ServerState.STARTING, error="")
+        self.state = replace(self.state, state=ServerState.STARTING, error="", can_correct=True)
         self._must_end.clear()
         sentence = self._ended_sentence  # error of the state in the end; a failure replaces it
         try:
@@ -291,6 +299,8 @@ class _McpServer:
                     limit.deadline = anyio.current_time() + START_S  # for closing the connection
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
             sentence = self._describe_failure(error)
+            can_correct = self._status not in _SERVER_FAULTS
+            self.state = replace(self.state, can_correct=can_correct)
         finally:
             self._client = None
             self.state = replace(self.state, state=ServerState.FAILED, error=sentence)
@@ -337,11 +347,42 @@ class _McpServer:
             case TimeoutError():
                 reason = f"no answer within {START_S:g} s"
             case _:
+                if refusal := self._refusal_of(error):
+                    return refusal
                 reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
         # only servers that lmchat has started itself print into the log
         log_file = None if self._settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
         return f"The server {name} failed: {reason}.{see_log}"
+
+    def _refusal_of(self, error: BaseException) -> str:
+        """Return what the HTTP status of a refusal means, and the next step; empty if none does.
+
+        The server's own words are better, except for a missing key, where they are added.
+        """
+        status: int | str = self._status
+        words = "" if str(error) in _STAND_INS else self._words_of(error)
+        if self._status < HTTPStatus.BAD_REQUEST or (words and self._status not in _NO_KEY):
+            return ""
+        with suppress(ValueError):  # a status without a name
+            status = f"{self._status} {HTTPStatus(self._status).phrase}"
+        says = f"The server {self._settings.name} answers {status}"
+        said = safe_line(words, limit=_REASON_CHARS).rstrip(".")
+        says += f": {said}." if said else "."
+        variables = ", ".join((self._settings.headers_env or {}).values())
+        if self._status in _NO_KEY and variables:
+            step = f"Check the value of {variables}; lmchat has no OAuth."
+        elif self._status in _NO_KEY:
+            step = "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."
+        elif self._status in _NO_PATH:
+            step = "Check the path of its url, which often ends in /mcp."
+        elif self._status == HTTPStatus.TOO_MANY_REQUESTS:
+            step = "Try again later."
+        elif self._status in _SERVER_FAULTS:
+            step = "The fault is the server's: see its log."
+        else:
+            step = "Check its url and headers_env."
+        return f"{says} {step}"
 
     def _words_of(self, error: BaseException) -> str:
         """Return the text of an error, without the values of the headers."""
@@ -379,9 +420,20 @@ class _McpServer:
         from mcp.client.streamable_http import streamable_http_client
 
         address = self._settings.url
+        self._status = 0
         headers = self._owner.headers(self._settings)
         self._secrets = tuple(headers.values())  # errors are shown without them
+
+        async def note_request(request: Any) -> None:
+            if request.method == "POST":
+                self._status = 0
+
+        async def note_reply(reply: Any) -> None:
+            if reply.request.method == "POST":  # others only ask for notices, or end the session
+                self._status = reply.status_code
+
         client = httpx2.AsyncClient(
+            event_hooks={"request": [note_request], "response": [note_reply]},
             headers=headers,
             follow_redirects=False,
             # an address of this machine or a private network is not reached through the proxy of

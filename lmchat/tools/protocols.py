@@ -26,6 +26,7 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     name: str
     state: ServerState = ServerState.STARTING  # also before its first start
     error: str = ""  # why it failed; while it is ready, why some of its tools are left out
+    can_correct: bool = True  # whether another configuration may help after an error
     tools: tuple[Tool, ...] = ()  # as it listed them last; they stay after its end
 
     @property

@@ -15,7 +15,7 @@ from tests.support import mcp_server
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
-from tests.support.scripted_server import DONE, delta, finish, sse
+from tests.support.scripted_server import DONE, delta, finish, sse, text_reply
 
 Cli = Inside
 
@@ -118,6 +118,19 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
     assert (silent_row["name"], silent_row["verdict"]) == ("silent", "warning")
     assert silent_row["cause"] == "No answer within 8 s."
     assert (python_row["verdict"], "2 tools" in python_row["cause"]) == ("ok", True)
+
+
+def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
+    cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{server.url}/mcp'\n")
+    for status, step in (
+        (403, f"Correct [[mcp]] in {cli.folder / 'config.toml'}, then lmchat tools."),
+        (500, "Once the server works, run lmchat tools."),
+    ):
+        server.unknown = lambda _, status=status: text_reply("", status=status)
+        done = cli("tools")
+        assert done.returncode == 1
+        assert f"The server garden answers {status} " in done.stdout
+        assert done.stderr == f"lmchat: garden: {step}\n"
 
 
 @pytest.fixture

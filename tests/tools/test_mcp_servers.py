@@ -298,6 +298,59 @@ async def test_a_server_over_http_gets_its_headers_and_a_session_that_has_ended_
     assert sent == {("Bearer abc", "def")}
 
 
+NO_OAUTH = "lmchat has no OAuth."
+REFUSALS = {
+    401: ("401 Unauthorized", f"If it needs a key, add headers_env to [[mcp]]; {NO_OAUTH}"),
+    403: ("403 Forbidden", f"If it needs a key, add headers_env to [[mcp]]; {NO_OAUTH}"),
+    404: ("404 Not Found", "Check the path of its url, which often ends in /mcp."),
+    405: ("405 Method Not Allowed", "Check the path of its url, which often ends in /mcp."),
+    429: ("429 Too Many Requests", "Try again later."),
+    500: ("500 Internal Server Error", "The fault is the server's: see its log."),
+    503: ("503 Service Unavailable", "The fault is the server's: see its log."),
+    530: ("530", "The fault is the server's: see its log."),
+    418: ("418 I'm a Teapot", "Check its url and headers_env."),
+}
+
+
+async def test_a_server_that_refuses_is_told_by_its_status_and_what_it_means(tmp_path, http):
+    for status, (name, step) in REFUSALS.items():
+        for body in ("", "<html>no</html>", '{"error": "no"}'):
+            http.unknown = lambda _, status=status, body=body: text_reply(body, status=status)
+            async with a_host(tmp_path, over_http(http)) as host:
+                words = f"The server wiki answers {name}. {step}"
+                assert await states(host) == {"wiki": words}
+                assert (await call(host, "wiki/echo")).text == words
+                assert host.servers[0].can_correct is (status < 500 and status != 429)
+    http.unknown = lambda _: text_reply("", status=403)
+    server = over_http(http, Authorization="WIKI_TOKEN")
+    async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "abc"}) as host:
+        step = f"Check the value of WIKI_TOKEN; {NO_OAUTH}"
+        assert await states(host) == {"wiki": f"The server wiki answers 403 Forbidden. {step}"}
+
+
+async def test_a_refused_call_says_why_and_the_server_goes_on(tmp_path, http):
+    status = 200
+
+    def reply(seen):
+        if not seen.body:
+            return text_reply("", status=405)
+        if seen.json["method"] == "tools/call" and status >= 400:
+            return text_reply("", status=status)
+        found = mcp_server.replies(seen.json)
+        return json_reply(found[-1]) if found else text_reply("", status=202)
+
+    http.unknown = reply
+    async with a_host(tmp_path, over_http(http)) as host:
+        assert (await call(host, "wiki/echo", text="a")).text == "a"
+        status = 502
+        words = "The server wiki answers 502 Bad Gateway. The fault is the server's: see its log."
+        assert (await call(host, "wiki/echo")).text == words
+        status = 200
+        assert (await call(host, "wiki/refuse")).text == "The garden is closed"
+        assert (await call(host, "wiki/echo", text="b")).text == "b"
+        assert host.servers[0].state is ServerState.READY
+
+
 async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_anything_starts(
     tmp_path, http
 ):

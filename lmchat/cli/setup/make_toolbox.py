@@ -91,6 +91,8 @@ def how_to_correct(server: ToolServer, context: Context) -> str:
     """Return what to do about a tool server with an error, without a full stop."""
     if find_spec("mcp") is None:
         return "pip install 'lmchat[tools]', then lmchat tools"
+    if not server.can_correct:
+        return "Once the server works, run lmchat tools"
     is_tools_file = server.name == FUNCTIONS  # the server of the functions of `tools.py`
     place = context.paths.tools_file if is_tools_file else f"[[mcp]] in {context.config_file}"
     return f"Correct {place}, then lmchat tools"
