@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import gzip
+import json
+import zlib
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.sending import sender
 from lmchat.servers.stream import chunks
-from tests.support.client_calls import ask, endpoint_of, events_of, failure_of, text_of
+from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     Hold,
     delta,
+    finish,
     raw_reply,
     sse,
 )
@@ -26,6 +29,27 @@ async def test_a_broken_packing_interrupts(server, client):
     server.on(CHAT, packed(b"\x1f\x8bno gzip at all", "gzip"))
     error = await failure_of(client, ask(server))
     assert isinstance(error, StreamInterrupted)
+
+
+async def test_a_stream_is_read_in_each_form_of_a_compression_that_was_asked_for(server, client):
+    """`deflate` is often sent without its zlib header (RFC 9110, 8.4.1.2)."""
+    chunks_sent = (delta("Peas climb high."), finish())
+    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks_sent]
+    stream = "".join([*lines, "data: [DONE]\n\n"]).encode()
+    for packing, window in (("gzip", 31), ("x-gzip", 31), ("deflate", 15), ("deflate", -15)):
+        for level in (0, 1, 9):
+            data = zlib.compress(stream, level, wbits=window)
+            server.on(CHAT, packed(data, packing))
+            assert text_of(await answered(client, ask(server))) == "Peas climb high.", (
+                packing,
+                window,
+            )
+            head = STREAM + f"Content-Encoding: {packing}\r\n\r\n".encode()
+            server.on(CHAT, raw_reply(head, *(data[at : at + 1] for at in range(len(data)))))
+            assert text_of(await answered(client, ask(server))) == "Peas climb high.", (
+                packing,
+                window,
+            )
 
 
 async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server, client):

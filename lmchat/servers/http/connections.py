@@ -29,6 +29,7 @@ CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # longest wait for a free connection of the pool
 _STEP_BYTES = 1024 * 1024  # bytes of a body that are decompressed at once
+_HEADER_BYTES = 2  # of compressed data: they show its format
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
 KEEPALIVE_S = 2.0  # LM Studio and llama.cpp close an idle connection after 5 s (R-33)
@@ -234,10 +235,17 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise httpx.DecodingError("its compression was not asked for")
-    decompressor = zlib.decompressobj(_ZLIB_OR_GZIP)
+    decompressor = None
+    rest = b""
     try:
         async for chunk in response.aiter_raw():
-            rest = chunk
+            rest += chunk
+            if decompressor is None:
+                if len(rest) < _HEADER_BYTES:
+                    continue
+                # some servers send deflate without the zlib header (RFC 9110, 8.4.1.2)
+                is_bare = encoding == "deflate" and not _has_header(rest)
+                decompressor = zlib.decompressobj(-zlib.MAX_WBITS if is_bare else _ZLIB_OR_GZIP)
             while rest and not decompressor.eof:
                 if content := decompressor.decompress(rest, _STEP_BYTES):
                     yield content
@@ -248,6 +256,12 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
         raise httpx.DecodingError("its compression is damaged") from error
     # the body has ended before its compressed data did
     raise httpx.DecodingError("its compression is damaged")
+
+
+def _has_header(content: bytes) -> bool:
+    """Whether compressed data begins as zlib (RFC 1950, 2.2) or gzip does."""
+    is_zlib = content[0] & 15 == zlib.DEFLATED and int.from_bytes(content[:2], "big") % 31 == 0
+    return is_zlib or content.startswith(b"\x1f\x8b")
 
 
 async def read_up_to(
