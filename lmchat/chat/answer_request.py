@@ -24,7 +24,7 @@ from lmchat.chat.answer_beginnings import (
 )
 from lmchat.chat.planning.meter import ContextMeter
 from lmchat.chat.planning.plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
-from lmchat.chat.tool_rounds import ToolRounds
+from lmchat.chat.tool_rounds import ToolRounds, call_in_text
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
@@ -213,6 +213,11 @@ class AnswerRequest:
         """Complete the plan and return the request that `events` would send, without sending it."""
         await self._prepare()
         return self._make_request()
+
+    def call_in(self, text: str) -> str:
+        """Return the full name of the tool that a text calls; "" without tools, and if none."""
+        name = call_in_text(text) if self._tools else ""
+        return self.rounds.full_name(name) if name and self.rounds is not None else ""
 
     def stats(self, figures: AnswerFigures) -> AnswerStats:
         """Return the figures of an answer, including those of the answer that it continues."""

@@ -120,6 +120,8 @@ class RunningAnswer:
         may_be_continued = self.message.state is AnswerState.INTERRUPTED or is_hung_up
         if may_be_continued and self.figures.is_kept:
             stats = replace(stats, replay_id=request.replay_id)
+        if self.message.state is AnswerState.COMPLETE and not self.message.tool_calls:
+            stats = replace(stats, call_as_text=request.call_in(self.message.text))
         self.message = replace(self.message, stats=stats)
         if request.fetched is not None:
             self.message = _joined_answer(self.message, request.fetched)

@@ -7,6 +7,7 @@ and the turn continues with the next answer.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -40,6 +41,28 @@ class ToolQuestion(Struct, frozen=True, kw_only=True):
 
 
 Ask = Callable[[ToolQuestion], Awaitable[Decision]]  # asks the user, and waits for the decision
+
+
+# Calls in the markup of Hermes (also in Qwen3), Qwen3-Coder, GLM and MiniMax: their chat templates.
+_CALL_IN_TEXT = re.compile(
+    r"""
+    <tool_call>\s{0,20}\{[^{}]{0,200}?"name"\s{0,9}:\s{0,9}"(?P<hermes>[^"\n]{1,200})"
+    | (?:<tool_call>\s{0,20})?<function=(?P<coder>[^>\s]{1,200})>
+    | <tool_call>\s{0,20}(?P<glm>[\w.-]{1,200})\s{0,20}<arg_key>
+    | <minimax:tool_call>\s{0,20}<invoke\ name="(?P<minimax>[^"\n]{1,200})"
+    """,
+    re.VERBOSE,
+)
+_MAX_CALL_HEAD = 1_000
+
+
+def call_in_text(text: str) -> str:
+    """Return the name of the tool in a call with which a text begins; "" if it begins with none.
+
+    A model writes such text if the server does not understand its calls.
+    """
+    call = _CALL_IN_TEXT.match(text[:_MAX_CALL_HEAD].lstrip())
+    return next(filter(None, call.groups()), "") if call else ""
 
 
 def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[ToolCallPart, ...]:

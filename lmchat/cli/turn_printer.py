@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.answer_notes import answer_note
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import safe_line
@@ -165,8 +166,9 @@ class TurnPrinter:
     def print_notes_on(self, answer: ChatMessage) -> None:
         """Print notes on what the text of the last answer of a turn does not show.
 
-        These are a refusal, tool calls, and one note on an answer that was cut short, was filtered,
-        or is empty. The tool calls did not run: after calls that ran, another answer would follow.
+        These are a refusal, tool calls, and one note on an answer that is only a thought or a call
+        in words, was cut short, was filtered, or is empty. The tool calls did not run: after calls
+        that ran, another answer would follow.
         """
         note = self.output.note
         if answer.refusal:
@@ -174,7 +176,9 @@ class TurnPrinter:
         if answer.tool_calls:
             note(f"lmchat: the model called a tool (not run): {_calls_words(answer)}")
         stats = answer.stats or AnswerStats()
-        if stats.is_cut:
+        if unusual := answer_note(answer):
+            note(f"lmchat: {unusual}.")
+        elif stats.is_cut:
             limit = stats.limit or "the server's token limit"
             note(f"lmchat: the answer was cut short: {limit}.")
         elif stats.finish_reason == "content_filter":

@@ -237,6 +237,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Limit that cut the answer short, if known."""
     steps: int = 0
     """Rounds of tool calls before this answer."""
+    call_as_text: str = ""
+    """Tool that the model tried to call, if the server passed its call on as text."""
     is_edited: bool = False
     """Whether the user has rewritten the answer, or the one that it continues."""
     sampling: Mapping[str, object] = field(default_factory=dict)

@@ -48,6 +48,36 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
     assert await chat.on_disk() == chat.path
 
 
+HERMES = '<tool_call>\n{"name": "files__read_text", "arguments": {"path": "a"}}\n</tool_call>'
+CODER = "<function=files__read_text>\n<parameter=path>\na\n</parameter>\n</function>"
+MINIMAX = '<invoke name="files__read_text">\n<parameter name="path">a</parameter>\n</invoke>'
+CALLS_AS_TEXT = {
+    HERMES: "files/read_text",
+    f"\n{HERMES}\n{HERMES}": "files/read_text",
+    f"<tool_call>\n{CODER}\n</tool_call>": "files/read_text",
+    f"{CODER}\n</tool_call>": "files/read_text",  # as in ollama/ollama#16686
+    f"<minimax:tool_call>\n{MINIMAX}\n</minimax:tool_call>": "files/read_text",
+    "<tool_call>weigh\n<arg_key>grams</arg_key>\n": "weigh",
+    f"It writes:\n{HERMES}": "",
+    f"```\n{HERMES}\n```": "",
+    "<tool_call> is a tag of Hermes.": "",
+    "<function=": "",
+    '{"name": "files__read_text"}': "",
+}
+
+
+async def test_a_call_that_comes_as_text_is_noted_and_never_runs(store):
+    for text, name in CALLS_AS_TEXT.items():
+        host = ScriptedHost()
+        chat = await sent(store, toolbox(host), answer_steps(text))
+        assert (chat.path[-1].text, chat.path[-1].stats.call_as_text) == (text, name), text
+        assert (host.calls, len(chat.server.requests)) == ([], 1)
+        assert await chat.on_disk() == chat.path
+    chat = ChatTurns(store, answer_steps(HERMES))
+    await chat.send("Read")
+    assert chat.path[-1].stats.call_as_text == "", "the model has no tools"
+
+
 async def test_a_call_that_cannot_run_is_an_error_result_and_the_turn_continues(store):
     for call, result in (
         (("nothing", {}), "There is no tool of this name."),

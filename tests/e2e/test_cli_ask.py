@@ -54,6 +54,22 @@ def test_an_answer_of_a_real_server_begins_with_the_text_of_start_and_has_every_
     assert last == {"done": True, "finish_reason": "stop"}
 
 
+def test_an_answer_that_is_only_thought_says_so_and_what_helps(cli, server):
+    thought = delta(reasoning_content="The capital is asked.")
+    for reason, words in (
+        ("stop", "; ask again with the effort none"),
+        ("length", ": the token limit of the server; set a larger max_tokens, or the effort none"),
+    ):
+        server.on(CHAT, sse(thought, delta(""), finish(reason), DONE))
+        done = cli("ask", "Which?")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"lmchat: the model thought and wrote no answer{words}.\n"
+        value = cli.json("ask", "--json", "Which?")
+        assert (value["state"], value["reasoning"]) == ("complete", "The capital is asked.")
+    server.on(CHAT, sse(delta(""), finish(), DONE))
+    assert cli("ask", "Which?").stderr == "lmchat: the answer is empty.\n"
+
+
 _ARGUMENTS = '{"city":"a\x1bb"}'
 _CALL = {"index": 0, "id": "call_1", "function": {"name": "weather", "arguments": _ARGUMENTS}}
 

@@ -141,6 +141,17 @@ def adding(cli, server):
     return cli
 
 
+def test_a_call_that_comes_as_text_is_told_and_not_run_but_only_with_tools(adding, server):
+    # as in lmstudio-ai/lmstudio-bug-tracker#2115
+    text = '<tool_call>\n{"name": "python__add", "arguments": {"a": 40}}\n</tool_call>'
+    server.on(CHAT, chat_reply(text))
+    done = adding("ask", "--tools", "3 and 2?")
+    assert (done.returncode, done.stdout) == (0, f"{text}\n")
+    assert done.stderr.startswith("lmchat: the model tried to call python/add, and the server did")
+    assert len(server.seen(CHAT)) == 1
+    assert adding("ask", "3 and 2?").stderr == ""
+
+
 def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     done = adding("ask", "--tools", "--json", "3 and 2?")
     value = json.loads(done.stdout)

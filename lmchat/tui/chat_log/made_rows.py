@@ -20,6 +20,7 @@ from rich.style import Style
 
 from lmchat import units
 from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.answer_notes import answer_note
 from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
@@ -452,7 +453,8 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     # the default stats have an `ending` too, but nobody knows why an imported answer ended
     if message.stats and stats.ending:
         warnings.append(safe_line(stats.ending, limit=_NAME_CHARS))
-    if not message.text.strip() and not message.tool_calls:
+    note = answer_note(message)
+    if not message.text.strip() and not message.tool_calls and not note:
         warnings.append("empty answer")
 
     left = [(model, page.styles["muted"])]
@@ -461,7 +463,8 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
         left += [_after_dot(page, words.replace(" ", units.GAP), style) for words in pieces]
     can_continue = stats.is_unfinished and bool(message.text)
     keys = page.key_hint("a", "continue", "message.resume") if can_continue else []
-    return page.row(left, [*keys, *_version_spans(page, message)])
+    note_rows = page.row([(note, page.styles["warning"])]) if note else []
+    return [*page.row(left, [*keys, *_version_spans(page, message)]), *note_rows]
 
 
 def _token_words(stats: AnswerStats) -> str:

@@ -94,6 +94,27 @@ async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
         assert "reason" not in " ".join(stats_rows(log, answer("a", **changes)))
 
 
+async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
+    full = replace(STATS, finish_reason="length", limit=Limit.CONTEXT)
+    for message, words in (
+        (answer("", thought="Hm."), "the model thought and wrote no answer; ask again with the"),
+        (
+            answer(" ", thought="Hm.", stats=full),
+            "wrote no answer: context is full; load it with a",
+        ),
+        (
+            answer("<tool_call>", stats=replace(STATS, call_as_text="a/\x1bb")),
+            "the model tried to call a/␛b, and the server did not understand it: nothing was run",
+        ),
+    ):
+        log.show([message])
+        shown = " ".join(plain(log).split())
+        assert words in shown
+        assert "empty answer" not in shown
+    log.show([answer("")])
+    assert "empty answer" in plain(log)
+
+
 async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     log.show([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
     text = plain(log)
