@@ -15,7 +15,6 @@ from typing import Any
 
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.safe_text import safe_line
-from lmchat.servers.products import product_named
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target
 from lmchat.tools.calls import Choice
@@ -66,15 +65,8 @@ class Toolbox:
         return None
 
     def can_use(self, target: Target) -> bool:
-        """Whether the model can use tools.
-
-        The server says so by the capabilities of the model. If it reports none, the model is
-        assumed to be able, unless the product lists which models can use tools.
-        """
-        capabilities = target.model.capabilities if target.model else ()
-        if capabilities or product_named(target.product).lists_tool_models:
-            return "tools" in capabilities
-        return True
+        """Whether the model can use tools, unless its server says that it cannot."""
+        return target.model is None or target.model.tools is not False
 
     async def offered(self, target: Target, session_id: str) -> tuple[Tool, ...]:
         """Return the tools that the model may call in a session; none if it cannot use tools.

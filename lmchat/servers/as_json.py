@@ -20,11 +20,6 @@ from lmchat.servers.products.product import NOTHING_FOUND
 from lmchat.units import rounded, timestamp
 
 
-def special_type(model: ModelInfo) -> str:
-    """Return "embedding" for a model that only makes embeddings; empty for one that can chat."""
-    return "embedding" if model.is_embedding else ""
-
-
 def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
     """Return a model with the fields of OpenAI's list of models, and lmchat's own.
 
@@ -45,7 +40,7 @@ def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
         "created": model.created or 0,
         "owned_by": model.owned_by,
         "endpoint": model.endpoint.url,
-        "type": special_type(model) or "llm",
+        "type": model.kind or "llm",
         "params": model.params or None,
         "quantization": model.quantization or None,
         "runs_at": model.runs_at or None,

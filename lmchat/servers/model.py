@@ -25,6 +25,7 @@ class LoadState(StrEnum):
     """Taken out of memory while it is not used; the next request loads it again."""
     LOADING = "loading"
     NOT_LOADED = "not loaded"
+    FAILED = "failed"  # the last attempt to load it has failed
     UNKNOWN = "unknown"
     REMOTE = "remote"
     """It does not run where its server runs: the server passes prompts on to another machine."""
@@ -46,10 +47,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     product: str
     state: LoadState = LoadState.UNKNOWN
     load_fraction: float | None = None  # part that is loaded, 0 to 1; only while lmchat loads it
-    is_embedding: bool = False
-    """Whether the model cannot chat: it makes embeddings, or other things than text.
-
-    False also if the server does not say.
+    kind: str = ""
+    """What it is for, if it cannot chat: a key of `_KINDS`; empty also if the server does not say.
     """
     params: str = ""
     """Number of parameters, such as "8B"; empty: not known."""
@@ -57,13 +56,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     context_loaded: int | None = None  # tokens of the window as loaded; None: not known
     context_max: int | None = None  # tokens of the largest window; None: not known
     size_bytes: int | None = None  # None: not known
-    capabilities: tuple[str, ...] = ()
-    """Those of `tools`, `vision`, `reasoning` that the server names, in this order."""
-    is_blind: bool = False
-    """Whether the server says that the model takes no images.
-
-    If the server does not say, this is False, and `capabilities` have no `vision` either.
-    """
+    # what it can, as its server says; None: the server does not say
+    tools: bool | None = None
+    images: bool | None = None
+    reasoning: bool | None = None
     keeps_thoughts: bool = False
     """Whether the chat template shows the model the thoughts of all its answers."""
     efforts: tuple[str, ...] = ()
@@ -100,7 +96,13 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def can_chat(self) -> bool:
-        return not self.is_embedding
+        return not self.kind
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Those of `tools`, `vision`, `reasoning` that the server says it has, in this order."""
+        abilities = {"tools": self.tools, "vision": self.images, "reasoning": self.reasoning}
+        return tuple(name for name, is_able in abilities.items() if is_able)
 
     @property
     def context(self) -> int | None:
@@ -123,6 +125,12 @@ _NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # words that make no difference bet
 # "-Q4_K_M", "-fp16", "-4bit", "-2024-07-18"
 _BUILDS = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}|i?q\d\w*|b?fp?(8|16|32)|mxfp4|\d+bit|awq|gptq))*"
 _MAX_SUGGESTED = 3
+_KINDS = {
+    "embedding": "makes embeddings",
+    "reranking": "sorts documents",
+    "image": "makes images",
+    "speech": "speaks or listens",
+}
 _LIST_HINT = "`lmchat models` lists the models."
 
 
@@ -186,11 +194,12 @@ def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
 
 
 def cannot_chat_error(model: ModelInfo) -> WrongUse:
-    """Return the error for a model that makes embeddings, not answers.
+    """Return the error for a model that makes no answers.
 
     For a chat, it is as if the server did not have the model, so the kind is that of a missing one.
     """
-    sentence = f"{safe_line(model.model_id)} makes embeddings and cannot chat."
+    makes = _KINDS.get(model.kind, "makes no text")
+    sentence = f"{safe_line(model.model_id)} {makes} and cannot chat."
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
 

@@ -44,4 +44,4 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @property
     def is_blind(self) -> bool:
-        return self.model is not None and self.model.is_blind
+        return self.model is not None and self.model.images is False

@@ -55,7 +55,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     chat = ChatTurns(store, target=target())
     image = picture(digest=await store.save_file(b"\x89PNG garden"))
     await chat.send("What grows?", [image])
-    chat.sessions.turn_choices.use_target(target(is_blind=True))
+    chat.sessions.turn_choices.use_target(target(images=False))
     with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
         await chat.send("And here?", [image])
     assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)

@@ -109,24 +109,20 @@ async def test_a_stop_while_a_kept_answer_is_fetched_keeps_what_has_arrived_and_
         assert kept.replay_id == ""
 
 
-class Keeper(Product):
-    """A second product that keeps answers."""
-
-    name = "Keeper"
-    can_keep_answers = True
+KEEPER = Product(name="Keeper", can_keep_answers=True)
 
 
 @pytest.mark.rule("R-42")
 async def test_a_running_answer_names_the_product_that_keeps_it_and_is_fetched_as_its(
     store, monkeypatch
 ):
-    monkeypatch.setitem(products._BY_NAME, Keeper.name, Keeper())
+    monkeypatch.setitem(products._BY_NAME, KEEPER.name, KEEPER)
     script = [RequestSent(is_kept=True), TextDelta(text="Let"), asyncio.Event()]
-    chat = ChatTurns(store, script, product=Keeper.name)
+    chat = ChatTurns(store, script, product=KEEPER.name)
     await chat.begin("x", TextDelta)
     running = (await chat.on_disk())[-1]
     assert running.state is AnswerState.STREAMING
-    assert target_of_kept(running).product == replay_request(running).product == Keeper.name
+    assert target_of_kept(running).product == replay_request(running).product == KEEPER.name
     await chat.stop()
 
 

@@ -56,7 +56,7 @@ PIXEL = b"\x89PNG\r\n\x1a\n"
 
 def target_at(url: str, **more: Any) -> Target:
     endpoint = Endpoint.parse(url)
-    known = {"context_loaded": 8192, "capabilities": ("tools", "vision")} | more
+    known = {"context_loaded": 8192, "tools": True, "images": True} | more
     info = ModelInfo(model_id="tiny", endpoint=endpoint, product="OpenAI-compatible", **known)
     return Target(endpoint=endpoint, product="OpenAI-compatible", model=info)
 

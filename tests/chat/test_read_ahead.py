@@ -113,7 +113,7 @@ async def test_typing_starts_no_server_of_tools(store):
     host.is_starting = True
     typist = Typist(store)
     typist.open(*LONG)
-    able = replace(typist.target.model, capabilities=("tools",))
+    able = replace(typist.target.model, tools=True)
     typist.chat.turn_choices.use_target(replace(typist.target, model=able))
     typist.chat.turn_choices.toolbox = toolbox(host)
     assert await typist.type("W") == 0

@@ -43,14 +43,14 @@ async def _find_target(*detections, settings=None, notes=None, state=None):
 
 async def test_the_only_model_is_asked_even_if_it_is_not_in_memory():
     lone = model("a", state=LoadState.NOT_LOADED)
-    embedding = model("e", is_embedding=True)
+    embedding = model("e", kind="embedding")
     target = await _find_target((probed(Verdict.NONE_LOADED, lone, embedding),))
     assert target.model_id == "a"
 
 
 async def test_of_several_models_none_is_guessed():
     models = [
-        model(name, state=LoadState.NOT_LOADED, is_embedding=name == "embed")
+        model(name, state=LoadState.NOT_LOADED, kind="embedding" * (name == "embed"))
         for name in ("a", "b", "embed")
     ]
     with pytest.raises(RequestInvalid, match=r"^No LM Studio model selected$") as caught:
@@ -60,7 +60,7 @@ async def test_of_several_models_none_is_guessed():
     target = await _find_target((probed(Verdict.NONE_LOADED, *models),), state=used)
     assert target.model_id == "b"
     named = Settings(model="embed")
-    seen = probed(Verdict.NONE_LOADED, *models[:2], model("embed", is_embedding=True))
+    seen = probed(Verdict.NONE_LOADED, *models[:2], model("embed", kind="embedding"))
     with pytest.raises(WrongUse, match="embed makes embeddings and cannot chat"):
         await _find_target((seen,), settings=named)
 

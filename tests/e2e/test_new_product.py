@@ -1,4 +1,4 @@
-"""A product that lmchat does not know, added as docs/architecture.md says: one module and one row."""
+"""A product that lmchat does not know, added as docs/architecture.md says: one row."""
 
 from __future__ import annotations
 
@@ -12,31 +12,22 @@ from tests.support.pty_program import ROOT
 from tests.support.scripted_products import ANSWER, plain
 from tests.support.scripted_server import json_reply
 
-MODULE = '''
-from __future__ import annotations
-
-from typing import ClassVar
-
-from lmchat.servers.model import LoadState
-from lmchat.servers.products.product import Product
-from lmchat.servers.products.server_api import ServerApi
-
-
-class Heron(Product):
-    """A made-up server."""
-
-    name = "Heron"
-    ports = ({port},)
-    start_step = "heron up"
-    key_step = "Copy the key from Heron: Nest, Keys"
-    refusal_hints: ClassVar = {{"server_error": "Ask it kindly."}}
-    state = LoadState.LOADED
-    sampling_fields: ClassVar = {{"top_k": "best_of_flock"}}
-
-    async def recognises(self, api: ServerApi) -> bool:
-        reply = await api.get("/feathers")
-        return reply.object.get("bird") == "heron"
-'''
+ROW = """
+PRODUCTS = (
+    Product(
+        name="Heron",
+        ports=({port},),
+        proof=Proof("/feathers", '"bird": ?"heron"'),
+        is_offered=True,
+        start_step="heron up",
+        key_step="Copy the key from Heron: Nest, Keys",
+        refusal_hints={{"server_error": "Ask it kindly."}},
+        state=LoadState.LOADED,
+        sampling_fields={{"top_k": "best_of_flock"}},
+    ),
+    *PRODUCTS,
+)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +43,8 @@ def heron(program, tmp_path, server):
     """The command line of an lmchat that knows the product, whose server runs at its usual port."""
     plain(server, "tiny").on("GET /feathers", json_reply({"bird": "heron"}))
     port = int(server.url.rpartition(":")[2])
-    products = program / "lmchat" / "servers" / "products"
-    (products / "heron.py").write_text(MODULE.format(port=port))
-    table = (ROOT / "lmchat" / "servers" / "products" / "__init__.py").read_text()
-    for old, new in (
-        ("from lmchat.servers.products.jan", "from lmchat.servers.products.heron import Heron\n"),
-        ("    Jan(),", "    Heron(),\n"),
-    ):
-        table = table.replace(old, new + old)
-    (products / "__init__.py").write_text(table)
+    table = "lmchat/servers/products/table.py"
+    (program / table).write_text((ROOT / table).read_text() + ROW.format(port=port))
     return Cli(home=tmp_path, cwd=program)
 
 

@@ -10,7 +10,7 @@ from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, pro
 
 OTHER = Endpoint.parse("http://localhost:11434")
 LLAMA = ModelInfo(model_id="llama3.2:3b", endpoint=OTHER, product="Ollama", state=LoadState.LOADED)
-QWEN, GEMMA, EMBED = model(), model("gemma-3-4b"), model("nomic", is_embedding=True)
+QWEN, GEMMA, EMBED = model(), model("gemma-3-4b"), model("nomic", kind="embedding")
 
 
 async def known_speeds():

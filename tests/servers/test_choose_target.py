@@ -57,7 +57,7 @@ def test_the_model_that_is_chosen():
 def test_what_is_needed_before_a_chat():
     for results, missing in [
         ([COLD], Missing.MODEL),
-        ([probed(Verdict.READY, model("embed", is_embedding=True))], Missing.MODEL),
+        ([probed(Verdict.READY, model("embed", kind="embedding"))], Missing.MODEL),
         ([probed(Verdict.NEEDS_KEY)], Missing.KEY),
         ([probed(Verdict.REFUSED)], Missing.SERVER),
         ([], Missing.SERVER),

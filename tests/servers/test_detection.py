@@ -253,7 +253,7 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
         if not key:
             return text_reply("Internal Server Error", status=500)
         return (
-            model_list("gpt")
+            model_list("gpt", created=1677610602)
             if key == "sk-master"
             else error_reply(400, "No connected db.", type="no_db_connection")
         )

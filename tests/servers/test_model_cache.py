@@ -80,5 +80,5 @@ async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, 
         for vision in (False, True):
             serve(vision=vision)
             (model,) = (await client.check(endpoint)).models
-            assert (model.capabilities, model.is_blind) == (("vision",) * vision, not vision)
+            assert (model.capabilities, model.images) == (("vision",) * vision, vision)
         await client.aclose()

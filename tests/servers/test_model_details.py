@@ -26,8 +26,8 @@ async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_change
         listed = await client.models(endpoint_of(server), is_refresh=True)
     talker, embedding = listed
     assert (talker.context_max, talker.capabilities) == (131072, ("tools", "reasoning"))
-    assert (talker.is_embedding, embedding.is_embedding) == (False, True)
-    assert (talker.is_blind, embedding.is_blind) == (True, False)  # of the other it says nothing
+    assert (talker.kind, embedding.kind) == ("", "embedding")
+    assert (talker.images, embedding.images) == (False, None)  # of the other it says nothing
     digests["old-embed"] = "3"
     await client.models(endpoint_of(server), is_refresh=True)
     asked = [one.json["model"] for one in server.seen(SHOW)]
@@ -51,17 +51,17 @@ async def test_litellm_tells_context_and_abilities(server, client):
     ]
     server.on("GET /model/info", json_reply({"data": data}, headers=LITELLM))
     gpt, embed, other = await client.models(endpoint_of(server))
-    assert (gpt.context_max, gpt.capabilities, gpt.is_blind) == (128000, ("vision",), False)
-    assert (embed.is_embedding, embed.context_max) == (True, None)
-    assert (other.context_max, other.capabilities, other.is_blind) == (None, (), False)
+    assert (gpt.context_max, gpt.capabilities, gpt.tools) == (128000, ("vision",), None)
+    assert (embed.kind, embed.context_max) == ("embedding", None)
+    assert (other.context_max, other.capabilities, other.images) == (None, (), None)
 
 
 async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
-    for modalities, props, is_blind in (
-        (["text"], {}, True),
-        (["text", "image"], {}, False),
-        (None, {"modalities": {"vision": False}}, True),
-        (None, {}, False),
+    for modalities, props, sees in (
+        (["text"], {}, False),
+        (["text", "image"], {}, True),
+        (None, {"modalities": {"vision": False}}, False),
+        (None, {}, None),
     ):
         client = make_client()
         llama_cpp(server)
@@ -70,4 +70,4 @@ async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
         server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
         server.on("GET /props", json_reply(props, headers=LLAMA))
         (model,) = await client.models(endpoint_of(server))
-        assert (model.is_blind, model.context_loaded, model.context_max) == (is_blind, 4096, 8192)
+        assert (model.images, model.context_loaded, model.context_max) == (sees, 4096, 8192)

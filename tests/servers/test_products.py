@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.products.product import params_text
+from lmchat.servers.products.native import params_text
 
 
-def test_no_two_products_share_a_name_or_a_port():
+def test_no_two_products_share_a_name():
     assert len({product.name for product in PRODUCTS}) == len(PRODUCTS)
-    ports = [port for server in PRODUCTS for port in server.ports]
-    assert len(ports) == len(set(ports))
 
 
 def test_each_product_says_what_helps():

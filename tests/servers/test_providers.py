@@ -120,9 +120,9 @@ async def test_providers_tell_windows_and_abilities(server, reach):
     ]
     server.on("GET /v1/models", json_reply({"data": data}))
     small, embed, odd = await client.models(endpoint)
-    assert (small.context_max, small.capabilities, small.is_blind) == (131072, ("tools",), True)
-    assert [one.is_embedding for one in (small, embed, odd)] == [False, True, False]
-    assert (odd.context_max, odd.capabilities, odd.is_blind) == (None, (), False)
+    assert (small.context_max, small.capabilities, small.images) == (131072, ("tools",), False)
+    assert [one.can_chat for one in (small, embed, odd)] == [True, False, True]
+    assert (odd.context_max, odd.capabilities, odd.images) == (None, (), None)
 
     endpoint, client = reach(OPENROUTER)
     both = {"input_modalities": ["text", "image"], "output_modalities": ["text"]}
@@ -134,4 +134,4 @@ async def test_providers_tell_windows_and_abilities(server, reach):
     server.on("GET /api/v1/models", json_reply({"data": data}))
     talker, embed = await client.models(endpoint)
     assert (talker.context_max, talker.capabilities) == (200000, ("tools", "vision", "reasoning"))
-    assert embed.is_embedding
+    assert not embed.can_chat

@@ -259,7 +259,7 @@ async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_loa
 ):
     words = "Model loading was stopped due to insufficient system resources."
     row = {"key": "big/one", "type": "llm", "loaded_instances": []}
-    server.on("GET /lmstudio-greeting", json_reply({"lmstudio": True}))
+    server.on("GET /v1/models", model_list("big/one", owned_by="organization_owner"))
     server.on("GET /api/v1/models", json_reply({"models": [row]}))
     server.on("POST /api/v1/models/load", error_reply(500, f"Failed to load model. Error: {words}"))
     server.on(CHAT, error_reply(400, f'Failed to load model "big/one". Error: {words}'))

@@ -88,7 +88,7 @@ class ChatTurns(FrontEnd):
             await self._came.wait()
 
     def use(self, product: str, *, window: int | None = 8192) -> None:
-        known = replace(model(context_loaded=window, capabilities=("tools",)), product=product)
+        known = replace(model(context_loaded=window, tools=True), product=product)
         self.sessions.turn_choices.use_target(
             Target(endpoint=ENDPOINT, product=product, model=known)
         )

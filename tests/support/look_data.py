@@ -41,7 +41,8 @@ QWEN = ModelInfo(
     context_loaded=8192,
     context_max=32768,
     size_bytes=4_700_000_000,
-    capabilities=("tools", "reasoning"),
+    tools=True,
+    reasoning=True,
 )
 LATENCIES = tuple(float(digit) for digit in "12113111211112111112113111211113")
 SPEEDS = tuple(float(digit) for digit in "56676677656778776756676677656778")
@@ -170,7 +171,9 @@ def picker_rows() -> list[ModelRow]:
     ):
         size = {"size_bytes": round(gb * 1e9)} if gb else {}
         product = "Ollama" if ":" in name else "LM Studio"
-        shown = model(name, product, params=params, capabilities=capabilities, **size, **more)
+        able = {"vision": "images"}
+        abilities = {able.get(word, word): True for word in capabilities}
+        shown = model(name, product, params=params, **abilities, **size, **more)
         return ModelRow(model=shown, tokens_per_second=speed, recent_index=recent)
 
     large, loading = {"context_max": 131072}, {"state": LoadState.LOADING, "load_fraction": 0.4}
@@ -187,7 +190,7 @@ def picker_rows() -> list[ModelRow]:
         row("mistral-nemo:12b", "12B"),
         row("phi4:14b", "14B"),
         row("smollm2:135m", "135M"),
-        row("nomic-embed-text-v1.5", gb=0.084, is_embedding=True),
+        row("nomic-embed-text-v1.5", gb=0.084, kind="embedding"),
     ]
 
 

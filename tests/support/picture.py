@@ -47,7 +47,7 @@ OTHERS = (
 CANDIDATES = (
     probed(
         Verdict.READY,
-        model(size_bytes=4_700_000_000, capabilities=("tools", "reasoning")),
+        model(size_bytes=4_700_000_000, tools=True, reasoning=True),
         model(
             "gemma-3-4b",
             params="4B",
@@ -62,7 +62,7 @@ CANDIDATES = (
             "nomic-embed-text-v1.5",
             params="137M",
             quantization="F16",
-            is_embedding=True,
+            kind="embedding",
             size_bytes=274_000_000,
         ),
     ),

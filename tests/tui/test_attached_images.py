@@ -34,7 +34,9 @@ def backend(*scripts, is_blind=False):
         *scripts,
         results=(
             probed(
-                Verdict.READY, model(is_blind=is_blind), model("eye-4b", capabilities=("vision",))
+                Verdict.READY,
+                model(images=False if is_blind else None),
+                model("eye-4b", images=True),
             ),
         ),
     )

@@ -16,7 +16,7 @@ from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, answer_ste
 
 QWEN, GEMMA = model(), model("gemma-3-4b")
 COLD = model("phi4-14b", state=LoadState.NOT_LOADED, context_loaded=None)
-EMBED = model("nomic-embed", is_embedding=True)
+EMBED = model("nomic-embed", kind="embedding")
 
 
 def two(*scripts) -> ScriptedBackend:
@@ -176,7 +176,7 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
 
 
 async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_them(tmp_path):
-    judge = model("judge-1b", is_embedding=True)
+    judge = model("judge-1b", kind="embedding")
     away = UsedModel("http://localhost:9", "on-a-server-that-is-off")
     used = [UsedModel(ENDPOINT.url, name) for name in ("judge-1b", "qwen3-8b", "gemma-3-4b")]
     backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])

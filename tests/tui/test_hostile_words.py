@@ -58,7 +58,6 @@ def model(state: LoadState = LoadState.LOADED) -> ModelInfo:
         state=state,
         quantization=EVIL,
         params=EVIL,
-        capabilities=(EVIL,),
         owned_by=EVIL,
     )
 

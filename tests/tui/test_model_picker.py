@@ -30,11 +30,11 @@ def chosen(app: Host) -> object:
 
 
 async def test_recent_models_come_first_and_models_that_cannot_be_chosen_last():
-    judge = ModelRow(model=model("judge-1b", is_embedding=True), recent_index=0)
+    judge = ModelRow(model=model("judge-1b", kind="embedding"), recent_index=0)
     loads = []
     async with drawn(host([*picker_rows(), judge], load_or_unload=loads.append)) as (app, pilot):
         text = screen_text(app)
-        order = ["Recent", "qwen3-8b", "For embeddings only", "judge-1b"]
+        order = ["Recent", "qwen3-8b", "Cannot chat", "judge-1b"]
         places = [text.index(f" {word}") for word in order]
         assert places == sorted(places)
         for typed, name in (("judge", "judge-1b"), ("nomic", "nomic-embed-text-v1.5")):

@@ -16,7 +16,7 @@ from lmchat.cli.setup.find_target import (
 from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.servers.as_json import detection_json, health_json, model_json, special_type
+from lmchat.servers.as_json import detection_json, health_json, model_json
 from lmchat.servers.discovery.choose_target import best_result, require_model
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
@@ -51,7 +51,7 @@ async def list_models(context: Context) -> int:
             model.quantization,
             units.window(model.context),
             units.breakable(units.size_text(model.size_bytes)),
-            special_type(model) or " ".join(model.capabilities),
+            model.kind or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
         )
         for model in models

@@ -29,7 +29,7 @@ from lmchat.errors import (
 )
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
-from lmchat.servers.endpoint import Endpoint, loopback
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
@@ -118,8 +118,14 @@ class Prober:
         # a row is already shown.
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
-            may_be_server = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
-            if probe.source is AddressSource.USUAL and not may_be_server:
+            is_usual = probe.source is AddressSource.USUAL
+            if is_usual and not probe.expected.is_offered:
+                # any program may have such a port: a row has to be that of a known server
+                if not probed.verdict.is_usable and probed.product == OPENAI_COMPATIBLE:
+                    continue
+            elif is_usual and not (
+                probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            ):
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)
@@ -136,7 +142,11 @@ class Prober:
         probes = [self._probe_of(endpoint, AddressSource.NAMED) for endpoint in named]
         for product in PRODUCTS:
             for port in filter(None, (product.last_port(), *product.ports)):
-                probe = Probe(endpoint=loopback(port), expected=product, source=AddressSource.USUAL)
+                probe = Probe(
+                    endpoint=product.endpoint_at(port),
+                    expected=product,
+                    source=AddressSource.USUAL,
+                )
                 probes.append(probe)
         probes += [
             self._probe_of(endpoint, AddressSource.REMEMBERED) for endpoint in self._remembered
@@ -278,14 +288,19 @@ class Prober:
         # The result names the product that was identified. A product that is only expected is named
         # after an error, in two cases: no model server has answered, or one of this machine has
         # refused. On other machines, the port does not tell the product.
-        names_expected = error is not None and (endpoint.is_loopback or not verdict.is_server)
+        names_expected = (
+            error is not None
+            and (endpoint.is_loopback or not verdict.is_server)
+            and (probe.expected.is_offered or probe.source is not AddressSource.USUAL)
+        )
         has_name = api.is_identified or names_expected
         product = product_named(api.facts.product) if has_name else UNKNOWN
 
         # Note the product for later probes. A server that was not recognised and lists no models
         # says nothing about its product.
         if verdict.is_server and (api.is_identified or models):
-            self._memory_of(endpoint).product = product.name
+            memory = self._memory_of(endpoint)
+            memory.product, memory.is_recognised = product.name, api.is_identified
         elif verdict in (Verdict.REFUSED, Verdict.SERVER_OFF):
             # The server has ended, and the next one may be another version. The product stays
             # noted, to be asked for first; other facts are forgotten.

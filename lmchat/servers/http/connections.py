@@ -20,10 +20,9 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.paced import PacedTransport
-from lmchat.servers.http.reply import Reply
+from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
 from lmchat.servers.http.sse import MalformedStreamError, SseReader
 
-MAX_REPLY_BYTES = 16 * 1024 * 1024
 CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
@@ -114,13 +113,14 @@ class Connections:
         method: str,
         url: str,
         body: bytes | None = None,
+        max_bytes: int = MAX_REPLY_BYTES,
         *,
         key: str,
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
     ) -> Reply:
         """Send a request and return the whole reply, or raise `ServerUnavailable`.
 
-        A body of more than `MAX_REPLY_BYTES` is cut behind the chunk that exceeds this limit. The
+        A body of more than `max_bytes` is cut behind the chunk that exceeds this limit. The
         timeout for reading is that of the whole reply: httpx has one for each read, which a server
         that sends a byte now and then would never exceed.
         """
@@ -133,7 +133,7 @@ class Connections:
                     response = await self.send(
                         endpoint, method, url, headers=headers, timeout=timeout, body=body
                     )
-                    content = await read_up_to(response, MAX_REPLY_BYTES)
+                    content = await read_up_to(response, max_bytes)
             except TimeoutError as error:
                 raise httpx.ReadTimeout("the reply takes too long") from error
         return Reply(

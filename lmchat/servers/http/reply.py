@@ -11,6 +11,7 @@ from msgspec import Struct
 from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 
+MAX_REPLY_BYTES = 16 * 1024 * 1024  # of a reply that is read as a whole
 _SUCCESSES = range(200, 300)
 
 
@@ -29,6 +30,10 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
             return decode(self.body)
         except NotJsonError:
             return None
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
 
     @property
     def object(self) -> JsonObject:

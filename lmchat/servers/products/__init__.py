@@ -1,7 +1,6 @@
-"""A class for each product: its facts, its words and how it is spoken to.
+"""What lmchat knows of each product, and how it is spoken to.
 
-This module has the table of products, and the look-up in it. A new product is a module with a
-class, a row of `PRODUCTS`, and a line in a contract of pyproject.toml. Must not know: who asks.
+This module looks products up in their table. Must not know: who asks.
 """
 
 from __future__ import annotations
@@ -9,39 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.products.hosted import Anthropic, Gemini, Mistral, OpenAi, OpenRouter
-from lmchat.servers.products.jan import Jan
-from lmchat.servers.products.litellm import LiteLlm
-from lmchat.servers.products.llama_cpp import BuiltIn, LlamaCpp
-from lmchat.servers.products.lm_studio import LmStudio
-from lmchat.servers.products.ollama import Ollama
+from lmchat.servers.products.identify import identify
 from lmchat.servers.products.product import LM_STUDIO, Product
-from lmchat.servers.products.server_api import ServerApi
-from lmchat.servers.products.vllm import SgLang, Vllm
+from lmchat.servers.products.table import PRODUCTS, UNKNOWN
 from lmchat.servers.target import Target
 from lmchat.sessions.message import SentThoughts
 
-UNKNOWN = Product()  # any other OpenAI-compatible server
-PRODUCTS: tuple[Product, ...] = (
-    LmStudio(),
-    Jan(),
-    LlamaCpp(),
-    Ollama(),
-    Vllm(),
-    SgLang(),
-    LiteLlm(),
-    OpenAi(),
-    Mistral(),
-    Anthropic(),
-    Gemini(),
-    OpenRouter(),
-    UNKNOWN,
-    BuiltIn(),
-)
-"""All products, in the order of detection.
-
-The order has no effect on hosted products, `UNKNOWN` and `BuiltIn`: no reply identifies them.
-"""
+__all__ = ["PRODUCTS", "UNKNOWN", "identify"]
 _BY_NAME = {product.name: product for product in PRODUCTS}
 
 
@@ -93,12 +66,3 @@ def too_many_requests(product: str) -> str:
     named = product_named(product)
     name = "LMStudio" if named is UNKNOWN or named.name == LM_STUDIO else named.name
     return f"Too many requests to {name}, please try again later"
-
-
-async def identify(api: ServerApi, expected: Product) -> Product | None:
-    """Return the product that recognises the server, else None; `expected` is asked first."""
-    # the expected one comes twice, at no cost: `api` remembers the replies
-    for product in (expected, *PRODUCTS):
-        if await product.recognises(api):
-            return product
-    return None

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-from collections.abc import Mapping
 from contextlib import aclosing, suppress
-from pathlib import Path
-from typing import ClassVar
+from http import HTTPStatus
+from urllib.parse import quote
 
 from msgspec.structs import replace
 
-from lmchat.config.settings import EFFORTS
-from lmchat.errors import LMChatError, ServerRejected
+from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.processes.tasks import background_task
 from lmchat.servers.http.json_values import (
     JsonObject,
@@ -27,16 +24,9 @@ from lmchat.servers.http.json_values import (
     number_or_none,
     str_or_empty,
 )
-from lmchat.servers.http.reply import Reply
-from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
-from lmchat.servers.products.product import (
-    LLAMA_SAMPLING,
-    Product,
-    capabilities,
-    has_word,
-    lacks_word,
-    params_text,
-)
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products.native import bool_or_none, has_word, params_text
+from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 
@@ -54,7 +44,7 @@ _STATES = {
 _DONE_LOADING = (LoadState.LOADED, LoadState.ASLEEP)
 """States of a model whose process runs and can answer."""
 _LOAD = "/models/load"
-_UNLOAD = "/models/unload"
+UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
@@ -64,59 +54,8 @@ _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
 
 
-class LlamaCpp(Product):
+class LlamaCpp(Product, frozen=True, kw_only=True):
     """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
-
-    name = "llama.cpp"
-    ports: tuple[int, ...] = (9931, 8080)  # 8080 until build 11668
-    program = "llama-server"
-    folders: tuple[str, ...] = (".cache/llama.cpp", "Library/Caches/llama.cpp")
-    where_to_get = "Get it at github.com/ggml-org/llama.cpp"
-    start_step = "llama-server -m MODEL.gguf"
-    key_step = "Use the API key that llama-server was started with (--api-key)"
-    model_step = "Choose a model with /model or -m; lmchat loads it"
-    empty_step = "llama-server -m MODEL.gguf"
-    load_step = "It serves the model it was started with: llama-server -m MODEL.gguf"
-    larger_window = "For a larger window: llama-server -c {context}"
-    loads_on_demand = True
-    can_prefill = True
-    can_prefill_thought = True
-    can_read_ahead = True
-    can_keep_answers = True
-    shows_template_text = True
-    lists_tool_models = True
-    ignores_model_name = True
-    names_build = True
-    health_path = "/health"
-    unload_path = _UNLOAD
-    count_path = "/v1/chat/completions/input_tokens"
-    count_field = "input_tokens"
-    efforts = EFFORTS
-    thought_limit_field = "reasoning_budget_tokens"
-    has_thinking_switch = True
-    thought_fields = ("reasoning_content",)
-    sampling_fields: ClassVar = LLAMA_SAMPLING
-    takes_further_options = True
-
-    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:
-        """Return the usual folder of llama.cpp's downloads, and before it that of `LLAMA_CACHE`.
-
-        llama.cpp reads this variable itself.
-        """
-        caches = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
-        if sys.platform == "darwin":
-            caches = home / "Library" / "Caches"
-        usual = caches / "llama.cpp"
-        chosen = Path(environ.get("LLAMA_CACHE", ""))
-        return [chosen, usual] if chosen.is_absolute() else [usual]
-
-    async def recognises(self, api: ServerApi) -> bool:
-        """Whether the header `server` of a reply names llama.cpp.
-
-        Programs that run llama.cpp inside pass this header on with replies to chat requests only.
-        """
-        reply = await api.get("/v1/models")
-        return reply.headers.get("server", "").startswith("llama.cpp")
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models; also find out, once, whether the server keeps answers (R-42).
@@ -139,13 +78,31 @@ class LlamaCpp(Product):
         versions does.
         """
         models = await super().models(api)
+        if any(model.has_own_slots for model in models):
+            return tuple([await self._with_router_facts(api, model) for model in models])
         if len(models) != 1 or models[0].state is not LoadState.LOADED:
             return models
-        props = await api.get_extra(_PROPS)
-        # The facts of a router's `/props` are not those of its model.
-        if props is None or props.object.get("role") == "router":
+        try:
+            props = await api.get(_PROPS)
+        except ServerUnavailable:
             return models
-        return (_with_props(models[0], props),)
+        if props.status == HTTPStatus.UNAUTHORIZED:  # the list needs no key, all else does
+            api.require_good(props)
+        if not props.is_good or props.object.get("role") == "router":
+            return models
+        return (_with_props(models[0], props.object),)
+
+    async def _with_router_facts(self, api: ServerApi, model: ModelInfo) -> ModelInfo:
+        """Return a model of a router with its facts, which are asked for once in each load."""
+        kept = api.memory.model_facts
+        if model.state is not LoadState.LOADED:
+            kept.pop(model.model_id, None)
+            return model
+        if model.model_id not in kept:
+            path = f"{_PROPS}{_NO_LOAD}&model={quote(model.model_id, safe='')}"
+            reply = await api.get_extra(path)
+            kept[model.model_id] = {} if reply is None else reply.object
+        return _with_props(model, kept[model.model_id])
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
@@ -157,10 +114,12 @@ class LlamaCpp(Product):
         meta = dict_or_empty(row.get("meta"))
         status = dict_or_empty(row.get("status"))
         architecture = dict_or_empty(row.get("architecture"))
-        inputs = architecture.get("input_modalities")
+        outputs = architecture.get("output_modalities")
         state = LoadState.LOADED
         if status:
             state = _STATES.get(str_or_empty(status.get("value")), LoadState.UNKNOWN)
+            if status.get("failed") and state is LoadState.NOT_LOADED:
+                state = LoadState.FAILED
         trained_context = count_or_none(meta.get("n_ctx_train"))
         context = count_or_none(meta.get("n_ctx"))
         if context is None:
@@ -175,8 +134,8 @@ class LlamaCpp(Product):
             context_loaded=context,
             context_max=trained_context or count_or_none(row.get("context_length")),
             size_bytes=count_or_none(meta.get("size")),
-            capabilities=capabilities(vision=has_word(inputs, "image")),
-            is_blind=lacks_word(inputs, "image"),
+            kind="other" if outputs and has_word(outputs, "text") is False else "",
+            images=has_word(architecture.get("input_modalities"), "image"),
             slots=_command_line_number(status, "--parallel"),
             has_own_slots=bool(status),
         )
@@ -254,7 +213,7 @@ class LlamaCpp(Product):
             except asyncio.CancelledError:
                 with suppress(TimeoutError, LMChatError):
                     async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
-                        await api.post(_UNLOAD, {"model": model.model_id})
+                        await api.post(UNLOAD, {"model": model.model_id})
                 raise
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
@@ -327,23 +286,23 @@ class LlamaCpp(Product):
         return {}
 
 
-def _with_props(model: ModelInfo, props: Reply) -> ModelInfo:
+def _with_props(model: ModelInfo, props: JsonObject) -> ModelInfo:
     """Return a model, as the list described it, with the facts of `/props`.
 
     The context window of the list is kept. The model takes images if the list or `/props` says so.
-    Otherwise it is blind (known to take no images) if one of them says that.
     """
-    template = dict_or_empty(props.object.get("chat_template_caps"))
-    vision = dict_or_empty(props.object.get("modalities")).get("vision")
-    settings = dict_or_empty(props.object.get("default_generation_settings"))
-    has_vision = "vision" in model.capabilities or vision is True
-    has_tools = template.get("supports_tools") is True
+    template = dict_or_empty(props.get("chat_template_caps"))
+    images = bool_or_none(dict_or_empty(props.get("modalities")).get("vision"))
+    settings = dict_or_empty(props.get("default_generation_settings"))
+    # a template that ignores levels of effort may still have a switch for the thought
+    has_no_levels = template.get("supports_reasoning_effort") is False
     return replace(
         model,
-        capabilities=capabilities(tools=has_tools, vision=has_vision),
-        is_blind=not has_vision and (model.is_blind or vision is False),
-        state=LoadState.ASLEEP if props.object.get("is_sleeping") is True else model.state,
-        slots=count_or_none(props.object.get("total_slots")),
+        tools=bool_or_none(template.get("supports_tools")),
+        images=model.images or (model.images if images is None else images),
+        efforts=("none",) if has_no_levels else (),
+        state=LoadState.ASLEEP if props.get("is_sleeping") is True else model.state,
+        slots=count_or_none(props.get("total_slots")) or model.slots,
         context_loaded=model.context_loaded or count_or_none(settings.get("n_ctx")),
         keeps_thoughts=template.get("supports_preserve_reasoning") is True,
     )
@@ -378,26 +337,3 @@ def _command_line_number(status: JsonObject, option: str) -> int | None:
     if _DIGITS.fullmatch(value) is None:
         return None
     return int(value) or None
-
-
-class BuiltIn(LlamaCpp):
-    """llama.cpp's server as a child process of lmchat.
-
-    Its replies are those of any llama.cpp, so a probe finds `LlamaCpp`. `LocalEngine`, which starts
-    the child, knows its address and puts this product in the place of `LlamaCpp`.
-    """
-
-    name = BUILT_IN
-    ports = ()
-    program = ""
-    start_step = "lmchat --local"
-    key_step = "Start lmchat again: each start makes a new API key"
-    model_step = "Choose a model file"
-    larger_window = ""
-    loads_on_demand = False
-    can_keep_answers = False
-    names_build = False
-    context_field = "context"  # never sent: lmchat sets the window when it starts the child
-
-    async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - no reply could tell
-        return False

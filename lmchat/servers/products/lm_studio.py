@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import home_folder, lm_studio_folders
@@ -18,111 +17,38 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.dialect import Dialect, JsonMode
-from lmchat.servers.products.product import (
-    LM_STUDIO,
-    LOAD_WITH_CONTEXT,
-    SEED_AND_PENALTIES,
-    Product,
-    capabilities,
-    same_names,
-)
+from lmchat.servers.products.native import bool_or_none
+from lmchat.servers.products.product import LM_STUDIO, Product
 from lmchat.servers.products.server_api import ServerApi
 
+MODELS = "/api/v1/models"
+_OLD_MODELS = "/api/v0/models"
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
-_MODELS = "/api/v1/models"
 
 
-class LmStudio(Product):
+class LmStudio(Product, frozen=True, kw_only=True):
     """LM Studio; it answers unknown paths with status 200 and an error.
 
     Its window prints an error for each such request, so few paths are tried.
     """
 
-    name = LM_STUDIO
-    ports = (1234,)
-    program = "lms"
-    folders = ("/Applications/LM Studio.app", "Applications/LM Studio.app")
-    start_arguments = "server start"
-    where_to_get = "Get it at lmstudio.ai"
-    start_step = "Open LM Studio: Developer, Start server"
-    stop_words = "`lms server stop` stops it."
-    key_step = "Use a token from LM Studio: Developer, Server settings, Manage tokens"
-    model_step = "Choose a model with /model or -m; lmchat loads it"
-    empty_step = "Discover tab: download a model, then load it"
-    load_step = (
-        "Load it in LM Studio, or send a message: LM Studio may load it on the first request"
-    )
-    larger_window = LOAD_WITH_CONTEXT
-    refusal_hints: ClassVar = {
-        "model_not_loaded": "Load it with /model, Enter; your message is then sent again. "
-        "In a shell: lmchat models load {model}",
-    }
-    loads_on_demand = True
-    slots = 4
-    lists_tool_models = True
-    dialect = Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS))  # `json_object` is refused
-    load_path = f"{_MODELS}/load"
-    thought_fields = ("reasoning_content",)
-    sampling_fields: ClassVar = {
-        **SEED_AND_PENALTIES,
-        **same_names("logit_bias", "top_k", "repeat_penalty"),
-    }
-    context_field = "context_length"
-
-    def install_folders(self, home: Path) -> list[Path]:
-        return lm_studio_folders(home)
-
-    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for others
-        """Return its folders of models; its settings may name another one."""
-        folders: list[Path] = []
-        for base in lm_studio_folders(home):
-            chosen = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
-            if Path(chosen).is_absolute():
-                folders.append(Path(chosen))
-            folders.append(base / "models")
-        return folders
-
-    def last_port(self) -> int | None:
-        """Return the port that LM Studio's server used last, from a file; None without one.
-
-        Each folder of LM Studio may have the file; one that notes an error is left out.
-        """
-        for folder in lm_studio_folders(home_folder()):
-            fields = _read_settings(folder / ".internal" / "http-server-config.json")
-            port = count_or_none(fields.get("port")) or 0
-            if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):
-                return port
-        return None
-
-    def is_open(self) -> bool:
-        """Whether the program runs on this machine; its server may be off (R-3)."""
-        import psutil  # noqa: PLC0415 - only where its server does not answer
-
-        names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
-        return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
-
-    async def recognises(self, api: ServerApi) -> bool:
-        """Whether the greeting of LM Studio answers, or its error for a wrong path or no token."""
-        reply = await api.get("/lmstudio-greeting")
-        error = str(reply.object.get("error"))  # a text, or an object with a message
-        is_its_error = "Unexpected endpoint or method." in error or "LM Studio API token" in error
-        return reply.object.get("lmstudio") is True or is_its_error
-
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models on its disk, loaded or not; a row without a name is left out."""
-        reply = api.require_good(await api.get(_MODELS))
-        listed = dicts_in(reply.object.get("models"))
-        return tuple(_model_of(api, row) for row in listed if str_or_empty(row.get("key")))
+        """Return the models on its disk, loaded or not; a row without a name is left out.
 
-    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
-        """Whether the server lists the effort for this model.
-
-        Its lists have `off` for the effort that requests call `none`.
+        Version 0.3 has an older list; without that, too, only names are known.
         """
-        efforts = model.efforts if model is not None else ()
-        return effort in efforts or (effort == "none" and "off" in efforts)
+        if not api.memory.has_old_api:
+            reply = await api.get(MODELS)
+            if not reply.is_unknown_path:
+                rows = dicts_in(api.require_good(reply).object.get("models"))
+                return tuple(_model_of(api, row) for row in rows if str_or_empty(row.get("key")))
+            api.memory.has_old_api = True
+        old_list = await api.get_extra(_OLD_MODELS)
+        if old_list is None:
+            return await super().models(api)
+        rows = dicts_in(old_list.object.get("data"))
+        return tuple(_model_of_old(api, row) for row in rows if str_or_empty(row.get("id")))
 
     async def unload(self, api: ServerApi, model: ModelInfo) -> None:
         """Unload all instances of a model, each of which has a name of its own.
@@ -130,7 +56,7 @@ class LmStudio(Product):
         The names are read from the list of models. If the model has no instance there, the request
         names the model, so the server says why it cannot be unloaded.
         """
-        reply = await api.get(_MODELS)
+        reply = await api.get(MODELS)
         self.require_done(api, reply, "unload")
         names: list[str] = []
         for row in dicts_in(reply.object.get("models")):
@@ -139,9 +65,40 @@ class LmStudio(Product):
                 names = [str_or_empty(instance.get("id")) for instance in instances]
                 break
         for name in names or [model.model_id]:
-            self.require_done(
-                api, await api.post(f"{_MODELS}/unload", {"instance_id": name}), "unload"
-            )
+            reply = await api.post(self.unload_path, {"instance_id": name})
+            self.require_done(api, reply, "unload")
+
+
+def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG001 - as others
+    """Return its folders of models; its settings may name another one."""
+    folders: list[Path] = []
+    for base in lm_studio_folders(home):
+        chosen = str_or_empty(_read_settings(base / "settings.json").get("downloadsFolder"))
+        if Path(chosen).is_absolute():
+            folders.append(Path(chosen))
+        folders.append(base / "models")
+    return folders
+
+
+def last_port() -> int | None:
+    """Return the port that LM Studio's server used last, from a file; None without one.
+
+    Each folder of LM Studio may have the file; one that notes an error is left out.
+    """
+    for folder in lm_studio_folders(home_folder()):
+        fields = _read_settings(folder / ".internal" / "http-server-config.json")
+        port = count_or_none(fields.get("port")) or 0
+        if 0 < port <= _MAX_PORT and not str_or_empty(fields.get("error")):
+            return port
+    return None
+
+
+def is_open() -> bool:
+    """Whether the program runs on this machine; its server may be off (R-3)."""
+    import psutil  # noqa: PLC0415 - only where its server does not answer
+
+    names = (process.info["name"] or "" for process in psutil.process_iter(["name"]))
+    return any(name.lower().startswith(("lm studio", "lm-studio")) for name in names)
 
 
 def _read_settings(file: Path) -> JsonObject:
@@ -158,8 +115,9 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
     If several instances are in memory, the first gives the loaded context window.
     """
     instances = dicts_in(row.get("loaded_instances"))
-    abilities = dict_or_empty(row.get("capabilities"))
-    options = dict_or_empty(abilities.get("reasoning")).get("allowed_options")
+    abilities = row.get("capabilities")  # not in all versions
+    known = dict_or_empty(abilities)
+    options = dict_or_empty(known.get("reasoning")).get("allowed_options")
     efforts: tuple[str, ...] = ()
     if isinstance(options, list):
         efforts = tuple(option for option in options if isinstance(option, str) and option)
@@ -169,18 +127,37 @@ def _model_of(api: ServerApi, row: JsonObject) -> ModelInfo:
         endpoint=api.endpoint,
         product=LM_STUDIO,
         state=LoadState.LOADED if instances else LoadState.NOT_LOADED,
-        is_embedding=str_or_empty(row.get("type")).startswith("embedding"),
+        kind="embedding" if str_or_empty(row.get("type")).startswith("embedding") else "",
         params=str_or_empty(row.get("params_string")),
         quantization=str_or_empty(dict_or_empty(row.get("quantization")).get("name")),
         context_loaded=count_or_none(config.get("context_length")),
         context_max=count_or_none(row.get("max_context_length")),
         size_bytes=count_or_none(row.get("size_bytes")),
-        capabilities=capabilities(
-            tools=abilities.get("trained_for_tool_use") is True,
-            vision=abilities.get("vision") is True,
-            reasoning=bool(options),  # a model that cannot reason has none
-        ),
-        is_blind=abilities.get("vision") is False,  # not blind if the row does not say
+        tools=bool_or_none(known.get("trained_for_tool_use")),
+        images=bool_or_none(known.get("vision")),
+        # a model that cannot reason has no options
+        reasoning=bool(options) if isinstance(abilities, dict) else None,
         efforts=efforts,
+        slots=count_or_none(config.get("parallel")),
+        has_own_slots=True,
+        owned_by=str_or_empty(row.get("publisher")),
+    )
+
+
+def _model_of_old(api: ServerApi, row: JsonObject) -> ModelInfo:
+    """Return the model that a row of `/api/v0/models` describes."""
+    kind = str_or_empty(row.get("type"))
+    is_loaded = row.get("state") == "loaded"
+    return ModelInfo(
+        model_id=str_or_empty(row.get("id")),
+        endpoint=api.endpoint,
+        product=LM_STUDIO,
+        state=LoadState.LOADED if is_loaded else LoadState.NOT_LOADED,
+        kind="embedding" if kind.startswith("embedding") else "",
+        quantization=str_or_empty(row.get("quantization")),
+        context_loaded=count_or_none(row.get("loaded_context_length")),
+        context_max=count_or_none(row.get("max_context_length")),
+        images=kind == "vlm" if kind in ("llm", "vlm") else None,
+        has_own_slots=True,
         owned_by=str_or_empty(row.get("publisher")),
     )

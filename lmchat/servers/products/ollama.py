@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import ClassVar
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
@@ -20,78 +19,50 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.product import (
-    SEED_AND_PENALTIES,
-    Product,
-    capabilities,
-    is_cloud_name,
-)
+from lmchat.servers.products.native import has_word
+from lmchat.servers.products.product import Product, is_cloud_name
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 
+PORT = 11434
 _CLOUD = "ollama.com"
 _DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list
 
 
-class Ollama(Product):
+def named_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
+    """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
+
+    A host without a port gets the usual port. It may be on another machine: Ollama's own clients
+    read the variable, too. Return None for a wrong value, and for the usual address, which a search
+    probes anyway.
+    """
+    value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
+    if not value:
+        return None
+    if value.startswith(":"):
+        value = f"localhost{value}"
+    has_port = value.rpartition(":")[2].isdecimal()
+    url = value if has_port or "://" in value else f"{value}:{PORT}"
+    if not is_address(url):
+        return None
+    endpoint = Endpoint.parse(url)
+    return None if endpoint == loopback(PORT) else endpoint
+
+
+class Ollama(Product, frozen=True, kw_only=True):
     """Ollama; it loads a model with the first request for it."""
 
-    name = "Ollama"
-    ports = (11434,)
-    program = "ollama"
-    folders = (".ollama", "/usr/share/ollama/.ollama", "/Applications/Ollama.app")
-    start_arguments = "serve"
-    where_to_get = "Get it at ollama.com"
-    start_step = "ollama serve"
-    key_step = "Ask the administrator of the proxy in front of Ollama for its API key"
-    model_step = "Choose a model with /model or -m; lmchat loads it"
-    empty_step = "ollama pull llama3.2"
-    host_step = "Use localhost, or OLLAMA_HOST={host} ollama serve"
-    larger_window = "For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve"
-    refusal_hints: ClassVar = {
-        "model_missing": "Download it with: ollama pull {model}",
-    }
-    loads_on_demand = True
-    health_path = "/api/version"
-    lists_tool_models = True
-    cuts_prompts = True
-    efforts = ("none", "low", "medium", "high", "max")
-    thought_fields = ("reasoning",)
-    sampling_fields: ClassVar = SEED_AND_PENALTIES
-
-    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:
-        """Return the address in `OLLAMA_HOST`: `HOST`, `HOST:PORT`, `:PORT` or a URL.
-
-        A host without a port gets the usual port. It may be on another machine: Ollama's own
-        clients read the variable, too. Return None for a wrong value, and for the usual address,
-        which a search probes anyway.
-        """
-        value = environ.get("OLLAMA_HOST", "").strip().rstrip("/")
-        if not value:
-            return None
-        if value.startswith(":"):
-            value = f"localhost{value}"
-        has_port = value.rpartition(":")[2].isdecimal()
-        url = value if has_port or "://" in value else f"{value}:{self.ports[0]}"
-        if not is_address(url):
-            return None
-        endpoint = Endpoint.parse(url)
-        return None if endpoint == loopback(self.ports[0]) else endpoint
-
-    async def recognises(self, api: ServerApi) -> bool:
-        """Whether `/api/version` tells the version alone; other products tell more there."""
-        reply = await api.get("/api/version")
-        has_version_alone = set(reply.object) == {"version"}
-        return reply.is_good and has_version_alone and bool(str_or_empty(reply.object["version"]))
-
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models of `/api/tags`.
+        """Return the listed models with what `/api/tags` says of them.
 
         `/api/ps` tells which models are in memory, and `/api/show` the details of one model.
         Details are asked for once: `_read_details` keeps them in `api.memory`, where
         `_model_from_tag` finds them.
         """
-        tags = api.require_good(await api.get("/api/tags"))
-        listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name")]
+        names = [str_or_empty(row["id"]) for row in await self.read_rows(api)]
+        tags = await api.get_extra("/api/tags")
+        if tags is None:
+            return await super().models(api)
+        listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name") in names]
         running = await api.get_extra("/api/ps")
         running_rows = dicts_in(running.object.get("models")) if running is not None else []
         running_contexts = {
@@ -124,8 +95,8 @@ class Ollama(Product):
         shown = api.memory.model_facts.get(_digest(row), {})
         info = dict_or_empty(shown.get("model_info"))
         family = str_or_empty(info.get("general.architecture") or details.get("family"))
-        listed = shown.get("capabilities") or row.get("capabilities")
-        abilities = listed if isinstance(listed, list) else []  # empty: not known
+        # older versions name none: an empty list says nothing, too
+        abilities = shown.get("capabilities") or row.get("capabilities") or None
         # an older Ollama names the other host only among the details
         is_remote = _is_remote(row) or _is_remote(shown)
         return ModelInfo(
@@ -134,7 +105,9 @@ class Ollama(Product):
             product=self.name,
             state=LoadState.REMOTE if is_remote else LoadState.UNKNOWN,
             runs_at=_host_of(row) or _host_of(shown) or _CLOUD if is_remote else "",
-            is_embedding="embedding" in abilities or (not abilities and family.endswith("bert")),
+            kind="embedding"
+            if has_word(abilities, "embedding") or (not abilities and family.endswith("bert"))
+            else "",
             params=str_or_empty(details.get("parameter_size")),
             quantization=str_or_empty(details.get("quantization_level")),
             # In a GGUF file, the names of such facts begin with the architecture.
@@ -142,12 +115,9 @@ class Ollama(Product):
             or (count_or_none(details.get("context_length")) if is_remote else None),
             # of a remote model, the file only says where it is
             size_bytes=None if is_remote else count_or_none(row.get("size")),
-            capabilities=capabilities(
-                tools="tools" in abilities,
-                vision="vision" in abilities,
-                reasoning="thinking" in abilities,
-            ),
-            is_blind=bool(abilities) and "vision" not in abilities,
+            tools=has_word(abilities, "tools"),
+            images=has_word(abilities, "vision"),
+            reasoning=has_word(abilities, "thinking"),
             owned_by="library",  # as Ollama says of all models in its OpenAI-like list
         )
 

@@ -1,28 +1,30 @@
 """A product: its words, how it is recognised, what it can do, and how it is spoken to over HTTP.
 
-`Product` is a plain OpenAI-compatible server; the modules beside this one say what differs. Some
-methods are for what few products can do: here they do nothing, return no, or raise an error.
+`Product` is a plain OpenAI-compatible server; `table.py` has a row for each product. A few have an
+interface of their own beside it, in a module with a subclass that says what differs.
 
-A row is an object of JSON in the list of models that a server sends.
+A row of a list is an object of JSON in the list of models that a server sends.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.config.settings import effort_of
 from lmchat.errors import NothingAnswers, ServerRejected, ServerUnavailable, WrongUse
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.http.json_values import (
     JsonObject,
     count_or_none,
     dict_or_empty,
     dicts_in,
-    number_or_none,
     str_or_empty,
 )
 from lmchat.servers.http.reply import Reply
@@ -37,11 +39,16 @@ from lmchat.sessions.message import SentThoughts
 OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
 NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
-LOAD_WITH_CONTEXT = "Load it with: lmchat models load {model} --context {context}"
+LIST = "/v1/models"  # the list of models that all products have
 _CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt-oss:120b-cloud"
 _SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
+_DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
+
+
+Models = tuple[ModelInfo, ...]
+ModelOfRow = Callable[[JsonObject], ModelInfo]
 
 
 def step_sentence(step: str) -> str:
@@ -56,25 +63,57 @@ def step_sentence(step: str) -> str:
     return f"Start the server: {step}." if starts_server else f"{step.rstrip('.')}."
 
 
-def same_names(*names: str) -> dict[str, str]:
-    """Return options that a product takes under the names that lmchat has for them."""
-    return {name: name for name in names}
+class Clue(Struct, frozen=True, kw_only=True):
+    """A sign of a product in a reply to a request for the list of models; all that is set fits."""
+
+    header: str = ""  # pattern found in a header, as "name: value"
+    owners: frozenset[str] = frozenset()  # each row of the list has one of them as `owned_by`
+    created: int | None = None  # each row has this time
+    fields: frozenset[str] = frozenset()  # each row has exactly these fields
+    ids: str = ""  # pattern found in the `id` of each row
+    words: str = ""  # pattern found in the body of a refusal
+    is_hint: bool = False
+    """Whether other products may send the same: then the product has to be proved."""
+
+    def fits(self, reply: Reply, rows: list[JsonObject]) -> bool:
+        """Whether a reply, whose list has these rows, has the sign."""
+        if self.words and (reply.is_good or not re.search(self.words, reply.text)):
+            return False
+        headers = (f"{name}: {value}" for name, value in reply.headers.items())
+        if self.header and not any(re.search(self.header, header) for header in headers):
+            return False
+        if not (self.owners or self.fields or self.ids or self.created is not None):
+            return bool(self.words or self.header)
+        return bool(rows) and all(self._fits_row(row) for row in rows)
+
+    def _fits_row(self, row: JsonObject) -> bool:
+        return (
+            (not self.owners or row.get("owned_by") in self.owners)
+            and (self.created is None or row.get("created") == self.created)
+            and (not self.fields or row.keys() == self.fields)
+            and (not self.ids or bool(re.search(self.ids, str_or_empty(row.get("id")))))
+        )
 
 
-SEED_AND_PENALTIES = same_names("seed", "presence_penalty", "frequency_penalty")
-OPENAI_SAMPLING = {**SEED_AND_PENALTIES, **same_names("logit_bias", "logprobs")}
-LLAMA_SAMPLING = {
-    **OPENAI_SAMPLING,
-    **same_names("top_k", "min_p", "typical_p", "repeat_penalty"),
-}
-VLLM_SAMPLING = {
-    **OPENAI_SAMPLING,
-    **same_names("top_k", "min_p"),
-    "repeat_penalty": "repetition_penalty",
-}
+class Proof(Struct, frozen=True):
+    """A path whose reply only servers of one product send, by a pattern found in it.
+
+    It needs to be asked for only once, and only a part of the reply is read.
+    """
+
+    path: str
+    pattern: str
 
 
-class Product:
+def _no_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG001 - no product
+    return []
+
+
+def _no_endpoint(environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG001 - no product
+    return None
+
+
+class Product(Struct, frozen=True, kw_only=True):
     """A product; the defaults are those of a plain OpenAI-compatible server. Holds no state.
 
     A step is a next step for the user, without a full stop; one with a small first letter is a
@@ -83,41 +122,60 @@ class Product:
 
     name: str = OPENAI_COMPATIBLE
 
-    # where it is
+    # where it is, and how it is recognised
     ports: tuple[int, ...] = ()  # default ports, the likeliest first
+    path: str = "/v1"  # path of its OpenAI-like API
     hosts: tuple[str, ...] = ()
     """Hosts where it alone answers; no request is needed to recognise it."""
+    clues: tuple[Clue, ...] = ()
+    proof: Proof | None = None
+    """Asked for after a hint, or where it is expected; None: there is none."""
+    is_offered: bool = False
+    """Whether a search shows it even if nothing answers and it is not installed."""
+    named_endpoint: Callable[[Mapping[str, str]], Endpoint | None] = _no_endpoint
+    """Returns the address in an environment variable of the product, None without a usable one."""
+    last_port: Callable[[], int | None] = lambda: None
+    """Returns the port that it used last on this machine, by a file of it; may block."""
+
+    # the program on this machine
     program: str = ""  # name on PATH; empty: it is not looked for
     folders: tuple[str, ...] = ()  # show that it is installed; below the home folder, or absolute
     start_arguments: str = ""
     """Arguments of `program` that start the server; empty if the user has to choose more."""
+    install_folders: Callable[[Path], list[Path]] = lambda _: []
+    """Returns further `folders`, below that of the user; their `bin` may have the program."""
+    model_folders: Callable[[Mapping[str, str], Path], list[Path]] = _no_folders
+    """Returns the folders of its GGUF files, by the environment and the user's folder."""
+    is_open: Callable[[], bool] = lambda: False
+    """Whether its program runs on this machine; asked if its server does not answer (R-3)."""
 
     # words
     where_to_get: str = ""  # next step if it is not installed
     start_step: str = "Start the server"
     stop_words: str = ""  # how to stop a server that continues after lmchat
-    key_step: str = "Ask the administrator of the server for its API key"
+    key_step: str = _DEFAULT_KEY_STEP
     model_step: str = "Load a model"
     empty_step: str = "Load a model"  # step if it lists no model
     load_step: str = "Use the server's own program"  # step if it cannot load on request
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
     silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
-    # sentences after other refusals, by the kind of the error; {model} is filled in
-    refusal_hints: ClassVar[Mapping[str, str]] = {}
+    refusal_hints: Mapping[str, str] = {}
+    """Sentences after other refusals, by the kind of the error; {model} is filled in."""
 
     # abilities
     loads_on_demand: bool = False  # whether a chat request loads its model
     state: LoadState = LoadState.UNKNOWN  # state of listed models, if the list does not tell one
     slots: int = 1  # requests answered at once where no model says how many (R-25)
+    is_disturbed_by_list: bool = False  # whether asking for its list ends a running answer
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
+    has_prefill_switch: bool = False  # whether it continues one only if two fields ask for it
     can_read_ahead: bool = False
     """Whether it can read a prompt into its cache without an answer (R-41)."""
     can_keep_answers: bool = False
     """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
     shows_template_text: bool = False  # see `template_text`
-    lists_tool_models: bool = False  # whether it says which models can use tools
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
     names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
@@ -128,17 +186,24 @@ class Product:
     dialect: Dialect = Dialect()  # form of its requests until it refuses a field
     health_path: str = ""
     """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
+    facts_path: str = ""  # its own list, with facts of the models; empty: none
+    add_facts: Callable[[Models, object, ModelOfRow], Models] = lambda models, _, __: models
+    """Returns the listed models with the facts in the JSON of `facts_path`."""
+    row_facts: Callable[[ModelInfo, JsonObject], ModelInfo] = lambda model, _: model
+    """Adds to a model what its row of the list says, beyond what rows of all servers say."""
     load_path: str = ""
-    unload_path: str = ""
+    unload_path: str = ""  # may hold {model}
+    load_field: str = "model"  # field of a request to load or unload a model: its name
     count_path: str = ""  # path that counts the tokens of a request; empty: it cannot
     count_field: str = "count"
     efforts: tuple[str, ...] = ()  # levels of the reasoning effort that it is known to take
+    effort_path: tuple[str, ...] = ("reasoning_effort",)  # field of the level, and fields in it
     thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
     has_thinking_switch: bool = False
     """Whether a request can set a variable of chat templates that turns thinking off."""
     thought_fields: tuple[str, ...] = ()
     """Fields of a message by which a later request gives the model its thought back."""
-    sampling_fields: ClassVar[Mapping[str, str]] = {}
+    sampling_fields: Mapping[str, str] = {}
     """Fields of a request for the options that it takes, by their names (`sampling_options.py`).
 
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
@@ -161,7 +226,7 @@ class Product:
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
         # The default step does not say where to find a key. In its place, the error has the hint of
         # the rule (`refusals.RULES`), which says whether a key was sent.
-        if self.key_step != Product.key_step:
+        if self.key_step != _DEFAULT_KEY_STEP:
             hints["auth"] = f"{self.key_step}."
         return RequestFacts(
             product=self.name,
@@ -218,60 +283,31 @@ class Product:
         keeps_all = model is not None and model.keeps_thoughts
         return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
 
-    def install_folders(self, home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
-        """Return further `folders`, by which lmchat knows that the product is installed.
+    def endpoint_at(self, port: int) -> Endpoint:
+        """Return the address of its server at a port of this machine."""
+        return replace(loopback(port), path=self.path)
 
-        Its program is also looked for in their `bin`. `home` is the user's folder.
-        """
-        return []
-
-    def model_folders(self, environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG002 - for those that override it
-        """Return the folders in which it keeps GGUF files, which need not exist.
-
-        The built-in engine offers the models in them.
-        """
-        return []
-
-    def named_endpoint(self, environ: Mapping[str, str]) -> Endpoint | None:  # noqa: ARG002 - for those that override it
-        """Return the address that an environment variable of the product names; a search probes it.
-
-        Return None if the variable is not set, or not usable.
-        """
-        return None
-
-    def last_port(self) -> int | None:
-        """Return the port that the product used last on this machine, from a file of the product.
-
-        A search probes it and the default ports. Return None if there is no such file.
-        """
-        return None
-
-    def is_open(self) -> bool:
-        """Whether its program runs on this machine; asked if its server does not answer (R-3)."""
-        return False
-
-    async def recognises(self, api: ServerApi) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether this product answers at an address, by replies that can come from no other.
-
-        Here, return False: a plain server has no such replies.
-        """
-        return False
-
-    async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+    async def models(self, api: ServerApi) -> Models:
         """Return the models that the server lists.
 
         Raises `ServerRejected` if it refuses or sends no list, `ServerUnavailable` if nothing
         answers.
         """
-        return tuple(self.model_from_row(api, row) for row in await self.read_rows(api))
+
+        def model_of(row: JsonObject) -> ModelInfo:
+            return self.model_from_row(api, row)
+
+        models = tuple(map(model_of, await self.read_rows(api)))
+        facts = await api.get_extra(self.facts_path) if self.facts_path else None
+        return models if facts is None else self.add_facts(models, facts.value, model_of)
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
-        """Return the model of a row of the OpenAI-like list, with what all servers say of it.
+        """Return the model of a row of the OpenAI-like list.
 
-        The rows do not have its state, so it is the one that all models of the product have, unless
+        Where rows do not have its state, it is the one that all models of the product have, unless
         the row is that of a remote model.
         """
-        return ModelInfo(
+        model = ModelInfo(
             model_id=str_or_empty(row.get("id")),
             endpoint=api.endpoint,
             product=self.name,
@@ -280,6 +316,7 @@ class Product:
             owned_by=str_or_empty(row.get("owned_by")),
             runs_at=str_or_empty(row.get("runs_at")),
         )
+        return self.row_facts(model, row)
 
     def unlisted_model(self, endpoint: Endpoint, name: str) -> ModelInfo:
         """Return a model that the server does not list, with what its name tells of it."""
@@ -291,11 +328,10 @@ class Product:
         Raises `ServerRejected` if the server refuses, or answers with anything but a list, and
         `ServerUnavailable` if nothing answers.
         """
-        reply = api.require_good(await api.get("/v1/models"))
-        data = reply.object.get("data")
-        if not isinstance(data, list):
+        rows = rows_of(api.require_good(await api.get(LIST)))
+        if rows is None:
             raise not_an_llm_error("it has no list of models.")
-        return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+        return rows
 
     def request_fields(self, sampling: Sampling, model: ModelInfo | None = None) -> JsonObject:
         """Return the fields of a chat request whose names depend on the product.
@@ -325,25 +361,27 @@ class Product:
             return {"logprobs": True, "top_logprobs": value}
         return {self.sampling_fields.get(name, name): value}
 
-    def takes_effort(
-        self,
-        effort: str,
-        model: ModelInfo | None,  # noqa: ARG002 - for those that override it
-    ) -> bool:
+    def takes_effort(self, effort: str, model: ModelInfo | None) -> bool:
         """Whether a request to a model may name this effort; the server may still refuse it.
 
         An effort is a level such as `low`, or a limit for the thought: a number of tokens as text.
+        The levels are those that the server names for the model, else those of the product.
         `model` is None if the server has not listed it.
         """
         if effort.isdecimal():
             return bool(self.thought_limit_field)
-        return effort in self.efforts
+        levels = (model.efforts if model is not None else ()) or self.efforts
+        # LM Studio has `off` for the effort that requests call `none`
+        return effort in levels or (effort == "none" and "off" in levels)
 
     def effort_fields(self, effort: str) -> JsonObject:
         """Return the fields of a request for an effort that `takes_effort` allows."""
         if effort.isdecimal():
             return {self.thought_limit_field: int(effort)}
-        fields: JsonObject = {"reasoning_effort": effort}
+        value: object = effort
+        for name in reversed(self.effort_path):
+            value = {name: value}
+        fields = dict_or_empty(value)
         # many chat templates that know no efforts have this variable, which stops the thought
         if effort == "none" and self.has_thinking_switch:
             fields["chat_template_kwargs"] = {"enable_thinking": False}
@@ -421,7 +459,7 @@ class Product:
         """
         if not self.load_path:
             raise self._cannot_error("load")
-        body: JsonObject = {"model": model.model_id}
+        body: JsonObject = {self.load_field: model.model_id}
         if context is not None:
             body[self.context_field] = context
             if model.state is LoadState.LOADED:
@@ -438,8 +476,9 @@ class Product:
         """Unload a model; raise `ServerRejected` if the product cannot, or the server refuses."""
         if not self.unload_path:
             raise self._cannot_error("unload")
-        body = {"model": model.model_id}
-        self.require_done(api, await api.post(self.unload_path, body), "unload")
+        path = self.unload_path.format(model=quote(model.model_id))
+        reply = await api.post(path, {self.load_field: model.model_id})
+        self.require_done(api, reply, "unload")
 
     def add_start_hint(self, error: ServerUnavailable) -> None:
         """Replace the hint of a refused connection by how to start a server of this product.
@@ -474,6 +513,16 @@ class Product:
         )
 
 
+def rows_of(reply: Reply) -> list[JsonObject] | None:
+    """Return the rows of a list of models that have a name; None if the reply is no such list."""
+    data = reply.object.get("data", 0)
+    if data is None:  # Ollama without any model
+        return []
+    if not isinstance(data, list):
+        return None
+    return [row for row in dicts_in(data) if str_or_empty(row.get("id"))]
+
+
 def is_cloud_name(name: str) -> bool:
     """Whether Ollama passes requests for this name on to its cloud, even for a file on the disk."""
     return _CLOUD_NAME.search(name) is not None
@@ -493,40 +542,3 @@ def _is_remote(row: JsonObject) -> bool:
         or row.get("state") == LoadState.REMOTE
         or (row.get("owned_by") == "library" and is_cloud_name(str_or_empty(row.get("id"))))
     )
-
-
-def capabilities(
-    *, tools: bool = False, vision: bool = False, reasoning: bool = False
-) -> tuple[str, ...]:
-    """Return the names of those abilities of a model whose argument is true."""
-    abilities = {"tools": tools, "vision": vision, "reasoning": reasoning}
-    return tuple(name for name, is_able in abilities.items() if is_able)
-
-
-def has_word(value: object, word: str) -> bool:
-    """Whether a value from a server is a list with this word.
-
-    Without a list, it is not known: then this is False, and so is `lacks_word`.
-    """
-    return isinstance(value, list) and word in value
-
-
-def lacks_word(value: object, word: str) -> bool:
-    """Whether a value from a server is a list without this word; False if it is no list.
-
-    An empty list lacks each word.
-    """
-    return isinstance(value, list) and word not in value
-
-
-def params_text(count: object) -> str:
-    """Return a number of parameters as people write it: 135M, 8B, 1.7B.
-
-    Empty if it is not a number, or is below a million.
-    """
-    params = number_or_none(count) or 0.0
-    if params < 1e6:  # noqa: PLR2004
-        return ""
-    if params < 0.95e9:  # noqa: PLR2004 - what rounds to 1B
-        return f"{params / 1e6:.0f}M"
-    return f"{params / 1e9:.1f}".removesuffix(".0") + "B"

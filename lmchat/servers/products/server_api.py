@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, encode
-from lmchat.servers.http.reply import Reply
+from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
 from lmchat.servers.products.refusals import RequestFacts, refusal
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
@@ -28,7 +28,9 @@ class ServerMemory(Struct, kw_only=True):
 
     product: str | None = None  # the product that has answered, or is expected
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
-    """Facts that do not change, by a digest or name of the model; used for Ollama."""
+    """Facts that are asked for once, by a digest or name of the model."""
+    is_recognised: bool = False  # whether the product has answered since the server started
+    has_old_api: bool = False  # whether it is a version with an older list; used for LM Studio
     keeps_answers: bool | None = None  # whether this version does (R-42); None: not asked yet
 
 
@@ -41,8 +43,11 @@ class ServerApi(Struct, kw_only=True):
     endpoint: Endpoint
     facts: RequestFacts
     memory: ServerMemory
-    ask: Callable[[str, str, bytes | None], Awaitable[Reply]]
-    """Sends a method, a URL and a body with the key of `facts`; raises `ServerUnavailable`."""
+    ask: Callable[[str, str, bytes | None, int], Awaitable[Reply]]
+    """Sends a method, a URL and a body with the key of `facts`, and reads some bytes of the reply.
+
+    Raises `ServerUnavailable`.
+    """
     ask_for_events: Callable[[str, bytes | None], AsyncGenerator[JsonObject]]
     """Yields the JSON objects of an event stream; see `events`."""
     is_identified: bool = False  # whether the product is known, and not only expected
@@ -50,15 +55,19 @@ class ServerApi(Struct, kw_only=True):
     refused_reply: Reply | None = None  # the last reply that `require_good` refused
     replies: dict[str, Reply] = field(default_factory=dict)  # replies to GET, by URL
 
-    async def get(self, path: str) -> Reply:
+    async def get(self, path: str, *, max_bytes: int = MAX_REPLY_BYTES) -> Reply:
         """GET a path (see `url`) and return the reply; a second call returns the same reply.
 
-        Raises `ServerUnavailable` if nothing answers.
+        A longer reply is cut behind about `max_bytes`. Raises `ServerUnavailable` if nothing
+        answers.
         """
         url = self.url(path)
-        if url not in self.replies:
-            self.replies[url] = await self._send("GET", url, None)
-        return self.replies[url]
+        if url in self.replies:
+            return self.replies[url]
+        reply = await self._send("GET", url, None, max_bytes)
+        if len(reply.body) <= max_bytes:  # it is whole
+            self.replies[url] = reply
+        return reply
 
     async def post(self, path: str, value: object) -> Reply:
         """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
@@ -97,14 +106,17 @@ class ServerApi(Struct, kw_only=True):
 
         A path in `/v1/` belongs to the OpenAI-like API, whose address may end in something else:
         `/v1/models` becomes `…/v1beta/openai/models` at Gemini. Any other path is put behind the
-        address without `/v1`.
+        address without `/v1`; what that ends with is not doubled, as in `/engines/ps` of Docker.
         """
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
-        return self.endpoint.url + path
+        first = "/" + path.split("/", 2)[1]
+        return self.endpoint.url.removesuffix(first) + path
 
-    async def _send(self, method: str, url: str, body: bytes | None) -> Reply:
+    async def _send(
+        self, method: str, url: str, body: bytes | None, max_bytes: int = MAX_REPLY_BYTES
+    ) -> Reply:
         """Send a request and return its reply; keep the first reply of all, for its latency."""
-        reply = await self.ask(method, url, body)
+        reply = await self.ask(method, url, body, max_bytes)
         self.first_reply = self.first_reply or reply
         return reply

@@ -109,8 +109,8 @@ def _group(row: ModelRow) -> str:
     Models that are not recent are listed under the name that the user gave to their server, or else
     under its product. A remote model is listed under both its server and where it runs.
     """
-    if row.model.is_embedding:
-        return "For embeddings only"
+    if not row.model.can_chat:
+        return "Cannot chat"
     if row.recent_index is not None:
         return "Recent"
     server = row.server_name or row.model.product

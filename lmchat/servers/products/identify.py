@@ -1,0 +1,43 @@
+"""Which product answers at an address, by the reply to the request for its list of models."""
+
+from __future__ import annotations
+
+import re
+
+from lmchat.errors import ServerUnavailable
+from lmchat.servers.products.product import LIST, Product, Proof, rows_of
+from lmchat.servers.products.server_api import ServerApi
+from lmchat.servers.products.table import PRODUCTS
+
+_MAX_PROOF_BYTES = 64 * 1024  # a gateway's document of 2 MB would keep it busy for seconds
+
+
+async def identify(api: ServerApi, expected: Product) -> Product | None:
+    """Return the product that answers, None if nothing tells it; raise `ServerUnavailable`.
+
+    The list alone may tell it. After a hint, or where a product is expected, one request more asks
+    for its proof, unless the product was recognised here before (R-2).
+    """
+    reply = await api.get(LIST)
+    rows = rows_of(reply) or []
+    hinted: Product | None = None
+    for is_hint in (False, True):
+        for product in PRODUCTS:
+            if any(clue.is_hint is is_hint and clue.fits(reply, rows) for clue in product.clues):
+                if not is_hint:
+                    return product
+                hinted = hinted or product
+    if api.memory.is_recognised and hinted in (None, expected):
+        return expected
+    candidate = hinted or expected
+    return candidate if await _is_proved(api, candidate.proof) else None
+
+
+async def _is_proved(api: ServerApi, proof: Proof | None) -> bool:
+    if proof is None:
+        return False
+    try:
+        reply = await api.get(proof.path, max_bytes=_MAX_PROOF_BYTES)
+    except ServerUnavailable:
+        return False
+    return re.search(proof.pattern, reply.text) is not None
