@@ -12,7 +12,10 @@ from tests.support.client_calls import answered, ask
 from tests.support.scripted_products import CHAT, PRODUCT_NAMES, chat_reply
 from tests.support.scripted_server import error_reply
 
-TEMPLATED = ("llama.cpp", "built-in", "Jan", "vLLM", "SGLang")
+TEMPLATED = (
+    *("llama.cpp", "built-in", "Jan", "vLLM", "SGLang", "vllm-mlx"),
+    *("llama-swap", "Docker Model Runner"),
+)
 TAKING_ALL = (*TEMPLATED, "LiteLLM", "OpenAI", "Mistral", "Gemini")
 
 
@@ -28,7 +31,7 @@ def test_an_effort_goes_where_it_is_known_and_switches_thinking_off_in_templates
             assert server.request_fields(sampling)["reasoning_effort"] == effort
         off = server.request_fields(Sampling(reasoning_effort="none"))
         is_switch = off.get("chat_template_kwargs") == {"enable_thinking": False}
-        assert is_switch == (product in TEMPLATED)
+        assert is_switch == (product in (*TEMPLATED, "mlx_lm.server"))
         assert "chat_template_kwargs" not in server.request_fields(Sampling(reasoning_effort="low"))
 
 

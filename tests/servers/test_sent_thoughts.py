@@ -81,11 +81,14 @@ async def test_older_thoughts_go_back_where_the_template_keeps_them(server, make
 async def test_each_product_gets_thoughts_in_its_own_fields_and_unknown_ones_get_none(
     server, client
 ):
-    usual = ("built-in", "llama.cpp", "Jan", "LM Studio", "SGLang")
+    usual = (
+        *("built-in", "llama.cpp", "Jan", "LM Studio", "SGLang", "llama-swap", "Lemonade"),
+        *("Docker Model Runner", "vllm-mlx", "text-generation-webui"),
+    )
     fields = {
         **dict.fromkeys(usual, ("reasoning_content",)),
         "vLLM": ("reasoning", "reasoning_content"),
-        "Ollama": ("reasoning",),
+        **dict.fromkeys(("Ollama", "mlx_lm.server", "LocalAI"), ("reasoning",)),
     }
     server.on(CHAT, chat_reply("Read."))
     for product in PRODUCT_NAMES:

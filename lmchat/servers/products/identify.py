@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.products.product import LIST, Product, Proof, rows_of
+from lmchat.servers.products.product import LIST, Product, rows_of
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.products.table import PRODUCTS
 
@@ -30,14 +30,19 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     if api.memory.is_recognised and hinted in (None, expected):
         return expected
     candidate = hinted or expected
-    return candidate if await _is_proved(api, candidate.proof) else None
+    return candidate if await _is_proved(api, candidate) else None
 
 
-async def _is_proved(api: ServerApi, proof: Proof | None) -> bool:
-    if proof is None:
+async def _is_proved(api: ServerApi, product: Product) -> bool:
+    """Whether a server sends the proof of a product; a server without that path is asked once."""
+    if product.proof is None or product.name in api.memory.refuted:
         return False
     try:
-        reply = await api.get(proof.path, max_bytes=_MAX_PROOF_BYTES)
+        reply = await api.get(product.proof.path, max_bytes=_MAX_PROOF_BYTES)
     except ServerUnavailable:
         return False
-    return re.search(proof.pattern, reply.text) is not None
+    if re.search(product.proof.pattern, reply.text):
+        return True
+    if reply.is_good or reply.is_unknown_path:
+        api.memory.refuted.add(product.name)
+    return False

@@ -7,6 +7,8 @@ could not be sent. What a server does not say stays unknown.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from msgspec.structs import replace
 
 from lmchat.servers.http.json_values import (
@@ -21,6 +23,7 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import ModelOfRow, Models
 
 _MILLION = 1e6
+_STATES = {state.value: state for state in LoadState}
 _MIN_BILLION = 0.95e9  # rounds to 1B
 
 
@@ -85,6 +88,75 @@ def openrouter_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     )
 
 
+def llama_swap_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+    """Only newer versions tell a state."""
+    states = {"loaded": LoadState.LOADED, "unloaded": LoadState.NOT_LOADED}
+    state = states.get(str_or_empty(dict_or_empty(row.get("status")).get("value")), model.state)
+    aliases = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("aliases")
+    return replace(
+        model,
+        state=model.state if model.is_remote else state,
+        aliases=tuple(map(str, aliases)) if isinstance(aliases, list) else (),
+    )
+
+
+def docker_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+    """The window is that with which the engine is started."""
+    facts = dict_or_empty(row.get("dmr"))
+    window = count_or_none(facts.get("context_window"))
+    return replace(
+        model,
+        params=str_or_empty(facts.get("parameters")),
+        quantization=str_or_empty(facts.get("quantization")).removeprefix("MOSTLY_"),
+        context_loaded=window,
+        context_max=window,
+    )
+
+
+def lemonade_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+    """Labels say what a model is for, and what it can; older versions have fewer of them."""
+    labels = row.get("labels")
+    known = labels if isinstance(labels, list) else []
+    kinds = (kind for label, kind in _LEMONADE_KINDS.items() if label in known)
+    size_gb = number_or_none(row.get("size"))
+    return replace(
+        model,
+        kind="" if "chat" in known else next(kinds, ""),
+        context_loaded=count_or_none(row.get("context_length")),
+        context_max=count_or_none(row.get("max_context_window")),
+        size_bytes=None if size_gb is None else round(size_gb * 1e9),
+        tools="tool-calling" in known or None,  # not each model that can has the label
+        images=has_word(labels, "vision"),
+        reasoning=has_word(labels, "reasoning"),
+    )
+
+
+_LEMONADE_KINDS = {
+    "embeddings": "embedding",
+    "embedding": "embedding",
+    "reranking": "reranking",
+    "image": "image",
+    "transcription": "speech",
+    "tts": "speech",
+}
+
+
+def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
+    """`lmchat serve` passes on what it knows of the servers behind it."""
+    abilities = row.get("capabilities")
+    kind = str_or_empty(row.get("type"))
+    return replace(
+        model,
+        state=_STATES.get(str_or_empty(row.get("state")), model.state),
+        kind="" if kind == "llm" else kind,
+        context_loaded=count_or_none(row.get("context_loaded")),
+        context_max=count_or_none(row.get("context_max")),
+        tools=has_word(abilities, "tools") or None,
+        images=has_word(abilities, "vision") or None,
+        reasoning=has_word(abilities, "reasoning") or None,
+    )
+
+
 # Facts in the product's own list
 
 
@@ -117,4 +189,60 @@ def _with_litellm(model: ModelInfo, info: JsonObject) -> ModelInfo:
         tools=bool_or_none(info.get("supports_function_calling")),
         images=bool_or_none(info.get("supports_vision")),
         reasoning=bool_or_none(info.get("supports_reasoning")),
+    )
+
+
+def _with_states(models: Models, loaded: Container[object]) -> Models:
+    """Return the models, which are in memory if the set has their names."""
+    states = {True: LoadState.LOADED, False: LoadState.NOT_LOADED}
+    return tuple(
+        model if model.is_remote else replace(model, state=states[model.model_id in loaded])
+        for model in models
+    )
+
+
+def localai_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+    """`/system` names the models in memory."""
+    rows = dicts_in(dict_or_empty(value).get("loaded_models"))
+    return _with_states(models, [row.get("id") for row in rows])
+
+
+def lemonade_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+    """`/v1/health` names the models in memory."""
+    rows = dicts_in(dict_or_empty(value).get("all_models_loaded"))
+    return _with_states(models, [row.get("model_name") for row in rows])
+
+
+def docker_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+    """`/engines/ps` names models without `docker.io/` and `:latest`."""
+    running = [row.get("model_name") for row in dicts_in(value)]
+    short = {
+        model.model_id: model.model_id.removeprefix("docker.io/").removesuffix(":latest")
+        for model in models
+    }
+    return _with_states(models, [name for name, known in short.items() if known in running])
+
+
+def koboldcpp_window(models: Models, value: object, _: ModelOfRow) -> Models:
+    """It serves one model, with one window."""
+    window = count_or_none(dict_or_empty(value).get("value"))
+    return tuple(replace(model, context_loaded=window, context_max=window) for model in models)
+
+
+def tabby_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+    """`/v1/model` is the one model in memory; the list has all folders."""
+    row = dict_or_empty(value)
+    facts = dict_or_empty(row.get("parameters"))
+    window = count_or_none(facts.get("max_seq_len"))
+    return tuple(
+        replace(
+            model,
+            context_loaded=window,
+            context_max=window,
+            slots=count_or_none(facts.get("max_batch_size")),
+            images=bool_or_none(facts.get("use_vision")),
+        )
+        if model.state is LoadState.LOADED
+        else model
+        for model in _with_states(models, [row.get("id")])
     )

@@ -170,7 +170,7 @@ class Product(Struct, frozen=True, kw_only=True):
     is_disturbed_by_list: bool = False  # whether asking for its list ends a running answer
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
-    has_prefill_switch: bool = False  # whether it continues one only if two fields ask for it
+    prefill_fields: Mapping[str, object] = {}  # fields of a request with which it continues one
     can_read_ahead: bool = False
     """Whether it can read a prompt into its cache without an answer (R-41)."""
     can_keep_answers: bool = False

@@ -75,19 +75,18 @@ def body_of(
     if "logprobs" not in sent_fields:
         # Servers refuse `top_logprobs` without `logprobs`, which may have been left out, too.
         sent_fields.pop("top_logprobs", None)
+    product = product_named(request.product)
     encoder = MessageEncoder(
         files=request.files,
         has_tools=has_tools,
         sent_thoughts=sent_thoughts,
-        thought_fields=product_named(request.product).thought_fields,
+        thought_fields=product.thought_fields,
         has_system_role=dialect.has_system_role,
     )
-    messages = _with_output_instruction(request.messages, request.output, mode)
-    body: JsonObject = {
-        "model": request.model,
-        "messages": encoder.encode(messages),
-        "stream": True,
-    }
+    messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
+    body: JsonObject = {"model": request.model, "messages": messages, "stream": True}
+    if messages and messages[-1]["role"] == Role.ASSISTANT:
+        body |= product.prefill_fields
     if dialect.has_stream_options:
         body["stream_options"] = {"include_usage": True}
     sampling = request.sampling

@@ -1,0 +1,183 @@
+"""Products whose replies are read from their sources; each source is named beside its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.model import LoadState
+from tests.support.client_calls import endpoint_of
+from tests.support.scripted_products import model_list
+from tests.support.scripted_server import error_reply, json_reply, text_reply
+
+LOADED, NOT_LOADED, REMOTE = LoadState.LOADED, LoadState.NOT_LOADED, LoadState.REMOTE
+
+
+def rows(*data: dict[str, Any], **headers: str):
+    return json_reply({"object": "list", "data": list(data)}, headers=headers)
+
+
+# theroyallab/tabbyAPI, endpoints/core/types/model.py and router.py: all folders, to an admin key
+TABBY = [
+    {"id": name, "object": "model", "created": 1, "owned_by": "tabbyAPI", "parameters": None}
+    for name in ("alder-13b", "birch-7b")
+]
+TABBY_LOADED = {
+    **TABBY[1],
+    "parameters": {"max_seq_len": 8192, "max_batch_size": 2, "use_vision": False},
+}
+# lemonade-sdk/lemonade, docs/api/openai.md and lemonade.md
+LEMONADE = [
+    {
+        "id": "Qwen3-0.6B-GGUF",
+        "created": 1744173590,
+        "object": "model",
+        "owned_by": "lemonade",
+        "checkpoint": "unsloth/Qwen3-0.6B-GGUF:Q4_0",
+        "recipe": "llamacpp",
+        "size": 0.38,
+        "max_context_window": 40960,
+        "context_length": 8192,
+        "labels": ["reasoning"],
+    },
+    {"id": "SD-Turbo", "owned_by": "lemonade", "recipe": "sd-cpp", "labels": ["image"]},
+    {"id": "fireworks.kimi-k2p5", "owned_by": "lemonade", "recipe": "cloud", "labels": []},
+]
+LEMONADE_HEALTH = {"status": "ok", "all_models_loaded": [{"model_name": "Qwen3-0.6B-GGUF"}]}
+# mudler/LocalAI, core/http/endpoints/localai/system.go and its documentation
+LOCALAI = [{"id": "alder-4b", "object": "model"}, {"id": "birch", "object": "model"}]
+LOCALAI_SYSTEM = {"backends": ["llama-cpp"], "loaded_models": [{"id": "birch"}]}
+# oobabooga/text-generation-webui, modules/api/models.py
+WEBUI = {"id": "alder-4b", "object": "model", "created": 0, "owned_by": "user"}
+WEBUI_INFO = {"model_name": "alder-4b", "lora_names": [], "loader": "llama.cpp"}
+# waybarrios/vllm-mlx, vllm_mlx/api/models.py
+VLLM_MLX = {"id": "alder-4b", "object": "model", "created": 1, "owned_by": "vllm-mlx"}
+# lmchat/servers/as_json.py
+LMCHAT = [
+    {
+        "id": "alder@Ollama",
+        "owned_by": "library",
+        "type": "llm",
+        "state": "loaded",
+        "context_loaded": 4096,
+        "capabilities": ["tools"],
+    },
+    {"id": "oak:cloud", "owned_by": "library", "state": "remote", "runs_at": "ollama.com"},
+    {"id": "leaf", "owned_by": "library", "type": "embedding", "state": "not loaded"},
+]
+TOLD = {
+    "TabbyAPI": (
+        {"GET /v1/models": rows(*TABBY), "GET /v1/model": json_reply(TABBY_LOADED)},
+        [("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")],
+    ),
+    "Lemonade": (
+        {"GET /v1/models": rows(*LEMONADE), "GET /v1/health": json_reply(LEMONADE_HEALTH)},
+        [
+            ("Qwen3-0.6B-GGUF", LOADED, 8192, ""),
+            ("SD-Turbo", NOT_LOADED, None, "image"),
+            ("fireworks.kimi-k2p5", REMOTE, None, ""),
+        ],
+    ),
+    "LocalAI": (
+        {
+            "GET /v1/models": rows(*LOCALAI),
+            "GET /system": json_reply(LOCALAI_SYSTEM),
+            # names that its own list and its chat do not have
+            "GET /api/version": json_reply({"version": "0.9.0"}),
+            "GET /api/tags": json_reply({"models": [{"name": "alder-4b:latest", "size": 7}]}),
+        },
+        [("alder-4b", NOT_LOADED, None, ""), ("birch", LOADED, None, "")],
+    ),
+    "text-generation-webui": (
+        {"GET /v1/models": rows(WEBUI), "GET /v1/internal/model/info": json_reply(WEBUI_INFO)},
+        [("alder-4b", LOADED, None, "")],
+    ),
+    "vllm-mlx": ({"GET /v1/models": rows(VLLM_MLX)}, [("alder-4b", LOADED, None, "")]),
+    "lmchat": (
+        {"GET /v1/models": rows(*LMCHAT, Server="lmchat")},
+        [
+            ("alder@Ollama", LOADED, 4096, ""),
+            ("oak:cloud", REMOTE, None, ""),
+            ("leaf", NOT_LOADED, None, "embedding"),
+        ],
+    ),
+    # LostRuins/koboldcpp, koboldcpp.py: a header of before 1.100, and the path of its window
+    "KoboldCpp": (
+        {
+            "GET /v1/models": rows(
+                {"id": "koboldcpp/alder", "owned_by": "someone"},
+                Server="ConcedoLlamaForKoboldServer",
+            ),
+            "GET /api/extra/true_max_context_length": json_reply({"value": 6144}),
+            "GET /api/version": json_reply({"version": "0.7.0"}),
+            "GET /api/tags": json_reply({"models": [{"name": "koboldcpp/other", "size": 1}]}),
+        },
+        [("koboldcpp/alder", LOADED, 6144, "")],
+    ),
+}
+
+
+@pytest.mark.rule("R-2")
+@pytest.mark.parametrize("product", TOLD)
+async def test_a_product_is_told_by_its_list_and_tells_its_facts(product, server, client):
+    routes, expected = TOLD[product]
+    for route, reply in routes.items():
+        server.on(route, reply)
+    for looks in range(1, 4):
+        probed = await client.check(endpoint_of(server))
+        assert (probed.product, probed.verdict) == (product, Verdict.READY)
+        told = [
+            (model.model_id, model.state, model.context_loaded, model.kind)
+            for model in probed.models
+        ]
+        assert told == expected
+        paths = [one.path for one in server.seen()]
+        assert len(paths) <= 3 + 2 * (looks - 1), "then only the lists"
+    assert not {"/lmstudio-greeting", "/openapi.json", "/api/version"} & set(paths)
+
+
+async def test_what_only_imitates_a_product_is_openai_compatible(server, make_client):
+    """A hint needs its proof: the names of Ollama, LM Studio and Jan without their lists."""
+    for listed in (
+        model_list("alder:4b", owned_by="library"),
+        model_list("alder", owned_by="organization_owner"),
+        model_list("alder", owned_by="user", created=1),
+        model_list("alder", owned_by="user", created=0),
+        model_list("alder", created=1677610602),
+        rows({"id": "alder", "object": "model"}),
+        rows({"id": "a", "owned_by": "vllm"}, {"id": "b", "owned_by": "openai"}),
+        rows({"id": "alder"}, **{"X-Powered-By": "Express"}),
+    ):
+        server.forget()
+        server.on("GET /v1/models", listed)
+        server.unknown = text_reply("Not Found", status=404)
+        before = len(server.seen())
+        client = make_client()
+        for looks in range(1, 4):
+            probed = await client.check(endpoint_of(server))
+            assert (probed.product, probed.verdict) == ("OpenAI-compatible", Verdict.READY)
+            assert len(server.seen()) - before <= 1 + looks, "the proof is asked for once"
+
+
+async def test_a_refusal_tells_the_product_by_its_own_words(server, make_client):
+    for reply, proof, product in (
+        (error_reply(401, "An LM Studio API token is required"), None, "LM Studio"),
+        (text_reply("Missing authorization header", status=401), None, "Jan"),
+        (error_reply(401, "An authentication key is required"), None, "LocalAI"),
+        (
+            json_reply({"detail": "Please provide an API key"}, status=401),
+            ("/.well-known/serviceinfo", {"software": {"name": "TabbyAPI"}}),
+            "TabbyAPI",
+        ),
+        (json_reply({"detail": "Unauthorized"}, status=401), None, "OpenAI-compatible"),
+    ):
+        server.forget()
+        server.on("GET /v1/models", reply)
+        server.unknown = text_reply("Not Found", status=404)
+        if proof is not None:
+            path, value = proof
+            server.on(f"GET {path}", json_reply(value))
+        probed = await make_client().check(endpoint_of(server))
+        assert (probed.product, probed.verdict) == (product, Verdict.NEEDS_KEY)
