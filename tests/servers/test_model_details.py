@@ -1,8 +1,27 @@
 from __future__ import annotations
 
-from tests.support.client_calls import endpoint_of
-from tests.support.scripted_products import LLAMA, llama_cpp, model_list, ollama
-from tests.support.scripted_server import json_reply
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.config.settings import EFFORTS
+from lmchat.errors import ServerRejected
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.model import LoadState
+from lmchat.servers.products import product_named
+from tests.support.client_calls import answered, ask, endpoint_of
+from tests.support.programs import until
+from tests.support.scripted_products import (
+    CHAT,
+    LLAMA,
+    llama_cpp,
+    lm_studio,
+    model_list,
+    ollama,
+    router,
+)
+from tests.support.scripted_server import DONE, Gate, delta, error_reply, finish, json_reply, sse
 
 SHOW = "POST /api/show"
 LITELLM = {"x-litellm-version": "1.0"}
@@ -71,3 +90,134 @@ async def test_a_llama_cpp_says_whether_its_model_sees(server, make_client):
         server.on("GET /props", json_reply(props, headers=LLAMA))
         (model,) = await client.models(endpoint_of(server))
         assert (model.images, model.context_loaded, model.context_max) == (sees, 4096, 8192)
+
+
+def props_of(**template: bool) -> dict:
+    """`/props` of a llama.cpp, as recorded with b11669."""
+    return {"chat_template_caps": template, "total_slots": 2, "modalities": {"vision": False}}
+
+
+async def test_levels_of_effort_are_offered_only_where_the_template_has_them(server, make_client):
+    for has_levels, taken in ((False, ["none", "2048"]), (True, [*EFFORTS, "2048"])):
+        llama_cpp(server)
+        props = props_of(supports_reasoning_effort=has_levels)
+        server.on("GET /props", json_reply(props, headers=LLAMA))
+        (model,) = await make_client().models(endpoint_of(server))
+        product = product_named(model.product)
+        efforts = [*EFFORTS, "2048"]
+        assert [one for one in efforts if product.takes_effort(one, model)] == taken
+
+
+async def test_a_model_that_writes_no_text_cannot_chat(server, client):
+    """A decision model of llama.cpp lists other outputs than text."""
+    data = [
+        {"id": name, "owned_by": "llamacpp", "architecture": {"output_modalities": outputs}}
+        for name, outputs in (("talker", ["text"]), ("judge", ["decisions"]), ("silent", []))
+    ]
+    server.on("GET /v1/models", json_reply({"data": data}, headers=LLAMA))
+    models = await client.models(endpoint_of(server))
+    assert [model.can_chat for model in models] == [True, False, True]
+
+
+async def test_a_router_tells_the_facts_of_a_loaded_model_once_in_each_load(server, client):
+    states = {"small": "loaded", "large": "unloaded"}
+    router(server, **states)
+
+    def props(seen):
+        is_of_model = {"model=small", "autoload=false"} <= {*seen.path.partition("?")[2].split("&")}
+        facts = props_of(supports_tools=True) if is_of_model else {"role": "router"}
+        return json_reply(facts, headers=LLAMA)
+
+    server.on("GET /props", props)
+    for _ in range(3):
+        small, large = await client.models(endpoint_of(server), is_refresh=True)
+    assert (small.tools, small.images, small.slots) == (True, False, 2)
+    assert (large.tools, large.images) == (None, None), "a model that is not loaded is offered all"
+    assert len(server.seen("GET /props")) == 1
+
+
+async def test_a_model_of_a_router_that_failed_says_so(server, client):
+    failed = {"value": "unloaded", "failed": True, "exit_code": 1}
+    row = {"id": "large", "owned_by": "llamacpp", "status": failed}
+    server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
+    (model,) = await client.models(endpoint_of(server))
+    assert model.state is LoadState.FAILED
+
+
+@pytest.mark.rule("R-4")
+async def test_a_llama_cpp_whose_list_alone_is_open_says_that_it_needs_a_key(server, make_client):
+    """`/v1/models` of llama-server needs no key, `/props` does."""
+    llama_cpp(server)
+    server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
+    probed = await make_client().check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.NEEDS_KEY)
+
+
+async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
+    """`parallel` of an instance; `capabilities` are not in all versions."""
+    lm_studio(server)
+    instance = {"id": "alder", "config": {"context_length": 4096, "parallel": 1}}
+    rows = [
+        {"key": "alder", "type": "llm", "loaded_instances": [instance]},
+        {"key": "oak", "type": "llm", "loaded_instances": [], "capabilities": {"vision": True}},
+    ]
+    server.on("GET /api/v1/models", json_reply({"models": rows}))
+    alder, oak = await client.models(endpoint_of(server))
+    assert (alder.slots, alder.tools, alder.images, alder.reasoning) == (1, None, None, None)
+    assert (oak.slots, oak.tools, oak.images, oak.reasoning) == (None, None, True, False)
+
+    gate = Gate()
+    server.on(CHAT, sse(gate, delta("Yes."), finish(), DONE))
+    first, second = (
+        asyncio.create_task(answered(client, ask(server, product="LM Studio", model="alder")))
+        for _ in range(2)
+    )
+    await until(lambda: server.seen(CHAT), "the first request")
+    assert len(server.seen(CHAT)) == 1, "the second waits for the slot"
+    gate.open()
+    await first
+    await second
+
+
+OLD_LM_STUDIO = [  # lmstudio-ai/lmstudio-bug-tracker #726, #816
+    {
+        "id": "alder-4b",
+        "object": "model",
+        "type": "vlm",
+        "publisher": "lmstudio-community",
+        "arch": "alder",
+        "compatibility_type": "gguf",
+        "quantization": "Q4_K_M",
+        "state": "loaded",
+        "max_context_length": 32768,
+        "loaded_context_length": 4096,
+    },
+    {"id": "leaf", "object": "model", "type": "embeddings", "state": "not-loaded"},
+]
+
+
+async def test_lm_studio_0_3_is_listed_asked_and_says_that_it_cannot_load(server, client):
+    """It answers unknown paths with status 200 and an error (bug-tracker #1323, #618)."""
+    lm_studio(server)
+    for route in ("GET /api/v1/models", "POST /api/v1/models/load"):
+        server.on(route, server.unknown)
+    server.on("GET /api/v0/models", json_reply({"object": "list", "data": OLD_LM_STUDIO}))
+    for _ in range(2):
+        probed = await client.check(endpoint_of(server))
+        assert (probed.product, probed.verdict) == ("LM Studio", Verdict.READY)
+    alder, leaf = probed.models
+    assert (alder.model_id, alder.state, alder.context_loaded) == (
+        "alder-4b",
+        LoadState.LOADED,
+        4096,
+    )
+    assert (alder.images, alder.quantization) == (True, "Q4_K_M")
+    assert (leaf.kind, leaf.state) == ("embedding", LoadState.NOT_LOADED)
+    assert len(server.seen("GET /api/v1/models")) == 1, "its window prints an error for each"
+    with pytest.raises(ServerRejected, match="LM Studio cannot load models on request") as failed:
+        await client.load(replace(leaf, kind=""))
+    assert failed.value.kind == "unsupported"
+
+    server.on("GET /api/v0/models", server.unknown)
+    names = [model.model_id for model in await client.models(endpoint_of(server), is_refresh=True)]
+    assert names == ["qwen3-8b", "gemma-3-4b", "nomic-embed"], "those of /v1/models"
