@@ -127,6 +127,7 @@ class HttpServerClient:
         self._prober = Prober(
             self._connections,
             self._keys,
+            self._cache,
             self._timeouts_for,
             check_allowed=self._admission.allowed.check,
         )
@@ -162,16 +163,19 @@ class HttpServerClient:
         Without `is_counted`, the lists of models do not count as asked for.
         """
         await self._read_cache()
-        results = tuple(map(self._cache_models, await self._prober.scan(named)))
+        results = await self._prober.scan(named)
+        for probed in results:
+            await self._cache_models(probed)
         if is_counted and usable_of(results):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
             return results
         # a refresh searches the disk again: model files may have come or gone
         probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
+        await self._cache_models(probed_engine)
         # the scan may have probed it, too, and then takes it for a plain llama.cpp
         others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
-        return (self._cache_models(probed_engine), *others)
+        return (probed_engine, *others)
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address and cache its models.
@@ -181,8 +185,11 @@ class HttpServerClient:
         self._admission.allowed.check(endpoint)
         await self._read_cache()  # so that the prober knows which product to expect
         if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
-            return self._cache_models(await engine.probe(self._prober.check))
-        return self._cache_models(await self._prober.check(endpoint, key=key))
+            probed = await engine.probe(self._prober.check)
+        else:
+            probed = await self._prober.check(endpoint, key=key)
+        await self._cache_models(probed)
+        return probed
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -202,6 +209,10 @@ class HttpServerClient:
         if not probed.verdict.is_usable:
             raise no_server_error((probed,))
         return probed.models
+
+    def forget_lists(self) -> None:
+        """Ask all servers for their models with the next look, also those that this disturbs."""
+        self._prober.forget_lists()
 
     def cached_models(self) -> ModelList:
         """Return the models as they were read last; no server is asked."""
@@ -491,15 +502,20 @@ class HttpServerClient:
         for model in await self._cache.read_once():
             self._prober.expect_product(model.endpoint, model.product)
 
-    def _cache_models(self, probed: ProbeResult) -> ProbeResult:
-        """Keep the models of a probed server for `cached_models`; return the result unchanged.
+    async def _cache_models(self, probed: ProbeResult) -> None:
+        """Keep the models of a probed server for `cached_models`.
 
         If the server cannot be used and lists no models, its earlier list is kept. The built-in
-        engine lists its models even after a crash.
+        engine lists its models even after a crash. A list that was hard to come by is written at
+        once, for other runs.
         """
-        if probed.verdict.is_usable or probed.models:
+        is_kept = probed.models is self._cache.models_of(probed.endpoint)  # it was not asked for
+        if (probed.verdict.is_usable or probed.models) and not is_kept:
             self._cache.put(probed.endpoint, probed.models)
-        return probed
+            if product_named(probed.product).is_disturbed_by_list:
+                await self._cache.write(
+                    without=None if self._engine is None else self._engine.endpoint
+                )
 
     # Steps of a request
 

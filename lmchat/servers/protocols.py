@@ -66,6 +66,9 @@ class AnswerSource(Protocol):
 class ServerClient(AnswerSource, ModelSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
+    def forget_lists(self) -> None:
+        """Ask all servers for their models with the next look, also those that this disturbs."""
+
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address; it is no error if nothing answers.
 

@@ -181,3 +181,40 @@ async def test_a_refusal_tells_the_product_by_its_own_words(server, make_client)
             server.on(f"GET {path}", json_reply(value))
         probed = await make_client().check(endpoint_of(server))
         assert (probed.product, probed.verdict) == (product, Verdict.NEEDS_KEY)
+
+
+LLAMA_CPP_PYTHON = {  # recorded with 0.3.36
+    "id": "/srv/gguf/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "object": "model",
+    "owned_by": "me",
+    "permissions": [],
+}
+LIST, SIGN_OF_LIFE = "GET /v1/models", "HEAD /"
+
+
+@pytest.mark.rule("R-5")
+async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
+    server, make_client, tmp_path
+):
+    """Its list interrupts the running answer, also that of another client."""
+
+    async def look(client, *, times: int = 1) -> list[int]:
+        for _ in range(times):
+            probed = await client.check(endpoint_of(server))
+            assert (probed.product, probed.verdict) == ("llama-cpp-python", Verdict.READY)
+            assert [model.model_id for model in probed.models] == [LLAMA_CPP_PYTHON["id"]]
+        return [len(server.seen(route)) for route in (LIST, SIGN_OF_LIFE)]
+
+    server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    server.on(SIGN_OF_LIFE, text_reply("", status=404))
+    screen = make_client(cache_file=tmp_path / "models.json")
+    assert await look(screen, times=60) == [1, 59], "five minutes of an idle screen"
+    assert await screen.models(endpoint_of(server)), "its list is kept"
+    shell = make_client(cache_file=tmp_path / "models.json")
+    assert await look(shell, times=2) == [1, 61], "another run reads the list on the disk"
+    screen.forget_lists()  # the user asks
+    assert await look(screen, times=3) == [2, 63]
+    server.stop()
+    assert (await screen.check(endpoint_of(server))).verdict is Verdict.REFUSED
+    server.start()
+    assert await look(screen, times=2) == [3, 64], "another model may run now"

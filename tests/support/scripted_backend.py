@@ -172,6 +172,8 @@ class ScriptedBackend:
     ) -> tuple[ModelInfo, ...]:
         return (await self.check(endpoint)).models
 
+    def forget_lists(self) -> None: ...
+
     def cached_models(self) -> ModelList:
         models = [m for one in self.results for m in one.models if not self.engine_at(one.endpoint)]
         return ModelList(models=(*self.engine_models, *models), age_s=40)

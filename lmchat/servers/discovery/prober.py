@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 
@@ -34,6 +35,7 @@ from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connec
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
@@ -41,6 +43,7 @@ from lmchat.servers.products.server_api import ServerApi, ServerMemory
 _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 _SCAN_READ_S = 1.8
+_KEPT_LIST_S = 600.0  # age of a list that is used in place of a look that would disturb the server
 _VERDICT_BY_KIND = {  # verdict by the kind of an error
     "host_blocked": Verdict.HOST_BLOCKED,
     "loading": Verdict.LOADING,
@@ -78,18 +81,20 @@ class Prober:
         self,
         connections: Connections,
         keys: KeySource,
+        cache: ModelCache,
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],
     ) -> None:
         """Create a prober.
 
-        `timeouts_for` returns the timeouts that the settings have for an address. `check_allowed`
-        raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no request may be
-        sent.
+        `cache` has the lists of models that were read before. `timeouts_for` returns the timeouts
+        that the settings have for an address. `check_allowed` raises `EndpointNotAllowed` or
+        `RequestInvalid` for an address to which no request may be sent.
         """
         self._keys = keys
         self._connections = connections
+        self._cache = cache
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
@@ -225,6 +230,11 @@ class Prober:
         if memory.product is None and product != OPENAI_COMPATIBLE:
             memory.product = product
 
+    def forget_lists(self) -> None:
+        """Let the next probe of each server ask for its list, also where that disturbs it."""
+        for memory in self._memories.values():
+            memory.wants_list = True
+
     def keeps_answers(self, endpoint: Endpoint) -> bool:
         return self._memory_of(endpoint).keeps_answers is True
 
@@ -276,7 +286,7 @@ class Prober:
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:
-            models = await _read_models(api, probe.expected)
+            models = await self._kept_list(api) or await _read_models(api, probe.expected)
             verdict = _verdict_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
@@ -301,10 +311,12 @@ class Prober:
         if verdict.is_server and (api.is_identified or models):
             memory = self._memory_of(endpoint)
             memory.product, memory.is_recognised = product.name, api.is_identified
+            memory.wants_list = False
         elif verdict in (Verdict.REFUSED, Verdict.SERVER_OFF):
             # The server has ended, and the next one may be another version. The product stays
             # noted, to be asked for first; other facts are forgotten.
-            self._memories[endpoint] = ServerMemory(product=self._memory_of(endpoint).product)
+            product_name = self._memory_of(endpoint).product
+            self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
         # the next step; if a key is set but was not sent, the reason for that says what to do
         if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
@@ -328,6 +340,26 @@ class Prober:
             next_step=step,
             is_own=probe.source is AddressSource.NAMED,
         )
+
+    async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
+        """Return the list that was read before, of a server whose answer a look would end.
+
+        It is empty for all others, and if none is known, or the server does not answer. What an
+        earlier run, or another one, has read counts if it is younger than `_KEPT_LIST_S`.
+        """
+        max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
+        models = self._cache.models_of(api.endpoint, max_age_s=max_age_s) or ()
+        if not models or api.memory.wants_list:
+            return ()
+        product = product_named(models[0].product)
+        if not product.is_disturbed_by_list:
+            return ()
+        with suppress(ServerUnavailable):
+            await api.ping()
+            api.is_identified = True
+            api.facts = product.request_facts(key=api.facts.key, host=api.facts.host)
+            return models
+        return ()
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:

@@ -30,6 +30,7 @@ class ServerMemory(Struct, kw_only=True):
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
     """Facts that are asked for once, by a digest or name of the model."""
     is_recognised: bool = False  # whether the product has answered since the server started
+    wants_list: bool = False  # whether even a list that disturbs the server has to be asked for
     refuted: set[str] = field(default_factory=set)  # products that it is not, by their proofs
     has_old_api: bool = False  # whether it is a version with an older list; used for LM Studio
     keeps_answers: bool | None = None  # whether this version does (R-42); None: not asked yet
@@ -69,6 +70,10 @@ class ServerApi(Struct, kw_only=True):
         if len(reply.body) <= max_bytes:  # it is whole
             self.replies[url] = reply
         return reply
+
+    async def ping(self) -> None:
+        """Ask for nothing, to see whether the server answers; else raise `ServerUnavailable`."""
+        await self._send("HEAD", f"{self.endpoint.origin}/", None)
 
     async def post(self, path: str, value: object) -> Reply:
         """POST a JSON value to a path and return the reply; raises the same errors as `get`."""

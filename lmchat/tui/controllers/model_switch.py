@@ -160,7 +160,7 @@ class ModelSwitch:
             age_s=age_s,
             load_or_unload=self._load_or_unload,
             load_with=self._ask_for_context,
-            refresh=self._begin_refresh,
+            refresh=self._refresh_anew,
             current=(target.server_id, target.model_id) if target else None,
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )
@@ -178,6 +178,10 @@ class ModelSwitch:
     def regenerate_with_another(self, message: ChatMessage) -> None:
         """Give an answer another version by a model that the user picks."""
         self.open_picker(then=partial(self._turns.regenerate, message))
+
+    def _refresh_anew(self) -> None:
+        self._workspace.backend.forget_lists()
+        self._begin_refresh()
 
     def _begin_refresh(self) -> None:
         self._ui.begin(self._refresh_picker, "picker", is_only=True)

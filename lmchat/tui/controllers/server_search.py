@@ -68,6 +68,7 @@ class ServerSearch:
 
         For the page, what is installed on this machine is also read again.
         """
+        self._workspace.backend.forget_lists()
         self.search_soon()  # `_search` decides whether to search
         self._workspace.monitor.check_now()
         if self._page is not None:
