@@ -8,8 +8,8 @@ import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
-from tests.support.client_calls import endpoint_of
-from tests.support.scripted_products import model_list
+from tests.support.client_calls import answered, ask, endpoint_of, text_of
+from tests.support.scripted_products import CHAT, model_list
 from tests.support.scripted_server import error_reply, json_reply, text_reply
 
 LOADED, NOT_LOADED, REMOTE = LoadState.LOADED, LoadState.NOT_LOADED, LoadState.REMOTE
@@ -67,7 +67,13 @@ LMCHAT = [
     {"id": "oak:cloud", "owned_by": "library", "state": "remote", "runs_at": "ollama.com"},
     {"id": "leaf", "owned_by": "library", "type": "embedding", "state": "not loaded"},
 ]
+# nomic-ai/gpt4all, gpt4all-chat/src/server.cpp
+GPT4ALL = {"id": "Alder 4B", "object": "model", "created": 0, "owned_by": "humanity"}
 TOLD = {
+    "GPT4All": (
+        {"GET /v1/models": rows(GPT4ALL)},
+        [("Alder 4B", LoadState.UNKNOWN, None, "")],
+    ),
     "TabbyAPI": (
         {"GET /v1/models": rows(*TABBY), "GET /v1/model": json_reply(TABBY_LOADED)},
         [("alder-13b", NOT_LOADED, None, ""), ("birch-7b", LOADED, 8192, "")],
@@ -218,3 +224,27 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
     assert (await screen.check(endpoint_of(server))).verdict is Verdict.REFUSED
     server.start()
     assert await look(screen, times=2) == [3, 64], "another model may run now"
+
+
+@pytest.mark.rule("R-31")
+async def test_a_server_that_does_not_stream_is_asked_for_the_whole_answer(server, make_client):
+    """GPT4All takes neither streams nor most options, and answers with 16 tokens by itself."""
+
+    def chat(seen):
+        known = {"model", "messages", "stream", "max_tokens", "temperature"}
+        for name in seen.json:
+            if name not in known or (name == "stream" and seen.json[name]):
+                return error_reply(400, f"'{name}' is not supported", type="invalid_request_error")
+        message = {"role": "assistant", "content": "In May."}
+        return json_reply({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    server.on(CHAT, chat)
+    for product, refused in (("GPT4All", 0), ("OpenAI-compatible", 1)):
+        client = make_client()
+        for round_number in range(2):
+            before = len(server.seen(CHAT))
+            events = await answered(client, ask(server, product=product))
+            assert text_of(events) == "In May."
+            asked = len(server.seen(CHAT)) - before
+            assert asked == 1 + (refused if round_number == 0 else 0), "the form is remembered"
+    assert server.seen(CHAT)[0].json["max_tokens"] == 4096

@@ -79,6 +79,7 @@ class JsonMode(StrEnum):
 class Dialect(Struct, frozen=True, kw_only=True):
     """Form of the requests to one model of a server; a refusal leads to another form."""
 
+    streams: bool = True  # else the answer comes whole
     has_completion_tokens: bool = False  # whether the limit is called `max_completion_tokens`
     has_stream_options: bool = True
     has_system_role: bool = True  # else the system prompt is put in front of the first prompt
@@ -103,7 +104,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
         - if it names `stream_options`, that field is left out;
         - else, if it names the limit of the answer, the limit gets its other name;
         - else, the fields of `extra_fields` that it names are left out; the tools only if it names
-          no other field.
+          no other field;
+        - else, if it names `stream`, the answer is asked for whole.
 
         `extra_fields` are the fields of the request that may be left out, with their values.
         """
@@ -127,7 +129,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
         # what was left out already was not sent, so it has not caused this refusal
         refused -= self.dropped
         if not refused:
-            return None
+            is_refused = re.search(r"\bstream(ing)?\b", words) and _FIELD_REFUSED.search(words)
+            return replace(self, streams=False) if self.streams and is_refused else None
         # "logprobs is not supported with tools": the option is lost, rather than all tools
         other_fields = {field for field in refused if field[0] not in ("tools", "tool_choice")}
         return replace(self, dropped=self.dropped | (other_fields or refused))

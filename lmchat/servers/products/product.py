@@ -198,6 +198,8 @@ class Product(Struct, frozen=True, kw_only=True):
     count_field: str = "count"
     efforts: tuple[str, ...] = ()  # levels of the reasoning effort that it is known to take
     effort_path: tuple[str, ...] = ("reasoning_effort",)  # field of the level, and fields in it
+    answer_limit: int | None = None
+    """Tokens of an answer that a request allows if the user has set no limit; None: it decides."""
     thought_limit_field: str = ""  # field for the longest thought in tokens; empty: none
     has_thinking_switch: bool = False
     """Whether a request can set a variable of chat templates that turns thinking off."""

@@ -84,16 +84,17 @@ def body_of(
         has_system_role=dialect.has_system_role,
     )
     messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
-    body: JsonObject = {"model": request.model, "messages": messages, "stream": True}
+    body: JsonObject = {"model": request.model, "messages": messages, "stream": dialect.streams}
     if messages and messages[-1]["role"] == Role.ASSISTANT:
         body |= product.prefill_fields
-    if dialect.has_stream_options:
+    if dialect.streams and dialect.has_stream_options:
         body["stream_options"] = {"include_usage": True}
     sampling = request.sampling
     options = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        dialect.limit_field: sampling.max_tokens,  # the name of the limit that the server takes
+        # the name of the limit that the server takes
+        dialect.limit_field: sampling.max_tokens or product.answer_limit,
         "stop": [*sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}

@@ -487,6 +487,19 @@ _TEXT_GENERATION_WEBUI = Product(
         **_same_names("typical_p"),
     },
 )
+_GPT4ALL = Product(
+    name="GPT4All",
+    ports=(4891,),
+    clues=(_owned_by("humanity", created=0),),
+    where_to_get="Get it at nomic.ai/gpt4all",
+    start_step="Open GPT4All: Settings, Enable Local API Server",
+    empty_step="Download a model in GPT4All",
+    load_step="Send a message: GPT4All loads its model",
+    loads_on_demand=True,
+    dialect=Dialect(streams=False, json_modes=(JsonMode.WORDS,)),
+    answer_limit=4096,  # its own is 16
+    sampling_fields=_same_names("min_p"),
+)
 _LMCHAT = Product(
     name="lmchat",
     clues=(Clue(header="^server: lmchat"),),
@@ -587,6 +600,7 @@ PRODUCTS: tuple[Product, ...] = (
     _LEMONADE,
     _VLLM_MLX,
     _TEXT_GENERATION_WEBUI,
+    _GPT4ALL,
     _LMCHAT,
     _OPENAI,
     _MISTRAL,
