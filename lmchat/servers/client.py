@@ -163,19 +163,17 @@ class HttpServerClient:
         Without `is_counted`, the lists of models do not count as asked for.
         """
         await self._read_cache()
-        results = await self._prober.scan(named)
-        for probed in results:
-            await self._cache_models(probed)
+        probes = await self._prober.scan(named)
+        results = tuple([await self._cache_models(probed) for probed in probes])
         if is_counted and usable_of(results):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
             return results
         # a refresh searches the disk again: model files may have come or gone
         probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
-        await self._cache_models(probed_engine)
         # the scan may have probed it, too, and then takes it for a plain llama.cpp
         others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
-        return (probed_engine, *others)
+        return (await self._cache_models(probed_engine), *others)
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address and cache its models.
@@ -188,8 +186,7 @@ class HttpServerClient:
             probed = await engine.probe(self._prober.check)
         else:
             probed = await self._prober.check(endpoint, key=key)
-        await self._cache_models(probed)
-        return probed
+        return await self._cache_models(probed)
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -502,8 +499,8 @@ class HttpServerClient:
         for model in await self._cache.read_once():
             self._prober.expect_product(model.endpoint, model.product)
 
-    async def _cache_models(self, probed: ProbeResult) -> None:
-        """Keep the models of a probed server for `cached_models`.
+    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+        """Keep the models of a probed server for `cached_models`; return the result unchanged.
 
         If the server cannot be used and lists no models, its earlier list is kept. The built-in
         engine lists its models even after a crash. A list that was hard to come by is written at
@@ -516,6 +513,7 @@ class HttpServerClient:
                 await self._cache.write(
                     without=None if self._engine is None else self._engine.endpoint
                 )
+        return probed
 
     # Steps of a request
 

@@ -58,7 +58,9 @@ async def test_each_product_is_asked_in_the_strictest_form_that_it_takes(make_cl
         for output in (PERSON, AnyObject(), AnyText()):
             await events_of(client, request_for(server, output, product=product, model=product))
         some_form = SOME_OBJECT if product == "LM Studio" else BY_OBJECT
-        asked = [IN_WORDS] * 3 if product in ("Anthropic", "GPT4All") else [BY_SCHEMA, some_form, None]
+        asked = (
+            [IN_WORDS] * 3 if product in ("Anthropic", "GPT4All") else [BY_SCHEMA, some_form, None]
+        )
         assert response_formats(server)[-3:] == asked
 
 

@@ -460,9 +460,9 @@ class StillClient(HttpServerClient):
         super().__init__(settings, **more)
         self._connections = self._prober._connections = MappedConnections(ports, direct)
 
-    def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
         latency_ms = None if probed.latency_ms is None else LOOK_MS
-        return super()._cache_models(replace(probed, latency_ms=latency_ms))
+        return await super()._cache_models(replace(probed, latency_ms=latency_ms))
 
     def cached_models(self) -> ModelList:
         return replace(super().cached_models(), age_s=0.0)

@@ -14,7 +14,7 @@ from lmchat.commands.table import Scope
 from lmchat.config.file import Key, sections, table_keys, toml_value, value_keys
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Settings, ToolSettings
-from lmchat.servers.products import PRODUCTS
+from lmchat.servers.products import PRODUCTS, UNKNOWN
 from lmchat.servers.products.refusals import RULES, Rule
 from tests.support.manual import manual_page
 
@@ -133,7 +133,14 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "location": "ADDRESS",
         "check": "Check the options, the tools or the image of the request, or else the server's log.",
     }
-    hints = {one.name: one.request_facts().hints.get(rule.kind, "") for one in PRODUCTS}
+    usual = UNKNOWN.request_facts().hints
+    hints = {
+        name: hint
+        for name, hint in (
+            (one.name, one.request_facts().hints.get(rule.kind, "")) for one in PRODUCTS
+        )
+        if hint != usual.get(rule.kind) or name == UNKNOWN.name
+    }
     if rule.has_own_step:
         hints = {}
     elif rule.product:
