@@ -84,11 +84,14 @@ class Context:
         """The value of `--model` if it is for the built-in engine, else an empty text.
 
         With `--local`, every value is for the engine. Without it, only the path of an existing GGUF
-        file is for the engine; every other value is the name of a server's model.
+        file is for the engine; every other value is the name of a server's model. So is any value
+        beside `--endpoint`: some servers name their models by such paths.
         """
         model = self.options.model or ""
         if self.options.local:
             return model
+        if self.options.endpoint:
+            return ""
         # Path.is_file would raise an error for a folder that may not be entered
         is_file = model.lower().endswith(".gguf") and os.path.isfile(  # noqa: PTH113
             expanded_path(model)

@@ -235,3 +235,14 @@ def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
     products.plain(server, "tiny").on(products.CHAT, products.chat_reply("Yes."))
     done = cli("--plain", stdin="one\ntwo")
     assert (done.stdout, done.stderr.count(fault)) == ("Yes.\nYes.\n", 1), "told once in a run"
+
+
+def test_a_model_of_a_named_server_may_have_the_name_of_a_file(tmp_path, server):
+    """llama-cpp-python names its model by the path of the file, which is on this machine."""
+    file = tmp_path / "alder.gguf"
+    file.write_bytes(b"GGUF")
+    products.plain(server, str(file))
+    cli = Cli(home=tmp_path)
+    done = cli("ask", "--endpoint", server.url, "-m", str(file), "Hello")
+    assert (done.stdout, done.returncode) == ("".join(products.ANSWER) + "\n", 0), done
+    assert server.seen(products.CHAT)[-1].json["model"] == str(file)
