@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
+from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import answered, ask, endpoint_of, text_of
-from tests.support.scripted_products import CHAT, model_list
+from tests.support.scripted_products import CHAT, chat_reply, model_list
 from tests.support.scripted_server import error_reply, json_reply, text_reply
 
 LOADED, NOT_LOADED, REMOTE = LoadState.LOADED, LoadState.NOT_LOADED, LoadState.REMOTE
@@ -248,3 +250,24 @@ async def test_a_server_that_does_not_stream_is_asked_for_the_whole_answer(serve
             asked = len(server.seen(CHAT)) - before
             assert asked == 1 + (refused if round_number == 0 else 0), "the form is remembered"
     assert server.seen(CHAT)[0].json["max_tokens"] == 4096
+
+
+async def test_vllm_and_sglang_continue_a_text_by_their_own_fields(server, client):
+    """Tried with vLLM 0.32: without the fields it begins a new answer."""
+    server.on(CHAT, chat_reply(" high."))
+    begun = (text_message(Role.USER, "Hi"), text_message(Role.ASSISTANT, "Peas climb"))
+    for product, fields in (
+        ("vLLM", {"continue_final_message": True, "add_generation_prompt": False}),
+        ("SGLang", {"continue_final_message": True}),
+        ("llama.cpp", {}),
+    ):
+        request = ask(server, product=product)
+        await answered(client, request)
+        await answered(client, replace(request, messages=begun))
+        asked, continued = (one.json for one in server.seen(CHAT)[-2:])
+        assert continued["messages"][-1] == {"role": "assistant", "content": "Peas climb"}
+        assert {name: continued[name] for name in _PREFILL & set(continued)} == fields
+        assert not _PREFILL & set(asked), "a prompt is no text to continue"
+
+
+_PREFILL = {"continue_final_message", "add_generation_prompt"}
