@@ -471,7 +471,9 @@ def _error_by_rule(
     if rule.kind == "bad_request" and not is_param_named:
         message = f"{message} ({body.param})"
     if rule.kind == "context_overflow" and needed and room:
-        message = f"The session needs {needed} tokens; the context window has {room}."
+        # vLLM stops counting behind the window
+        least = "at least " if f"at least {needed}" in _COMMAS.sub("", body.words.lower()) else ""
+        message = f"The session needs {least}{needed} tokens; the context window has {room}."
     elif rule.kind == "answer_limit" and left:
         message = f"The answer may have at most {left} tokens here."
 

@@ -315,6 +315,7 @@ _KOBOLDCPP = Product(
     larger_window="For a larger window: koboldcpp --contextsize {context}",
     state=LoadState.LOADED,
     ignores_model_name=True,
+    cuts_prompts=True,
     facts_path="/api/extra/true_max_context_length",
     add_facts=native.koboldcpp_window,
     sampling_fields={
