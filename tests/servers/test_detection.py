@@ -146,6 +146,37 @@ async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect):
         assert (row.verdict, row.next_step) == (verdict, STEPS[verdict]), row.detail
 
 
+async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
+    start, detect, tmp_path, monkeypatch
+):
+    """On a Mac, AirPlay answers 403 at 5000, and so may any web server that is being written."""
+    server = start()
+    for reply, has_row in (
+        (
+            raw_reply(b"HTTP/1.1 403 Forbidden\r\nServer: AirTunes/1\r\nContent-Length: 0\r\n\r\n"),
+            False,
+        ),
+        (error_reply(401, "no key"), False),
+        (error_reply(500, "oops"), False),
+        (html_reply(), False),
+        (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), False),
+        (model_list("tiny"), True),
+        (model_list("tiny", owned_by="tabbyAPI"), True),
+    ):
+        server.unknown = reply
+        found, _ = await detect({5000: server})
+        assert (5000 in {one.endpoint.port for one in found}) is has_row
+    assert "KoboldCpp" not in {one.product for one in found}, "it is not installed"
+
+    program = tmp_path / "koboldcpp"
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found, _ = await detect({})
+    away = next(one for one in found if one.product == "KoboldCpp")
+    assert (away.verdict, away.next_step) == (Verdict.REFUSED, "koboldcpp --model MODEL.gguf")
+
+
 @pytest.mark.rule("R-4")
 async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
     for port, script, where in (

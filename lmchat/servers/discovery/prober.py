@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -28,6 +29,7 @@ from lmchat.errors import (
     ServerUnavailable,
     WrongUse,
 )
+from lmchat.processes.environment import find_program
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -72,6 +74,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     expected: Product
     source: AddressSource
+    is_offered: bool = True
+    """Whether it is shown if no model server answers; else any program may have the port."""
 
 
 class Prober:
@@ -123,14 +127,12 @@ class Prober:
         # a row is already shown.
         products_shown = {probed.product for probed in results if probed.verdict.is_server}
         for probe, probed in ranked:
-            is_usual = probe.source is AddressSource.USUAL
-            if is_usual and not probe.expected.is_offered:
-                # any program may have such a port: a row has to be that of a known server
-                if not probed.verdict.is_usable and probed.product == OPENAI_COMPATIBLE:
-                    continue
-            elif is_usual and not (
-                probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            if probed.product == OPENAI_COMPATIBLE and not (
+                probe.is_offered or probed.verdict.is_usable
             ):
+                continue
+            may_be_server = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            if probe.source is AddressSource.USUAL and not may_be_server:
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)
@@ -145,12 +147,15 @@ class Prober:
         products keep their last port.
         """
         probes = [self._probe_of(endpoint, AddressSource.NAMED) for endpoint in named]
+        search_path = os.environ.get("PATH", os.defpath)
         for product in PRODUCTS:
+            is_installed = bool(product.program and find_program(product.program, search_path))
             for port in filter(None, (product.last_port(), *product.ports)):
                 probe = Probe(
                     endpoint=product.endpoint_at(port),
                     expected=product,
                     source=AddressSource.USUAL,
+                    is_offered=product.is_offered or is_installed,
                 )
                 probes.append(probe)
         probes += [
@@ -301,7 +306,7 @@ class Prober:
         names_expected = (
             error is not None
             and (endpoint.is_loopback or not verdict.is_server)
-            and (probe.expected.is_offered or probe.source is not AddressSource.USUAL)
+            and probe.is_offered
         )
         has_name = api.is_identified or names_expected
         product = product_named(api.facts.product) if has_name else UNKNOWN
@@ -382,7 +387,7 @@ def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
     """Return the result of a probe that has read nothing."""
     return ProbeResult(
         endpoint=probe.endpoint,
-        product=probe.expected.name,
+        product=probe.expected.name if probe.is_offered else OPENAI_COMPATIBLE,
         verdict=verdict,
         next_step=_next_step(verdict, probe.expected, probe.endpoint),
         is_own=probe.source is AddressSource.NAMED,
