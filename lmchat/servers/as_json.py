@@ -28,6 +28,7 @@ def model_json(model: ModelInfo, name: str = "") -> dict[str, object]:
     own_fields = (
         "product",
         "state",
+        "load_failure",
         "context_loaded",
         "context_max",
         "size_bytes",

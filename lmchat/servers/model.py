@@ -25,7 +25,6 @@ class LoadState(StrEnum):
     """Taken out of memory while it is not used; the next request loads it again."""
     LOADING = "loading"
     NOT_LOADED = "not loaded"
-    FAILED = "failed"  # the last attempt to load it has failed
     UNKNOWN = "unknown"
     REMOTE = "remote"
     """It does not run where its server runs: the server passes prompts on to another machine."""
@@ -46,6 +45,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     product: str
     state: LoadState = LoadState.UNKNOWN
+    load_failure: str = ""  # why the last attempt to load it failed; empty: it did not
     load_fraction: float | None = None  # part that is loaded, 0 to 1; only while lmchat loads it
     kind: str = ""
     """What it is for, if it cannot chat: a key of `_KINDS`; empty also if the server does not say.
@@ -83,6 +83,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
         machine of the server.
         """
         return self.state is LoadState.REMOTE
+
+    @property
+    def state_word(self) -> str:
+        return "failed" if self.load_failure else self.state.value
 
     @property
     def remote_note(self) -> str:

@@ -141,7 +141,8 @@ async def test_a_model_of_a_router_that_failed_says_so(server, client):
     row = {"id": "large", "owned_by": "llamacpp", "status": failed}
     server.on("GET /v1/models", json_reply({"data": [row]}, headers=LLAMA))
     (model,) = await client.models(endpoint_of(server))
-    assert model.state is LoadState.FAILED
+    assert (model.state, model.state_word) == (LoadState.NOT_LOADED, "failed")
+    assert model.load_failure == "exit code 1"
 
 
 @pytest.mark.rule("R-4")

@@ -45,7 +45,7 @@ async def list_models(context: Context) -> int:
     models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
     rows = [
         (
-            "" if model.state is LoadState.UNKNOWN else model.state,
+            "" if model.state is LoadState.UNKNOWN else model.state_word,
             model.model_id,
             model.params,
             model.quantization,

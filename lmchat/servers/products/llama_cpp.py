@@ -118,15 +118,15 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         state = LoadState.LOADED
         if status:
             state = _STATES.get(str_or_empty(status.get("value")), LoadState.UNKNOWN)
-            if status.get("failed") and state is LoadState.NOT_LOADED:
-                state = LoadState.FAILED
         trained_context = count_or_none(meta.get("n_ctx_train"))
         context = count_or_none(meta.get("n_ctx"))
         if context is None:
             context = _command_line_number(status, "--ctx-size")
         model = super().model_from_row(api, row)
+        is_failed = state is LoadState.NOT_LOADED and bool(status.get("failed"))
         return replace(
             model,
+            load_failure=f"exit code {status.get('exit_code')}" if is_failed else "",
             state=model.state if model.is_remote else state,
             params=params_text(meta.get("n_params")),
             # llama.cpp puts "(guessed)" before a type that the file of the model does not name

@@ -92,6 +92,8 @@ def _cells(row: ModelRow) -> list[StyledText]:
     context = (context_text(model), style)
     if model.state is LoadState.LOADING:
         context = (f"loading{units.progress_suffix(model.load_fraction)}", "$warning")
+    elif model.load_failure:
+        context = (safe_line(f"failed: {model.load_failure}", limit=20), "$error")
     speed = "" if row.tokens_per_second is None else units.rate(row.tokens_per_second)
     return [
         (safe_line(model.params, limit=8), style),

@@ -157,7 +157,9 @@ def _model_state(health: Health, loading: str) -> StyledText:
         return f"loading{units.progress_suffix(model.load_fraction)}", _WARN
     if model.is_remote:
         return model.state.value, _WARN
-    return model.state.value, "" if model.state is LoadState.LOADED else MUTED
+    if model.load_failure:
+        return model.state_word, _WARN
+    return model.state_word, "" if model.state is LoadState.LOADED else MUTED
 
 
 def context_text(model: ModelInfo | None) -> str:
