@@ -16,7 +16,16 @@ from lmchat.config.settings import Settings
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelNamed, StreamFinished
-from tests.support.client_calls import NAMES, ask, events_of, growing, reads, replay, text_of
+from tests.support.client_calls import (
+    NAMES,
+    ask,
+    body_of,
+    events_of,
+    growing,
+    reads,
+    replay,
+    text_of,
+)
 from tests.support.scripted_products import CHAT
 
 MODEL = "smollm2-135m-instruct"
@@ -62,19 +71,6 @@ async def test_a_recorded_refusal_becomes_its_error_and_is_not_tried_again(serve
         assert error.hint
         assert len(server.seen(CHAT)) == number + 1
     assert (error.needed_tokens, error.room_tokens) == (631, 256)
-
-
-def body_of(name: str) -> bytes:
-    """Return the body of a recorded reply, which is in chunks unless the connection ends it."""
-    head, _, rest = b"".join(reads(name)).partition(b"\r\n\r\n")
-    if b"transfer-encoding: chunked" not in head.lower():
-        return rest
-    body = b""
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        body += rest[: int(size, 16)]
-        rest = rest[int(size, 16) + 2 :]
-    return body
 
 
 async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, ...]:

@@ -141,6 +141,19 @@ def reads(name: str) -> list[bytes]:
     ]
 
 
+def body_of(name: str) -> bytes:
+    """Return the body of a recorded reply, which is in chunks unless the connection ends it."""
+    head, _, rest = b"".join(reads(name)).partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" not in head.lower():
+        return rest
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        rest = rest[int(size, 16) + 2 :]
+    return body
+
+
 def replay(name: str, *, every: int | None = None) -> Reply:
     """Play a recording, in the pieces of then or in pieces of a size."""
     pieces = reads(name)

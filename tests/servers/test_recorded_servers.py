@@ -1,0 +1,335 @@
+"""Whole turns with what real servers sent: how each is recognised, answers, calls tools and refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from msgspec.structs import replace
+
+from lmchat.servers.client import HttpServerClient
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import RequestAdapted, StreamFinished, ToolCallDelta
+from lmchat.servers.request import ChatRequest, Tool
+from tests.support.client_calls import answered, ask, events_of, failure_of, replay, text_of
+from tests.support.programs import Inside
+from tests.support.recorded_server import LONG_CHARS, UNKNOWN_MODEL, RecordedServer
+from tests.support.scripted_server import Reply, json_reply
+
+LIST, CHAT = "/v1/models", "/v1/chat/completions"
+ADD = Tool(server="sums", name="add", wire_name="add", schema={"type": "object"})
+LONG = "word " * LONG_CHARS
+CALLS = "calls a tool"
+ANSWERS = "takes tools and answers"
+HELLO = "Hello, welcome to my little corner of the world!"
+NO_MODEL = "no model loaded"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What shows of a server."""
+
+    product: str  # as lmchat names it
+    models: tuple[tuple[str, str, int | None], ...]  # names, states, windows
+    word: str = "ready"
+    uses: str = ""  # model of the turns; empty: the first that is listed
+    answer: str = HELLO
+    tools: str = ANSWERS  # else what its refusal says
+    overflow: tuple[int, int] | None = None  # needed tokens, window; None: it refuses none
+    unknown: str = "model_missing"  # kind; empty: it answers to any name
+    more: dict[str, Reply] = field(default_factory=dict)  # routes that were not recorded
+    path: str = ""  # base of its address
+    asked: tuple[str, ...] = (LIST,)
+
+
+SERVERS = {
+    "ollama": Recorded(
+        product="Ollama",
+        models=(
+            ("smol-plain-512:latest", "not loaded", None),
+            ("smol-512:latest", "not loaded", None),
+            ("smol-plain:latest", "not loaded", None),
+            ("smol:latest", "loaded", 4096),
+        ),
+        uses="smol:latest",
+        answer="Awesome, welcome to the city of Elysium",
+        tools=CALLS,
+        asked=(LIST, "/api/tags", "/api/ps"),
+    ),
+    "llama-swap": Recorded(
+        product="llama-swap",
+        models=(
+            ("broken", "not loaded", None),
+            ("smol-big", "not loaded", None),
+            ("smol-small", "not loaded", None),
+        ),
+        word=NO_MODEL,
+        uses="smol-small",
+        overflow=(20031, 512),
+    ),
+    "docker-model-runner": Recorded(
+        product="Docker Model Runner",
+        models=(
+            ("docker.io/ai/smollm2:135M-Q4_1", "loaded", 8192),
+            ("docker.io/ai/smollm2-small:latest", "loaded", 512),
+        ),
+        uses="docker.io/ai/smollm2-small:latest",
+        overflow=(20031, 512),
+        path="/engines/v1",
+        asked=("/engines/v1/models", "/engines/ps"),
+    ),
+    "litellm": Recorded(
+        product="LiteLLM",
+        models=tuple(
+            (name, "unknown", None) for name in ("smol", "smol-512", "switched-off", "limited")
+        ),
+        answer="Hello, welcome to my little corner of the world.",
+        overflow=(20031, 4096),
+        # litellm/proxy/health_endpoints/_health_endpoints.py
+        more={"GET /health/liveliness": json_reply("I'm alive!")},
+        asked=(LIST, "/health/liveliness", "/model/info"),
+    ),
+    "llama-cpp-python": Recorded(
+        product="llama-cpp-python",
+        models=(("/srv/gguf/SmolLM2-135M-Instruct.Q4_1.gguf", "loaded", None),),
+        unknown="",
+    ),
+    "koboldcpp": Recorded(
+        product="KoboldCpp",
+        models=(("koboldcpp/SmolLM2-135M-Instruct.Q4_1", "loaded", 2048),),
+        answer="Awesome, welcome to the city of Elysium",
+        tools=CALLS,
+        unknown="",
+        # koboldcpp.py; the number is that of its /props
+        more={"GET /api/extra/true_max_context_length": json_reply({"value": 2048})},
+        asked=(LIST, "/api/extra/true_max_context_length"),
+    ),
+    "mlx-lm": Recorded(
+        product="mlx_lm.server",
+        models=(("/models/smollm2", "not loaded", None),),
+        word=NO_MODEL,
+        answer="Hello, welcome, hello, hello, hello, hello,",
+    ),
+    "vllm": Recorded(
+        product="vLLM",
+        models=(("smollm2", "loaded", 2048),),
+        tools="--enable-auto-tool-choice and --tool-call-parser",
+        overflow=(2049, 2048),
+    ),
+    "transformers-serve": Recorded(
+        product="OpenAI-compatible",
+        models=(),
+        word=NO_MODEL,
+        uses="/models/smollm2",
+        answer="Hello, welcome to my world!",
+        tools="",  # not recorded
+        unknown="server_error",
+    ),
+}
+REFUSE_OVERFLOW = [name for name, expected in SERVERS.items() if expected.overflow]
+CUT_PROMPTS = {"ollama": 4096, "koboldcpp": 2048}  # what does not fit is dropped without a word
+
+
+@pytest.fixture(params=SERVERS)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def expected(name) -> Recorded:
+    return SERVERS[name]
+
+
+@pytest.fixture
+def server(name) -> Iterator[RecordedServer]:
+    with RecordedServer(name) as one:
+        for route, reply in SERVERS[name].more.items():
+            one.on(route, reply)
+        yield one
+
+
+@pytest.fixture
+def endpoint(server, expected) -> Endpoint:
+    return Endpoint.parse(f"{server.url}{expected.path}")
+
+
+@pytest.fixture
+def cli(tmp_path, endpoint) -> Inside:
+    return Inside(home=tmp_path, url=endpoint.url)
+
+
+async def look(client: HttpServerClient, endpoint: Endpoint) -> ProbeResult:
+    return await client.check(endpoint)
+
+
+def request_to(probed: ProbeResult, model: str, text: str = "Hi", **more) -> ChatRequest:
+    return replace(ask(probed.endpoint, text, product=probed.product, model=model), **more)
+
+
+def model_of(expected: Recorded) -> str:
+    return expected.uses or expected.models[0][0]
+
+
+async def test_a_recorded_server_is_recognised_by_its_list_and_tells_its_models(
+    server, endpoint, expected, client
+):
+    probed = await look(client, endpoint)
+    assert (probed.product, probed.verdict) == (expected.product, expected.word)
+    told = [(one.model_id, one.state, one.context_loaded) for one in probed.models]
+    assert told == [*expected.models]
+    asked = [seen.path for seen in server.seen() if seen.path != "/api/show"]
+    assert asked == [*expected.asked], "and for nothing else"
+    await look(client, endpoint)
+    again = [seen.path for seen in server.seen("")][-len(expected.asked) :]
+    assert set(again) <= {*expected.asked, "/"}
+
+
+async def test_a_recorded_stream_is_an_answer_under_the_name_that_was_asked_for(
+    endpoint, expected, client
+):
+    probed = await look(client, endpoint)
+    events = await answered(client, request_to(probed, model_of(expected)))
+    assert text_of(events) == expected.answer
+    assert isinstance(events[-1], StreamFinished)
+    assert not [one for one in events if isinstance(one, RequestAdapted)]
+
+
+def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expected, cli):
+    """Some servers write a path, or a name with a version, into the chunks."""
+    model = model_of(expected)
+    done = cli("ask", "-m", model, "--json", "Hi")
+    value = json.loads(done.stdout)
+    assert (value["reply"], value["state"]) == (expected.answer, "complete")
+    assert value["asked_model"] is None
+    assert "instead of" not in done.stderr
+    assert {seen.json["model"] for seen in server.seen() if seen.path.endswith(CHAT)} == {model}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in SERVERS.items() if row.tools], indirect=True
+)
+async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, expected, client):
+    probed = await look(client, endpoint)
+    request = request_to(probed, model_of(expected), tools=(ADD,))
+    events = await answered(client, request)
+    notes = [one.note for one in events if isinstance(one, RequestAdapted)]
+    calls = [one.name for one in events if isinstance(one, ToolCallDelta) and one.name]
+    if expected.tools == CALLS:
+        assert (calls, notes) == (["add"], [])
+        assert events[-1] == StreamFinished(reason="tool_calls")
+    elif expected.tools == ANSWERS:
+        assert (calls, notes) == ([], [])
+        assert text_of(events)
+    else:
+        (note,) = notes
+        assert note.startswith(f"{expected.product} says: ")
+        assert expected.tools in note
+        assert note.endswith("Sending the request again without tools.")
+        assert text_of(events) == expected.answer
+        events = await answered(client, request)
+        assert text_of(events) == expected.answer
+
+
+@pytest.mark.parametrize("name", REFUSE_OVERFLOW, indirect=True)
+async def test_a_recorded_overflow_tells_both_numbers(endpoint, expected, client):
+    probed = await look(client, endpoint)
+    error = await failure_of(client, request_to(probed, model_of(expected), LONG))
+    assert error.kind == "context_overflow"
+    assert (error.needed_tokens, error.room_tokens) == expected.overflow
+    assert error.hint
+
+
+@pytest.mark.parametrize("name", CUT_PROMPTS, indirect=True)
+def test_a_prompt_that_a_recorded_server_cuts_is_told_with_the_window(name, cli, expected):
+    done = cli("ask", "-m", model_of(expected), stdin=LONG)
+    assert f"the context window {CUT_PROMPTS[name]}: {expected.product} " in done.stderr
+    assert "drop" in done.stderr
+
+
+OVERFLOW_OF_LLAMA_CPP_PYTHON = {  # llama_cpp/server/errors.py; its stream has none of it
+    "error": {
+        "message": "This model's maximum context length is 2048 tokens. However, you requested "
+        "20031 tokens (20031 in the messages, None in the completion). Please reduce the length "
+        "of the messages or completion.",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "context_length_exceeded",
+    }
+}
+
+
+@pytest.mark.parametrize("name", ["llama-cpp-python"], indirect=True)
+async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_without_a_stream(
+    server, endpoint, expected, client
+):
+    def chat(seen) -> Reply:
+        if seen.json["stream"]:
+            return replay("llama-cpp-python/error-overflow")
+        return json_reply(OVERFLOW_OF_LLAMA_CPP_PYTHON, status=400)
+
+    server.on(f"POST {CHAT}", chat)
+    probed = await look(client, endpoint)
+    error = await failure_of(client, request_to(probed, model_of(expected), LONG))
+    assert error.kind == "context_overflow"
+    assert (error.needed_tokens, error.room_tokens) == (20031, 2048)
+    assert [seen.json["stream"] for seen in server.seen(f"POST {CHAT}")] == [True, False]
+
+
+async def test_a_recorded_refusal_of_an_unknown_model_has_its_kind(endpoint, expected, client):
+    probed = await look(client, endpoint)
+    events, error = await events_of(client, request_to(probed, UNKNOWN_MODEL))
+    if expected.unknown:
+        assert error is not None
+        assert (error.kind, text_of(events)) == (expected.unknown, "")
+        assert error.hint
+    else:
+        assert error is None
+        assert text_of(events), "it heeds no names"
+
+
+@pytest.mark.parametrize("name", ["vllm"], indirect=True)
+async def test_a_limit_above_the_window_is_not_told_as_a_prompt_too_long(
+    endpoint, expected, client
+):
+    probed = await look(client, endpoint)
+    request = ask(probed.endpoint, product=probed.product, model="smollm2", max_tokens=100_000)
+    assert (await failure_of(client, request)).kind == "answer_limit"
+
+
+@pytest.mark.parametrize("name", ["ollama"], indirect=True)
+async def test_a_model_of_ollama_without_tools_says_so_and_answers(endpoint, client):
+    probed = await look(client, endpoint)
+    events = await answered(client, request_to(probed, "smol-plain:latest", tools=(ADD,)))
+    (note,) = [one.note for one in events if isinstance(one, RequestAdapted)]
+    assert "does not support tools" in note
+    assert text_of(events)
+
+
+@pytest.mark.parametrize("name", ["llama-swap"], indirect=True)
+async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client):
+    server.on(f"GET {LIST}", replay("llama-swap/own-models-running"))
+    probed = await look(client, endpoint)
+    assert (probed.product, probed.verdict) == ("llama-swap", "ready")
+    assert [one.model_id for one in probed.models if one.state == "loaded"] == ["smol-small"]
+
+
+@pytest.mark.parametrize(
+    ("name", "recording", "key", "product", "word"),
+    [
+        ("vllm", "error-401", "", "OpenAI-compatible", "needs key"),
+        ("litellm", "models-nokey", "", "LiteLLM", "server error"),
+        ("litellm", "models-nokey-prisma", "", "LiteLLM", "needs key"),
+        ("litellm", "models-badkey", "sk-wrong", "LiteLLM", "key rejected"),
+    ],
+    indirect=["name"],
+)
+async def test_a_recorded_list_that_is_refused_says_what_is_missing(
+    name, recording, key, product, word, server, endpoint, make_client
+):
+    server.on(f"GET {LIST}", replay(f"{name}/{recording}"))
+    probed = await make_client(key=key).check(endpoint)
+    assert (probed.product, probed.verdict) == (product, word)
+    assert probed.next_step
