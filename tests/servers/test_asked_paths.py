@@ -98,6 +98,12 @@ def without_models(server: ScriptedServer) -> None:
     server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
 
 
+def without_a_list(server: ScriptedServer) -> None:
+    """Ollama for which nothing was ever pulled."""
+    products.ollama(server, is_empty=True)
+    server.on("GET /v1/models", json_reply({"object": "list", "data": None}))
+
+
 def broken(server: ScriptedServer) -> None:
     server.unknown = error_reply(500, "out of order")
 
@@ -175,8 +181,9 @@ CASES = {
     ),
     "Ollama, nothing loaded": Case(11434, products.ollama, "Ollama", NO_MODEL, OLLAMA),
     "Ollama, loaded": Case(11434, several_of_ollama, "Ollama", "ready", OLLAMA),
-    "Ollama, nothing pulled": Case(
-        11434, partial(products.ollama, is_empty=True), "Ollama", NO_MODEL, OLLAMA
+    "Ollama, nothing pulled": Case(11434, without_a_list, "Ollama", NO_MODEL, OLLAMA),
+    "Ollama, nothing pulled, at another port": Case(
+        UNUSUAL, without_a_list, "Ollama", NO_MODEL, OLLAMA
     ),
     "Ollama at another port": Case(UNUSUAL, several_of_ollama, "Ollama", "ready", OLLAMA),
     "Ollama with remote models": Case(11434, remote_of_ollama, "Ollama", "ready", OLLAMA),

@@ -14,7 +14,15 @@ from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestAdapted, StreamFinished, ToolCallDelta
 from lmchat.servers.request import ChatRequest, Tool
-from tests.support.client_calls import answered, ask, events_of, failure_of, replay, text_of
+from tests.support.client_calls import (
+    answered,
+    ask,
+    events_of,
+    failure_of,
+    growing,
+    replay,
+    text_of,
+)
 from tests.support.programs import Inside
 from tests.support.recorded_server import LONG_CHARS, UNKNOWN_MODEL, RecordedServer
 from tests.support.scripted_server import Reply, json_reply
@@ -203,6 +211,7 @@ def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expec
     done = cli("ask", "-m", model, "--json", "Hi")
     value = json.loads(done.stdout)
     assert (value["reply"], value["state"]) == (expected.answer, "complete")
+    assert value["model"] in (model, model.removesuffix(":latest"))
     assert value["asked_model"] is None
     assert "instead of" not in done.stderr
     assert {seen.json["model"] for seen in server.seen() if seen.path.endswith(CHAT)} == {model}
@@ -306,6 +315,22 @@ async def test_a_model_of_ollama_without_tools_says_so_and_answers(endpoint, cli
     (note,) = [one.note for one in events if isinstance(one, RequestAdapted)]
     assert "does not support tools" in note
     assert text_of(events)
+
+
+async def test_vllm_that_was_started_with_parsers_takes_tools(client):
+    with RecordedServer("vllm", "stream-tools-parsers") as server:
+        probed = await look(client, Endpoint.parse(server.url))
+        events = await answered(client, request_to(probed, "smollm2", tools=(ADD,)))
+    assert not [one for one in events if isinstance(one, RequestAdapted)]
+    assert growing(events).entries
+
+
+def test_an_empty_answer_to_a_prompt_that_was_cut_is_an_overflow(tmp_path):
+    """Ollama keeps half of a window of 512 tokens; the model then has nothing to say."""
+    with RecordedServer("ollama", "error-overflow-512") as server:
+        cli = Inside(home=tmp_path, url=server.url)
+        value = cli.json("ask", "-m", "smol-512", "--json", stdin=LONG, code=1)
+    assert value["detail"]["error"] == "context_overflow"
 
 
 @pytest.mark.parametrize("name", ["llama-swap"], indirect=True)
