@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
-from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.probe_result import ProbeResult
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestAdapted, StreamFinished, ToolCallDelta
@@ -169,10 +168,6 @@ def cli(tmp_path, endpoint) -> Inside:
     return Inside(home=tmp_path, url=endpoint.url)
 
 
-async def look(client: HttpServerClient, endpoint: Endpoint) -> ProbeResult:
-    return await client.check(endpoint)
-
-
 def request_to(probed: ProbeResult, model: str, text: str = "Hi", **more) -> ChatRequest:
     return replace(ask(probed.endpoint, text, product=probed.product, model=model), **more)
 
@@ -184,21 +179,18 @@ def model_of(expected: Recorded) -> str:
 async def test_a_recorded_server_is_recognised_by_its_list_and_tells_its_models(
     server, endpoint, expected, client
 ):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     assert (probed.product, probed.verdict) == (expected.product, expected.word)
     told = [(one.model_id, one.state, one.context_loaded) for one in probed.models]
     assert told == [*expected.models]
     asked = [seen.path for seen in server.seen() if seen.path != "/api/show"]
     assert asked == [*expected.asked], "and for nothing else"
-    await look(client, endpoint)
-    again = [seen.path for seen in server.seen("")][-len(expected.asked) :]
-    assert set(again) <= {*expected.asked, "/"}
 
 
 async def test_a_recorded_stream_is_an_answer_under_the_name_that_was_asked_for(
     endpoint, expected, client
 ):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     events = await answered(client, request_to(probed, model_of(expected)))
     assert text_of(events) == expected.answer
     assert isinstance(events[-1], StreamFinished)
@@ -221,7 +213,7 @@ def test_a_recorded_answer_is_that_of_the_model_that_was_asked_for(server, expec
     "name", [name for name, row in SERVERS.items() if row.tools], indirect=True
 )
 async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, expected, client):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     request = request_to(probed, model_of(expected), tools=(ADD,))
     events = await answered(client, request)
     notes = [one.note for one in events if isinstance(one, RequestAdapted)]
@@ -244,7 +236,7 @@ async def test_a_recorded_server_takes_tools_or_says_that_it_does_not(endpoint, 
 
 @pytest.mark.parametrize("name", REFUSE_OVERFLOW, indirect=True)
 async def test_a_recorded_overflow_tells_both_numbers(endpoint, expected, client):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     error = await failure_of(client, request_to(probed, model_of(expected), LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == expected.overflow
@@ -280,7 +272,7 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
         return json_reply(OVERFLOW_OF_LLAMA_CPP_PYTHON, status=400)
 
     server.on(f"POST {CHAT}", chat)
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     error = await failure_of(client, request_to(probed, model_of(expected), LONG))
     assert error.kind == "context_overflow"
     assert (error.needed_tokens, error.room_tokens) == (20031, 2048)
@@ -288,7 +280,7 @@ async def test_an_overflow_that_is_an_empty_stream_is_told_by_the_request_withou
 
 
 async def test_a_recorded_refusal_of_an_unknown_model_has_its_kind(endpoint, expected, client):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     events, error = await events_of(client, request_to(probed, UNKNOWN_MODEL))
     if expected.unknown:
         assert error is not None
@@ -303,14 +295,14 @@ async def test_a_recorded_refusal_of_an_unknown_model_has_its_kind(endpoint, exp
 async def test_a_limit_above_the_window_is_not_told_as_a_prompt_too_long(
     endpoint, expected, client
 ):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     request = ask(probed.endpoint, product=probed.product, model="smollm2", max_tokens=100_000)
     assert (await failure_of(client, request)).kind == "answer_limit"
 
 
 @pytest.mark.parametrize("name", ["ollama"], indirect=True)
 async def test_a_model_of_ollama_without_tools_says_so_and_answers(endpoint, client):
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     events = await answered(client, request_to(probed, "smol-plain:latest", tools=(ADD,)))
     (note,) = [one.note for one in events if isinstance(one, RequestAdapted)]
     assert "does not support tools" in note
@@ -319,7 +311,7 @@ async def test_a_model_of_ollama_without_tools_says_so_and_answers(endpoint, cli
 
 async def test_vllm_that_was_started_with_parsers_takes_tools(client):
     with RecordedServer("vllm", "stream-tools-parsers") as server:
-        probed = await look(client, Endpoint.parse(server.url))
+        probed = await client.check(Endpoint.parse(server.url))
         events = await answered(client, request_to(probed, "smollm2", tools=(ADD,)))
     assert not [one for one in events if isinstance(one, RequestAdapted)]
     assert growing(events).entries
@@ -336,7 +328,7 @@ def test_an_empty_answer_to_a_prompt_that_was_cut_is_an_overflow(tmp_path):
 @pytest.mark.parametrize("name", ["llama-swap"], indirect=True)
 async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client):
     server.on(f"GET {LIST}", replay("llama-swap/own-models-running"))
-    probed = await look(client, endpoint)
+    probed = await client.check(endpoint)
     assert (probed.product, probed.verdict) == ("llama-swap", "ready")
     assert [one.model_id for one in probed.models if one.state == "loaded"] == ["smol-small"]
 
