@@ -71,6 +71,7 @@ class Clue(Struct, frozen=True, kw_only=True):
     created: int | None = None  # each row has this time
     fields: frozenset[str] = frozenset()  # each row has exactly these fields
     ids: str = ""  # pattern found in the `id` of each row
+    is_null: bool = False  # the list is `null`
     words: str = ""  # pattern found in the body of a refusal
     is_hint: bool = False
     """Whether other products may send the same: then the product has to be proved."""
@@ -79,11 +80,13 @@ class Clue(Struct, frozen=True, kw_only=True):
         """Whether a reply, whose list has these rows, has the sign."""
         if self.words and (reply.is_good or not re.search(self.words, reply.text)):
             return False
+        if self.is_null and reply.object.get("data", "") is not None:
+            return False
         headers = (f"{name}: {value}" for name, value in reply.headers.items())
         if self.header and not any(re.search(self.header, header) for header in headers):
             return False
         if not (self.owners or self.fields or self.ids or self.created is not None):
-            return bool(self.words or self.header)
+            return bool(self.words or self.header or self.is_null)
         return bool(rows) and all(self._fits_row(row) for row in rows)
 
     def _fits_row(self, row: JsonObject) -> bool:

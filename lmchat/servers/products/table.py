@@ -189,6 +189,7 @@ _OLLAMA = Ollama(
     clues=(
         _owned_by("library", is_hint=True),
         Clue(ids=":", is_hint=True),
+        Clue(is_null=True, is_hint=True),  # nothing was ever pulled
         Clue(words="^$", is_hint=True),  # the refusal of a foreign host name
     ),
     proof=Proof("/api/tags", r'^\{"models":'),
