@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import re
 
+TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
+_CUT_SHARE = 0.6
+"""A server that counts less than this share of the estimate has left out a part of the prompt."""
+_CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
+_FULL_SHARE = 0.98
+"""A prompt that fills this share of the window, with no room for an answer, was cut."""
 _WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
 _ASCII = bytes(range(128))
 
@@ -32,3 +38,21 @@ def raw_tokens(text: str) -> float:
 def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
     """Estimate the tokens of a text; the factor 1 corrects nothing."""
     return max(1, round(raw_tokens(text) * factor)) if text else 0
+
+
+def is_prompt_cut(
+    counted: int, *, estimate: float, window: int | None, reserve: int = 0, has_images: bool = False
+) -> bool:
+    """Whether a server seems to have left out a part of a prompt, as Ollama does silently.
+
+    One sign is a count that fills the window, with no room for an answer; `reserve` is the room
+    that the request leaves for it. The other sign is a count far below the estimate. It is not used
+    for a prompt with images, whose tokens are not known, or of less than 1000 tokens.
+    """
+    if window is not None:
+        # A prompt that leaves the room of its plan for the answer is as long as planned. A server
+        # that counts more than its window has read all: the window is larger than it says.
+        most_uncut = max(_FULL_SHARE * window, window - reserve)
+        if most_uncut < counted <= window:
+            return True
+    return not has_images and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate

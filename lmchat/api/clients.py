@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.answers.json_schema import WantedValue
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
@@ -288,6 +289,13 @@ class Client:
         await whole.read(self._events_of(request))
         content = whole.growing  # the parts of the answer
         figures = whole.figures
+        # with both limits, the figures say which one cut an answer short
+        stats = figures.stats(
+            product=target.product,
+            context=target.context,
+            max_tokens=request.sampling.max_tokens,
+        )
+        has_reply = bool(content.parts)
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),
@@ -296,12 +304,7 @@ class Client:
             model=figures.model,
             endpoint=request.endpoint.url,
             finish_reason=figures.finish_reason,
-            # with both limits, the figures say which one cut an answer short
-            stats=figures.stats(
-                product=target.product,
-                context=target.context,
-                max_tokens=request.sampling.max_tokens,
-            ),
+            stats=with_cut_prompt(stats, request, window=target.context, has_reply=has_reply),
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:

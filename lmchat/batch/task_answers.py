@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import units
+from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.errors import LMChatError
 from lmchat.servers.events import RequestAdapted, StreamEvent
@@ -84,6 +85,7 @@ class TaskAnswer(Struct, frozen=True, kw_only=True):
                 "total_tokens": (stats.prompt_tokens or 0) + completion_tokens,
                 "estimated": stats.is_estimated or stats.prompt_tokens is None,
             },
+            "prompt_cut": stats.is_prompt_cut,
             "ttft_ms": units.rounded(stats.ttft_ms),
             "elapsed_ms": units.rounded(stats.elapsed_ms),
         }
@@ -126,13 +128,19 @@ async def answer_to(
             await answer.read(server.stream(request), show)
         except LMChatError as error:
             failure = error
+    reply = answer.growing.text("text", "refusal")
+    stats = answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens)
+    if failure is None:
+        try:
+            stats = with_cut_prompt(stats, request, window=model.context, has_reply=bool(reply))
+        except LMChatError as error:
+            failure = error
     return TaskAnswer(
         model=answer.figures.model,
-        reply=answer.growing.text("text", "refusal"),
+        reply=reply,
         reasoning=answer.growing.text("reasoning"),
         is_refusal=bool(answer.growing.text("refusal")),
-        # with both limits, the figures say which one cut an answer short
-        stats=answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens),
+        stats=stats,  # with both limits, the figures say which one cut an answer short
         error=failure,
     )
 

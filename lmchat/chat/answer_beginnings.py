@@ -8,7 +8,8 @@ quotes the end of the beginning and asks the model to continue it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,6 +40,10 @@ NO_PROBABILITIES = (
     "This answer has no probabilities. "
     "Type /set logprobs 5, and the next answers have those of each word."
 )
+
+_WORD = re.compile(r"\w+")
+_LAST_WORD = re.compile(r"\w{1,99}$")
+_FIRST_WORD = re.compile(r"\w{1,99}")
 
 
 class Beginning(Struct, frozen=True, kw_only=True):
@@ -79,6 +84,25 @@ class Beginning(Struct, frozen=True, kw_only=True):
         """
         product = product_named(target.product)
         return product.can_prefill if self.message.text else product.can_prefill_thought
+
+
+def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
+    """Whether a blank is missing between an answer that broke off and what a model wrote on.
+
+    It is missing where both sides are words, and neither has one. But the answer may have broken
+    off within a word: then its last letters are no word of the texts of the session, or the joined
+    letters begin one of these. In code, nothing is added.
+    """
+    left, right = _LAST_WORD.search(before), _FIRST_WORD.match(after)
+    if left is None or right is None or before.count("```") % 2:
+        return False
+    if left.group()[-1].islower() and right.group()[0].isupper():
+        return True
+    # some of the texts are, or quote, the answer that broke off: its last letters are no word there
+    known_text = " ".join(text.rstrip().removesuffix(left.group()) for text in texts).lower()
+    words = set(_WORD.findall(known_text))
+    joined = f"{left.group()}{right.group()}".lower()
+    return left.group().lower() in words and not any(word.startswith(joined) for word in words)
 
 
 def has_text_to_continue(message: ChatMessage) -> bool:

@@ -20,10 +20,18 @@ from lmchat.chat.answer_beginnings import (
     CONTINUE,
     QUOTED_END_CHARS,
     Beginning,
+    needs_blank,
     require_prefill,
 )
 from lmchat.chat.planning.meter import ContextMeter
-from lmchat.chat.planning.plan import ContextPlan, LeftOutNotes, cut_note, has_images, plan_context
+from lmchat.chat.planning.plan import (
+    ContextPlan,
+    LeftOutNotes,
+    cut_note,
+    has_images,
+    larger_window_step,
+    plan_context,
+)
 from lmchat.chat.tool_rounds import ToolRounds, call_in_text
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
@@ -35,11 +43,13 @@ from lmchat.servers.events import (
     StreamEvent,
     TextDelta,
     ToolCallDelta,
+    UsageReported,
 )
 from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import (
     ChatRequest,
+    FittingValue,
     Tool,
     tool_in_request,
 )
@@ -61,6 +71,7 @@ _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
 _TOO_LONG = ("context_overflow", "answer_limit")
 """Kinds of errors that a shorter prompt helps with: the answer needs room beside it."""
+_MOST_TEXTS = 20  # messages in which words are looked for
 _MAX_IMAGE_BYTES = 20_000_000
 """Images are read, newest first, up to about this sum of sizes; the others are only named."""
 
@@ -174,15 +185,20 @@ class AnswerRequest:
                     yield RequestAdapted(note=note)
             self._request_id = os.urandom(16).hex()
             try:
+                prompt_tokens: int | None = None
                 async with aclosing(self._backend.stream(self._make_request())) as events:
                     async for event in events:
+                        if isinstance(event, UsageReported):
+                            prompt_tokens = event.prompt_tokens or prompt_tokens
+                        is_first = can_adapt and isinstance(event, TextDelta)
                         if isinstance(event, _CONTENT_EVENTS):
                             can_adapt = False  # the user has seen a part of this answer
-                        yield event
+                        yield self._with_blank(event) if is_first else event
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
                             if not await self._backend.end_thought(self._request_id):
                                 yield RequestAdapted(note=self._no_thought_end_note)
+                self._require_whole_prompt(prompt_tokens, has_content=not can_adapt)
             except ServerRejected as error:
                 if not (can_adapt and self._adapt_request(error)):
                     raise
@@ -233,24 +249,62 @@ class AnswerRequest:
             stats = replace(stats, build="")
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
-    def learn_from_count(self, figures: AnswerFigures) -> str:
+    def _with_blank(self, event: StreamEvent) -> StreamEvent:
+        """Return the first text of an answer, with the blank that it lacks behind its beginning.
+
+        With prefill, the model continues the very tokens, and writes the blank itself.
+        """
+        if not isinstance(event, TextDelta) or self.beginning is None or self._is_prefilled:
+            return event
+        begun_text = self.beginning.message.text
+        texts = (message.text for message in self.plan.messages[-_MOST_TEXTS:])
+        is_missing = needs_blank(begun_text, event.text, (begun_text, *texts))
+        return replace(event, text=f" {event.text}") if is_missing else event
+
+    def is_prompt_cut(self, prompt_tokens: int | None) -> bool:
+        """Whether the server's count shows that it has left out a part of the prompt."""
+        if prompt_tokens is None or self.fetched is not None:  # no prompt was sent
+            return False
+        # about the tokens of the messages alone, as the meter learns and compares only these
+        counted = prompt_tokens - self._tool_tokens
+        return self._meter.is_cut(self.settings.target, self.plan, counted)
+
+    def learn_from_count(self, figures: AnswerFigures, *, is_cut: bool) -> str:
         """Correct the estimates of tokens by the server's count of the prompt, if it has counted.
 
-        Return a note for the user if the count shows that the server has dropped a part of the
-        prompt. Return "" otherwise, and if a note has already said that the prompt is too long.
+        Return a note for the user if the server has left out a part of the prompt (`is_cut`).
+        Return "" otherwise, and if a note has already said that the prompt is too long.
         """
-        if figures.usage.prompt_tokens is None or self.fetched is not None:  # no prompt was sent
+        prompt_tokens = figures.usage.prompt_tokens
+        if prompt_tokens is None or self.fetched is not None:
             return ""
         target = self.settings.target
-        # about the tokens of the messages alone, as the meter learns and compares only these
-        counted = figures.usage.prompt_tokens - self._tool_tokens
-        # before `learn`, which brings the estimate nearer to this very count
-        is_cut = self._meter.is_cut(target, self.plan, counted)
-        self._meter.learn(target, self.plan, counted)
+        self._meter.learn(target, self.plan, prompt_tokens - self._tool_tokens)
         if self._has_noted_length or not is_cut:
             return ""
         # a prompt that was cut fills the window, so its count is about the size of the window
-        return cut_note(target, tokens=self.plan.tokens, window=figures.usage.prompt_tokens)
+        return cut_note(target, tokens=self.plan.tokens, window=prompt_tokens)
+
+    def _require_whole_prompt(self, prompt_tokens: int | None, *, has_content: bool) -> None:
+        """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
+
+        An answer to a part of the prompt is worth something, unless it is empty, or has to match a
+        schema: then its values are invented.
+        """
+        is_of_use = has_content and not isinstance(self.settings.output, FittingValue)
+        if prompt_tokens is None or is_of_use or not self.is_prompt_cut(prompt_tokens):
+            return
+        target, tokens = self.settings.target, self.plan.tokens
+        error = ServerRejected(
+            f"{product_named(target.product).subject} has left out a part of the prompt: it has "
+            f"about {tokens} tokens, and {prompt_tokens} were read.",
+            kind="context_overflow",
+            hint=larger_window_step(target, tokens),
+        )
+        # a window with room for all is not the one in use, such as the largest one of the model
+        window = target.context if target.context and target.context < tokens else prompt_tokens
+        error.needed_tokens, error.room_tokens = tokens, window
+        raise error
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.

@@ -102,20 +102,21 @@ class RunningAnswer:
         if state is AnswerState.STOPPED and is_hung_up and self.figures.is_kept:
             self.message = interrupted(self.message, "The terminal was closed")
         try:
-            self._add_figures(is_hung_up=is_hung_up)
-            # correct the estimates of tokens by the server's count
-            return self.request.learn_from_count(self.figures)
+            # before the estimates are corrected by this very count
+            is_cut = self.request.is_prompt_cut(self.figures.usage.prompt_tokens)
+            self._add_figures(is_hung_up=is_hung_up, is_prompt_cut=is_cut)
+            return self.request.learn_from_count(self.figures, is_cut=is_cut)
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the figures of an answer could not be made")
             return ""
 
-    def _add_figures(self, *, is_hung_up: bool) -> None:
+    def _add_figures(self, *, is_hung_up: bool, is_prompt_cut: bool) -> None:
         """Give the final message its figures, and the id to fetch it with if it is kept (R-42).
 
         A fetched answer is then compared with what was saved before (`_joined_answer`).
         """
         request = self.request
-        stats = request.stats(self.figures)
+        stats = replace(request.stats(self.figures), is_prompt_cut=is_prompt_cut)
         # at a hang-up before the first text, the message has failed; the server continues it, too
         may_be_continued = self.message.state is AnswerState.INTERRUPTED or is_hung_up
         if may_be_continued and self.figures.is_kept:

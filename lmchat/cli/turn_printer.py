@@ -185,6 +185,8 @@ class TurnPrinter:
             note("lmchat: the server filtered the answer.")
         elif not (answer.text or answer.refusal or answer.tool_calls):
             note("lmchat: the answer is empty.")
+        elif answer.stats is not None and not stats.finish_reason:
+            note("lmchat: the server named no reason for the end; the answer may be cut.")
 
 
 def _calls_words(message: ChatMessage) -> str:

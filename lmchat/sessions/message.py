@@ -237,6 +237,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Limit that cut the answer short, if known."""
     steps: int = 0
     """Rounds of tool calls before this answer."""
+    is_prompt_cut: bool = False
+    """Whether the server has left out a part of the prompt, as its count shows."""
     call_as_text: str = ""
     """Tool that the model tried to call, if the server passed its call on as text."""
     is_edited: bool = False

@@ -194,3 +194,23 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
         last = (await chat.on_disk())[-1]
         assert (last.text, last.state) == (text, AnswerState.STOPPED)
         assert chat.opened.first_words == ""
+
+
+async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
+    """Where a server cannot continue a text, the rest is asked for, and models leave blanks out."""
+    for begun, rest, whole in (
+        ("The cycle of", "The garden turns.", "The cycle of The garden turns."),
+        ("One of two, three of", "four.", "One of two, three of four."),
+        ("Several vegeta", "bles.", "Several vegetables."),
+        ("A pear, a", "pple.", "A pear, a pple."),
+        ("An apple and a", "pple pie.", "An apple and apple pie."),
+        ("Sow peas", " and beans.", "Sow peas and beans."),
+        ("See ", "the rest.", "See the rest."),
+        ("```\nget", "Value()", "```\ngetValue()"),
+        ("你好", "世界", "你好世界"),
+    ):
+        scripts = [TextDelta(text=begun), CUT], [TextDelta(text=rest), END]
+        chat = ChatTurns(store, *scripts, product="OpenAI-compatible")
+        await chat.send("x")
+        await chat.continue_answer(chat.path[-1])
+        assert (await chat.on_disk())[-1].text == whole

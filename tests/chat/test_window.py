@@ -8,6 +8,9 @@ import pytest
 
 from lmchat.chat.planning.plan import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
+from lmchat.formats.exports.html import to_html
+from lmchat.formats.exports.markdown import to_markdown
+from lmchat.formats.exports.text import to_text
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
@@ -180,6 +183,35 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     await chat.send("1234567 " * 6000)
     (late,) = chat.notes
     assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
+
+
+async def test_an_answer_to_a_prompt_that_was_cut_says_so_for_good(store):
+    """Ollama answers to what it has kept of a prompt, and says nothing."""
+    chat = ChatTurns(store, counted(258), product="Ollama", window=512)
+    await chat.send("1234567 " * 3000)
+    answer = (await chat.on_disk())[-1]
+    assert (answer.state, answer.stats.is_prompt_cut) == (AnswerState.COMPLETE, True)
+    for write in (to_markdown, to_text, to_html):
+        exported = write(await store.open_session(chat.opened.session_id))
+        assert "The server has left out a part of the prompt." in exported
+
+    empty = [UsageReported(prompt_tokens=258, completion_tokens=0), StreamFinished(reason="stop")]
+    chat = ChatTurns(store, empty, product="Ollama", window=512)
+    await chat.send("1234567 " * 3000)
+    answer = chat.path[-1]
+    assert (answer.state, answer.failure.kind) == (AnswerState.FAILED, "context_overflow")
+    assert "it has about 6004 tokens, and 258 were read" in answer.failure.message
+
+
+async def test_an_empty_answer_to_a_prompt_that_was_cut_is_asked_for_with_fewer_messages(store):
+    empty = [UsageReported(prompt_tokens=300, completion_tokens=0), StreamFinished(reason="stop")]
+    chat = ChatTurns(store, counted(260), empty, counted(200), product="Ollama", window=None)
+    await chat.send("1234567 " * 500)
+    await chat.send("And now?")
+    assert len(chat.server.requests) == 3
+    first, second = (request.messages for request in chat.server.requests[1:])
+    assert len(second) < len(first)
+    assert chat.path[-1].state is AnswerState.COMPLETE
 
 
 async def test_a_full_prompt_that_leaves_the_few_tokens_of_its_answer_was_not_cut(store):

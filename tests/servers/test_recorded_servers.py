@@ -350,3 +350,26 @@ async def test_a_recorded_list_that_is_refused_says_what_is_missing(
     probed = await make_client(key=key).check(endpoint)
     assert (probed.product, probed.verdict) == (product, word)
     assert probed.next_step
+
+
+def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
+    """Ollama answers to a part of it with status 200; a value for a schema is then invented."""
+    with RecordedServer("ollama", "error-overflow-512") as server:
+        server.on(f"POST {CHAT}", replay("ollama/stream"))
+        cli = Inside(home=tmp_path, url=server.url)
+        value = cli.json("ask", "-m", "smol-512", "--json", stdin=LONG)
+        assert (value["state"], value["prompt_cut"]) == ("complete", True)
+        assert cli.json("ask", "-m", "smol-512", "--json", "Hello")["prompt_cut"] is False
+        schema = tmp_path / "schema.json"
+        schema.write_text('{"type": "object"}')
+        done = cli("ask", "-m", "smol-512", "--schema", str(schema), stdin=LONG)
+        assert done.returncode == 1
+        assert "has left out a part of the prompt" in done.stderr
+
+        lines = json.dumps({"prompt": LONG}) + "\n" + json.dumps({"prompt": "Hello"})
+        done = cli("batch", "-m", "smol-512", stdin=lines)
+        long, short = map(json.loads, done.stdout.splitlines())
+        assert (long["prompt_cut"], short["prompt_cut"]) == (True, False)
+        done = cli("batch", "-m", "smol-512", "--schema", str(schema), stdin=lines)
+        long, short = map(json.loads, done.stdout.splitlines())
+        assert long["error"]["error"] == "context_overflow"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.chat.planning.plan import (
-    TEMPLATE_TOKENS,
     ContextPlan,
     message_tokens,
     sent_messages,
@@ -18,15 +17,11 @@ from lmchat.chat.planning.plan import (
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
+from lmchat.token_estimate import TEMPLATE_TOKENS, is_prompt_cut
 
 # in counts of smaller prompts, the system prompt that many chat templates add weighs too much
 _SMALL_TOKENS = 200
 _MAX_FACTOR = 4.0  # highest factor; the lowest is a quarter
-_CUT_SHARE = 0.6
-"""A server that counts less than this share of the estimate has left out a part of the prompt."""
-_CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
-_FULL_SHARE = 0.98
-"""A prompt that fills this share of the window, with no room for an answer, was cut."""
 
 
 class ContextUse(Struct, frozen=True, kw_only=True):
@@ -99,21 +94,17 @@ class ContextMeter:
         return factor
 
     def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
-        """Whether a server seems to have left out a part of the prompt, as Ollama does silently.
+        """Whether a server seems to have left out a part of the prompt (`is_prompt_cut`).
 
-        One sign is a count that fills the window, with no room for an answer. The other sign is a
-        count far below the estimate for the messages without their thoughts, which templates may
-        leave out. The second sign is not used for a prompt with images or of less than 1000 tokens.
+        The estimate is that of the messages without their thoughts, which templates may leave out.
         """
-        if (window := target.context) is not None:
-            # A prompt that leaves the room of its plan for the answer is as long as planned. A
-            # server that counts more than its window has read all: the window is larger than it
-            # says.
-            most_uncut = max(_FULL_SHARE * window, window - plan.reserve)
-            if most_uncut < counted <= window:
-                return True
-        estimate = plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages)
-        return not plan.has_images and estimate >= _CUT_TOKENS and counted < _CUT_SHARE * estimate
+        return is_prompt_cut(
+            counted,
+            estimate=plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages),
+            window=target.context,
+            reserve=plan.reserve,
+            has_images=plan.has_images,
+        )
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
         """Return the part of the window that the messages take.

@@ -23,9 +23,8 @@ from lmchat.sessions.message import (
     answered_calls,
     thoughts_to_send,
 )
-from lmchat.token_estimate import raw_tokens
+from lmchat.token_estimate import TEMPLATE_TOKENS, raw_tokens
 
-TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
 
 
@@ -200,14 +199,19 @@ def cut_note(target: Target, *, tokens: int, window: int) -> str:
     product = product_named(target.product)
     refuses_or_drops = "may refuse the prompt or drop a part of it"
     effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
-    # the next power of two has room for the prompt and an answer
-    enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
-    template = product.larger_window or "Shorten it, or use a larger context window"
-    next_step = template.format(context=enough_tokens, model=shell_word(target.model_id))
     return (
         f"The prompt has about {tokens} tokens, the context window {window}: "
-        f"{target.product} {effect}. {next_step}."
+        f"{target.product} {effect}. {larger_window_step(target, tokens)}"
     )
+
+
+def larger_window_step(target: Target, tokens: int) -> str:
+    """Return the sentence that says how to get a window for a prompt of `tokens` tokens."""
+    # the next power of two has room for the prompt and an answer
+    enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
+    template = product_named(target.product).larger_window
+    step = template or "Shorten it, or use a larger context window"
+    return f"{step.format(context=enough_tokens, model=shell_word(target.model_id))}."
 
 
 class LeftOutNotes:

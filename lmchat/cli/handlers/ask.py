@@ -345,6 +345,7 @@ class _AskFrontEnd(FrontEnd):
             "elapsed_ms": rounded(stats.elapsed_ms),
             "retries": stats.retries,
             "refused": bool(answer.refusal),
+            "prompt_cut": stats.is_prompt_cut,
             "sampling": stats.sampling,
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,

@@ -91,6 +91,11 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
     if thought_ms is not None:
         thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
     failure = message.failure
+    state, reason = _STATES.get(message.state, ""), ""  # a complete message shows none
+    if failure is not None:
+        reason = line_without_controls(f"{failure.message} {failure.hint}")
+    elif not state and message.stats is not None and message.stats.is_prompt_cut:
+        state, reason = "Prompt cut", "The server has left out a part of the prompt."
     has_shown_calls = is_tool_run(message) or message.message_id in ids_with_results
     return MessageEntry(
         message=message,
@@ -98,10 +103,8 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
         time=f"{time:%Y-%m-%d %H:%M}",
         calls=() if has_shown_calls else message.tool_calls,
         thought_heading=thought_heading,
-        state=_STATES.get(message.state, ""),  # a complete message shows none
-        reason=""
-        if failure is None
-        else line_without_controls(f"{failure.message} {failure.hint}"),
+        state=state,
+        reason=reason,
     )
 
 

@@ -181,6 +181,7 @@ class Product(Struct, frozen=True, kw_only=True):
     shows_template_text: bool = False  # see `template_text`
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
+    names_finish_reason: bool = False  # whether each complete answer says why it has ended
     names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
     is_gateway: bool = False
     """Whether it passes requests on, also for models that it does not list, and errors back."""

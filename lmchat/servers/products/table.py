@@ -99,6 +99,7 @@ _LM_STUDIO = LmStudio(
     load_path=f"{lm_studio.MODELS}/load",
     unload_path=f"{lm_studio.MODELS}/unload",
     thought_fields=("reasoning_content",),
+    names_finish_reason=True,
     sampling_fields={
         **_SEED_AND_PENALTIES,
         **_same_names("logit_bias", "top_k", "repeat_penalty"),
@@ -145,6 +146,7 @@ _JAN = Product(
     efforts=EFFORTS,
     has_thinking_switch=True,
     thought_fields=("reasoning_content",),
+    names_finish_reason=True,
     sampling_fields=_LLAMA_SAMPLING,
     takes_further_options=True,
     context_field="ctx_size",
@@ -180,6 +182,7 @@ _LLAMA_CPP = LlamaCpp(
     thought_limit_field="reasoning_budget_tokens",
     has_thinking_switch=True,
     thought_fields=("reasoning_content",),
+    names_finish_reason=True,
     sampling_fields=_LLAMA_SAMPLING,
     takes_further_options=True,
 )
@@ -211,6 +214,7 @@ _OLLAMA = Ollama(
     health_path="/api/version",
     efforts=("none", "low", "medium", "high", "max"),
     thought_fields=("reasoning",),
+    names_finish_reason=True,
     sampling_fields=_SEED_AND_PENALTIES,
 )
 _VLLM = Product(
@@ -234,6 +238,7 @@ _VLLM = Product(
     efforts=EFFORTS,
     has_thinking_switch=True,
     thought_fields=("reasoning", "reasoning_content"),  # depends on the version
+    names_finish_reason=True,
     sampling_fields=_VLLM_SAMPLING,
 )
 _SGLANG = replace(
@@ -319,6 +324,7 @@ _KOBOLDCPP = Product(
     cuts_prompts=True,
     facts_path="/api/extra/true_max_context_length",
     add_facts=native.koboldcpp_window,
+    names_finish_reason=True,
     sampling_fields={
         **_OPENAI_SAMPLING,
         **_same_names("top_k", "min_p", "repeat_penalty"),
@@ -354,6 +360,7 @@ _LLAMA_CPP_PYTHON = Product(
     state=LoadState.LOADED,
     is_disturbed_by_list=True,
     ignores_model_name=True,
+    names_finish_reason=True,
     sampling_fields={
         **_OPENAI_SAMPLING,
         **_same_names("top_k", "min_p", "repeat_penalty"),
@@ -376,6 +383,7 @@ _LLAMA_SWAP = Product(
     efforts=EFFORTS,
     has_thinking_switch=True,
     thought_fields=("reasoning_content",),
+    names_finish_reason=True,
     sampling_fields=_LLAMA_SAMPLING,
     takes_further_options=True,
 )
@@ -398,6 +406,7 @@ _DOCKER = Product(
     efforts=EFFORTS,
     has_thinking_switch=True,
     thought_fields=("reasoning_content",),
+    names_finish_reason=True,
     sampling_fields=_LLAMA_SAMPLING,
 )
 _MLX_LM = Product(
@@ -414,6 +423,7 @@ _MLX_LM = Product(
     efforts=("none",),
     has_thinking_switch=True,
     thought_fields=("reasoning",),
+    names_finish_reason=True,
     sampling_fields=_VLLM_SAMPLING,
 )
 _LOCALAI = Product(

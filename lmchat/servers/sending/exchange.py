@@ -136,6 +136,7 @@ class Exchange(Struct, kw_only=True):
             response,
             facts=self._facts,
             window=model.context if model is not None else None,
+            names_reason=self.written.product.names_finish_reason,
             events=self.events,
             idle_timeout=idle_timeout,
             splitter=ThinkSplitter() if self.has_think_tags else None,

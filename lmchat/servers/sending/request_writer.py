@@ -58,6 +58,7 @@ class WrittenRequest(Struct, kw_only=True):
     # fields of the body: the same options in the product's spelling, and those of tools
     extra_fields: Mapping[str, Any]
     sent_thoughts: SentThoughts
+    is_whole: bool = False  # whether the answer is asked for whole, after an empty stream
 
     @property
     def is_known_to_load(self) -> bool:
@@ -76,7 +77,8 @@ class WrittenRequest(Struct, kw_only=True):
         return self.model is not None and self.model.state is LoadState.ASLEEP
 
     def body(self) -> JsonObject:
-        return body_of(self.request, self.extra_fields, self.dialect, self.sent_thoughts)
+        dialect = replace(self.dialect, streams=False) if self.is_whole else self.dialect
+        return body_of(self.request, self.extra_fields, dialect, self.sent_thoughts)
 
     def encoded_body(self) -> bytes:
         return encode(self.body())
@@ -137,8 +139,16 @@ class WrittenRequest(Struct, kw_only=True):
         request again. There are no notes if nothing is lost: the limit of the answer gets its other
         name (`max_completion_tokens`), or `stream_options` is left out. Return None if the refusal
         is about something else; the caller then gives up.
+
+        An empty stream is no refusal, but may hide one: llama-cpp-python tells it only to a request
+        for the whole answer, which is sent once.
         """
         request = self.request
+        if error.kind == "empty_answer":
+            if self.is_whole or not self.dialect.streams:
+                return None
+            self.is_whole = True
+            return []
         dialect = self.dialect.after_json_refusal(error, request.output)
         if dialect is not None:  # the refusal is about the way in which JSON was asked for
             self.dialect = dialect

@@ -92,18 +92,20 @@ class AnswerReader:
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,
         window: int | None = None,
+        names_reason: bool = False,
     ) -> None:
         """Create a reader, which reads the response in `read`.
 
         `facts` about the request go into the error for a refusal. `idle_timeout` is told when data
-        arrives. `window` is the context window of the model, None if it is not known. `splitter`
-        separates thought that `<think>` tags mark in the text; None: the tags
-        stay in the text.
+        arrives. `window` is the context window of the model, None if it is not known.
+        `names_reason` is whether the server always says why an answer has ended. `splitter`
+        separates thought that tags mark in the text; None: the tags stay in the text.
         """
         self.network_error = ""  # how the connection broke, empty if it did not
         self._response = response
         self._facts = facts
         self._window = window
+        self._names_reason = names_reason
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
@@ -145,7 +147,7 @@ class AnswerReader:
             self._chunks.close()
         if self._sse.stray:
             self._chunks.note_stray(bytes(self._sse.stray))
-        finished = self._chunks.conclude(self.network_error)
+        finished = self._chunks.conclude(self.network_error, names_reason=self._names_reason)
         self._require_read_prompt()
         return finished
 

@@ -248,12 +248,13 @@ class ChunkReader:
             skipped = units.counted(self._malformed_count, "malformed event")
             self._post(RequestAdapted(note=f"Skipped {skipped} of the server."))
 
-    def conclude(self, network_error: str) -> StreamFinished:
+    def conclude(self, network_error: str, *, names_reason: bool = False) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
 
-        An answer is complete if the server sent a finish reason, or `[DONE]` behind a token.
-        `network_error` says how the connection broke, and is empty if it did not. A connection that
-        breaks behind the finish reason takes nothing of the answer away.
+        An answer is complete if the server sent a finish reason, or `[DONE]` behind a token if its
+        product does not always name a reason (`names_reason`). `network_error` says how the
+        connection broke, and is empty if it did not. A connection that breaks behind the finish
+        reason takes nothing of the answer away.
 
         Raises:
             StreamInterrupted: the connection broke, or the answer has begun and is not complete.
@@ -261,13 +262,19 @@ class ChunkReader:
         """
         if self._failure is not None and not self.finish_reason:
             raise self._refusal_of(self._failure)
-        has_end = bool(self.finish_reason) or (self.has_done and self.has_posted_token)
+        has_end = bool(self.finish_reason) or (
+            self.has_done and self.has_posted_token and not names_reason
+        )
         if has_end and (self.is_ended or not network_error):
             return StreamFinished(reason=self.finish_reason)
         if network_error or self.has_posted_token:
-            cause = "the connection broke" if network_error else "the server closed the connection"
+            cause = "the server closed the connection before the answer was complete"
+            if network_error:
+                cause = "the connection broke before the answer was complete"
+            elif self.has_done:
+                cause = "the server ended the answer without a reason"
             raise StreamInterrupted(
-                f"Streaming failed: {cause} before the answer was complete.",
+                f"Streaming failed: {cause}.",
                 hint="The text so far is kept; continue or regenerate it."
                 if self.has_posted_token
                 else "No text has arrived. Check the server's log, or regenerate it.",
@@ -276,8 +283,7 @@ class ChunkReader:
         raise ServerRejected(
             "Streaming failed: the server sent an empty answer.",
             kind="empty_answer",
-            hint="The session may exceed the model's context window; "
-            "load the model with a larger one, or check the server's log.",
+            hint="Ask again, or check the server's log.",
         )
 
     def _read_delta(self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()) -> set[str]:

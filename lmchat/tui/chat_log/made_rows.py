@@ -448,6 +448,8 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     if stats.steps:  # rounds of tool calls before this answer
         figures.append(units.counted(stats.steps, "step"))
     warnings = []
+    if stats.is_prompt_cut:
+        warnings.append("a part of the prompt was left out")
     if stats.asked:  # another model has answered
         warnings.append(f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}")
     # the default stats have an `ending` too, but nobody knows why an imported answer ended

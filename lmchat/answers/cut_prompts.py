@@ -1,0 +1,39 @@
+"""Prompts of which a server has left out a part, in requests outside of a session.
+
+In a session, the plan of the request has better estimates (`chat/planning`).
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from lmchat.errors import ServerRejected
+from lmchat.servers.products import product_named
+from lmchat.servers.request import ChatRequest, FittingValue
+from lmchat.sessions.message import AnswerStats
+from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens, is_prompt_cut
+
+
+def with_cut_prompt(
+    stats: AnswerStats, request: ChatRequest, *, window: int | None, has_reply: bool
+) -> AnswerStats:
+    """Return the figures of a complete answer, which say whether its prompt was cut.
+
+    Raises `ServerRejected` if the answer is worth nothing then: it is empty, or has to match a
+    schema, so that its values are invented.
+    """
+    counted = stats.prompt_tokens
+    tokens = sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages)
+    has_images = bool(request.files)
+    if counted is None or not is_prompt_cut(
+        counted, estimate=tokens, window=window, has_images=has_images
+    ):
+        return stats
+    if has_reply and not isinstance(request.output, FittingValue):
+        return replace(stats, is_prompt_cut=True)
+    raise ServerRejected(
+        f"{product_named(request.product).subject} has left out a part of the prompt: it has about "
+        f"{tokens} tokens, and {counted} were read.",
+        kind="context_overflow",
+        hint="Shorten it, or use a larger context window.",
+    )
