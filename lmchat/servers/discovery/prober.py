@@ -259,7 +259,9 @@ class Prober:
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
-            facts=product_named(product).request_facts(key=key, host=endpoint.host),
+            facts=product_named(product).request_facts(
+                key=key, host=endpoint.host, path=endpoint.path
+            ),
             memory=self._memory_of(endpoint),
             ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
             ask_for_events=partial(self._connections.json_events, endpoint, key=key),
@@ -362,7 +364,9 @@ class Prober:
         with suppress(ServerUnavailable):
             await api.ping()
             api.is_identified = True
-            api.facts = product.request_facts(key=api.facts.key, host=api.facts.host)
+            api.facts = product.request_facts(
+                key=api.facts.key, host=api.facts.host, path=api.facts.path
+            )
             return models
         return ()
 
@@ -379,8 +383,15 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, so errors have the words
     # of that product. But the server is asked only for the list that every server has.
-    api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
-    return await (product or UNKNOWN).models(api)
+    api.facts = (product or expected).request_facts(
+        key=api.facts.key, host=api.facts.host, path=api.facts.path
+    )
+    models = await (product or UNKNOWN).models(api)
+    # Some lists have a name several times. If the server runs it elsewhere in one row, prompts may
+    # leave the machine.
+    by_name = {model.model_id: model for model in reversed(models)}
+    by_name |= {model.model_id: model for model in models if model.is_remote}
+    return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))
 
 
 def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
