@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
@@ -89,13 +89,16 @@ class Prober:
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],
+        named: Collection[str] = (),
     ) -> None:
         """Create a prober.
 
         `cache` has the lists of models that were read before. `timeouts_for` returns the timeouts
         that the settings have for an address. `check_allowed` raises `EndpointNotAllowed` or
-        `RequestInvalid` for an address to which no request may be sent.
+        `RequestInvalid` for an address to which no request may be sent. `named` are the hosts and
+        ports that the settings name.
         """
+        self._named = named
         self._keys = keys
         self._connections = connections
         self._cache = cache
@@ -218,7 +221,7 @@ class Prober:
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address outside of a scan; an empty `key` means that known for the address."""
         has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
-        is_usual = endpoint.is_loopback and has_usual_port
+        is_usual = endpoint.is_loopback and has_usual_port and endpoint.netloc not in self._named
         # An address that no scan would probe is one that the user has named. The source decides
         # `is_own` of the result, and which next step it names.
         probe = self._probe_of(endpoint, AddressSource.USUAL if is_usual else AddressSource.NAMED)
