@@ -248,7 +248,15 @@ def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool
     meant = find_model(asked, listed)
     if found is None or found.model_id in (asked, meant.model_id if meant else asked):
         return False
-    return not _differs_only_by(_DATES, asked, served)
+    shorter, longer = sorted(
+        (
+            name.removesuffix("-latest")
+            for name in (meant.model_id if meant else asked, found.model_id)
+        ),
+        key=len,
+    )
+    is_dated = longer.startswith(shorter) and re.fullmatch(_DATES, longer.removeprefix(shorter))
+    return bool(shorter) and not is_dated
 
 
 def has_other_name(asked: str, served: str) -> bool:
@@ -258,15 +266,10 @@ def has_other_name(asked: str, served: str) -> bool:
     number of an instance (`:2`) make no difference. Neither does the name of a build (`-q4_k_m`) if
     only one of the names has it. An empty name may be of any model.
     """
-    return not _differs_only_by(_BUILDS, asked, served)
-
-
-def _differs_only_by(endings: str, asked: str, served: str) -> bool:
-    """Whether a name is the other one with an ending that a pattern matches, or is empty."""
     shorter, longer = sorted((_short_name(asked), _short_name(served)), key=len)
     if not longer.startswith(shorter):
-        return False
-    return not shorter or re.fullmatch(endings, longer.removeprefix(shorter)) is not None
+        return True
+    return bool(shorter) and re.fullmatch(_BUILDS, longer.removeprefix(shorter)) is None
 
 
 def _short_name(name: str) -> str:

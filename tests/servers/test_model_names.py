@@ -136,6 +136,19 @@ def test_another_model_answers_only_if_the_server_lists_it():
         assert not is_other_model(asked, served, []), "a server without a list is not doubted"
 
 
+def test_two_listed_models_are_two_however_alike_their_names_are():
+    for asked, served, is_other in [
+        ("north/alder", "south/alder", True),
+        ("alder-mlx", "alder-gguf", True),
+        ("alder", "ALDER", True),
+        ("alder:2", "alder:3", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", False),
+        ("mistral-large-latest", "mistral-large-2411", False),
+    ]:
+        models = listed(asked, served)
+        assert is_other_model(asked, served, models) is is_other, (asked, served)
+
+
 def test_a_part_of_a_name_means_the_only_model_that_has_it():
     ids = ("qwen3-8b", "qwen3-8b-thinking", "gemma-3-4b")
     models = [ModelInfo(model_id=name, endpoint=loopback(1), product="vLLM") for name in ids]
