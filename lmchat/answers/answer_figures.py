@@ -36,7 +36,6 @@ from lmchat.servers.events import (
     ToolCallDelta,
     UsageReported,
 )
-from lmchat.servers.model import is_other_model
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -72,6 +71,7 @@ class AnswerFigures(Struct, kw_only=True):
 
     model: str  # the model asked for, then the one that answers
     asked: str = ""  # the model asked for, once another one answers (R-40)
+    served: str = ""  # the server's own name of `model`, if it is another one
     started_s: float
     sent_s: float | None = None
     """When the request was sent, after waiting in a queue or for a retry."""
@@ -143,11 +143,8 @@ class AnswerFigures(Struct, kw_only=True):
                     self.loading_s = now_s - self.loading_from_s
                 self.stage = Stage.READING
                 self.fraction = fraction
-            case ModelNamed(model=model, build=build):
-                if is_other_model(self.model, model):
-                    self.asked = self.model  # so that the answer names both models
-                self.model = model
-                self.build = build or self.build
+            case ModelNamed():
+                self._name_model(event)
             case StreamStalled(silent_s=silent_s):
                 # the event is repeated during the silence, which is one stall
                 is_new_stall = self.stage is not Stage.STALLED
@@ -171,6 +168,14 @@ class AnswerFigures(Struct, kw_only=True):
                 self.finish_reason = reason
             case RequestAdapted() | TokensChosen():
                 pass  # they change no figure
+
+    def _name_model(self, event: ModelNamed) -> None:
+        if event.is_other:
+            self.asked = self.asked or self.model  # so that the answer names both models
+        if event.is_other or not self.model:
+            self.model = event.model
+        self.served = "" if event.model == self.model else event.model
+        self.build = event.build or self.build
 
     def retry_words(self, retry: RetryScheduled, now_s: float) -> str:
         """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`.
@@ -358,6 +363,7 @@ class AnswerFigures(Struct, kw_only=True):
             finish_reason=self.finish_reason,
             retries=self.retries,
             asked=self.asked,
+            served=self.served,
             limit=self._limit(context, max_tokens),
             steps=self.steps,
             sampling=self.sampling,

@@ -25,7 +25,6 @@ from lmchat.servers.events import (
     StreamStalled,
     TextDelta,
 )
-from lmchat.servers.model import is_other_model
 from lmchat.sessions.message import (
     AnswerState,
     AnswerStats,
@@ -143,7 +142,7 @@ class TurnPrinter:
                 self._is_stall_noted = True
                 words = f"no data from the server for {event.silent_s:.0f} s"
                 output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
-            case ModelNamed() if is_other_model(self._asked_model, event.model):
+            case ModelNamed() if event.is_other:
                 output.note(f"lmchat: {event.model} answers instead of {self._asked_model}.")
             case _:
                 pass

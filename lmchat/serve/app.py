@@ -44,9 +44,9 @@ from lmchat.servers.as_json import (
     metrics_json,
     model_json,
 )
-from lmchat.servers.discovery.choose_target import is_like_remote
+from lmchat.servers.discovery.choose_target import is_unclear
 from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.model import ModelInfo, unknown_model_error
+from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
@@ -321,15 +321,15 @@ class ServeApp(Struct, kw_only=True):
             changes["stream"] = True
         if is_bare_route and fields.endpoint:
             server = routes.server(str(fields.endpoint))
-            if is_like_remote(server, name):
+            if is_unclear(server, name):
                 raise unknown_model_error(name, server.models)
             # a model that the server does not list is sent to it, too: it says what is wrong
             unlisted = product_named(server.product).unlisted_model(server.endpoint, name)
-            model = next((listed for listed in server.models if listed.model_id == name), unlisted)
+            model = find_model(name, server.models) or unlisted
         else:
             model = routes.find(name)
-            if routes.aliases.get(name) is model:  # only lmchat knows a name with `@`
-                changes["model"] = model.model_id
+        if model.model_id != name:  # such as a name with `@`, which only lmchat knows
+            changes["model"] = model.model_id
         if changes or is_bare_route:
             body = with_changes(body, changes)
 

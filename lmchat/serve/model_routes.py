@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
+from lmchat.config.state import State
 from lmchat.errors import EndpointNotAllowed, LMChatError
+from lmchat.servers.discovery.choose_target import unlisted_model
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
@@ -102,13 +104,23 @@ class ModelRoutes(Struct, frozen=True):
 
         Raises `WrongUse` if no server has the model. If no server can be used, the error says why.
         """
-        self.server()  # raises the error to show if no server can be used
+        unlisted = self._unlisted(name)
+        if unlisted is None:
+            self.server()  # raises the error to show if no server can be used
         models = tuple(self.aliases.values())
         # a model whose own name has an `@` comes before an alias of the same form
-        model = find_model(name, models) or self.aliases.get(name)
+        model = find_model(name, models) or self.aliases.get(name) or unlisted
         if model is None:
             raise unknown_model_error(name, models)
         return model
+
+    def _unlisted(self, name: str) -> ModelInfo | None:
+        """Return a model with this name on a server that the user has named, and that lists none.
+
+        Return None if there is no such server.
+        """
+        silent = [probed for probed in self.results if probed.takes_any_name]
+        return unlisted_model(name, silent, State())
 
 
 class ServerWatch(Struct):

@@ -40,10 +40,11 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.discovery.target_errors import no_server_error
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.engine.local_engine import LocalEngine
 from lmchat.servers.events import (
     ModelLoading,
+    ModelNamed,
     PromptProgress,
     RequestAdapted,
     RequestQueued,
@@ -52,7 +53,14 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
-from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.model import (
+    LoadState,
+    ModelInfo,
+    ModelList,
+    find_model,
+    has_other_name,
+    is_other_model,
+)
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
 from lmchat.servers.products.server_api import ServerApi
@@ -130,6 +138,11 @@ class HttpServerClient:
             self._cache,
             self._timeouts_for,
             check_allowed=self._admission.allowed.check,
+            named={
+                Endpoint.parse(url).netloc
+                for url in (settings.endpoint, *(entry.url for entry in settings.endpoints))
+                if is_address(url)
+            },
         )
         self._slots = ServerSlots(self._cache)
         # held while a model is loaded: each model is loaded once at a time
@@ -351,6 +364,9 @@ class HttpServerClient:
             self._running[request.request_id] = exchange
         try:
             while (event := await exchange.events.get()) is not None:
+                if isinstance(event, ModelNamed):
+                    is_other = await self._is_other_model(request, event.model)
+                    event = replace(event, is_other=is_other)
                 yield event
                 exchange.events.task_done()  # for `AnswerReader`, which waits for a slow caller
             yield await task  # the `StreamFinished`, or the error of the task
@@ -363,6 +379,22 @@ class HttpServerClient:
                 drop = asyncio.create_task(self._drop_answer(request), name="drop answer")
                 self._drops.add(drop)
                 drop.add_done_callback(self._drops.discard)
+
+    async def _is_other_model(self, request: ChatRequest, served: str) -> bool:
+        """Whether an answer comes from another model of its server than the one asked for (R-40).
+
+        A server with one model for all names may have been started anew with another one. If the
+        name is not known, it is asked for its list once more.
+        """
+        endpoint, asked = request.endpoint, request.model
+        listed = self._cache.models_of(endpoint) or ()
+        is_known = find_model(served, listed) is not None or not has_other_name(asked, served)
+        product = product_named(request.product)
+        has_one_model = product.ignores_model_name and not product.is_disturbed_by_list
+        if listed and not is_known and has_one_model:
+            with suppress(LMChatError):
+                listed = (await self.check(endpoint)).models
+        return is_other_model(asked, served, listed)
 
     async def _drop_answer(self, request: ChatRequest) -> None:
         """Order a server to stop an answer and forget what it has kept of it (R-42).

@@ -41,8 +41,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         """Read an address, with or without scheme and `/v1`, or a port of this machine.
 
         If the text names no scheme, it is `http`; if it names no port, it is the usual one of the
-        scheme. The ending of a request, such as `/models`, is removed. `/v1` is added to a path
-        without a version. An IP address of this machine becomes `localhost`.
+        scheme. Doubled slashes become one. The ending of a request, such as `/models`, is removed.
+        `/v1` is added to a path without a version. An IP address of this machine becomes
+        `localhost`.
 
         Raises:
             EndpointNotAllowed: the text is no plain http(s) address.
@@ -66,7 +67,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         if has_query or not _is_host(host) or re.search(_NOT_IN_ADDRESSES, typed):
             raise _not_allowed_error("write it as http://HOST:PORT")
 
-        path = re.sub(_REQUEST_PATH, "", parts.path.rstrip("/"))
+        plain_path = re.sub("/{2,}", "/", parts.path).rstrip("/")
+        path = re.sub(_REQUEST_PATH, "", plain_path)
         if not re.search(_VERSION_SEGMENT, path):
             path += "/v1"
         return cls(scheme=parts.scheme, host=usual_host(host), port=port, path=path)

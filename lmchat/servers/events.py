@@ -77,6 +77,8 @@ class ModelNamed(Struct, frozen=True, kw_only=True):
     model: str
     build: str = ""
     """The `system_fingerprint` of the answer; with some products, it is the build of the server."""
+    is_other: bool = False
+    """Whether it is another model of the server than the one that was asked for."""
 
 
 class TextDelta(Struct, frozen=True, kw_only=True):

@@ -129,6 +129,7 @@ _NO_BUILD = r"-(latest|gguf|mlx|ud)(?=-|$)"  # words that make no difference bet
 # endings that name a build, which is a quantization, format or date of a model:
 # "-Q4_K_M", "-fp16", "-4bit", "-2024-07-18"
 _BUILDS = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}|i?q\d\w*|b?fp?(8|16|32)|mxfp4|\d+bit|awq|gptq))*"
+_DATES = r"([-.](\d{4}-\d\d-\d\d|\d{8}|\d{4}))*"  # those of `_BUILDS`
 _MAX_SUGGESTED = 3
 _KINDS = {
     "embedding": "makes embeddings",
@@ -140,17 +141,42 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the model of this name, else that of the name with Ollama's `:latest`, else None.
+    """Return the only model that a name can mean; None if there is none, or several."""
+    possible = models_meant(name, models)
+    return possible[0] if len(possible) == 1 else None
 
-    A remote model is found only by its whole name, and behind the others of this name.
+
+def models_meant(name: str, models: Sequence[ModelInfo]) -> list[ModelInfo]:
+    """Return the models that a name can mean, each id once.
+
+    A model with exactly this name or alias is the only one, then that of the name with Ollama's
+    `:latest`. Otherwise the publisher or registry in front of a name, `:latest`, and upper and
+    lower case make no difference. A remote model is meant only by its whole name, and behind the
+    others of this name.
     """
     local = [model for model in models if not model.is_remote]
     remote = [model for model in models if model.is_remote]
     for wanted, among in ((name, (*local, *remote)), (f"{name}:latest", local)):
         for model in among:
             if model.model_id == wanted:
-                return model
-    return None
+                return [model]
+        for model in among:
+            if wanted in model.aliases:
+                return [model]
+    possible: dict[str, ModelInfo] = {}
+    for model in local:
+        if any(_is_same_name(name, known) for known in (model.model_id, *model.aliases)):
+            possible.setdefault(model.model_id, model)
+    return list(possible.values())
+
+
+def _is_same_name(name: str, known: str) -> bool:
+    """Whether two names differ only by a publisher, `:latest`, and upper and lower case."""
+    shorter, longer = sorted(
+        (text.casefold().replace("\\", "/").removesuffix(":latest") for text in (name, known)),
+        key=len,
+    )
+    return bool(shorter) and (longer == shorter or longer.endswith(f"/{shorter}"))
 
 
 def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
@@ -188,10 +214,12 @@ def model_meant(
 def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
     """Return the error for a model that no server lists.
 
-    It suggests up to three names that contain the given one, else the most similar name.
+    It suggests up to three names that it can mean, or that contain it, else the most similar name.
     """
     known_names = tuple(dict.fromkeys(model.model_id for model in models))
-    longer_names = [known for known in known_names if name.casefold() in known.casefold()]
+    longer_names = [model.model_id for model in models_meant(name, models)] or [
+        known for known in known_names if name.casefold() in known.casefold()
+    ]
     suggestion = " or ".join(longer_names[:_MAX_SUGGESTED]) or closest_word(name, known_names)
     ending = f"; did you mean {suggestion}?" if suggestion else "."
     sentence = safe_line(f"No server has a model {name}{ending}")
@@ -208,7 +236,30 @@ def cannot_chat_error(model: ModelInfo) -> WrongUse:
     return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
 
-def is_other_model(asked: str, served: str) -> bool:
+def is_other_model(asked: str, served: str, listed: Sequence[ModelInfo]) -> bool:
+    """Whether a server that was asked for a model answers with another one of its list.
+
+    `served` is the name in the answer. A name that the server does not list is its own name for the
+    model that was asked for, such as the path of a file, and a dated one is a version of it.
+    """
+    is_path = served[:1] in "/\\~" or served[1:2] == ":"  # its last part is no name of a model
+    exact = [model for model in listed if served == model.model_id]
+    found = find_model(served, exact if is_path else listed)
+    meant = find_model(asked, listed)
+    if found is None or found.model_id in (asked, meant.model_id if meant else asked):
+        return False
+    shorter, longer = sorted(
+        (
+            name.removesuffix("-latest")
+            for name in (meant.model_id if meant else asked, found.model_id)
+        ),
+        key=len,
+    )
+    is_dated = longer.startswith(shorter) and re.fullmatch(_DATES, longer.removeprefix(shorter))
+    return bool(shorter) and not is_dated
+
+
+def has_other_name(asked: str, served: str) -> bool:
     """Return whether two names are of different models.
 
     Servers write the name of a model in many ways. A folder, a publisher, a file ending and the
@@ -218,8 +269,7 @@ def is_other_model(asked: str, served: str) -> bool:
     shorter, longer = sorted((_short_name(asked), _short_name(served)), key=len)
     if not longer.startswith(shorter):
         return True
-    difference = longer.removeprefix(shorter)
-    return bool(shorter) and re.fullmatch(_BUILDS, difference) is None
+    return bool(shorter) and re.fullmatch(_BUILDS, longer.removeprefix(shorter)) is None
 
 
 def _short_name(name: str) -> str:

@@ -233,6 +233,8 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     retries: int = 0
     asked: str = ""
     """The model you asked for, if another one answered."""
+    served: str = ""
+    """The server's own name of the model, if it is another one, such as a file."""
     limit: Limit | None = None
     """Limit that cut the answer short, if known."""
     steps: int = 0

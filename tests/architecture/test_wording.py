@@ -89,6 +89,12 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
 def test_refusals_have_a_next_step() -> None:
     for rule in RULES:
         hints = [product.request_facts().hints.get(rule.kind, rule.hint) for product in PRODUCTS]
-        ends = (".", "{model}", "{check}", "ollama signin")  # a command ends without a full stop
+        ends = (
+            ".",
+            "{model}",
+            "{check}",
+            "{address}",
+            "ollama signin",
+        )  # a command ends without a full stop
         assert all(hint.endswith(ends) for hint in hints), rule
         assert rule.message.endswith((".", "{said}")), rule

@@ -45,7 +45,10 @@ def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):
 
 def test_another_model_than_the_one_asked_for_is_told_on_stderr(capsys):
     out, err = print_events(
-        capsys, answer_begun("tiny"), ModelNamed(model="other\x1b[31m-model"), TextDelta(text="x\n")
+        capsys,
+        answer_begun("tiny"),
+        ModelNamed(model="other\x1b[31m-model", is_other=True),
+        TextDelta(text="x\n"),
     )
     assert (out, err) == ("x\n", "lmchat: other␛[31m-model answers instead of tiny.\n")
 

@@ -5,7 +5,15 @@ import pytest
 from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.servers.endpoint import loopback
 from lmchat.servers.events import ModelNamed
-from lmchat.servers.model import ModelInfo, find_by_part, is_other_model
+from lmchat.servers.model import (
+    LoadState,
+    ModelInfo,
+    find_by_part,
+    find_model,
+    has_other_name,
+    is_other_model,
+    unknown_model_error,
+)
 
 SAME = [
     ("tiny", "tiny"),
@@ -38,16 +46,107 @@ OTHER = [
 ]
 
 
+def listed(*names: str, **facts: object) -> list[ModelInfo]:
+    return [
+        ModelInfo(model_id=name, endpoint=loopback(1), product="vLLM", **facts) for name in names
+    ]
+
+
 def test_two_ways_to_write_one_model():
     for asked, served in SAME:
-        assert not is_other_model(asked, served)
+        assert not has_other_name(asked, served)
 
 
 @pytest.mark.rule("R-40")
 def test_two_models():
     for asked, served in OTHER:
-        assert is_other_model(asked, served)
-        assert is_other_model(served, asked)
+        assert has_other_name(asked, served)
+        assert has_other_name(served, asked)
+
+
+MEANT = [
+    ("alder-4b", ["org/Alder-4B"], "org/Alder-4B"),
+    ("ALDER-4B", ["alder-4b", "birch"], "alder-4b"),
+    ("alder-4b:latest", ["Alder-4B"], "Alder-4B"),
+    ("Alder-4B", ["alder-4b:latest"], "alder-4b:latest"),
+    ("alder-4b", ["hf.co/org/Alder-4B:latest"], "hf.co/org/Alder-4B:latest"),
+    ("org/alder-4b", ["registry.example:5000/Org/alder-4b"], "registry.example:5000/Org/alder-4b"),
+    ("docker.io/ai/smollm2", ["ai/smollm2"], "ai/smollm2"),
+    ("model.gguf", [r"C:\models\Model.gguf"], r"C:\models\Model.gguf"),
+    ("alder", ["org/alder", "alder"], "alder"),
+    ("alder", ["org/alder", "alder:latest"], "alder:latest"),
+    ("alder", ["ALDER", "Alder"], None),
+    ("alder", ["org/alder", "pub/Alder"], None),
+    ("pub/alder", ["org/alder"], None),
+    ("der-4b", ["org/Alder-4b"], None),
+    ("alder-4b", ["alder-4b:q4"], None),
+    (":latest", ["alder:latest"], None),
+    ("", ["alder/"], None),
+]
+
+
+def test_a_name_means_the_only_model_that_it_can_mean():
+    for name, names, meant in MEANT:
+        found = find_model(name, listed(*names))
+        assert (found.model_id if found else None) == meant, (name, names)
+
+
+def test_a_name_that_can_mean_several_models_is_answered_with_those():
+    error = unknown_model_error("x/alder", listed("alder", "reg/x/alder", "birch", "ALDER"))
+    assert (
+        error.message
+        == "No server has a model x/alder; did you mean alder or reg/x/alder or ALDER?"
+    )
+
+
+def test_an_alias_is_a_name_of_its_model():
+    models = [*listed("org/smol", aliases=("smol-alias", "pub/Other")), *listed("smol-two")]
+    for name in ("smol-alias", "SMOL-ALIAS", "other", "pub/Other", "smol"):
+        assert find_model(name, models).model_id == "org/smol"
+
+
+def test_a_remote_model_is_meant_by_its_whole_name_only():
+    remote = listed("org/Alder", state=LoadState.REMOTE)
+    assert find_model("org/Alder", remote) == remote[0]
+    for name in ("alder", "org/alder", "Alder", "org/Alder:latest", ""):
+        assert find_model(name, remote) is None
+    assert find_model("alder", [*remote, *listed("pub/alder")]).model_id == "pub/alder"
+
+
+@pytest.mark.rule("R-40")
+def test_another_model_answers_only_if_the_server_lists_it():
+    names = ("smol-small", "org/Birch-7B", "gpt-4o", "gpt-4o-2024-08-06", "alder", "alder-q4_k_m")
+    for asked, served, is_other in [
+        ("smol-small", "org/Birch-7B", True),
+        ("smol-small", "birch-7b:latest", True),
+        ("unlisted", "alder", True),
+        ("alder", "alder-q4_k_m", True),
+        ("smol-small", "/models/small/model.gguf", False),
+        ("smol-small", "/models/alder", False),
+        ("smol-small", r"C:\models\alder", False),
+        ("smol-small", "birch", False),
+        ("smol-small", "alder@main", False),
+        ("SMOL-SMALL", "smol-small", False),
+        ("birch-7b", "org/Birch-7B", False),
+        ("gpt-4o", "gpt-4o-2024-08-06", False),
+        ("unlisted", "unlisted@main", False),
+        ("", "alder", False),
+    ]:
+        assert is_other_model(asked, served, listed(*names)) is is_other, (asked, served)
+        assert not is_other_model(asked, served, []), "a server without a list is not doubted"
+
+
+def test_two_listed_models_are_two_however_alike_their_names_are():
+    for asked, served, is_other in [
+        ("north/alder", "south/alder", True),
+        ("alder-mlx", "alder-gguf", True),
+        ("alder", "ALDER", True),
+        ("alder:2", "alder:3", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", False),
+        ("mistral-large-latest", "mistral-large-2411", False),
+    ]:
+        models = listed(asked, served)
+        assert is_other_model(asked, served, models) is is_other, (asked, served)
 
 
 def test_a_part_of_a_name_means_the_only_model_that_has_it():
@@ -67,13 +166,18 @@ def test_a_part_of_a_name_means_the_only_model_that_has_it():
 
 def test_a_name_without_end_takes_no_time():
     for piece in [":", ":1", "-q4", "-2024", "/"]:
-        assert is_other_model("tiny", "small" + piece * 1_000_000)
+        assert has_other_name("tiny", "small" + piece * 1_000_000)
+        assert find_model("small" + piece * 1_000_000, listed("tiny")) is None
 
 
 @pytest.mark.rule("R-40")
 def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
-    for served, asked in (("other-model", "tiny"), ("/models/tiny.gguf", "")):
+    for served, is_other, expected in (
+        ("other-model", True, ("other-model", "tiny", "")),
+        ("/models/tiny.gguf", False, ("tiny", "", "/models/tiny.gguf")),
+        ("tiny", False, ("tiny", "", "")),
+    ):
         turn = AnswerFigures(model="tiny", started_s=0)
         for now_s in (1, 2):
-            turn.apply(ModelNamed(model=served), now_s)
-        assert (turn.model, turn.stats().asked) == (served, asked)
+            turn.apply(ModelNamed(model=served, is_other=is_other), now_s)
+        assert (turn.model, turn.stats().asked, turn.stats().served) == expected

@@ -131,6 +131,7 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "model": "MODEL",
         "host": "HOST",
         "location": "ADDRESS",
+        "address": "Check the path of the address; some servers have one in front of /v1.",
         "check": "Check the options, the tools or the image of the request, or else the server's log.",
     }
     usual = UNKNOWN.request_facts().hints

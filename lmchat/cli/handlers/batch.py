@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,9 @@ from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
+from lmchat.servers.discovery.choose_target import choose_on_server
+from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.target_errors import no_model_error
 from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message
@@ -61,8 +64,9 @@ async def batch(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
-        models = await runtime.backend.models(target.endpoint)
-        model = model_meant(target.model_id, models, is_exact=True)
+        probed = await runtime.backend.check(target.endpoint)
+        if target.model is None:  # only for the type checker: `target_of_command` has raised it
+            raise no_model_error(probed)
         with ExitStack() as stack:
             row_file = stack.enter_context(RowFile(output_path)) if output_path else None
             if row_file:  # the prompt of a line that an earlier run has answered is not sent again
@@ -72,8 +76,8 @@ async def batch(context: Context) -> int:
             run = _Run(
                 context=context,
                 runtime=runtime,
-                models=models,
-                model=model,
+                probed=probed,
+                model=target.model,
                 layers=layers,
                 wanted=wanted,
                 preset_text=preset_text,
@@ -93,7 +97,7 @@ class _Run(Struct, frozen=True, kw_only=True):
 
     context: Context
     runtime: Runtime
-    models: Sequence[ModelInfo]  # those that a line may name
+    probed: ProbeResult  # the server, with the models that a line may name
     model: ModelInfo  # for lines that name none
     layers: SamplingLayers
     wanted: WantedValue | None
@@ -161,6 +165,16 @@ class _Run(Struct, frozen=True, kw_only=True):
                 self.context.output.print_safe(to_json(row))
             progress.count(is_failed="error" in row, tokens=tokens)
 
+    def model_named(self, name: str) -> ModelInfo:
+        """Return the model of the server that a line names, listed or not.
+
+        Raises `WrongUse` if the server has no such model, or it cannot chat.
+        """
+        target = choose_on_server(self.probed, model=name, state=self.runtime.state).target
+        if target is not None and target.model is not None:
+            return target.model
+        return model_meant(name, self.probed.models, is_exact=True)
+
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.
 
@@ -172,7 +186,7 @@ class _Run(Struct, frozen=True, kw_only=True):
         model, error = self.model, line.error
         if line.model and not options.model:
             try:
-                model = model_meant(line.model, self.models, is_exact=True)
+                model = self.model_named(line.model)
             except WrongUse as unknown:
                 error = unknown
         messages = line.messages

@@ -16,11 +16,10 @@ from lmchat.batch.task_answers import (
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of
-from lmchat.cli.setup.find_target import fetch_models, load_if_needed
+from lmchat.cli.setup.find_target import fetch_named, load_if_needed
 from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.servers.model import model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.session import MessagePath
 from lmchat.terminal.output import failure_detail, table
@@ -46,8 +45,7 @@ async def compare(context: Context) -> int:
 
     comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
     async with open_runtime(context, is_saved=False) as runtime:
-        listed = await fetch_models(runtime)
-        models = [model_meant(name, listed, is_exact=True) for name in options.models]
+        models = await fetch_named(runtime, options.models, is_exact=True)
         for model in models:
             product_named(model.product).refuse_ignored(layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt

@@ -29,12 +29,11 @@ from lmchat.batch.task_answers import (
     rounded_median,
 )
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import fetch_models, load_if_needed, target_of_command
+from lmchat.cli.setup.find_target import fetch_named, load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
-from lmchat.servers.model import model_meant
 from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, table
 from lmchat.units import rounded
@@ -59,11 +58,11 @@ async def evaluate(context: Context) -> int:
     results: list[_Result] = []
     async with open_runtime(context, is_saved=False) as runtime:
         if options.models:
-            names, listed = options.models, await fetch_models(runtime)
+            names = tuple(dict.fromkeys(options.models))
+            models = await fetch_named(runtime, names, is_exact=True)
         else:
             target = await target_of_command(context, runtime)
-            names, listed = [target.model_id], [*await runtime.backend.models(target.endpoint)]
-        models = [model_meant(name, listed, is_exact=True) for name in dict.fromkeys(names)]
+            models = [target.model] if target.model is not None else []
         runs = product(models, cases, range(1, options.runs + 1))
         for index, (model, case, run) in enumerate(runs, 1):
             task = Task(

@@ -20,7 +20,7 @@ from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
-from lmchat.cli.setup.find_target import fetch_models, load_if_needed
+from lmchat.cli.setup.find_target import fetch_models, fetch_named, load_if_needed
 from lmchat.cli.setup.wiring import make_pages
 from lmchat.commands import set_command
 from lmchat.commands.conditions import NOTHING_YET
@@ -30,7 +30,7 @@ from lmchat.commands.typed_line import require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_text
-from lmchat.servers.model import LoadState, ModelInfo, model_meant
+from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, is_continuable
 from lmchat.sessions.session import SessionHeader
@@ -161,7 +161,7 @@ class PlainCommands:
             model = (
                 _by_number(self._models, wanted, "model", "/model") if wanted.isdecimal() else None
             )
-            await self._use_model(model or model_meant(wanted, await fetch_models(self._runtime)))
+            await self._use_model(model or (await fetch_named(self._runtime, [wanted]))[0])
             return
         listed = await fetch_models(self._runtime)
         self._models = sorted(
@@ -218,7 +218,7 @@ class PlainCommands:
         profile = choices.use_profile(name, profiles)
         self._note(f"Profile: {choices.profile_name or NO_PROFILE}.")
         if profile.model:
-            await self._use_model(model_meant(profile.model, await fetch_models(self._runtime)))
+            await self._use_model((await fetch_named(self._runtime, [profile.model]))[0])
 
     async def quit(self, _: str) -> None:
         self.is_leaving = True

@@ -5,7 +5,7 @@ A result (`ProbeResult`) is a probed address with its verdict and its models.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from lmchat.cli.context import Context
@@ -13,16 +13,17 @@ from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.discovery.choose_target import (
     choose_without_asking,
     require_model,
     target_when_loaded,
+    unlisted_model,
 )
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, find_model
+from lmchat.servers.model import LoadState, ModelInfo, find_model, model_meant
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.servers.target import Target
@@ -69,6 +70,31 @@ async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
     return [model for probed in usable for model in probed.models]
 
 
+async def fetch_named(
+    runtime: Runtime, names: Sequence[str], *, is_exact: bool = False
+) -> list[ModelInfo]:
+    """Return the models that names mean (`model_meant`), on any server.
+
+    A name that no server lists is that of a model of the server that may have it all the same.
+    Raises `WrongUse` if there is none, or the error that says why no server can be used.
+    """
+    results = await find_servers(runtime.backend, runtime.settings)
+    usable = usable_of(results)
+    listed = [model for probed in usable for model in probed.models]
+    models: list[ModelInfo] = []
+    for name in names:
+        try:
+            models.append(model_meant(name, listed, is_exact=is_exact))
+        except WrongUse:
+            model = unlisted_model(name, results, runtime.state)
+            if model is None:
+                if not usable:
+                    raise no_server_error(results) from None
+                raise
+            models.append(model)
+    return models
+
+
 async def target_of_command(context: Context, runtime: Runtime) -> Target:
     """Return the server and model for a command; first start the built-in engine, if wanted.
 
@@ -92,11 +118,12 @@ async def find_target(
         ServerRejected: the server cannot be used.
         ServerUnavailable: the server did not load its model within the limit for the first token.
         RequestInvalid: the server has no model, or several equally likely ones.
-        WrongUse: the server has no model of the name in the settings, or it cannot chat.
+        WrongUse: the server has no model of the name in the settings, which a server that the user
+            has named may have all the same; or the model cannot chat.
     """
     results = await find_servers(backend, settings)
     choice = choose_without_asking(results, model=settings.model, state=state)
-    if settings.model:
+    if settings.model and not (choice.probed and choice.probed.has_named_address):
         require_model(settings.model, choice.probed, results)
 
     # the note does not name the model: a server that loads its first model does not tell the name

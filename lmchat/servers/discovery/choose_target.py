@@ -14,7 +14,7 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from lmchat.config.state import State
-from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict, usable_of
+from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
 from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
@@ -23,11 +23,12 @@ from lmchat.servers.model import (
     ModelInfo,
     cannot_chat_error,
     find_model,
-    is_other_model,
+    has_other_name,
+    models_meant,
     unknown_model_error,
 )
 from lmchat.servers.products import product_named
-from lmchat.servers.products.product import step_sentence
+from lmchat.servers.products.product import OPENAI_COMPATIBLE, step_sentence
 from lmchat.servers.target import Target
 
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
@@ -61,14 +62,19 @@ def choose(
 ) -> TargetChoice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
-    If servers are usable, the one with the best `_rank` is chosen, and a model on it. If none is
-    usable, the first that needs or rejects a key is chosen, without a target. If there is no such
-    server either, `Missing.SERVER` is returned. With `is_named`, only servers that the user has
-    named count.
+    If servers are usable, the one with the best `_rank` is chosen, and a model on it. A named model
+    or the last used one may also be on one that `may_answer`. If there is no such server, the first
+    that needs or rejects a key is chosen, without a target, else none: `Missing.SERVER`. With
+    `is_named`, only servers that the user has named count.
     """
     if is_named:
         results = [probed for probed in results if probed.is_own]
-    usable = usable_of(results)
+    usable = [
+        probed
+        for probed in results
+        if probed.verdict.is_usable
+        or (probed.may_answer and (model or _last_unlisted(probed, state)))
+    ]
     if usable:
         best = min(usable, key=lambda probed: _rank(probed, state, model))
         return choose_on_server(best, model=model, state=state)
@@ -85,10 +91,12 @@ def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
     """
     named = find_model(model, probed.chat_models) if model else None
     lacks_model = bool(model) and named is None
+    refuses_name = lacks_model and _configured_model(probed, model) is None
     is_remote = named is not None and named.is_remote  # another server may run this model
     was_used_last = probed.server_id == state.endpoint
     is_ready = probed.verdict is Verdict.READY
-    return (lacks_model, is_remote, not probed.is_own, not was_used_last, not is_ready)
+    names = (lacks_model, refuses_name, is_remote)
+    return (*names, not probed.is_own, not was_used_last, not is_ready)
 
 
 def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> TargetChoice:
@@ -104,7 +112,10 @@ def _choice_of(probed: ProbeResult, model: ModelInfo | None) -> TargetChoice:
     """
     is_loading = model is None and probed.verdict is Verdict.LOADING
     target = Target(
-        endpoint=probed.endpoint, product=probed.product, model=model, is_loading=is_loading
+        endpoint=probed.endpoint,
+        product=model.product if model is not None else probed.product,
+        model=model,
+        is_loading=is_loading,
     )
     missing = Missing.MODEL if model is None and not is_loading else Missing.NOTHING
     return TargetChoice(missing=missing, probed=probed, target=target)
@@ -115,16 +126,24 @@ def _configured_model(probed: ProbeResult, name: str) -> ModelInfo | None:
 
     If the server does not list the model but may have it, it is returned with its name alone.
     """
+    if _find_non_chat_model(probed, name) is not None:
+        return None
     listed = find_model(name, probed.chat_models)
     if listed is not None:
         return listed
-    if _find_non_chat_model(probed, name) is not None or _lacks(probed, name):
+    if is_unclear(probed, name):
+        return None
+    # the list of a server that the user has named may be incomplete: its chat decides
+    if _lacks(probed, name) and not probed.has_named_address:
         return None
     return _unlisted_model(probed, name)
 
 
 def _unlisted_model(probed: ProbeResult, name: str) -> ModelInfo:
-    return product_named(probed.product).unlisted_model(probed.endpoint, name)
+    # the product of an address without a list is not known, only expected
+    is_known = probed.verdict is not Verdict.NOT_AN_LLM
+    product = product_named(probed.product if is_known else OPENAI_COMPATIBLE)
+    return product.unlisted_model(probed.endpoint, name)
 
 
 def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
@@ -135,6 +154,8 @@ def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
     first. A remote model is returned only if the user has chosen it before, and used it last.
     """
     models = probed.chat_models
+    if (unlisted := _last_unlisted(probed, state)) is not None:
+        return unlisted
     # not with the built-in engine: if it has not loaded this model, the start with it has failed,
     # and would fail again
     if state.endpoint == probed.server_id and probed.product != BUILT_IN:
@@ -149,6 +170,15 @@ def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
             if candidate.state is load_state:
                 return candidate
     return None
+
+
+def _last_unlisted(probed: ProbeResult, state: State) -> ModelInfo | None:
+    """Return the model that was used last, if it is on this server, which lists none."""
+    is_last = state.endpoint == probed.server_id and bool(state.model)
+    if not is_last or probed.models or not probed.takes_any_name:
+        return None
+    last = _unlisted_model(probed, state.model)
+    return last if state.is_remote or not last.is_remote else None
 
 
 def _unloaded_model(probed: ProbeResult, state: State) -> ModelInfo | None:
@@ -177,27 +207,28 @@ def _may_be_provider(probed: ProbeResult) -> bool:
 def _lacks(probed: ProbeResult, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
-    A name may mean a model that is listed under a similar one (`is_other_model`). The result is
+    A name may mean a model that is listed under a similar one (`has_other_name`). The result is
     False for gateways and providers, which take names that they do not list.
     """
-    if is_like_remote(probed, name):
+    if is_unclear(probed, name):
         return True
     if _may_be_provider(probed):
         return False
     listed = [model.model_id for model in probed.models]
-    return bool(listed) and all(is_other_model(name, model_id) for model_id in listed)
+    return bool(listed) and all(has_other_name(name, model_id) for model_id in listed)
 
 
-def is_like_remote(probed: ProbeResult, name: str) -> bool:
-    """Return whether a name is similar to that of a remote model, and not that of a listed one.
+def is_unclear(probed: ProbeResult, name: str) -> bool:
+    """Return whether a name must not be sent, as it may mean a model that the user does not mean.
 
-    The server may complete it, or ignore upper and lower case, and use the remote model, which the
-    user has not named.
+    It can mean several listed models, or is similar to that of a remote model: the server may
+    complete it, or ignore upper and lower case.
     """
-    if not name or find_model(name, probed.models) is not None:
-        return False
+    possible = models_meant(name, probed.models) if name else []
+    if not name or possible:
+        return len(possible) > 1
     remote = (model.model_id for model in probed.models if model.is_remote)
-    return any(not is_other_model(name, model_id) for model_id in remote)
+    return any(not has_other_name(name, model_id) for model_id in remote)
 
 
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
@@ -226,8 +257,8 @@ def choose_without_asking(
     Where `choose` leaves the model to the user, the configured one is chosen all the same; the
     server will refuse it. Without a configured one, that of `_unloaded_model` is chosen.
 
-    Raises `WrongUse` for a configured model that cannot chat, and for a name that is only similar
-    to that of a remote model. Raises `no_server_error` if no server can be used.
+    Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`.
+    Raises `no_server_error` if no server can be used.
     """
     choice = choose(results, model=model, state=state)
     probed, target = choice.probed, choice.target
@@ -236,13 +267,28 @@ def choose_without_asking(
     non_chat_model = _find_non_chat_model(probed, model)
     if non_chat_model is not None:
         raise cannot_chat_error(non_chat_model)
-    if is_like_remote(probed, model):
+    if is_unclear(probed, model) and target.model is None:
         raise unknown_model_error(model, probed.chat_models)
     if model and target.model is None:
         return _choice_of(probed, _unlisted_model(probed, model))
     if choice.missing is Missing.MODEL:
         return _choice_of(probed, _unloaded_model(probed, state))
     return choice
+
+
+def unlisted_model(
+    name: str, results: Sequence[ProbeResult], state: State, *, is_named: bool = False
+) -> ModelInfo | None:
+    """Return a model that no server lists, on the best server that may have it all the same.
+
+    Return None if there is no such server, and for a name that is empty, or a part of a listed one.
+    `is_named` is as for `choose`.
+    """
+    listed = [model for probed in results for model in probed.models]
+    if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
+        return None
+    target = choose(results, model=name, state=state, is_named=is_named).target
+    return None if target is None else target.model
 
 
 async def target_when_loaded(

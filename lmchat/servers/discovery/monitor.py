@@ -110,6 +110,10 @@ class Monitor:
         model = _model_after(probed, current.model)
         if model is not None and model.is_remote and probed.verdict is Verdict.NONE_LOADED:
             probed = replace(probed, verdict=Verdict.READY)  # it answers, although not from here
+        has_list, is_server = probed.verdict.is_usable, probed.verdict.is_server
+        is_unlisted = model is not None and model.state is LoadState.UNKNOWN
+        if is_unlisted and probed.takes_any_name and (has_list or current.seen_s is None):
+            probed = replace(probed, verdict=Verdict.READY)  # it never listed one: its chat decides
         is_up = probed.verdict.is_usable
         latency_ms = probed.latency_ms if is_up else None
         is_same_verdict = probed.verdict is current.verdict
@@ -117,13 +121,13 @@ class Monitor:
             current,
             since_s=current.since_s if is_same_verdict else self._clock(),
             # only a model server tells its product; otherwise the product stays as it was
-            product=probed.product if probed.verdict.is_server else current.product,
+            product=probed.product if is_server else current.product,
             verdict=probed.verdict,
             detail=probed.detail,
             next_step=probed.next_step,
             latencies_ms=(*current.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
             model=model,
-            seen_s=self._clock() if is_up else current.seen_s,
+            seen_s=self._clock() if has_list else current.seen_s,
         )
 
 

@@ -135,6 +135,7 @@ VERDICTS: Mapping[Verdict, Meaning] = {
         reason="timed out",
     ),
 }
+_NO_CHAT_KINDS = ("", "auth", "certificate", "dropped")  # no reply, or a login in front of it
 _DETAIL_CHARS = 200  # most characters of an error message that are shown
 
 
@@ -192,6 +193,24 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
         A loading server counts also if it lists no models yet.
         """
         return self.verdict is Verdict.LOADING or bool(self.chat_models)
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether only a chat can tell if a model server answers.
+
+        The user has named the address, and a program there has no list of models to show.
+        """
+        return (
+            self.has_named_address
+            and self.verdict in (Verdict.NOT_AN_LLM, Verdict.SERVER_ERROR)
+            and self.kind not in _NO_CHAT_KINDS
+        )
+
+    @property
+    def takes_any_name(self) -> bool:
+        """Whether the user may type the name of a model that is not listed."""
+        is_empty = self.verdict.is_usable and not self.has_model and self.has_named_address
+        return is_empty or self.may_answer
 
     @property
     def is_forbidden(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
@@ -89,13 +89,16 @@ class Prober:
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],
+        named: Collection[str] = (),
     ) -> None:
         """Create a prober.
 
         `cache` has the lists of models that were read before. `timeouts_for` returns the timeouts
         that the settings have for an address. `check_allowed` raises `EndpointNotAllowed` or
-        `RequestInvalid` for an address to which no request may be sent.
+        `RequestInvalid` for an address to which no request may be sent. `named` are the hosts and
+        ports that the settings name.
         """
+        self._named = named
         self._keys = keys
         self._connections = connections
         self._cache = cache
@@ -218,7 +221,7 @@ class Prober:
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
         """Probe one address outside of a scan; an empty `key` means that known for the address."""
         has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
-        is_usual = endpoint.is_loopback and has_usual_port
+        is_usual = endpoint.is_loopback and has_usual_port and endpoint.netloc not in self._named
         # An address that no scan would probe is one that the user has named. The source decides
         # `is_own` of the result, and which next step it names.
         probe = self._probe_of(endpoint, AddressSource.USUAL if is_usual else AddressSource.NAMED)
@@ -259,7 +262,9 @@ class Prober:
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
-            facts=product_named(product).request_facts(key=key, host=endpoint.host),
+            facts=product_named(product).request_facts(
+                key=key, host=endpoint.host, path=endpoint.path
+            ),
             memory=self._memory_of(endpoint),
             ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
             ask_for_events=partial(self._connections.json_events, endpoint, key=key),
@@ -362,7 +367,9 @@ class Prober:
         with suppress(ServerUnavailable):
             await api.ping()
             api.is_identified = True
-            api.facts = product.request_facts(key=api.facts.key, host=api.facts.host)
+            api.facts = product.request_facts(
+                key=api.facts.key, host=api.facts.host, path=api.facts.path
+            )
             return models
         return ()
 
@@ -379,8 +386,15 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, so errors have the words
     # of that product. But the server is asked only for the list that every server has.
-    api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
-    return await (product or UNKNOWN).models(api)
+    api.facts = (product or expected).request_facts(
+        key=api.facts.key, host=api.facts.host, path=api.facts.path
+    )
+    models = await (product or UNKNOWN).models(api)
+    # Some lists have a name several times. If the server runs it elsewhere in one row, prompts may
+    # leave the machine.
+    by_name = {model.model_id: model for model in reversed(models)}
+    by_name |= {model.model_id: model for model in models if model.is_remote}
+    return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))
 
 
 def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:

@@ -17,6 +17,7 @@ from lmchat.servers.products import no_model_selected
 from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
+_NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _MAX_NAMES = 20  # most models that an error lists
 
@@ -39,6 +40,8 @@ def no_server_error(results: Sequence[ProbeResult]) -> LMChatError:
         if not is_reported:
             continue
         hint = step_sentence(probed.next_step)
+        if probed.may_answer:
+            hint = f"{hint} {_NAME_A_MODEL}".lstrip()
         if probed.kind == "certificate":
             # lmchat itself has ended the connection. Its message says so, and names the address;
             # `sentence` would say that the server answers with an error
@@ -60,6 +63,7 @@ def no_model_error(probed: ProbeResult | None) -> RequestInvalid:
 
     Its hint lists the models that can chat, or says that the server has none.
     """
+    message = no_model_selected(probed.product if probed else "")
     models = probed.models if probed else ()
     names = [
         f"{shell_word(model.model_id)}{' (remote)' if model.is_remote else ''}"
@@ -72,6 +76,6 @@ def no_model_error(probed: ProbeResult | None) -> RequestInvalid:
     elif models:
         hint = "The models of this server cannot chat. Load another one there."
     else:
-        hint = "The server has no models. Download one there."
-    product = probed.product if probed else ""
-    return RequestInvalid(no_model_selected(product), hint=hint, kind="model_missing")
+        message = f"{message}: the server lists no model"
+        hint = "Download one there, or name one with -m MODEL: it may have models that it hides."
+    return RequestInvalid(message, hint=hint, kind="model_missing")

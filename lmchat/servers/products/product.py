@@ -223,11 +223,13 @@ class Product(Struct, frozen=True, kw_only=True):
         """Name of a server of this product at the beginning of a sentence."""
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
-    def request_facts(self, *, key: str = "", model: str = "", host: str = "") -> RequestFacts:
+    def request_facts(
+        self, *, key: str = "", model: str = "", host: str = "", path: str = "/v1"
+    ) -> RequestFacts:
         """Return the facts that the error for a refusal by this product needs.
 
-        They are names and next steps of the product, and the API key, the model and the host of the
-        request.
+        They are names and next steps of the product, and the API key and the model of the request,
+        and the host and the path of the address.
         """
         hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
         # The default step does not say where to find a key. In its place, the error has the hint of
@@ -241,6 +243,7 @@ class Product(Struct, frozen=True, kw_only=True):
             key=key,
             model=model,
             host=host,
+            path=path,
         )
 
     def takes_option(self, name: str) -> bool:

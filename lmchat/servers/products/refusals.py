@@ -130,7 +130,7 @@ _BUSY = (
     r"|busy|maximum pending"
 )
 _PER_TIME = r"rate.?limit|too.many.requests|tokens? per (min|hour|day)"
-_ADDRESS_HINT = "The server address should end in /v1 or have no path."
+_ADDRESS_HINT = "{address}"  # by the path of the address: `_address_step`
 _PAGE = "This is not a model server: a web page answered."
 _PAGE_HINT = "Check the port and the path of the address."
 _BUSY_HINT = "The server is busy; try again in a moment."
@@ -359,6 +359,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     key: str = ""  # the key that was sent
     model: str = ""
     host: str = ""
+    path: str = "/v1"  # that of the address
     options: Sequence[str] = ()  # names of the sampling options that the user has set
     tools: Sequence[str] = ()  # names of the tools that the model was offered
     has_images: bool = False
@@ -486,7 +487,8 @@ def _error_by_rule(
     # The hint may hold a command, in which names have to be quoted.
     model, host = shell_word(facts.model or "MODEL"), shell_word(facts.host)
     check = facts.what_to_check(words)
-    hint = hint.format(model=model, host=host, location=location, check=check)
+    address = _address_step(facts.path)
+    hint = hint.format(model=model, host=host, location=location, check=check, address=address)
     # R-32; a wait of less than a second is not told
     if rule.kind in _TEMPORARY and wait_s is not None and wait_s >= 1:
         wait = f"{math.ceil(wait_s)} s"
@@ -507,6 +509,15 @@ def _error_by_rule(
     error.param = without_secret(body.param, facts.key)
     error.needed_tokens, error.room_tokens = needed, room
     return error
+
+
+def _address_step(path: str) -> str:
+    """Return the next step where a server does not know what is asked for behind this path."""
+    if path == "/v1":  # also if none was typed
+        return "Some servers have a path in front of /v1, such as /engines/v1: check the address."
+    if path.endswith("/v1"):
+        return "Check the path of the address, or leave it out: most servers have none."
+    return "The server address should end in /v1 or have no path."
 
 
 def _words_for_rules(status: int, body: ErrorBody, facts: RequestFacts) -> str:

@@ -176,7 +176,10 @@ class Sender(Struct, kw_only=True):
     @property
     def facts(self) -> RequestFacts:
         """Facts for the error of a refusal; they have the key, which is cut out of the error."""
-        return self.product.request_facts(key=self.key, model=self.model, host=self.endpoint.host)
+        endpoint = self.endpoint
+        return self.product.request_facts(
+            key=self.key, model=self.model, host=endpoint.host, path=endpoint.path
+        )
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
         """Let the error say how to start a server that is off, or why a key was withheld."""

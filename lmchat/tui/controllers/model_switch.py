@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
+from lmchat.servers.discovery.choose_target import unlisted_model
 from lmchat.servers.discovery.probe_result import Health
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
@@ -134,14 +135,32 @@ class ModelSwitch:
         self.switch_to(model)
 
     def pick_named(self, name: str) -> None:
-        """Switch to a model by its name or a part of it; raises `WrongUse` as `pick` does."""
+        """Switch to a model by its name or a part of it; raises `WrongUse` as `pick` does.
+
+        A whole name that no server lists is used on a server that may have it all the same.
+        """
         rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
         try:
             model = model_meant(name, [row.model for row in rows])
         except WrongUse as error:
-            error.hint = "/model lists the models."  # in place of a command of the shell
-            raise
+            unlisted = self._unlisted(name)
+            if unlisted is None:
+                error.hint = "/model lists the models."  # in place of a command of the shell
+                raise
+            model = unlisted
+            words = f"{model.endpoint.netloc} does not list {safe_line(name, limit=40)}"
+            self._ui.notify(f"{words}; the next prompt tries it.")
         self.switch_to(model)
+
+    def _unlisted(self, name: str) -> ModelInfo | None:
+        """Return a model that no server lists, on a server that may have it; None without one."""
+        workspace = self._workspace
+        return unlisted_model(
+            name,
+            workspace.catalogue.results,
+            workspace.state,
+            is_named=bool(workspace.settings.endpoint),
+        )
 
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
@@ -161,6 +180,7 @@ class ModelSwitch:
             load_or_unload=self._load_or_unload,
             load_with=self._ask_for_context,
             refresh=self._refresh_anew,
+            unlisted=self._unlisted,
             current=(target.server_id, target.model_id) if target else None,
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
         )

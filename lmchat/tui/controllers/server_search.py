@@ -151,9 +151,9 @@ class ServerSearch:
     def _use_result(self, probed: ProbeResult | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
-        It may lack the permission for its host, an API key, or a model. If it cannot be used,
-        search at once, as it may have changed. None means that the user has left a dialog: then do
-        nothing.
+        It may lack the permission for its host, an API key, or a model, perhaps an unlisted one. If
+        it cannot be used, search at once, as it may have changed. None means that the user has left
+        a dialog: then do nothing.
         """
         if probed is None:
             return
@@ -162,10 +162,14 @@ class ServerSearch:
         elif probed.verdict in WANTS_KEY:
             attempt = partial(self._try_key, probed.endpoint)
             self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
-        elif probed.verdict.is_usable and probed.has_model:
+        elif (probed.verdict.is_usable and probed.has_model) or probed.takes_any_name:
             found = self._target_on(probed)
             if found.missing is Missing.NOTHING:
                 self._use_or_show_page(found)
+            elif probed.takes_any_name:
+                words = f"{probed.endpoint.netloc} lists no model. Type the name of one it has."
+                dialog = AskDialog("Name of the model", text=words, verb="use it")
+                self._ui.open_dialog(dialog, partial(self._use_typed_model, probed))
             else:  # no model is chosen: the user picks one
                 self._model_switch.aim_at(found.target)
                 self._model_switch.open_picker(then=self._use_model)
@@ -176,6 +180,14 @@ class ServerSearch:
         """Use a model that was picked from the welcome page, and close the page."""
         self._model_switch.switch_to(model)
         self.close_page()
+
+    def _use_typed_model(self, probed: ProbeResult, name: str | None) -> None:
+        """Use a model that its server does not list; None if the user has left the dialog."""
+        state = self._workspace.state
+        target = choose_on_server(probed, model=name, state=state).target if name else None
+        if target is not None and target.model is not None:
+            self._model_switch.use(target)
+            self.close_page()
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
         """Ask whether requests may go to the host of a server, and then use it or warn why not."""
@@ -189,9 +201,9 @@ class ServerSearch:
     async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
         """Check a server, after asking whether its host is allowed if that is another machine.
 
-        Return the server if it is usable and has models, or if it wants an API key, for which the
-        caller asks. Otherwise return why it cannot be used; an empty text if the user does not
-        allow its host.
+        Return the server if it is usable and has models, or if it wants an API key or the name of a
+        model, for which the caller asks. Otherwise return why it cannot be used; an empty text if
+        the user does not allow its host.
         """
         backend = self._workspace.backend
         try:
@@ -203,10 +215,10 @@ class ServerSearch:
             return await self._try_server(endpoint)
         except LMChatError as error:
             return error.message_with_hint
-        if probed.verdict.is_server:
+        if probed.verdict.is_server or probed.takes_any_name:
             self._workspace.catalogue.add_named(endpoint)  # searches probe it, too, from now on
         is_usable = probed.verdict.is_usable and probed.has_model
-        if is_usable or probed.verdict in WANTS_KEY:
+        if is_usable or probed.verdict in WANTS_KEY or probed.takes_any_name:
             return probed
         return f"{endpoint.netloc}: {probed.verdict}. {probed.next_step}"
 

@@ -142,6 +142,7 @@ class ModelPicker(ListDialog):
         load_or_unload: Callable[[ModelInfo], None],
         load_with: Callable[[ModelInfo], None],
         refresh: Callable[[], None],
+        unlisted: Callable[[str], ModelInfo | None] = lambda _: None,
         current: tuple[str, str] | None = None,
         typed: str = "",
     ) -> None:
@@ -153,6 +154,7 @@ class ModelPicker(ListDialog):
             load_or_unload: Loads or unloads a model.
             load_with: Asks for options, and loads a model with them.
             refresh: Asks the servers for their models, and calls `update_rows`.
+            unlisted: Returns a model of this name that no server lists; None if there is none.
             current: Server id and model id of the model in use, which is chosen at first.
             typed: The filter at first; empty for none.
         """
@@ -162,6 +164,7 @@ class ModelPicker(ListDialog):
         self._load_or_unload = load_or_unload
         self._load_with = load_with
         self._refresh = refresh
+        self._unlisted = unlisted
         self._current = current
         self._typed = typed
 
@@ -215,7 +218,9 @@ class ModelPicker(ListDialog):
             )
             choose = None if best is None else best.key
         nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
-        if not count:
+        if typed != VISION and self._unlisted(typed) is not None:
+            nothing = f"No model matches “{safe_line(typed, limit=30)}”. Enter tries this name."
+        elif not count:
             nothing = _NO_MODELS
         elif typed == VISION:  # the filter with which a prompt with images opens the picker
             nothing = _NO_VISION
@@ -301,11 +306,15 @@ class ModelPicker(ListDialog):
             self.dismiss(recent)
 
     def _chosen_model(self) -> ModelInfo | None:
-        """Return the model of the chosen row; None if no model is listed."""
+        """Return the model of the chosen row; None if no row is shown."""
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
     def action_accept(self) -> None:
-        if (model := self._chosen_model()) is not None:
+        typed = self._typed.strip()
+        model = self._chosen_model()
+        if model is None and typed != VISION and not any(_match(typed, row) for row in self._rows):
+            model = self._unlisted(typed)
+        if model is not None:
             self.dismiss(model)
 
     def action_load_or_unload(self) -> None:

@@ -39,6 +39,7 @@ def details_text(answer: ChatMessage) -> str:
     rows = [
         ("Model", answer.model),
         ("Asked for", stats.asked),  # if another model has answered
+        ("Served as", stats.served),
         ("Server", " at ".join(filter(None, (stats.product, answer.endpoint)))),
         ("Build", stats.build),
         ("Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),

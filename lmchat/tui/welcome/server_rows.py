@@ -121,6 +121,7 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
         probed = row.probed
         is_blocked = probed.verdict is Verdict.HOST_BLOCKED
         lacks_models = probed.verdict is Verdict.NONE_LOADED and not probed.has_model
+        lacks_models = lacks_models or probed.may_answer
         # Enter does not help against these two: the user has to change something at the server
         if row.is_choice and not (is_blocked or lacks_models):
             return row.key
@@ -134,7 +135,8 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
 def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
-    If a server answers, or its host only has to be allowed, Enter can use it. If nothing answers on
+    If a server answers, its host only has to be allowed, or a chat may show that it is one, Enter
+    can use it. If nothing answers on
     this machine, the row says how to start the product that is usual there, or if that is not
     installed, where to get it. In all other cases, the row has the next step of the probe.
     """
@@ -143,7 +145,7 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
         probed=probed,
         result="not allowed" if probed.is_forbidden else probed.verdict.value,
         next_step="Choose a model" if can_choose_model else probed.next_step,
-        is_choice=probed.verdict.is_server or probed.can_be_allowed,
+        is_choice=probed.verdict.is_server or probed.can_be_allowed or probed.takes_any_name,
     )
     # The step of the probe stays for a server that can be chosen, that the user named, or that is
     # built in. It also stays until the programs of this machine are known, and where none can be
@@ -198,6 +200,8 @@ def _advice(probed: ProbeResult) -> str:
     step = f"Next: {probed.next_step.rstrip('.')}."
     if probed.can_be_allowed:
         return f"{step} Or press Enter to allow it for this run."
+    if probed.takes_any_name:
+        return f"{step} Or press Enter on its row to name a model."
     return f"{step} Then press Enter." if probed.verdict in WANTS_KEY else step
 
 
