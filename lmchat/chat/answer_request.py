@@ -249,8 +249,12 @@ class AnswerRequest:
         self._meter.learn(target, self.plan, counted)
         if self._has_noted_length or not is_cut:
             return ""
-        # a prompt that was cut fills the window, so its count is about the size of the window
-        return cut_note(target, tokens=self.plan.tokens, window=figures.usage.prompt_tokens)
+        return cut_note(
+            target,
+            tokens=self.plan.tokens,
+            window=target.context,
+            read_tokens=figures.usage.prompt_tokens,
+        )
 
     def _adapt_request(self, error: ServerRejected) -> bool:
         """Change what is sent after a refusal, and return whether to send the request again.

@@ -36,7 +36,7 @@ from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.discovery.target_errors import no_server_error
@@ -239,11 +239,12 @@ class HttpServerClient:
         product = product_named(model.product)
         if context is not None and not product.context_field:
             # where the user sets the window, or else how the user loads a model
-            hint = product.larger_window or product.load_step
+            model_id = shell_word(model.model_id)
+            hint = product.window_step(model_id, model, context) or product.load_step
             raise ServerRejected(
                 f"{product.subject} cannot set the context window when it loads a model.",
                 kind="unsupported",
-                hint=f"{hint.format(model=model.model_id, context=context)}.",
+                hint=f"{hint}.",
             )
         api = await self._new_api(model.endpoint, model.product)
         api.facts = replace(api.facts, model=model.model_id)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat.planning.plan import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
 from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import model
 from tests.support.scripted_tools import calls, toolbox
 
 WINDOW = 400
@@ -179,7 +182,7 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     chat = ChatTurns(store, counted(4096), product=product, window=None)
     await chat.send("1234567 " * 6000)
     (late,) = chat.notes
-    assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
+    assert late.startswith("The prompt has about 12004 tokens, of which 4096 were read: ")
 
 
 async def test_a_full_prompt_that_leaves_the_few_tokens_of_its_answer_was_not_cut(store):
@@ -188,11 +191,32 @@ async def test_a_full_prompt_that_leaves_the_few_tokens_of_its_answer_was_not_cu
     assert chat.notes == []
 
 
-async def test_the_window_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
+async def test_what_was_read_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
     chat = ChatTurns(store, counted(4096), product="Ollama", window=None, box=toolbox())
     await chat.send("1234567 " * 6000)
     (note,) = chat.notes
-    assert ", the context window 4096: " in note
+    assert ", of which 4096 were read: " in note
+
+
+async def test_what_ollama_kept_of_a_cut_prompt_is_not_called_the_window(store):
+    """Ollama 0.33 keeps the half of its window: 258 tokens of 512."""
+    chat = ChatTurns(store, counted(1026), product="Ollama", window=2048)
+    await chat.send("1234567 " * 900)
+    (note,) = chat.notes
+    assert note.startswith("The prompt has about 1804 tokens, of which 1026 were read: ")
+
+
+async def test_the_step_to_a_larger_window_follows_what_has_set_it(store):
+    for has_own_window, step in (
+        (True, "PARAMETER num_ctx 2048 in its Modelfile, then ollama create smol:latest -f Mod"),
+        (False, "For a larger window: OLLAMA_CONTEXT_LENGTH=2048 ollama serve."),
+    ):
+        smol = model("smol:latest", context_loaded=400, has_own_window=has_own_window)
+        smol = replace(smol, product="Ollama")
+        chat = ChatTurns(store, counted(399), target=Target.of(smol))
+        await chat.send("1234567 " * 300)
+        (note,) = chat.notes
+        assert step in note
 
 
 async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(store):

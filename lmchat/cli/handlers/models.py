@@ -49,7 +49,7 @@ async def list_models(context: Context) -> int:
             model.model_id,
             model.params,
             model.quantization,
-            units.window(model.context),
+            units.window(model.context_loaded) or units.windows(None, model.context_max),
             units.breakable(units.size_text(model.size_bytes)),
             model.kind or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",

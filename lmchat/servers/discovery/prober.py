@@ -291,7 +291,10 @@ class Prober:
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:
-            models = await self._kept_list(api) or await _read_models(api, probe.expected)
+            models = await self._kept_list(api)
+            if not models:
+                listed = await _read_models(api, probe.expected)
+                models = self._cache.with_seen_windows(endpoint, listed)
             verdict = _verdict_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold

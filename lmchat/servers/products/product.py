@@ -163,6 +163,7 @@ class Product(Struct, frozen=True, kw_only=True):
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
     silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
+    larger_own_window: str = ""  # the same for a model whose own file sets it
     refusal_hints: Mapping[str, str] = {}
     """Sentences after other refusals, by the kind of the error; {model} is filled in."""
 
@@ -287,6 +288,15 @@ class Product(Struct, frozen=True, kw_only=True):
             return SentThoughts.NONE
         keeps_all = model is not None and model.keeps_thoughts
         return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
+
+    def window_step(self, model_id: str, model: ModelInfo | None, context: object) -> str:
+        """Return how the user gets a window of `context` tokens; empty if that is not known.
+
+        `model` is None if it is not listed.
+        """
+        has_own_window = model is not None and model.has_own_window
+        step = (has_own_window and self.larger_own_window) or self.larger_window
+        return step.format(model=model_id, context=context)
 
     def endpoint_at(self, port: int) -> Endpoint:
         """Return the address of its server at a port of this machine."""

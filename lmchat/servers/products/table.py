@@ -205,6 +205,8 @@ _OLLAMA = Ollama(
     empty_step="ollama pull llama3.2",
     host_step="Use localhost, or OLLAMA_HOST={host} ollama serve",
     larger_window="For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
+    larger_own_window="For a larger window: PARAMETER num_ctx {context} in its Modelfile, "
+    "then ollama create {model} -f Modelfile",
     refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
     loads_on_demand=True,
     cuts_prompts=True,
