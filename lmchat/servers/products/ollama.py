@@ -26,6 +26,10 @@ from lmchat.servers.products.product import Product, is_cloud_name
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 
 PORT = 11434
+WINDOW_STEP = (
+    "Set PARAMETER num_ctx TOKENS in the Modelfile of the model, "
+    "or start the server with: OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve"
+)
 _CLOUD = "ollama.com"
 _NUM_CTX = re.compile(r"^num_ctx[ \t]+(\d{1,9})[ \t\r]*$", re.MULTILINE)  # in `parameters`
 _DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list

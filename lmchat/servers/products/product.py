@@ -215,6 +215,8 @@ class Product(Struct, frozen=True, kw_only=True):
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
     effort has rules of its own.
     """
+    ignored_fields: Mapping[str, str] = {}
+    """Further fields that it ignores without a word, with the step that has their effect."""
     takes_further_options: bool = False  # whether it takes llama.cpp's further options
     context_field: str = ""  # field of a request to load a model: the context window in tokens
 
@@ -249,7 +251,9 @@ class Product(Struct, frozen=True, kw_only=True):
         The user decides about an option whose name begins with `EXTRA`: it is sent to any product.
         The reasoning effort depends on the model, too; here it counts as taken.
         """
-        if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
+        if name.startswith(EXTRA):
+            return name.removeprefix(EXTRA) not in self.ignored_fields
+        if name in TAKEN_BY_ALL or name in self.sampling_fields:
             return True
         return name in FURTHER_OPTIONS and self.takes_further_options
 
@@ -260,6 +264,8 @@ class Product(Struct, frozen=True, kw_only=True):
         lists those that the product takes.
         """
         for option in options:
+            if step := self.ignored_fields.get(option.removeprefix(EXTRA)):
+                raise WrongUse(f"{self.subject} ignores {option} in requests.", hint=f"{step}.")
             if not self.takes_option(option):
                 taken = filter(self.takes_option, (*COMMON, *FURTHER_OPTIONS))
                 raise WrongUse(

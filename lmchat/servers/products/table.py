@@ -210,10 +210,12 @@ _OLLAMA = Ollama(
     refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
     loads_on_demand=True,
     cuts_prompts=True,
+    can_prefill=True,  # where the template of the model leaves the last answer open
     health_path="/api/version",
-    efforts=("none", "low", "medium", "high", "max"),
+    efforts=EFFORTS,
     thought_fields=("reasoning",),
-    sampling_fields=_SEED_AND_PENALTIES,
+    sampling_fields={**_SEED_AND_PENALTIES, **_same_names("logprobs")},
+    ignored_fields={"num_ctx": ollama.WINDOW_STEP},
 )
 _VLLM = Product(
     name="vLLM",
