@@ -225,7 +225,7 @@ class AnswerRequest:
         # window and limit are saved with the answer: they show which of them cut it short
         stats = figures.stats(
             product=target.product,
-            context=target.context,
+            context=self._meter.window(target),
             max_tokens=self.settings.sampling.max_tokens,
         )
         if not product_named(target.product).names_build:
@@ -252,7 +252,7 @@ class AnswerRequest:
         return cut_note(
             target,
             tokens=self.plan.tokens,
-            window=target.context,
+            window=self._meter.window(target),
             read_tokens=figures.usage.prompt_tokens,
         )
 
@@ -271,7 +271,11 @@ class AnswerRequest:
             self.plan = self._make_plan()
             self._require_fit()
             return True
-        if error.kind not in _TOO_LONG or self._was_shortened:
+        if error.kind not in _TOO_LONG:
+            return False
+        if error.room_tokens:
+            self._meter.learn_window(self.settings.target, error.room_tokens)
+        if self._was_shortened:
             return False
         if error.kind == "answer_limit" and not error.needed_tokens:
             return False  # it says nothing about the prompt
@@ -338,7 +342,7 @@ class AnswerRequest:
                 sent_thoughts = SentThoughts.NONE
         return plan_context(
             path,
-            limit=limit or target.context,
+            limit=limit or self._meter.window(target),
             max_tokens=self.settings.sampling.max_tokens,
             factor=factor or self._meter.factor(target),
             tool_tokens=self._tool_tokens,

@@ -66,6 +66,26 @@ async def test_a_prompt_that_is_too_long_is_sent_once_more_with_less_and_never_a
     assert chat.path[-1].failure.kind == "context_overflow"
 
 
+@pytest.mark.rule("R-13")
+async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(store):
+    """A gateway lists no windows (LiteLLM 1.108)."""
+    refusal = [RequestSent(), too_long(450, WINDOW)]
+    chat = ChatTurns(store, UNCOUNTED, refusal, *[UNCOUNTED] * 9, product="LiteLLM", window=None)
+    await chat.send(DIGITS)
+    await chat.send(DIGITS)
+    count = len(chat.server.requests)
+    for number in (1, 2, 3):
+        await chat.send(DIGITS)
+        assert len(chat.server.requests) == count + number, "none is refused again"
+    window, target = chat.sessions.context_window, chat.sessions.turn_choices.target
+    assert window.context_use(chat.opened).limit == WINDOW
+    assert chat.path[-1].stats.context == WINDOW
+    larger = replace(target, model=replace(target.model, context_loaded=8192))
+    assert window.meter.window(larger) == 8192, "the list tells a new one"
+    other = replace(target, model=replace(target.model, model_id="other"))
+    assert window.meter.window(other) is None
+
+
 async def test_a_limit_of_the_answer_that_needs_more_room_is_met_with_fewer_messages(store):
     error = too_long(350, WINDOW)
     error.kind = "answer_limit"

@@ -67,6 +67,18 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
     assert (row["id"], row["endpoint"]) == (real_server.models[0], real_server.url)
 
 
+def test_a_gateway_that_answers_its_list_is_ok_without_a_choice_of_a_model(cli, server):
+    """All rows of LiteLLM have this time; none of its models is chosen for being the first."""
+    server.forget()
+    rows = [{"id": name, "created": 1677610602, "owned_by": "openai"} for name in ("a", "b")]
+    server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
+    server.on("GET /health/liveliness", json_reply("I'm alive!"))
+    value = cli.json("health")
+    assert (value["status"], value["model"], value["model_loaded"]) == ("ok", None, False)
+    value = cli.json("health", "-m", "a")
+    assert (value["status"], value["model"]) == ("ok", "a")
+
+
 def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(cli, server, alone):
     server.forget()
     for reply, reason in (

@@ -11,8 +11,8 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap, endpoint_of
-from tests.support.scripted_products import LLAMA, model_list
+from tests.support.client_calls import PortMap, ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
     ScriptedServer,
@@ -293,7 +293,7 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     server.on("GET /v1/models", models)
     server.on("GET /health/liveliness", json_reply("I'm alive!"))
     for key, verdict in (
-        ("", Verdict.SERVER_ERROR),
+        ("", Verdict.NEEDS_KEY),
         ("sk-wrong", Verdict.KEY_REJECTED),
         ("sk-master", Verdict.READY),
     ):
@@ -301,4 +301,20 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
         for _ in range(2):
             probed = await client.check(endpoint_of(server))
             assert (probed.product, probed.verdict) == ("LiteLLM", verdict)
-        assert ("virtual key" in probed.next_step) is (verdict is Verdict.KEY_REJECTED)
+        assert ("virtual key" in probed.next_step) is (verdict is not Verdict.READY)
+
+
+async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_key(
+    server, make_client
+):
+    """Recorded with 1.108: the list with a key, and a chat whose model does not answer."""
+    failed = text_reply("Internal Server Error", status=500)
+    server.on("GET /v1/models", failed).on("GET /health/liveliness", json_reply("I'm alive!"))
+    probed = await make_client(key="sk-master").check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("LiteLLM", Verdict.SERVER_ERROR)
+    assert "key" not in probed.next_step
+    words = "litellm.InternalServerError: InternalServerError: OpenAIException - Connection error."
+    for reply in (failed, error_reply(500, words, type="internal_server_error", code="500")):
+        server.on(CHAT, reply)
+        _, error = await events_of(make_client(), ask(server, product="LiteLLM", model="gpt"))
+        assert (error.kind, "key" in error.hint) == ("server_error", False)

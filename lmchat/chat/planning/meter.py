@@ -51,12 +51,28 @@ class ContextMeter:
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
+        self._windows: dict[tuple[str, str], tuple[int | None, int]] = {}
+        """By the same: the window that the list told, and the one that a refusal has named then."""
         self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
         """Cache of `use`: messages, what else the result depends on, and the result."""
 
     def factor(self, target: Target | None) -> float:
         """Return the learned factor of a model; 1 before the first count."""
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
+
+    def window(self, target: Target | None) -> int | None:
+        """Return the window of a model in tokens: as a refusal has named it, else as it is listed.
+
+        A window that the list has changed since counts more than the refusal (R-13).
+        """
+        if target is None:
+            return None
+        told, named = self._windows.get(_model_key(target), (None, None))
+        return named if named and told == target.context else target.context
+
+    def learn_window(self, target: Target, window: int) -> None:
+        """Note the window of a model that a refusal has named."""
+        self._windows[_model_key(target)] = (target.context, window)
 
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
         """Change the factor of a model after its server has counted the messages of a plan.
@@ -105,7 +121,7 @@ class ContextMeter:
         count far below the estimate for the messages without their thoughts, which templates may
         leave out. The second sign is not used for a prompt with images or of less than 1000 tokens.
         """
-        if (window := target.context) is not None:
+        if (window := self.window(target)) is not None:
             # A prompt that leaves the room of its plan for the answer is as long as planned. A
             # server that counts more than its window has read all: the window is larger than it
             # says.
@@ -123,7 +139,7 @@ class ContextMeter:
         since the last call, the same result is returned.
         """
         factor = self.factor(target)
-        limit = target.context if target else None
+        limit = self.window(target)
         sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -183,6 +184,7 @@ class Product(Struct, frozen=True, kw_only=True):
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
     names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
+    fails_without_key: bool = False  # whether its list without a key is an error of the server
     is_gateway: bool = False
     """Whether it passes requests on, also for models that it does not list, and errors back."""
 
@@ -349,7 +351,13 @@ class Product(Struct, frozen=True, kw_only=True):
         Raises `ServerRejected` if the server refuses, or answers with anything but a list, and
         `ServerUnavailable` if nothing answers.
         """
-        rows = rows_of(api.require_good(await api.get(LIST)))
+        try:
+            rows = rows_of(api.require_good(await api.get(LIST)))
+        except ServerRejected as error:
+            has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
+            if self.fails_without_key and has_failed and not api.facts.key:
+                error.kind, error.hint = "auth", f"{self.key_step}."
+            raise
         if rows is None:
             raise not_an_llm_error("it has no list of models.")
         return rows

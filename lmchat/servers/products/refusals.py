@@ -546,7 +546,7 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     details of the error, where Gemini writes them. A time that has passed is 0.
     """
     # LiteLLM passes on that of the server behind it, with a name of its own
-    passed_on = next((name for name in headers if name.lower().endswith("-retry-after")), "")
+    passed_on = next((name for name in headers if name.lower().endswith("retry-after")), "")
     delay = headers.get("retry-after", "") or headers.get(passed_on, "")
     if milliseconds := headers.get("retry-after-ms", ""):
         delay = f"{milliseconds}ms"

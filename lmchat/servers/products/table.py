@@ -279,7 +279,6 @@ _VLLM_MLX = replace(
         "repeat_penalty": "repetition_penalty",
     },
 )
-_LITELLM_KEY = "Use a virtual key, or the master key, of the LiteLLM proxy"
 _LITELLM = Product(
     name="LiteLLM",
     ports=(4000,),
@@ -294,10 +293,10 @@ _LITELLM = Product(
     is_offered=True,
     program="litellm",
     where_to_get="pip install 'litellm[proxy]'",
-    start_step="litellm --model MODEL",
-    key_step=_LITELLM_KEY,
+    start_step="env LITELLM_MASTER_KEY=sk-KEY litellm --model MODEL",  # it needs a key to start
+    key_step="Use a virtual key, or the master key, of the LiteLLM proxy",
     load_step="Load it on the server behind LiteLLM",
-    refusal_hints={"server_error": f"It may ask for a key. {_LITELLM_KEY}."},
+    fails_without_key=True,
     is_gateway=True,
     facts_path="/model/info",
     add_facts=native.litellm_info,
