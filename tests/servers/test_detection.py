@@ -276,6 +276,50 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
 
 
+EMPTY_403 = raw_reply(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama_is_expected(
+    start, make_client
+):
+    """`own-foreign-host` of the recordings of Ollama 0.33: no words, and no headers of its own."""
+    box = "box.local"
+    for port, hinted, verdict, step in (
+        (11434, False, Verdict.HOST_BLOCKED, "Use localhost, or OLLAMA_HOST=box.local ollama serv"),
+        (4711, True, Verdict.HOST_BLOCKED, "Use localhost, or OLLAMA_HOST=box.local ollama serve"),
+        (4711, False, Verdict.SERVER_ERROR, "Check the API key, and the host name: Ollama refuses"),
+        (1234, False, Verdict.SERVER_ERROR, "Check the rights of your account or API key"),
+    ):
+        server = start()
+        server.unknown = EMPTY_403
+        client = make_client(transport=PortMap({(box, port): server}), allowed_hosts=(box,))
+        place = Endpoint.parse(f"http://{box}:{port}")
+        if hinted:
+            client.scan_also({"Ollama": place})
+        for probed in (await client.check(place), *(await client.detect(named=[place]))[:1]):
+            assert (probed.endpoint, probed.verdict) == (place, verdict)
+            assert probed.next_step.startswith(step)
+            assert (probed.product == "Ollama") is (verdict is Verdict.HOST_BLOCKED)
+            assert "not a model server" not in probed.sentence(probed.name)
+
+
+async def test_a_refusal_at_a_named_address_is_not_called_another_program(start, make_client):
+    """A proxy in front of a model server may forbid as well; only a page is that of a web server."""
+    box = "box.local"
+    for reply, verdict in (
+        (text_reply("Forbidden", status=403), Verdict.SERVER_ERROR),
+        (json_reply({"detail": "Not allowed"}, status=403), Verdict.SERVER_ERROR),
+        (html_reply(status=403), Verdict.NOT_AN_LLM),
+        (text_reply("no", status=400), Verdict.NOT_AN_LLM),
+    ):
+        server = start()
+        server.unknown = reply
+        client = make_client(transport=PortMap({(box, 4711): server}), allowed_hosts=(box,))
+        probed = await client.check(Endpoint.parse(f"http://{box}:4711"))
+        assert probed.verdict is verdict
+        assert "stop it" not in probed.next_step
+
+
 async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     """Version 1.106.2 fails without a key, and looks others up in a database that it may lack."""
 

@@ -127,7 +127,7 @@ async def health(context: Context) -> int:
     is an error, too, if the server lacks the model that the settings name. Server and model are
     those that the chat screen would use.
     """
-    results, state, error = await _probe(context, is_scan=False)
+    results, state, error = await _probe(context, is_search=False)
     loaded = context.loaded  # `context.settings` would raise an error for a wrong configuration
     document = health_json(
         results, loaded.settings, state, error=error, has_problems=bool(loaded.problems)
@@ -141,9 +141,10 @@ async def health(context: Context) -> int:
 async def detect(context: Context) -> int:
     """Print as JSON the server that the chat screen would use, and every address that was tried.
 
-    Return 0 if a server was found, 3 if none was, or the exit code of an error during the search.
+    With `--endpoint`, only that address is tried. Return 0 if a server was found, 3 if none was, or
+    the exit code of an error during the search.
     """
-    results, state, error = await _probe(context, is_scan=True)
+    results, state, error = await _probe(context, is_search=True)
     document = detection_json(results, context.loaded.settings, state, error=error)
     context.output.print_json(document)
     if error:
@@ -152,22 +153,23 @@ async def detect(context: Context) -> int:
 
 
 async def _probe(
-    context: Context, *, is_scan: bool
+    context: Context, *, is_search: bool
 ) -> tuple[tuple[ProbeResult, ...], State, LMChatError | None]:
     """Return the results, the state of earlier runs, and the error that ended the search, if any.
 
     The error is returned, as `health` and `detect` print it inside their JSON document. Without
-    `is_scan`, only the server that the settings name is probed, if they name one, and it is an
-    error if the chosen server lacks the model that they name.
+    `is_search`, only the server that the settings name is probed, if they name one, and it is an
+    error if the chosen server lacks the model that they name. A search that is for one address
+    (`--endpoint`) probes no other.
     """
     try:
         async with open_runtime(context) as runtime:
             settings = runtime.settings
-            if is_scan:
+            if is_search and not context.options.endpoint:
                 results = await runtime.backend.detect(named=configured_endpoints(settings))
             else:
                 results = await find_servers(runtime.backend, settings)
-                if settings.model:
+                if settings.model and not is_search:
                     require_model(
                         settings.model,
                         best_result(results, settings.model, runtime.state),

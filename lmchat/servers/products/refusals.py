@@ -275,6 +275,14 @@ RULES: tuple[Rule, ...] = (
         "cloud is disabled",
         hint="Switch cloud models on in Ollama's settings.",
     ),
+    Rule(
+        "forbidden",
+        (403,),
+        "<empty>",
+        hint="Check the API key, and the host name: "
+        "Ollama refuses one that it does not know in this way.",
+        product="OpenAI-compatible",
+    ),
     Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
     Rule("wrong_path", (404, 405), _NO_PATH, hint=_ADDRESS_HINT),
