@@ -82,6 +82,7 @@ LOOKUP_S = 20.0  # longest wait for the reply whether an answer is kept: a busy 
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
 DROP_AGAIN_S = 0.5  # pause before the order to drop an answer is repeated
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
+LOOK_AGAIN_S = 0.5  # pause before a model that should be in memory is looked for again
 # Before a request that must not load a model, an older list of models is read again: the model may
 # have gone to sleep since, and the request would wake it.
 NO_WAKE_CHECK_S = 1.0
@@ -258,6 +259,27 @@ class HttpServerClient:
                 if is_loaded and context in (None, model.context_loaded):
                     return
             await product.load(api, model, context, on_progress or (lambda _: None))
+            await self._require_loaded_now(model)
+
+    async def _require_loaded_now(self, model: ModelInfo) -> None:
+        """Raise `ServerRejected` if a server has said that it loads a model, and does not have it.
+
+        A server that does not tell the state of the model is believed.
+        """
+        for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
+            await asyncio.sleep(wait_s)
+            probed = await self.check(model.endpoint)
+            if not probed.verdict.is_usable:
+                raise no_server_error((probed,))
+            listed = next((one for one in probed.models if one.model_id == model.model_id), model)
+            if listed.state is not LoadState.NOT_LOADED:
+                return
+        raise ServerRejected(
+            f"{product_named(model.product).subject} has not loaded "
+            f"{safe_line(model.model_id)}: it is not in memory.",
+            kind="model_not_loaded",
+            hint="Check the server's log; a smaller model or context window may fit.",
+        )
 
     async def unload(self, model: ModelInfo) -> None:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""
