@@ -149,6 +149,11 @@ async def test_a_model_is_loaded_once_however_many_ask_for_it(server, client):
     assert sorted(names) == ["gemma-3-4b", "qwen3-8b"]
 
 
+def _ollama_of_nothing(server):
+    products.ollama(server)
+    server.on("POST /api/generate", json_reply({"done": True, "done_reason": "load"}))
+
+
 def _lm_studio_of_nothing(server):
     products.lm_studio(server, loaded=[])
     server.on("POST /api/v1/models/load", json_reply({"status": "loaded"}))
@@ -171,7 +176,7 @@ def _jan_of_nothing(server):
 @pytest.mark.parametrize(
     ("product", "script", "name"),
     [
-        ("Ollama", products.ollama, "llama3.2:3b"),
+        ("Ollama", _ollama_of_nothing, "llama3.2:3b"),
         ("LM Studio", _lm_studio_of_nothing, "qwen3-8b"),
         ("Lemonade", _lemonade_of_nothing, "alder"),
         ("Jan", _jan_of_nothing, "alder"),

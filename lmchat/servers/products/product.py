@@ -45,6 +45,7 @@ _CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt
 _SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
+_DEFAULT_LOAD_STEP = "Use the server's own program"
 _DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
 
 
@@ -160,7 +161,7 @@ class Product(Struct, frozen=True, kw_only=True):
     key_step: str = _DEFAULT_KEY_STEP
     model_step: str = "Load a model"
     empty_step: str = "Load a model"  # step if it lists no model
-    load_step: str = "Use the server's own program"  # step if it cannot load on request
+    load_step: str = _DEFAULT_LOAD_STEP  # step if it cannot load on request
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
     silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
@@ -233,7 +234,10 @@ class Product(Struct, frozen=True, kw_only=True):
         They are names and next steps of the product, and the API key, the model and the host of the
         request.
         """
-        hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
+        hints = {"host_blocked": f"{self.host_step}."}
+        if not (self.loads_on_demand or self.hosts or self.load_step == _DEFAULT_LOAD_STEP):
+            hints["model_not_loaded"] = f"{self.load_step}."
+        hints |= self.refusal_hints
         # The default step does not say where to find a key. In its place, the error has the hint of
         # the rule (`refusals.RULES`), which says whether a key was sent.
         if self.key_step != _DEFAULT_KEY_STEP:

@@ -99,9 +99,11 @@ _LOADING_FAILED = (
     r"|model_load_failed"
 )
 _NOT_LOADED = (
-    r"no models? (is |are )?(currently )?loaded|model (is |was )?(not |un)loaded"
+    r"no models? (is |are )?(currently )?loaded|no (currently )?loaded models?\b"
+    r"|model\b.{0,200}(\bnot |n't |\bun)(currently |yet )?loaded\b"
     r"|no running session"
-    r"|no models are available|no model (is )?(running|selected)"
+    r"|no models are available|no (active model|model (is )?(active|running|selected))"
+    r"|(must|need to|have to|please) (first )?(load|select) a model\b|load a model first"
 )
 _TOOLS = (
     r"(does(n't| not)|cannot|can't|not) (support|use|accept|allow)(ed)?\b.{0,30}"
