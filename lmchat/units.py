@@ -119,6 +119,17 @@ def window(value: int | None) -> str:
     return f"{round(value / unit)}k"
 
 
+def windows(loaded: int | None, most: int | None) -> str:
+    """Return a window as loaded, and the largest one of the model: `8k of 32k`.
+
+    If they are equal, or the largest is unknown, return one; if only that is known: `max 32k`.
+    """
+    if not loaded:
+        return f"max {window(most)}" if most else ""
+    has_more = bool(most) and window(loaded) != window(most)
+    return f"{window(loaded)} of {window(most)}" if has_more else window(loaded)
+
+
 def progress_suffix(fraction: float | None) -> str:
     """Return a fraction as ` 42 %`, to follow a word such as "loading"; empty for None and 0."""
     return f" {percent(fraction)}" if fraction else ""

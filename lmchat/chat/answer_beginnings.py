@@ -123,7 +123,7 @@ def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     if not can_prefill:
         raise RequestInvalid(
             f"{product.subject} cannot continue a text that you have written.",
-            hint="Use a model of llama.cpp, Jan or the built-in engine.",
+            hint="Use a model of llama.cpp, Jan, Ollama or the built-in engine.",
             kind="unsupported",
         )
 

@@ -165,6 +165,7 @@ class AnswerRequest:
         self.can_answer_now = product_named(settings.target.product).can_prefill_thought
         """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
+        self._most_tokens: int | None = None  # room for a plan after a prompt was cut
 
     async def events(self, left_out_notes: LeftOutNotes) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
@@ -241,7 +242,7 @@ class AnswerRequest:
         # window and limit are saved with the answer: they show which of them cut it short
         stats = figures.stats(
             product=target.product,
-            context=target.context,
+            context=self._meter.window(target),
             max_tokens=self.settings.sampling.max_tokens,
         )
         if not product_named(target.product).names_build:
@@ -282,8 +283,12 @@ class AnswerRequest:
         self._meter.learn(target, self.plan, prompt_tokens - self._tool_tokens)
         if self._has_noted_length or not is_cut:
             return ""
-        # a prompt that was cut fills the window, so its count is about the size of the window
-        return cut_note(target, tokens=self.plan.tokens, window=prompt_tokens)
+        return cut_note(
+            target,
+            tokens=self.plan.tokens,
+            window=self._meter.window(target),
+            read_tokens=prompt_tokens,
+        )
 
     def _require_whole_prompt(self, prompt_tokens: int | None, *, has_content: bool) -> None:
         """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
@@ -301,9 +306,10 @@ class AnswerRequest:
             kind="context_overflow",
             hint=larger_window_step(target, tokens),
         )
-        # a window with room for all is not the one in use, such as the largest one of the model
-        window = target.context if target.context and target.context < tokens else prompt_tokens
-        error.needed_tokens, error.room_tokens = tokens, window
+        error.needed_tokens = tokens
+        window = self._meter.window(target)
+        # what was read says nothing of the window: Ollama keeps the half of it
+        self._most_tokens = window if window and window < tokens else prompt_tokens
         raise error
 
     def _adapt_request(self, error: ServerRejected) -> bool:
@@ -321,7 +327,11 @@ class AnswerRequest:
             self.plan = self._make_plan()
             self._require_fit()
             return True
-        if error.kind not in _TOO_LONG or self._was_shortened:
+        if error.kind not in _TOO_LONG:
+            return False
+        if error.room_tokens:
+            self._meter.learn_window(self.settings.target, error.room_tokens)
+        if self._was_shortened:
             return False
         if error.kind == "answer_limit" and not error.needed_tokens:
             return False  # it says nothing about the prompt
@@ -334,7 +344,7 @@ class AnswerRequest:
         # learned also if nothing may be left out: later plans and the figures are nearer the truth
         factor = self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
-            self.plan = self._make_plan(error.room_tokens, factor=factor)
+            self.plan = self._make_plan(error.room_tokens or self._most_tokens, factor=factor)
         self._was_shortened = self.plan.left_out > refused_plan.left_out
         return self._was_shortened
 
@@ -388,7 +398,7 @@ class AnswerRequest:
                 sent_thoughts = SentThoughts.NONE
         return plan_context(
             path,
-            limit=limit or target.context,
+            limit=limit or self._meter.window(target),
             max_tokens=self.settings.sampling.max_tokens,
             factor=factor or self._meter.factor(target),
             tool_tokens=self._tool_tokens,

@@ -58,7 +58,8 @@ class ContextWindow:
         is no server, if the context window is unknown, or while older messages are not read yet.
         """
         target = self._turn_choices.target
-        if target is None or target.context is None or not opened.has_all_messages:
+        limit = self.meter.window(target)
+        if target is None or limit is None or not opened.has_all_messages:
             return None
         path = opened.messages
         if draft:
@@ -69,7 +70,7 @@ class ContextWindow:
                 path = path.added(start.beginning.message)
         return plan_context(
             path,
-            limit=target.context,
+            limit=limit,
             max_tokens=self._turn_choices.sampling(opened.own_sampling).max_tokens,
             factor=self.meter.factor(target),
             sent_thoughts=sent_thoughts_to(target),

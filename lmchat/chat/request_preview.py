@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.chat.open_session import OpenSession
+from lmchat.chat.planning.meter import ContextMeter
 from lmchat.chat.planning.plan import dialogue_of, message_tokens
 from lmchat.chat.service import ChatService
 from lmchat.chat.turn_choices import TurnSettings
@@ -118,7 +119,7 @@ async def context_of_next_request(
         request,
         path,
         settings.target,
-        factor=chat.context_window.meter.factor(settings.target),
+        chat.context_window.meter,
         total=total,
     )
 
@@ -127,8 +128,8 @@ def _context_list(
     request: ChatRequest,
     path: Sequence[ChatMessage],
     target: Target,
+    meter: ContextMeter,
     *,
-    factor: float,
     total: int | None,
 ) -> ContextList:
     """List the messages of a session and of its next request, with estimates of their tokens.
@@ -137,6 +138,7 @@ def _context_list(
     is the server's count of the request, to which the estimates are scaled; None if it cannot count
     now.
     """
+    factor = meter.factor(target)
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
     sent_ids = [message.message_id for message in request.messages]
     thoughts_by_id = dict(zip(sent_ids, thoughts, strict=True))  # also empty ones
@@ -185,7 +187,10 @@ def _context_list(
             for item in items
         ]
     return ContextList(
-        items=tuple(items), tokens=tokens, limit=target.context, is_estimated=total is None
+        items=tuple(items),
+        tokens=tokens,
+        limit=meter.window(target),
+        is_estimated=total is None,
     )
 
 

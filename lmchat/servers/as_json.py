@@ -75,7 +75,7 @@ def health_json(
     elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
         shown_url = Endpoint.parse(settings.endpoint).url
     model = None
-    is_loaded = is_remote = False
+    is_loaded = is_remote = has_open_choice = False
     if probed is None or not probed.verdict.is_usable:
         error = error or no_server_error(results)
     elif target := choose_on_server(probed, model=settings.model, state=state).target:
@@ -85,9 +85,12 @@ def health_json(
             loaded_states.append(LoadState.UNKNOWN)
         is_loaded = model is not None and model.state in loaded_states
         is_remote = model is not None and model.is_remote  # it answers, although not from here
+        # of a gateway or a provider, the user chooses the model
+        is_ready = probed.verdict is Verdict.READY
+        has_open_choice = model is None and not settings.model and is_ready
     if error is not None:
         status = "error"
-    elif is_loaded or is_remote:
+    elif is_loaded or is_remote or has_open_choice:
         status = "ok"
     else:
         status = "degraded"  # the first answer has to wait for the model

@@ -36,7 +36,7 @@ from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
 from lmchat.servers.discovery.prober import Prober
 from lmchat.servers.discovery.target_errors import no_server_error
@@ -90,6 +90,7 @@ LOOKUP_S = 20.0  # longest wait for the reply whether an answer is kept: a busy 
 DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
 DROP_AGAIN_S = 0.5  # pause before the order to drop an answer is repeated
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
+LOOK_AGAIN_S = 0.5  # pause before a model that should be in memory is looked for again
 # Before a request that must not load a model, an older list of models is read again: the model may
 # have gone to sleep since, and the request would wake it.
 NO_WAKE_CHECK_S = 1.0
@@ -252,11 +253,12 @@ class HttpServerClient:
         product = product_named(model.product)
         if context is not None and not product.context_field:
             # where the user sets the window, or else how the user loads a model
-            hint = product.larger_window or product.load_step
+            model_id = shell_word(model.model_id)
+            hint = product.window_step(model_id, model, context) or product.load_step
             raise ServerRejected(
                 f"{product.subject} cannot set the context window when it loads a model.",
                 kind="unsupported",
-                hint=f"{hint.format(model=model.model_id, context=context)}.",
+                hint=f"{hint}.",
             )
         api = await self._new_api(model.endpoint, model.product)
         api.facts = replace(api.facts, model=model.model_id)
@@ -270,6 +272,27 @@ class HttpServerClient:
                 if is_loaded and context in (None, model.context_loaded):
                     return
             await product.load(api, model, context, on_progress or (lambda _: None))
+            await self._require_loaded_now(model)
+
+    async def _require_loaded_now(self, model: ModelInfo) -> None:
+        """Raise `ServerRejected` if a server has said that it loads a model, and does not have it.
+
+        A server that does not tell the state of the model is believed.
+        """
+        for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
+            await asyncio.sleep(wait_s)
+            probed = await self.check(model.endpoint)
+            if not probed.verdict.is_usable:
+                raise no_server_error((probed,))
+            listed = next((one for one in probed.models if one.model_id == model.model_id), model)
+            if listed.state is not LoadState.NOT_LOADED:
+                return
+        raise ServerRejected(
+            f"{product_named(model.product).subject} has not loaded "
+            f"{safe_line(model.model_id)}: it is not in memory.",
+            kind="model_not_loaded",
+            hint="Check the server's log; a smaller model or context window may fit.",
+        )
 
     async def unload(self, model: ModelInfo) -> None:
         """Take a model out of memory; raises `ServerRejected` if its server cannot."""

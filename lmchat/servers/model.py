@@ -53,8 +53,10 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     params: str = ""
     """Number of parameters, such as "8B"; empty: not known."""
     quantization: str = ""  # such as "Q4_K_M"; empty: not known
-    context_loaded: int | None = None  # tokens of the window as loaded; None: not known
+    context_loaded: int | None = None
+    """Tokens of the window with which it is loaded, or would be by a request; None: not known."""
     context_max: int | None = None  # tokens of the largest window; None: not known
+    has_own_window: bool = False  # whether its own file sets the window, and not the server
     size_bytes: int | None = None  # None: not known
     # what it can, as its server says; None: the server does not say
     tools: bool | None = None
@@ -111,8 +113,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
 
     @property
     def context(self) -> int | None:
-        """Context window in tokens: as loaded, else the maximum, else None."""
-        return self.context_loaded or self.context_max
+        """Context window of requests in tokens; None: not known, and never the largest one."""
+        return self.context_loaded
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

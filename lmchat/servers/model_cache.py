@@ -93,6 +93,16 @@ class ModelCache:
         is_recent = max_age_s is None or 0 <= self._clock() - cached.fetched_s <= max_age_s
         return cached.models if is_recent else None
 
+    def with_seen_windows(
+        self, endpoint: Endpoint, models: tuple[ModelInfo, ...]
+    ) -> tuple[ModelInfo, ...]:
+        """Return listed models with the windows that they had last, where the list tells none."""
+        seen = {model.model_id: model.context_loaded for model in self.models_of(endpoint) or ()}
+        return tuple(
+            replace(model, context_loaded=model.context_loaded or seen.get(model.model_id))
+            for model in models
+        )
+
     def all_models(self) -> ModelList:
         """Return the models of all servers, with the age of the oldest list."""
         models = [model for cached in self._lists.values() for model in cached.models]

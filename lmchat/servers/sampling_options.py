@@ -27,6 +27,7 @@ EXTRA = "extra."
 """Beginning of the name of an option that is sent as it is."""
 _OWN_FIELDS = ("model", "messages", "stream")
 """Fields that decide what is sent to which model. Options may come from a file: none sets them."""
+_WINDOWS = ("num_ctx", "n_ctx", "ctx_size", "context_length")  # what people try to set
 _MAX_SHOWN_CHARS = 40  # most characters of a wrong value in a message
 _FORMS = {
     float: "a number",
@@ -171,6 +172,13 @@ def _common_option(name: str) -> SamplingOption:
     """Return the option of this name; for an unknown one, raise `WrongUse` with a similar name."""
     if name in COMMON:
         return COMMON[name]
+    if name in _WINDOWS:
+        raise WrongUse(
+            f"{name} is no option of a request: the context window is set with the model.",
+            hint="Ollama: PARAMETER num_ctx TOKENS in the Modelfile of the model, or "
+            "OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve. Where the server can: "
+            "lmchat models load MODEL --context TOKENS.",
+        )
     ending = did_you_mean(name, (*COMMON, *FURTHER_OPTIONS))
     raise WrongUse(
         f"Unknown sampling option: {safe_line(name, limit=_MAX_SHOWN_CHARS)}{ending}",

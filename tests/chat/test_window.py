@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat.planning.plan import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
@@ -12,9 +13,11 @@ from lmchat.formats.exports.html import to_html
 from lmchat.formats.exports.markdown import to_markdown
 from lmchat.formats.exports.text import to_text
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
 from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import model
 from tests.support.scripted_tools import calls, toolbox
 
 WINDOW = 400
@@ -64,6 +67,26 @@ async def test_a_prompt_that_is_too_long_is_sent_once_more_with_less_and_never_a
     await chat.send(DIGITS)
     assert len(chat.server.requests) <= 6
     assert chat.path[-1].failure.kind == "context_overflow"
+
+
+@pytest.mark.rule("R-13")
+async def test_a_window_that_a_refusal_has_named_holds_for_the_next_prompts(store):
+    """A gateway lists no windows (LiteLLM 1.108)."""
+    refusal = [RequestSent(), too_long(450, WINDOW)]
+    chat = ChatTurns(store, UNCOUNTED, refusal, *[UNCOUNTED] * 9, product="LiteLLM", window=None)
+    await chat.send(DIGITS)
+    await chat.send(DIGITS)
+    count = len(chat.server.requests)
+    for number in (1, 2, 3):
+        await chat.send(DIGITS)
+        assert len(chat.server.requests) == count + number, "none is refused again"
+    window, target = chat.sessions.context_window, chat.sessions.turn_choices.target
+    assert window.context_use(chat.opened).limit == WINDOW
+    assert chat.path[-1].stats.context == WINDOW
+    larger = replace(target, model=replace(target.model, context_loaded=8192))
+    assert window.meter.window(larger) == 8192, "the list tells a new one"
+    other = replace(target, model=replace(target.model, model_id="other"))
+    assert window.meter.window(other) is None
 
 
 async def test_a_limit_of_the_answer_that_needs_more_room_is_met_with_fewer_messages(store):
@@ -182,7 +205,7 @@ async def test_a_prompt_beyond_the_window_is_reported_before_it_is_sent_and_a_cu
     chat = ChatTurns(store, counted(4096), product=product, window=None)
     await chat.send("1234567 " * 6000)
     (late,) = chat.notes
-    assert late.startswith("The prompt has about 12004 tokens, the context window 4096: ")
+    assert late.startswith("The prompt has about 12004 tokens, of which 4096 were read: ")
 
 
 async def test_an_answer_to_a_prompt_that_was_cut_says_so_for_good(store):
@@ -220,11 +243,32 @@ async def test_a_full_prompt_that_leaves_the_few_tokens_of_its_answer_was_not_cu
     assert chat.notes == []
 
 
-async def test_the_window_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
+async def test_what_was_read_of_a_cut_prompt_includes_the_descriptions_of_the_tools(store):
     chat = ChatTurns(store, counted(4096), product="Ollama", window=None, box=toolbox())
     await chat.send("1234567 " * 6000)
     (note,) = chat.notes
-    assert ", the context window 4096: " in note
+    assert ", of which 4096 were read: " in note
+
+
+async def test_what_ollama_kept_of_a_cut_prompt_is_not_called_the_window(store):
+    """Ollama 0.33 keeps the half of its window: 258 tokens of 512."""
+    chat = ChatTurns(store, counted(1026), product="Ollama", window=2048)
+    await chat.send("1234567 " * 900)
+    (note,) = chat.notes
+    assert note.startswith("The prompt has about 1804 tokens, of which 1026 were read: ")
+
+
+async def test_the_step_to_a_larger_window_follows_what_has_set_it(store):
+    for has_own_window, step in (
+        (True, "PARAMETER num_ctx 2048 in its Modelfile, then ollama create smol:latest -f Mod"),
+        (False, "For a larger window: OLLAMA_CONTEXT_LENGTH=2048 ollama serve."),
+    ):
+        smol = model("smol:latest", context_loaded=400, has_own_window=has_own_window)
+        smol = replace(smol, product="Ollama")
+        chat = ChatTurns(store, counted(399), target=Target.of(smol))
+        await chat.send("1234567 " * 300)
+        (note,) = chat.notes
+        assert step in note
 
 
 async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(store):

@@ -8,7 +8,14 @@ import pytest
 from tests.support import scripted_products as products
 from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_server import Hold, ScriptedServer, html_reply, json_reply, raw_reply
+from tests.support.scripted_server import (
+    Hold,
+    ScriptedServer,
+    html_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
 
 Cli = Inside
 _HEALTH = [
@@ -48,8 +55,7 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
     }
     found = {"url": real_server.url, "product": "llama.cpp", "verdict": "ready"}
     assert first == found | {"next_step": None, "detail": None}
-    ports = {probed["url"].rpartition(":")[2] for probed in others}
-    assert {"1234", "1337", "11434", "8000", "30000", "4000"} <= ports
+    assert others == [], "only the named address is tried"
     head, row = real("models").stdout.splitlines()
     assert head.split() == ["STATE", "MODEL", "PARAMS", "QUANT", "CONTEXT", "SIZE", "CAN", "SERVER"]
     assert row.split()[:5] == ["loaded", real_server.models[0], "135M", "Q4_1", "4k"]
@@ -65,6 +71,18 @@ def test_health_detection_and_models_of_the_real_server(real, real_server):
     assert value["object"] == "list"
     assert list(row)[:4] == ["id", "object", "created", "owned_by"]
     assert (row["id"], row["endpoint"]) == (real_server.models[0], real_server.url)
+
+
+def test_a_gateway_that_answers_its_list_is_ok_without_a_choice_of_a_model(cli, server):
+    """All rows of LiteLLM have this time; none of its models is chosen for being the first."""
+    server.forget()
+    rows = [{"id": name, "created": 1677610602, "owned_by": "openai"} for name in ("a", "b")]
+    server.on("GET /v1/models", json_reply({"object": "list", "data": rows}))
+    server.on("GET /health/liveliness", json_reply("I'm alive!"))
+    value = cli.json("health")
+    assert (value["status"], value["model"], value["model_loaded"]) == ("ok", None, False)
+    value = cli.json("health", "-m", "a")
+    assert (value["status"], value["model"]) == ("ok", "a")
 
 
 def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(cli, server, alone):
@@ -108,6 +126,7 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
 def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_was_used_last(
     alone, server
 ):
+    alone.url = ""
     settings = alone.home / ".lmstudio/.internal/http-server-config.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps({"port": server.port}))
@@ -117,7 +136,6 @@ def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_wa
     assert (found[ollama.url]["product"], found[ollama.url]["verdict"]) == ("Ollama", "ready")
     assert found[server.url]["verdict"] == "ready"
     settings.unlink()
-    alone.url = ""
     alone.folder.mkdir(exist_ok=True)
     (alone.folder / "state.toml").write_text(
         f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n'
@@ -126,7 +144,35 @@ def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_wa
     assert alone("ask", "Hi").returncode == 0
 
 
+def test_detection_of_a_named_address_speaks_of_that_address_alone(alone, server):
+    alone.folder.mkdir(exist_ok=True)
+    used = f'recent = [{{ endpoint = "{server.url}", model = "m" }}]\n'
+    (alone.folder / "state.toml").write_text(used)
+    found = alone.json("detect", "--endpoint", server.url)
+    assert (found["endpoint"], len(found["candidates"])) == (server.url, 1)
+    empty = raw_reply(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    with ScriptedServer() as other:
+        for reply, verdict in (
+            (html_reply(), "not an LLM server"),
+            (empty, "server error"),
+            (json_reply({"error": "no"}, status=403), "server error"),
+            (text_reply("gone", status=500), "server error"),
+            (raw_reply(b"SSH-2.0-OpenSSH_9\r\n"), "not an LLM server"),
+        ):
+            other.unknown = reply
+            value = alone.json("detect", "--endpoint", other.url, code=3)
+            assert (value["detected"], len(value["candidates"])) == (False, 1)
+            (only,) = value["candidates"]
+            assert (only["url"], only["verdict"]) == (other.url, verdict)
+            assert "stop it" not in only["next_step"]
+    assert alone.json("detect", code=3)["candidates"][0]["verdict"] == "refused"
+    alone.url = ""
+    places = [row["url"].rpartition(":")[2] for row in alone.json("detect")["candidates"]]
+    assert {"1234", "1337", "11434", "8000", "30000", "4000", str(server.port)} <= {*places}
+
+
 def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
+    alone.url = ""
     server.forget()
     server.on("GET /v1/models", json_reply({"error": {"message": "No key"}}, status=401))
     alone.configure(f'[[endpoints]]\nname = "mine"\nurl = "{server.url}"\n')

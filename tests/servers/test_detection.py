@@ -11,8 +11,8 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
-from tests.support.client_calls import PortMap, endpoint_of
-from tests.support.scripted_products import LLAMA, model_list
+from tests.support.client_calls import PortMap, ask, endpoint_of, events_of
+from tests.support.scripted_products import CHAT, LLAMA, model_list
 from tests.support.scripted_server import (
     Hold,
     ScriptedServer,
@@ -276,6 +276,50 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
 
 
+EMPTY_403 = raw_reply(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama_is_expected(
+    start, make_client
+):
+    """`own-foreign-host` of the recordings of Ollama 0.33: no words, and no headers of its own."""
+    box = "box.local"
+    for port, hinted, verdict, step in (
+        (11434, False, Verdict.HOST_BLOCKED, "Use localhost, or OLLAMA_HOST=box.local ollama serv"),
+        (4711, True, Verdict.HOST_BLOCKED, "Use localhost, or OLLAMA_HOST=box.local ollama serve"),
+        (4711, False, Verdict.SERVER_ERROR, "Check the API key, and the host name: Ollama refuses"),
+        (1234, False, Verdict.SERVER_ERROR, "Check the rights of your account or API key"),
+    ):
+        server = start()
+        server.unknown = EMPTY_403
+        client = make_client(transport=PortMap({(box, port): server}), allowed_hosts=(box,))
+        place = Endpoint.parse(f"http://{box}:{port}")
+        if hinted:
+            client.scan_also({"Ollama": place})
+        for probed in (await client.check(place), *(await client.detect(named=[place]))[:1]):
+            assert (probed.endpoint, probed.verdict) == (place, verdict)
+            assert probed.next_step.startswith(step)
+            assert (probed.product == "Ollama") is (verdict is Verdict.HOST_BLOCKED)
+            assert "not a model server" not in probed.sentence(probed.name)
+
+
+async def test_a_refusal_at_a_named_address_is_not_called_another_program(start, make_client):
+    """A proxy in front of a model server may forbid as well; only a page is that of a web server."""
+    box = "box.local"
+    for reply, verdict in (
+        (text_reply("Forbidden", status=403), Verdict.SERVER_ERROR),
+        (json_reply({"detail": "Not allowed"}, status=403), Verdict.SERVER_ERROR),
+        (html_reply(status=403), Verdict.NOT_AN_LLM),
+        (text_reply("no", status=400), Verdict.NOT_AN_LLM),
+    ):
+        server = start()
+        server.unknown = reply
+        client = make_client(transport=PortMap({(box, 4711): server}), allowed_hosts=(box,))
+        probed = await client.check(Endpoint.parse(f"http://{box}:4711"))
+        assert probed.verdict is verdict
+        assert "stop it" not in probed.next_step
+
+
 async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     """Version 1.106.2 fails without a key, and looks others up in a database that it may lack."""
 
@@ -293,7 +337,7 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     server.on("GET /v1/models", models)
     server.on("GET /health/liveliness", json_reply("I'm alive!"))
     for key, verdict in (
-        ("", Verdict.SERVER_ERROR),
+        ("", Verdict.NEEDS_KEY),
         ("sk-wrong", Verdict.KEY_REJECTED),
         ("sk-master", Verdict.READY),
     ):
@@ -301,4 +345,20 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
         for _ in range(2):
             probed = await client.check(endpoint_of(server))
             assert (probed.product, probed.verdict) == ("LiteLLM", verdict)
-        assert ("virtual key" in probed.next_step) is (verdict is Verdict.KEY_REJECTED)
+        assert ("virtual key" in probed.next_step) is (verdict is not Verdict.READY)
+
+
+async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_key(
+    server, make_client
+):
+    """Recorded with 1.108: the list with a key, and a chat whose model does not answer."""
+    failed = text_reply("Internal Server Error", status=500)
+    server.on("GET /v1/models", failed).on("GET /health/liveliness", json_reply("I'm alive!"))
+    probed = await make_client(key="sk-master").check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("LiteLLM", Verdict.SERVER_ERROR)
+    assert "key" not in probed.next_step
+    words = "litellm.InternalServerError: InternalServerError: OpenAIException - Connection error."
+    for reply in (failed, error_reply(500, words, type="internal_server_error", code="500")):
+        server.on(CHAT, reply)
+        _, error = await events_of(make_client(), ask(server, product="LiteLLM", model="gpt"))
+        assert (error.kind, "key" in error.hint) == ("server_error", False)

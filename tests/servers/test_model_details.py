@@ -10,6 +10,7 @@ from lmchat.errors import ServerRejected
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 from tests.support.client_calls import answered, ask, endpoint_of
 from tests.support.programs import until
 from tests.support.scripted_products import (
@@ -51,6 +52,68 @@ async def test_ollama_is_asked_for_more_of_a_model_once_and_again_when_it_change
     await client.models(endpoint_of(server), is_refresh=True)
     asked = [one.json["model"] for one in server.seen(SHOW)]
     assert sorted(asked) == ["llama3:8b", "old-embed", "old-embed"]
+
+
+def ollama_windows(server, *, running=(), parameters="", most: int = 8192) -> None:
+    """Ollama 0.33 with one model; the form of `parameters` is as recorded."""
+    info = {"general.architecture": "llama", "llama.context_length": most}
+    shown = {"capabilities": ["completion"], "model_info": info, "parameters": parameters}
+    rows = [{"name": "smol:latest", **row} for row in running]
+    ollama(server, "smol:latest").on(SHOW, json_reply(shown))
+    server.on("GET /api/ps", json_reply({"models": rows}))
+
+
+OWN_512 = 'num_ctx                        512\nstop                           "<|im_end|>"'
+
+
+async def test_the_window_of_ollama_is_that_of_a_request_and_never_only_the_largest(
+    server, make_client
+):
+    for running, parameters, window, has_own in (
+        ([{"context_length": 4096}], "", 4096, False),
+        ([{"context_length": 4096}], OWN_512, 4096, True),
+        ([], OWN_512, 512, True),
+        ([{}], OWN_512, 512, True),  # an older version does not tell it
+        ([], "num_ctx 99999", 8192, True),  # Ollama takes the largest one
+        ([], 'stop                           "num_ctx 512"', None, False),
+        ([], "temperature                    0.7", None, False),
+        ([], None, None, False),
+        ([], ["num_ctx 512"], None, False),
+        ([{}], "", None, False),
+    ):
+        ollama_windows(server, running=running, parameters=parameters)
+        (model,) = await make_client().models(endpoint_of(server))
+        assert (model.context_loaded, model.has_own_window) == (window, has_own), parameters
+        assert model.context_max == 8192
+        assert Target.of(model).context == window
+
+
+async def test_a_window_that_was_seen_stays_known_after_an_unload_and_a_restart(
+    server, make_client, tmp_path
+):
+    file = tmp_path / "models.json"
+    client = make_client(cache_file=file)
+    ollama_windows(server, running=[{"context_length": 2048}])
+    await client.models(endpoint_of(server))
+    ollama_windows(server)
+    for one in (client, make_client(cache_file=file)):
+        probed = await one.check(endpoint_of(server))
+        assert [model.context_loaded for model in probed.models] == [2048]
+        assert [model.state for model in probed.models] == [LoadState.NOT_LOADED]
+        await client.aclose()  # writes the file
+    ollama_windows(server, parameters=OWN_512)
+    (model,) = (await make_client(cache_file=file).check(endpoint_of(server))).models
+    assert model.context_loaded == 512, "its own file says more than what was seen"
+
+
+async def test_a_model_that_is_not_loaded_has_no_window_at_any_product(server, client):
+    lm_studio(server, loaded=[])
+    model, *_ = await client.models(endpoint_of(server))
+    assert (model.context_loaded, model.context_max, Target.of(model).context) == (
+        None,
+        32768,
+        None,
+    )
 
 
 async def test_sglang_tells_its_window_and_is_never_asked_for_its_health(server, client):

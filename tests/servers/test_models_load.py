@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from lmchat.errors import ServerRejected
+from lmchat.errors import NoServerFound, ServerRejected, ServerUnavailable
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import llama_cpp
 from tests.support import scripted_products as products
 from tests.support.client_calls import endpoint_of
 from tests.support.programs import until
 from tests.support.scripted_products import LLAMA
-from tests.support.scripted_server import Gate, json_reply, sse
+from tests.support.scripted_server import Gate, json_reply, raw_reply, sse
 
 LOAD, UNLOAD, EVENTS = "POST /models/load", "POST /models/unload", "GET /models/sse"
 
@@ -147,3 +147,64 @@ async def test_a_model_is_loaded_once_however_many_ask_for_it(server, client):
     await client.load(model, context=8192)  # the window that it has
     names = [one.json["model"] for one in server.seen("POST /api/v1/models/load")]
     assert sorted(names) == ["gemma-3-4b", "qwen3-8b"]
+
+
+def _ollama_of_nothing(server):
+    products.ollama(server)
+    server.on("POST /api/generate", json_reply({"done": True, "done_reason": "load"}))
+
+
+def _lm_studio_of_nothing(server):
+    products.lm_studio(server, loaded=[])
+    server.on("POST /api/v1/models/load", json_reply({"status": "loaded"}))
+
+
+def _lemonade_of_nothing(server):
+    row = {"id": "alder", "owned_by": "lemonade", "labels": []}
+    server.on("GET /v1/models", json_reply({"object": "list", "data": [row]}))
+    server.on("GET /v1/health", json_reply({"status": "ok", "all_models_loaded": []}))
+    server.on("POST /v1/load", json_reply({"status": "success"}))
+
+
+def _jan_of_nothing(server):
+    products.jan(server, "other")
+    row = {"id": "alder", "owned_by": "llama.cpp", "created": 1}
+    server.on("GET /v1/models/available", json_reply({"object": "list", "data": [row]}))
+    server.on("POST /v1/models/load", json_reply({"status": "loaded"}))
+
+
+@pytest.mark.parametrize(
+    ("product", "script", "name"),
+    [
+        ("Ollama", _ollama_of_nothing, "llama3.2:3b"),
+        ("LM Studio", _lm_studio_of_nothing, "qwen3-8b"),
+        ("Lemonade", _lemonade_of_nothing, "alder"),
+        ("Jan", _jan_of_nothing, "alder"),
+    ],
+)
+async def test_a_load_that_has_loaded_nothing_is_not_called_loaded(
+    server, client, monkeypatch, product, script, name
+):
+    monkeypatch.setattr("lmchat.servers.client.LOOK_AGAIN_S", 0)
+    script(server)
+    with pytest.raises(ServerRejected, match=f"{product} has not loaded {name}") as failed:
+        await client.load(model_at(server, name, product))
+    assert failed.value.kind == "model_not_loaded"
+    assert "lmchat models load" not in failed.value.hint, "the very step that has failed"
+
+
+async def test_a_server_whose_load_has_ended_it_is_not_said_to_have_loaded(server, client):
+    products.ollama(server)
+    model = (await client.models(endpoint_of(server)))[0]
+    server.on("GET /v1/models", raw_reply(b""))
+    with pytest.raises((ServerUnavailable, ServerRejected, NoServerFound)):
+        await client.load(model)
+
+
+async def test_a_model_that_is_listed_a_little_late_has_been_loaded(server, client, monkeypatch):
+    monkeypatch.setattr("lmchat.servers.client.LOOK_AGAIN_S", 0)
+    products.ollama(server)
+    late = [json_reply({"models": []})] + [json_reply({"models": [{"name": "llama3.2:3b"}]})] * 2
+    server.on("GET /api/ps", *late)
+    await client.load(model_at(server, "llama3.2:3b", "Ollama"))
+    assert client.cached_models().models[0].state is LoadState.LOADED

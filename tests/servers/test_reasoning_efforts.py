@@ -39,7 +39,9 @@ def test_an_effort_that_is_not_known_is_not_sent():
     for product, efforts, effort, is_sent in (
         ("OpenAI-compatible", (), "high", False),
         ("Ollama", (), "max", True),
-        ("Ollama", (), "xhigh", False),
+        ("Ollama", (), "xhigh", True),  # it names all levels when it refuses one
+        ("Ollama", (), "minimal", True),
+        ("Ollama", (), "500", False),  # it takes no number of tokens
         ("LM Studio", ("off", "on"), "none", True),
         ("LM Studio", ("low", "xhigh"), "xhigh", True),
         ("LM Studio", (), "low", False),
@@ -69,7 +71,7 @@ def test_a_number_of_tokens_goes_where_thoughts_have_a_limit_and_0_switches_them
 async def test_what_is_not_sent_is_told_once(server, client):
     server.on(CHAT, chat_reply())
     for number in range(2):
-        request = ask(server, product="Ollama", reasoning_effort="xhigh", more={"top_k": 5})
+        request = ask(server, product="Ollama", reasoning_effort="500", more={"top_k": 5})
         told = notes(await answered(client, request))
         assert [note.partition(",")[0] for note in told] == [
             f"Ollama does not take {name} here" for name in ("reasoning_effort", "top_k")

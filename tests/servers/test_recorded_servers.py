@@ -337,7 +337,7 @@ async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client
     ("name", "recording", "key", "product", "word"),
     [
         ("vllm", "error-401", "", "OpenAI-compatible", "needs key"),
-        ("litellm", "models-nokey", "", "LiteLLM", "server error"),
+        ("litellm", "models-nokey", "", "LiteLLM", "needs key"),
         ("litellm", "models-nokey-prisma", "", "LiteLLM", "needs key"),
         ("litellm", "models-badkey", "sk-wrong", "LiteLLM", "key rejected"),
     ],

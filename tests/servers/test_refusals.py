@@ -265,6 +265,8 @@ def test_each_form_of_a_time_to_wait_is_read():
         ({"retry-after": "Wednesday"}, {}, None),
         ({"retry-after-ms": "1500", "retry-after": "2"}, {}, 1.5),
         ({"llm_provider-retry-after": "60"}, {}, 60.0),
+        ({"X-Upstream-Retry-After": "7"}, {}, 7.0),
+        ({"upstream_retry-after": "7", "retry-after": "3"}, {}, 3.0),
         ({"retry-after": "-5"}, {}, None),
         ({"retry-after": "nan"}, {}, None),
         ({}, {"details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "17s"}]}, 17.0),

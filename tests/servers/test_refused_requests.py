@@ -291,3 +291,31 @@ async def test_the_words_of_text_are_kept_after_a_refusal(server, client):
     server.on(CHAT, sse(delta("Hi"), {"error": {"detail": [{"msg": "Deep down"}]}}))
     error = await failure_of(client, ask(server))
     assert error.message == "The server says: Deep down"
+
+
+async def test_a_server_without_a_model_in_memory_is_not_asked_again_and_the_step_is_its_own(
+    server, client
+):
+    jan = "Start the model in Jan, or: lmchat models load alder"
+    for words, product, step in (
+        ("No model is loaded! Select one in the Model tab.", "OpenAI-compatible", "Load a model."),
+        ("No models are currently loaded.", "TabbyAPI", "Load it in TabbyAPI: POST"),
+        ("No model is loaded! Select one", "text-generation-webui", "Load it in the Model tab"),
+        ("The model alder is not currently loaded", "OpenAI-compatible", "Load a model."),
+        ("Model alder isn't loaded", "LM Studio", "lmchat models load alder"),
+        ("There is no currently loaded model", "LiteLLM", "Load it on the server behind LiteLLM."),
+        ("The model has been unloaded", "LM Studio", "lmchat models load alder"),
+        ("You must load a model first", "OpenAI-compatible", "Load a model."),
+        ("No active model", "OpenAI-compatible", "Load a model."),
+        ("No running session found for model 'alder'", "Jan", jan),
+        ("No model is currently loaded", "Jan", jan),
+    ):
+        server.requests.clear()
+        server.on(CHAT, json_reply({"detail": words}, status=503))
+        _, error = await events_of(client, ask(server, product=product, model="alder"))
+        assert (error.kind, len(server.seen(CHAT))) == ("model_not_loaded", 1), words
+        assert step in error.hint, error.hint
+    for words in ("The model is loaded, but busy", "The model loaded its weights: queue is full"):
+        server.on(CHAT, json_reply({"detail": words}, status=503))
+        _, error = await events_of(client, ask(server, model="alder"))
+        assert error.kind in ("busy", "upstream"), words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.errors import WrongUse
+from lmchat.servers.events import RequestAdapted
 from lmchat.servers.products import PRODUCTS, product_named
 from lmchat.servers.request import Sampling
 from lmchat.servers.sampling_options import (
@@ -13,6 +14,8 @@ from lmchat.servers.sampling_options import (
     checked_option,
     parsed_value,
 )
+from tests.support.client_calls import answered, ask
+from tests.support.scripted_products import CHAT, ollama
 
 
 def test_a_typed_value_gets_the_type_of_its_option():
@@ -53,6 +56,31 @@ def test_a_product_is_refused_what_it_ignores_with_the_list_of_what_it_takes():
         product_named("Ollama").refuse_ignored(["top_k"])
     assert "temperature, top_p, max_tokens, stop, seed" in refused.value.hint
     assert "extra.top_k" in refused.value.hint
+
+
+def test_a_window_is_no_option_of_a_request_and_the_step_says_how_to_set_it():
+    ways = ("PARAMETER num_ctx TOKENS", "OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve")
+    for name in ("num_ctx", "n_ctx", "context_length"):
+        with pytest.raises(WrongUse, match=f"{name} is no option of a request") as refused:
+            checked_option(name, 4096)
+        assert all(way in refused.value.hint for way in (*ways, "lmchat models load"))
+    with pytest.raises(WrongUse, match=r"Ollama ignores extra\.num_ctx in requests") as refused:
+        product_named("Ollama").refuse_ignored(["logprobs", "extra.num_ctx"])
+    assert all(way in refused.value.hint for way in ways)
+    assert product_named("llama.cpp").takes_option("extra.num_ctx"), "the user decides"
+
+
+async def test_ollama_gets_probabilities_and_a_begun_answer_and_no_window(server, client):
+    """Ollama 0.33 continues a last message of the model, and reports up to 20 tokens."""
+    ollama(server)
+    more = {"logprobs": 2, "extra.num_ctx": 4096, "extra.think": True}
+    request = ask(server, product="Ollama", model="llama3.2:3b", more=more)
+    events = await answered(client, request)
+    (sent,) = server.seen(CHAT)
+    assert (sent.json["logprobs"], sent.json["top_logprobs"], sent.json["think"]) == (True, 2, True)
+    assert "num_ctx" not in sent.json
+    (note,) = [one.note for one in events if isinstance(one, RequestAdapted)]
+    assert note.startswith("Ollama does not take extra.num_ctx here")
 
 
 def test_llama_cpp_takes_all_options_and_every_server_an_extra_field():

@@ -328,12 +328,21 @@ def ollama(
         }
         for name in names
     ]
-    running = [{"name": name, "model": name, "context_length": 4096} for name in loaded]
+    live = {*loaded}
+
+    def running(_: Seen) -> Reply:
+        found = [{"name": name, "model": name, "context_length": 4096} for name in sorted(live)]
+        return json_reply({"models": found})
+
+    def generate(seen: Seen) -> Reply:
+        """Load or unload: the requests of lmchat have no prompt."""
+        is_unload = seen.json.get("keep_alive") == 0
+        (live.discard if is_unload else live.add)(seen.json["model"])
+        return json_reply({"done": True, "done_reason": "unload" if is_unload else "load"})
+
     server.on("GET /api/version", json_reply({"version": "0.12.0"}))
-    server.on("GET /api/tags", json_reply({"models": rows})).on(
-        "GET /api/ps", json_reply({"models": running})
-    )
-    server.on("POST /api/generate", json_reply({"done": True, "done_reason": "load"}))
+    server.on("GET /api/tags", json_reply({"models": rows})).on("GET /api/ps", running)
+    server.on("POST /api/generate", generate)
     server.on("GET /v1/models", model_list(*names, owned_by="library"))
     return server.on(CHAT, echo)
 

@@ -84,7 +84,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         assert "It is not sent" in told
         assert "\x1b" not in told
         await desk.ask("three", 3)
-        await shown(desk, "tokens, the context window 200")  # as the server has counted
+        await shown(desk, "tokens, of which 200 were read")  # as the server has counted
         await desk.say("four", sees="retry 2")
         await desk.press("escape")
         await desk.answered(4)

@@ -46,12 +46,28 @@ class ContextMeter:
 
     def __init__(self) -> None:
         self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
+        self._windows: dict[tuple[str, str], tuple[int | None, int]] = {}
+        """By the same: the window that the list told, and the one that a refusal has named then."""
         self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
         """Cache of `use`: messages, what else the result depends on, and the result."""
 
     def factor(self, target: Target | None) -> float:
         """Return the learned factor of a model; 1 before the first count."""
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
+
+    def window(self, target: Target | None) -> int | None:
+        """Return the window of a model in tokens: as a refusal has named it, else as it is listed.
+
+        A window that the list has changed since counts more than the refusal (R-13).
+        """
+        if target is None:
+            return None
+        told, named = self._windows.get(_model_key(target), (None, None))
+        return named if named and told == target.context else target.context
+
+    def learn_window(self, target: Target, window: int) -> None:
+        """Note the window of a model that a refusal has named."""
+        self._windows[_model_key(target)] = (target.context, window)
 
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
         """Change the factor of a model after its server has counted the messages of a plan.
@@ -101,7 +117,7 @@ class ContextMeter:
         return is_prompt_cut(
             counted,
             estimate=plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages),
-            window=target.context,
+            window=self.window(target),
             reserve=plan.reserve,
             has_images=plan.has_images,
         )
@@ -114,7 +130,7 @@ class ContextMeter:
         since the last call, the same result is returned.
         """
         factor = self.factor(target)
-        limit = target.context if target else None
+        limit = self.window(target)
         sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)

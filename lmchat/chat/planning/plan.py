@@ -191,27 +191,32 @@ def _has_content(messages: Sequence[ChatMessage], index: int) -> bool:
             return has_words or bool(answered_calls(messages, index))
 
 
-def cut_note(target: Target, *, tokens: int, window: int) -> str:
+def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: int = 0) -> str:
     """Return the sentences about a prompt of `tokens` tokens for a window of `window` tokens.
 
-    They say what the server does with a prompt that is too long, and what the user can do.
+    They say what the server does with a prompt that is too long, and what the user can do. If that
+    window is not known, or has room for the prompt, the server has read only `read_tokens`.
     """
     product = product_named(target.product)
     refuses_or_drops = "may refuse the prompt or drop a part of it"
     effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
-    return (
-        f"The prompt has about {tokens} tokens, the context window {window}: "
-        f"{target.product} {effect}. {larger_window_step(target, tokens)}"
+    # what is read of a cut prompt is less than the window: Ollama keeps the half of it
+    size = (
+        f"the context window {window}"
+        if window and tokens > window
+        else f"of which {read_tokens} were read"
     )
+    step = larger_window_step(target, tokens)
+    return f"The prompt has about {tokens} tokens, {size}: {target.product} {effect}. {step}"
 
 
 def larger_window_step(target: Target, tokens: int) -> str:
     """Return the sentence that says how to get a window for a prompt of `tokens` tokens."""
     # the next power of two has room for the prompt and an answer
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
-    template = product_named(target.product).larger_window
-    step = template or "Shorten it, or use a larger context window"
-    return f"{step.format(context=enough_tokens, model=shell_word(target.model_id))}."
+    name = shell_word(target.model_id)
+    step = product_named(target.product).window_step(name, target.model, enough_tokens)
+    return f"{step or 'Shorten it, or use a larger context window'}."
 
 
 class LeftOutNotes:

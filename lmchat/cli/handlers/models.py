@@ -11,6 +11,7 @@ from lmchat.cli.setup.find_target import (
     configured_endpoints,
     fetch_models,
     find_servers,
+    find_usable,
     load_with_progress,
 )
 from lmchat.cli.setup.wiring import make_engine, open_runtime
@@ -40,7 +41,8 @@ async def list_models(context: Context) -> int:
     if context.is_local:
         return await _list_files(context)
     async with open_runtime(context) as runtime:
-        listed = await fetch_models(runtime)
+        usable = await find_usable(runtime)
+    listed = [model for probed in usable for model in probed.models]
     # models that can chat come first, and of these the ones that run where their server does
     models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
     rows = [
@@ -49,7 +51,7 @@ async def list_models(context: Context) -> int:
             model.model_id,
             model.params,
             model.quantization,
-            units.window(model.context),
+            units.window(model.context_loaded) or units.windows(None, model.context_max),
             units.breakable(units.size_text(model.size_bytes)),
             model.kind or " ".join(model.capabilities),
             f"{model.product} {model.endpoint.netloc}",
@@ -60,7 +62,7 @@ async def list_models(context: Context) -> int:
     return context.output.print_list(
         [model_json(model) for model in models],
         table(head, rows, width=terminal_columns()),
-        "The server lists no model. Download one there.",
+        f"{usable[0].sentence(usable[0].name)} Next: {usable[0].next_step}.",
     )
 
 
@@ -127,7 +129,7 @@ async def health(context: Context) -> int:
     is an error, too, if the server lacks the model that the settings name. Server and model are
     those that the chat screen would use.
     """
-    results, state, error = await _probe(context, is_scan=False)
+    results, state, error = await _probe(context, is_search=False)
     loaded = context.loaded  # `context.settings` would raise an error for a wrong configuration
     document = health_json(
         results, loaded.settings, state, error=error, has_problems=bool(loaded.problems)
@@ -141,9 +143,10 @@ async def health(context: Context) -> int:
 async def detect(context: Context) -> int:
     """Print as JSON the server that the chat screen would use, and every address that was tried.
 
-    Return 0 if a server was found, 3 if none was, or the exit code of an error during the search.
+    With `--endpoint`, only that address is tried. Return 0 if a server was found, 3 if none was, or
+    the exit code of an error during the search.
     """
-    results, state, error = await _probe(context, is_scan=True)
+    results, state, error = await _probe(context, is_search=True)
     document = detection_json(results, context.loaded.settings, state, error=error)
     context.output.print_json(document)
     if error:
@@ -152,22 +155,23 @@ async def detect(context: Context) -> int:
 
 
 async def _probe(
-    context: Context, *, is_scan: bool
+    context: Context, *, is_search: bool
 ) -> tuple[tuple[ProbeResult, ...], State, LMChatError | None]:
     """Return the results, the state of earlier runs, and the error that ended the search, if any.
 
     The error is returned, as `health` and `detect` print it inside their JSON document. Without
-    `is_scan`, only the server that the settings name is probed, if they name one, and it is an
-    error if the chosen server lacks the model that they name.
+    `is_search`, only the server that the settings name is probed, if they name one, and it is an
+    error if the chosen server lacks the model that they name. A search that is for one address
+    (`--endpoint`) probes no other.
     """
     try:
         async with open_runtime(context) as runtime:
             settings = runtime.settings
-            if is_scan:
+            if is_search and not context.options.endpoint:
                 results = await runtime.backend.detect(named=configured_endpoints(settings))
             else:
                 results = await find_servers(runtime.backend, settings)
-                if settings.model:
+                if settings.model and not is_search:
                     require_model(
                         settings.model,
                         best_result(results, settings.model, runtime.state),

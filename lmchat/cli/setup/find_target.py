@@ -61,13 +61,18 @@ async def find_servers(
     return await backend.detect(named=configured_endpoints(settings), is_counted=is_counted)
 
 
-async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
-    """Return the models of all usable servers; raises an error if there is no such server."""
+async def find_usable(runtime: Runtime) -> list[ProbeResult]:
+    """Return all usable servers; raises an error if there is none."""
     results = await find_servers(runtime.backend, runtime.settings)
     usable = usable_of(results)
     if not usable:
         raise no_server_error(results)
-    return [model for probed in usable for model in probed.models]
+    return usable
+
+
+async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
+    """Return the models of all usable servers; raises an error if there is no such server."""
+    return [model for probed in await find_usable(runtime) for model in probed.models]
 
 
 async def fetch_named(

@@ -36,6 +36,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
+from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
@@ -296,21 +297,28 @@ class Prober:
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:
-            models = await self._kept_list(api) or await _read_models(api, probe.expected)
+            models = await self._kept_list(api)
+            if not models:
+                listed = await _read_models(api, probe.expected)
+                models = self._cache.with_seen_windows(endpoint, listed)
             verdict = _verdict_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
-            verdict = _verdict_of_error(caught, api)
+            is_usual = probe.source is AddressSource.USUAL
+            verdict = _verdict_of_error(caught, api, is_usual=is_usual)
             is_refused_here = verdict is Verdict.REFUSED and endpoint.is_loopback
             if is_refused_here and await asyncio.to_thread(probe.expected.is_open):
                 verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
 
         # The result names the product that was identified. A product that is only expected is named
         # after an error, in two cases: no model server has answered, or one of this machine has
-        # refused. On other machines, the port does not tell the product.
+        # refused. On other machines, the port does not tell the product, unless the server refuses
+        # the name of its host without a word, as only Ollama does.
+        refused = api.refused_reply
+        is_blocked = verdict is Verdict.HOST_BLOCKED and refused is not None and not refused.body
         names_expected = (
             error is not None
-            and (endpoint.is_loopback or not verdict.is_server)
+            and (endpoint.is_loopback or not verdict.is_server or is_blocked)
             and probe.is_offered
         )
         has_name = api.is_identified or names_expected
@@ -337,6 +345,8 @@ class Prober:
         else:
             chat_models = [model for model in models if model.can_chat]
             step = _next_step(verdict, product, endpoint, has_models=bool(chat_models))
+            if verdict is Verdict.NOT_AN_LLM and probe.source is not AddressSource.USUAL:
+                step = "Check the port and the path of the address"
             if chat_models and all(model.is_remote for model in chat_models):
                 step = "Choose a model with /model or -m"  # none of them can be loaded
         return ProbeResult(
@@ -435,7 +445,7 @@ def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool
         return probe.source is not AddressSource.USUAL and error.kind != "bad_request"
     if verdict is Verdict.SERVER_ERROR:
         # the step of the verdict, to read the server's log, would not help with these
-        return error.kind in ("certificate", "wrong_path")
+        return error.kind in ("certificate", "wrong_path", "forbidden")
     # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
     return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
 
@@ -452,12 +462,14 @@ def _verdict_of_models(models: Sequence[ModelInfo]) -> Verdict:
     return Verdict.LOADING if LoadState.LOADING in states else Verdict.NONE_LOADED
 
 
-def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
+def _verdict_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> Verdict:
     """Return the verdict for an error.
 
     As long as the product is not identified, another program may answer. A web login is a sign of
-    one, and so is a refusal that a model server would not send. A server that wants a key has its
-    own verdicts; all other kinds of errors are in `_VERDICT_BY_KIND`, or are a SERVER_ERROR.
+    one, and so is a refusal that a model server would not send. One that forbids the request may
+    come from a model server, or a proxy of it, unless the address is only a usual one. A server
+    that wants a key has its own verdicts; all other kinds of errors are in `_VERDICT_BY_KIND`, or
+    are a SERVER_ERROR.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "auth":
@@ -465,12 +477,19 @@ def _verdict_of_error(error: LMChatError, api: ServerApi) -> Verdict:
         if may_be_other_program and reply is not None:
             # a web login or a password is asked for, and not an API key
             scheme = reply.headers.get("www-authenticate", "").lower()
-            body = read_body(reply.body, reply.headers.get("content-type", ""))
-            if body.is_html or scheme.startswith("basic"):
+            if _is_web_page(reply) or scheme.startswith("basic"):
                 return Verdict.NOT_AN_LLM
         return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
     refused = api.refused_reply
     is_path_unknown = refused is not None and refused.is_unknown_path
+    if error.kind == "forbidden" and not is_usual and not _is_web_page(refused):
+        return Verdict.SERVER_ERROR
     if may_be_other_program and (error.kind in _FOREIGN_KINDS or is_path_unknown):
         return Verdict.NOT_AN_LLM
     return _VERDICT_BY_KIND.get(error.kind, Verdict.SERVER_ERROR)
+
+
+def _is_web_page(reply: Reply | None) -> bool:
+    if reply is None:
+        return False
+    return read_body(reply.body, reply.headers.get("content-type", "")).is_html

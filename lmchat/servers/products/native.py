@@ -65,6 +65,7 @@ def mistral_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     return replace(
         model,
         kind="other" if abilities.get("completion_chat") is False else "",
+        context_loaded=count_or_none(row.get("max_context_length")),
         context_max=count_or_none(row.get("max_context_length")),
         tools=bool_or_none(abilities.get("function_calling")),
         images=bool_or_none(abilities.get("vision")),
@@ -81,6 +82,7 @@ def openrouter_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
         model,
         # an empty list says nothing: a model is left out only if other outputs are named
         kind="other" if outputs and has_word(outputs, "text") is False else "",
+        context_loaded=count_or_none(row.get("context_length")),
         context_max=count_or_none(row.get("context_length")),
         tools=has_word(parameters, "tools"),
         images=has_word(architecture.get("input_modalities"), "image"),
@@ -185,6 +187,7 @@ def _with_litellm(model: ModelInfo, info: JsonObject) -> ModelInfo:
     return replace(
         model,
         kind="" if mode in ("", "chat", "completion", "responses") else mode,
+        context_loaded=count_or_none(info.get("max_input_tokens")),
         context_max=count_or_none(info.get("max_input_tokens")),
         tools=bool_or_none(info.get("supports_function_calling")),
         images=bool_or_none(info.get("supports_vision")),

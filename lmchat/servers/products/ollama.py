@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -24,7 +26,12 @@ from lmchat.servers.products.product import Product, is_cloud_name
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 
 PORT = 11434
+WINDOW_STEP = (
+    "Set PARAMETER num_ctx TOKENS in the Modelfile of the model, "
+    "or start the server with: OLLAMA_CONTEXT_LENGTH=TOKENS ollama serve"
+)
 _CLOUD = "ollama.com"
+_NUM_CTX = re.compile(r"^num_ctx[ \t]+(\d{1,9})[ \t\r]*$", re.MULTILINE)  # in `parameters`
 _DETAILS_S = 1.0  # longest wait for details; those still missing are asked for with the next list
 
 
@@ -81,7 +88,7 @@ class Ollama(Product, frozen=True, kw_only=True):
                 model = replace(
                     model,
                     state=LoadState.LOADED if is_running else LoadState.NOT_LOADED,
-                    context_loaded=running_contexts.get(model.model_id),
+                    context_loaded=running_contexts.get(model.model_id) or model.context_loaded,
                 )
             models.append(model)
         return tuple(models)
@@ -99,6 +106,12 @@ class Ollama(Product, frozen=True, kw_only=True):
         abilities = shown.get("capabilities") or row.get("capabilities") or None
         # an older Ollama names the other host only among the details
         is_remote = _is_remote(row) or _is_remote(shown)
+        # In a GGUF file, the names of such facts begin with the architecture.
+        context_max = count_or_none(info.get(f"{family}.context_length"))
+        if is_remote:
+            context_max = context_max or count_or_none(details.get("context_length"))
+        own_window = _NUM_CTX.search(str_or_empty(shown.get("parameters")))
+        context = min(int(own_window[1]), context_max or sys.maxsize) if own_window else None
         return ModelInfo(
             model_id=str_or_empty(row.get("name")),
             endpoint=api.endpoint,
@@ -110,9 +123,9 @@ class Ollama(Product, frozen=True, kw_only=True):
             else "",
             params=str_or_empty(details.get("parameter_size")),
             quantization=str_or_empty(details.get("quantization_level")),
-            # In a GGUF file, the names of such facts begin with the architecture.
-            context_max=count_or_none(info.get(f"{family}.context_length"))
-            or (count_or_none(details.get("context_length")) if is_remote else None),
+            context_loaded=context_max if is_remote else context,
+            context_max=context_max,
+            has_own_window=own_window is not None,
             # of a remote model, the file only says where it is
             size_bytes=None if is_remote else count_or_none(row.get("size")),
             tools=has_word(abilities, "tools"),
@@ -168,7 +181,7 @@ async def _read_details_of(api: ServerApi, row: JsonObject) -> None:
     shown = reply.object if reply.is_good else {}
     api.memory.model_facts[_digest(row)] = {
         name: shown.get(name)
-        for name in ("capabilities", "model_info", "remote_model", "remote_host")
+        for name in ("capabilities", "model_info", "parameters", "remote_model", "remote_host")
     }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ _CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt
 _SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the dialect."""
+_DEFAULT_LOAD_STEP = "Use the server's own program"
 _DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
 
 
@@ -159,10 +161,11 @@ class Product(Struct, frozen=True, kw_only=True):
     key_step: str = _DEFAULT_KEY_STEP
     model_step: str = "Load a model"
     empty_step: str = "Load a model"  # step if it lists no model
-    load_step: str = "Use the server's own program"  # step if it cannot load on request
+    load_step: str = _DEFAULT_LOAD_STEP  # step if it cannot load on request
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
     silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
+    larger_own_window: str = ""  # the same for a model whose own file sets it
     refusal_hints: Mapping[str, str] = {}
     """Sentences after other refusals, by the kind of the error; {model} is filled in."""
 
@@ -183,6 +186,7 @@ class Product(Struct, frozen=True, kw_only=True):
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
     names_finish_reason: bool = False  # whether each complete answer says why it has ended
     names_build: bool = False  # whether the `system_fingerprint` of an answer is its build
+    fails_without_key: bool = False  # whether its list without a key is an error of the server
     is_gateway: bool = False
     """Whether it passes requests on, also for models that it does not list, and errors back."""
 
@@ -215,6 +219,8 @@ class Product(Struct, frozen=True, kw_only=True):
     `temperature`, `top_p`, `max_tokens` and `stop` are sent to all servers, and the reasoning
     effort has rules of its own.
     """
+    ignored_fields: Mapping[str, str] = {}
+    """Further fields that it ignores without a word, with the step that has their effect."""
     takes_further_options: bool = False  # whether it takes llama.cpp's further options
     context_field: str = ""  # field of a request to load a model: the context window in tokens
 
@@ -231,7 +237,10 @@ class Product(Struct, frozen=True, kw_only=True):
         They are names and next steps of the product, and the API key and the model of the request,
         and the host and the path of the address.
         """
-        hints = {"host_blocked": f"{self.host_step}.", **self.refusal_hints}
+        hints = {"host_blocked": f"{self.host_step}."}
+        if not (self.loads_on_demand or self.hosts or self.load_step == _DEFAULT_LOAD_STEP):
+            hints["model_not_loaded"] = f"{self.load_step}."
+        hints |= self.refusal_hints
         # The default step does not say where to find a key. In its place, the error has the hint of
         # the rule (`refusals.RULES`), which says whether a key was sent.
         if self.key_step != _DEFAULT_KEY_STEP:
@@ -252,7 +261,9 @@ class Product(Struct, frozen=True, kw_only=True):
         The user decides about an option whose name begins with `EXTRA`: it is sent to any product.
         The reasoning effort depends on the model, too; here it counts as taken.
         """
-        if name in TAKEN_BY_ALL or name in self.sampling_fields or name.startswith(EXTRA):
+        if name.startswith(EXTRA):
+            return name.removeprefix(EXTRA) not in self.ignored_fields
+        if name in TAKEN_BY_ALL or name in self.sampling_fields:
             return True
         return name in FURTHER_OPTIONS and self.takes_further_options
 
@@ -263,6 +274,8 @@ class Product(Struct, frozen=True, kw_only=True):
         lists those that the product takes.
         """
         for option in options:
+            if step := self.ignored_fields.get(option.removeprefix(EXTRA)):
+                raise WrongUse(f"{self.subject} ignores {option} in requests.", hint=f"{step}.")
             if not self.takes_option(option):
                 taken = filter(self.takes_option, (*COMMON, *FURTHER_OPTIONS))
                 raise WrongUse(
@@ -291,6 +304,15 @@ class Product(Struct, frozen=True, kw_only=True):
             return SentThoughts.NONE
         keeps_all = model is not None and model.keeps_thoughts
         return SentThoughts.ALL if keeps_all else SentThoughts.SINCE_PROMPT
+
+    def window_step(self, model_id: str, model: ModelInfo | None, context: object) -> str:
+        """Return how the user gets a window of `context` tokens; empty if that is not known.
+
+        `model` is None if it is not listed.
+        """
+        has_own_window = model is not None and model.has_own_window
+        step = (has_own_window and self.larger_own_window) or self.larger_window
+        return step.format(model=model_id, context=context)
 
     def endpoint_at(self, port: int) -> Endpoint:
         """Return the address of its server at a port of this machine."""
@@ -337,7 +359,13 @@ class Product(Struct, frozen=True, kw_only=True):
         Raises `ServerRejected` if the server refuses, or answers with anything but a list, and
         `ServerUnavailable` if nothing answers.
         """
-        rows = rows_of(api.require_good(await api.get(LIST)))
+        try:
+            rows = rows_of(api.require_good(await api.get(LIST)))
+        except ServerRejected as error:
+            has_failed = error.status == HTTPStatus.INTERNAL_SERVER_ERROR
+            if self.fails_without_key and has_failed and not api.facts.key:
+                error.kind, error.hint = "auth", f"{self.key_step}."
+            raise
         if rows is None:
             raise not_an_llm_error("it has no list of models.")
         return rows

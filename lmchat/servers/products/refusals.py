@@ -99,9 +99,11 @@ _LOADING_FAILED = (
     r"|model_load_failed"
 )
 _NOT_LOADED = (
-    r"no models? (is |are )?(currently )?loaded|model (is |was )?(not |un)loaded"
+    r"no models? (is |are )?(currently )?loaded|no (currently )?loaded models?\b"
+    r"|model\b.{0,200}(\bnot |n't |\bun)(currently |yet )?loaded\b"
     r"|no running session"
-    r"|no models are available|no model (is )?(running|selected)"
+    r"|no models are available|no (active model|model (is )?(active|running|selected))"
+    r"|(must|need to|have to|please) (first )?(load|select) a model\b|load a model first"
 )
 _TOOLS = (
     r"(does(n't| not)|cannot|can't|not) (support|use|accept|allow)(ed)?\b.{0,30}"
@@ -274,6 +276,14 @@ RULES: tuple[Rule, ...] = (
         (403,),
         "cloud is disabled",
         hint="Switch cloud models on in Ollama's settings.",
+    ),
+    Rule(
+        "forbidden",
+        (403,),
+        "<empty>",
+        hint="Check the API key, and the host name: "
+        "Ollama refuses one that it does not know in this way.",
+        product="OpenAI-compatible",
     ),
     Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
     Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
@@ -557,7 +567,7 @@ def retry_after_s(headers: Mapping[str, str], body: ErrorBody) -> float | None:
     details of the error, where Gemini writes them. A time that has passed is 0.
     """
     # LiteLLM passes on that of the server behind it, with a name of its own
-    passed_on = next((name for name in headers if name.lower().endswith("-retry-after")), "")
+    passed_on = next((name for name in headers if name.lower().endswith("retry-after")), "")
     delay = headers.get("retry-after", "") or headers.get(passed_on, "")
     if milliseconds := headers.get("retry-after-ms", ""):
         delay = f"{milliseconds}ms"

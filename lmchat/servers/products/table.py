@@ -128,7 +128,7 @@ _JAN = Product(
     where_to_get="Get it at jan.ai",
     start_step="Open Jan: Settings, Local API Server, Start",
     key_step="Use the API key from Jan: Settings, Local API Server",
-    model_step="Start a model in Jan",
+    model_step="Start a model in Jan, or: lmchat models load MODEL",
     empty_step="Start a model in Jan",
     load_step="Start a model in Jan",
     host_step="Add {host} in Jan: Settings, Local API Server, Trusted Hosts",
@@ -208,14 +208,18 @@ _OLLAMA = Ollama(
     empty_step="ollama pull llama3.2",
     host_step="Use localhost, or OLLAMA_HOST={host} ollama serve",
     larger_window="For a larger window: OLLAMA_CONTEXT_LENGTH={context} ollama serve",
+    larger_own_window="For a larger window: PARAMETER num_ctx {context} in its Modelfile, "
+    "then ollama create {model} -f Modelfile",
     refusal_hints={"model_missing": "Download it with: ollama pull {model}"},
     loads_on_demand=True,
     cuts_prompts=True,
+    can_prefill=True,  # where the template of the model leaves the last answer open
     health_path="/api/version",
-    efforts=("none", "low", "medium", "high", "max"),
+    efforts=EFFORTS,
     thought_fields=("reasoning",),
     names_finish_reason=True,
-    sampling_fields=_SEED_AND_PENALTIES,
+    sampling_fields={**_SEED_AND_PENALTIES, **_same_names("logprobs")},
+    ignored_fields={"num_ctx": ollama.WINDOW_STEP},
 )
 _VLLM = Product(
     name="vLLM",
@@ -280,7 +284,6 @@ _VLLM_MLX = replace(
         "repeat_penalty": "repetition_penalty",
     },
 )
-_LITELLM_KEY = "Use a virtual key, or the master key, of the LiteLLM proxy"
 _LITELLM = Product(
     name="LiteLLM",
     ports=(4000,),
@@ -295,10 +298,10 @@ _LITELLM = Product(
     is_offered=True,
     program="litellm",
     where_to_get="pip install 'litellm[proxy]'",
-    start_step="litellm --model MODEL",
-    key_step=_LITELLM_KEY,
+    start_step="env LITELLM_MASTER_KEY=sk-KEY litellm --model MODEL",  # it needs a key to start
+    key_step="Use a virtual key, or the master key, of the LiteLLM proxy",
     load_step="Load it on the server behind LiteLLM",
-    refusal_hints={"server_error": f"It may ask for a key. {_LITELLM_KEY}."},
+    fails_without_key=True,
     is_gateway=True,
     facts_path="/model/info",
     add_facts=native.litellm_info,

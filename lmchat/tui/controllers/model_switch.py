@@ -16,7 +16,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
 from lmchat.servers.discovery.choose_target import unlisted_model
 from lmchat.servers.discovery.probe_result import Health
@@ -264,7 +264,7 @@ class ModelSwitch:
         product = product_named(model.product)
         if not product.context_field:
             words = f"{model.product} takes no context window when it loads a model."
-            hint = product.larger_window.format(model=model.model_id, context="TOKENS")
+            hint = product.window_step(shell_word(model.model_id), model, "TOKENS")
             self._ui.notify(f"{words} {hint}".rstrip())  # the hint may be empty
             return
 

@@ -163,17 +163,8 @@ def _model_state(health: Health, loading: str) -> StyledText:
 
 
 def context_text(model: ModelInfo | None) -> str:
-    """Return the context window as loaded, and the largest one of the model: `8k of 32k`.
-
-    If only one is known, or they are equal, return that; if none is known, an empty text.
-    """
-    if model is None:
-        return ""
-    loaded = units.window(model.context_loaded)
-    most = units.window(model.context_max)
-    if loaded and most and loaded != most:
-        return f"{loaded} of {most}"
-    return loaded or most
+    """Return the context window of a model, and its largest one; empty if none is known."""
+    return "" if model is None else units.windows(model.context_loaded, model.context_max)
 
 
 def context_rows(
