@@ -60,7 +60,7 @@ async def list_models(context: Context) -> int:
     return context.output.print_list(
         [model_json(model) for model in models],
         table(head, rows, width=terminal_columns()),
-        "The server lists no model. Download one there.",
+        "The server has no models. Download one there.",
     )
 
 
