@@ -59,7 +59,7 @@ class Task(Struct, frozen=True, kw_only=True):
 class TaskAnswer(Struct, frozen=True, kw_only=True):
     """An answer that belongs to no session; incomplete if it ended with an error."""
 
-    model: str  # the model that has answered, as the server names it
+    model: str  # the model that has answered
     reply: str  # the text, a refusal too
     reasoning: str
     is_refusal: bool  # whether the reply has a refusal

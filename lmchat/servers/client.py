@@ -60,6 +60,7 @@ from lmchat.servers.model import (
     find_model,
     has_other_name,
     is_other_model,
+    similar_names,
 )
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
@@ -730,6 +731,11 @@ class HttpServerClient:
                 raise
             except LMChatError as error:
                 _logger.info("chat request: %s", error.kind)
+                listed = self._cache.models_of(request.endpoint) or ()
+                names = [model.model_id for model in listed]
+                if error.kind == "model_missing" and request.model not in names:
+                    similar = similar_names(request.model, listed)
+                    error.hint = f"Did you mean {safe_line(similar)}?" if similar else error.hint
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
                 _logger.exception("chat request")  # the log file leaves out the message

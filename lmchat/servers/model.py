@@ -214,18 +214,23 @@ def model_meant(
 
 
 def unknown_model_error(name: str, models: Sequence[ModelInfo]) -> WrongUse:
-    """Return the error for a model that no server lists.
+    """Return the error for a model that no server lists; it suggests similar names."""
+    suggestion = similar_names(name, models)
+    ending = f"; did you mean {suggestion}?" if suggestion else "."
+    sentence = safe_line(f"No server has a model {name}{ending}")
+    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
 
-    It suggests up to three names that it can mean, or that contain it, else the most similar name.
+
+def similar_names(name: str, models: Sequence[ModelInfo]) -> str:
+    """Return up to three listed names that a name can mean, or that contain it, as "A or B".
+
+    Without such names, return the most similar one; "" if none is similar.
     """
     known_names = tuple(dict.fromkeys(model.model_id for model in models))
     longer_names = [model.model_id for model in models_meant(name, models)] or [
         known for known in known_names if name.casefold() in known.casefold()
     ]
-    suggestion = " or ".join(longer_names[:_MAX_SUGGESTED]) or closest_word(name, known_names)
-    ending = f"; did you mean {suggestion}?" if suggestion else "."
-    sentence = safe_line(f"No server has a model {name}{ending}")
-    return WrongUse(sentence, hint=_LIST_HINT, kind="model_missing")
+    return " or ".join(longer_names[:_MAX_SUGGESTED]) or closest_word(name, known_names)
 
 
 def cannot_chat_error(model: ModelInfo) -> WrongUse:

@@ -120,19 +120,20 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
     sampling = {"temperature": 0.5, "seed": 7, "stop": ("\x1b[31m",)}
     events = [
         (0, RequestSent(sampling=sampling)),
-        (0, ModelNamed(model="qwen3-8b", build="b11669-Debian")),
+        (0, ModelNamed(model="/models/qwen3.gguf", build="b11669-Debian")),
         (0.2, ReasoningDelta(text="Hm.")),
     ]
     chat = begin(store, TimedBackend(script(*events, **usage)))
     await chat.sessions.changes.set_sampling(chat.opened, {"seed": 7})
     answer = await ask(chat)
     lines = shown(answer)
-    assert lines[:3] == [
+    assert lines[:4] == [
         "Model         qwen3-8b",
+        "Served as     /models/qwen3.gguf",
         "Server        llama.cpp at http://localhost:1234",
         "Build         b11669-Debian",
     ]
-    assert lines[4:] == [
+    assert lines[5:] == [
         "End           complete, stop",
         "Prompt        20 tokens: 5 cached, 15 read",
         "Window        8 192 tokens",

@@ -25,7 +25,8 @@ from tests.support.scripted_server import (
 from tests.support.serving import HI, serving
 
 LIST = "GET /v1/models"
-# replies of servers that have no list of models, or hide it
+# Replies of servers that have no list of models, or hide it: the first is that of FastAPI without
+# the path, as mlx-vlm sends it; the empty list is that of `transformers serve` 5.19.
 WITHOUT_LIST = [
     json_reply({"detail": "Not Found"}, status=404),
     json_reply({"detail": "Method Not Allowed"}, status=405),
@@ -185,6 +186,7 @@ def test_each_name_is_listed_once(server, cli, tmp_path):
 
 
 def test_the_servers_own_name_of_a_model_changes_nothing(server, cli):
+    # as llama-swap v250 and Docker Model Runner 1.2.9 send it, `transformers serve` 5.19, and others
     for served in ("/models/small/model.gguf", "smol-small@main", "model.gguf"):
         lists(server, "smol-small", "smol-big", served=served)
         done = cli("ask", "-m", "smol-small", "--json", "Hi")

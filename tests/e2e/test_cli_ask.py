@@ -14,6 +14,7 @@ from tests.support.scripted_server import (
     Gate,
     Hold,
     delta,
+    error_reply,
     finish,
     html_reply,
     json_reply,
@@ -163,7 +164,7 @@ def test_system_model_sampling_and_preset_reach_the_server(cli, server):
         "[prompts.french]\ntext = 'In French: {{input}}'\n"
     )
     cli("ask", "hi", "--profile", "p")
-    # the server knows the model without its publisher
+    # the server lists the model without its publisher
     cli("--system", "of flag", "ask", "two cats", "-p", "french", "-m", "Some/Tiny")
     of_profile, of_flag = (seen.json for seen in server.seen(CHAT))
     assert of_profile["messages"][0] == {"role": "system", "content": "of profile"}
@@ -173,7 +174,7 @@ def test_system_model_sampling_and_preset_reach_the_server(cli, server):
         "of flag",
         "In French: two cats",
     ]
-    assert of_flag["model"] == "Some/Tiny"
+    assert of_flag["model"] == "tiny"
     done = cli("ask", "-p", "frensh", "two cats")
     assert (done.returncode, "Configured: french." in done.stderr) == (2, True)
     done = cli("ask", "--effort", "low", "hi")
@@ -226,12 +227,13 @@ def test_a_refusal_is_one_document_and_an_exit_code(cli, server, alone):
         server.on(CHAT, reply)
         detail = cli.json("ask", "--json", "hi", code=1)["detail"]
         assert (detail["error"], set(detail)) == (error, {"error", "message", "timestamp"})
+    server.on(CHAT, error_reply(404, "model 'tinny' not found"))
     done = cli("ask", "--json", "-m", "tinny", "hi")
-    assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (2, "model_missing")
-    assert "No server has a model tinny; did you mean tiny?" in done.stderr
+    assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (1, "model_missing")
+    assert "model 'tinny' not found\nDid you mean tiny?" in done.stderr
     server.on("GET /v1/models", json_reply({"object": "list", "data": []}))
     detail = cli.json("ask", "--json", "hi", code=2)["detail"]
-    assert detail["message"] == "No LM Studio model selected"
+    assert detail["message"] == "No LM Studio model selected: the server lists no model"
     done = alone("ask", "--json", "hi")
     assert (done.returncode, json.loads(done.stdout)["detail"]["error"]) == (3, "no_server")
     assert done.stderr.startswith(

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from tests.support.programs import PYTHON, Inside, start, wait_until
-from tests.support.scripted_products import CHAT, plain, repeat
+from tests.support.scripted_products import CHAT, model_list, plain, repeat
 from tests.support.scripted_server import Gate, finish, json_reply, sse
 
 Cli = Inside
@@ -102,7 +102,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
         json.dumps({"prompt": "x" * 12_000_000}): "the limit is 10 MB",
         '{"custom_id": "e", "url": "/v1/embeddings", "body": {"input": "x"}}': "/v1/embeddings",
         '{"messages": [{"role": "pirate", "content": "arr"}]}': "role",
-        json.dumps({"body": {**body, "model": "unknown"}}): "unknown",
+        json.dumps({"body": {**body, "model": "unclear"}}): "did you mean a/unclear or b/unclear?",
         '{"question": "which?", "id": "l"}': "no prompt",
     }
     lines = [
@@ -112,7 +112,8 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
         json.dumps({"custom_id": "c", "url": "/v1/chat/completions", "body": body}),
         *reasons,
     ]
-    done = cli("batch", stdin="\n".join(lines))
+    server.on("GET /v1/models", model_list("tiny", "a/unclear", "b/unclear"))
+    done = cli("batch", stdin="\n".join(lines), LMCHAT_MODEL="tiny")
     found = {row["index"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1
     assert "3 answered, 6 failed." in done.stderr

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, plain, repeat
+from tests.support.scripted_products import CHAT, model_list, plain, repeat
 
 Cli = Inside
 
@@ -167,6 +167,7 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
     ):
         done = cli("eval", cases(text), "-m", "tiny")
         assert (done.returncode, sentence in done.stderr) == (2, True), (text, done.stderr)
+    server.on("GET /v1/models", model_list("tiny", "a/nobody", "b/nobody"))
     done = cli("eval", cases(HI), "-m", "tiny", "-m", "nobody")
     assert (done.returncode, "nobody" in done.stderr) == (2, True)
     assert server.seen(CHAT) == []

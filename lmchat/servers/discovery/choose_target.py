@@ -263,7 +263,7 @@ def choose_without_asking(
     choice = choose(results, model=model, state=state)
     probed, target = choice.probed, choice.target
     if probed is None or target is None:
-        raise no_server_error(results)
+        raise no_server_error(results, is_for_chat=True)
     non_chat_model = _find_non_chat_model(probed, model)
     if non_chat_model is not None:
         raise cannot_chat_error(non_chat_model)

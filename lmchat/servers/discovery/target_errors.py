@@ -22,8 +22,10 @@ _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats wit
 _MAX_NAMES = 20  # most models that an error lists
 
 
-def no_server_error(results: Sequence[ProbeResult]) -> LMChatError:
+def no_server_error(results: Sequence[ProbeResult], *, is_for_chat: bool = False) -> LMChatError:
     """Return the error that says why none of these servers can be used.
+
+    With `is_for_chat`, its hint says if a chat could begin with the name of a model.
 
     The error is the first of these that applies:
 
@@ -40,7 +42,7 @@ def no_server_error(results: Sequence[ProbeResult]) -> LMChatError:
         if not is_reported:
             continue
         hint = step_sentence(probed.next_step)
-        if probed.may_answer:
+        if is_for_chat and probed.may_answer:
             hint = f"{hint} {_NAME_A_MODEL}".lstrip()
         if probed.kind == "certificate":
             # lmchat itself has ended the connection. Its message says so, and names the address;

@@ -18,13 +18,19 @@ from functools import partial
 from textual import events
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.safe_text import header_value, safe_line
+from lmchat.safe_text import header_value
 from lmchat.servers.discovery.choose_target import Missing, TargetChoice, choose, choose_on_server
-from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, TargetState, Verdict
+from lmchat.servers.discovery.probe_result import (
+    WANTS_KEY,
+    ProbeResult,
+    TargetState,
+    Verdict,
+    usable_of,
+)
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.launcher import ServerStart
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import ModelInfo, unknown_model_error
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts
 from lmchat.tui.dialogs.ask_dialog import AskDialog, host_question, key_dialog
@@ -356,7 +362,9 @@ class ServerSearch:
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants, if any
         if not problem and named and self._missing is Missing.MODEL:
-            problem = f"No server has a model {safe_line(named, limit=40)}."
+            results = usable_of(self._workspace.catalogue.results)
+            listed = [model for probed in results for model in probed.chat_models]
+            problem = unknown_model_error(named, listed).message
         self._page.show(
             WelcomeFacts(
                 results=self._workspace.catalogue.results,
