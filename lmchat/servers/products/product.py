@@ -91,7 +91,7 @@ class Clue(Struct, frozen=True, kw_only=True):
 
     def _fits_row(self, row: JsonObject) -> bool:
         return (
-            (not self.owners or row.get("owned_by") in self.owners)
+            (not self.owners or str_or_empty(row.get("owned_by")) in self.owners)
             and (self.created is None or row.get("created") == self.created)
             and (not self.fields or row.keys() == self.fields)
             and (not self.ids or bool(re.search(self.ids, str_or_empty(row.get("id")))))

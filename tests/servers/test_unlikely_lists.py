@@ -1,0 +1,18 @@
+"""Lists of models with odd values, and servers whose signs are those of several products."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.servers.discovery.probe_result import Verdict
+from tests.support.client_calls import endpoint_of
+from tests.support.scripted_server import json_reply
+
+LIST = "GET /v1/models"
+
+
+@pytest.mark.parametrize("owner", [["vllm"], {"name": "vllm"}, 7, None, True])
+async def test_an_owner_may_be_any_json(owner, server, client):
+    server.on(LIST, json_reply({"data": [{"id": "alder", "owned_by": owner}]}))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("OpenAI-compatible", Verdict.READY)
