@@ -16,3 +16,18 @@ async def test_an_owner_may_be_any_json(owner, server, client):
     server.on(LIST, json_reply({"data": [{"id": "alder", "owned_by": owner}]}))
     probed = await client.check(endpoint_of(server))
     assert (probed.product, probed.verdict) == ("OpenAI-compatible", Verdict.READY)
+
+
+VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
+
+
+@pytest.mark.rule("R-2")
+@pytest.mark.parametrize(
+    ("header", "value", "product"),
+    [("Server", "lmchat", "lmchat"), ("x-litellm-version", "1.108.7", "LiteLLM")],
+)
+async def test_a_gateway_that_passes_on_the_rows_of_another_product_is_itself(
+    header, value, product, server, client
+):
+    server.on(LIST, json_reply({"data": [VLLM, {**VLLM, "id": "birch"}]}, headers={header: value}))
+    assert (await client.check(endpoint_of(server))).product == product

@@ -20,13 +20,15 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     """
     reply = await api.get(LIST)
     rows = rows_of(reply) or []
-    hinted: Product | None = None
-    for is_hint in (False, True):
-        for product in PRODUCTS:
-            if any(clue.is_hint is is_hint and clue.fits(reply, rows) for clue in product.clues):
-                if not is_hint:
-                    return product
-                hinted = hinted or product
+    fitting = [
+        (product, clue) for product in PRODUCTS for clue in product.clues if clue.fits(reply, rows)
+    ]
+    # a header is that of the server itself; a gateway passes rows of other products on
+    for is_by_header in (True, False):
+        for product, clue in fitting:
+            if not clue.is_hint and bool(clue.header) is is_by_header:
+                return product
+    hinted = fitting[0][0] if fitting else None
     if api.memory.is_recognised and hinted in (None, expected):
         return expected
     candidate = hinted or expected
