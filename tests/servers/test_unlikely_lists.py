@@ -31,3 +31,30 @@ async def test_a_gateway_that_passes_on_the_rows_of_another_product_is_itself(
 ):
     server.on(LIST, json_reply({"data": [VLLM, {**VLLM, "id": "birch"}]}, headers={header: value}))
     assert (await client.check(endpoint_of(server))).product == product
+
+
+async def test_each_name_is_listed_once(server, client):
+    """Also by the own lists of products; upper and lower case make two names."""
+    twice = [{"id": "alder", "state": "loaded"}, {"id": "alder"}, {"id": "Alder"}]
+    for owner, routes in {
+        "someone": {},
+        "vllm": {},
+        "organization_owner": {
+            "GET /api/v1/models": {
+                "models": [{"key": row["id"], "loaded_instances": []} for row in twice]
+            }
+        },
+        "library": {
+            "GET /api/tags": {"models": [{"name": row["id"], "size": 1} for row in twice]},
+            "GET /api/ps": {"models": []},
+        },
+        "llama.cpp": {"GET /v1/models/available": {"data": [*twice, {"id": "Alder"}]}},
+    }.items():
+        server.forget()
+        rows = [{**row, "owned_by": owner, "created": 1} for row in twice]
+        server.on(LIST, json_reply({"data": rows}))
+        for route, value in routes.items():
+            server.on(route, json_reply(value))
+        client.forget_lists()
+        probed = await client.check(endpoint_of(server))
+        assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner

@@ -368,7 +368,7 @@ class Prober:
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Find out which product answers, and return its models.
+    """Find out which product answers, and return its models, each name once.
 
     Set `api.facts` to those of the product, so that errors name it and give its next steps. Set
     `api.is_identified` to whether the product is known, and not only expected. Both are set even if
@@ -380,7 +380,10 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     # A server that no product recognises may still be of the expected one, so errors have the words
     # of that product. But the server is asked only for the list that every server has.
     api.facts = (product or expected).request_facts(key=api.facts.key, host=api.facts.host)
-    return await (product or UNKNOWN).models(api)
+    models: dict[str, ModelInfo] = {}
+    for model in await (product or UNKNOWN).models(api):
+        models.setdefault(model.model_id, model)  # gateways list a name once for each server
+    return tuple(models.values())
 
 
 def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
