@@ -6,6 +6,7 @@ import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
 from tests.support.client_calls import endpoint_of
+from tests.support.scripted_products import model_list
 from tests.support.scripted_server import json_reply
 
 LIST = "GET /v1/models"
@@ -58,3 +59,14 @@ async def test_each_name_is_listed_once(server, client):
         client.forget_lists()
         probed = await client.check(endpoint_of(server))
         assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
+
+
+async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server, client):
+    server.on(LIST, model_list("alder:4b", "birch:7b", owned_by="library"))
+    server.on("GET /api/ps", json_reply({"models": [{"name": "birch:7b", "context_length": 4096}]}))
+    server.on(
+        "GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 5}, {"size": 1}]})
+    )
+    probed = await client.check(endpoint_of(server))
+    told = [(one.model_id, one.size_bytes, one.state.value) for one in probed.models]
+    assert told == [("alder:4b", 5, "not loaded"), ("birch:7b", None, "loaded")]
