@@ -6,7 +6,7 @@ import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
 from tests.support.client_calls import endpoint_of
-from tests.support.scripted_products import model_list
+from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import json_reply
 
 LIST = "GET /v1/models"
@@ -70,3 +70,22 @@ async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server,
     probed = await client.check(endpoint_of(server))
     told = [(one.model_id, one.size_bytes, one.state.value) for one in probed.models]
     assert told == [("alder:4b", 5, "not loaded"), ("birch:7b", None, "loaded")]
+
+
+OLLAMA = {
+    LIST: model_list("alder:4b", owned_by="library", headers=EXPRESS),
+    "GET /api/tags": json_reply({"models": [{"name": "alder:4b"}]}),
+    "GET /api/ps": json_reply({"models": []}),
+}
+
+
+async def test_a_hint_that_led_nowhere_does_not_hide_the_others(server, make_client):
+    """Ollama behind a proxy made with Express, which is a hint at LM Studio, too."""
+    for route, reply in OLLAMA.items():
+        server.on(route, reply)
+    client = make_client()
+    looks = [(await client.check(endpoint_of(server))).product for _ in range(3)]
+    assert looks == ["OpenAI-compatible", "Ollama", "Ollama"]
+    client = make_client()
+    client.scan_also({"Ollama": endpoint_of(server)})
+    assert (await client.check(endpoint_of(server))).product == "Ollama", "it is expected here"

@@ -28,10 +28,11 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
         for product, clue in fitting:
             if not clue.is_hint and bool(clue.header) is is_by_header:
                 return product
-    hinted = fitting[0][0] if fitting else None
-    if api.memory.is_recognised and hinted in (None, expected):
+    hinted = [product for product, _ in fitting if product.name not in api.memory.refuted]
+    if api.memory.is_recognised and (expected in hinted or not hinted):
         return expected
-    candidate = hinted or expected
+    # of several hints, the port or an earlier look decides whose proof is asked for
+    candidate = expected if expected in hinted or not hinted else hinted[0]
     return candidate if await _is_proved(api, candidate) else None
 
 
