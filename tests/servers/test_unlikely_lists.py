@@ -7,7 +7,7 @@ import pytest
 from lmchat.servers.discovery.probe_result import Verdict
 from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import EXPRESS, model_list
-from tests.support.scripted_server import json_reply
+from tests.support.scripted_server import error_reply, json_reply
 
 LIST = "GET /v1/models"
 
@@ -89,3 +89,25 @@ async def test_a_hint_that_led_nowhere_does_not_hide_the_others(server, make_cli
     client = make_client()
     client.scan_also({"Ollama": endpoint_of(server)})
     assert (await client.check(endpoint_of(server))).product == "Ollama", "it is expected here"
+
+
+KOBOLDCPP = {
+    LIST: model_list("koboldcpp/alder", owned_by="koboldcpp"),
+    "GET /api/extra/true_max_context_length": json_reply({"value": 4096}),
+}
+UNKNOWN = {LIST: model_list("oak", owned_by="someone")}
+
+
+@pytest.mark.rule("R-5")
+@pytest.mark.parametrize("routes", [KOBOLDCPP, OLLAMA, {LIST: json_reply({"data": [VLLM]})}])
+async def test_a_server_that_takes_the_place_of_another_is_itself(routes, server, client):
+    """Between two looks, so that no connection is refused."""
+    for route, reply in routes.items():
+        server.on(route, reply)
+    client.scan_also({"Ollama": endpoint_of(server)})
+    first = (await client.check(endpoint_of(server))).product
+    assert first != "OpenAI-compatible"
+    server.forget()
+    server.on(LIST, error_reply(500, "Out of luck"), UNKNOWN[LIST])
+    for product in (first, "OpenAI-compatible", "OpenAI-compatible"):
+        assert (await client.check(endpoint_of(server))).product == product

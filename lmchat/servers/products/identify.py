@@ -27,13 +27,19 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     for is_by_header in (True, False):
         for product, clue in fitting:
             if not clue.is_hint and bool(clue.header) is is_by_header:
+                api.memory.has_clue = bool(rows)
                 return product
     hinted = [product for product, _ in fitting if product.name not in api.memory.refuted]
-    if api.memory.is_recognised and (expected in hinted or not hinted):
+    is_another = api.memory.has_clue and bool(rows)  # its rows had a clue before
+    if api.memory.is_recognised and (expected in hinted or not (hinted or is_another)):
+        api.memory.has_clue |= bool(hinted and rows)
         return expected
     # of several hints, the port or an earlier look decides whose proof is asked for
     candidate = expected if expected in hinted or not hinted else hinted[0]
-    return candidate if await _is_proved(api, candidate) else None
+    if not await _is_proved(api, candidate):
+        return None
+    api.memory.has_clue = bool(hinted and rows)
+    return candidate
 
 
 async def _is_proved(api: ServerApi, product: Product) -> bool:
