@@ -111,3 +111,21 @@ async def test_a_server_that_takes_the_place_of_another_is_itself(routes, server
     server.on(LIST, error_reply(500, "Out of luck"), UNKNOWN[LIST])
     for product in (first, "OpenAI-compatible", "OpenAI-compatible"):
         assert (await client.check(endpoint_of(server))).product == product
+
+
+@pytest.mark.rule("R-5")
+async def test_a_product_is_looked_for_again_if_the_user_asks(server, client):
+    """What a server was not, it may be by now; LM Studio may have been updated."""
+    rows = model_list("alder", owned_by="organization_owner", headers=EXPRESS)
+    server.on(LIST, rows)
+    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+    server.on("GET /api/v1/models", json_reply({"error": "Unexpected endpoint or method."}))
+    server.on("GET /api/v0/models", json_reply({"data": [{"id": "alder", "state": "loaded"}]}))
+    client.forget_lists()
+    assert (await client.check(endpoint_of(server))).product == "LM Studio"
+    instances = [{"id": "alder", "config": {"context_length": 4096}}]
+    row = {"key": "alder", "loaded_instances": instances}
+    server.on("GET /api/v1/models", json_reply({"models": [row]}))
+    client.forget_lists()
+    (model,) = (await client.check(endpoint_of(server))).models
+    assert model.context_loaded == 4096

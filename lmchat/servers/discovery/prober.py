@@ -236,9 +236,14 @@ class Prober:
             memory.product = product
 
     def forget_lists(self) -> None:
-        """Let the next probe of each server ask for its list, also where that disturbs it."""
+        """Let the next probe of each server find out anew which product and version it is.
+
+        It asks for the list also where that disturbs the server.
+        """
         for memory in self._memories.values():
             memory.wants_list = True
+            memory.is_recognised = memory.has_old_api = False
+            memory.refuted.clear()
 
     def keeps_answers(self, endpoint: Endpoint) -> bool:
         return self._memory_of(endpoint).keeps_answers is True
