@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lmchat.servers.discovery.probe_result import Verdict
-from tests.support.client_calls import endpoint_of
+from lmchat.servers.endpoint import Endpoint
+from tests.support.client_calls import PortMap, endpoint_of
 from tests.support.scripted_products import EXPRESS, model_list
-from tests.support.scripted_server import error_reply, json_reply
+from tests.support.scripted_server import ScriptedServer, error_reply, json_reply
 
 LIST = "GET /v1/models"
 
@@ -129,3 +130,19 @@ async def test_a_product_is_looked_for_again_if_the_user_asks(server, client):
     client.forget_lists()
     (model,) = (await client.check(endpoint_of(server))).models
     assert model.context_loaded == 4096
+
+
+async def test_an_unknown_server_does_not_hide_the_product_that_has_its_port(make_client):
+    """Jan without a running model is known only by its proof."""
+    with ScriptedServer() as server:
+        here = ("localhost", 1337)
+        client = make_client(transport=PortMap({here: server}))
+        jan = Endpoint.parse("http://localhost:1337")
+        server.on(LIST, UNKNOWN[LIST])
+        assert (await client.check(jan)).product == "OpenAI-compatible"
+        server.stop()
+        await client.check(jan)
+        server.start()
+        server.on(LIST, json_reply({"data": []}))
+        server.on("GET /openapi.json", json_reply({"info": {"title": "Jan API Server Endpoints"}}))
+        assert (await client.check(jan)).product == "Jan"

@@ -324,8 +324,10 @@ class Prober:
             memory.wants_list = False
         elif verdict in (Verdict.REFUSED, Verdict.SERVER_OFF):
             # The server has ended, and the next one may be another version. The product stays
-            # noted, to be asked for first; other facts are forgotten.
-            product_name = self._memory_of(endpoint).product
+            # noted, to be asked for first; other facts are forgotten. In place of an unknown one,
+            # that of the port is expected again.
+            noted = self._memory_of(endpoint).product
+            product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
         # the next step; if a key is set but was not sent, the reason for that says what to do
