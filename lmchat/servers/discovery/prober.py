@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 
@@ -356,8 +355,9 @@ class Prober:
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the list that was read before, of a server whose answer a look would end.
 
-        It is empty for all others, and if none is known, or the server does not answer. What an
-        earlier run, or another one, has read counts if it is younger than `_KEPT_LIST_S`.
+        It is empty for all others, and if none is known, or nothing answers. What an earlier run,
+        or another one, has read counts if it is younger than `_KEPT_LIST_S`. Raises
+        `ServerUnavailable` if the server does not answer in time.
         """
         max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
         models = self._cache.models_of(api.endpoint, max_age_s=max_age_s) or ()
@@ -366,12 +366,20 @@ class Prober:
         product = product_named(models[0].product)
         if not product.is_disturbed_by_list:
             return ()
-        with suppress(ServerUnavailable):
-            await api.ping()
-            api.is_identified = True
-            api.facts = product.request_facts(key=api.facts.key, host=api.facts.host)
-            return models
-        return ()
+        try:
+            reply = await api.ping()
+            is_named = "server" in reply.headers
+            if is_named and not any(clue.fits_headers(reply) for clue in product.clues):
+                return ()  # it is another server
+        except NothingAnswers:
+            return ()
+        except ServerUnavailable as error:
+            if error.kind == "timeout":  # it may be busy: its list would end what it does
+                raise
+            # it does not take this request, and closes the connection
+        api.is_identified = True
+        api.facts = product.request_facts(key=api.facts.key, host=api.facts.host)
+        return models
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:

@@ -82,12 +82,16 @@ class Clue(Struct, frozen=True, kw_only=True):
             return False
         if self.is_null and reply.object.get("data", "") is not None:
             return False
-        headers = (f"{name}: {value}" for name, value in reply.headers.items())
-        if self.header and not any(re.search(self.header, header) for header in headers):
+        if not self.fits_headers(reply):
             return False
         if not (self.owners or self.fields or self.ids or self.created is not None):
             return bool(self.words or self.header or self.is_null)
         return bool(rows) and all(self._fits_row(row) for row in rows)
+
+    def fits_headers(self, reply: Reply) -> bool:
+        """Whether any reply has the header that is set, if one is."""
+        headers = (f"{name}: {value}" for name, value in reply.headers.items())
+        return not self.header or any(re.search(self.header, header) for header in headers)
 
     def _fits_row(self, row: JsonObject) -> bool:
         return (

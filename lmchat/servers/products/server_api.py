@@ -72,9 +72,9 @@ class ServerApi(Struct, kw_only=True):
             self.replies[url] = reply
         return reply
 
-    async def ping(self) -> None:
+    async def ping(self) -> Reply:
         """Ask for nothing, to see whether the server answers; else raise `ServerUnavailable`."""
-        await self._send("HEAD", f"{self.endpoint.origin}/", None)
+        return await self._send("HEAD", f"{self.endpoint.origin}/", None)
 
     async def post(self, path: str, value: object) -> Reply:
         """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
