@@ -8,7 +8,13 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from tests.support.client_calls import PortMap, endpoint_of
 from tests.support.scripted_products import EXPRESS, model_list
-from tests.support.scripted_server import ScriptedServer, error_reply, json_reply
+from tests.support.scripted_server import (
+    Hold,
+    ScriptedServer,
+    error_reply,
+    json_reply,
+    raw_reply,
+)
 
 LIST = "GET /v1/models"
 
@@ -146,3 +152,19 @@ async def test_an_unknown_server_does_not_hide_the_product_that_has_its_port(mak
         server.on(LIST, json_reply({"data": []}))
         server.on("GET /openapi.json", json_reply({"info": {"title": "Jan API Server Endpoints"}}))
         assert (await client.check(jan)).product == "Jan"
+
+
+async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make_client):
+    """A search does not wait for one model after the other, which would take 9 s here."""
+    row = {"id": "alder", "owned_by": "llamacpp", "status": {"value": "loaded"}}
+    models = [{**row, "id": f"alder-{number}"} for number in range(5)]
+    server.on(LIST, json_reply({"data": models}, headers={"Server": "llama.cpp"}))
+    server.on("GET /props", raw_reply(Hold()))
+    client = make_client(transport=PortMap({("localhost", 8080): server}))
+    (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
+    assert (probed.verdict, probed.models[0].slots) == (Verdict.READY, None)
+    server.on("GET /props", error_reply(503, "Loading model"), json_reply({"total_slots": 3}))
+    for told in (4, 5, 5):
+        (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
+        assert [model.slots for model in probed.models].count(3) == told
+    assert len(server.seen("GET /props")) == 11, "then no more"
