@@ -168,3 +168,11 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
         (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
         assert [model.slots for model in probed.models].count(3) == told
     assert len(server.seen("GET /props")) == 11, "then no more"
+
+
+async def test_a_word_within_a_refusal_proves_nothing(server, client):
+    """Any program made with Express may have a path of this name."""
+    server.on(LIST, model_list("alder", headers=EXPRESS))
+    refusal = {"error": 'Log in to see "models"', "models": None}
+    server.on("GET /api/v1/models", json_reply(refusal, status=401))
+    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"

@@ -72,7 +72,10 @@ _LM_STUDIO = LmStudio(
         Clue(header="^x-powered-by: Express$", is_hint=True),
     ),
     # of version 0.3, which does not have this path, its words for that
-    proof=Proof(lm_studio.MODELS, r'"models"|Unexpected endpoint or method|LM Studio API token'),
+    proof=Proof(
+        lm_studio.MODELS,
+        r'"models"\s*:\s*\[|Unexpected endpoint or method|LM Studio API token',
+    ),
     is_offered=True,
     program="lms",
     folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
