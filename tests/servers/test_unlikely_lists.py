@@ -11,6 +11,7 @@ from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import (
     Hold,
     ScriptedServer,
+    body_reply,
     error_reply,
     json_reply,
     raw_reply,
@@ -168,6 +169,12 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
         (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
         assert [model.slots for model in probed.models].count(3) == told
     assert len(server.seen("GET /props")) == 11, "then no more"
+
+
+async def test_a_proxy_may_write_the_proof_in_lines(server, client):
+    server.on(LIST, model_list("alder:4b", owned_by="library"))
+    server.on("GET /api/tags", body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}'))
+    assert (await client.check(endpoint_of(server))).product == "Ollama"
 
 
 async def test_a_word_within_a_refusal_proves_nothing(server, client):

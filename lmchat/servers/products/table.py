@@ -195,7 +195,7 @@ _OLLAMA = Ollama(
         Clue(is_null=True, is_hint=True),  # nothing was ever pulled
         Clue(words="^$", is_hint=True),  # the refusal of a foreign host name
     ),
-    proof=Proof("/api/tags", r'^\{"models":'),
+    proof=Proof("/api/tags", r'^\s*\{\s*"models"\s*:'),
     is_offered=True,
     named_endpoint=ollama.named_endpoint,
     program="ollama",
