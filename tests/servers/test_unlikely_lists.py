@@ -183,3 +183,12 @@ async def test_a_word_within_a_refusal_proves_nothing(server, client):
     refusal = {"error": 'Log in to see "models"', "models": None}
     server.on("GET /api/v1/models", json_reply(refusal, status=401))
     assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+
+
+async def test_localai_with_names_like_those_of_ollama_is_not_ollama(server, client):
+    """It answers Ollama's paths as well, with names and sizes of its own making."""
+    server.on(LIST, json_reply({"data": [{"id": "alder:4b", "object": "model"}]}))
+    server.on("GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 7}]}))
+    server.on("GET /system", json_reply({"backends": [], "loaded_models": []}))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.models[0].size_bytes) == ("LocalAI", None)
