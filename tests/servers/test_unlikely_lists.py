@@ -13,8 +13,10 @@ from tests.support.scripted_server import (
     ScriptedServer,
     body_reply,
     error_reply,
+    html_reply,
     json_reply,
     raw_reply,
+    text_reply,
 )
 
 LIST = "GET /v1/models"
@@ -192,3 +194,22 @@ async def test_localai_with_names_like_those_of_ollama_is_not_ollama(server, cli
     server.on("GET /system", json_reply({"backends": [], "loaded_models": []}))
     probed = await client.check(endpoint_of(server))
     assert (probed.product, probed.models[0].size_bytes) == ("LocalAI", None)
+
+
+@pytest.mark.rule("R-2")
+@pytest.mark.parametrize(
+    ("proof", "asked"),
+    [
+        (text_reply("", status=302, headers={"Location": "/login"}), 1),
+        (text_reply("Log in", status=401), 1),
+        (text_reply("No", status=403), 1),
+        (html_reply(), 1),
+        (error_reply(500, "It starts"), 3),
+    ],
+)
+async def test_a_proof_that_is_refused_is_asked_for_once(proof, asked, server, client):
+    server.on(LIST, model_list("alder:4b", owned_by="library"))
+    server.on("GET /api/tags", proof)
+    for _ in range(3):
+        assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+    assert len(server.seen("GET /api/tags")) == asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.products.product import LIST, Product, rows_of
@@ -36,14 +37,17 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
         return expected
     # of several hints, the port or an earlier look decides whose proof is asked for
     candidate = expected if expected in hinted or not hinted else hinted[0]
-    if not await _is_proved(api, candidate):
+    if not await _is_proved(api, candidate, is_open=reply.is_good):
         return None
     api.memory.has_clue = bool(hinted and rows)
     return candidate
 
 
-async def _is_proved(api: ServerApi, product: Product) -> bool:
-    """Whether a server sends the proof of a product; a server without that path is asked once."""
+async def _is_proved(api: ServerApi, product: Product, *, is_open: bool) -> bool:
+    """Whether a server sends the proof of a product; one that has no such proof is asked once.
+
+    A server that lists its models, `is_open`, is asked once also if it refuses this path.
+    """
     if product.proof is None or product.name in api.memory.refuted:
         return False
     try:
@@ -52,6 +56,7 @@ async def _is_proved(api: ServerApi, product: Product) -> bool:
         return False
     if re.search(product.proof.pattern, reply.text):
         return True
-    if reply.is_good or reply.is_unknown_path:
+    is_refused = is_open and reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if reply.is_good or reply.is_unknown_path or is_refused:
         api.memory.refuted.add(product.name)
     return False
