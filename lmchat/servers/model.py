@@ -76,6 +76,11 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and the other names by which its server takes it."""
+        return (self.model_id, *self.aliases)
+
+    @property
     def is_remote(self) -> bool:
         """Whether it does not run where its server runs.
 
@@ -140,7 +145,7 @@ _LIST_HINT = "`lmchat models` lists the models."
 
 
 def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """Return the model of this name, else that of the name with Ollama's `:latest`, else None.
+    """Return the model of this name or alias, or of the name with Ollama's `:latest`, else None.
 
     A remote model is found only by its whole name, and behind the others of this name.
     """
@@ -150,7 +155,7 @@ def find_model(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:
         for model in among:
             if model.model_id == wanted:
                 return model
-    return None
+    return next((model for model in (*local, *remote) if name in model.aliases), None)
 
 
 def find_by_part(name: str, models: Sequence[ModelInfo]) -> ModelInfo | None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from lmchat.config.state import State
+from lmchat.servers.discovery.choose_target import choose, require_model
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of
 from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import (
@@ -213,3 +216,23 @@ async def test_a_proof_that_is_refused_is_asked_for_once(proof, asked, server, c
     for _ in range(3):
         assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
     assert len(server.seen("GET /api/tags")) == asked
+
+
+async def test_an_alias_of_llama_swap_is_a_name(server, client):
+    """Its list has no row for an alias, and the server takes it as it does the name."""
+    aliases = ["alder", 7, None, "", {"name": "birch"}]
+    rows = [
+        {
+            "id": "alder-4b-q4",
+            "owned_by": "llama-swap",
+            "meta": {"llamaswap": {"aliases": aliases}},
+        },
+        {"id": "oak", "owned_by": "llama-swap", "status": "loaded"},
+    ]
+    server.on(LIST, json_reply({"data": rows}))
+    probed = await client.check(endpoint_of(server))
+    assert [model.aliases for model in probed.models] == [("alder",), ()]
+    assert model_meant("alder", probed.models, is_exact=True).model_id == "alder-4b-q4"
+    require_model("alder", probed, [probed])
+    choice = choose([probed], model="alder", state=State())
+    assert choice.target.model_id == "alder-4b-q4"

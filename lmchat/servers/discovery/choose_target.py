@@ -184,8 +184,8 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
         return True
     if _may_be_provider(probed):
         return False
-    listed = [model.model_id for model in probed.models]
-    return bool(listed) and all(is_other_model(name, model_id) for model_id in listed)
+    listed = [known for model in probed.models for known in model.names]
+    return bool(listed) and all(is_other_model(name, known) for known in listed)
 
 
 def is_like_remote(probed: ProbeResult, name: str) -> bool:
@@ -196,8 +196,8 @@ def is_like_remote(probed: ProbeResult, name: str) -> bool:
     """
     if not name or find_model(name, probed.models) is not None:
         return False
-    remote = (model.model_id for model in probed.models if model.is_remote)
-    return any(not is_other_model(name, model_id) for model_id in remote)
+    remote = (known for model in probed.models if model.is_remote for known in model.names)
+    return any(not is_other_model(name, known) for known in remote)
 
 
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
