@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from lmchat.config.state import State
@@ -236,3 +238,20 @@ async def test_an_alias_of_llama_swap_is_a_name(server, client):
     require_model("alder", probed, [probed])
     choice = choose([probed], model="alder", state=State())
     assert choice.target.model_id == "alder-4b-q4"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (403, b"", Verdict.NOT_AN_LLM),
+        (200, b"no gzip", Verdict.SERVER_ERROR),
+        (200, gzip.compress(b'{"data": []}')[:-9], Verdict.SERVER_ERROR),
+    ],
+)
+async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdict, server, client):
+    """It is neither silent, nor is it "refused"."""
+    reply = body_reply(body, status=status, headers={"Content-Encoding": "gzip"})
+    server.on(LIST, reply)
+    probed = await client.check(endpoint_of(server))
+    assert probed.verdict is verdict
+    assert "Nothing answers" not in probed.detail
