@@ -7,6 +7,7 @@ import gzip
 import pytest
 
 from lmchat.config.state import State
+from lmchat.errors import ServerRejected
 from lmchat.servers.discovery.choose_target import choose, require_model
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
@@ -255,3 +256,15 @@ async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdic
     probed = await client.check(endpoint_of(server))
     assert probed.verdict is verdict
     assert "Nothing answers" not in probed.detail
+
+
+async def test_llama_swap_says_ok_in_plain_text(server, client):
+    """Recorded with v250."""
+    row = {"id": "oak", "owned_by": "llama-swap", "status": {"value": "loaded"}}
+    server.on(LIST, json_reply({"data": [row]}))
+    server.on("POST /api/models/unload/oak", text_reply("OK"))
+    (model,) = (await client.check(endpoint_of(server))).models
+    await client.unload(model)
+    server.on("POST /api/models/unload/oak", html_reply())
+    with pytest.raises(ServerRejected):
+        await client.unload(model)

@@ -503,6 +503,8 @@ class Product(Struct, frozen=True, kw_only=True):
 
         If the server does not have the path, the error says that it cannot do this on request.
         """
+        if reply.is_bare_ok:
+            return
         try:
             api.require_good(reply)
         except ServerRejected as error:
