@@ -78,6 +78,11 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and the other names by which its server takes it."""
+        return (self.model_id, *self.aliases)
+
+    @property
     def is_remote(self) -> bool:
         """Whether it does not run where its server runs.
 
@@ -167,7 +172,7 @@ def models_meant(name: str, models: Sequence[ModelInfo]) -> list[ModelInfo]:
                 return [model]
     possible: dict[str, ModelInfo] = {}
     for model in local:
-        if any(_is_same_name(name, known) for known in (model.model_id, *model.aliases)):
+        if any(_is_same_name(name, known) for known in model.names):
             possible.setdefault(model.model_id, model)
     return list(possible.values())
 

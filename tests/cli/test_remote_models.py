@@ -12,7 +12,13 @@ import pytest
 from lmchat.api import LMChatError, SyncClient
 from lmchat.config.state import State, read_state
 from tests.support.programs import Inside
-from tests.support.scripted_products import CHAT, jan_with_remote, ollama_with_remote, plain
+from tests.support.scripted_products import (
+    CHAT,
+    jan_with_remote,
+    model_list,
+    ollama_with_remote,
+    plain,
+)
 from tests.support.scripted_server import ScriptedServer, Seen, json_reply
 from tests.support.serving import serving
 
@@ -263,6 +269,7 @@ def test_a_name_that_ollama_sends_to_its_cloud_is_a_remote_one_even_if_it_is_not
     )
     assert told_to(server) == [name]
     server.on("GET /api/tags", json_reply({"models": [{"name": name, "size": 1}]}))
+    server.on("GET /v1/models", model_list(name, owned_by="library"))
     cli("ask", PROMPT)
     assert told_to(server) == [name]
 

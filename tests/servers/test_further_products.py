@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from lmchat.config.settings import TimeoutSettings
 from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import answered, ask, endpoint_of, text_of
 from tests.support.scripted_products import CHAT, chat_reply, model_list
-from tests.support.scripted_server import error_reply, json_reply, text_reply
+from tests.support.scripted_server import (
+    Cut,
+    Hold,
+    error_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
 
 LOADED, NOT_LOADED, REMOTE = LoadState.LOADED, LoadState.NOT_LOADED, LoadState.REMOTE
 
@@ -226,6 +234,39 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
     assert (await screen.check(endpoint_of(server))).verdict is Verdict.REFUSED
     server.start()
     assert await look(screen, times=2) == [3, 64], "another model may run now"
+
+
+@pytest.mark.rule("R-5")
+@pytest.mark.parametrize(
+    ("sign", "verdict"),
+    [
+        (text_reply("", status=405, headers={"server": "uvicorn"}), Verdict.READY),
+        (raw_reply(Cut()), Verdict.READY),
+        (raw_reply(Cut(is_reset=True)), Verdict.READY),
+        (raw_reply(Hold()), Verdict.TIMED_OUT),
+    ],
+)
+async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_life(
+    sign, verdict, server, make_client
+):
+    """A server that is busy with a prompt may be silent, too."""
+    server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    server.on(SIGN_OF_LIFE, sign)
+    client = make_client(timeouts=TimeoutSettings(health_s=0.2))
+    assert (await client.check(endpoint_of(server))).verdict is Verdict.READY
+    assert (await client.check(endpoint_of(server))).verdict is verdict
+    assert len(server.seen(LIST)) == 1
+
+
+async def test_a_kept_list_is_not_that_of_another_server(server, make_client, tmp_path):
+    """llama.cpp was started where llama-cpp-python had been, within the time that its list counts."""
+    server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    file = tmp_path / "models.json"
+    await make_client(cache_file=file).check(endpoint_of(server))
+    server.on(LIST, rows({"id": "alder", "owned_by": "llamacpp"}, server="llama.cpp"))
+    server.on(SIGN_OF_LIFE, text_reply("", status=404, headers={"server": "llama.cpp"}))
+    probed = await make_client(cache_file=file).check(endpoint_of(server))
+    assert (probed.product, [one.model_id for one in probed.models]) == ("llama.cpp", ["alder"])
 
 
 @pytest.mark.rule("R-31")

@@ -214,8 +214,8 @@ def _lacks(probed: ProbeResult, name: str) -> bool:
         return True
     if _may_be_provider(probed):
         return False
-    listed = [model.model_id for model in probed.models]
-    return bool(listed) and all(has_other_name(name, model_id) for model_id in listed)
+    listed = [known for model in probed.models for known in model.names]
+    return bool(listed) and all(has_other_name(name, known) for known in listed)
 
 
 def is_unclear(probed: ProbeResult, name: str) -> bool:
@@ -227,8 +227,8 @@ def is_unclear(probed: ProbeResult, name: str) -> bool:
     possible = models_meant(name, probed.models) if name else []
     if not name or possible:
         return len(possible) > 1
-    remote = (model.model_id for model in probed.models if model.is_remote)
-    return any(not has_other_name(name, model_id) for model_id in remote)
+    remote = (known for model in probed.models if model.is_remote for known in model.names)
+    return any(not has_other_name(name, known) for known in remote)
 
 
 def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:

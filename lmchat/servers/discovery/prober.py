@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 
@@ -240,9 +239,14 @@ class Prober:
             memory.product = product
 
     def forget_lists(self) -> None:
-        """Let the next probe of each server ask for its list, also where that disturbs it."""
+        """Let the next probe of each server find out anew which product and version it is.
+
+        It asks for the list also where that disturbs the server.
+        """
         for memory in self._memories.values():
             memory.wants_list = True
+            memory.is_recognised = memory.has_old_api = False
+            memory.refuted.clear()
 
     def keeps_answers(self, endpoint: Endpoint) -> bool:
         return self._memory_of(endpoint).keeps_answers is True
@@ -332,8 +336,10 @@ class Prober:
             memory.wants_list = False
         elif verdict in (Verdict.REFUSED, Verdict.SERVER_OFF):
             # The server has ended, and the next one may be another version. The product stays
-            # noted, to be asked for first; other facts are forgotten.
-            product_name = self._memory_of(endpoint).product
+            # noted, to be asked for first; other facts are forgotten. In place of an unknown one,
+            # that of the port is expected again.
+            noted = self._memory_of(endpoint).product
+            product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
         # the next step; if a key is set but was not sent, the reason for that says what to do
@@ -364,8 +370,9 @@ class Prober:
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the list that was read before, of a server whose answer a look would end.
 
-        It is empty for all others, and if none is known, or the server does not answer. What an
-        earlier run, or another one, has read counts if it is younger than `_KEPT_LIST_S`.
+        It is empty for all others, and if none is known, or nothing answers. What an earlier run,
+        or another one, has read counts if it is younger than `_KEPT_LIST_S`. Raises
+        `ServerUnavailable` if the server does not answer in time.
         """
         max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
         models = self._cache.models_of(api.endpoint, max_age_s=max_age_s) or ()
@@ -374,18 +381,26 @@ class Prober:
         product = product_named(models[0].product)
         if not product.is_disturbed_by_list:
             return ()
-        with suppress(ServerUnavailable):
-            await api.ping()
-            api.is_identified = True
-            api.facts = product.request_facts(
-                key=api.facts.key, host=api.facts.host, path=api.facts.path
-            )
-            return models
-        return ()
+        try:
+            reply = await api.ping()
+            is_named = "server" in reply.headers
+            if is_named and not any(clue.fits_headers(reply) for clue in product.clues):
+                return ()  # it is another server
+        except NothingAnswers:
+            return ()
+        except ServerUnavailable as error:
+            if error.kind == "timeout":  # it may be busy: its list would end what it does
+                raise
+            # it does not take this request, and closes the connection
+        api.is_identified = True
+        api.facts = product.request_facts(
+            key=api.facts.key, host=api.facts.host, path=api.facts.path
+        )
+        return models
 
 
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
-    """Find out which product answers, and return its models.
+    """Find out which product answers, and return its models, each name once.
 
     Set `api.facts` to those of the product, so that errors name it and give its next steps. Set
     `api.is_identified` to whether the product is known, and not only expected. Both are set even if

@@ -254,6 +254,8 @@ async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
                 return
     except zlib.error as error:
         raise httpx.DecodingError("its compression is damaged") from error
+    if not rest and decompressor is None:
+        return  # an empty body, as of a reply to HEAD
     # the body has ended before its compressed data did
     raise httpx.DecodingError("its compression is damaged")
 

@@ -71,6 +71,13 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             "or name the host in NO_PROXY.",
             details=details,
         )
+    if isinstance(error, httpx.DecodingError):
+        return ServerUnavailable(
+            f"The reply of {address} cannot be read: {error}.",
+            kind="server_error",
+            hint="Check the server's log, and any proxy in front of it.",
+            details=details,
+        )
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError):
         hint = "Check the server's log, then try again"
         if endpoint.scheme == "http":  # a port with TLS closes a connection without it

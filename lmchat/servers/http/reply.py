@@ -48,6 +48,11 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
         return not is_error(self.value)
 
     @property
+    def is_bare_ok(self) -> bool:
+        """Whether it says that an order was carried out, and nothing else, as llama-swap does."""
+        return self.status in _SUCCESSES and self.body.strip() in (b"", b"OK")
+
+    @property
     def is_unknown_path(self) -> bool:
         """Whether the server does not have the path; LM Studio says so with status 200."""
         has_path_status = self.status in (404, 405, 501)

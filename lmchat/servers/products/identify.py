@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.products.product import LIST, Product, rows_of
@@ -20,21 +21,33 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     """
     reply = await api.get(LIST)
     rows = rows_of(reply) or []
-    hinted: Product | None = None
-    for is_hint in (False, True):
-        for product in PRODUCTS:
-            if any(clue.is_hint is is_hint and clue.fits(reply, rows) for clue in product.clues):
-                if not is_hint:
-                    return product
-                hinted = hinted or product
-    if api.memory.is_recognised and hinted in (None, expected):
+    fitting = [
+        (product, clue) for product in PRODUCTS for clue in product.clues if clue.fits(reply, rows)
+    ]
+    # a header is that of the server itself; a gateway passes rows of other products on
+    for is_by_header in (True, False):
+        for product, clue in fitting:
+            if not clue.is_hint and bool(clue.header) is is_by_header:
+                api.memory.has_clue = bool(rows)
+                return product
+    hinted = [product for product, _ in fitting if product.name not in api.memory.refuted]
+    is_another = api.memory.has_clue and bool(rows)  # its rows had a clue before
+    if api.memory.is_recognised and (expected in hinted or not (hinted or is_another)):
+        api.memory.has_clue |= bool(hinted and rows)
         return expected
-    candidate = hinted or expected
-    return candidate if await _is_proved(api, candidate) else None
+    # of several hints, the port or an earlier look decides whose proof is asked for
+    candidate = expected if expected in hinted or not hinted else hinted[0]
+    if not await _is_proved(api, candidate, is_open=reply.is_good):
+        return None
+    api.memory.has_clue = bool(hinted and rows)
+    return candidate
 
 
-async def _is_proved(api: ServerApi, product: Product) -> bool:
-    """Whether a server sends the proof of a product; a server without that path is asked once."""
+async def _is_proved(api: ServerApi, product: Product, *, is_open: bool) -> bool:
+    """Whether a server sends the proof of a product; one that has no such proof is asked once.
+
+    A server that lists its models, `is_open`, is asked once also if it refuses this path.
+    """
     if product.proof is None or product.name in api.memory.refuted:
         return False
     try:
@@ -43,6 +56,7 @@ async def _is_proved(api: ServerApi, product: Product) -> bool:
         return False
     if re.search(product.proof.pattern, reply.text):
         return True
-    if reply.is_good or reply.is_unknown_path:
+    is_refused = is_open and reply.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if reply.is_good or reply.is_unknown_path or is_refused:
         api.memory.refuted.add(product.name)
     return False

@@ -79,7 +79,8 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         """
         models = await super().models(api)
         if any(model.has_own_slots for model in models):
-            return tuple([await self._with_router_facts(api, model) for model in models])
+            asked = (self._with_router_facts(api, model) for model in models)
+            return tuple(await asyncio.gather(*asked))
         if len(models) != 1 or models[0].state is not LoadState.LOADED:
             return models
         try:
@@ -93,15 +94,23 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         return (_with_props(models[0], props.object),)
 
     async def _with_router_facts(self, api: ServerApi, model: ModelInfo) -> ModelInfo:
-        """Return a model of a router with its facts, which are asked for once in each load."""
+        """Return a model of a router with its facts, which are asked for once in each load.
+
+        If no reply comes, or the process of the model cannot answer yet, the next look asks again.
+        """
         kept = api.memory.model_facts
         if model.state is not LoadState.LOADED:
             kept.pop(model.model_id, None)
             return model
         if model.model_id not in kept:
             path = f"{_PROPS}{_NO_LOAD}&model={quote(model.model_id, safe='')}"
-            reply = await api.get_extra(path)
-            kept[model.model_id] = {} if reply is None else reply.object
+            try:
+                reply = await api.get(path)
+            except ServerUnavailable:
+                return model
+            if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                return model
+            kept[model.model_id] = reply.object if reply.is_good else {}
         return _with_props(model, kept[model.model_id])
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:

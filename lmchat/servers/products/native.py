@@ -95,10 +95,11 @@ def llama_swap_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     states = {"loaded": LoadState.LOADED, "unloaded": LoadState.NOT_LOADED}
     state = states.get(str_or_empty(dict_or_empty(row.get("status")).get("value")), model.state)
     aliases = dict_or_empty(dict_or_empty(row.get("meta")).get("llamaswap")).get("aliases")
+    known = aliases if isinstance(aliases, list) else []
     return replace(
         model,
         state=model.state if model.is_remote else state,
-        aliases=tuple(map(str, aliases)) if isinstance(aliases, list) else (),
+        aliases=tuple(alias for alias in known if str_or_empty(alias)),
     )
 
 

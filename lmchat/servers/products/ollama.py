@@ -69,7 +69,8 @@ class Ollama(Product, frozen=True, kw_only=True):
         tags = await api.get_extra("/api/tags")
         if tags is None:
             return await super().models(api)
-        listed = [row for row in dicts_in(tags.object.get("models")) if row.get("name") in names]
+        tag_of = {str_or_empty(row.get("name")): row for row in dicts_in(tags.object.get("models"))}
+        listed = [tag_of.get(name, {"name": name}) for name in dict.fromkeys(names)]
         running = await api.get_extra("/api/ps")
         running_rows = dicts_in(running.object.get("models")) if running is not None else []
         running_contexts = {

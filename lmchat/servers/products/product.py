@@ -84,16 +84,20 @@ class Clue(Struct, frozen=True, kw_only=True):
             return False
         if self.is_null and reply.object.get("data", "") is not None:
             return False
-        headers = (f"{name}: {value}" for name, value in reply.headers.items())
-        if self.header and not any(re.search(self.header, header) for header in headers):
+        if not self.fits_headers(reply):
             return False
         if not (self.owners or self.fields or self.ids or self.created is not None):
             return bool(self.words or self.header or self.is_null)
         return bool(rows) and all(self._fits_row(row) for row in rows)
 
+    def fits_headers(self, reply: Reply) -> bool:
+        """Whether any reply has the header that is set, if one is."""
+        headers = (f"{name}: {value}" for name, value in reply.headers.items())
+        return not self.header or any(re.search(self.header, header) for header in headers)
+
     def _fits_row(self, row: JsonObject) -> bool:
         return (
-            (not self.owners or row.get("owned_by") in self.owners)
+            (not self.owners or str_or_empty(row.get("owned_by")) in self.owners)
             and (self.created is None or row.get("created") == self.created)
             and (not self.fields or row.keys() == self.fields)
             and (not self.ids or bool(re.search(self.ids, str_or_empty(row.get("id")))))
@@ -531,6 +535,8 @@ class Product(Struct, frozen=True, kw_only=True):
 
         If the server does not have the path, the error says that it cannot do this on request.
         """
+        if reply.is_bare_ok:
+            return
         try:
             api.require_good(reply)
         except ServerRejected as error:

@@ -30,6 +30,7 @@ class ServerMemory(Struct, kw_only=True):
     model_facts: dict[str, JsonObject] = field(default_factory=dict)
     """Facts that are asked for once, by a digest or name of the model."""
     is_recognised: bool = False  # whether the product has answered since the server started
+    has_clue: bool = False  # whether its last list had a clue at the product
     wants_list: bool = False  # whether even a list that disturbs the server has to be asked for
     refuted: set[str] = field(default_factory=set)  # products that it is not, by their proofs
     has_old_api: bool = False  # whether it is a version with an older list; used for LM Studio
@@ -71,9 +72,9 @@ class ServerApi(Struct, kw_only=True):
             self.replies[url] = reply
         return reply
 
-    async def ping(self) -> None:
+    async def ping(self) -> Reply:
         """Ask for nothing, to see whether the server answers; else raise `ServerUnavailable`."""
-        await self._send("HEAD", f"{self.endpoint.origin}/", None)
+        return await self._send("HEAD", f"{self.endpoint.origin}/", None)
 
     async def post(self, path: str, value: object) -> Reply:
         """POST a JSON value to a path and return the reply; raises the same errors as `get`."""

@@ -72,7 +72,10 @@ _LM_STUDIO = LmStudio(
         Clue(header="^x-powered-by: Express$", is_hint=True),
     ),
     # of version 0.3, which does not have this path, its words for that
-    proof=Proof(lm_studio.MODELS, r'"models"|Unexpected endpoint or method|LM Studio API token'),
+    proof=Proof(
+        lm_studio.MODELS,
+        r'"models"\s*:\s*\[|Unexpected endpoint or method|LM Studio API token',
+    ),
     is_offered=True,
     program="lms",
     folders=("/Applications/LM Studio.app", "Applications/LM Studio.app"),
@@ -191,11 +194,12 @@ _OLLAMA = Ollama(
     ports=(ollama.PORT,),
     clues=(
         _owned_by("library", is_hint=True),
-        Clue(ids=":", is_hint=True),
+        # not of LocalAI, which has Ollama's paths, too, but rows without an owner
+        Clue(ids=":", fields=frozenset({"id", "object", "created", "owned_by"}), is_hint=True),
         Clue(is_null=True, is_hint=True),  # nothing was ever pulled
         Clue(words="^$", is_hint=True),  # the refusal of a foreign host name
     ),
-    proof=Proof("/api/tags", r'^\{"models":'),
+    proof=Proof("/api/tags", r'^\s*\{\s*"models"\s*:'),
     is_offered=True,
     named_endpoint=ollama.named_endpoint,
     program="ollama",

@@ -1,0 +1,270 @@
+"""Lists of models with odd values, and servers whose signs are those of several products."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from lmchat.config.state import State
+from lmchat.errors import ServerRejected
+from lmchat.servers.discovery.choose_target import choose, require_model
+from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import model_meant
+from tests.support.client_calls import PortMap, endpoint_of
+from tests.support.scripted_products import EXPRESS, model_list
+from tests.support.scripted_server import (
+    Hold,
+    ScriptedServer,
+    body_reply,
+    error_reply,
+    html_reply,
+    json_reply,
+    raw_reply,
+    text_reply,
+)
+
+LIST = "GET /v1/models"
+
+
+@pytest.mark.parametrize("owner", [["vllm"], {"name": "vllm"}, 7, None, True])
+async def test_an_owner_may_be_any_json(owner, server, client):
+    server.on(LIST, json_reply({"data": [{"id": "alder", "owned_by": owner}]}))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("OpenAI-compatible", Verdict.READY)
+
+
+VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
+
+
+@pytest.mark.rule("R-2")
+@pytest.mark.parametrize(
+    ("header", "value", "product"),
+    [("Server", "lmchat", "lmchat"), ("x-litellm-version", "1.108.7", "LiteLLM")],
+)
+async def test_a_gateway_that_passes_on_the_rows_of_another_product_is_itself(
+    header, value, product, server, client
+):
+    server.on(LIST, json_reply({"data": [VLLM, {**VLLM, "id": "birch"}]}, headers={header: value}))
+    assert (await client.check(endpoint_of(server))).product == product
+
+
+async def test_each_name_is_listed_once(server, client):
+    """Also by the own lists of products; upper and lower case make two names."""
+    twice = [{"id": "alder", "state": "loaded"}, {"id": "alder"}, {"id": "Alder"}]
+    for owner, routes in {
+        "someone": {},
+        "vllm": {},
+        "organization_owner": {
+            "GET /api/v1/models": {
+                "models": [{"key": row["id"], "loaded_instances": []} for row in twice]
+            }
+        },
+        "library": {
+            "GET /api/tags": {"models": [{"name": row["id"], "size": 1} for row in twice]},
+            "GET /api/ps": {"models": []},
+        },
+        "llama.cpp": {"GET /v1/models/available": {"data": [*twice, {"id": "Alder"}]}},
+    }.items():
+        server.forget()
+        rows = [{**row, "owned_by": owner, "created": 1} for row in twice]
+        server.on(LIST, json_reply({"data": rows}))
+        for route, value in routes.items():
+            server.on(route, json_reply(value))
+        client.forget_lists()
+        probed = await client.check(endpoint_of(server))
+        assert [model.model_id for model in probed.models] == ["alder", "Alder"], owner
+
+
+async def test_a_listed_model_of_which_ollama_tells_nothing_stays_listed(server, client):
+    server.on(LIST, model_list("alder:4b", "birch:7b", owned_by="library"))
+    server.on("GET /api/ps", json_reply({"models": [{"name": "birch:7b", "context_length": 4096}]}))
+    server.on(
+        "GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 5}, {"size": 1}]})
+    )
+    probed = await client.check(endpoint_of(server))
+    told = [(one.model_id, one.size_bytes, one.state.value) for one in probed.models]
+    assert told == [("alder:4b", 5, "not loaded"), ("birch:7b", None, "loaded")]
+
+
+OLLAMA = {
+    LIST: model_list("alder:4b", owned_by="library", headers=EXPRESS),
+    "GET /api/tags": json_reply({"models": [{"name": "alder:4b"}]}),
+    "GET /api/ps": json_reply({"models": []}),
+}
+
+
+async def test_a_hint_that_led_nowhere_does_not_hide_the_others(server, make_client):
+    """Ollama behind a proxy made with Express, which is a hint at LM Studio, too."""
+    for route, reply in OLLAMA.items():
+        server.on(route, reply)
+    client = make_client()
+    looks = [(await client.check(endpoint_of(server))).product for _ in range(3)]
+    assert looks == ["OpenAI-compatible", "Ollama", "Ollama"]
+    client = make_client()
+    client.scan_also({"Ollama": endpoint_of(server)})
+    assert (await client.check(endpoint_of(server))).product == "Ollama", "it is expected here"
+
+
+KOBOLDCPP = {
+    LIST: model_list("koboldcpp/alder", owned_by="koboldcpp"),
+    "GET /api/extra/true_max_context_length": json_reply({"value": 4096}),
+}
+UNKNOWN = {LIST: model_list("oak", owned_by="someone")}
+
+
+@pytest.mark.rule("R-5")
+@pytest.mark.parametrize("routes", [KOBOLDCPP, OLLAMA, {LIST: json_reply({"data": [VLLM]})}])
+async def test_a_server_that_takes_the_place_of_another_is_itself(routes, server, client):
+    """Between two looks, so that no connection is refused."""
+    for route, reply in routes.items():
+        server.on(route, reply)
+    client.scan_also({"Ollama": endpoint_of(server)})
+    first = (await client.check(endpoint_of(server))).product
+    assert first != "OpenAI-compatible"
+    server.forget()
+    server.on(LIST, error_reply(500, "Out of luck"), UNKNOWN[LIST])
+    for product in (first, "OpenAI-compatible", "OpenAI-compatible"):
+        assert (await client.check(endpoint_of(server))).product == product
+
+
+@pytest.mark.rule("R-5")
+async def test_a_product_is_looked_for_again_if_the_user_asks(server, client):
+    """What a server was not, it may be by now; LM Studio may have been updated."""
+    rows = model_list("alder", owned_by="organization_owner", headers=EXPRESS)
+    server.on(LIST, rows)
+    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+    server.on("GET /api/v1/models", json_reply({"error": "Unexpected endpoint or method."}))
+    server.on("GET /api/v0/models", json_reply({"data": [{"id": "alder", "state": "loaded"}]}))
+    client.forget_lists()
+    assert (await client.check(endpoint_of(server))).product == "LM Studio"
+    instances = [{"id": "alder", "config": {"context_length": 4096}}]
+    row = {"key": "alder", "loaded_instances": instances}
+    server.on("GET /api/v1/models", json_reply({"models": [row]}))
+    client.forget_lists()
+    (model,) = (await client.check(endpoint_of(server))).models
+    assert model.context_loaded == 4096
+
+
+async def test_an_unknown_server_does_not_hide_the_product_that_has_its_port(make_client):
+    """Jan without a running model is known only by its proof."""
+    with ScriptedServer() as server:
+        here = ("localhost", 1337)
+        client = make_client(transport=PortMap({here: server}))
+        jan = Endpoint.parse("http://localhost:1337")
+        server.on(LIST, UNKNOWN[LIST])
+        assert (await client.check(jan)).product == "OpenAI-compatible"
+        server.stop()
+        await client.check(jan)
+        server.start()
+        server.on(LIST, json_reply({"data": []}))
+        server.on("GET /openapi.json", json_reply({"info": {"title": "Jan API Server Endpoints"}}))
+        assert (await client.check(jan)).product == "Jan"
+
+
+async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make_client):
+    """A search does not wait for one model after the other, which would take 9 s here."""
+    row = {"id": "alder", "owned_by": "llamacpp", "status": {"value": "loaded"}}
+    models = [{**row, "id": f"alder-{number}"} for number in range(5)]
+    server.on(LIST, json_reply({"data": models}, headers={"Server": "llama.cpp"}))
+    server.on("GET /props", raw_reply(Hold()))
+    client = make_client(transport=PortMap({("localhost", 8080): server}))
+    (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
+    assert (probed.verdict, probed.models[0].slots) == (Verdict.READY, None)
+    server.on("GET /props", error_reply(503, "Loading model"), json_reply({"total_slots": 3}))
+    for told in (4, 5, 5):
+        (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
+        assert [model.slots for model in probed.models].count(3) == told
+    assert len(server.seen("GET /props")) == 11, "then no more"
+
+
+async def test_a_proxy_may_write_the_proof_in_lines(server, client):
+    server.on(LIST, model_list("alder:4b", owned_by="library"))
+    server.on("GET /api/tags", body_reply(b'{\n  "models" : [\n    {"name": "alder:4b"}]}'))
+    assert (await client.check(endpoint_of(server))).product == "Ollama"
+
+
+async def test_a_word_within_a_refusal_proves_nothing(server, client):
+    """Any program made with Express may have a path of this name."""
+    server.on(LIST, model_list("alder", headers=EXPRESS))
+    refusal = {"error": 'Log in to see "models"', "models": None}
+    server.on("GET /api/v1/models", json_reply(refusal, status=401))
+    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+
+
+async def test_localai_with_names_like_those_of_ollama_is_not_ollama(server, client):
+    """It answers Ollama's paths as well, with names and sizes of its own making."""
+    server.on(LIST, json_reply({"data": [{"id": "alder:4b", "object": "model"}]}))
+    server.on("GET /api/tags", json_reply({"models": [{"name": "alder:4b", "size": 7}]}))
+    server.on("GET /system", json_reply({"backends": [], "loaded_models": []}))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.models[0].size_bytes) == ("LocalAI", None)
+
+
+@pytest.mark.rule("R-2")
+@pytest.mark.parametrize(
+    ("proof", "asked"),
+    [
+        (text_reply("", status=302, headers={"Location": "/login"}), 1),
+        (text_reply("Log in", status=401), 1),
+        (text_reply("No", status=403), 1),
+        (html_reply(), 1),
+        (error_reply(500, "It starts"), 3),
+    ],
+)
+async def test_a_proof_that_is_refused_is_asked_for_once(proof, asked, server, client):
+    server.on(LIST, model_list("alder:4b", owned_by="library"))
+    server.on("GET /api/tags", proof)
+    for _ in range(3):
+        assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+    assert len(server.seen("GET /api/tags")) == asked
+
+
+async def test_an_alias_of_llama_swap_is_a_name(server, client):
+    """Its list has no row for an alias, and the server takes it as it does the name."""
+    aliases = ["alder", 7, None, "", {"name": "birch"}]
+    rows = [
+        {
+            "id": "alder-4b-q4",
+            "owned_by": "llama-swap",
+            "meta": {"llamaswap": {"aliases": aliases}},
+        },
+        {"id": "oak", "owned_by": "llama-swap", "status": "loaded"},
+    ]
+    server.on(LIST, json_reply({"data": rows}))
+    probed = await client.check(endpoint_of(server))
+    assert [model.aliases for model in probed.models] == [("alder",), ()]
+    assert model_meant("alder", probed.models, is_exact=True).model_id == "alder-4b-q4"
+    require_model("alder", probed, [probed])
+    choice = choose([probed], model="alder", state=State())
+    assert choice.target.model_id == "alder-4b-q4"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (403, b"", Verdict.SERVER_ERROR),
+        (200, b"no gzip", Verdict.SERVER_ERROR),
+        (200, gzip.compress(b'{"data": []}')[:-9], Verdict.SERVER_ERROR),
+    ],
+)
+async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdict, server, client):
+    """It is neither silent, nor is it "refused"."""
+    reply = body_reply(body, status=status, headers={"Content-Encoding": "gzip"})
+    server.on(LIST, reply)
+    probed = await client.check(endpoint_of(server))
+    assert probed.verdict is verdict
+    assert "Nothing answers" not in probed.detail
+
+
+async def test_llama_swap_says_ok_in_plain_text(server, client):
+    """Recorded with v250."""
+    row = {"id": "oak", "owned_by": "llama-swap", "status": {"value": "loaded"}}
+    server.on(LIST, json_reply({"data": [row]}))
+    server.on("POST /api/models/unload/oak", text_reply("OK"))
+    (model,) = (await client.check(endpoint_of(server))).models
+    await client.unload(model)
+    server.on("POST /api/models/unload/oak", html_reply())
+    with pytest.raises(ServerRejected):
+        await client.unload(model)
