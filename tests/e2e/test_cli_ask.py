@@ -37,7 +37,7 @@ def test_an_answer_of_a_real_server_begins_with_the_text_of_start_and_has_every_
     assert list(value) == [
         *("reply", "reasoning", "tool_calls", "model", "asked_model", "endpoint", "session_id"),
         *("finish_reason", "state", "usage", "ttft_ms", "tokens_per_second", "elapsed_ms"),
-        *("retries", "refused", "sampling", "steps"),
+        *("retries", "refused", "prompt_cut", "sampling", "steps"),
     ]
     assert value["reply"].startswith("Ahoy there, my")
     assert value["reply"].count("Ahoy there, my") == 1

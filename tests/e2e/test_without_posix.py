@@ -10,8 +10,8 @@ import pytest
 from tests.support import mcp_server
 from tests.support.programs import PYTHON, Cli, run, write_tools
 from tests.support.pty_program import ROOT
-from tests.support.scripted_products import CHAT, calling, chat_reply, plain, router
-from tests.support.scripted_server import ScriptedServer
+from tests.support.scripted_products import CHAT, LLAMA, calling, chat_reply, plain, router
+from tests.support.scripted_server import ScriptedServer, json_reply
 
 _MODULES = ("fcntl", "termios", "pwd", "grp", "resource", "tty", "pty", "readline")
 _BLOCKED = f"""
@@ -84,7 +84,8 @@ def other():
 
 @pytest.mark.timeout(90)
 def test_commands_chats_imports_and_tools_work(tmp_path, server, other):
-    router(server).on(CHAT, answer)
+    without_tools = {"chat_template_caps": {"supports_tools": False}}
+    router(server).on(CHAT, answer).on("GET /props", json_reply(without_tools, headers=LLAMA))
     cli = Cli(tmp_path)
     talk = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "Broad ones."}]
     (tmp_path / "chat.json").write_text(json.dumps({"messages": talk}))
