@@ -15,6 +15,7 @@ from lmchat.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of
 from tests.support.scripted_products import EXPRESS, model_list
 from tests.support.scripted_server import (
+    Cut,
     Hold,
     ScriptedServer,
     body_reply,
@@ -268,3 +269,15 @@ async def test_llama_swap_says_ok_in_plain_text(server, client):
     server.on("POST /api/models/unload/oak", html_reply())
     with pytest.raises(ServerRejected):
         await client.unload(model)
+
+
+@pytest.mark.rule("R-5")
+async def test_a_known_server_that_is_killed_under_a_request_is_down(server, client):
+    """It closes the connection; a program that never spoke HTTP there is none."""
+    server.on(LIST, raw_reply(Cut()))
+    assert (await client.check(endpoint_of(server))).verdict is Verdict.NOT_AN_LLM
+    server.on(LIST, KOBOLDCPP[LIST], raw_reply(Cut(is_reset=True)))
+    assert (await client.check(endpoint_of(server))).product == "KoboldCpp"
+    assert (await client.check(endpoint_of(server))).verdict is Verdict.REFUSED
+    server.on(LIST, UNKNOWN[LIST])
+    assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"

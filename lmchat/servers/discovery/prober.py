@@ -487,6 +487,8 @@ def _verdict_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> 
     are a SERVER_ERROR.
     """
     may_be_other_program = not api.is_identified
+    if error.kind == "dropped" and api.memory.is_recognised:
+        return Verdict.REFUSED  # the server that was there has just ended
     if error.kind == "auth":
         reply = api.refused_reply
         if may_be_other_program and reply is not None:
