@@ -281,3 +281,12 @@ async def test_a_known_server_that_is_killed_under_a_request_is_down(server, cli
     assert (await client.check(endpoint_of(server))).verdict is Verdict.REFUSED
     server.on(LIST, UNKNOWN[LIST])
     assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
+
+
+@pytest.mark.parametrize("state", ["unknown", "loaded", "not loaded", None])
+async def test_a_remote_model_behind_lmchat_is_remote_whatever_its_state(state, server, client):
+    """Its name sends prompts to Ollama's cloud."""
+    row = {"id": "oak:120b-cloud", "owned_by": "library", "state": state}
+    server.on(LIST, json_reply({"data": [row]}, headers={"Server": "lmchat"}))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.models[0].is_remote) == ("lmchat", True)

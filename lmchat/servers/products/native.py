@@ -148,9 +148,10 @@ def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     """`lmchat serve` passes on what it knows of the servers behind it."""
     abilities = row.get("capabilities")
     kind = str_or_empty(row.get("type"))
+    state = _STATES.get(str_or_empty(row.get("state")), model.state)
     return replace(
         model,
-        state=_STATES.get(str_or_empty(row.get("state")), model.state),
+        state=model.state if model.is_remote else state,
         kind="" if kind == "llm" else kind,
         context_loaded=count_or_none(row.get("context_loaded")),
         context_max=count_or_none(row.get("context_max")),
