@@ -290,3 +290,11 @@ async def test_a_remote_model_behind_lmchat_is_remote_whatever_its_state(state, 
     server.on(LIST, json_reply({"data": [row]}, headers={"Server": "lmchat"}))
     probed = await client.check(endpoint_of(server))
     assert (probed.product, probed.models[0].is_remote) == ("lmchat", True)
+
+
+async def test_koboldcpp_without_a_model_for_text_has_none(server, client):
+    """LostRuins/koboldcpp, koboldcpp.py 1.115: the name in its list if it only makes images."""
+    server.on(LIST, model_list("inactive", owned_by="koboldcpp"))
+    probed = await client.check(endpoint_of(server))
+    assert (probed.product, probed.verdict) == ("KoboldCpp", Verdict.NONE_LOADED)
+    assert not probed.has_model

@@ -144,6 +144,11 @@ _LEMONADE_KINDS = {
 }
 
 
+def koboldcpp_row(model: ModelInfo, _: JsonObject) -> ModelInfo:
+    """Without a model for text, KoboldCpp lists this name in its place."""
+    return replace(model, kind="other" if model.model_id == "inactive" else "")
+
+
 def lmchat_row(model: ModelInfo, row: JsonObject) -> ModelInfo:
     """`lmchat serve` passes on what it knows of the servers behind it."""
     abilities = row.get("capabilities")

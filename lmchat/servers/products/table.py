@@ -329,6 +329,7 @@ _KOBOLDCPP = Product(
     state=LoadState.LOADED,
     ignores_model_name=True,
     cuts_prompts=True,
+    row_facts=native.koboldcpp_row,
     facts_path="/api/extra/true_max_context_length",
     add_facts=native.koboldcpp_window,
     names_finish_reason=True,
