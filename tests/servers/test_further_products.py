@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
 from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import answered, ask, endpoint_of, text_of
@@ -256,6 +257,17 @@ async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_l
     assert (await client.check(endpoint_of(server))).verdict is Verdict.READY
     assert (await client.check(endpoint_of(server))).verdict is verdict
     assert len(server.seen(LIST)) == 1
+
+
+async def test_the_sign_of_life_is_asked_for_below_the_prefix_of_the_address(server, client):
+    """Elsewhere at its host, another server may answer."""
+    endpoint = Endpoint.parse(f"{server.url}/llama/v1")
+    server.on("GET /llama/v1/models", rows(LLAMA_CPP_PYTHON, server="uvicorn"))
+    server.on("HEAD /llama/", text_reply("", status=404, headers={"server": "uvicorn"}))
+    server.on(SIGN_OF_LIFE, text_reply("", headers={"server": "Caddy"}))
+    for _ in range(3):
+        assert (await client.check(endpoint)).product == "llama-cpp-python"
+    assert len(server.seen("GET /llama/v1/models")) == 1
 
 
 async def test_a_kept_list_is_not_that_of_another_server(server, make_client, tmp_path):

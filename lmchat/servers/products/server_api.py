@@ -74,7 +74,7 @@ class ServerApi(Struct, kw_only=True):
 
     async def ping(self) -> Reply:
         """Ask for nothing, to see whether the server answers; else raise `ServerUnavailable`."""
-        return await self._send("HEAD", f"{self.endpoint.origin}/", None)
+        return await self._send("HEAD", self.url("/"), None)
 
     async def post(self, path: str, value: object) -> Reply:
         """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
