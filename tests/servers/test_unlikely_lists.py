@@ -13,7 +13,7 @@ from lmchat.servers.discovery.probe_result import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of
-from tests.support.scripted_products import EXPRESS, model_list
+from tests.support.scripted_products import EXPRESS, lm_studio, model_list
 from tests.support.scripted_server import (
     Cut,
     Hold,
@@ -298,3 +298,38 @@ async def test_koboldcpp_without_a_model_for_text_has_none(server, client):
     probed = await client.check(endpoint_of(server))
     assert (probed.product, probed.verdict) == ("KoboldCpp", Verdict.NONE_LOADED)
     assert not probed.has_model
+
+
+async def test_what_one_list_lacks_another_one_tells(server, make_client):
+    """TabbyAPI with a dummy name, LM Studio and LiteLLM whose own lists fail or repeat names."""
+
+    async def states() -> list[tuple[str, str]]:
+        models = await make_client().models(endpoint_of(server))
+        return [(model.model_id, model.state) for model in models]
+
+    server.on("GET /v1/models", model_list("gpt-3.5-turbo", owned_by="tabbyAPI"))
+    server.on("GET /v1/model", json_reply({"id": "birch-7b", "owned_by": "tabbyAPI"}))
+    assert await states() == [("birch-7b", "loaded"), ("gpt-3.5-turbo", "not loaded")]
+
+    lm_studio(server)
+    server.on("GET /api/v1/models", error_reply(500, "It starts"))
+    assert [name for name, _ in await states()] == ["qwen3-8b", "gemma-3-4b", "nomic-embed"]
+
+    rows = [
+        {"model_name": "gpt", "model_info": {"max_input_tokens": 8000}},
+        {"model_name": "gpt", "model_info": {}},
+    ]
+    litellm = {"x-litellm-version": "1.108"}
+    server.on("GET /v1/models", model_list("gpt", headers=litellm))
+    server.on("GET /model/info", json_reply({"data": rows}))
+    (model,) = await make_client().models(endpoint_of(server))
+    assert model.context_max == 8000
+
+
+async def test_llama_cpp_python_behind_a_proxy_is_known_by_its_rows(server, client):
+    row = {"id": "/srv/alder.gguf", "object": "model", "owned_by": "me", "permissions": []}
+    server.on("GET /v1/models", json_reply({"data": [row]}, headers={"Server": "nginx"}))
+    server.on("HEAD /", text_reply("", headers={"Server": "nginx"}))
+    for _ in range(3):
+        assert (await client.check(endpoint_of(server))).product == "llama-cpp-python"
+    assert len(server.seen("GET /v1/models")) == 1

@@ -383,8 +383,9 @@ class Prober:
             return ()
         try:
             reply = await api.ping()
-            is_named = "server" in reply.headers
-            if is_named and not any(clue.fits_headers(reply) for clue in product.clues):
+            name = reply.headers.get("server", "")
+            usual = any(clue.header and clue.fits_headers(reply) for clue in product.clues)
+            if name and not usual and name != api.memory.server_name:
                 return ()  # it is another server
         except NothingAnswers:
             return ()

@@ -20,6 +20,7 @@ async def identify(api: ServerApi, expected: Product) -> Product | None:
     for its proof, unless the product was recognised here before (R-2).
     """
     reply = await api.get(LIST)
+    api.memory.server_name = reply.headers.get("server", "")
     rows = rows_of(reply) or []
     fitting = [
         (product, clue) for product in PRODUCTS for clue in product.clues if clue.fits(reply, rows)

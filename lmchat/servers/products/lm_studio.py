@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 
+from lmchat.errors import ServerUnavailable
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import home_folder, lm_studio_folders
 from lmchat.servers.http.json_values import (
@@ -36,10 +38,16 @@ class LmStudio(Product, frozen=True, kw_only=True):
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models on its disk, loaded or not; a row without a name is left out.
 
-        Version 0.3 has an older list; without that, too, only names are known.
+        Version 0.3 has an older list; without that, and after a failure of the list, only the names
+        are known.
         """
         if not api.memory.has_old_api:
-            reply = await api.get(MODELS)
+            try:
+                reply = await api.get(MODELS)
+            except ServerUnavailable:
+                return await super().models(api)
+            if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                return await super().models(api)
             if not reply.is_unknown_path:
                 rows = dicts_in(api.require_good(reply).object.get("models"))
                 return tuple(_model_of(api, row) for row in rows if str_or_empty(row.get("key")))

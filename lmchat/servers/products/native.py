@@ -182,10 +182,10 @@ def jan_available(models: Models, value: object, model_of: ModelOfRow) -> Models
 
 def litellm_info(models: Models, value: object, _: ModelOfRow) -> Models:
     """`/model/info` may have several rows of one name, or none if the key may not ask."""
-    infos = {
-        str_or_empty(row.get("model_name")): dict_or_empty(row.get("model_info"))
-        for row in dicts_in(dict_or_empty(value).get("data"))
-    }
+    infos: dict[str, JsonObject] = {}
+    for row in dicts_in(dict_or_empty(value).get("data")):
+        name = str_or_empty(row.get("model_name"))
+        infos[name] = infos.get(name) or dict_or_empty(row.get("model_info"))
     return tuple(_with_litellm(model, infos.get(model.model_id, {})) for model in models)
 
 
@@ -239,9 +239,12 @@ def koboldcpp_window(models: Models, value: object, _: ModelOfRow) -> Models:
     return tuple(replace(model, context_loaded=window, context_max=window) for model in models)
 
 
-def tabby_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
-    """`/v1/model` is the one model in memory; the list has all folders."""
+def tabby_loaded(models: Models, value: object, model_of: ModelOfRow) -> Models:
+    """`/v1/model` is the one model in memory; the list has all folders, or only a dummy name."""
     row = dict_or_empty(value)
+    loaded = model_of(row)
+    if loaded.model_id and loaded.model_id not in {model.model_id for model in models}:
+        models = (loaded, *models)
     facts = dict_or_empty(row.get("parameters"))
     window = count_or_none(facts.get("max_seq_len"))
     return tuple(

@@ -31,6 +31,7 @@ class ServerMemory(Struct, kw_only=True):
     """Facts that are asked for once, by a digest or name of the model."""
     is_recognised: bool = False  # whether the product has answered since the server started
     has_clue: bool = False  # whether its last list had a clue at the product
+    server_name: str = ""  # header `server` of its list, perhaps that of a proxy
     wants_list: bool = False  # whether even a list that disturbs the server has to be asked for
     refuted: set[str] = field(default_factory=set)  # products that it is not, by their proofs
     has_old_api: bool = False  # whether it is a version with an older list; used for LM Studio
@@ -113,12 +114,12 @@ class ServerApi(Struct, kw_only=True):
 
         A path in `/v1/` belongs to the OpenAI-like API, whose address may end in something else:
         `/v1/models` becomes `…/v1beta/openai/models` at Gemini. Any other path is put behind the
-        address without `/v1`; what that ends with is not doubled, as in `/engines/ps` of Docker.
+        address without `/v1`; `/engines`, with which an address of Docker's ends, is not doubled.
         """
         if path.startswith("/v1/"):
             return self.endpoint.base_url + path.removeprefix("/v1")
-        first = "/" + path.split("/", 2)[1]
-        return self.endpoint.url.removesuffix(first) + path
+        base = self.endpoint.url
+        return (base.removesuffix("/engines") if path.startswith("/engines/") else base) + path
 
     async def _send(
         self, method: str, url: str, body: bytes | None, max_bytes: int = MAX_REPLY_BYTES

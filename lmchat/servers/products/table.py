@@ -359,7 +359,14 @@ _TABBYAPI = Product(
 )
 _LLAMA_CPP_PYTHON = Product(
     name="llama-cpp-python",
-    clues=(Clue(header="^server: uvicorn", owners=frozenset({"me"})),),
+    clues=(
+        Clue(header="^server: uvicorn", owners=frozenset({"me"})),
+        # behind a proxy, which puts its own name into the header
+        Clue(
+            owners=frozenset({"me"}),
+            fields=frozenset({"id", "object", "owned_by", "permissions"}),
+        ),
+    ),
     where_to_get="pip install 'llama-cpp-python[server]'",
     start_step="python -m llama_cpp.server --model MODEL.gguf",
     key_step="Use the API key that the server was started with (--api_key)",
