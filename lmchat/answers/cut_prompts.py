@@ -20,8 +20,10 @@ def with_cut_prompt(
     """Return the figures of a complete answer, which say whether its prompt was cut.
 
     Raises `ServerRejected` if the answer is worth nothing then: it is empty, or has to match a
-    schema, so that its values are invented.
+    schema, so that its values are invented. The count alone is too rough for that: the product has
+    to be known to cut prompts.
     """
+    product = product_named(request.product)
     counted = stats.prompt_tokens
     tokens = sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages)
     has_images = bool(request.files)
@@ -29,10 +31,11 @@ def with_cut_prompt(
         counted, estimate=tokens, window=window, has_images=has_images
     ):
         return stats
-    if has_reply and not isinstance(request.output, FittingValue):
+    is_of_use = has_reply and not isinstance(request.output, FittingValue)
+    if is_of_use or not product.cuts_prompts:
         return replace(stats, is_prompt_cut=True)
     raise ServerRejected(
-        f"{product_named(request.product).subject} has left out a part of the prompt: it has about "
+        f"{product.subject} has left out a part of the prompt: it has about "
         f"{tokens} tokens, and {counted} were read.",
         kind="context_overflow",
         hint="Shorten it, or use a larger context window.",

@@ -294,14 +294,18 @@ class AnswerRequest:
         """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
 
         An answer to a part of the prompt is worth something, unless it is empty, or has to match a
-        schema: then its values are invented.
+        schema: then its values are invented. The count alone is too rough for an error: the product
+        has to be known to cut prompts.
         """
         is_of_use = has_content and not isinstance(self.settings.output, FittingValue)
-        if prompt_tokens is None or is_of_use or not self.is_prompt_cut(prompt_tokens):
-            return
         target, tokens = self.settings.target, self.plan.tokens
+        product = product_named(target.product)
+        if prompt_tokens is None or is_of_use or not product.cuts_prompts:
+            return
+        if not self.is_prompt_cut(prompt_tokens):
+            return
         error = ServerRejected(
-            f"{product_named(target.product).subject} has left out a part of the prompt: it has "
+            f"{product.subject} has left out a part of the prompt: it has "
             f"about {tokens} tokens, and {prompt_tokens} were read.",
             kind="context_overflow",
             hint=larger_window_step(target, tokens),

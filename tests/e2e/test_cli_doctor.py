@@ -58,7 +58,8 @@ def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli,
         done = cli("doctor", "--json", LMCHAT_API_KEY=key)
         assert done.returncode == code
         assert f"{verb} the API key" in rows(json.loads(done.stdout), "key")[0]["cause"]
-        assert "sk-" not in done.stdout + done.stderr
+        assert "sk-right" not in done.stdout + done.stderr
+        assert "sk-wrong" not in done.stdout + done.stderr
     # stored for another name of this machine
     cli.folder.mkdir(exist_ok=True)
     file = cli.folder / "credentials.toml"
@@ -67,7 +68,7 @@ def test_a_key_is_told_with_its_source_and_whether_it_works_and_never_shown(cli,
     value = json.loads(done.stdout)
     assert "accepts the API key from credentials.toml." in rows(value, "key")[0]["cause"]
     assert f"http://localhost:{server.port}" in rows(value, "key")[-1]["cause"]
-    assert "sk-" not in done.stdout
+    assert "sk-right" not in done.stdout
     # printed by a command that takes a while
     file.unlink()
     command = "sleep 0.5; echo sk-right"
