@@ -239,12 +239,9 @@ def koboldcpp_window(models: Models, value: object, _: ModelOfRow) -> Models:
     return tuple(replace(model, context_loaded=window, context_max=window) for model in models)
 
 
-def tabby_loaded(models: Models, value: object, model_of: ModelOfRow) -> Models:
-    """`/v1/model` is the one model in memory; the list has all folders, or only a dummy name."""
+def tabby_loaded(models: Models, value: object, _: ModelOfRow) -> Models:
+    """`/v1/model` is the one model in memory; the list has all folders, perhaps a dummy name."""
     row = dict_or_empty(value)
-    loaded = model_of(row)
-    if loaded.model_id and loaded.model_id not in {model.model_id for model in models}:
-        models = (loaded, *models)
     facts = dict_or_empty(row.get("parameters"))
     window = count_or_none(facts.get("max_seq_len"))
     return tuple(
