@@ -282,6 +282,7 @@ _VLLM_MLX = replace(
     prefill_fields={},
     names_build=False,
     count_path="",
+    names_finish_reason=False,  # older versions name none behind some tool calls
     thought_fields=("reasoning_content",),
     sampling_fields={
         **_same_names("presence_penalty", "logit_bias", "top_k", "min_p"),
