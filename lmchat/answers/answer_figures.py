@@ -98,6 +98,7 @@ class AnswerFigures(Struct, kw_only=True):
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts
     retry_from_s: float = 0.0  # when this wait began
+    asks_again_s: float | None = None  # when a server that loads is asked again, if it said so
     retries: int = 0
     stalls: int = 0  # how often the server has sent nothing for a while
     silent_s: float = 0.0  # seconds without a byte, while it is stalled
@@ -130,11 +131,12 @@ class AnswerFigures(Struct, kw_only=True):
                 self.retry = event
                 self.retry_from_s = now_s
                 self.retries = event.attempt - 1  # the first attempt is no retry
-            case ModelLoading(fraction=fraction, is_asleep=is_asleep):
+            case ModelLoading(fraction=fraction, is_asleep=is_asleep, wait_s=wait_s):
                 self._leave_queue(now_s)  # the server has taken the request
                 self.stage = Stage.LOADING
                 self.fraction = fraction
                 self.was_asleep |= is_asleep
+                self.asks_again_s = None if wait_s is None else now_s + wait_s
                 if self.loading_from_s is None:
                     self.loading_from_s = now_s
             case PromptProgress(fraction=fraction):
@@ -184,6 +186,15 @@ class AnswerFigures(Struct, kw_only=True):
         """
         wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
+
+    def stage_words(self, now_s: float) -> str:
+        """Return the stage with its progress, and how long lmchat waits before it asks again."""
+        if self.stage is Stage.RETRYING and self.retry is not None:
+            return self.retry_words(self.retry, now_s)
+        words = f"{self.stage_word}{units.progress_suffix(self.fraction)}"
+        if self.stage is Stage.LOADING and self.asks_again_s is not None:
+            words += f", asked again in {units.elapsed(max(self.asks_again_s - now_s, 0.0))}"
+        return words
 
     def end(self, state: AnswerState, now_s: float) -> None:
         """End the answer at `now_s`, in a final state.

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
 
 from lmchat.answers.answer_figures import AnswerFigures
@@ -17,6 +18,7 @@ from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
+    ModelLoading,
     ModelNamed,
     RefusalDelta,
     RequestAdapted,
@@ -34,7 +36,7 @@ from lmchat.sessions.message import (
     tool_calls_text,
 )
 from lmchat.terminal.output import Output, SafeStream, TextStream, is_terminal
-from lmchat.units import progress_suffix, rounded
+from lmchat.units import elapsed, progress_suffix, rounded
 
 _MAX_CHARS = 200  # of a call, or of a reason, in a note
 _SHORT_WAIT_S = 2.0  # a shorter wait for an answer needs no words
@@ -69,6 +71,7 @@ class TurnPrinter:
         # False for JSON lines, too: `Output.is_json` is true for JSON of either form
         self._prints_text = prints_text and not output.is_json
         self._is_stall_noted = False
+        self._is_wait_noted = False  # whether a note has told that the server loads
 
     @asynccontextmanager
     async def stages_shown(
@@ -90,10 +93,13 @@ class TurnPrinter:
             # The stage is shown before the first word and during a thought, as no text arrives
             # then. But progress would overwrite a line of text that has begun.
             if figures and figures.may_be_thinking and self._stream.is_at_line_start:
-                words = f"lmchat: {figures.stage_word}{progress_suffix(figures.fraction)} …"
                 if not self.output.has_progress:
-                    self.output.note(words)
+                    progress = progress_suffix(figures.fraction)
+                    self.output.note(f"lmchat: {figures.stage_word}{progress} …")
                     break
+                now_s = monotonic()
+                waited = elapsed(figures.elapsed_s(now_s))
+                words = f"lmchat: {figures.stage_words(now_s)} … {waited}"
             self.output.show_progress(words)
             await asyncio.sleep(1)
 
@@ -136,6 +142,10 @@ class TurnPrinter:
             case RetryScheduled():
                 attempt = f"{event.attempt} of {event.attempts} in {event.wait_s:.1f} s"
                 output.note(f"lmchat: retry {attempt}: {event.reason}")
+            case ModelLoading() if (event.wait_s or 0) >= _SHORT_WAIT_S and not self._is_wait_noted:
+                self._is_wait_noted = True
+                words = f"the server loads the model; asked again in {event.wait_s:.1f} s"
+                output.note(f"lmchat: {words}.")
             case RequestAdapted():
                 output.note(*line_end, f"lmchat: {event.note}")
             case StreamStalled() if not self._is_stall_noted:

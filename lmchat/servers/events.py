@@ -59,6 +59,8 @@ class ModelLoading(Struct, frozen=True, kw_only=True):
     """0 to 1; None if the server does not say."""
     is_asleep: bool = False
     """Whether the server had put the model to sleep, as a check before the request has found."""
+    wait_s: float | None = None
+    """Seconds until the server is asked again, if it has named a time."""
 
 
 class PromptProgress(Struct, frozen=True, kw_only=True):

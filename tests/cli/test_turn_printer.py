@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from lmchat.chat.events import AnswerBegun
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.servers.events import (
+    ModelLoading,
     ModelNamed,
     RequestAdapted,
     Rethought,
@@ -35,6 +36,14 @@ def test_a_server_that_says_nothing_is_told_once(capsys):
     _, err = print_events(capsys, *stalled)
     (line,) = err.splitlines()
     assert line.startswith("lmchat: no data from the server for 5 s;")
+
+
+def test_a_wait_that_a_loading_server_asks_for_is_told_once_and_a_short_one_never(capsys):
+    waits = [ModelLoading(wait_s=12.0), ModelLoading(), ModelLoading(wait_s=10.0)]
+    _, err = print_events(capsys, *waits)
+    assert err == "lmchat: the server loads the model; asked again in 12.0 s.\n"
+    _, err = print_events(capsys, ModelLoading(), ModelLoading(wait_s=1.0))
+    assert err == ""
 
 
 def test_what_is_told_in_the_middle_of_a_line_begins_a_line_of_its_own(capsys):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
 from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.events import RequestAdapted, RetryScheduled
+from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled
 from lmchat.servers.sending import sender
 from lmchat.sessions.message import FilePart, Role, TextPart
 from tests.support.client_calls import (
@@ -236,8 +236,23 @@ async def test_a_server_that_loads_is_asked_again_when_it_says(server, client, m
         for after in ("0", "7", "600")
     ]
     server.on(CHAT, *loads, chat_reply())
-    await answered(client, ask(server))
+    events = await answered(client, ask(server))
     assert slept == [3.25, 7, 60]
+    told = [event.wait_s for event in events if isinstance(event, ModelLoading) and event.wait_s]
+    assert told == [7, 60], "the user is told of a wait that the server asks for"
+
+
+async def test_a_server_that_answers_one_at_a_time_is_asked_again_later_than_a_gateway(
+    server, make_client
+):
+    """KoboldCpp refuses a second request in these words."""
+    busy = json_reply({"detail": {"msg": "Server is busy; please try again later."}}, status=503)
+    server.on(CHAT, busy)
+    events, error = await events_of(make_client(), ask(server))
+    waits = [event.wait_s for event in events if isinstance(event, RetryScheduled)]
+    assert (error.kind, len(waits)) == ("busy", 2)
+    usual_s = 0.01 + 0.02
+    assert sum(waits) > usual_s * (1 + sender.JITTER), "usually, three attempts take 3 s"
 
 
 async def test_a_gateway_is_told_by_its_page_and_no_other_program_for_a_model_server(

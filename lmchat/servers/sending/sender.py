@@ -42,6 +42,7 @@ REFUSAL_S = 10.0  # timeout for the body of a refusal, after its status has arri
 LOADING_PAUSE_S = 1.0  # pause before a server that loads the model gets the request again
 MAX_WAIT_S = 60.0  # if a server asks for a longer wait, the request is not repeated
 REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again
+BUSY_FACTOR = 3.0  # longer waits for a near server, which answers one request at a time
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
 NO_HEADERS: Mapping[str, str] = {}
@@ -97,9 +98,10 @@ class Sender(Struct, kw_only=True):
                     raise
                 if error.kind == "loading":
                     self.is_loading = True
-                    self.post(ModelLoading())
                     asked_s = getattr(error, "retry_after_s", None) or 0.0
-                    await asyncio.sleep(min(max(LOADING_PAUSE_S, asked_s), MAX_WAIT_S))
+                    wait_s = min(max(LOADING_PAUSE_S, asked_s), MAX_WAIT_S)
+                    self.post(ModelLoading(wait_s=wait_s if asked_s else None))
+                    await asyncio.sleep(wait_s)
                     idle_timeout.check_first_token()  # raises if the limit has passed
                     continue
                 if isinstance(error, ServerRejected) and await remedy(error):
@@ -238,6 +240,8 @@ def retry_plan(
         is_mid_answer = error.status is None and not may_be_gateway
         if is_mid_answer or not is_temporary:
             return None
+        if error.kind == "busy" and is_near:
+            wait_s *= BUSY_FACTOR
         if error.retry_after_s is not None:
             wait_s = error.retry_after_s
             if wait_s > MAX_WAIT_S:

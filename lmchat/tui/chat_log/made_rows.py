@@ -392,7 +392,7 @@ def _state_spans(page: Page, figures: AnswerFigures, now_s: float) -> list[Span]
             reason = safe_line(figures.retry.reason, limit=_LONG_NAME_CHARS)
             return [(figures.retry_words(figures.retry, now_s), warning), _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
-            return [(figures.stage_word + units.progress_suffix(figures.fraction), _NULL), clock]
+            return [(figures.stage_words(now_s), _NULL), clock]
         case Stage.STALLED:
             spans = [(f"stalled {units.elapsed(figures.silent_s)}", warning)]
         case _:

@@ -147,6 +147,7 @@ def begun() -> AnswerFigures:
 LIVE = [
     ([], "waiting  4.1 s"),
     ([ModelLoading(fraction=0.4)], "loading 40 %  4.1 s"),
+    ([ModelLoading(wait_s=12)], "loading, asked again in 9.9 s  4.1 s"),
     ([PromptProgress(fraction=0.0, processed_tokens=0, total_tokens=2)], "reading prompt  4.1 s"),
     (
         [PromptProgress(fraction=0.62, processed_tokens=1, total_tokens=2)],
