@@ -295,7 +295,7 @@ class Client:
             context=target.context,
             max_tokens=request.sampling.max_tokens,
         )
-        has_reply = bool(content.parts)
+        has_reply = any(not isinstance(part, ReasoningPart) for part in content.parts)
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),

@@ -41,9 +41,25 @@ NO_PROBABILITIES = (
     "Type /set logprobs 5, and the next answers have those of each word."
 )
 
+_MOST_CHARS = 100
+_LEAST_CHARS = 3  # of a known word behind the blank; a shorter one may be the end of another word
 _WORD = re.compile(r"\w+")
+_COMMON_WORDS = frozenset(
+    _WORD.findall(
+        "and are as at but by can for from has have in into is it its of on or than that the their "
+        "then there these they this to was were when which while will with you your "
+        "aber auch auf das dem den der des die ein eine im ist mit nicht sich und von wie wird zu "
+        "avec dans du elle est et la le les ne pas plus pour que qui sont sur un une "
+        "como con del el en es las los más no para por se su una"
+    )
+)
 _LAST_WORD = re.compile(r"\w{1,99}$")
 _FIRST_WORD = re.compile(r"\w{1,99}")
+# the letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese, which have no blanks
+_JOINED = re.compile(
+    "[\u0e00-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003ffff]"
+)
 
 
 class Beginning(Struct, frozen=True, kw_only=True):
@@ -90,19 +106,28 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     """Whether a blank is missing between an answer that broke off and what a model wrote on.
 
     It is missing where both sides are words, and neither has one. But the answer may have broken
-    off within a word: then its last letters are no word of the texts of the session, or the joined
-    letters begin one of these. In code, nothing is added.
+    off within a word: then neither side is a word of the texts of the session, or a common one, or
+    the joined letters begin a word of the texts. Nothing is added in code, within a number, and in
+    scripts that have no blanks between words.
     """
-    left, right = _LAST_WORD.search(before), _FIRST_WORD.match(after)
-    if left is None or right is None or before.count("```") % 2:
+    match = _LAST_WORD.search(before[-_MOST_CHARS:]), _FIRST_WORD.match(after)
+    if match[0] is None or match[1] is None:
         return False
-    if left.group()[-1].islower() and right.group()[0].isupper():
-        return True
+    left, right = match[0].group(), match[1].group()
+    is_code = before.count("```") % 2 or before.rpartition("\n")[2].count("`") % 2
+    is_number = left[-1].isdigit() and right[0].isdigit()
+    if is_code or is_number or _JOINED.match(left[-1]) or _JOINED.match(right[0]):
+        return False
     # some of the texts are, or quote, the answer that broke off: its last letters are no word there
-    known_text = " ".join(text.rstrip().removesuffix(left.group()) for text in texts).lower()
+    known_text = " ".join(text.rstrip().removesuffix(left) for text in texts).lower()
     words = set(_WORD.findall(known_text))
-    joined = f"{left.group()}{right.group()}".lower()
-    return left.group().lower() in words and not any(word.startswith(joined) for word in words)
+    joined = f"{left}{right}".lower()
+    if any(word.startswith(joined) for word in words):
+        return False
+    if left.islower() and right[0].isupper():
+        return True
+    words |= _COMMON_WORDS
+    return left.lower() in words or (len(right) >= _LEAST_CHARS and right.lower() in words)
 
 
 def has_text_to_continue(message: ChatMessage) -> bool:

@@ -40,6 +40,7 @@ from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
+    Rethought,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -65,7 +66,8 @@ from lmchat.sessions.session import MessagePath
 from lmchat.storage.store import Store
 from lmchat.token_estimate import estimate_tokens
 
-_CONTENT_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+_ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
+_CONTENT_EVENTS = (*_ANSWER_EVENTS, ReasoningDelta)
 """Events after which a request is not sent again: the answer has begun."""
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
 """Kinds of errors by which servers refuse prefill, as for models that think."""
@@ -187,11 +189,16 @@ class AnswerRequest:
             self._request_id = os.urandom(16).hex()
             try:
                 prompt_tokens: int | None = None
+                has_text = self.fetched is not None  # a fetched answer comes with its beginning
+                has_answer = False  # whether more than a thought has come
                 async with aclosing(self._backend.stream(self._make_request())) as events:
                     async for event in events:
                         if isinstance(event, UsageReported):
                             prompt_tokens = event.prompt_tokens or prompt_tokens
-                        is_first = can_adapt and isinstance(event, TextDelta)
+                        is_first = not has_text and isinstance(event, TextDelta)
+                        if isinstance(event, TextDelta | Rethought):  # then no text came so far
+                            has_text = isinstance(event, TextDelta)
+                        has_answer |= isinstance(event, _ANSWER_EVENTS)
                         if isinstance(event, _CONTENT_EVENTS):
                             can_adapt = False  # the user has seen a part of this answer
                         yield self._with_blank(event) if is_first else event
@@ -199,7 +206,7 @@ class AnswerRequest:
                             self._must_end_thought = False
                             if not await self._backend.end_thought(self._request_id):
                                 yield RequestAdapted(note=self._no_thought_end_note)
-                self._require_whole_prompt(prompt_tokens, has_content=not can_adapt)
+                self._require_whole_prompt(prompt_tokens, has_answer=has_answer)
             except ServerRejected as error:
                 if not (can_adapt and self._adapt_request(error)):
                     raise
@@ -290,14 +297,14 @@ class AnswerRequest:
             read_tokens=prompt_tokens,
         )
 
-    def _require_whole_prompt(self, prompt_tokens: int | None, *, has_content: bool) -> None:
+    def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
         """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
 
         An answer to a part of the prompt is worth something, unless it is empty, or has to match a
         schema: then its values are invented. The count alone is too rough for an error: the product
         has to be known to cut prompts.
         """
-        is_of_use = has_content and not isinstance(self.settings.output, FittingValue)
+        is_of_use = has_answer and not isinstance(self.settings.output, FittingValue)
         target, tokens = self.settings.target, self.plan.tokens
         product = product_named(target.product)
         if prompt_tokens is None or is_of_use or not product.cuts_prompts:

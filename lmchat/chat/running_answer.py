@@ -116,7 +116,8 @@ class RunningAnswer:
         A fetched answer is then compared with what was saved before (`_joined_answer`).
         """
         request = self.request
-        stats = replace(request.stats(self.figures), is_prompt_cut=is_prompt_cut)
+        stats = request.stats(self.figures)
+        stats = replace(stats, is_prompt_cut=stats.is_prompt_cut or is_prompt_cut)
         # at a hang-up before the first text, the message has failed; the server continues it, too
         may_be_continued = self.message.state is AnswerState.INTERRUPTED or is_hung_up
         if may_be_continued and self.figures.is_kept:

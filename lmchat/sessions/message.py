@@ -282,9 +282,9 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
         """Return the figures of an answer in two parts, of which this is the second.
 
         `begun` has the figures of the first part; if it is None, these figures are returned as they
-        are. Tokens and times are added up, and an edited part makes an edited answer. The time to
-        the first token comes from the first part, if it is known there. The speed and all other
-        figures come from the second part.
+        are. Tokens and times are added up. An edited part makes an edited answer, and so does a
+        part whose prompt was cut. The time to the first token comes from the first part, if it is
+        known there. The speed and all other figures come from the second part.
         """
         if begun is None:
             return self
@@ -301,6 +301,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
             elapsed_ms=begun.elapsed_ms + self.elapsed_ms,
             reasoning_ms=reasoning_ms or None,
             is_edited=self.is_edited or begun.is_edited,
+            is_prompt_cut=self.is_prompt_cut or begun.is_prompt_cut,
         )
 
     @property

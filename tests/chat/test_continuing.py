@@ -216,9 +216,20 @@ async def test_a_blank_between_two_words_is_added_and_none_within_one(store):
         ("Sow peas", " and beans.", "Sow peas and beans."),
         ("See ", "the rest.", "See the rest."),
         ("```\nget", "Value()", "```\ngetValue()"),
+        ("Rain, evaporation", "and snow.", "Rain, evaporation and snow."),
+        ("A cloud moves with", "winds.", "A cloud moves with winds."),
+        ("Wolken ziehen mit", "dem Wind.", "Wolken ziehen mit dem Wind."),
+        ("Мы и ты, и", "вы.", "Мы и ты, и вы."),
         ("你好", "世界", "你好世界"),
+        ("你好。你好", "世界", "你好。你好世界"),
+        ("ไป ไป", "มา", "ไป ไปมา"),
+        ("In 20 or in 20", "26.", "In 20 or in 2026."),
+        ("It's the garden", "s.", "It's the gardens."),
+        ("Use `the", "Value`.", "Use `theValue`."),
     ):
-        scripts = [TextDelta(text=begun), CUT], [TextDelta(text=rest), END]
+        # a model that thinks does so before it writes on
+        thought = ReasoningDelta(text="They want the rest.")
+        scripts = [TextDelta(text=begun), CUT], [thought, TextDelta(text=rest), END]
         chat = ChatTurns(store, *scripts, product="OpenAI-compatible")
         await chat.send("x")
         await chat.continue_answer(chat.path[-1])

@@ -12,7 +12,13 @@ from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.formats.exports.html import to_html
 from lmchat.formats.exports.markdown import to_markdown
 from lmchat.formats.exports.text import to_text
-from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
+from lmchat.servers.events import (
+    ReasoningDelta,
+    RequestSent,
+    StreamFinished,
+    TextDelta,
+    UsageReported,
+)
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
@@ -218,12 +224,27 @@ async def test_an_answer_to_a_prompt_that_was_cut_says_so_for_good(store):
         exported = write(await store.open_session(chat.opened.session_id))
         assert "The server has left out a part of the prompt." in exported
 
-    empty = [UsageReported(prompt_tokens=258, completion_tokens=0), StreamFinished(reason="stop")]
-    chat = ChatTurns(store, empty, product="Ollama", window=512)
+    # what the server has counted is not all of the session
+    assert chat.sessions.context_window.context_use(chat.opened).tokens > 6000
+
+    end = [UsageReported(prompt_tokens=258, completion_tokens=0), StreamFinished(reason="stop")]
+    thought = [ReasoningDelta(text="Hm."), *end]
+    for empty, state in ((end, AnswerState.FAILED), (thought, AnswerState.INTERRUPTED)):
+        chat = ChatTurns(store, empty, product="Ollama", window=512)
+        await chat.send("1234567 " * 3000)
+        answer = chat.path[-1]
+        assert (answer.state, answer.failure.kind) == (state, "context_overflow")
+        assert "it has about 6004 tokens, and 258 were read" in answer.failure.message
+
+
+async def test_an_answer_that_is_continued_with_its_whole_prompt_keeps_the_mark_of_its_beginning(
+    store,
+):
+    cut_short = [*counted(258)[:-1], StreamFinished(reason="length")]
+    chat = ChatTurns(store, cut_short, counted(6010), product="Ollama", window=512)
     await chat.send("1234567 " * 3000)
-    answer = chat.path[-1]
-    assert (answer.state, answer.failure.kind) == (AnswerState.FAILED, "context_overflow")
-    assert "it has about 6004 tokens, and 258 were read" in answer.failure.message
+    await chat.continue_answer(chat.path[-1])
+    assert (await chat.on_disk())[-1].stats.is_prompt_cut
 
 
 async def test_an_empty_answer_to_a_prompt_that_was_cut_is_asked_for_with_fewer_messages(store):

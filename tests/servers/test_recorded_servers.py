@@ -373,3 +373,13 @@ def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
         done = cli("batch", "-m", "smol-512", "--schema", str(schema), stdin=lines)
         long, short = map(json.loads, done.stdout.splitlines())
         assert long["error"]["error"] == "context_overflow"
+
+        names = ("smol-512:latest", "smol:latest")
+        running = [{"name": one, "model": one, "context_length": 512} for one in names]
+        server.on("GET /api/ps", json_reply({"models": running}))
+        cases = tmp_path / "cases.toml"
+        cases.write_text(f"[[case]]\nname = 'long'\nprompt = '{LONG.strip()}'\nreject = 'no'\n")
+        (case,) = cli.json("eval", str(cases), "-m", "smol-512", "--json")["cases"]
+        assert case["prompt_cut"] is True
+        models = cli.json("compare", "-m", "smol-512", "-m", "smol", "--json", stdin=LONG)["models"]
+        assert [one["prompt_cut"] for one in models] == [True, True]

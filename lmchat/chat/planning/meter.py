@@ -14,7 +14,7 @@ from lmchat.chat.planning.plan import (
     message_tokens,
     sent_messages,
 )
-from lmchat.servers.products import sent_thoughts_to
+from lmchat.servers.products import product_named, sent_thoughts_to
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, SentThoughts, thoughts_to_send
 from lmchat.token_estimate import TEMPLATE_TOKENS, is_prompt_cut
@@ -169,6 +169,8 @@ def _counted_tokens(message: ChatMessage) -> int:
     """
     stats = message.stats
     if message.role is not Role.ASSISTANT or stats is None or stats.is_estimated:
+        return 0
+    if stats.is_prompt_cut and product_named(stats.product).cuts_prompts:  # not all is counted
         return 0
     if stats.prompt_tokens is None or stats.completion_tokens is None:
         return 0

@@ -117,6 +117,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
             for name in _FIGURES
         },
         "sampling": stats_of_runs[0].sampling if stats_of_runs else {},
+        "prompt_cut": any(stats.is_prompt_cut for stats in stats_of_runs),
         "reply": answers[0].reply if answers else "",
         "detail": failure_detail(failure) if failure else None,
     }

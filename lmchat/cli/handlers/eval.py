@@ -151,6 +151,7 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             "run": row["run"],
             "passed": not failures,
             "failed": list(failures),
+            "prompt_cut": bool(row.get("prompt_cut")),
             "reply": reply,
         }
         if "error" in row:
