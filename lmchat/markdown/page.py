@@ -155,6 +155,8 @@ class Page(Struct):
 
     def fit(self, spans: list[Span], width: int, *, align: str = "left") -> list[Span]:
         """Return spans that take exactly a width: padded with blanks, or cut with an ellipsis."""
+        if width_of(spans) > width:  # blanks at the end, where a line was wrapped, may stand out
+            spans = _without_end(spans)
         shown = spans
         if width_of(spans) > width:
             shown = []
@@ -170,6 +172,17 @@ class Page(Struct):
         before = {"right": room, "center": room // 2}.get(align, 0)  # blanks before the text
         null = Style.null()
         return [(" " * before, null), *shown, (" " * (room - before), null)]
+
+
+def _without_end(spans: list[Span]) -> list[Span]:
+    """Return spans without the blanks at their end."""
+    kept = [*spans]
+    while kept and not kept[-1][0].strip(" "):
+        kept.pop()
+    if kept:
+        text, style = kept[-1]
+        kept[-1] = (text.rstrip(" "), style)
+    return kept
 
 
 def clickable(spans: Iterable[Span], act: str) -> list[Span]:
