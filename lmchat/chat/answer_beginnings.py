@@ -48,9 +48,6 @@ _COMMON_WORDS = frozenset(
     _WORD.findall(
         "and are as at but by can for from has have in into is it its of on or than that the their "
         "then there these they this to was were when which while will with you your "
-        "aber auch auf das dem den der des die ein eine im ist mit nicht sich und von wie wird zu "
-        "avec dans du elle est et la le les ne pas plus pour que qui sont sur un une "
-        "como con del el en es las los más no para por se su una"
     )
 )
 _LAST_WORD = re.compile(r"\w{1,99}$")
