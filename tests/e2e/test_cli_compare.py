@@ -35,7 +35,7 @@ def test_several_runs_give_medians_and_json_has_all_figures(cli, server):
     first, second = value["models"]
     assert list(first) == [
         *("model", "endpoint", "runs", "load_s", "ttft_ms", "tokens_per_second"),
-        *("completion_tokens", "elapsed_ms", "sampling", "reply", "detail"),
+        *("completion_tokens", "elapsed_ms", "sampling", "prompt_cut", "reply", "detail"),
     ]
     assert (first["runs"], first["load_s"], first["reply"]) == (3, None, "Hello there.")
     assert second["load_s"] is not None

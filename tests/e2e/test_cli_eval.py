@@ -83,7 +83,8 @@ def test_each_check_fails_what_it_should_and_the_table_names_it(cli, cases, tmp_
         "shape": ["schema"],
         "shaped": [],
     }
-    assert {*found["cases"][0]} == {"name", "model", "run", "passed", "failed", "reply"}
+    fields = {"name", "model", "run", "passed", "failed", "prompt_cut", "reply"}
+    assert {*found["cases"][0]} == fields
     (figures,) = found["models"]
     assert (figures["model"], figures["passed"], figures["cases"]) == ("tiny", 2, 6)
     assert {*figures} == {
