@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.programs import Inside
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import CHAT, llama_cpp, lm_studio
-from tests.support.scripted_server import DONE, Gate, Seen, delta, finish, sse
+from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, ollama
+from tests.support.scripted_server import DONE, Gate, Seen, delta, finish, sse, usage
 
 Cli = Inside
 
@@ -143,3 +143,18 @@ def decided(cli, question, options):
     value = json.loads(done.stdout)
     assert done.returncode == (0 if value["choice"] == options[0] else 10)
     return value["probabilities"]
+
+
+def test_it_decides_nothing_about_a_question_of_which_the_server_has_left_out_a_part(cli, server):
+    """Ollama keeps about half of its window, and answers to these tokens."""
+
+    def play(seen: Seen):
+        yes = next(label for label, option in labelled(seen).items() if option == "yes")
+        return first_token(delta(yes), {yes: 0.9}, usage(2058, 1))
+
+    ollama(server, loaded=["llama3.2:3b"]).on(CHAT, play)
+    detail = cli.json("decide", QUESTION, "--json", stdin="word " * 6000, code=1)["detail"]
+    assert detail["error"] == "context_overflow"
+    assert "has left out a part of the prompt" in detail["message"]
+    assert len(server.seen(CHAT)) == 1
+    assert cli("decide", QUESTION, stdin="Buy!").stdout == "yes 1.00\n"

@@ -365,6 +365,9 @@ def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
         done = cli("ask", "-m", "smol-512", "--schema", str(schema), stdin=LONG)
         assert done.returncode == 1
         assert "has left out a part of the prompt" in done.stderr
+        for prompt, is_cut in ((LONG, True), ("Hello", None)):
+            done = cli("ask", "-m", "smol-512", "--stream-json", stdin=prompt)
+            assert json.loads(done.stdout.splitlines()[-1]).get("prompt_cut") is is_cut
 
         lines = json.dumps({"prompt": LONG}) + "\n" + json.dumps({"prompt": "Hello"})
         done = cli("batch", "-m", "smol-512", stdin=lines)

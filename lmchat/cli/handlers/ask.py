@@ -311,6 +311,8 @@ class _AskFrontEnd(FrontEnd):
         last_line: dict[str, Any] = {"done": True, "finish_reason": finish_reason or None}
         if session_id:
             last_line["session_id"] = session_id
+        if answer.stats is not None and answer.stats.is_prompt_cut:
+            last_line["prompt_cut"] = True
         self._output.print_json({**last_line, **self._extract})
 
     def _document(

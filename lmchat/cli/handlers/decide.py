@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from time import monotonic
 
+from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.batch.task_answers import print_remote_note
 from lmchat.cli.context import Context
@@ -91,7 +92,7 @@ async def decide(context: Context) -> int:
                 sampling=sampling,
             )
             probabilities = await _label_probabilities(
-                runtime.backend, request, labels, context.output
+                runtime.backend, request, labels, context.output, window=target.context
             )
             for option, label in zip(rotated, labels, strict=True):
                 means[option] += probabilities[label] / len(options)
@@ -167,12 +168,23 @@ def _sampling(product_name: str, labels: Sequence[str], given: Mapping[str, obje
 
 
 async def _label_probabilities(
-    backend: ServerClient, request: ChatRequest, labels: Sequence[str], output: Output
+    backend: ServerClient,
+    request: ChatRequest,
+    labels: Sequence[str],
+    output: Output,
+    *,
+    window: int | None,
 ) -> dict[str, float]:
-    """Return how likely each label is as the first token of an answer; their sum is 1."""
+    """Return how likely each label is as the first token of an answer; their sum is 1.
+
+    `window` is the context window of the model. Raises `ServerRejected` if the server has left out
+    a part of the question.
+    """
     answer = WholeAnswer(request.model)
     async with TurnPrinter(output).stages_shown(lambda: answer.figures):
         await answer.read(backend.stream(request), partial(print_remote_note, output))
+    # a choice about a part of the question is worth no more than an empty answer
+    with_cut_prompt(answer.figures.stats(), request, window=window, has_reply=False)
     if not answer.growing.choices:
         raise _no_probabilities_error(request.product)
     # a choice is a token of the answer; `top` has the tokens that were likeliest in its place
