@@ -35,10 +35,8 @@ def _same_names(*names: str) -> dict[str, str]:
 
 _SEED_AND_PENALTIES = _same_names("seed", "presence_penalty", "frequency_penalty")
 _OPENAI_SAMPLING = {**_SEED_AND_PENALTIES, **_same_names("logit_bias", "logprobs")}
-_LLAMA_SAMPLING = {
-    **_OPENAI_SAMPLING,
-    **_same_names("top_k", "min_p", "typical_p", "repeat_penalty"),
-}
+_LOCAL_SAMPLING = {**_OPENAI_SAMPLING, **_same_names("top_k", "min_p", "repeat_penalty")}
+_LLAMA_SAMPLING = {**_LOCAL_SAMPLING, **_same_names("typical_p")}
 _VLLM_SAMPLING = {
     **_OPENAI_SAMPLING,
     **_same_names("top_k", "min_p"),
@@ -334,11 +332,7 @@ _KOBOLDCPP = Product(
     facts_path="/api/extra/true_max_context_length",
     add_facts=native.koboldcpp_window,
     names_finish_reason=True,
-    sampling_fields={
-        **_OPENAI_SAMPLING,
-        **_same_names("top_k", "min_p", "repeat_penalty"),
-        "typical_p": "typical",
-    },
+    sampling_fields={**_LOCAL_SAMPLING, "typical_p": "typical"},
 )
 _TABBYAPI = Product(
     name="TabbyAPI",
@@ -353,10 +347,7 @@ _TABBYAPI = Product(
     state=LoadState.NOT_LOADED,
     facts_path="/v1/model",
     add_facts=native.tabby_loaded,
-    sampling_fields={
-        **_VLLM_SAMPLING,
-        "typical_p": "typical",
-    },
+    sampling_fields={**_VLLM_SAMPLING, "typical_p": "typical"},
 )
 _LLAMA_CPP_PYTHON = Product(
     name="llama-cpp-python",
@@ -377,10 +368,7 @@ _LLAMA_CPP_PYTHON = Product(
     is_disturbed_by_list=True,
     ignores_model_name=True,
     names_finish_reason=True,
-    sampling_fields={
-        **_OPENAI_SAMPLING,
-        **_same_names("top_k", "min_p", "repeat_penalty"),
-    },
+    sampling_fields=_LOCAL_SAMPLING,
 )
 _LLAMA_SWAP = Product(
     name="llama-swap",
@@ -463,10 +451,7 @@ _LOCALAI = Product(
     add_facts=native.localai_loaded,
     efforts=EFFORTS,
     thought_fields=("reasoning",),
-    sampling_fields={
-        **_OPENAI_SAMPLING,
-        **_same_names("top_k", "min_p", "typical_p", "repeat_penalty"),
-    },
+    sampling_fields=_LLAMA_SAMPLING,
 )
 _LEMONADE = Product(
     name="Lemonade",
@@ -490,10 +475,7 @@ _LEMONADE = Product(
     load_field="model_name",
     context_field="ctx_size",
     thought_fields=("reasoning_content",),
-    sampling_fields={
-        **_OPENAI_SAMPLING,
-        **_same_names("top_k", "min_p", "repeat_penalty"),
-    },
+    sampling_fields=_LOCAL_SAMPLING,
 )
 _TEXT_GENERATION_WEBUI = Product(
     name="text-generation-webui",
@@ -510,10 +492,7 @@ _TEXT_GENERATION_WEBUI = Product(
     state=LoadState.LOADED,  # it lists the loaded model alone
     ignores_model_name=True,
     thought_fields=("reasoning_content",),
-    sampling_fields={
-        **_VLLM_SAMPLING,
-        **_same_names("typical_p"),
-    },
+    sampling_fields={**_VLLM_SAMPLING, **_same_names("typical_p")},
 )
 _GPT4ALL = Product(
     name="GPT4All",
