@@ -25,12 +25,12 @@ from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import end_tasks
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose_target import (
+from lmchat.servers.discovery.choose import (
     best_result,
     choose_without_asking,
     target_when_loaded,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
@@ -152,7 +152,7 @@ class Client:
         # the address that the caller has named, as a tuple; it is empty without one
         self._named = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
-        self._results: tuple[ProbeResult, ...] = ()  # of the last probe; empty: probe again
+        self._results: tuple[ServerStatus, ...] = ()  # of the last probe; empty: probe again
         self._probe_lock = asyncio.Lock()  # requests at the same time share one probe
         self._timeouts = settings.get("timeouts") or TimeoutSettings()
         own_settings = Settings(
@@ -171,7 +171,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def health(self) -> ProbeResult:
+    async def health(self) -> ServerStatus:
         """Check the server, or find one, and return its state.
 
         A server that does not answer is not an error: `next_step` says what to do. If no server
@@ -183,7 +183,7 @@ class Client:
         results = await self._probe(*self._named)
         return best_result(results, self._model, _NO_EARLIER_CHATS) or results[0]
 
-    async def detect(self) -> tuple[ProbeResult, ...]:
+    async def detect(self) -> tuple[ServerStatus, ...]:
         """Check the given address and all usual ones at the same time; the best comes first.
 
         A product has one result if nothing answers at any of its usual addresses.
@@ -337,11 +337,11 @@ class Client:
             choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
             return await target_when_loaded(choice, _NO_EARLIER_CHATS, self._check)
 
-    async def _check(self, endpoint: Endpoint) -> ProbeResult:
+    async def _check(self, endpoint: Endpoint) -> ServerStatus:
         """Probe the server that is loading the model; the next request uses the result, too."""
         return (await self._probe(endpoint))[0]
 
-    async def _probe(self, *named: Endpoint) -> tuple[ProbeResult, ...]:
+    async def _probe(self, *named: Endpoint) -> tuple[ServerStatus, ...]:
         """Probe the address in `named`, or all usual ones if it is empty; return the results.
 
         They are kept for later requests if a server can be used.

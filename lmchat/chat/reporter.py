@@ -5,7 +5,7 @@ from __future__ import annotations
 from lmchat.chat.events import ChatEvent, FrontEnd
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.tools.calls import Choice, Decision
+from lmchat.tools.calls import ApprovalScope, Decision
 
 
 class Reporter:
@@ -30,7 +30,7 @@ class Reporter:
     async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Let the front end ask the user about a tool call; without a front end, refuse it."""
         if self.front_end is None:
-            return Decision(choice=Choice.NO)
+            return Decision(choice=ApprovalScope.NO)
         opened.question = question
         try:
             return await self.front_end.ask_about_call(opened, question)

@@ -27,7 +27,7 @@ from lmchat.sessions.message import (
     call_text,
     parse_arguments,
 )
-from lmchat.tools.calls import Choice, Decision, Run, run_call
+from lmchat.tools.calls import ApprovalScope, Decision, Run, run_call
 
 _MAX_SAME_CALLS = 3  # at the third same call in a row, its round does not run: the turn ends
 
@@ -187,7 +187,7 @@ class ToolRounds:
             note = toolbox.why_asked_again(tool)
             question = ToolQuestion(message=message, name=tool.full_name, note=note)
             decision = await ask(question)
-            if decision.choice is Choice.NO:
+            if decision.choice is ApprovalScope.NO:
                 reason = f" Reason: {decision.reason}" if decision.reason else ""
                 return f"The user refused this call.{reason}"
             await toolbox.allow(session_id, tool, decision.choice)

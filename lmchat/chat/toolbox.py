@@ -17,7 +17,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target
-from lmchat.tools.calls import Choice
+from lmchat.tools.calls import ApprovalScope
 from lmchat.tools.protocols import ServerState, ToolHost, ToolResult
 
 
@@ -130,18 +130,18 @@ class Toolbox:
             "changed."
         )
 
-    async def allow(self, session_id: str, tool: Tool, choice: Choice) -> None:
+    async def allow(self, session_id: str, tool: Tool, choice: ApprovalScope) -> None:
         """Note what a decision about a tool allows for later calls.
 
         `ALWAYS` allows it in all sessions, also of later runs, and `SESSION` in this one. A rule of
         the configuration for the tool has priority: `ALWAYS` then allows it only in this session.
         """
         fingerprint = self._fingerprint(tool)
-        if choice is Choice.ALWAYS and not self._configured_rule(tool):
+        if choice is ApprovalScope.ALWAYS and not self._configured_rule(tool):
             self.allowed[tool.full_name] = fingerprint
             if self._save_allowed is not None:
                 await self._save_allowed(tool.full_name, fingerprint)
-        elif choice is not Choice.ONCE:  # for this session; a refusal does not come here
+        elif choice is not ApprovalScope.ONCE:  # for this session; a refusal does not come here
             self._allowed_in_session.add((session_id, tool.full_name, fingerprint))
 
     def _configured_rule(self, tool: Tool) -> str:

@@ -10,12 +10,12 @@ from lmchat.config.file import toml_value
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import can_ask, typed_line
 from lmchat.terminal.tty import drop_typed, has_more_input
-from lmchat.tools.calls import CHOICES, Choice, Decision
+from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
 
 _PASTE_S = 0.05  # a line after which another arrives within this time was pasted
 _MAX_NAME = 60  # characters
 _MAX_ARGUMENTS = 600  # so that the whole question fits on a screen of 24 lines
-_CHOICES = ", ".join(f"{key} {words}" for key, words in CHOICES.items())
+_CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())
 
 
 async def approve(question: ToolQuestion, context: Context) -> Decision:
@@ -31,7 +31,7 @@ async def approve(question: ToolQuestion, context: Context) -> Decision:
         setting = f'{toml_value(safe_line(question.name))} = "always"'
         note(f"lmchat: Not allowed: {name}. To allow it, set [tools.approval] {setting}.")
         reason = "A tool that needs approval cannot run without a terminal."
-        return Decision(choice=Choice.NO, reason=reason)
+        return Decision(choice=ApprovalScope.NO, reason=reason)
 
     if question.note:  # it says why a tool that was always allowed needs an answer again
         note(f"lmchat: {question.note}")
@@ -45,10 +45,10 @@ async def approve(question: ToolQuestion, context: Context) -> Decision:
         line = await typed_line()
         if not line:  # Ctrl+D, or the terminal is gone
             note("")
-            return Decision(choice=Choice.NO)
+            return Decision(choice=ApprovalScope.NO)
         if has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):  # a paste was meant as a prompt
             continue
         word, _, reason = line.decode("utf-8", "replace").strip().partition(" ")
-        choice = CHOICES.get(word.lower())
+        choice = APPROVAL_SCOPES.get(word.lower())
         if choice is not None:
             return Decision(choice=choice, reason=reason)

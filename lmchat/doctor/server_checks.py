@@ -1,6 +1,6 @@
 """Rows of the doctor's report about servers, the chat that would begin, and API keys.
 
-A result (`ProbeResult`) is a probed address with its verdict and its models.
+A result (`ServerStatus`) is a server address with its verdict and its models.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from functools import partial
 
 from lmchat.doctor.finding import Check, Finding, Grade, Group
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.choose_target import Missing, TargetChoice
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.choose import Choice, Missing
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.launcher import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
@@ -31,14 +31,14 @@ _NAMES_CHARS = 200  # limit for the names of models in a row
 
 
 def server_findings(
-    results: Sequence[ProbeResult],
-    choice: TargetChoice,
+    results: Sequence[ServerStatus],
+    choice: Choice,
     *,
     installed: Sequence[Installed] = (),
     is_named: bool = False,
     engine_step: str = "",
 ) -> list[Finding]:
-    """Return the row about the chat, and one row for each probed address.
+    """Return the row about the chat, and one row for each server address.
 
     `choice` is the server and model of the chat that would begin now. `installed` are the products
     that are on this machine, running or not. With `is_named`, the user has named the one server to
@@ -52,25 +52,25 @@ def server_findings(
     start_words = {program.product: program.start_words for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
-    for probed in results:
-        verdict = probed.verdict
-        cause, step = _sentence_about(probed), probed.next_step
-        # `is_own`: the user has named this server, or it is the built-in engine
-        is_usual_address = probed.endpoint.is_loopback and not probed.is_own
-        name = probed.product if is_usual_address else probed.endpoint.netloc
+    for server in results:
+        verdict = server.verdict
+        cause, step = _sentence_about(server), server.next_step
+        # `is_configured`: the user has named this server, or it is the built-in engine
+        is_usual_address = server.endpoint.is_loopback and not server.is_configured
+        name = server.product if is_usual_address else server.endpoint.netloc
         if verdict.is_usable:
             # a server may be unready without a warning, unless it is to be used
-            is_to_be_used = probed.is_own or choice.probed is probed
+            is_to_be_used = server.is_configured or choice.server is server
             is_unready = verdict is not Verdict.READY
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
-        elif probed.is_own or verdict in _ANSWERS_BUT_REFUSES:
+        elif server.is_configured or verdict in _ANSWERS_BUT_REFUSES:
             grade = fault_grade
         elif verdict is not Verdict.REFUSED:  # a program is there, but serves no models
             grade = warning_grade
-        elif probed.product in start_words:  # nothing answers, but the product could be started
+        elif server.product in start_words:  # nothing answers, but the product could be started
             grade = warning_grade
-            cause = f"It is installed, but nothing answers at {probed.endpoint.url}."
-            step = start_words[probed.product]
+            cause = f"It is installed, but nothing answers at {server.endpoint.url}."
+            step = start_words[server.product]
         else:
             grade = Grade.ABSENT
         rows.append(row(name, grade, cause, step))
@@ -81,8 +81,8 @@ def server_findings(
 
 
 def _chat_row(
-    results: Sequence[ProbeResult],
-    choice: TargetChoice,
+    results: Sequence[ServerStatus],
+    choice: Choice,
     start_words: Sequence[str],
     engine_step: str,
     *,
@@ -95,18 +95,18 @@ def _chat_row(
     could be used instead.
     """
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
-    probed, target = choice.probed, choice.target
+    server, target = choice.server, choice.target
     # a server that is chosen can be used, unless its key is missing
-    if probed is not None and choice.missing is not Missing.KEY:
+    if server is not None and choice.missing is not Missing.KEY:
         model = safe_line(target.model_id, limit=_NAMES_CHARS) if target else ""
-        if model and probed.verdict is Verdict.READY:
-            return row(Grade.OK, f"A chat would use {model} on {probed.name}.")
-        cause = f"A chat would use {model or 'a model, when one is ready,'} on {probed.name}."
-        return row(Grade.WARNING, cause, probed.next_step or "Choose a model with /model or -m")
+        if model and server.verdict is Verdict.READY:
+            return row(Grade.OK, f"A chat would use {model} on {server.name}.")
+        cause = f"A chat would use {model or 'a model, when one is ready,'} on {server.name}."
+        return row(Grade.WARNING, cause, server.next_step or "Choose a model with /model or -m")
 
     if is_named:
         grade, cause = Grade.FAULT, "The server you named cannot be used."
-        steps = [result.next_step for result in results if result.is_own]
+        steps = [result.next_step for result in results if result.is_configured]
         steps.append("Correct its address")
     else:
         grade = Grade.WARNING if engine_step else Grade.FAULT
@@ -122,21 +122,21 @@ def _chat_row(
     return row(grade, cause, next(filter(None, steps)))  # some steps are empty
 
 
-def _sentence_about(probed: ProbeResult) -> str:
+def _sentence_about(server: ServerStatus) -> str:
     """Return a sentence about what answers at an address, with its models."""
-    if probed.is_forbidden:
-        return f"It was not checked: {safe_line(probed.detail).rstrip('.')}."
-    cause = probed.sentence(probed.name)
+    if server.is_forbidden:
+        return f"It was not checked: {safe_line(server.detail).rstrip('.')}."
+    cause = server.sentence(server.name)
     # while a server loads, or cannot be used, its models are not known or of no use
-    if probed.verdict not in (Verdict.READY, Verdict.NONE_LOADED) or not probed.models:
+    if server.verdict not in (Verdict.READY, Verdict.NONE_LOADED) or not server.models:
         return cause
-    names = safe_line(", ".join(model.model_id for model in probed.chat_models), limit=_NAMES_CHARS)
+    names = safe_line(", ".join(model.model_id for model in server.chat_models), limit=_NAMES_CHARS)
     models = f"models: {names}" if names else "none of its models can chat"
     return f"{cause.removesuffix('.')}; {models}."
 
 
 def key_findings(
-    results: Sequence[ProbeResult],
+    results: Sequence[ServerStatus],
     sources: Mapping[str, str],
     stored: Sequence[str],
     warning: str,
@@ -149,14 +149,14 @@ def key_findings(
     """
     row = partial(Finding, Group.KEYS, "key")
     rows: list[Finding] = []
-    for probed in results:
-        url, source = probed.endpoint.url, sources.get(probed.endpoint.origin, "")
-        if probed.verdict is Verdict.KEY_REJECTED:
+    for server in results:
+        url, source = server.endpoint.url, sources.get(server.endpoint.origin, "")
+        if server.verdict is Verdict.KEY_REJECTED:
             cause = f"{url} rejects the API key from {source}."
-            rows.append(row(probed.product, Grade.WARNING, cause, probed.next_step))
-        elif source and probed.verdict.is_usable:
+            rows.append(row(server.product, Grade.WARNING, cause, server.next_step))
+        elif source and server.verdict.is_usable:
             cause = f"{url} accepts the API key from {source}."
-            rows.append(row(probed.product, Grade.OK, cause))
+            rows.append(row(server.product, Grade.OK, cause))
     if warning:
         rows.append(row("Keys", Grade.WARNING, warning))
     words = f"Stored for {', '.join(stored)}." if stored else "No API key is stored."

@@ -44,8 +44,8 @@ from lmchat.servers.as_json import (
     metrics_json,
     model_json,
 )
-from lmchat.servers.discovery.choose_target import is_unclear
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.choose import is_unclear
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
@@ -232,7 +232,7 @@ class ServeApp(Struct, kw_only=True):
 
     async def _health(self, request: Request) -> Response:
         """Say whether the server in the query (`endpoint`), or else any server, can answer."""
-        results: tuple[ProbeResult, ...] = ()
+        results: tuple[ServerStatus, ...] = ()
         error = None
         try:
             results = self.watch.routes.at(request.query_params.get("endpoint", ""))

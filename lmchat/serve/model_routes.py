@@ -11,8 +11,8 @@ from msgspec import Struct, field
 
 from lmchat.config.state import State
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.servers.discovery.choose_target import unlisted_model
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.choose import unlisted_model
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
@@ -29,7 +29,7 @@ class ModelRoutes(Struct, frozen=True):
     these have the same port, `NAME@PRODUCT:HOST:PORT` does.
     """
 
-    results: tuple[ProbeResult, ...] = ()  # servers that were found, usable or not, best first
+    results: tuple[ServerStatus, ...] = ()  # servers that were found, usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
     """All models of the usable servers, by their names with `@`; those of the best server first.
 
@@ -37,20 +37,20 @@ class ModelRoutes(Struct, frozen=True):
     """
 
     @classmethod
-    def of(cls, results: Sequence[ProbeResult]) -> ModelRoutes:
+    def of(cls, results: Sequence[ServerStatus]) -> ModelRoutes:
         """Return the routes to the models of the servers that were found."""
         usable = usable_of(results)
-        product_counts = Counter(probed.product for probed in usable)
-        port_counts = Counter((probed.product, probed.endpoint.port) for probed in usable)
+        product_counts = Counter(server.product for server in usable)
+        port_counts = Counter((server.product, server.endpoint.port) for server in usable)
         aliases: dict[str, ModelInfo] = {}
-        for probed in usable:
-            server_name: str = probed.product
-            if port_counts[probed.product, probed.endpoint.port] > 1:
-                address = probed.endpoint.url.removeprefix(f"{probed.endpoint.scheme}://")
+        for server in usable:
+            server_name: str = server.product
+            if port_counts[server.product, server.endpoint.port] > 1:
+                address = server.endpoint.url.removeprefix(f"{server.endpoint.scheme}://")
                 server_name += f":{address}"  # with the path: servers may be behind one proxy
-            elif product_counts[probed.product] > 1:
-                server_name += f":{probed.endpoint.port}"
-            for model in probed.models:
+            elif product_counts[server.product] > 1:
+                server_name += f":{server.endpoint.port}"
+            for model in server.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
         remote_last = sorted(aliases.items(), key=lambda item: item[1].is_remote)
         return cls(tuple(results), dict(remote_last))
@@ -69,7 +69,7 @@ class ModelRoutes(Struct, frozen=True):
                 models[alias] = model
         return models
 
-    def at(self, url: str) -> tuple[ProbeResult, ...]:
+    def at(self, url: str) -> tuple[ServerStatus, ...]:
         """Return the result at an address; without an address, all results.
 
         An address where no server was found or configured is not allowed: a request must not make
@@ -89,7 +89,7 @@ class ModelRoutes(Struct, frozen=True):
             )
         return results
 
-    def server(self, url: str = "") -> ProbeResult:
+    def server(self, url: str = "") -> ServerStatus:
         """Return the usable server at an address; without an address, the best of all.
 
         Raises the error that says why it cannot be used.
@@ -119,14 +119,14 @@ class ModelRoutes(Struct, frozen=True):
 
         Return None if there is no such server.
         """
-        silent = [probed for probed in self.results if probed.takes_any_name]
+        silent = [server for server in self.results if server.takes_any_name]
         return unlisted_model(name, silent, State())
 
 
 class ServerWatch(Struct):
     """Owner of the routes to all models, which looks for servers again and again."""
 
-    find: Callable[[], Awaitable[tuple[ProbeResult, ...]]]  # looks for all servers
+    find: Callable[[], Awaitable[tuple[ServerStatus, ...]]]  # looks for all servers
     on_change: Callable[[ModelRoutes], None]  # gets the routes after changes that `run` has found
     routes: ModelRoutes = field(default_factory=ModelRoutes)
 

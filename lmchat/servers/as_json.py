@@ -8,11 +8,11 @@ from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.choose_target import (
+from lmchat.servers.discovery.choose import (
     best_result,
     choose_on_server,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
@@ -55,7 +55,7 @@ def list_json(models: Mapping[str, ModelInfo]) -> dict[str, object]:
 
 
 def health_json(
-    results: Sequence[ProbeResult],
+    results: Sequence[ServerStatus],
     settings: Settings,
     state: State,
     *,
@@ -64,29 +64,29 @@ def health_json(
 ) -> dict[str, object]:
     """Return the health of the server and model that the chat would use.
 
-    `error` says why nothing could be probed, so that there are no results. `has_problems` is
+    `error` says why nothing could be server, so that there are no results. `has_problems` is
     whether the configuration has problems. Scripts read the names of the fields, so these must not
     change.
     """
-    probed = best_result(results, settings.model, state)
+    server = best_result(results, settings.model, state)
     shown_url = None
-    if probed is not None:
-        shown_url = probed.endpoint.url
+    if server is not None:
+        shown_url = server.endpoint.url
     elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
         shown_url = Endpoint.parse(settings.endpoint).url
     model = None
     is_loaded = is_remote = has_open_choice = False
-    if probed is None or not probed.verdict.is_usable:
+    if server is None or not server.verdict.is_usable:
         error = error or no_server_error(results)
-    elif target := choose_on_server(probed, model=settings.model, state=state).target:
+    elif target := choose_on_server(server, model=settings.model, state=state).target:
         model = target.model
         loaded_states = [LoadState.LOADED]
-        if probed.verdict is Verdict.READY:  # it may be ready and report no states of models
+        if server.verdict is Verdict.READY:  # it may be ready and report no states of models
             loaded_states.append(LoadState.UNKNOWN)
         is_loaded = model is not None and model.state in loaded_states
         is_remote = model is not None and model.is_remote  # it answers, although not from here
         # of a gateway or a provider, the user chooses the model
-        is_ready = probed.verdict is Verdict.READY
+        is_ready = server.verdict is Verdict.READY
         has_open_choice = model is None and not settings.model and is_ready
     if error is not None:
         status = "error"
@@ -97,7 +97,7 @@ def health_json(
     return {
         "healthy": error is None,
         "endpoint": shown_url,
-        "models": len(probed.models) if probed else 0,
+        "models": len(server.models) if server else 0,
         "error": error.message if error else None,
         "status": status,
         "llm_available": error is None,
@@ -110,7 +110,7 @@ def health_json(
 
 
 def detection_json(
-    results: Sequence[ProbeResult],
+    results: Sequence[ServerStatus],
     settings: Settings,
     state: State,
     *,
@@ -118,7 +118,7 @@ def detection_json(
 ) -> dict[str, object]:
     """Return the server that the chat would use, and every address that was tried.
 
-    `error` says why nothing could be probed, so that there are no results.
+    `error` says why nothing could be server, so that there are no results.
     """
     best = best_result(results, settings.model, state)
     document: dict[str, object]
@@ -129,12 +129,12 @@ def detection_json(
         document["models"] = [model.model_id for model in best.models]
     document["candidates"] = [
         {
-            "url": probed.endpoint.url,
-            **_verdict_json(probed),
-            "next_step": probed.next_step or None,
-            "detail": probed.detail or None,
+            "url": server.endpoint.url,
+            **_verdict_json(server),
+            "next_step": server.next_step or None,
+            "detail": server.detail or None,
         }
-        for probed in results
+        for server in results
     ]
     return document
 
@@ -154,10 +154,10 @@ def metrics_json(metrics: Metrics) -> dict[str, object]:
     }
 
 
-def _verdict_json(probed: ProbeResult) -> dict[str, object]:
+def _verdict_json(server: ServerStatus) -> dict[str, object]:
     """Return the fields that `detection_json` has for the chosen server and for each address."""
     return {
-        "product": probed.product,
-        "verdict": probed.verdict,
-        "latency_ms": rounded(probed.latency_ms),
+        "product": server.product,
+        "verdict": server.verdict,
+        "latency_ms": rounded(server.latency_ms),
     }

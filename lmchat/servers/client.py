@@ -1,8 +1,8 @@
 """Client of model servers; it sends all requests of lmchat to them.
 
-`HttpServerClient` joins the parts, which hold most of the state. `Prober` finds servers and asks
-them, `ModelCache` keeps their lists of models, and `LocalEngine` is the server that lmchat starts
-itself. A request is checked by `Admission`, waits for a slot in `ServerSlots`, and runs as an
+`HttpServerClient` joins the parts, which hold most of the state. `Scanner` finds servers and asks
+them, `ModelCache` keeps their lists of models, and `Engine` is the server that lmchat starts
+itself. A request is checked by `RequestChecks`, waits for a slot in `ServerSlots`, and runs as an
 `Exchange`. `RequestCounters` counts it.
 """
 
@@ -37,11 +37,11 @@ from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUna
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
-from lmchat.servers.discovery.prober import Prober
+from lmchat.servers.discovery.scan import Scanner
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
@@ -74,9 +74,9 @@ from lmchat.servers.request import (
     kept_answer_url,
 )
 from lmchat.servers.request_counters import Budget, RequestCounters
-from lmchat.servers.sending.admission import Admission
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.forward import Forwarding, read_beside
+from lmchat.servers.sending.request_checks import RequestChecks
 from lmchat.servers.sending.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.sending.slots import ServerSlots
@@ -109,7 +109,7 @@ class HttpServerClient:
         cache_file: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         reads_per_second: float | None = None,
-        engine: LocalEngine | None = None,
+        engine: Engine | None = None,
     ) -> None:
         """Create a client; nothing is connected yet.
 
@@ -131,15 +131,15 @@ class HttpServerClient:
         )
         self._keys = keys or NoKeys()
         self._counters = RequestCounters()
-        self._admission = Admission(settings, self._counters)
+        self._checks = RequestChecks(settings, self._counters)
         self._cache = ModelCache(cache_file)
         self._writer = RequestWriter(self._cache)
-        self._prober = Prober(
+        self._scanner = Scanner(
             self._connections,
             self._keys,
             self._cache,
             self._timeouts_for,
-            check_allowed=self._admission.allowed.check,
+            check_allowed=self._checks.allowed.check,
             named={
                 Endpoint.parse(url).netloc
                 for url in (settings.endpoint, *(entry.url for entry in settings.endpoints))
@@ -163,13 +163,13 @@ class HttpServerClient:
         `hinted` are the addresses that environment variables name, each under the name of the
         product that is expected there. `used` are addresses of earlier runs.
         """
-        self._prober.scan_also((*hinted.values(), *used))
+        self._scanner.scan_also((*hinted.values(), *used))
         for product, endpoint in hinted.items():
-            self._prober.expect_product(endpoint, product)
+            self._scanner.expect_product(endpoint, product)
 
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
-    ) -> tuple[ProbeResult, ...]:
+    ) -> tuple[ServerStatus, ...]:
         """Probe all addresses where a server may be, at the same time; return results, best first.
 
         These are the usual addresses of all products, those that were given to `scan_also`, and
@@ -178,30 +178,30 @@ class HttpServerClient:
         Without `is_counted`, the lists of models do not count as asked for.
         """
         await self._read_cache()
-        probes = await self._prober.scan(named)
-        results = tuple([await self._cache_models(probed) for probed in probes])
+        probes = await self._scanner.scan(named)
+        results = tuple([await self._cache_models(server) for server in probes])
         if is_counted and usable_of(results):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
             return results
         # a refresh searches the disk again: model files may have come or gone
-        probed_engine = await self._engine.probe(self._prober.check, is_refresh=True)
-        # the scan may have probed it, too, and then takes it for a plain llama.cpp
-        others = (probed for probed in results if probed.endpoint != probed_engine.endpoint)
+        probed_engine = await self._engine.probe(self._scanner.check, is_refresh=True)
+        # the scan may have server it, too, and then takes it for a plain llama.cpp
+        others = (server for server in results if server.endpoint != probed_engine.endpoint)
         return (await self._cache_models(probed_engine), *others)
 
-    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Probe one address and cache its models.
 
         `key` is sent with this probe only; empty: the key that is known for the address.
         """
-        self._admission.allowed.check(endpoint)
-        await self._read_cache()  # so that the prober knows which product to expect
+        self._checks.allowed.check(endpoint)
+        await self._read_cache()  # so that the scanner knows which product to expect
         if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
-            probed = await engine.probe(self._prober.check)
+            server = await engine.probe(self._scanner.check)
         else:
-            probed = await self._prober.check(endpoint, key=key)
-        return await self._cache_models(probed)
+            server = await self._scanner.check(endpoint, key=key)
+        return await self._cache_models(server)
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -210,21 +210,21 @@ class HttpServerClient:
 
         Raises the error that says why the server cannot be used.
         """
-        self._admission.allowed.check(endpoint)
+        self._checks.allowed.check(endpoint)
         await self._read_cache()
         cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
             self._counters.add(cache_hits=1)
             return cached
         self._counters.add(cache_misses=1)
-        probed = await self.check(endpoint)
-        if not probed.verdict.is_usable:
-            raise no_server_error((probed,))
-        return probed.models
+        server = await self.check(endpoint)
+        if not server.verdict.is_usable:
+            raise no_server_error((server,))
+        return server.models
 
     def forget_lists(self) -> None:
         """Ask all servers for their models with the next look, also those that this disturbs."""
-        self._prober.forget_lists()
+        self._scanner.forget_lists()
 
     def cached_models(self) -> ModelList:
         """Return the models as they were read last; no server is asked."""
@@ -282,10 +282,10 @@ class HttpServerClient:
         """
         for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
             await asyncio.sleep(wait_s)
-            probed = await self.check(model.endpoint)
-            if not probed.verdict.is_usable:
-                raise no_server_error((probed,))
-            listed = next((one for one in probed.models if one.model_id == model.model_id), model)
+            server = await self.check(model.endpoint)
+            if not server.verdict.is_usable:
+                raise no_server_error((server,))
+            listed = next((one for one in server.models if one.model_id == model.model_id), model)
             if listed.state is not LoadState.NOT_LOADED:
                 return
         raise ServerRejected(
@@ -315,7 +315,7 @@ class HttpServerClient:
         request may be sent to the address, or if the server refuses this one or cannot be reached.
         """
         product = product_named(request.product)
-        self._admission.allowed.check(request.endpoint)
+        self._checks.allowed.check(request.endpoint)
         if not product.count_path or await self._would_load(request):
             return None
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
@@ -355,7 +355,7 @@ class HttpServerClient:
 
     async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; see `ServerClient`."""
-        self._admission.allowed.check(request.endpoint)
+        self._checks.allowed.check(request.endpoint)
         # a copy that the user sends by hand must not make the server keep the answer
         exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
         exchange.sender.key = await self._keys.key_for(request.endpoint)  # as before sending
@@ -446,7 +446,7 @@ class HttpServerClient:
         """
         model = request.model
         endpoint = model.endpoint
-        self._admission.admit_forwarded(request)
+        self._checks.admit_forwarded(request)
         _logger.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
         forwarding = Forwarding(
             request=request,
@@ -504,7 +504,7 @@ class HttpServerClient:
     # Limits and the end
 
     def allow(self, host: str) -> None:
-        self._admission.allowed.allow(host)
+        self._checks.allowed.allow(host)
 
     def metrics(self) -> Metrics:
         return self._counters.metrics
@@ -513,7 +513,7 @@ class HttpServerClient:
         self._counters.reset()
 
     def budget(self) -> Budget:
-        return self._admission.limiter.budget()
+        return self._checks.limiter.budget()
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
@@ -529,7 +529,7 @@ class HttpServerClient:
 
     # The built-in engine; its address is that of no other server
 
-    def _engine_at(self, endpoint: Endpoint) -> LocalEngine | None:
+    def _engine_at(self, endpoint: Endpoint) -> Engine | None:
         """Return the built-in engine if this is its address, else None."""
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
@@ -550,26 +550,26 @@ class HttpServerClient:
     async def _read_cache(self) -> None:
         """Read the file of the cache with the first call; later calls change nothing.
 
-        The prober then expects, at each address of the file, the product that was there.
+        The scanner then expects, at each address of the file, the product that was there.
         """
         for model in await self._cache.read_once():
-            self._prober.expect_product(model.endpoint, model.product)
+            self._scanner.expect_product(model.endpoint, model.product)
 
-    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
-        """Keep the models of a probed server for `cached_models`; return the result unchanged.
+    async def _cache_models(self, server: ServerStatus) -> ServerStatus:
+        """Keep the models of a server server for `cached_models`; return the result unchanged.
 
         If the server cannot be used and lists no models, its earlier list is kept. The built-in
         engine lists its models even after a crash. A list that was hard to come by is written at
         once, for other runs.
         """
-        is_kept = probed.models is self._cache.models_of(probed.endpoint)  # it was not asked for
-        if (probed.verdict.is_usable or probed.models) and not is_kept:
-            self._cache.put(probed.endpoint, probed.models)
-            if product_named(probed.product).is_disturbed_by_list:
+        is_kept = server.models is self._cache.models_of(server.endpoint)  # it was not asked for
+        if (server.verdict.is_usable or server.models) and not is_kept:
+            self._cache.put(server.endpoint, server.models)
+            if product_named(server.product).is_disturbed_by_list:
                 await self._cache.write(
                     without=None if self._engine is None else self._engine.endpoint
                 )
-        return probed
+        return server
 
     # Steps of a request
 
@@ -581,9 +581,9 @@ class HttpServerClient:
         `read_s` is the timeout of a reply in seconds; None: no timeout. Raises `LMChatError` if no
         request may be sent to the server.
         """
-        self._admission.allowed.check(endpoint)
+        self._checks.allowed.check(endpoint)
         key = await self._keys.key_for(endpoint)
-        return self._prober.new_api(endpoint, product, key=key, read_s=read_s)
+        return self._scanner.new_api(endpoint, product, key=key, read_s=read_s)
 
     async def _would_load(self, request: ChatRequest) -> bool:
         """Whether a request would make its server load or wake the model (R-29, R-41).
@@ -595,7 +595,7 @@ class HttpServerClient:
         `EndpointNotAllowed`.
         """
         endpoint = request.endpoint
-        self._admission.allowed.check(endpoint)
+        self._checks.allowed.check(endpoint)
         if self._remote_model(request) is not None:
             return True
         loads_on_demand = product_named(request.product).loads_on_demand
@@ -630,9 +630,9 @@ class HttpServerClient:
         A request for a kept answer sends no messages and no options: only its address is checked.
         """
         endpoint = request.endpoint
-        self._prober.expect_product(endpoint, request.product)  # a later probe asks for it first
+        self._scanner.expect_product(endpoint, request.product)  # a later probe asks for it first
         if request.fetches_kept:
-            self._admission.allowed.check(endpoint)
+            self._checks.allowed.check(endpoint)
             return self._new_exchange(self._writer.write(request))
         remote = self._remote_model(request)
         if remote is not None and not request.is_remote:
@@ -642,7 +642,7 @@ class HttpServerClient:
                 hint="Choose it again, or another model.",
                 kind="model_missing",
             )
-        written = self._admission.admit(request, self._writer.write)
+        written = self._checks.admit(request, self._writer.write)
         _logger.info("chat request to %s", endpoint.origin)
         exchange = self._new_exchange(written)
         for note in self._writer.take_new_notes(written):
@@ -668,7 +668,7 @@ class HttpServerClient:
         request = written.request
         # A server keeps an answer under the `replay_id` of the request, if it has one. A replay
         # fetches a kept answer, so its server can keep answers, even if no probe has asked it yet.
-        can_keep = request.fetches_kept or self._prober.keeps_answers(request.endpoint)
+        can_keep = request.fetches_kept or self._scanner.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
             written=written,
@@ -704,7 +704,7 @@ class HttpServerClient:
     async def _run(self, exchange: Exchange) -> StreamFinished:
         """Wait for a slot, run an exchange, and return the last event of its answer.
 
-        After a success, keep the dialect (the form of requests that the model accepts) for the next
+        After a success, keep the format of requests that the model accepts for the next
         request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,
         which names only its type.
         """
@@ -744,7 +744,7 @@ class HttpServerClient:
             finally:
                 self._counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
-            self._writer.keep_dialect(exchange.written)
+            self._writer.keep_request_format(exchange.written)
             self._cache.mark_loaded(request.endpoint, request.model)
             return finished
 

@@ -17,7 +17,7 @@ from lmchat.files.disk import begin_log
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 
@@ -52,7 +52,7 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
 
     find: Callable[[], Sequence[Installed]]
     """Finds the installed servers; it blocks."""
-    start: Callable[[ServerStart], Awaitable[ProbeResult]]
+    start: Callable[[ServerStart], Awaitable[ServerStatus]]
     """Starts a server and waits until it answers; raises `LMChatError`."""
     install_command: str = ""
     """Command that installs the built-in engine; empty if it is installed."""
@@ -97,9 +97,9 @@ async def start_server(
     *,
     log_folder: Path,
     environ: Mapping[str, str],
-    check: Callable[[Endpoint], Awaitable[ProbeResult]],
+    check: Callable[[Endpoint], Awaitable[ServerStatus]],
     limit_s: float = START_S,
-) -> ProbeResult:
+) -> ServerStatus:
     """Start a server in the background, wait until it answers, and return what `check` found.
 
     The output of the server goes to a file of its own in `log_folder`. The server continues when
@@ -119,9 +119,9 @@ async def start_server(
         async with asyncio.timeout(limit_s):
             # `lms server start` ends with the exit code 0 when it has started the server
             while not process.poll():
-                probed = await check(start.endpoint)
-                if probed.verdict.is_server:
-                    return probed
+                server = await check(start.endpoint)
+                if server.verdict.is_server:
+                    return server
                 await asyncio.sleep(_POLL_S)
     code = process.poll()
     problem = f"ended with exit code {code}" if code else "does not answer"

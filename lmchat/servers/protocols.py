@@ -12,7 +12,7 @@ from typing import Protocol
 
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.catalogue import ModelSource
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.model import ModelInfo
@@ -69,7 +69,7 @@ class ServerClient(AnswerSource, ModelSource, Protocol):
     def forget_lists(self) -> None:
         """Ask all servers for their models with the next look, also those that this disturbs."""
 
-    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Probe one address; it is no error if nothing answers.
 
         `key` is sent with this probe only; empty: the key that is known for the address.

@@ -30,8 +30,8 @@ Run = Callable[[], Awaitable[ToolResult]]
 """Function that runs a tool, with its arguments already in it."""
 
 
-class Choice(StrEnum):
-    """Choice of the user about a call: for how long its tool is allowed, or that it is not."""
+class ApprovalScope(StrEnum):
+    """Answer of the user about a call: for how long its tool is allowed, or that it is not."""
 
     ONCE = "once"
     SESSION = "this session"
@@ -39,14 +39,19 @@ class Choice(StrEnum):
     NO = "no"
 
 
-CHOICES = {"y": Choice.ONCE, "s": Choice.SESSION, "a": Choice.ALWAYS, "n": Choice.NO}
+APPROVAL_SCOPES = {
+    "y": ApprovalScope.ONCE,
+    "s": ApprovalScope.SESSION,
+    "a": ApprovalScope.ALWAYS,
+    "n": ApprovalScope.NO,
+}
 """Choices by their key."""
 
 
 class Decision(Struct, frozen=True, kw_only=True):
     """The user's choice about one call, with a reason for a refusal, which the model gets."""
 
-    choice: Choice
+    choice: ApprovalScope
     reason: str = ""  # empty: the user gave none
 
 

@@ -27,9 +27,9 @@ from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
-from lmchat.servers.discovery.probe_result import TargetState, target_state
+from lmchat.servers.discovery.status import TargetState, target_state
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.launcher import ServerLauncher
 from lmchat.servers.protocols import ServerClient
 from lmchat.storage.store import Store
@@ -101,7 +101,7 @@ class Workspace(Struct, kw_only=True):
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only
-    engine: LocalEngine | None = None  # the built-in engine, not started yet; None only in tests
+    engine: Engine | None = None  # the built-in engine, not started yet; None only in tests
     is_local: bool = False  # whether to start the built-in engine without asking
     local_model: str = ""  # model file for the engine, if --local names one; else empty
     search_pause_s: float = 5.0  # between two searches while there is no server

@@ -13,7 +13,7 @@ import pytest
 import lmchat
 from lmchat import errors
 from lmchat.servers.products import PRODUCTS
-from lmchat.servers.products.refusals import RULES
+from lmchat.servers.products.refusals import REFUSALS
 
 pytestmark = pytest.mark.timeout(60)  # all modules are parsed
 MODULES = sorted(Path(lmchat.__file__).parent.rglob("*.py"))
@@ -87,8 +87,8 @@ def test_errors_end_with_a_full_stop_and_have_a_next_step(nodes) -> None:
 
 
 def test_refusals_have_a_next_step() -> None:
-    for rule in RULES:
-        hints = [product.request_facts().hints.get(rule.kind, rule.hint) for product in PRODUCTS]
+    for rule in REFUSALS:
+        hints = [product.refusal_context().hints.get(rule.kind, rule.hint) for product in PRODUCTS]
         ends = (
             ".",
             "{model}",

@@ -13,7 +13,7 @@ from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import TextDelta
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
-from lmchat.tools.calls import Choice, Decision
+from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tools.protocols import ToolResult
 from tests.support import chats
 from tests.support.chat_turns import ChatTurns
@@ -24,7 +24,7 @@ from tests.support.scripted_tools import ScriptedHost, calls, read_text, toolbox
 _READ = "files__read_text"
 READ_A = calls((_READ, {"path": "a"}))
 BOTH = calls((_READ, {"path": "a"}), (_READ, {"path": "b"}))
-NO = Decision(choice=Choice.NO)
+NO = Decision(choice=ApprovalScope.NO)
 
 
 def results(chat: ChatTurns) -> list[tuple[AnswerState, str]]:
@@ -97,11 +97,11 @@ async def test_questions_come_one_by_one_before_any_call_runs_and_a_late_decisio
     chat = ChatTurns(store, BOTH, box=toolbox(host, approve="ask"))
     await chat.begin("Read", ToolQuestion)
     assert len(chat.questions) == 1
-    chat.decide(Decision(choice=Choice.ONCE))
+    chat.decide(Decision(choice=ApprovalScope.ONCE))
     await until(lambda: len(chat.questions) == 2, "the second question")
     assert host.calls == []
     await chat.stop()
-    chat.decide(Decision(choice=Choice.ONCE))
+    chat.decide(Decision(choice=ApprovalScope.ONCE))
     await asyncio.sleep(0)
     assert host.calls == []
     assert chat.opened.question is None
@@ -243,7 +243,7 @@ async def saved_always(**settings) -> dict[str, str]:
         saved[name] = fingerprint
 
     box = box_with(save=save, **settings)
-    await box.allow("here", box.tools[0], Choice.ALWAYS)
+    await box.allow("here", box.tools[0], ApprovalScope.ALWAYS)
     assert box.approval("here", box.tools[0]) is Approval.ALWAYS
     elsewhere = Approval.ALWAYS if saved else Approval.ASK
     assert box.approval("elsewhere", box.tools[0]) is elsewhere

@@ -9,7 +9,7 @@ from lmchat.cli.setup.find_target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
@@ -114,7 +114,7 @@ async def test_a_server_that_cannot_be_used_says_why():
         (Verdict.SERVER_ERROR, "server_error"),
     ]:
         with pytest.raises(ServerRejected) as caught:
-            await _find_target((probed(verdict, is_own=True, next_step="Do this."),))
+            await _find_target((probed(verdict, is_configured=True, next_step="Do this."),))
         assert (caught.value.kind, caught.value.hint) == (kind, "Do this.")
         assert caught.value.exit_code == 1
 

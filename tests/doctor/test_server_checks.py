@@ -3,8 +3,8 @@ from __future__ import annotations
 from lmchat.config.state import State
 from lmchat.doctor.finding import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
-from lmchat.servers.discovery.choose_target import choose
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.choose import choose
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import Installed
 from lmchat.servers.model import LoadState, ModelInfo
@@ -19,7 +19,7 @@ def probed(verdict: Verdict, product: str = "LM Studio", *, models=(), host="loc
         for name, state in models
     )
     step = more.pop("next_step", f"help {product}")
-    return ProbeResult(
+    return ServerStatus(
         endpoint=endpoint, product=product, verdict=verdict, models=infos, next_step=step, **more
     )
 
@@ -27,7 +27,7 @@ def probed(verdict: Verdict, product: str = "LM Studio", *, models=(), host="loc
 READY = probed(Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
 
 
-def rows(*results: ProbeResult, is_named=False, **more):
+def rows(*results: ServerStatus, is_named=False, **more):
     choice = choose(results, model="", state=State(), is_named=is_named)
     chat, *found = server_findings(results, choice, is_named=is_named, **more)
     return chat, {one.name: one for one in found}
@@ -69,7 +69,7 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
 def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_named():
     chat, _ = rows(probed(Verdict.REFUSED), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
-    named = probed(Verdict.REFUSED, "Jan", is_own=True)
+    named = probed(Verdict.REFUSED, "Jan", is_configured=True)
     chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
     assert servers["localhost:1337"].grade is Grade.FAULT

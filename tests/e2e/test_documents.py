@@ -13,7 +13,7 @@ import pytest
 
 from lmchat.answers.answer_figures import Stage
 from lmchat.cli.parser import parse
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from tests.support.programs import Inside, run
 from tests.support.pty_program import ROOT
 from tests.support.recipes import commands_of

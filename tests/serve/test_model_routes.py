@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.serve.model_routes import ModelRoutes, ServerWatch
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from tests.support.scripted_backend import model, probed
 
 
-def lm_studio(address: str) -> ProbeResult:
+def lm_studio(address: str) -> ServerStatus:
     endpoint = Endpoint.parse(address)
     return probed(Verdict.READY, replace(model(), endpoint=endpoint), endpoint=endpoint)
 
@@ -40,7 +40,7 @@ def test_servers_of_a_product_with_one_port_are_told_apart_by_host():
 async def test_a_server_that_has_moved_to_another_port_is_a_change():
     places = iter([(HERE,), (HERE,), (OTHER_PORT,)])
 
-    async def find() -> tuple[ProbeResult, ...]:
+    async def find() -> tuple[ServerStatus, ...]:
         return next(places)
 
     watch = ServerWatch(find, lambda _: None)

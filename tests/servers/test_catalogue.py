@@ -3,7 +3,7 @@ from __future__ import annotations
 from lmchat.config.state import State, UsedModel
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.discovery.catalogue import Catalogue
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed

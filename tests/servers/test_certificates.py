@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import new_tls_context
 from tests.support.client_calls import answered, ask, events_of

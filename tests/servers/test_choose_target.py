@@ -3,13 +3,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.config.state import State
-from lmchat.servers.discovery.choose_target import (
+from lmchat.servers.discovery.choose import (
     Missing,
     choose,
     choose_without_asking,
     endpoints_of,
 )
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState
@@ -30,13 +30,13 @@ def other(verdict: Verdict = Verdict.READY, *models):
 
 READY = probed(Verdict.READY, model("a"), model("b"))
 COLD = probed(Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED))
-OWN = replace(other(Verdict.READY, model("own")), is_own=True)
+OWN = replace(other(Verdict.READY, model("own")), is_configured=True)
 
 
 WARM = other(Verdict.READY, model("c"))
 FAR = other(Verdict.NONE_LOADED, model("far:latest"))
 LAST = State(endpoint=READY.endpoint.url)
-CHOICES = {
+APPROVAL_SCOPES = {
     "the loaded one": ([READY], "", NEW, "a"),
     "as configured, where no model is listed": ([other()], "needed", NEW, "needed"),
     "where the named one is": ([READY, FAR], "far", NEW, "far:latest"),
@@ -49,7 +49,7 @@ CHOICES = {
 
 
 def test_the_model_that_is_chosen():
-    for results, model_id, state, chosen in CHOICES.values():
+    for results, model_id, state, chosen in APPROVAL_SCOPES.values():
         choice = choose(results, model=model_id, state=state)
         assert (choice.missing, choice.target.model_id) == (Missing.NOTHING, chosen)
 
@@ -64,7 +64,7 @@ def test_what_is_needed_before_a_chat():
     ]:
         choice = choose(results, model="", state=NEW)
         assert choice.missing is missing
-        assert (choice.probed is None) is (missing is Missing.SERVER)
+        assert (choice.server is None) is (missing is Missing.SERVER)
         assert choice.target is None or choice.target.model is None
 
 
@@ -80,7 +80,7 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
     hosted = replace(near, endpoint=Endpoint.parse("https://api.openai.com/v1"))
     for server in (hosted, replace(near, product="LiteLLM")):
         unasked = choose_without_asking([server], model="", state=NEW)
-        error = no_model_error(unasked.probed)
+        error = no_model_error(unasked.server)
         assert error.hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
         for choice in (unasked, choose([server], model="", state=NEW)):
             assert choice.missing is Missing.MODEL
@@ -96,7 +96,7 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
 
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():
-    named = replace(other(Verdict.REFUSED), is_own=True)
+    named = replace(other(Verdict.REFUSED), is_configured=True)
     assert choose([named, READY], model="", state=NEW, is_named=True).missing is Missing.SERVER
     assert choose([named, READY], model="", state=NEW).missing is Missing.NOTHING
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import Connections, connect_timeout_s
 from lmchat.servers.http.network_errors import unavailable_error

@@ -7,7 +7,7 @@ import httpx
 import psutil
 import pytest
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
@@ -253,7 +253,7 @@ async def test_configured_endpoints_come_first_and_are_asked_once_and_only_if_th
     )
     assert (found[0].endpoint, found[0].verdict) == (own, Verdict.READY)
     assert len(ports.paths(8080)) == len(set(ports.paths(8080)))
-    mine = {one.endpoint: one for one in found if one.is_own}
+    mine = {one.endpoint: one for one in found if one.is_configured}
     assert mine.keys() == {own, evil, page}
     assert mine[evil].detail.startswith("Endpoint not allowed")
     assert mine[evil].next_step == "lmchat --allow-host evil.example"

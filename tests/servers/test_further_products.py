@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, text_message

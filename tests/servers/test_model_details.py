@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import ServerRejected
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target

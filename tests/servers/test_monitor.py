@@ -7,7 +7,7 @@ import pytest
 
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.monitor import KEPT_LATENCIES, Monitor
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from tests.support.scripted_backend import ScriptedBackend, model, probed, target
 
 

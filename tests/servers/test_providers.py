@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamFinished, UsageReported
 from lmchat.sessions.message import ToolCallPart

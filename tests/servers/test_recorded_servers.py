@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestAdapted, StreamFinished, ToolCallDelta
 from lmchat.servers.request import ChatRequest, Tool
@@ -168,7 +168,7 @@ def cli(tmp_path, endpoint) -> Inside:
     return Inside(home=tmp_path, url=endpoint.url)
 
 
-def request_to(probed: ProbeResult, model: str, text: str = "Hi", **more) -> ChatRequest:
+def request_to(probed: ServerStatus, model: str, text: str = "Hi", **more) -> ChatRequest:
     return replace(ask(probed.endpoint, text, product=probed.product, model=model), **more)
 
 

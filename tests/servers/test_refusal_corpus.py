@@ -34,7 +34,7 @@ REQUESTS = {
 
 
 def error_for(record, body):
-    facts = product_named(record["product"]).request_facts(model="qwen3", host="box.lan")
+    facts = product_named(record["product"]).refusal_context(model="qwen3", host="box.lan")
     facts = replace(facts, **REQUESTS[record.get("has", "")])
     if record["where"] == "stream":
         return refusal_in_stream(body, facts)

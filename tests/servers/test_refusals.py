@@ -17,7 +17,7 @@ ANY = "OpenAI-compatible"
 
 def refusal_for(status, body, *, product=ANY, key="", host="box.lan", headers=None):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked = product_named(product).request_facts(key=key, model="qwen3", host=host)
+    asked = product_named(product).refusal_context(key=key, model="qwen3", host=host)
     return refusal(status, headers or {}, raw, asked)
 
 
@@ -207,7 +207,7 @@ def test_the_step_depends_on_whether_a_key_was_sent():
 
 
 def test_ollama_is_to_be_signed_in_where_a_cloud_refuses_a_model_that_runs_there():
-    facts = product_named("Ollama").request_facts(model="gpt-oss:120b-cloud")
+    facts = product_named("Ollama").refusal_context(model="gpt-oss:120b-cloud")
     page = "https://ollama.com/connect?name=x"
     bodies = {"a page": {"error": "unauthorized", "signin_url": page}, "words": {"error": "no"}}
     for name, body in bodies.items():
@@ -289,10 +289,10 @@ def test_no_json_is_too_odd_to_become_an_error(status, value):
     error = refusal_for(status, value)
     assert error.message
     assert "\n" not in error.message
-    assert refusal_in_stream(value, product_named(ANY).request_facts()).message
+    assert refusal_in_stream(value, product_named(ANY).refusal_context()).message
 
 
 def test_megabytes_of_words_hold_nothing_up():
     """A search that is not linear would run into the time limit of the test."""
     error = {"error": {"message": "\u200d" * 3_000_000}}
-    assert len(refusal_in_stream(error, product_named("Ollama").request_facts()).message) < 500
+    assert len(refusal_in_stream(error, product_named("Ollama").refusal_context()).message) < 500

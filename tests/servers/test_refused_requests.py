@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled
 from lmchat.servers.sending import sender
 from lmchat.sessions.message import FilePart, Role, TextPart

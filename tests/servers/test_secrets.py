@@ -9,7 +9,7 @@ import pytest
 from lmchat.api import Client
 from lmchat.cli.log_file import as_json_line
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from tests.support.client_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import ModelLoading, RequestSent
 from lmchat.servers.model import LoadState
 from tests.support.client_calls import answered, ask, endpoint_of

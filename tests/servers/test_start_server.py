@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import ServerStart, start_server
 from tests.support.programs import is_running, processes
@@ -28,7 +28,7 @@ class Checks:
     def __init__(self, log_file: Path, text: str = "") -> None:
         self._log_file, self._text = log_file, text
 
-    async def __call__(self, endpoint: Endpoint) -> ProbeResult:
+    async def __call__(self, endpoint: Endpoint) -> ServerStatus:
         is_ready = self._text in self._log_file.read_text()
         return probed(Verdict.READY if is_ready else Verdict.REFUSED, endpoint=endpoint)
 
@@ -98,7 +98,7 @@ STARTER = """
 import asyncio, os, sys
 from pathlib import Path
 from lmchat.servers.launcher import ServerStart
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import start_server
 

@@ -8,8 +8,8 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.errors import ServerRejected
-from lmchat.servers.discovery.choose_target import choose, require_model
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.choose import choose, require_model
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.model import LoadState

@@ -18,7 +18,7 @@ def choice(token: str, logprob: float = -0.25, *others: str) -> TokenProbabiliti
     return TokenProbabilities(token=token, logprob=logprob, text=token, top=top)
 
 
-CHOICES = (
+APPROVAL_SCOPES = (
     choice("No", -0.125, "No", "Yes"),
     replace(choice("é", -999.0), text="xé", is_thought=True),
     *(choice(text, -1.0, *HOSTILE) for text in HOSTILE),
@@ -29,11 +29,11 @@ async def test_choices_are_read_as_they_were_written_copied_by_a_fork_and_purged
     session, asked = await begin_session(store, "Really?")
     said = answer("No", parent=asked)
     await store.begin_answer(session.session_id, said)
-    await store.end_answer(session.session_id, said, CHOICES)
+    await store.end_answer(session.session_id, said, APPROVAL_SCOPES)
     await store.end_answer(session.session_id, said)
     fork = await store.fork(session.session_id, said.message_id)
     for message in (said, fork.messages[-1]):
-        assert await store.token_choices(message.message_id) == CHOICES
+        assert await store.token_choices(message.message_id) == APPROVAL_SCOPES
     for purged in (session, fork.header):
         await store.purge(purged.session_id)
     with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as raw:

@@ -34,9 +34,9 @@ from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue
-from lmchat.servers.discovery.choose_target import endpoints_of
+from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.discovery.monitor import Monitor
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.servers.http.connections import Connections
@@ -458,9 +458,9 @@ class StillClient(HttpServerClient):
         self, settings: Settings, ports: PortMap, *, direct: Collection[str], **more
     ) -> None:
         super().__init__(settings, **more)
-        self._connections = self._prober._connections = MappedConnections(ports, direct)
+        self._connections = self._scanner._connections = MappedConnections(ports, direct)
 
-    async def _cache_models(self, probed: ProbeResult) -> ProbeResult:
+    async def _cache_models(self, probed: ServerStatus) -> ServerStatus:
         latency_ms = None if probed.latency_ms is None else LOOK_MS
         return await super()._cache_models(replace(probed, latency_ms=latency_ms))
 
@@ -488,7 +488,7 @@ class Situation(Desktop):
         await self.press(*keys, **then)
         await self.shows(sees)
 
-    def probed(self, port: int) -> ProbeResult:
+    def status_at(self, port: int) -> ServerStatus:
         return next(one for one in self.workspace.catalogue.results if one.endpoint.port == port)
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:

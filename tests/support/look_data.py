@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.probe_result import Health, ProbeResult, TargetState, Verdict
+from lmchat.servers.discovery.status import ServerHealth, ServerStatus, TargetState, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
@@ -65,7 +65,7 @@ def ended(state: AnswerState, now_s: float) -> AnswerFigures:
     return turn
 
 
-HEALTH = Health(
+HEALTH = ServerHealth(
     endpoint=LM_STUDIO,
     product="LM Studio",
     verdict=Verdict.READY,
@@ -204,9 +204,9 @@ def model_picker(rows: Sequence[ModelRow] | None = None, **acts: Callable) -> Mo
     )
 
 
-def place(product: str, port: int, verdict: Verdict, next_step: str, **more) -> ProbeResult:
+def place(product: str, port: int, verdict: Verdict, next_step: str, **more) -> ServerStatus:
     endpoint = Endpoint.parse(f"localhost:{port}")
-    return ProbeResult(
+    return ServerStatus(
         endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more
     )
 

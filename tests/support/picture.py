@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.events import (
     ReasoningDelta,

@@ -15,7 +15,7 @@ from lmchat.config.file import Key, sections, table_keys, toml_value, value_keys
 from lmchat.config.load import VARIABLES
 from lmchat.config.settings import Settings, ToolSettings
 from lmchat.servers.products import PRODUCTS, UNKNOWN
-from lmchat.servers.products.refusals import RULES, Rule
+from lmchat.servers.products.refusals import REFUSALS, Refusal
 from tests.support.manual import manual_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -120,11 +120,11 @@ def errors_page() -> str:
     """Return the text of docs/errors.md: the kinds as they are written there, then the refusals."""
     kinds, _, _ = (DOCS / "errors.md").read_text(encoding="utf-8").partition(_GENERATED)
     head = ("status", "what it says", "kind", "message", "next step")
-    rows = [_refusal(rule) for rule in RULES]
+    rows = [_refusal(rule) for rule in REFUSALS]
     return kinds + "\n".join([_GENERATED, _REFUSALS, _table(head, rows)])
 
 
-def _refusal(rule: Rule) -> tuple[str, ...]:
+def _refusal(rule: Refusal) -> tuple[str, ...]:
     words = {
         "product": "SERVER",
         "said": "SERVER says: …",
@@ -134,11 +134,11 @@ def _refusal(rule: Rule) -> tuple[str, ...]:
         "address": "Check the path of the address; some servers have one in front of /v1.",
         "check": "Check the options, the tools or the image of the request, or else the server's log.",
     }
-    usual = UNKNOWN.request_facts().hints
+    usual = UNKNOWN.refusal_context().hints
     hints = {
         name: hint
         for name, hint in (
-            (one.name, one.request_facts().hints.get(rule.kind, "")) for one in PRODUCTS
+            (one.name, one.refusal_context().hints.get(rule.kind, "")) for one in PRODUCTS
         )
         if hint != usual.get(rule.kind) or name == UNKNOWN.name
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.sessions.message import AnswerStats, ChatMessage, ReasoningPart, Role, TextPart
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import Store

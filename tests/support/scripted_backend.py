@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.events import (
     ModelNamed,
@@ -59,13 +59,13 @@ def target(name: str = "qwen3-8b", **more: object) -> Target:
     return Target(endpoint=ENDPOINT, product="LM Studio", model=model(name, **more))
 
 
-def probed(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> ProbeResult:
+def probed(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> ServerStatus:
     known: dict[str, object] = {
         "endpoint": ENDPOINT,
         "product": "LM Studio",
         "latency_ms": 3.0 if verdict.is_server else None,
     }
-    return ProbeResult(
+    return ServerStatus(
         verdict=verdict,
         models=models,
         **(known | more),  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ class ScriptedBackend:
     """Plays one script a request; a script is events, errors to raise, and gates to wait at."""
 
     def __init__(
-        self, *scripts: Sequence[Step], results: Sequence[ProbeResult] | None = None
+        self, *scripts: Sequence[Step], results: Sequence[ServerStatus] | None = None
     ) -> None:
         self.scripts = list(scripts)
         self.requests: list[ChatRequest] = []
@@ -139,14 +139,14 @@ class ScriptedBackend:
     def engine_at(self, endpoint: Endpoint) -> ScriptedEngine | None:
         return self.engine if self.engine is not None and self.engine.endpoint == endpoint else None
 
-    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ProbeResult, ...]:
+    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ServerStatus, ...]:
         self.looks += 1
         if self.engine is not None and self.engine.endpoint is not None:
             own = await self.check(self.engine.endpoint)
             return (own, *(one for one in self.results if one.endpoint != own.endpoint))
         return self.results
 
-    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         if key:
             self.keys.append(key)
             verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
@@ -161,11 +161,11 @@ class ScriptedBackend:
             return own
         return await self._check(endpoint)
 
-    async def _check(self, endpoint: Endpoint) -> ProbeResult:
+    async def _check(self, endpoint: Endpoint) -> ServerStatus:
         for one in self.results:
             if one.endpoint == endpoint:
                 return one
-        return ProbeResult(endpoint=endpoint, product="LM Studio", verdict=Verdict.REFUSED)
+        return ServerStatus(endpoint=endpoint, product="LM Studio", verdict=Verdict.REFUSED)
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -313,7 +313,7 @@ def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
     return ScriptedBackend(*scripts, results=[probed(Verdict.READY, known, product="llama.cpp")])
 
 
-class ScriptedEngine(LocalEngine):
+class ScriptedEngine(Engine):
     """Has the files that it is given; a name in `failures` fails with the error there, once."""
 
     demo = replace(SMOLLM2, name="demo")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.tui.welcome.server_rows import MachineState
 from lmchat.tui.welcome.welcome_screen import WelcomeFacts, WelcomeScreen
 
@@ -29,7 +29,7 @@ def put(folder: Path, name: str, text: str) -> str:
 
 
 def found(
-    results: Sequence[ProbeResult] = (), here: MachineState | None = None, **more: Any
+    results: Sequence[ServerStatus] = (), here: MachineState | None = None, **more: Any
 ) -> WelcomeFacts:
     """Return what was found 2 s ago by a clock that stands at 0."""
     return WelcomeFacts(

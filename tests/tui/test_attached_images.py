@@ -7,7 +7,7 @@ import pytest
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Settings
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image

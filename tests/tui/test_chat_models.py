@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.config.state import State, UsedModel
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker

@@ -8,7 +8,7 @@ from lmchat.errors import (
     ServerRejected,
     StoreUnavailable,
 )
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import (
     RequestAdapted,
     RequestSent,

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from lmchat.config.state import UsedModel
 from lmchat.errors import EngineUnavailable, StreamInterrupted
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from unittest.mock import AsyncMock
 
 from lmchat.errors import EndpointNotAllowed
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
@@ -94,7 +94,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
 
 async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_path):
     far = Endpoint.parse("http://gpu-box:8000")
-    named = probed(Verdict.REFUSED, endpoint=far, is_own=True, kind="not_allowed")
+    named = probed(Verdict.REFUSED, endpoint=far, is_configured=True, kind="not_allowed")
     backend = ScriptedBackend(results=[named])
     backend.check = AsyncMock(side_effect=EndpointNotAllowed("Not allowed."))
     gate = hold(backend, "detect")

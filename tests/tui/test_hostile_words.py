@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.chat.request_preview import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.engine.model_files import ModelFile
@@ -82,7 +82,7 @@ def searching() -> SearchDialog:
 
 def page() -> WelcomeScreen:
     places = [
-        ProbeResult(
+        ServerStatus(
             endpoint=Endpoint(scheme="http", host="localhost", port=port),
             product="Ollama",
             verdict=verdict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 
 from lmchat.servers.discovery.monitor import POLL_S
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen

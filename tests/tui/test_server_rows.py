@@ -4,8 +4,8 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
-from lmchat.servers.discovery.choose_target import choose
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.choose import choose
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import Installed
@@ -114,7 +114,7 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
         )
     off = [probed(Verdict.SERVER_OFF)]
     assert headline_and_advice(off)[0] == "LM Studio runs, but its server is off."
-    blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product="Jan", is_own=True)
+    blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product="Jan", is_configured=True)
     words = "Jan at gpu-box:1337 does not accept the host name gpu-box."
     for found in ([blocked], [probed(Verdict.NEEDS_KEY), blocked]):  # the named one comes first
         assert headline_and_advice(found)[0] == words
@@ -124,7 +124,7 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = probed(
-        Verdict.REFUSED, endpoint=BOX, is_own=True, detail="Nothing answers.", next_step="Go"
+        Verdict.REFUSED, endpoint=BOX, is_configured=True, detail="Nothing answers.", next_step="Go"
     )
     assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", "Next: Go.")
     unloaded = probed(Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED))
@@ -133,7 +133,7 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
     words = "LM Studio answers, but no model is loaded."
     assert server_rows([unloaded], MachineState())[0].next_step == "Choose a model"
     assert headline_and_advice([unloaded]) == (words, "Press Enter to choose one.")
-    named = probed(Verdict.READY, model(), endpoint=BOX, is_own=True)
+    named = probed(Verdict.READY, model(), endpoint=BOX, is_configured=True)
     assert headline_and_advice([probed(Verdict.READY, model()), named])[0] == "LM Studio answers."
     assert headline_and_advice([named])[0] == "LM Studio at gpu-box:1337 answers."
     unknown = probed(Verdict.READY, model(), product=OPENAI_COMPATIBLE)
@@ -146,14 +146,14 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
 def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_ready():
     ready = probed(Verdict.READY, model())
     named = probed(
-        Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_own=True
+        Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_configured=True
     )
     assert default_choice(server_rows([ready, named], MachineState())) == BOX
 
 
 @pytest.mark.parametrize("verdict", [Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED])
 def test_page_doctor_and_command_line_say_the_same_of_a_server(verdict):
-    here = probed(verdict, endpoint=BOX, product="Jan", is_own=True)
+    here = probed(verdict, endpoint=BOX, product="Jan", is_configured=True)
     said = headline_and_advice([here])[0].replace("gpu-box:1337", BOX.url)
     assert no_server_error([here]).message == said
     assert server_findings([here], choose([here], model="", state=State()))[1].cause == said

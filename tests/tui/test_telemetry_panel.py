@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.probe_result import Health, TargetState, Verdict
+from lmchat.servers.discovery.status import ServerHealth, TargetState, Verdict
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
 from lmchat.servers.request_counters import Budget
@@ -64,8 +64,8 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
 
 async def test_before_anything_was_found_nothing_is_guessed():
     nothing = {
-        "server": server_rows(Health(), TargetState.SEARCHING),
-        "model": model_rows(Health(), 0.0, loading="", profile=""),
+        "server": server_rows(ServerHealth(), TargetState.SEARCHING),
+        "model": model_rows(ServerHealth(), 0.0, loading="", profile=""),
         "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
         "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
         "requests": request_rows(Metrics(), Budget(left=30, limit=30), None),

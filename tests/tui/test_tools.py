@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.tools.protocols import ToolResult

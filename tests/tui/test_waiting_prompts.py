@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.storage.store import Store
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from textual import events
 
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screen import ChatScreen
@@ -47,7 +47,9 @@ class Places(ScriptedBackend):
         if endpoint not in (NEAR, FAR):
             return probed(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
         models = (model(),) if self.verdict is Verdict.READY else ()
-        return probed(self.verdict, *models, endpoint=endpoint, is_own=True, next_step="Its step")
+        return probed(
+            self.verdict, *models, endpoint=endpoint, is_configured=True, next_step="Its step"
+        )
 
 
 @asynccontextmanager

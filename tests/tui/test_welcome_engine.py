@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock, Mock
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.launcher import Installed, ServerLauncher
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.messages import ShowChat
 from lmchat.tui.welcome.server_rows import MachineState, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen

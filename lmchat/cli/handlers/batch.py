@@ -31,8 +31,8 @@ from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.choose_target import choose_on_server
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.choose import choose_on_server
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.discovery.target_errors import no_model_error
 from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.products import product_named
@@ -64,9 +64,9 @@ async def batch(context: Context) -> int:
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
-        probed = await runtime.backend.check(target.endpoint)
+        server = await runtime.backend.check(target.endpoint)
         if target.model is None:  # only for the type checker: `target_of_command` has raised it
-            raise no_model_error(probed)
+            raise no_model_error(server)
         with ExitStack() as stack:
             row_file = stack.enter_context(RowFile(output_path)) if output_path else None
             if row_file:  # the prompt of a line that an earlier run has answered is not sent again
@@ -76,7 +76,7 @@ async def batch(context: Context) -> int:
             run = _Run(
                 context=context,
                 runtime=runtime,
-                probed=probed,
+                server=server,
                 model=target.model,
                 layers=layers,
                 wanted=wanted,
@@ -97,7 +97,7 @@ class _Run(Struct, frozen=True, kw_only=True):
 
     context: Context
     runtime: Runtime
-    probed: ProbeResult  # the server, with the models that a line may name
+    server: ServerStatus  # the server, with the models that a line may name
     model: ModelInfo  # for lines that name none
     layers: SamplingLayers
     wanted: WantedValue | None
@@ -170,10 +170,10 @@ class _Run(Struct, frozen=True, kw_only=True):
 
         Raises `WrongUse` if the server has no such model, or it cannot chat.
         """
-        target = choose_on_server(self.probed, model=name, state=self.runtime.state).target
+        target = choose_on_server(self.server, model=name, state=self.runtime.state).target
         if target is not None and target.model is not None:
             return target.model
-        return model_meant(name, self.probed.models, is_exact=True)
+        return model_meant(name, self.server.models, is_exact=True)
 
     def task(self, line: BatchLine) -> Task:
         """Return the task of a line.

@@ -1,6 +1,6 @@
 """`lmchat models`, `lmchat health` and `lmchat detect`.
 
-A result (`ProbeResult`) is a probed address with its verdict and its models.
+A result (`ServerStatus`) is a server address with its verdict and its models.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.as_json import detection_json, health_json, model_json
-from lmchat.servers.discovery.choose_target import best_result, require_model
-from lmchat.servers.discovery.probe_result import ProbeResult
+from lmchat.servers.discovery.choose import best_result, require_model
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.terminal.output import table, terminal_columns
 
@@ -42,7 +42,7 @@ async def list_models(context: Context) -> int:
         return await _list_files(context)
     async with open_runtime(context) as runtime:
         usable = await find_usable(runtime)
-    listed = [model for probed in usable for model in probed.models]
+    listed = [model for server in usable for model in server.models]
     # models that can chat come first, and of these the ones that run where their server does
     models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
     rows = [
@@ -156,11 +156,11 @@ async def detect(context: Context) -> int:
 
 async def _probe(
     context: Context, *, is_search: bool
-) -> tuple[tuple[ProbeResult, ...], State, LMChatError | None]:
+) -> tuple[tuple[ServerStatus, ...], State, LMChatError | None]:
     """Return the results, the state of earlier runs, and the error that ended the search, if any.
 
     The error is returned, as `health` and `detect` print it inside their JSON document. Without
-    `is_search`, only the server that the settings name is probed, if they name one, and it is an
+    `is_search`, only the server that the settings name is server, if they name one, and it is an
     error if the chosen server lacks the model that they name. A search that is for one address
     (`--endpoint`) probes no other.
     """

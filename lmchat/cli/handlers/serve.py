@@ -17,7 +17,7 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import bracketed, is_loopback_host, loopback
 from lmchat.servers.model import ModelInfo
 from lmchat.terminal.output import Output, is_terminal
@@ -154,7 +154,7 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-async def _find_others(runtime: Runtime, own_address: str) -> tuple[ProbeResult, ...]:
+async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus, ...]:
     """Look for servers other than this one, which would pass requests on to itself.
 
     This happens every few seconds and not for a request, so it is not counted.
@@ -166,8 +166,8 @@ async def _find_others(runtime: Runtime, own_address: str) -> tuple[ProbeResult,
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
     """Print on a terminal which servers there are."""
     servers = [
-        f"{probed.product} {probed.endpoint.netloc} ({counted(len(probed.models), 'model')})"
-        for probed in usable_of(routes.results)
+        f"{server.product} {server.endpoint.netloc} ({counted(len(server.models), 'model')})"
+        for server in usable_of(routes.results)
     ]
     _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
 

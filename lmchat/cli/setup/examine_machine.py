@@ -16,7 +16,7 @@ from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.choose_target import choose
+from lmchat.servers.discovery.choose import choose
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.servers.protocols import ServerClient
 
@@ -50,7 +50,7 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
         is_named=is_named,
         engine_step=START_ENGINE if is_engine_installed() else "",
     )
-    sources = {probed.endpoint.origin: keys.source_of(probed.endpoint) for probed in results}
+    sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in results}
     return [*rows, *key_findings(results, sources, [*keys.stored], warning)]
 
 

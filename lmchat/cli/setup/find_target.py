@@ -1,6 +1,6 @@
 """Servers and their models for a command, the one model that it asks, and the load of a model.
 
-A result (`ProbeResult`) is a probed address with its verdict and its models.
+A result (`ServerStatus`) is a server address with its verdict and its models.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.servers.discovery.choose_target import (
+from lmchat.servers.discovery.choose import (
     choose_without_asking,
     require_model,
     target_when_loaded,
     unlisted_model,
 )
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, find_model, model_meant
@@ -50,7 +50,7 @@ def configured_names(settings: Settings) -> dict[str, str]:
 
 async def find_servers(
     backend: ServerClient, settings: Settings, *, is_counted: bool = True
-) -> tuple[ProbeResult, ...]:
+) -> tuple[ServerStatus, ...]:
     """Check the server at `settings.endpoint` and return it as the only result.
 
     Without this setting, look for servers, also at the addresses in `[[endpoints]]`, and return all
@@ -61,7 +61,7 @@ async def find_servers(
     return await backend.detect(named=configured_endpoints(settings), is_counted=is_counted)
 
 
-async def find_usable(runtime: Runtime) -> list[ProbeResult]:
+async def find_usable(runtime: Runtime) -> list[ServerStatus]:
     """Return all usable servers; raises an error if there is none."""
     results = await find_servers(runtime.backend, runtime.settings)
     usable = usable_of(results)
@@ -72,7 +72,7 @@ async def find_usable(runtime: Runtime) -> list[ProbeResult]:
 
 async def fetch_models(runtime: Runtime) -> list[ModelInfo]:
     """Return the models of all usable servers; raises an error if there is no such server."""
-    return [model for probed in await find_usable(runtime) for model in probed.models]
+    return [model for server in await find_usable(runtime) for model in server.models]
 
 
 async def fetch_named(
@@ -85,7 +85,7 @@ async def fetch_named(
     """
     results = await find_servers(runtime.backend, runtime.settings)
     usable = usable_of(results)
-    listed = [model for probed in usable for model in probed.models]
+    listed = [model for server in usable for model in server.models]
     models: list[ModelInfo] = []
     for name in names:
         try:
@@ -128,8 +128,8 @@ async def find_target(
     """
     results = await find_servers(backend, settings)
     choice = choose_without_asking(results, model=settings.model, state=state)
-    if settings.model and not (choice.probed and choice.probed.has_named_address):
-        require_model(settings.model, choice.probed, results)
+    if settings.model and not (choice.server and choice.server.has_named_address):
+        require_model(settings.model, choice.server, results)
 
     # the note does not name the model: a server that loads its first model does not tell the name
     if choice.target is not None and choice.target.is_loading:
@@ -161,8 +161,8 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
     listed. Return None if the model is in another state or its state is unknown. Return None, too,
     if the server cannot load a model on request: it then loads the model with the first prompt.
     """
-    probed = await runtime.backend.check(model.endpoint)
-    current = find_model(model.model_id, probed.models)
+    server = await runtime.backend.check(model.endpoint)
+    current = find_model(model.model_id, server.models)
     if current is None or current.state is not LoadState.NOT_LOADED:
         return None
     started_s = monotonic()

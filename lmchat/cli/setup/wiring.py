@@ -29,9 +29,9 @@ from lmchat.errors import LMChatError, WrongUse
 from lmchat.metrics import Metrics
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose_target import endpoints_of
+from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value
@@ -45,7 +45,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
 
     settings: Settings
     backend: ServerClient  # all servers
-    engine: LocalEngine
+    engine: Engine
     store: Store
     state: State  # what lmchat remembers of earlier runs, such as the last model
 
@@ -165,7 +165,7 @@ def make_backend(
     state: State,
     *,
     reads_per_second: float | None = None,
-) -> tuple[ServerClient, LocalEngine]:
+) -> tuple[ServerClient, Engine]:
     """Return the client of all servers, and the built-in engine, which the client starts and ends.
 
     The API keys must be loaded. The client also looks for servers at the addresses of
@@ -194,9 +194,9 @@ def make_pages(settings: Settings) -> WebPages:
     return WebPages(settings.allowed_hosts, settings.ca_file)
 
 
-def make_engine(context: Context, settings: Settings) -> LocalEngine:
+def make_engine(context: Context, settings: Settings) -> Engine:
     """Return the built-in engine, which has not been started."""
-    return LocalEngine(
+    return Engine(
         settings.local,
         folder=context.paths.demo_dir,
         log_file=context.paths.engine_log_file,

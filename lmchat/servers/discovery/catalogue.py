@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lmchat.config.state import State
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, ModelList
 
@@ -19,7 +19,7 @@ class ModelSource(Protocol):
 
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
-    ) -> tuple[ProbeResult, ...]:
+    ) -> tuple[ServerStatus, ...]:
         """Probe all usual addresses and the `named` ones at once; best result first.
 
         `is_counted` is False for a search that no user has asked for, as by `lmchat serve`. It is
@@ -76,7 +76,7 @@ class Catalogue:
         self._named = tuple(named)
         self._server_names = server_names or {}
         self._speeds: Mapping[tuple[str, str], float] = {}  # by `ModelRow.key`
-        self.results: tuple[ProbeResult, ...] = ()  # results of the last search
+        self.results: tuple[ServerStatus, ...] = ()  # results of the last search
 
     def cached_rows(self, state: State) -> tuple[tuple[ModelRow, ...], float]:
         """Return the rows without asking servers, and the age of the oldest list in seconds.
@@ -87,12 +87,12 @@ class Catalogue:
         return self._rows(listed.models, state), listed.age_s
 
     def add_named(self, endpoint: Endpoint) -> None:
-        """Probe one more address from now on, unless the last search has probed it anyway."""
-        searched = (probed.endpoint for probed in self.results)
+        """Probe one more address from now on, unless the last search has server it anyway."""
+        searched = (server.endpoint for server in self.results)
         if endpoint not in (*self._named, *searched):
             self._named = (endpoint, *self._named)
 
-    async def probe_all(self) -> tuple[ProbeResult, ...]:
+    async def probe_all(self) -> tuple[ServerStatus, ...]:
         self.results = await self._source.detect(named=self._named)
         return self.results
 
@@ -106,7 +106,7 @@ class Catalogue:
             self._speeds = await self._read_speeds()
         except LMChatError:
             self._speeds = {}
-        models = [model for probed in usable_of(self.results) for model in probed.models]
+        models = [model for server in usable_of(self.results) for model in server.models]
         return self._rows(models, state)
 
     def _rows(self, models: Sequence[ModelInfo], state: State) -> tuple[ModelRow, ...]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.probe_result import Health, ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerHealth, ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
@@ -28,7 +28,7 @@ class Monitor:
 
     def __init__(
         self,
-        check: Callable[[Endpoint], Awaitable[ProbeResult]],
+        check: Callable[[Endpoint], Awaitable[ServerStatus]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -36,7 +36,7 @@ class Monitor:
         self._probe = check
         self._clock = clock
         self._is_check_due = asyncio.Event()  # set to end the pause before the next check
-        self.health = Health()
+        self.health = ServerHealth()
         """Result of the last check; the next check is of its server and model."""
         self._is_streaming = False
         self.next_check_s: float | None = None  # monotonic time; None during a check
@@ -48,11 +48,11 @@ class Monitor:
         target, `health` is empty, and nothing is checked.
         """
         if target is None:
-            self.health = Health()
+            self.health = ServerHealth()
             return
         is_same_server = target.endpoint == self.health.endpoint
         self.health = replace(
-            self.health if is_same_server else Health(),
+            self.health if is_same_server else ServerHealth(),
             endpoint=target.endpoint,
             product=target.product,
             model=target.model,
@@ -67,7 +67,7 @@ class Monitor:
         """Note whether any session streams an answer: while one does, `watch` does not check."""
         self._is_streaming = is_streaming
 
-    async def watch(self) -> AsyncGenerator[Health, None]:
+    async def watch(self) -> AsyncGenerator[ServerHealth, None]:
         """Check repeatedly until cancelled, and yield the health after each check.
 
         Without a target, nothing is checked. While an answer streams, a server is checked only if
@@ -95,9 +95,9 @@ class Monitor:
         If `aim` has named another server during the check, the result is dropped.
         """
         try:
-            probed = await self._probe(endpoint)
+            server = await self._probe(endpoint)
         except LMChatError as error:
-            probed = ProbeResult(
+            server = ServerStatus(
                 endpoint=endpoint,
                 product=self.health.product or "",
                 verdict=Verdict.SERVER_ERROR,
@@ -107,45 +107,45 @@ class Monitor:
         current = self.health  # another model may have been chosen during the check
         if current.endpoint != endpoint:
             return
-        model = _model_after(probed, current.model)
-        if model is not None and model.is_remote and probed.verdict is Verdict.NONE_LOADED:
-            probed = replace(probed, verdict=Verdict.READY)  # it answers, although not from here
-        has_list, is_server = probed.verdict.is_usable, probed.verdict.is_server
+        model = _model_after(server, current.model)
+        if model is not None and model.is_remote and server.verdict is Verdict.NONE_LOADED:
+            server = replace(server, verdict=Verdict.READY)  # it answers, although not from here
+        has_list, is_server = server.verdict.is_usable, server.verdict.is_server
         is_unlisted = model is not None and model.state is LoadState.UNKNOWN
-        if is_unlisted and probed.takes_any_name and (has_list or current.seen_s is None):
-            probed = replace(probed, verdict=Verdict.READY)  # it never listed one: its chat decides
-        is_up = probed.verdict.is_usable
-        latency_ms = probed.latency_ms if is_up else None
-        is_same_verdict = probed.verdict is current.verdict
+        if is_unlisted and server.takes_any_name and (has_list or current.seen_s is None):
+            server = replace(server, verdict=Verdict.READY)  # it never listed one: its chat decides
+        is_up = server.verdict.is_usable
+        latency_ms = server.latency_ms if is_up else None
+        is_same_verdict = server.verdict is current.verdict
         self.health = replace(
             current,
             since_s=current.since_s if is_same_verdict else self._clock(),
             # only a model server tells its product; otherwise the product stays as it was
-            product=probed.product if is_server else current.product,
-            verdict=probed.verdict,
-            detail=probed.detail,
-            next_step=probed.next_step,
+            product=server.product if is_server else current.product,
+            verdict=server.verdict,
+            detail=server.detail,
+            next_step=server.next_step,
             latencies_ms=(*current.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
             model=model,
             seen_s=self._clock() if has_list else current.seen_s,
         )
 
 
-def _model_after(probed: ProbeResult, used: ModelInfo | None) -> ModelInfo | None:
+def _model_after(server: ServerStatus, used: ModelInfo | None) -> ModelInfo | None:
     """Return the model in use as the server lists it, with its state.
 
     If the server lists no models, the model is returned as it was. If it does not list this one,
     the state of the model is unknown, unless it is a remote one, which it stays.
     """
-    if used is None or not probed.models:
+    if used is None or not server.models:
         return used
-    for model in probed.models:
+    for model in server.models:
         if model.model_id == used.model_id:
             return model
     # llama-server answers with its one model to any name, so it may list the model in use under
     # another name. In other states than these, the list is that of a router, which heeds names.
-    if product_named(probed.product).ignores_model_name and len(probed.models) == 1:
-        only_model = probed.models[0]
+    if product_named(server.product).ignores_model_name and len(server.models) == 1:
+        only_model = server.models[0]
         if only_model.state in (LoadState.LOADED, LoadState.ASLEEP):
             return only_model
     return used if used.is_remote else replace(used, state=LoadState.UNKNOWN)

@@ -12,7 +12,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
+from lmchat.servers.discovery.status import VERDICTS, ServerStatus, Verdict
 from lmchat.servers.products import no_model_selected
 from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 
@@ -22,7 +22,7 @@ _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats wit
 _MAX_NAMES = 20  # most models that an error lists
 
 
-def no_server_error(results: Sequence[ProbeResult], *, is_for_chat: bool = False) -> LMChatError:
+def no_server_error(results: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
     With `is_for_chat`, its hint says if a chat could begin with the name of a model.
@@ -35,38 +35,38 @@ def no_server_error(results: Sequence[ProbeResult], *, is_for_chat: bool = False
     - that no model server answers on this machine
     """
     is_only = len(results) == 1
-    for probed in results:
-        is_asked_for = probed.is_own or is_only
-        is_other_program = probed.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
-        is_reported = probed.verdict.is_server or (is_asked_for and is_other_program)
+    for server in results:
+        is_asked_for = server.is_configured or is_only
+        is_other_program = server.verdict in (Verdict.SERVER_ERROR, Verdict.NOT_AN_LLM)
+        is_reported = server.verdict.is_server or (is_asked_for and is_other_program)
         if not is_reported:
             continue
-        hint = step_sentence(probed.next_step)
-        if is_for_chat and probed.may_answer:
+        hint = step_sentence(server.next_step)
+        if is_for_chat and server.may_answer:
             hint = f"{hint} {_NAME_A_MODEL}".lstrip()
-        if probed.kind == "certificate":
+        if server.kind == "certificate":
             # lmchat itself has ended the connection. Its message says so, and names the address;
             # `sentence` would say that the server answers with an error
-            return ServerUnavailable(probed.detail, kind=probed.kind, hint=hint)
-        kind = VERDICTS[probed.verdict].error_kind
-        message = probed.sentence(probed.name)
-        return ServerRejected(message, kind=kind, hint=hint, details=probed.detail)
+            return ServerUnavailable(server.detail, kind=server.kind, hint=hint)
+        kind = VERDICTS[server.verdict].error_kind
+        message = server.sentence(server.name)
+        return ServerRejected(message, kind=kind, hint=hint, details=server.detail)
     if is_only:
-        (probed,) = results
-        step = step_sentence(probed.next_step) or _NAME_A_SERVER
-        message = probed.detail or probed.sentence(probed.name)
+        (server,) = results
+        step = step_sentence(server.next_step) or _NAME_A_SERVER
+        message = server.detail or server.sentence(server.name)
         return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
     message = f"{NOTHING_FOUND}: no model server answers on this machine."
     return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
 
 
-def no_model_error(probed: ProbeResult | None) -> RequestInvalid:
+def no_model_error(server: ServerStatus | None) -> RequestInvalid:
     """Return the error for a server on which no model could be chosen.
 
     Its hint lists the models that can chat, or says that the server has none.
     """
-    message = no_model_selected(probed.product if probed else "")
-    models = probed.models if probed else ()
+    message = no_model_selected(server.product if server else "")
+    models = server.models if server else ()
     names = [
         f"{shell_word(model.model_id)}{' (remote)' if model.is_remote else ''}"
         for model in models

@@ -21,7 +21,7 @@ from lmchat.errors import (
 )
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.probe_result import ProbeResult, Verdict
+from lmchat.servers.discovery.status import ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.engine.download import (
     SMOLLM2,
@@ -48,7 +48,7 @@ _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the pro
 _KEY_BYTES = 24
 
 
-class LocalEngine:
+class Engine:
     """The built-in engine, which serves one model at a time, always at one address with one key.
 
     The server of the model is a child process. The client starts it before a request (`serving`)
@@ -225,21 +225,21 @@ class LocalEngine:
 
     async def probe(
         self,
-        check: Callable[[Endpoint], Awaitable[ProbeResult]],
+        check: Callable[[Endpoint], Awaitable[ServerStatus]],
         *,
         is_refresh: bool = False,
-    ) -> ProbeResult:
-        """Return the engine as a server that was probed, even while it serves no model.
+    ) -> ServerStatus:
+        """Return the engine as a server that was server, even while it serves no model.
 
         Its models are the files of this disk, searched for again if `is_refresh`. `check` probes
         the address of the engine, once a model is served.
         """
         files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        # `is_own`: only the user can start it, so it comes before servers that were found. This
-        # verdict is kept while the engine loads a model; else it is replaced below.
-        probed = ProbeResult(
-            endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_own=True
+        # `is_configured`: only the user can start it, so it comes before servers that were found.
+        # This verdict is kept while the engine loads a model; else it is replaced below.
+        server = ServerStatus(
+            endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_configured=True
         )
         served_state = LoadState.NOT_LOADED
         if self.is_loading:
@@ -248,19 +248,19 @@ class LocalEngine:
             served_state = LoadState.LOADED
             answered = await check(endpoint)
             if answered.verdict.is_server:  # else it counts as loading until it answers
-                probed = replace(answered, product=BUILT_IN, is_own=True)
+                server = replace(answered, product=BUILT_IN, is_configured=True)
         elif crash := await self.crash_error():
             verdict = Verdict.SERVER_ERROR
-            probed = replace(probed, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
+            server = replace(server, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
         else:
-            probed = replace(probed, verdict=Verdict.NONE_LOADED, next_step="Choose a model file")
+            server = replace(server, verdict=Verdict.NONE_LOADED, next_step="Choose a model file")
 
         models = []
         for file in files:
             is_served = self.model is not None and file.path == self.model.path
             model = file.info(endpoint, served_state if is_served else LoadState.NOT_LOADED)
-            if is_served and probed.models:  # the server tells more of its only model than the file
-                listed = probed.models[0]
+            if is_served and server.models:  # the server tells more of its only model than the file
+                listed = server.models[0]
                 model = replace(
                     listed,
                     model_id=model.model_id,
@@ -270,7 +270,7 @@ class LocalEngine:
                     owned_by=model.owned_by,
                 )
             models.append(model)
-        return replace(probed, models=tuple(models))
+        return replace(server, models=tuple(models))
 
     @asynccontextmanager
     async def serving(self, model_name: str, on_load: Callable[[], None]) -> AsyncIterator[None]:

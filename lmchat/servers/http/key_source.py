@@ -1,4 +1,4 @@
-"""API keys of servers, as the client, its prober and its sender ask for them."""
+"""API keys of servers, as the client, its scanner and its sender ask for them."""
 
 from __future__ import annotations
 

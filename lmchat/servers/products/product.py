@@ -30,8 +30,8 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.dialect import Dialect
-from lmchat.servers.products.refusals import RequestFacts, not_an_llm_error
+from lmchat.servers.products.refusals import RefusalContext, not_an_llm_error
+from lmchat.servers.products.request_format import RequestFormat
 from lmchat.servers.products.server_api import OnProgress, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
@@ -44,7 +44,7 @@ LIST = "/v1/models"  # the list of models that all products have
 _CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt-oss:120b-cloud"
 _SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
-"""Options whose fields `request_body` writes, as their names depend on the dialect."""
+"""Options whose fields `request_body` writes, as their names depend on the request_format."""
 _DEFAULT_LOAD_STEP = "Use the server's own program"
 _DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
 
@@ -195,7 +195,7 @@ class Product(Struct, frozen=True, kw_only=True):
     """Whether it passes requests on, also for models that it does not list, and errors back."""
 
     # the form of its requests
-    dialect: Dialect = Dialect()  # form of its requests until it refuses a field
+    request_format: RequestFormat = RequestFormat()  # form of its requests until it refuses a field
     health_path: str = ""
     """Path that tells at once whether it answers, and whether it loads a model; empty: none."""
     facts_path: str = ""  # its own list, with facts of the models; empty: none
@@ -233,9 +233,9 @@ class Product(Struct, frozen=True, kw_only=True):
         """Name of a server of this product at the beginning of a sentence."""
         return "The server" if self.name == OPENAI_COMPATIBLE else self.name
 
-    def request_facts(
+    def refusal_context(
         self, *, key: str = "", model: str = "", host: str = "", path: str = "/v1"
-    ) -> RequestFacts:
+    ) -> RefusalContext:
         """Return the facts that the error for a refusal by this product needs.
 
         They are names and next steps of the product, and the API key and the model of the request,
@@ -246,10 +246,10 @@ class Product(Struct, frozen=True, kw_only=True):
             hints["model_not_loaded"] = f"{self.load_step}."
         hints |= self.refusal_hints
         # The default step does not say where to find a key. In its place, the error has the hint of
-        # the rule (`refusals.RULES`), which says whether a key was sent.
+        # the rule (`refusals.REFUSALS`), which says whether a key was sent.
         if self.key_step != _DEFAULT_KEY_STEP:
             hints["auth"] = f"{self.key_step}."
-        return RequestFacts(
+        return RefusalContext(
             product=self.name,
             subject=self.subject,
             hints=hints,

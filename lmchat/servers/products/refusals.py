@@ -1,7 +1,7 @@
 """Refusals of servers as errors: from status and body to kind, sentence and next step (R-24).
 
 `refusal` and `refusal_in_stream` read the body and find the first rule that fits. They fill its
-words with facts of the refusal and of the request (`RequestFacts`).
+words with facts of the refusal and of the request (`RefusalContext`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lmchat.servers.http.json_values import count_or_none, dicts_in, str_or_empt
 _OLLAMA = "Ollama"
 
 
-class Rule(Struct, frozen=True):
+class Refusal(Struct, frozen=True):
     """Row of the table of refusals; the first that fits a reply gives its kind and words."""
 
     kind: str
@@ -140,115 +140,115 @@ _MODEL_HINT = "Choose another model with /model or -m; `lmchat models` lists the
 _LOG_HINT = "Check the server's log, then try again."
 _FOR_CHATS = (0, 400, 404, 413, 415, 422, 500, 501, 503)  # no key, no limit and no gateway
 
-RULES: tuple[Rule, ...] = (
-    Rule(
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal(
         "wrong_path",
         pattern="unexpected endpoint or method",
         message="{product} does not know this path.",
         hint=_ADDRESS_HINT,
     ),
-    Rule(
+    Refusal(
         "wrong_path",
         (400, 426),
         r"http request (was sent )?to (an )?https (server|port)",
         message="The server uses https on this port.",
         hint="Write https:// in front of its address.",
     ),
-    Rule(
+    Refusal(
         "timeout",
         (504, 524),
         "<web page>",
         message="A gateway waited too long for the model server: {said}",
         hint="Try again; the model server behind the gateway took too long.",
     ),
-    Rule(
+    Refusal(
         "upstream",
         pattern=r"<(0|5\d\d)> <web page>",
         message="A web page answered in place of the model server: {said}",
         hint="The model server behind the gateway is slow or away: check it, then try again.",
         has_own_step=True,
     ),
-    Rule("billing", pattern=r"usage limit|weekly limit", hint="Check the plan of your account."),
-    Rule(
+    Refusal("billing", pattern=r"usage limit|weekly limit", hint="Check the plan of your account."),
+    Refusal(
         "rate_limited",
         (413, 429),
         _PER_TIME,
         hint="Wait a moment; the server limits requests.",
     ),
-    Rule(
+    Refusal(
         "answer_limit",
         pattern=_LIMIT,
         hint="Lower max_tokens.",
     ),
-    Rule(
+    Refusal(
         "context_overflow",
         pattern=_OVERFLOW,
         message="The session is longer than the model's context window.",
         hint="Shorten the prompt, start a new session, "
         "or load the model with a larger context window.",
     ),
-    Rule(
+    Refusal(
         "billing",
         pattern=_NO_CREDIT,
         message="{product} says that the account has no credit left.",
         hint="Check the account's plan and billing; retrying does not help.",
     ),
-    Rule("billing", (402,), hint="Check the account's plan and billing."),
-    Rule(
+    Refusal("billing", (402,), hint="Check the account's plan and billing."),
+    Refusal(
         "memory",
         pattern=_MEMORY,
         hint="Choose a smaller model, or a smaller context window.",
     ),
-    Rule(
+    Refusal(
         "loading",
         (0, 503),
         "loading model|model is loading|model_loading|model is (still |currently )?being loaded",
         message="The model is loading.",
         hint="Wait until it is loaded.",
     ),
-    Rule(
+    Refusal(
         "model_crashed",
         pattern=_CRASHED,
         hint="It may have run out of memory: load a smaller model or use a smaller context window.",
     ),
-    Rule(
+    Refusal(
         "model_not_loaded",
         pattern=_LOADING_FAILED,
         hint="Choose another model or another build of it; the server's log says why.",
         has_own_step=True,
     ),
-    Rule("model_not_loaded", pattern=_NOT_LOADED, hint="Load a model."),
-    Rule(
+    Refusal("model_not_loaded", pattern=_NOT_LOADED, hint="Load a model."),
+    Refusal(
         "bad_request",
         _FOR_CHATS,
         _IMAGE_UNFIT,
         hint="Send fewer or smaller images, as PNG or JPEG.",
         needs="images",
     ),
-    Rule(
+    Refusal(
         "no_vision",
         _FOR_CHATS,
         _NO_VISION,
         hint="Choose a model with vision, or remove the image.",
         needs="images",
     ),
-    Rule("bad_request", _FOR_CHATS, _TOOLS, hint="{check}", needs="tools"),
-    Rule(
+    Refusal("bad_request", _FOR_CHATS, _TOOLS, hint="{check}", needs="tools"),
+    Refusal(
         "template",
         _FOR_CHATS,
         _TEMPLATE,
         hint="The model's chat template refuses this: "
         "use another build of the model, or its newest template.",
     ),
-    Rule("model_missing", (0, 400, 404, 422), _MODEL_MISSING, hint=_MODEL_HINT),
-    Rule(
+    Refusal("model_missing", (0, 400, 404, 422), _MODEL_MISSING, hint=_MODEL_HINT),
+    Refusal(
         "unsupported",
         (400, 404, 422, 501),
         r"does not support (chat|generate|completions)\b",
         message="{model} cannot chat; it may only make embeddings.",
         hint=_MODEL_HINT,
     ),
-    Rule(
+    Refusal(
         "auth",
         (401,),
         "<sign-in>",
@@ -256,28 +256,28 @@ RULES: tuple[Rule, ...] = (
         hint="Sign in with: ollama signin",
         has_own_step=True,
     ),
-    Rule("auth", (401,), hint=_KEY_REJECTED),
-    Rule("auth", pattern=_NO_KEY, hint=_KEY_REJECTED),
-    Rule(
+    Refusal("auth", (401,), hint=_KEY_REJECTED),
+    Refusal("auth", pattern=_NO_KEY, hint=_KEY_REJECTED),
+    Refusal(
         "host_blocked",
         (400, 403),
         "host header|host not allowed",
         message='{product} does not accept the host name "{host}".',
     ),
-    Rule(
+    Refusal(
         "host_blocked",
         (403,),
         "<empty>",
         message='{product} does not accept the host name "{host}".',
         product=_OLLAMA,
     ),
-    Rule(
+    Refusal(
         "forbidden",
         (403,),
         "cloud is disabled",
         hint="Switch cloud models on in Ollama's settings.",
     ),
-    Rule(
+    Refusal(
         "forbidden",
         (403,),
         "<empty>",
@@ -285,38 +285,38 @@ RULES: tuple[Rule, ...] = (
         "Ollama refuses one that it does not know in this way.",
         product="OpenAI-compatible",
     ),
-    Rule("forbidden", (403,), hint="Check the rights of your account or API key."),
-    Rule("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Rule("wrong_path", (404, 405), _NO_PATH, hint=_ADDRESS_HINT),
-    Rule(
+    Refusal("forbidden", (403,), hint="Check the rights of your account or API key."),
+    Refusal("wrong_path", (404, 405), "<web page>", message=_PAGE, hint=_PAGE_HINT),
+    Refusal("wrong_path", (404, 405), _NO_PATH, hint=_ADDRESS_HINT),
+    Refusal(
         "wrong_path",
         (301, 302, 303, 307, 308),
         message="{product} redirects to {location}.",
         hint="lmchat does not follow the redirect to {location}; use the address of that server.",
     ),
-    Rule(
+    Refusal(
         "timeout",
         (408, 504),
         message="Request timeout: {said}",
         hint="Try again; the server took too long.",
     ),
-    Rule("too_large", (413,), hint="Shorten the prompt, or start a new session."),
-    Rule("bad_request", (400, 409, 422), hint="{check}"),
-    Rule(
+    Refusal("too_large", (413,), hint="Shorten the prompt, or start a new session."),
+    Refusal("bad_request", (400, 409, 422), hint="{check}"),
+    Refusal(
         "rate_limited",
         (0, 429),
         rf"<429>|{_PER_TIME}",
         hint="Wait a moment; the server limits requests.",
     ),
-    Rule("busy", (0, 503, 529), _BUSY, hint=_BUSY_HINT),
-    Rule("unsupported", (501,), hint="Use another server for this."),
-    Rule(
+    Refusal("busy", (0, 503, 529), _BUSY, hint=_BUSY_HINT),
+    Refusal("unsupported", (501,), hint="Use another server for this."),
+    Refusal(
         "upstream",
         (502, 503),
         hint="The program behind the server does not answer; restart the model.",
     ),
-    Rule("not_an_llm", (200,), "<web page>", message=_PAGE, hint=_PAGE_HINT),
-    Rule("server_error", hint=_LOG_HINT),
+    Refusal("not_an_llm", (200,), "<web page>", message=_PAGE, hint=_PAGE_HINT),
+    Refusal("server_error", hint=_LOG_HINT),
 )
 
 _SECONDS = re.compile(r"\s*(\d{1,12}(?:\.\d{1,12})?)(ms|s?)\s*", re.ASCII)
@@ -360,7 +360,7 @@ _NAME_CHARS = 3  # a shorter name of a model may be a part of any word
 _DATE_CHARS = 60
 
 
-class RequestFacts(Struct, frozen=True, kw_only=True):
+class RefusalContext(Struct, frozen=True, kw_only=True):
     """Facts of a request that a message about its refusal needs."""
 
     product: str
@@ -397,7 +397,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
 
 
 def refusal(
-    status: int, headers: Mapping[str, str], body: bytes, facts: RequestFacts
+    status: int, headers: Mapping[str, str], body: bytes, facts: RefusalContext
 ) -> ServerRejected:
     """Return the error for a reply whose status or body is a refusal.
 
@@ -413,7 +413,7 @@ def not_an_llm_error(reason: str, details: str = "") -> ServerRejected:
     return ServerRejected(message, kind="not_an_llm", hint=_PAGE_HINT, details=details)
 
 
-def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
+def refusal_in_stream(value: object, facts: RefusalContext) -> ServerRejected:
     """Return the error for an error inside a stream: a decoded object, or bytes that are no data.
 
     If the code of the object looks like a status, such as 503, rules use it as one. The `status` of
@@ -430,21 +430,21 @@ def refusal_in_stream(value: object, facts: RequestFacts) -> ServerRejected:
     return error
 
 
-def overflow_error(needed: int, room: int, facts: RequestFacts) -> ServerRejected:
+def overflow_error(needed: int, room: int, facts: RefusalContext) -> ServerRejected:
     """Return the error for a prompt that its server has taken, although the window is smaller."""
     fields = {"code": "context_length_exceeded", "n_prompt_tokens": needed, "n_ctx": room}
     return refusal_in_stream(fields, facts)
 
 
 def _error_by_rule(
-    status: int, headers: Mapping[str, str], body: ErrorBody, facts: RequestFacts
+    status: int, headers: Mapping[str, str], body: ErrorBody, facts: RefusalContext
 ) -> ServerRejected:
     """Return the error for a refusal by the first rule that fits; the last rule fits all.
 
     `status` is 0 for an error inside a stream that names no status.
     """
     words = _words_for_rules(status, body, facts)
-    rule = next(rule for rule in RULES if _fits(rule, status, words, facts))
+    rule = next(rule for rule in REFUSALS if _fits(rule, status, words, facts))
     # an overflow is told in numbers, if the server names both
     needed, room, left = None, None, None
     if rule.kind in ("context_overflow", "answer_limit"):
@@ -457,7 +457,7 @@ def _error_by_rule(
             is_too_long = needed >= room
             left = None if is_too_long else room - needed
             kind = "context_overflow" if is_too_long else "answer_limit"
-            rule = next(rule for rule in RULES if rule.kind == kind)
+            rule = next(rule for rule in REFUSALS if rule.kind == kind)
 
     # the message
     if body.message:
@@ -530,7 +530,7 @@ def _address_step(path: str) -> str:
     return "The server address should end in /v1 or have no path."
 
 
-def _words_for_rules(status: int, body: ErrorBody, facts: RequestFacts) -> str:
+def _words_for_rules(status: int, body: ErrorBody, facts: RefusalContext) -> str:
     """Return the text that the patterns of rules are searched in.
 
     The first line has tags, by which patterns ask for a status, a web page and so on. Each of the
@@ -551,7 +551,7 @@ def _words_for_rules(status: int, body: ErrorBody, facts: RequestFacts) -> str:
     return words
 
 
-def _fits(rule: Rule, status: int, words: str, facts: RequestFacts) -> bool:
+def _fits(rule: Refusal, status: int, words: str, facts: RefusalContext) -> bool:
     return (
         (not rule.statuses or status in rule.statuses)
         and rule.product in ("", facts.product)

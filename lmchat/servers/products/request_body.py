@@ -1,4 +1,4 @@
-"""Body of a chat request: the common fields and those of the product, in a dialect of the server.
+"""Body of a chat request: the common fields and those of the product, in a format of the server.
 
 `body_of` puts the body together. A `MessageEncoder` writes its field `messages`.
 """
@@ -17,7 +17,7 @@ from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import JsonObject
 from lmchat.servers.products import product_named
-from lmchat.servers.products.dialect import Dialect, JsonMode
+from lmchat.servers.products.request_format import JsonMode, RequestFormat
 from lmchat.servers.request import (
     AnyObject,
     AnyText,
@@ -54,19 +54,19 @@ _MODE_WORDS = {  # for `json_mode_note`
 def body_of(
     request: ChatRequest,
     extra_fields: Mapping[str, Any],
-    dialect: Dialect,
+    request_format: RequestFormat,
     sent_thoughts: SentThoughts,
 ) -> JsonObject:
     """Return the body of a request; options that are not set are left out.
 
     `extra_fields` are all fields of the product and those of tools. If the server has refused a
-    field with the same value (`dialect.dropped`), the field is left out.
+    field with the same value (`request_format.dropped`), the field is left out.
     """
-    mode = dialect.json_mode(request.output)
+    mode = request_format.json_mode(request.output)
     sent_fields = {
         name: value
         for name, value in extra_fields.items()
-        if (name, str(value)) not in dialect.dropped
+        if (name, str(value)) not in request_format.dropped
     }
     has_tools = "tools" in sent_fields
     if not has_tools:
@@ -81,20 +81,24 @@ def body_of(
         has_tools=has_tools,
         sent_thoughts=sent_thoughts,
         thought_fields=product.thought_fields,
-        has_system_role=dialect.has_system_role,
+        has_system_role=request_format.has_system_role,
     )
     messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
-    body: JsonObject = {"model": request.model, "messages": messages, "stream": dialect.streams}
+    body: JsonObject = {
+        "model": request.model,
+        "messages": messages,
+        "stream": request_format.streams,
+    }
     if messages and messages[-1]["role"] == Role.ASSISTANT:
         body |= product.prefill_fields
-    if dialect.streams and dialect.has_stream_options:
+    if request_format.streams and request_format.has_stream_options:
         body["stream_options"] = {"include_usage": True}
     sampling = request.sampling
     options = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         # the name of the limit that the server takes
-        dialect.limit_field: sampling.max_tokens or product.answer_limit,
+        request_format.limit_field: sampling.max_tokens or product.answer_limit,
         "stop": [*sampling.stop] or None,
     }
     body |= {name: value for name, value in options.items() if value is not None}

@@ -15,7 +15,7 @@ from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
-from lmchat.servers.products.refusals import RequestFacts, refusal
+from lmchat.servers.products.refusals import RefusalContext, refusal
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 
@@ -23,7 +23,7 @@ OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
 class ServerMemory(Struct, kw_only=True):
     """Facts that earlier requests have found out about the server at one address.
 
-    `Prober` has one for each address and notes the product; products note the rest.
+    `Scanner` has one for each address and notes the product; products note the rest.
     """
 
     product: str | None = None  # the product that has answered, or is expected
@@ -45,7 +45,7 @@ class ServerApi(Struct, kw_only=True):
     """
 
     endpoint: Endpoint
-    facts: RequestFacts
+    facts: RefusalContext
     memory: ServerMemory
     ask: Callable[[str, str, bytes | None, int], Awaitable[Reply]]
     """Sends a method, a URL and a body with the key of `facts`, and reads some bytes of the reply.

@@ -17,11 +17,11 @@ from lmchat.files.paths import jan_folders, lm_studio_folders
 from lmchat.servers.model import BUILT_IN as BUILT_IN_NAME
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import lm_studio, native, ollama
-from lmchat.servers.products.dialect import Dialect, JsonMode
 from lmchat.servers.products.llama_cpp import UNLOAD, LlamaCpp
 from lmchat.servers.products.lm_studio import LmStudio
 from lmchat.servers.products.ollama import Ollama
 from lmchat.servers.products.product import LM_STUDIO, Clue, Product, Proof
+from lmchat.servers.products.request_format import JsonMode, RequestFormat
 
 _CHOOSE_MODEL = "Choose a model with /model or -m"
 _CHOOSE_TO_LOAD = f"{_CHOOSE_MODEL}; lmchat loads it"
@@ -96,7 +96,9 @@ _LM_STUDIO = LmStudio(
     },
     loads_on_demand=True,
     slots=4,
-    dialect=Dialect(json_modes=(JsonMode.SCHEMA, JsonMode.WORDS)),  # `json_object` is refused
+    request_format=RequestFormat(
+        json_modes=(JsonMode.SCHEMA, JsonMode.WORDS)
+    ),  # `json_object` is refused
     load_path=f"{lm_studio.MODELS}/load",
     unload_path=f"{lm_studio.MODELS}/unload",
     thought_fields=("reasoning_content",),
@@ -503,7 +505,7 @@ _GPT4ALL = Product(
     empty_step="Download a model in GPT4All",
     load_step="Send a message: GPT4All loads its model",
     loads_on_demand=True,
-    dialect=Dialect(streams=False, json_modes=(JsonMode.WORDS,)),
+    request_format=RequestFormat(streams=False, json_modes=(JsonMode.WORDS,)),
     answer_limit=4096,  # its own is 16
     sampling_fields=_same_names("min_p"),
 )
@@ -540,14 +542,14 @@ def _hosted(name: str, host: str, *, keys: str = "") -> Product:
 _OPENAI = replace(
     _hosted("OpenAI", "api.openai.com", keys="platform.openai.com/api-keys"),
     efforts=EFFORTS,
-    dialect=Dialect(has_completion_tokens=True),
+    request_format=RequestFormat(has_completion_tokens=True),
     names_build=True,
     sampling_fields=_OPENAI_SAMPLING,
 )
 # It reads temperatures above 1 as 1, takes neither seeds nor efforts, ignores `response_format`.
 _ANTHROPIC = replace(
     _hosted("Anthropic", "api.anthropic.com", keys="console.anthropic.com/settings/keys"),
-    dialect=Dialect(json_modes=(JsonMode.WORDS,)),
+    request_format=RequestFormat(json_modes=(JsonMode.WORDS,)),
 )
 # Its address ends in /v1beta/openai.
 _GEMINI = replace(
@@ -558,7 +560,7 @@ _GEMINI = replace(
 _MISTRAL = replace(
     _hosted("Mistral", "api.mistral.ai", keys="console.mistral.ai/api-keys"),
     efforts=EFFORTS,
-    dialect=Dialect(has_stream_options=False),
+    request_format=RequestFormat(has_stream_options=False),
     row_facts=native.mistral_row,
     sampling_fields={"seed": "random_seed"},
 )
@@ -570,7 +572,7 @@ _OPENROUTER = replace(
     row_facts=native.openrouter_row,
     sampling_fields=_VLLM_SAMPLING,
 )
-# llama.cpp's server as a child process of lmchat: `LocalEngine`, which starts it, knows its address
+# llama.cpp's server as a child process of lmchat: `Engine`, which starts it, knows its address
 # and puts this row in the place of llama.cpp's, as no reply could tell them apart.
 _BUILT_IN = replace(
     _LLAMA_CPP,

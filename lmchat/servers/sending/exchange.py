@@ -16,7 +16,7 @@ from lmchat.servers.events import (
     StreamEvent,
     StreamFinished,
 )
-from lmchat.servers.products.refusals import RequestFacts
+from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
 from lmchat.servers.sending.request_writer import WrittenRequest
 from lmchat.servers.sending.sender import Sender, stream_headers
@@ -69,7 +69,7 @@ class Exchange(Struct, kw_only=True):
         return self._reader.answer_id if self._reader is not None else ""
 
     @property
-    def _facts(self) -> RequestFacts:
+    def _facts(self) -> RefusalContext:
         return self.written.facts_for_refusal(self.sender.facts)
 
     async def run(self) -> StreamFinished:

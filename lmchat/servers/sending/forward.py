@@ -35,7 +35,7 @@ from lmchat.servers.http.json_values import (
 )
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
-from lmchat.servers.products.refusals import RequestFacts, refusal_in_stream
+from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.request_counters import RequestCounters
 from lmchat.servers.sending.sender import Sender
@@ -281,7 +281,7 @@ async def read_beside(
 class _PassingStream:
     """Reader of a stream on its way: of its counts, and of its end."""
 
-    def __init__(self, idle_timeout: IdleTimeout, facts: RequestFacts) -> None:
+    def __init__(self, idle_timeout: IdleTimeout, facts: RefusalContext) -> None:
         refusal_of = partial(refusal_in_stream, facts=facts)
         self.chunks = ChunkReader(refusal_of, lambda _: None)
         self._sse = SseReader()

@@ -1,7 +1,7 @@
 """Writer of chat requests, by what is known of each model and its server.
 
-The facts of a model are in the cached list of models. The writer itself remembers the dialect that
-a model accepted last: the form of its requests. A dialect notes which fields the model has refused
+The facts of a model are in the cached list of models. The writer itself remembers the format that
+a model accepted last: the form of its requests. A format notes which fields the model has refused
 (`dropped`), each with its value, because the model may take the same field with another value.
 """
 
@@ -21,10 +21,10 @@ from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
-from lmchat.servers.products.dialect import Dialect, refuses_system_role
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import RequestFacts
+from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
+from lmchat.servers.products.request_format import RequestFormat, refuses_system_role
 from lmchat.servers.request import ChatRequest
 from lmchat.sessions.message import Role, SentThoughts
 
@@ -52,7 +52,7 @@ class WrittenRequest(Struct, kw_only=True):
     request: ChatRequest
     product: Product
     model: ModelInfo | None  # the model as its server last listed it
-    dialect: Dialect
+    request_format: RequestFormat
     # the sampling options that the product takes, by name; the server may have refused some
     options: Mapping[str, object]
     # fields of the body: the same options in the product's spelling, and those of tools
@@ -77,8 +77,10 @@ class WrittenRequest(Struct, kw_only=True):
         return self.model is not None and self.model.state is LoadState.ASLEEP
 
     def body(self) -> JsonObject:
-        dialect = replace(self.dialect, streams=False) if self.is_whole else self.dialect
-        return body_of(self.request, self.extra_fields, dialect, self.sent_thoughts)
+        request_format = (
+            replace(self.request_format, streams=False) if self.is_whole else self.request_format
+        )
+        return body_of(self.request, self.extra_fields, request_format, self.sent_thoughts)
 
     def encoded_body(self) -> bytes:
         return encode(self.body())
@@ -105,11 +107,11 @@ class WrittenRequest(Struct, kw_only=True):
             fields = self.product.fields_of_option(name, value)
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
             field, sent_value = next(iter(fields.items()))
-            if (field, str(sent_value)) not in self.dialect.dropped:
+            if (field, str(sent_value)) not in self.request_format.dropped:
                 options[name] = value
         return options
 
-    def facts_for_refusal(self, facts: RequestFacts) -> RequestFacts:
+    def facts_for_refusal(self, facts: RefusalContext) -> RefusalContext:
         """Return facts of the request with what it asks for."""
         request = self.request
         options = self.sent_options()
@@ -127,10 +129,10 @@ class WrittenRequest(Struct, kw_only=True):
 
     @property
     def _has_lost_tools(self) -> bool:
-        return any(name == "tools" for name, _ in self.dialect.dropped)
+        return any(name == "tools" for name, _ in self.request_format.dropped)
 
     def adapt(self, error: ServerRejected) -> list[str] | None:
-        """Change the dialect after a refusal, such as by leaving fields out.
+        """Change the request format after a refusal, such as by leaving fields out.
 
         Other changes: JSON is asked for in another way, or the system prompt is sent in front of
         the first prompt. If that was refused, the error gets words about the system prompt.
@@ -145,15 +147,17 @@ class WrittenRequest(Struct, kw_only=True):
         """
         request = self.request
         if error.kind == "empty_answer":
-            if self.is_whole or not self.dialect.streams:
+            if self.is_whole or not self.request_format.streams:
                 return None
             self.is_whole = True
             return []
-        dialect = self.dialect.after_json_refusal(error, request.output)
-        if dialect is not None:  # the refusal is about the way in which JSON was asked for
-            self.dialect = dialect
-            return [json_mode_note(error, request.output, dialect.json_mode(request.output))]
-        was_moved = not self.dialect.has_system_role  # the system prompt, after an earlier refusal
+        request_format = self.request_format.after_json_refusal(error, request.output)
+        if request_format is not None:  # the refusal is about the way in which JSON was asked for
+            self.request_format = request_format
+            return [json_mode_note(error, request.output, request_format.json_mode(request.output))]
+        was_moved = (
+            not self.request_format.has_system_role
+        )  # the system prompt, after an earlier refusal
         has_other_roles = was_moved and self._has_other_roles()
         is_about_system = refuses_system_role(error, has_other_roles=has_other_roles)
         if is_about_system and self._has_system_prompt():
@@ -162,22 +166,24 @@ class WrittenRequest(Struct, kw_only=True):
                 error.message = f"{model} takes no system prompt. {error.message}"
                 error.hint = _NO_SYSTEM_HINT
                 return None
-            self.dialect = replace(self.dialect, has_system_role=False)
+            self.request_format = replace(self.request_format, has_system_role=False)
             reason = error.message.rstrip(".")
             return [f"{reason}. Sending the system prompt in front of the first prompt."]
-        dialect = self.dialect.after_refusal(error, self.extra_fields)
-        if dialect is None:
+        request_format = self.request_format.after_refusal(error, self.extra_fields)
+        if request_format is None:
             return None
         # A lost setting is a new pair of name and value in `dropped`. The other name of the limit
-        # and the loss of `stream_options` are in other fields of the dialect.
-        lost = sorted(dialect.dropped - self.dialect.dropped)
-        self.dialect = dialect
+        # and the loss of `stream_options` are in other fields of the format.
+        lost = sorted(request_format.dropped - self.request_format.dropped)
+        self.request_format = request_format
         reason = error.message.rstrip(".")
         return [f"{reason}. Sending the request again without {name}." for name, _ in lost]
 
     def _has_system_prompt(self) -> bool:
-        """Whether the request has a system prompt, wherever the dialect puts it."""
-        body = replace(self, dialect=replace(self.dialect, has_system_role=True)).body()
+        """Whether the request has a system prompt, wherever the request format puts it."""
+        body = replace(
+            self, request_format=replace(self.request_format, has_system_role=True)
+        ).body()
         return any(message["role"] == Role.SYSTEM for message in body["messages"])
 
     def _has_other_roles(self) -> bool:
@@ -188,33 +194,39 @@ class WrittenRequest(Struct, kw_only=True):
 
 
 class RequestWriter:
-    """Writer of requests; remembers the dialect of each model."""
+    """Writer of requests; remembers the request format of each model."""
 
     def __init__(self, cache: ModelCache) -> None:
         self._cache = cache
-        self._dialects: dict[tuple[Endpoint, str], Dialect] = {}  # by address and model
+        self._request_formats: dict[
+            tuple[Endpoint, str], RequestFormat
+        ] = {}  # by address and model
         # Address, model and option of each note that was returned before.
         self._noted: set[tuple[Endpoint, str, str]] = set()
 
     def write(self, request: ChatRequest) -> WrittenRequest:
-        """Write a request in the dialect that its model took last, or else that of the product."""
+        """Write a request in the format that its model took last, or else that of the product."""
         product = product_named(request.product)
         model = self._cache.model(request.endpoint, request.model)
-        dialect = self._dialects.get((request.endpoint, request.model)) or product.dialect
+        request_format = (
+            self._request_formats.get((request.endpoint, request.model)) or product.request_format
+        )
         fields = product.request_fields(request.sampling, model)
         return WrittenRequest(
             request=request,
             product=product,
             model=model,
-            dialect=dialect,
+            request_format=request_format,
             options=product.taken_options(request.sampling, model),
             extra_fields=fields | tool_fields(request),
             sent_thoughts=product.sent_thoughts(model),
         )
 
-    def keep_dialect(self, written: WrittenRequest) -> None:
+    def keep_request_format(self, written: WrittenRequest) -> None:
         """Write later requests to this model in the form that it has just accepted."""
-        self._dialects[written.request.endpoint, written.request.model] = written.dialect
+        self._request_formats[written.request.endpoint, written.request.model] = (
+            written.request_format
+        )
 
     def take_new_notes(self, written: WrittenRequest) -> list[str]:
         """Return a note for each option of a request that is not sent.

@@ -34,7 +34,7 @@ from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.products.product import Product
-from lmchat.servers.products.refusals import RequestFacts, refusal
+from lmchat.servers.products.refusals import RefusalContext, refusal
 from lmchat.servers.stream.timeouts import IdleTimeout
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
@@ -168,7 +168,7 @@ class Sender(Struct, kw_only=True):
                 await response.aclose()
 
     async def read_refusal(
-        self, response: httpx.Response, facts: RequestFacts
+        self, response: httpx.Response, facts: RefusalContext
     ) -> tuple[bytes, ServerRejected]:
         """Return the body of a refusal and its error, which is not raised here."""
         with errors_as_unavailable(self.endpoint):
@@ -176,10 +176,10 @@ class Sender(Struct, kw_only=True):
         return body, refusal(response.status_code, response.headers, body, facts)
 
     @property
-    def facts(self) -> RequestFacts:
+    def facts(self) -> RefusalContext:
         """Facts for the error of a refusal; they have the key, which is cut out of the error."""
         endpoint = self.endpoint
-        return self.product.request_facts(
+        return self.product.refusal_context(
             key=self.key, model=self.model, host=endpoint.host, path=endpoint.path
         )
 

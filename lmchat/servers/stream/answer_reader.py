@@ -21,7 +21,7 @@ from lmchat.servers.http.json_values import NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, error_words
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.products.refusals import (
-    RequestFacts,
+    RefusalContext,
     not_an_llm_error,
     overflow_error,
     refusal,
@@ -87,7 +87,7 @@ class AnswerReader:
         self,
         response: httpx.Response,
         *,
-        facts: RequestFacts,
+        facts: RefusalContext,
         events: EventQueue,
         idle_timeout: IdleTimeout,
         splitter: ThinkSplitter | None,

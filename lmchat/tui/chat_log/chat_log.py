@@ -28,7 +28,7 @@ from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.events import StreamEvent
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath
-from lmchat.tools.calls import CHOICES, Choice
+from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope
 from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, Place
@@ -94,7 +94,7 @@ class ChatLog(ScrollView, can_focus=True):
     class Decided(AppMessage):
         """The user has decided about the tool call that asks."""
 
-        choice: Choice
+        choice: ApprovalScope
 
     # Textual's own has `layout=True`: to lay out the screen for each new line would be half the
     # work of streaming
@@ -583,7 +583,7 @@ class ChatLog(ScrollView, can_focus=True):
             return
         if self.calls.has_cursor:
             event.stop()  # else the app would run the message command of this key
-            if event.key in CHOICES:
+            if event.key in APPROVAL_SCOPES:
                 self._decide(event.key, event.time)
             else:
                 self._give_to_prompt(event)
@@ -600,7 +600,7 @@ class ChatLog(ScrollView, can_focus=True):
         prompt.
         """
         if self.calls.key_pause.takes_key(time_s):
-            self.post_message(self.Decided(CHOICES[key]))
+            self.post_message(self.Decided(APPROVAL_SCOPES[key]))
 
     def on_paste(self, event: events.Paste) -> None:
         self._give_to_prompt(event)
@@ -645,7 +645,7 @@ class ChatLog(ScrollView, can_focus=True):
             is_thought = self.document.block(place).is_thought
             number = code_number(self.document, place)
             self.post_message(self.CodeClicked(message, number, is_thought))
-        elif act in CHOICES:
+        elif act in APPROVAL_SCOPES:
             self._decide(act, event.time)
         elif act == "stop":
             self.post_message(self.StopClicked())

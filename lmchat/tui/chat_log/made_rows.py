@@ -36,7 +36,7 @@ from lmchat.sessions.message import (
     is_imported_call,
     tool_calls_text,
 )
-from lmchat.tools.calls import CHOICES
+from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
 from lmchat.units import SIGNS, counted
 
@@ -355,7 +355,7 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
         (" wants to run", _NULL),
     ]
     keys: list[Span] = []
-    for key, words in CHOICES.items():
+    for key, words in APPROVAL_SCOPES.items():
         keys += page.key_hint(key, words, key)  # a click on it decides, too
     previous_key = page.own_keys.get("previous") or f"Alt+{SIGNS.up_arrow}"
     focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it

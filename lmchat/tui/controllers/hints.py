@@ -19,9 +19,9 @@ from lmchat.commands.table import (
     SESSION_HINTS,
     keys_of,
 )
-from lmchat.servers.discovery.probe_result import TargetState
+from lmchat.servers.discovery.status import TargetState
 from lmchat.sessions.message import Role, is_continuable
-from lmchat.tools.calls import CHOICES
+from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.screen_services import ScreenServices
@@ -179,7 +179,7 @@ class KeyHints:
         if message is None:
             return [self._hint("message.undo")]
         if log.calls.has_cursor:
-            return list(CHOICES.items())
+            return list(APPROVAL_SCOPES.items())
         shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text
         hints: list[Hint] = []

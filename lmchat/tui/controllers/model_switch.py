@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
-from lmchat.servers.discovery.choose_target import unlisted_model
-from lmchat.servers.discovery.probe_result import Health
+from lmchat.servers.discovery.choose import unlisted_model
+from lmchat.servers.discovery.status import ServerHealth
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
@@ -80,7 +80,7 @@ class ModelSwitch:
         self._chat.turn_choices.use_target(target)
         self._workspace.monitor.aim(target)
 
-    def update_target(self, health: Health) -> None:
+    def update_target(self, health: ServerHealth) -> None:
         """Give the target the product and model of a health check of the server in use.
 
         The user and the search decide which server and model are the target. The checks find out

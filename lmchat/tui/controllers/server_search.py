@@ -5,7 +5,7 @@ once. Otherwise the welcome page opens, called the page here. It is a screen abo
 rows for addresses and other ways to a server. Questions about what a server lacks are asked only
 after Enter on its row.
 
-A `ProbeResult` says what answers at an address. A `TargetChoice` is a decision: which server and
+A `ServerStatus` says what answers at an address. A `Choice` is a decision: which server and
 model to use, and what is missing for that.
 """
 
@@ -19,10 +19,10 @@ from textual import events
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.choose_target import Missing, TargetChoice, choose, choose_on_server
-from lmchat.servers.discovery.probe_result import (
+from lmchat.servers.discovery.choose import Choice, Missing, choose, choose_on_server
+from lmchat.servers.discovery.status import (
     WANTS_KEY,
-    ProbeResult,
+    ServerStatus,
     TargetState,
     Verdict,
     usable_of,
@@ -129,12 +129,12 @@ class ServerSearch:
 
     # The decision
 
-    def _target_on(self, probed: ProbeResult) -> TargetChoice:
+    def _target_on(self, server: ServerStatus) -> Choice:
         """Return a server with the model to use on it, as `choose_on_server` chooses."""
         workspace = self._workspace
-        return choose_on_server(probed, model=workspace.settings.model, state=workspace.state)
+        return choose_on_server(server, model=workspace.settings.model, state=workspace.state)
 
-    def _use_or_show_page(self, found: TargetChoice) -> None:
+    def _use_or_show_page(self, found: Choice) -> None:
         """Use the server that was found if nothing is missing; otherwise show the welcome page.
 
         Waiting prompts are sent to the chosen server, unless it is still loading its model. A
@@ -154,28 +154,28 @@ class ServerSearch:
             self._model_switch.aim_at(target)
         self._show_page()
 
-    def _use_result(self, probed: ProbeResult | None) -> None:
+    def _use_result(self, server: ServerStatus | None) -> None:
         """Use a server that the user has chosen, or ask for what it lacks.
 
         It may lack the permission for its host, an API key, or a model, perhaps an unlisted one. If
         it cannot be used, search at once, as it may have changed. None means that the user has left
         a dialog: then do nothing.
         """
-        if probed is None:
+        if server is None:
             return
-        if probed.can_be_allowed:
-            self._ui.begin(partial(self._ask_about_host, probed.endpoint), "allow", is_only=True)
-        elif probed.verdict in WANTS_KEY:
-            attempt = partial(self._try_key, probed.endpoint)
-            self._ui.open_dialog(key_dialog(probed, attempt), self._use_result)
-        elif (probed.verdict.is_usable and probed.has_model) or probed.takes_any_name:
-            found = self._target_on(probed)
+        if server.can_be_allowed:
+            self._ui.begin(partial(self._ask_about_host, server.endpoint), "allow", is_only=True)
+        elif server.verdict in WANTS_KEY:
+            attempt = partial(self._try_key, server.endpoint)
+            self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
+        elif (server.verdict.is_usable and server.has_model) or server.takes_any_name:
+            found = self._target_on(server)
             if found.missing is Missing.NOTHING:
                 self._use_or_show_page(found)
-            elif probed.takes_any_name:
-                words = f"{probed.endpoint.netloc} lists no model. Type the name of one it has."
+            elif server.takes_any_name:
+                words = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
                 dialog = AskDialog("Name of the model", text=words, verb="use it")
-                self._ui.open_dialog(dialog, partial(self._use_typed_model, probed))
+                self._ui.open_dialog(dialog, partial(self._use_typed_model, server))
             else:  # no model is chosen: the user picks one
                 self._model_switch.aim_at(found.target)
                 self._model_switch.open_picker(then=self._use_model)
@@ -187,10 +187,10 @@ class ServerSearch:
         self._model_switch.switch_to(model)
         self.close_page()
 
-    def _use_typed_model(self, probed: ProbeResult, name: str | None) -> None:
+    def _use_typed_model(self, server: ServerStatus, name: str | None) -> None:
         """Use a model that its server does not list; None if the user has left the dialog."""
         state = self._workspace.state
-        target = choose_on_server(probed, model=name, state=state).target if name else None
+        target = choose_on_server(server, model=name, state=state).target if name else None
         if target is not None and target.model is not None:
             self._model_switch.use(target)
             self.close_page()
@@ -204,7 +204,7 @@ class ServerSearch:
             self._ui.warn(result)
             self.search_soon()
 
-    async def _try_server(self, endpoint: Endpoint) -> ProbeResult | str:
+    async def _try_server(self, endpoint: Endpoint) -> ServerStatus | str:
         """Check a server, after asking whether its host is allowed if that is another machine.
 
         Return the server if it is usable and has models, or if it wants an API key or the name of a
@@ -213,7 +213,7 @@ class ServerSearch:
         """
         backend = self._workspace.backend
         try:
-            probed = await backend.check(endpoint)
+            server = await backend.check(endpoint)
         except EndpointNotAllowed:
             if not await self._ui.ask(host_question(endpoint)):
                 return ""
@@ -221,14 +221,14 @@ class ServerSearch:
             return await self._try_server(endpoint)
         except LMChatError as error:
             return error.message_with_hint
-        if probed.verdict.is_server or probed.takes_any_name:
+        if server.verdict.is_server or server.takes_any_name:
             self._workspace.catalogue.add_named(endpoint)  # searches probe it, too, from now on
-        is_usable = probed.verdict.is_usable and probed.has_model
-        if is_usable or probed.verdict in WANTS_KEY or probed.takes_any_name:
-            return probed
-        return f"{endpoint.netloc}: {probed.verdict}. {probed.next_step}"
+        is_usable = server.verdict.is_usable and server.has_model
+        if is_usable or server.verdict in WANTS_KEY or server.takes_any_name:
+            return server
+        return f"{endpoint.netloc}: {server.verdict}. {server.next_step}"
 
-    async def _try_key(self, endpoint: Endpoint, key: str) -> ProbeResult | str:
+    async def _try_key(self, endpoint: Endpoint, key: str) -> ServerStatus | str:
         """Try an API key; if the server accepts it and is usable, keep the key.
 
         Return the server in this case. Otherwise return why the key or the server cannot be used.
@@ -238,20 +238,20 @@ class ServerSearch:
         except ValueError as error:  # its words follow "What you typed": "has control characters …"
             return f"What you typed {error}. Type the API key without them."
         try:
-            probed = await self._workspace.backend.check(endpoint, key=key)
+            server = await self._workspace.backend.check(endpoint, key=key)
         except LMChatError as error:
             return error.message_with_hint
-        if probed.verdict is Verdict.KEY_REJECTED:
+        if server.verdict is Verdict.KEY_REJECTED:
             return "The server rejects this API key."
-        if not probed.verdict.is_usable:
-            return probed.next_step or str(probed.verdict)
+        if not server.verdict.is_usable:
+            return server.next_step or str(server.verdict)
         try:
             await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
             self._ui.show_error(error)
         else:
             self._ui.notify("The API key is saved in credentials.toml.")
-        return probed
+        return server
 
     # The welcome page
 
@@ -277,8 +277,8 @@ class ServerSearch:
                 self._ui.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
                 self._ui.begin(partial(self._start_program, start), "start", holds_keys=True)
-            case ServerRow(probed=probed):
-                self._use_result(probed)
+            case ServerRow(server=server):
+                self._use_result(server)
             case _:  # "address": any server can be typed
                 self._ask_address(typed)
 
@@ -290,7 +290,7 @@ class ServerSearch:
         )
         self._ui.open_dialog(dialog, self._use_result)
 
-    async def _try_address(self, address: str) -> ProbeResult | str:
+    async def _try_address(self, address: str) -> ServerStatus | str:
         """Return the server, with which the dialog closes, or what it shows as the problem."""
         return await self._try_server(Endpoint.parse(address))
 
@@ -317,12 +317,12 @@ class ServerSearch:
         A user who has left the page may have chosen another model. Then only the search may use the
         server, which it does if there is no model.
         """
-        probed = await self._starts.start_program(start)
+        server = await self._starts.start_program(start)
         if self._page is None:
             if self._starts.problem:  # an open page shows it
                 self._ui.warn(self._starts.problem)
-        elif probed is not None and probed.verdict.is_usable:
-            self._use_or_show_page(self._target_on(probed))
+        elif server is not None and server.verdict.is_usable:
+            self._use_or_show_page(self._target_on(server))
         self.search_soon()
 
     def _show_page(self) -> None:
@@ -363,7 +363,7 @@ class ServerSearch:
         named = self._workspace.settings.model  # the model that the user wants, if any
         if not problem and named and self._missing is Missing.MODEL:
             results = usable_of(self._workspace.catalogue.results)
-            listed = [model for probed in results for model in probed.chat_models]
+            listed = [model for server in results for model in server.chat_models]
             problem = unknown_model_error(named, listed).message
         self._page.show(
             WelcomeFacts(

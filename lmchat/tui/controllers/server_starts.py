@@ -13,8 +13,8 @@ from lmchat import units
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import ProbeResult
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.discovery.status import ServerStatus
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.launcher import ServerStart
 from lmchat.servers.model import BUILT_IN, LoadState
@@ -77,7 +77,7 @@ class ServerStarts:
 
     # Programs
 
-    async def start_program(self, start: ServerStart) -> ProbeResult | None:
+    async def start_program(self, start: ServerStart) -> ServerStatus | None:
         """Show the command of a start; if the user agrees, run it, and return the started server.
 
         Return None if the user does not agree, or if the start fails; then `problem` says why.
@@ -114,7 +114,7 @@ class ServerStarts:
             return False
         return model is not None
 
-    async def _choose(self, engine: LocalEngine, named: str) -> ModelFile | None:
+    async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if there is none, ask to download the demo model.
 
         The file is the named or the configured one; if there is no name, the one that the engine
@@ -141,7 +141,7 @@ class ServerStarts:
             return None
         return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
 
-    async def _serve(self, engine: LocalEngine, model: ModelFile) -> None:
+    async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
 
         If the start fails, set the earlier target again, unless that was the engine, too, and raise

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import Health, TargetState
+from lmchat.servers.discovery.status import ServerHealth, TargetState
 from lmchat.servers.target import Target
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
@@ -87,8 +87,8 @@ class StatusDisplay:
         self._ticker = ui.screen.set_interval(tick_s, self.tick, pause=True)
 
     @property
-    def health(self) -> Health:
-        """Health of the server in use, as monitor and running turn know it."""
+    def health(self) -> ServerHealth:
+        """ServerHealth of the server in use, as monitor and running turn know it."""
         return health_in_turn(self._workspace.monitor.health, self._chat.shown.figures)
 
     def tick(self) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.safe_text import safe_line
-from lmchat.tools.calls import Choice, Decision
+from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen_services import ScreenServices
 
@@ -93,7 +93,7 @@ class ToolCard:
         finally:
             del self._decisions[question.message.message_id]
 
-    def decide(self, choice: Choice) -> None:
+    def decide(self, choice: ApprovalScope) -> None:
         """Give the turn of the shown session what the user chose on the card, in a worker.
 
         After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
@@ -105,10 +105,12 @@ class ToolCard:
                 partial(self._give, opened, opened.question, choice), "decision", holds_keys=True
             )
 
-    async def _give(self, opened: OpenSession, question: ToolQuestion, choice: Choice) -> None:
+    async def _give(
+        self, opened: OpenSession, question: ToolQuestion, choice: ApprovalScope
+    ) -> None:
         """Give a turn the decision; a no includes the reason that the user is asked for."""
         reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
-        if choice is Choice.NO:
+        if choice is ApprovalScope.NO:
             title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
             text = "The model gets your reason. Leave it empty to give none."
             dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)

@@ -34,7 +34,7 @@ from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import TargetState
+from lmchat.servers.discovery.status import TargetState
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,

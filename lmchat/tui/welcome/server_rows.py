@@ -1,6 +1,6 @@
 """Servers and ways to one, as the welcome page shows them: rows, headline and next step.
 
-A server is an address that the search has probed, whether one answers there or not. A way is
+A server is an address that the search has server, whether one answers there or not. A way is
 something else that leads to a server, such as typing an address. The grade of a server says how far
 it is from a chat.
 
@@ -17,11 +17,11 @@ from rich.cells import cell_len
 
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.probe_result import (
+from lmchat.servers.discovery.status import (
     VERDICTS,
     WANTS_KEY,
-    ProbeResult,
     ServerGrade,
+    ServerStatus,
     Verdict,
     usable_of,
 )
@@ -72,7 +72,7 @@ _KEY_CELLS = 9  # ` Enter ` and the digit
 class ServerRow(Struct, frozen=True, kw_only=True):
     """A server as the welcome page shows it; its texts may come from outside."""
 
-    probed: ProbeResult
+    server: ServerStatus
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str  # of the user; empty if none is needed or known
     is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
@@ -82,16 +82,16 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> Endpoint | None:
         """Address by which the row is chosen; None where nothing can be done."""
-        return self.probed.endpoint if self.is_choice or self.start else None
+        return self.server.endpoint if self.is_choice or self.start else None
 
     @property
     def name(self) -> SafeText:
         """The product, or the address if it is named, on another host, or of no known product."""
-        probed = self.probed
-        is_usual_address = probed.endpoint.is_loopback and not probed.has_named_address
-        if is_usual_address and probed.product != OPENAI_COMPATIBLE:
-            return safe_line(probed.product)
-        return safe_line(probed.endpoint.netloc)
+        server = self.server
+        is_usual_address = server.endpoint.is_loopback and not server.has_named_address
+        if is_usual_address and server.product != OPENAI_COMPATIBLE:
+            return safe_line(server.product)
+        return safe_line(server.endpoint.netloc)
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
@@ -104,9 +104,9 @@ class MachineState(Struct, frozen=True, kw_only=True):
     last_model: str = ""  # name of the file that was used last; empty if the engine was not
 
 
-def server_rows(results: Sequence[ProbeResult], machine: MachineState) -> tuple[ServerRow, ...]:
+def server_rows(results: Sequence[ServerStatus], machine: MachineState) -> tuple[ServerRow, ...]:
     """Return a row for each result: programs that run, then installed ones, then others."""
-    rows = [_row(probed, machine) for probed in results]
+    rows = [_row(server, machine) for server in results]
     rows.sort(key=lambda row: (_grade(row) is ServerGrade.AWAY, row.is_not_installed))
     return tuple(rows)
 
@@ -117,22 +117,22 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     It is the first row with which a chat can begin, maybe after a question. An address that the
     user named comes before the others.
     """
-    for row in sorted(rows, key=lambda row: not row.probed.has_named_address):
-        probed = row.probed
-        is_blocked = probed.verdict is Verdict.HOST_BLOCKED
-        lacks_models = probed.verdict is Verdict.NONE_LOADED and not probed.has_model
-        lacks_models = lacks_models or probed.may_answer
+    for row in sorted(rows, key=lambda row: not row.server.has_named_address):
+        server = row.server
+        is_blocked = server.verdict is Verdict.HOST_BLOCKED
+        lacks_models = server.verdict is Verdict.NONE_LOADED and not server.has_model
+        lacks_models = lacks_models or server.may_answer
         # Enter does not help against these two: the user has to change something at the server
         if row.is_choice and not (is_blocked or lacks_models):
             return row.key
         # This program runs, and only its server is off. A program that does not run (`REFUSED`) is
         # started only if the user chooses its row.
-        if row.start is not None and probed.verdict is Verdict.SERVER_OFF:
+        if row.start is not None and server.verdict is Verdict.SERVER_OFF:
             return row.key
     return None
 
 
-def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
+def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
     If a server answers, its host only has to be allowed, or a chat may show that it is one, Enter
@@ -140,49 +140,49 @@ def _row(probed: ProbeResult, machine: MachineState) -> ServerRow:
     this machine, the row says how to start the product that is usual there, or if that is not
     installed, where to get it. In all other cases, the row has the next step of the probe.
     """
-    can_choose_model = probed.verdict is Verdict.NONE_LOADED and probed.has_model
+    can_choose_model = server.verdict is Verdict.NONE_LOADED and server.has_model
     row = ServerRow(
-        probed=probed,
-        result="not allowed" if probed.is_forbidden else probed.verdict.value,
-        next_step="Choose a model" if can_choose_model else probed.next_step,
-        is_choice=probed.verdict.is_server or probed.can_be_allowed or probed.takes_any_name,
+        server=server,
+        result="not allowed" if server.is_forbidden else server.verdict.value,
+        next_step="Choose a model" if can_choose_model else server.next_step,
+        is_choice=server.verdict.is_server or server.can_be_allowed or server.takes_any_name,
     )
     # The step of the probe stays for a server that can be chosen, that the user named, or that is
     # built in. It also stays until the programs of this machine are known, and where none can be
     # started.
-    is_startable = probed.verdict in _STARTABLE and probed.endpoint.is_loopback
-    if row.is_choice or machine.installed is None or probed.is_own or not is_startable:
+    is_startable = server.verdict in _STARTABLE and server.endpoint.is_loopback
+    if row.is_choice or machine.installed is None or server.is_configured or not is_startable:
         return row
 
-    fitting = (found for found in machine.installed if found.product == probed.product)
+    fitting = (found for found in machine.installed if found.product == server.product)
     installed = next(fitting, None)
     if installed is not None and installed.start:
-        start = ServerStart(product=probed.product, argv=installed.start, endpoint=probed.endpoint)
+        start = ServerStart(product=server.product, argv=installed.start, endpoint=server.endpoint)
         row = replace(row, next_step=start.short, start=start)
-    if probed.verdict is Verdict.SERVER_OFF:  # the program runs, even if it was not found
+    if server.verdict is Verdict.SERVER_OFF:  # the program runs, even if it was not found
         return row
     if installed is not None:  # where lmchat cannot start it, the step of the probe says how
         return replace(row, result="not running")
-    where_to_get = product_named(probed.product).where_to_get
+    where_to_get = product_named(server.product).where_to_get
     return replace(row, next_step=where_to_get or row.next_step, is_not_installed=True)
 
 
-def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
+def headline_and_advice(results: Sequence[ServerStatus]) -> tuple[str, str]:
     """Return the headline, a sentence about one server, and the advice, the next step for a chat.
 
     The advice is empty if no step is missing, or none is known. Both may contain text of a server.
     """
-    named = [probed for probed in results if probed.has_named_address]
+    named = [server for server in results if server.has_named_address]
     usable = usable_of(results)
     # the server that the user named does not answer, but another one does
-    if named and usable and not any(probed.verdict.is_server for probed in named):
+    if named and usable and not any(server.verdict.is_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # a server needs a step; one that the user named comes before others
-    for probed in (*named, *results):
-        if probed.verdict in _STEP_AWAY:
-            can_choose_model = probed.verdict is Verdict.NONE_LOADED and probed.has_model
-            advice = "Press Enter to choose one." if can_choose_model else _advice(probed)
-            return probed.sentence(_server_name(probed)), advice
+    for server in (*named, *results):
+        if server.verdict in _STEP_AWAY:
+            can_choose_model = server.verdict is Verdict.NONE_LOADED and server.has_model
+            advice = "Press Enter to choose one." if can_choose_model else _advice(server)
+            return server.sentence(_server_name(server)), advice
     if usable:
         return usable[0].sentence(_server_name(usable[0])), ""
     # no server answers: the headline says why if the user named exactly one, and its probe knows
@@ -193,28 +193,28 @@ def headline_and_advice(results: Sequence[ProbeResult]) -> tuple[str, str]:
     return words, _advice(named[0])
 
 
-def _advice(probed: ProbeResult) -> str:
+def _advice(server: ServerStatus) -> str:
     """Return the next step of a server, and what Enter does then."""
-    if not probed.next_step:
+    if not server.next_step:
         return ""
-    step = f"Next: {probed.next_step.rstrip('.')}."
-    if probed.can_be_allowed:
+    step = f"Next: {server.next_step.rstrip('.')}."
+    if server.can_be_allowed:
         return f"{step} Or press Enter to allow it for this run."
-    if probed.takes_any_name:
+    if server.takes_any_name:
         return f"{step} Or press Enter on its row to name a model."
-    return f"{step} Then press Enter." if probed.verdict in WANTS_KEY else step
+    return f"{step} Then press Enter." if server.verdict in WANTS_KEY else step
 
 
-def _server_name(probed: ProbeResult) -> str:
+def _server_name(server: ServerStatus) -> str:
     """Return the product of a server as the subject of a sentence.
 
     Its address follows if it is on another host, or if the user has named it.
     """
-    endpoint = probed.endpoint
-    if probed.product == OPENAI_COMPATIBLE:
+    endpoint = server.endpoint
+    if server.product == OPENAI_COMPATIBLE:
         return f"The server at {endpoint.netloc}"
-    is_usual_address = endpoint.is_loopback and not probed.has_named_address
-    return probed.product if is_usual_address else f"{probed.product} at {endpoint.netloc}"
+    is_usual_address = endpoint.is_loopback and not server.has_named_address
+    return server.product if is_usual_address else f"{server.product} at {endpoint.netloc}"
 
 
 def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
@@ -263,7 +263,7 @@ def _sign(server: ServerRow) -> StyledText:
 
 
 def _grade(server: ServerRow) -> ServerGrade:
-    return VERDICTS[server.probed.verdict].grade
+    return VERDICTS[server.server.verdict].grade
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
@@ -276,7 +276,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
     texts = [
         (
             (cut_middle(server.name, _MOST_NAME_CELLS), NAME),
-            (str(server.probed.endpoint.port), MUTED),
+            (str(server.server.endpoint.port), MUTED),
             (server.result, _sign(server)[1]),
         )
         for server in servers
@@ -301,7 +301,7 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
     """Yield the rows of each server: name and result, and below them the next step, if any."""
     for server in servers:
         sign, style = _sign(server)
-        port = str(server.probed.endpoint.port)
+        port = str(server.server.endpoint.port)
         shown_port = "" if port in server.name else port  # the name may be the address
         name = ((f" {sign} ", style), (f"{server.name} ", NAME))
         pieces = (name, ((shown_port, MUTED),))  # the port is dropped where there is no room

@@ -21,7 +21,7 @@ from textual.widgets import Static
 
 from lmchat import units
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.probe_result import ProbeResult, usable_of
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.messages import AppMessage, ShowChat
 from lmchat.tui.welcome.server_rows import (
@@ -47,7 +47,7 @@ _OTHER_ROWS_SHORT = 4  # the same on a screen of few rows
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
     """Facts about servers and this machine that the page shows."""
 
-    results: Sequence[ProbeResult] = ()  # of the last search, best first
+    results: Sequence[ServerStatus] = ()  # of the last search, best first
     searched_at_s: float | None = None  # end of the last search; None before the first one
     search_pause_s: float = 0.0  # from one search to the next one
     machine: MachineState = MachineState()
@@ -154,7 +154,7 @@ class WelcomeScreen(Screen[None]):
     def _draw_sentences(self) -> None:
         """Draw what was found, what the user can do, and why the last start failed."""
         # the next steps of the rows, unlike those of the probes, depend on what this machine has
-        results = [replace(row.probed, next_step=row.next_step) for row in self._servers]
+        results = [replace(row.server, next_step=row.next_step) for row in self._servers]
         headline, advice = headline_and_advice(results)
         if not advice and not usable_of(results):
             has_engine = self._facts.machine.offer is not None
@@ -230,7 +230,7 @@ class WelcomeScreen(Screen[None]):
         self._has_user_chosen = True
         key = self._rows.key
         if isinstance(key, Endpoint):
-            servers = {server.probed.endpoint: server for server in self._servers}
+            servers = {server.server.endpoint: server for server in self._servers}
             self.app.post_message(self.Chosen(servers[key]))
         elif isinstance(key, str):  # another way to a server
             self.app.post_message(self.Chosen(key))

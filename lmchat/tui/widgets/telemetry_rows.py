@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.probe_result import (
+from lmchat.servers.discovery.status import (
     VERDICTS,
-    Health,
     ServerGrade,
+    ServerHealth,
     TargetState,
     Verdict,
 )
@@ -42,7 +42,7 @@ _SIGNS: Mapping[ServerGrade, StyledText] = {
 _SIGN_OF_OTHERS: StyledText = (SIGNS.failed, _BAD)  # of servers that cannot be used
 
 
-def health_in_turn(health: Health, figures: AnswerFigures | None) -> Health:
+def health_in_turn(health: ServerHealth, figures: AnswerFigures | None) -> ServerHealth:
     """Return the health of the server with what the running turn shows of its model.
 
     While an answer streams, the server is not checked (R-29). Many servers load a model at the
@@ -94,7 +94,7 @@ def search_word(state: TargetState) -> str:
     return words.get(state, "checking")
 
 
-def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
+def server_rows(health: ServerHealth, state: TargetState) -> list[TelemetryRow]:
     """Return name and state of the server, its address, and the latencies of the last checks.
 
     At the right of the address is the reason of the state, or the last latency if there is none.
@@ -118,7 +118,9 @@ def server_rows(health: Health, state: TargetState) -> list[TelemetryRow]:
     ]
 
 
-def model_rows(health: Health, now_s: float, *, loading: str, profile: str) -> list[TelemetryRow]:
+def model_rows(
+    health: ServerHealth, now_s: float, *, loading: str, profile: str
+) -> list[TelemetryRow]:
     """Return the state of the model, its name, its context window, and the profile in use, if any.
 
     While the server is down, the time since it was last seen is in place of the context window.
@@ -143,7 +145,7 @@ def model_rows(health: Health, now_s: float, *, loading: str, profile: str) -> l
     return rows
 
 
-def _model_state(health: Health, loading: str) -> StyledText:
+def _model_state(health: ServerHealth, loading: str) -> StyledText:
     """Return the state of the model as a word in a style.
 
     `loading` says how far the model in use is loaded; it is empty while it is not loading.

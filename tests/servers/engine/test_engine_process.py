@@ -12,7 +12,7 @@ import pytest
 from lmchat.config.settings import LocalSettings
 from lmchat.errors import EngineUnavailable
 from lmchat.servers.engine.engine_process import ServeOrder, start_child
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.engine.model_files import ModelFile
 from tests.support.engine_home import with_library
 from tests.support.programs import children_of, is_running, until
@@ -48,7 +48,7 @@ def told_of(pid, name):
 
 @pytest.fixture
 async def engine(tmp_path):
-    one = LocalEngine(
+    one = Engine(
         LocalSettings(context=512, threads=1),
         folder=tmp_path,
         log_file=tmp_path / "state" / "engine.log",

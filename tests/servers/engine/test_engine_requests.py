@@ -11,8 +11,8 @@ import pytest
 from lmchat.config.settings import LocalSettings, Settings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.probe_result import Verdict
-from lmchat.servers.engine.local_engine import LocalEngine
+from lmchat.servers.discovery.status import Verdict
+from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState
 from tests.support.client_calls import FixedKey, answered, ask, failure_of
@@ -42,7 +42,7 @@ def engine(tmp_path, keys, log):
     for name in ("big", "small-Q4_1"):
         copy = folder / f"{name}.gguf"
         copy.write_bytes(model_file().read_bytes())
-    return LocalEngine(
+    return Engine(
         LocalSettings(context=512, threads=1),
         folder=tmp_path / "demo",
         log_file=log,
@@ -71,7 +71,7 @@ async def started(engine, name="big"):
 async def test_it_is_the_first_server_and_its_models_are_all_files(engine, client):
     await started(engine)
     first, *others = await client.detect()
-    assert (first.product, first.verdict, first.is_own) == ("built-in", Verdict.READY, True)
+    assert (first.product, first.verdict, first.is_configured) == ("built-in", Verdict.READY, True)
     assert engine.endpoint not in {other.endpoint for other in others}
     big, small = first.models
     assert (big.model_id, big.state, big.context_loaded) == ("big", LoadState.LOADED, 512)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import httpx
 
-from lmchat.servers.discovery.probe_result import Verdict
+from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen

@@ -16,7 +16,7 @@ from lmchat.errors import (
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import ChatRequest
-from lmchat.servers.sending.admission import Limiter, check_request
+from lmchat.servers.sending.request_checks import Limiter, check_request
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain

@@ -1,6 +1,6 @@
 """Forms of a request that a server accepts, as they are learnt from its refusals (R-13).
 
-A `Dialect` is one form. Two of its methods read a refusal and return the form to try next.
+A `RequestFormat` is one form. Two of its methods read a refusal and return the form to try next.
 `after_refusal` changes single fields, `after_json_refusal` the way in which JSON is asked for.
 """
 
@@ -76,7 +76,7 @@ class JsonMode(StrEnum):
     WORDS = "words"
 
 
-class Dialect(Struct, frozen=True, kw_only=True):
+class RequestFormat(Struct, frozen=True, kw_only=True):
     """Form of the requests to one model of a server; a refusal leads to another form."""
 
     streams: bool = True  # else the answer comes whole
@@ -96,7 +96,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     def after_refusal(
         self, error: ServerRejected, extra_fields: Mapping[str, Any]
-    ) -> Dialect | None:
+    ) -> RequestFormat | None:
         """Return the form to try after a refusal; None if no other form would help.
 
         Only a bad request or a template is about fields. Its text decides about the change:
@@ -135,7 +135,9 @@ class Dialect(Struct, frozen=True, kw_only=True):
         other_fields = {field for field in refused if field[0] not in ("tools", "tool_choice")}
         return replace(self, dropped=self.dropped | (other_fields or refused))
 
-    def after_json_refusal(self, error: ServerRejected, output: WantedOutput) -> Dialect | None:
+    def after_json_refusal(
+        self, error: ServerRejected, output: WantedOutput
+    ) -> RequestFormat | None:
         """Return the form to try after a refusal of the way in which JSON was asked for.
 
         Returns None if the refusal is about anything else, or if JSON was asked for in words, which

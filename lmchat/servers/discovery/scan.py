@@ -1,7 +1,7 @@
 """Probes of addresses, one or all, with the keys and the products that are known for them.
 
-A scan probes all addresses where a server may be, a check only one. `Prober` remembers for each
-address which product has answered there. What a probe finds becomes a `ProbeResult`: an address
+A scan probes all addresses where a server may be, a check only one. `Scanner` remembers for each
+address which product has answered there. What a probe finds becomes a `ServerStatus`: an address
 with its verdict and the next step for the user.
 """
 
@@ -30,7 +30,7 @@ from lmchat.errors import (
 )
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.probe_result import VERDICTS, ProbeResult, Verdict
+from lmchat.servers.discovery.status import VERDICTS, ServerStatus, Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.error_body import read_body
@@ -61,14 +61,14 @@ _logger = logging.getLogger(__name__)
 
 
 class AddressSource(Enum):
-    """Where a probed address comes from."""
+    """Where a server address comes from."""
 
     NAMED = auto()  # by the user, in this run
     REMEMBERED = auto()  # an earlier run has used it, or an environment variable has it
     USUAL = auto()  # a port of this machine at which a product usually answers
 
 
-class Probe(Struct, frozen=True, kw_only=True):
+class Candidate(Struct, frozen=True, kw_only=True):
     """An address to probe, and the product to expect there."""
 
     endpoint: Endpoint
@@ -78,8 +78,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Whether it is shown if no model server answers; else any program may have the port."""
 
 
-class Prober:
-    """Prober of addresses; remembers what earlier requests found out about each."""
+class Scanner:
+    """Scanner of addresses; remembers what earlier requests found out about each."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Prober:
         check_allowed: Callable[[Endpoint], None],
         named: Collection[str] = (),
     ) -> None:
-        """Create a prober.
+        """Create a scanner.
 
         `cache` has the lists of models that were read before. `timeouts_for` returns the timeouts
         that the settings have for an address. `check_allowed` raises `EndpointNotAllowed` or
@@ -112,8 +112,8 @@ class Prober:
         """Let each scan probe these addresses, too: of environment variables and earlier runs."""
         self._remembered = remembered
 
-    async def scan(self, named: Sequence[Endpoint]) -> tuple[ProbeResult, ...]:
-        """Probe all usual and remembered addresses at once; return the results to show, best first.
+    async def scan(self, named: Sequence[Endpoint]) -> tuple[ServerStatus, ...]:
+        """Ask all usual and remembered addresses at once; return what to show, best first.
 
         `named` are the addresses that the user has named. A product may have several usual
         addresses. Of those at which no model server answers, only the best result is shown, and
@@ -125,24 +125,24 @@ class Prober:
         ranked = sorted(
             zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
         )
-        shown: list[ProbeResult] = []
+        shown: list[ServerStatus] = []
         # Products that need no further row without a server: one of their servers answers, or such
         # a row is already shown.
-        products_shown = {probed.product for probed in results if probed.verdict.is_server}
-        for probe, probed in ranked:
-            if probed.product == OPENAI_COMPATIBLE and not (
-                probe.is_offered or probed.verdict.is_usable
+        products_shown = {server.product for server in results if server.verdict.is_server}
+        for probe, server in ranked:
+            if server.product == OPENAI_COMPATIBLE and not (
+                probe.is_offered or server.verdict.is_usable
             ):
                 continue
-            may_be_server = probed.verdict.is_server or probed.verdict is Verdict.SERVER_ERROR
+            may_be_server = server.verdict.is_server or server.verdict is Verdict.SERVER_ERROR
             if probe.source is AddressSource.USUAL and not may_be_server:
                 if probe.expected.name in products_shown:
                     continue
                 products_shown.add(probe.expected.name)
-            shown.append(probed)
+            shown.append(server)
         return tuple(shown)
 
-    def _probes_of_scan(self, named: Sequence[Endpoint]) -> list[Probe]:
+    def _probes_of_scan(self, named: Sequence[Endpoint]) -> list[Candidate]:
         """Return what a scan probes, each address once.
 
         First come the `named` addresses, then those of the products, last the remembered ones. A
@@ -154,7 +154,7 @@ class Prober:
         for product in PRODUCTS:
             is_installed = bool(product.program and find_program(product.program, search_path))
             for port in filter(None, (product.last_port(), *product.ports)):
-                probe = Probe(
+                probe = Candidate(
                     endpoint=product.endpoint_at(port),
                     expected=product,
                     source=AddressSource.USUAL,
@@ -164,20 +164,20 @@ class Prober:
         probes += [
             self._probe_of(endpoint, AddressSource.REMEMBERED) for endpoint in self._remembered
         ]
-        probe_by_address: dict[str, Probe] = {}
+        probe_by_address: dict[str, Candidate] = {}
         for probe in probes:
             probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
         return list(probe_by_address.values())
 
-    def _probe_of(self, endpoint: Endpoint, source: AddressSource) -> Probe:
+    def _probe_of(self, endpoint: Endpoint, source: AddressSource) -> Candidate:
         expected = self._expected_product(endpoint)
-        return Probe(endpoint=endpoint, expected=expected, source=source)
+        return Candidate(endpoint=endpoint, expected=expected, source=source)
 
-    async def _scan_one(self, probe: Probe) -> ProbeResult:
+    async def _scan_one(self, probe: Candidate) -> ServerStatus:
         """Probe an address in a scan; if no request may be sent to it, the result says why.
 
         A usual address gets no key at first, as any program may listen there. A server that asks
-        for a key is probed again with its key, for which the user may be asked for a password.
+        for a key is server again with its key, for which the user may be asked for a password.
         """
         try:
             self._check_allowed(probe.endpoint)
@@ -189,17 +189,17 @@ class Prober:
             return replace(refused, detail=error.message, kind=error.kind, next_step=step)
         is_usual = probe.source is AddressSource.USUAL
         known_key = "" if is_usual else self._keys.known_key(probe.endpoint)
-        probed = await self._probe_in_time(probe, known_key)
-        if probed.verdict is not Verdict.NEEDS_KEY:
-            return probed
+        server = await self._probe_in_time(probe, known_key)
+        if server.verdict is not Verdict.NEEDS_KEY:
+            return server
         if key := await self._keys.key_for(probe.endpoint):
             return await self._probe_in_time(probe, key)
         # the command that should print the key has run only in `key_for`, and may have failed
         return replace(
-            probed, next_step=self._keys.why_withheld(probe.endpoint) or probed.next_step
+            server, next_step=self._keys.why_withheld(probe.endpoint) or server.next_step
         )
 
-    async def _probe_in_time(self, probe: Probe, key: str) -> ProbeResult:
+    async def _probe_in_time(self, probe: Candidate, key: str) -> ServerStatus:
         """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result.
 
         Replies of this machine have to come sooner: at most of its usual ports, nothing answers.
@@ -211,19 +211,19 @@ class Prober:
                 return await self._probe(probe, key, read_s)
         except TimeoutError:
             return _empty_result(probe, Verdict.TIMED_OUT)
-        except WrongUse:  # the client is closed, so no address can be probed
+        except WrongUse:  # the client is closed, so no address can be server
             raise
         except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
             _logger.warning("probe of %s: %s", endpoint.netloc, type(error).__name__)
-            probed = _empty_result(probe, Verdict.SERVER_ERROR)
-            return replace(probed, detail="its reply cannot be read")
+            server = _empty_result(probe, Verdict.SERVER_ERROR)
+            return replace(server, detail="its reply cannot be read")
 
-    async def check(self, endpoint: Endpoint, *, key: str = "") -> ProbeResult:
-        """Probe one address outside of a scan; an empty `key` means that known for the address."""
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
+        """Ask one address outside of a scan; an empty `key` means that known for the address."""
         has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
         is_usual = endpoint.is_loopback and has_usual_port and endpoint.netloc not in self._named
         # An address that no scan would probe is one that the user has named. The source decides
-        # `is_own` of the result, and which next step it names.
+        # `is_configured` of the result, and which next step it names.
         probe = self._probe_of(endpoint, AddressSource.USUAL if is_usual else AddressSource.NAMED)
         key = key or await self._keys.key_for(endpoint)
         return await self._probe(probe, key, self._timeouts_for(endpoint).health_s)
@@ -267,7 +267,7 @@ class Prober:
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
-            facts=product_named(product).request_facts(
+            facts=product_named(product).refusal_context(
                 key=key, host=endpoint.host, path=endpoint.path
             ),
             memory=self._memory_of(endpoint),
@@ -289,7 +289,7 @@ class Prober:
         is_provider = bool(usual.hosts)
         return product_named(noted) if noted and not is_provider else usual
 
-    async def _probe(self, probe: Probe, key: str, read_s: float) -> ProbeResult:
+    async def _probe(self, probe: Candidate, key: str, read_s: float) -> ServerStatus:
         """Probe one address: ask for its models, and note which product answers.
 
         `key` and `read_s` are as for `new_api`.
@@ -355,7 +355,7 @@ class Prober:
                 step = "Check the port and the path of the address"
             if chat_models and all(model.is_remote for model in chat_models):
                 step = "Choose a model with /model or -m"  # none of them can be loaded
-        return ProbeResult(
+        return ServerStatus(
             endpoint=endpoint,
             product=product.name,
             verdict=verdict,
@@ -364,7 +364,7 @@ class Prober:
             detail=error.message if error else "",
             kind=error.kind if error else "",
             next_step=step,
-            is_own=probe.source is AddressSource.NAMED,
+            is_configured=probe.source is AddressSource.NAMED,
         )
 
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
@@ -394,7 +394,7 @@ class Prober:
                 raise
             # it does not take this request, and closes the connection
         api.is_identified = True
-        api.facts = product.request_facts(
+        api.facts = product.refusal_context(
             key=api.facts.key, host=api.facts.host, path=api.facts.path
         )
         return models
@@ -412,7 +412,7 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     api.is_identified = product is not None
     # A server that no product recognises may still be of the expected one, so errors have the words
     # of that product. But the server is asked only for the list that every server has.
-    api.facts = (product or expected).request_facts(
+    api.facts = (product or expected).refusal_context(
         key=api.facts.key, host=api.facts.host, path=api.facts.path
     )
     models = await (product or UNKNOWN).models(api)
@@ -423,14 +423,14 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))
 
 
-def _empty_result(probe: Probe, verdict: Verdict) -> ProbeResult:
+def _empty_result(probe: Candidate, verdict: Verdict) -> ServerStatus:
     """Return the result of a probe that has read nothing."""
-    return ProbeResult(
+    return ServerStatus(
         endpoint=probe.endpoint,
         product=probe.expected.name if probe.is_offered else OPENAI_COMPATIBLE,
         verdict=verdict,
         next_step=_next_step(verdict, probe.expected, probe.endpoint),
-        is_own=probe.source is AddressSource.NAMED,
+        is_configured=probe.source is AddressSource.NAMED,
     )
 
 
@@ -453,7 +453,7 @@ def _next_step(
     )
 
 
-def _has_better_hint(error: LMChatError, probe: Probe, verdict: Verdict) -> bool:
+def _has_better_hint(error: LMChatError, probe: Candidate, verdict: Verdict) -> bool:
     """Whether the hint of an error tells the user more than `_next_step` would for the verdict."""
     if verdict is Verdict.NOT_AN_LLM:
         # At a usual address, any program may run, and what is wrong with it helps nobody. The hint

@@ -1,6 +1,6 @@
 """Choice of the server and model that answer the next turn.
 
-`results` are those of probes, best first, and `probed` is one of them. `model` is the name of the
+`results` are those of probes, best first, and `server` is one of them. `model` is the name of the
 configured model: the one that flags, environment or configuration name, "" if they name none.
 `state` has the last used server and models.
 """
@@ -14,7 +14,7 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from lmchat.config.state import State
-from lmchat.servers.discovery.probe_result import WANTS_KEY, ProbeResult, Verdict
+from lmchat.servers.discovery.status import WANTS_KEY, ServerStatus, Verdict
 from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
@@ -45,21 +45,21 @@ class Missing(Enum):
     SERVER = auto()
 
 
-class TargetChoice(Struct, frozen=True, kw_only=True):
+class Choice(Struct, frozen=True, kw_only=True):
     """The chosen server and model, and what is missing."""
 
     missing: Missing
-    probed: ProbeResult | None = None  # result of the chosen server; None without one
+    server: ServerStatus | None = None  # result of the chosen server; None without one
     target: Target | None = None  # None if no server can be used
 
 
 def choose(
-    results: Sequence[ProbeResult],
+    results: Sequence[ServerStatus],
     *,
     model: str,
     state: State,
     is_named: bool = False,
-) -> TargetChoice:
+) -> Choice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
     If servers are usable, the one with the best `_rank` is chosen, and a model on it. A named model
@@ -68,103 +68,103 @@ def choose(
     `is_named`, only servers that the user has named count.
     """
     if is_named:
-        results = [probed for probed in results if probed.is_own]
+        results = [server for server in results if server.is_configured]
     usable = [
-        probed
-        for probed in results
-        if probed.verdict.is_usable
-        or (probed.may_answer and (model or _last_unlisted(probed, state)))
+        server
+        for server in results
+        if server.verdict.is_usable
+        or (server.may_answer and (model or _last_unlisted(server, state)))
     ]
     if usable:
-        best = min(usable, key=lambda probed: _rank(probed, state, model))
+        best = min(usable, key=lambda server: _rank(server, state, model))
         return choose_on_server(best, model=model, state=state)
-    for probed in results:
-        if probed.verdict in WANTS_KEY:
-            return TargetChoice(missing=Missing.KEY, probed=probed)
-    return TargetChoice(missing=Missing.SERVER)
+    for server in results:
+        if server.verdict in WANTS_KEY:
+            return Choice(missing=Missing.KEY, server=server)
+    return Choice(missing=Missing.SERVER)
 
 
-def _rank(probed: ProbeResult, state: State, model: str) -> tuple[bool, ...]:
+def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
     """Return the sort key of a result: the smallest is best, and False is less than True.
 
     The first item that differs between two results decides.
     """
-    named = find_model(model, probed.chat_models) if model else None
+    named = find_model(model, server.chat_models) if model else None
     lacks_model = bool(model) and named is None
-    refuses_name = lacks_model and _configured_model(probed, model) is None
+    refuses_name = lacks_model and _configured_model(server, model) is None
     is_remote = named is not None and named.is_remote  # another server may run this model
-    was_used_last = probed.server_id == state.endpoint
-    is_ready = probed.verdict is Verdict.READY
+    was_used_last = server.server_id == state.endpoint
+    is_ready = server.verdict is Verdict.READY
     names = (lacks_model, refuses_name, is_remote)
-    return (*names, not probed.is_own, not was_used_last, not is_ready)
+    return (*names, not server.is_configured, not was_used_last, not is_ready)
 
 
-def choose_on_server(probed: ProbeResult, *, model: str, state: State) -> TargetChoice:
+def choose_on_server(server: ServerStatus, *, model: str, state: State) -> Choice:
     """Choose the configured model on a server, or without one, the preferred model."""
-    chosen = _configured_model(probed, model) if model else _preferred_model(probed, state)
-    return _choice_of(probed, chosen)
+    chosen = _configured_model(server, model) if model else _preferred_model(server, state)
+    return _choice_of(server, chosen)
 
 
-def _choice_of(probed: ProbeResult, model: ModelInfo | None) -> TargetChoice:
+def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
     """Return the choice of a server and of a model on it, or of the server alone.
 
     A server alone lacks a model, unless it is loading one whose name is not known yet.
     """
-    is_loading = model is None and probed.verdict is Verdict.LOADING
+    is_loading = model is None and server.verdict is Verdict.LOADING
     target = Target(
-        endpoint=probed.endpoint,
-        product=model.product if model is not None else probed.product,
+        endpoint=server.endpoint,
+        product=model.product if model is not None else server.product,
         model=model,
         is_loading=is_loading,
     )
     missing = Missing.MODEL if model is None and not is_loading else Missing.NOTHING
-    return TargetChoice(missing=missing, probed=probed, target=target)
+    return Choice(missing=missing, server=server, target=target)
 
 
-def _configured_model(probed: ProbeResult, name: str) -> ModelInfo | None:
+def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
     """Return the model of this name; None if it cannot chat, or the server lacks it.
 
     If the server does not list the model but may have it, it is returned with its name alone.
     """
-    if _find_non_chat_model(probed, name) is not None:
+    if _find_non_chat_model(server, name) is not None:
         return None
-    listed = find_model(name, probed.chat_models)
+    listed = find_model(name, server.chat_models)
     if listed is not None:
         return listed
-    if is_unclear(probed, name):
+    if is_unclear(server, name):
         return None
     # the list of a server that the user has named may be incomplete: its chat decides
-    if _lacks(probed, name) and not probed.has_named_address:
+    if _lacks(server, name) and not server.has_named_address:
         return None
-    return _unlisted_model(probed, name)
+    return _unlisted_model(server, name)
 
 
-def _unlisted_model(probed: ProbeResult, name: str) -> ModelInfo:
+def _unlisted_model(server: ServerStatus, name: str) -> ModelInfo:
     # the product of an address without a list is not known, only expected
-    is_known = probed.verdict is not Verdict.NOT_AN_LLM
-    product = product_named(probed.product if is_known else OPENAI_COMPATIBLE)
-    return product.unlisted_model(probed.endpoint, name)
+    is_known = server.verdict is not Verdict.NOT_AN_LLM
+    product = product_named(server.product if is_known else OPENAI_COMPATIBLE)
+    return product.unlisted_model(server.endpoint, name)
 
 
-def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
+def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
     """Return the model to use without a question: the last used one, else one in memory, else None.
 
     If the server reports no states, it is the first one. But the models of a provider may cost
     money, or be made for other work than chats. So none of them is chosen only because it is the
     first. A remote model is returned only if the user has chosen it before, and used it last.
     """
-    models = probed.chat_models
-    if (unlisted := _last_unlisted(probed, state)) is not None:
+    models = server.chat_models
+    if (unlisted := _last_unlisted(server, state)) is not None:
         return unlisted
     # not with the built-in engine: if it has not loaded this model, the start with it has failed,
     # and would fail again
-    if state.endpoint == probed.server_id and probed.product != BUILT_IN:
+    if state.endpoint == server.server_id and server.product != BUILT_IN:
         last = find_model(state.model, models)
         # also unloaded, as Ollama leaves it: the first prompt loads it
         if last is not None and (state.is_remote or not last.is_remote):
             return last
     for load_state in _PREFERRED_STATES:  # which does not contain `NOT_LOADED`
-        if load_state is LoadState.UNKNOWN and _may_be_provider(probed):
+        if load_state is LoadState.UNKNOWN and _may_be_provider(server):
             return None  # the models of providers have this state
         for candidate in models:
             if candidate.state is load_state:
@@ -172,66 +172,66 @@ def _preferred_model(probed: ProbeResult, state: State) -> ModelInfo | None:
     return None
 
 
-def _last_unlisted(probed: ProbeResult, state: State) -> ModelInfo | None:
+def _last_unlisted(server: ServerStatus, state: State) -> ModelInfo | None:
     """Return the model that was used last, if it is on this server, which lists none."""
-    is_last = state.endpoint == probed.server_id and bool(state.model)
-    if not is_last or probed.models or not probed.takes_any_name:
+    is_last = state.endpoint == server.server_id and bool(state.model)
+    if not is_last or server.models or not server.takes_any_name:
         return None
-    last = _unlisted_model(probed, state.model)
+    last = _unlisted_model(server, state.model)
     return last if state.is_remote or not last.is_remote else None
 
 
-def _unloaded_model(probed: ProbeResult, state: State) -> ModelInfo | None:
+def _unloaded_model(server: ServerStatus, state: State) -> ModelInfo | None:
     """Return the model that was used last on a server, else its only one, else None.
 
     Remote models do not count.
     """
-    models = [model for model in probed.chat_models if not model.is_remote]
+    models = [model for model in server.chat_models if not model.is_remote]
     for used in state.recent:  # newest first; `state.model` may be on another server
         served = find_model(used.model, models)
-        if served is not None and used.endpoint == probed.server_id:
+        if served is not None and used.endpoint == server.server_id:
             return served
     return models[0] if len(models) == 1 else None
 
 
-def _find_non_chat_model(probed: ProbeResult, name: str) -> ModelInfo | None:
-    model = find_model(name, probed.models)
+def _find_non_chat_model(server: ServerStatus, name: str) -> ModelInfo | None:
+    model = find_model(name, server.models)
     return None if model is None or model.can_chat else model
 
 
-def _may_be_provider(probed: ProbeResult) -> bool:
+def _may_be_provider(server: ServerStatus) -> bool:
     """Whether a server is a gateway, or is outside the user's network, as cloud providers are."""
-    return product_named(probed.product).is_gateway or not probed.endpoint.is_near
+    return product_named(server.product).is_gateway or not server.endpoint.is_near
 
 
-def _lacks(probed: ProbeResult, name: str) -> bool:
+def _lacks(server: ServerStatus, name: str) -> bool:
     """Return whether a server lists its models, and this name means none of them.
 
     A name may mean a model that is listed under a similar one (`has_other_name`). The result is
     False for gateways and providers, which take names that they do not list.
     """
-    if is_unclear(probed, name):
+    if is_unclear(server, name):
         return True
-    if _may_be_provider(probed):
+    if _may_be_provider(server):
         return False
-    listed = [known for model in probed.models for known in model.names]
+    listed = [known for model in server.models for known in model.names]
     return bool(listed) and all(has_other_name(name, known) for known in listed)
 
 
-def is_unclear(probed: ProbeResult, name: str) -> bool:
+def is_unclear(server: ServerStatus, name: str) -> bool:
     """Return whether a name must not be sent, as it may mean a model that the user does not mean.
 
     It can mean several listed models, or is similar to that of a remote model: the server may
     complete it, or ignore upper and lower case.
     """
-    possible = models_meant(name, probed.models) if name else []
+    possible = models_meant(name, server.models) if name else []
     if not name or possible:
         return len(possible) > 1
-    remote = (known for model in probed.models if model.is_remote for known in model.names)
+    remote = (known for model in server.models if model.is_remote for known in model.names)
     return any(not has_other_name(name, known) for known in remote)
 
 
-def require_model(name: str, chosen: ProbeResult | None, results: Sequence[ProbeResult]) -> None:
+def require_model(name: str, chosen: ServerStatus | None, results: Sequence[ServerStatus]) -> None:
     """Raise `WrongUse` if the chosen server lacks the model of this name.
 
     `choose_without_asking` chooses such a model all the same, and only the server would refuse it.
@@ -240,18 +240,16 @@ def require_model(name: str, chosen: ProbeResult | None, results: Sequence[Probe
     """
     if chosen is None or not _lacks(chosen, name):
         return
-    listed = [model for probed in results for model in probed.chat_models]
+    listed = [model for server in results for model in server.chat_models]
     error = unknown_model_error(name, listed)
-    for probed in results:
-        if probed.verdict in WANTS_KEY:
-            error.hint = f"{probed.sentence(probed.name)} {step_sentence(probed.next_step)}"
+    for server in results:
+        if server.verdict in WANTS_KEY:
+            error.hint = f"{server.sentence(server.name)} {step_sentence(server.next_step)}"
             break
     raise error
 
 
-def choose_without_asking(
-    results: Sequence[ProbeResult], *, model: str, state: State
-) -> TargetChoice:
+def choose_without_asking(results: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
     """Choose the server and the model where there is no user to ask; only a model may be missing.
 
     Where `choose` leaves the model to the user, the configured one is chosen all the same; the
@@ -261,30 +259,30 @@ def choose_without_asking(
     Raises `no_server_error` if no server can be used.
     """
     choice = choose(results, model=model, state=state)
-    probed, target = choice.probed, choice.target
-    if probed is None or target is None:
+    server, target = choice.server, choice.target
+    if server is None or target is None:
         raise no_server_error(results, is_for_chat=True)
-    non_chat_model = _find_non_chat_model(probed, model)
+    non_chat_model = _find_non_chat_model(server, model)
     if non_chat_model is not None:
         raise cannot_chat_error(non_chat_model)
-    if is_unclear(probed, model) and target.model is None:
-        raise unknown_model_error(model, probed.chat_models)
+    if is_unclear(server, model) and target.model is None:
+        raise unknown_model_error(model, server.chat_models)
     if model and target.model is None:
-        return _choice_of(probed, _unlisted_model(probed, model))
+        return _choice_of(server, _unlisted_model(server, model))
     if choice.missing is Missing.MODEL:
-        return _choice_of(probed, _unloaded_model(probed, state))
+        return _choice_of(server, _unloaded_model(server, state))
     return choice
 
 
 def unlisted_model(
-    name: str, results: Sequence[ProbeResult], state: State, *, is_named: bool = False
+    name: str, results: Sequence[ServerStatus], state: State, *, is_named: bool = False
 ) -> ModelInfo | None:
     """Return a model that no server lists, on the best server that may have it all the same.
 
     Return None if there is no such server, and for a name that is empty, or a part of a listed one.
     `is_named` is as for `choose`.
     """
-    listed = [model for probed in results for model in probed.models]
+    listed = [model for server in results for model in server.models]
     if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
         return None
     target = choose(results, model=name, state=state, is_named=is_named).target
@@ -292,9 +290,9 @@ def unlisted_model(
 
 
 async def target_when_loaded(
-    choice: TargetChoice,
+    choice: Choice,
     state: State,
-    check: Callable[[Endpoint], Awaitable[ProbeResult]],
+    check: Callable[[Endpoint], Awaitable[ServerStatus]],
 ) -> Target:
     """Return the target of `choose_without_asking`, after its server has loaded a model.
 
@@ -305,10 +303,10 @@ async def target_when_loaded(
     """
     while choice.target is not None and choice.target.is_loading:
         await asyncio.sleep(_CHECK_EVERY_S)
-        probed = await check(choice.target.endpoint)
-        choice = choose_without_asking((probed,), model="", state=state)
+        server = await check(choice.target.endpoint)
+        choice = choose_without_asking((server,), model="", state=state)
     if choice.target is None or choice.target.model is None:
-        raise no_model_error(choice.probed)
+        raise no_model_error(choice.server)
     return choice.target
 
 
@@ -321,11 +319,11 @@ def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))
 
 
-def best_result(results: Sequence[ProbeResult], model: str, state: State) -> ProbeResult | None:
+def best_result(results: Sequence[ServerStatus], model: str, state: State) -> ServerStatus | None:
     """Return the server that the chat would choose; `model` is the configured one, or "".
 
     If the chat would choose none, return the first model server, such as one that blocks the name
     of its host. Return None if no result is a model server.
     """
-    servers = (probed for probed in results if probed.verdict.is_server)
-    return choose(results, model=model, state=state).probed or next(servers, None)
+    servers = (server for server in results if server.verdict.is_server)
+    return choose(results, model=model, state=state).server or next(servers, None)

@@ -44,7 +44,7 @@ class Verdict(StrEnum):
     def is_usable(self) -> bool:
         """Whether a chat can begin as soon as a model is loaded.
 
-        The server may have none: see `ProbeResult.has_model`.
+        The server may have none: see `ServerStatus.has_model`.
         """
         return self in (Verdict.READY, Verdict.LOADING, Verdict.NONE_LOADED)
 
@@ -62,7 +62,7 @@ class Meaning(Struct, frozen=True):
     """What a verdict means, and how it is said."""
 
     grade: ServerGrade
-    sentence: str  # `ProbeResult.sentence` fills in what is in braces
+    sentence: str  # `ServerStatus.sentence` fills in what is in braces
     step: str = ""  # next step; `next_step` fills in the words of the product
     state: str = "down"  # state of the server in use, in a word
     reason: str = ""  # why it is in this state, in two words at most
@@ -139,7 +139,7 @@ _NO_CHAT_KINDS = ("", "auth", "certificate", "dropped")  # no reply, or a login 
 _DETAIL_CHARS = 200  # most characters of an error message that are shown
 
 
-class ProbeResult(Struct, frozen=True, kw_only=True):
+class ServerStatus(Struct, frozen=True, kw_only=True):
     """A checked address, and the result of its probe."""
 
     endpoint: Endpoint
@@ -152,7 +152,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     kind: str = ""
     """Kind of the error, as `LMChatError.kind`; empty without one."""
     next_step: str = ""  # what the user should do, usually without a full stop; empty: nothing
-    is_own: bool = False
+    is_configured: bool = False
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
     @property
@@ -162,7 +162,7 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     @property
     def has_named_address(self) -> bool:
         """Whether the user has named its address; that of the built-in server is never named."""
-        return self.is_own and self.product != BUILT_IN
+        return self.is_configured and self.product != BUILT_IN
 
     @property
     def name(self) -> str:
@@ -226,13 +226,13 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
         return self.kind == "not_allowed"
 
 
-def usable_of(results: Iterable[ProbeResult]) -> list[ProbeResult]:
+def usable_of(results: Iterable[ServerStatus]) -> list[ServerStatus]:
     """Return the results of the servers that can be used, in the same order."""
-    return [probed for probed in results if probed.verdict.is_usable]
+    return [server for server in results if server.verdict.is_usable]
 
 
-class Health(Struct, frozen=True, kw_only=True):
-    """State of the server in use; `detail` and `next_step` are those of `ProbeResult`."""
+class ServerHealth(Struct, frozen=True, kw_only=True):
+    """State of the server in use; `detail` and `next_step` are those of `ServerStatus`."""
 
     endpoint: Endpoint | None = None  # None: no server is in use
     product: str | None = None
@@ -274,10 +274,10 @@ class TargetState(Enum):
         return self in (TargetState.NOT_FOUND, TargetState.NEEDS_KEY)
 
 
-def target_state(target: Target | None, results: Sequence[ProbeResult]) -> TargetState:
+def target_state(target: Target | None, results: Sequence[ServerStatus]) -> TargetState:
     """Return the state for the target in use; None means that no server is in use.
 
-    `results` are the addresses that the last search has probed, with or without a server; they
+    `results` are the addresses that the last search has server, with or without a server; they
     are empty until the first search has ended.
     """
     if target is not None and target.is_loading:
@@ -285,9 +285,9 @@ def target_state(target: Target | None, results: Sequence[ProbeResult]) -> Targe
     if target is not None and target.model_id:
         return TargetState.READY
     # a model is missing: the user can choose one, unless the search has found the server empty
-    empty = [probed.endpoint for probed in usable_of(results) if not probed.has_model]
+    empty = [server.endpoint for server in usable_of(results) if not server.has_model]
     if target is not None and target.endpoint not in empty:
         return TargetState.MODEL_NOT_CHOSEN
-    if any(probed.verdict in WANTS_KEY for probed in results):
+    if any(server.verdict in WANTS_KEY for server in results):
         return TargetState.NEEDS_KEY
     return TargetState.NOT_FOUND if results else TargetState.SEARCHING

@@ -141,7 +141,7 @@ def check_forwarded_messages(messages: object) -> None:
             )
 
 
-class Admission:
+class RequestChecks:
     """All checks before a request is sent; refused requests are counted."""
 
     def __init__(self, settings: Settings, counters: RequestCounters) -> None:
