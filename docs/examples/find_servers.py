@@ -12,12 +12,12 @@ async def main(address: str = "") -> None:
     """Print the servers that answer, then the models of the best one, or of the named one."""
     async with Client(address) as client:
         for found in await client.detect():
-            if found.verdict.is_server:
-                print(f"{found.endpoint.url}: {found.product}, {found.verdict}")
+            if found.is_model_server:
+                print(f"{found.endpoint.url}: {found.product}, {found.word}")
 
         health = await client.health()
-        if not health.verdict.is_usable:
-            sys.exit(f"{health.endpoint.url}: {health.verdict}. {health.next_step}")
+        if not health.state.is_usable:
+            sys.exit(f"{health.endpoint.url}: {health.word}. {health.next_step}")
         for model in await client.models(is_refresh=True):
             print(f"{model.model_id}: {model.state}, {model.context} tokens")
 

@@ -28,10 +28,10 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import (
     best_result,
     choose_without_asking,
+    no_server_error,
     target_when_loaded,
 )
 from lmchat.servers.discovery.status import ServerStatus, usable_of
-from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.http.key_source import NoKeys
@@ -198,7 +198,7 @@ class Client:
         # the server itself is remembered for longer, until a request to it fails
         results = self._results or await self._probe(*self._named)
         best = best_result(results, self._model, _NO_EARLIER_CHATS)
-        if best is None or not best.verdict.is_usable:
+        if best is None or not best.state.is_usable:
             raise no_server_error(results)
         return await self._backend.models(best.endpoint, is_refresh=is_refresh)
 

@@ -18,7 +18,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
 from lmchat.servers.target import Target
 from lmchat.tools.calls import ApprovalScope
-from lmchat.tools.protocols import ServerState, ToolHost, ToolResult
+from lmchat.tools.protocols import ToolHost, ToolResult, ToolServerState
 
 
 class Toolbox:
@@ -55,7 +55,7 @@ class Toolbox:
     @property
     def has_started(self) -> bool:
         """Whether all servers are ready or have failed."""
-        return all(server.state is not ServerState.STARTING for server in self.host.servers)
+        return all(server.state is not ToolServerState.STARTING for server in self.host.servers)
 
     def find(self, name: str) -> Tool | None:
         """Return the tool with this full name, or with this name in requests; None if unknown."""

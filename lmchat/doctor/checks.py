@@ -24,7 +24,7 @@ from lmchat.files.paths import Paths
 from lmchat.processes.threads import in_thread
 from lmchat.servers.engine.download import install_command, is_engine_installed
 from lmchat.storage.opening import check_file
-from lmchat.tools.protocols import ServerState, ToolServer
+from lmchat.tools.protocols import ToolServer, ToolServerState
 
 START_ENGINE = "lmchat --local"
 
@@ -93,10 +93,12 @@ def tool_findings(
     rows: list[Finding] = []
     for server in servers:
         step = steps[server.name]  # the text of the report leaves it out for `OK`
-        if server.state is ServerState.READY:  # an error means that some of its tools are left out
+        if (
+            server.state is ToolServerState.READY
+        ):  # an error means that some of its tools are left out
             grade = Grade.WARNING if server.error else Grade.OK
             cause = f"It is {server.state_sentence}"
-        elif server.state is ServerState.STARTING:
+        elif server.state is ToolServerState.STARTING:
             grade = Grade.WARNING
             cause = f"No answer within {waited_s:g} s."
             step = "Run lmchat tools, which waits longer; then check the server"

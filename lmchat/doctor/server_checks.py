@@ -10,8 +10,8 @@ from functools import partial
 
 from lmchat.doctor.finding import Check, Finding, Grade, Group
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.choose import Choice, Missing
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.choose import Choice
+from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.launcher import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
@@ -20,12 +20,7 @@ SERVERS = Check(Group.SERVERS, "servers", "Servers")
 The functions below give their rows other names.
 """
 
-_ANSWERS_BUT_REFUSES = (
-    Verdict.NEEDS_KEY,
-    Verdict.KEY_REJECTED,
-    Verdict.HOST_BLOCKED,
-    Verdict.SERVER_ERROR,
-)
+_ANSWERS_BUT_REFUSES = (ServerState.NEEDS_KEY, ServerState.REFUSES)
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL"
 _NAMES_CHARS = 200  # limit for the names of models in a row
 
@@ -45,7 +40,7 @@ def server_findings(
     use. `engine_step` says how to chat without a server; empty if the engine is not installed.
     """
     # a chat can begin without a model: the user then chooses one
-    has_chat = choice.missing in (Missing.NOTHING, Missing.MODEL)
+    has_chat = choice.state.is_usable
     # what is wrong with one server is less grave if a chat can begin with another one
     fault_grade = Grade.WARNING if has_chat else Grade.FAULT
     warning_grade = Grade.ABSENT if has_chat else Grade.WARNING
@@ -53,19 +48,18 @@ def server_findings(
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
     for server in results:
-        verdict = server.verdict
         cause, step = _sentence_about(server), server.next_step
         # `is_configured`: the user has named this server, or it is the built-in engine
         is_usual_address = server.endpoint.is_loopback and not server.is_configured
         name = server.product if is_usual_address else server.endpoint.netloc
-        if verdict.is_usable:
+        if server.state.is_usable:
             # a server may be unready without a warning, unless it is to be used
             is_to_be_used = server.is_configured or choice.server is server
-            is_unready = verdict is not Verdict.READY
+            is_unready = server.state is not ServerState.READY
             grade = Grade.WARNING if is_unready and is_to_be_used else Grade.OK
-        elif server.is_configured or verdict in _ANSWERS_BUT_REFUSES:
+        elif server.is_configured or server.state in _ANSWERS_BUT_REFUSES:
             grade = fault_grade
-        elif verdict is not Verdict.REFUSED:  # a program is there, but serves no models
+        elif server.has_program:  # a program is there, but serves no models
             grade = warning_grade
         elif server.product in start_words:  # nothing answers, but the product could be started
             grade = warning_grade
@@ -97,9 +91,9 @@ def _chat_row(
     row = partial(Finding, Group.SERVERS, "chat", "Chat")
     server, target = choice.server, choice.target
     # a server that is chosen can be used, unless its key is missing
-    if server is not None and choice.missing is not Missing.KEY:
+    if server is not None and choice.state.is_usable:
         model = safe_line(target.model_id, limit=_NAMES_CHARS) if target else ""
-        if model and server.verdict is Verdict.READY:
+        if model and server.state is ServerState.READY:
             return row(Grade.OK, f"A chat would use {model} on {server.name}.")
         cause = f"A chat would use {model or 'a model, when one is ready,'} on {server.name}."
         return row(Grade.WARNING, cause, server.next_step or "Choose a model with /model or -m")
@@ -112,11 +106,10 @@ def _chat_row(
         grade = Grade.WARNING if engine_step else Grade.FAULT
         cause = "No server is ready for a chat."
         # a server that answers, or whose program runs, needs one step only, so it comes first
-        one_step_away = (*_ANSWERS_BUT_REFUSES, Verdict.SERVER_OFF)
         steps = [
             f"{result.product}: {result.next_step}"
             for result in results
-            if result.verdict in one_step_away
+            if result.state in _ANSWERS_BUT_REFUSES or result.is_off
         ]
         steps += [engine_step, *start_words, _NAME_A_SERVER]
     return row(grade, cause, next(filter(None, steps)))  # some steps are empty
@@ -128,7 +121,7 @@ def _sentence_about(server: ServerStatus) -> str:
         return f"It was not checked: {safe_line(server.detail).rstrip('.')}."
     cause = server.sentence(server.name)
     # while a server loads, or cannot be used, its models are not known or of no use
-    if server.verdict not in (Verdict.READY, Verdict.NONE_LOADED) or not server.models:
+    if server.state not in (ServerState.READY, ServerState.NO_MODEL) or not server.models:
         return cause
     names = safe_line(", ".join(model.model_id for model in server.chat_models), limit=_NAMES_CHARS)
     models = f"models: {names}" if names else "none of its models can chat"
@@ -151,10 +144,10 @@ def key_findings(
     rows: list[Finding] = []
     for server in results:
         url, source = server.endpoint.url, sources.get(server.endpoint.origin, "")
-        if server.verdict is Verdict.KEY_REJECTED:
+        if server.has_rejected_key:
             cause = f"{url} rejects the API key from {source}."
             rows.append(row(server.product, Grade.WARNING, cause, server.next_step))
-        elif source and server.verdict.is_usable:
+        elif source and server.state.is_usable:
             cause = f"{url} accepts the API key from {source}."
             rows.append(row(server.product, Grade.OK, cause))
     if warning:

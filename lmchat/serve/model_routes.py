@@ -11,9 +11,8 @@ from msgspec import Struct, field
 
 from lmchat.config.state import State
 from lmchat.errors import EndpointNotAllowed, LMChatError
-from lmchat.servers.discovery.choose import unlisted_model
+from lmchat.servers.discovery.choose import no_server_error, unlisted_model
 from lmchat.servers.discovery.status import ServerStatus, usable_of
-from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 

@@ -11,9 +11,9 @@ from lmchat.metrics import Metrics
 from lmchat.servers.discovery.choose import (
     best_result,
     choose_on_server,
+    no_server_error,
 )
-from lmchat.servers.discovery.status import ServerStatus, Verdict
-from lmchat.servers.discovery.target_errors import no_server_error
+from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products.product import NOTHING_FOUND
@@ -64,7 +64,7 @@ def health_json(
 ) -> dict[str, object]:
     """Return the health of the server and model that the chat would use.
 
-    `error` says why nothing could be server, so that there are no results. `has_problems` is
+    `error` says why nothing could be checked, so that there are no results. `has_problems` is
     whether the configuration has problems. Scripts read the names of the fields, so these must not
     change.
     """
@@ -76,17 +76,17 @@ def health_json(
         shown_url = Endpoint.parse(settings.endpoint).url
     model = None
     is_loaded = is_remote = has_open_choice = False
-    if server is None or not server.verdict.is_usable:
+    if server is None or not server.state.is_usable:
         error = error or no_server_error(results)
     elif target := choose_on_server(server, model=settings.model, state=state).target:
         model = target.model
         loaded_states = [LoadState.LOADED]
-        if server.verdict is Verdict.READY:  # it may be ready and report no states of models
+        if server.state is ServerState.READY:  # it may be ready and report no states of models
             loaded_states.append(LoadState.UNKNOWN)
         is_loaded = model is not None and model.state in loaded_states
         is_remote = model is not None and model.is_remote  # it answers, although not from here
         # of a gateway or a provider, the user chooses the model
-        is_ready = server.verdict is Verdict.READY
+        is_ready = server.state is ServerState.READY
         has_open_choice = model is None and not settings.model and is_ready
     if error is not None:
         status = "error"
@@ -118,7 +118,7 @@ def detection_json(
 ) -> dict[str, object]:
     """Return the server that the chat would use, and every address that was tried.
 
-    `error` says why nothing could be server, so that there are no results.
+    `error` says why nothing could be checked, so that there are no results.
     """
     best = best_result(results, settings.model, state)
     document: dict[str, object]
@@ -158,6 +158,6 @@ def _verdict_json(server: ServerStatus) -> dict[str, object]:
     """Return the fields that `detection_json` has for the chosen server and for each address."""
     return {
         "product": server.product,
-        "verdict": server.verdict,
+        "verdict": server.word,
         "latency_ms": rounded(server.latency_ms),
     }

@@ -37,9 +37,9 @@ from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUna
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
+from lmchat.servers.discovery.choose import no_server_error
 from lmchat.servers.discovery.scan import Scanner
 from lmchat.servers.discovery.status import ServerStatus, usable_of
-from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import (
@@ -186,7 +186,7 @@ class HttpServerClient:
             return results
         # a refresh searches the disk again: model files may have come or gone
         probed_engine = await self._engine.probe(self._scanner.check, is_refresh=True)
-        # the scan may have server it, too, and then takes it for a plain llama.cpp
+        # the scan may have found it, too, and then takes it for a plain llama.cpp
         others = (server for server in results if server.endpoint != probed_engine.endpoint)
         return (await self._cache_models(probed_engine), *others)
 
@@ -218,7 +218,7 @@ class HttpServerClient:
             return cached
         self._counters.add(cache_misses=1)
         server = await self.check(endpoint)
-        if not server.verdict.is_usable:
+        if not server.state.is_usable:
             raise no_server_error((server,))
         return server.models
 
@@ -283,7 +283,7 @@ class HttpServerClient:
         for wait_s in (0.0, LOOK_AGAIN_S):  # a list may be a little late
             await asyncio.sleep(wait_s)
             server = await self.check(model.endpoint)
-            if not server.verdict.is_usable:
+            if not server.state.is_usable:
                 raise no_server_error((server,))
             listed = next((one for one in server.models if one.model_id == model.model_id), model)
             if listed.state is not LoadState.NOT_LOADED:
@@ -556,14 +556,14 @@ class HttpServerClient:
             self._scanner.expect_product(model.endpoint, model.product)
 
     async def _cache_models(self, server: ServerStatus) -> ServerStatus:
-        """Keep the models of a server server for `cached_models`; return the result unchanged.
+        """Keep the models of a server for `cached_models`; return the result unchanged.
 
         If the server cannot be used and lists no models, its earlier list is kept. The built-in
         engine lists its models even after a crash. A list that was hard to come by is written at
         once, for other runs.
         """
         is_kept = server.models is self._cache.models_of(server.endpoint)  # it was not asked for
-        if (server.verdict.is_usable or server.models) and not is_kept:
+        if (server.state.is_usable or server.models) and not is_kept:
             self._cache.put(server.endpoint, server.models)
             if product_named(server.product).is_disturbed_by_list:
                 await self._cache.write(

@@ -120,7 +120,7 @@ async def start_server(
             # `lms server start` ends with the exit code 0 when it has started the server
             while not process.poll():
                 server = await check(start.endpoint)
-                if server.verdict.is_server:
+                if server.is_model_server:
                     return server
                 await asyncio.sleep(_POLL_S)
     code = process.poll()

@@ -33,7 +33,7 @@ from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import cut_result
-from lmchat.tools.protocols import ServerState, ToolResult, ToolServer
+from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
 
 START_S = 30.0  # time for a server to start, and for the file of functions to run
 MAX_LISTED = 1000  # tools of a server
@@ -267,7 +267,7 @@ class _McpServer:
         after an error, it says what happened. Starting, with the list of tools, may take `START_S`,
         and so may closing.
         """
-        self.state = replace(self.state, state=ServerState.STARTING, error="", can_correct=True)
+        self.state = replace(self.state, state=ToolServerState.STARTING, error="", can_correct=True)
         self._must_end.clear()
         sentence = self._ended_sentence  # error of the state in the end; a failure replaces it
         try:
@@ -289,7 +289,7 @@ class _McpServer:
                     limit.deadline = math.inf  # no limit while the connection is open
                     self._client = client
                     self.state = replace(
-                        self.state, state=ServerState.READY, tools=tools, error=problem
+                        self.state, state=ToolServerState.READY, tools=tools, error=problem
                     )
                     self._settled.set()
                     async with anyio.create_task_group() as listening:
@@ -303,7 +303,7 @@ class _McpServer:
             self.state = replace(self.state, can_correct=can_correct)
         finally:
             self._client = None
-            self.state = replace(self.state, state=ServerState.FAILED, error=sentence)
+            self.state = replace(self.state, state=ToolServerState.FAILED, error=sentence)
             self._settled.set()
 
     async def _listen(self, client: Any) -> None:

@@ -12,7 +12,7 @@ from lmchat.servers.request import Tool
 from lmchat.units import counted
 
 
-class ServerState(StrEnum):
+class ToolServerState(StrEnum):
     """State of a tool server."""
 
     STARTING = "starting"
@@ -24,7 +24,7 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     """A server of tools, as it was last seen."""
 
     name: str
-    state: ServerState = ServerState.STARTING  # also before its first start
+    state: ToolServerState = ToolServerState.STARTING  # also before its first start
     error: str = ""  # why it failed; while it is ready, why some of its tools are left out
     can_correct: bool = True  # whether another configuration may help after an error
     tools: tuple[Tool, ...] = ()  # as it listed them last; they stay after its end
@@ -32,7 +32,9 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     @property
     def state_sentence(self) -> str:
         """Its state, such as `ready, 3 tools.`, and its error, if any."""
-        tools = f", {counted(len(self.tools), 'tool')}" if self.state is ServerState.READY else ""
+        tools = (
+            f", {counted(len(self.tools), 'tool')}" if self.state is ToolServerState.READY else ""
+        )
         return f"{self.state}{tools}. {self.error}".rstrip()
 
 

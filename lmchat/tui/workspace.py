@@ -27,7 +27,7 @@ from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.monitor import Monitor
-from lmchat.servers.discovery.status import TargetState, target_state
+from lmchat.servers.discovery.status import ServerState, chat_state
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.launcher import ServerLauncher
@@ -108,6 +108,6 @@ class Workspace(Struct, kw_only=True):
     clock: Callable[[], float] = time.monotonic  # monotonic seconds
 
     @property
-    def target_state(self) -> TargetState:
-        """Step on the way from the search for a server to a model that is ready."""
-        return target_state(self.chat.turn_choices.target, self.catalogue.results)
+    def chat_state(self) -> ServerState | None:
+        """How far the chat is from an answer; None while the first search runs."""
+        return chat_state(self.chat.turn_choices.target, self.catalogue.results)

@@ -210,7 +210,7 @@ async def test_no_list_beside_the_usual_one_adds_a_name(listed, others, owner, c
         for _ in range(2):
             probed = await client.check(Endpoint.parse("http://localhost:9"))
             told = [model.model_id for model in probed.models]
-            assert probed.verdict.is_usable, probed.detail
+            assert probed.state.is_usable, probed.detail
             assert set(told) <= set(listed), probed.product
             assert len(told) == len(set(told))
     finally:

@@ -4,7 +4,7 @@ from lmchat.config.state import State
 from lmchat.doctor.finding import Grade
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.servers.discovery.choose import choose
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import Installed
 from lmchat.servers.model import LoadState, ModelInfo
@@ -12,7 +12,7 @@ from lmchat.servers.model import LoadState, ModelInfo
 PORTS = {"LM Studio": 1234, "Jan": 1337, "llama.cpp": 9931, "Ollama": 11434}
 
 
-def probed(verdict: Verdict, product: str = "LM Studio", *, models=(), host="localhost", **more):
+def probed(verdict: str, product: str = "LM Studio", *, models=(), host="localhost", **more):
     endpoint = Endpoint(scheme="http", host=host, port=PORTS.get(product, 9))
     infos = tuple(
         ModelInfo(model_id=name, endpoint=endpoint, product=product, state=state)
@@ -20,11 +20,11 @@ def probed(verdict: Verdict, product: str = "LM Studio", *, models=(), host="loc
     )
     step = more.pop("next_step", f"help {product}")
     return ServerStatus(
-        endpoint=endpoint, product=product, verdict=verdict, models=infos, next_step=step, **more
+        endpoint=endpoint, product=product, reason=verdict, models=infos, next_step=step, **more
     )
 
 
-READY = probed(Verdict.READY, models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
+READY = probed("", models=[("qwen3-8b", LoadState.LOADED)], latency_ms=3.2, next_step="")
 
 
 def rows(*results: ServerStatus, is_named=False, **more):
@@ -34,27 +34,28 @@ def rows(*results: ServerStatus, is_named=False, **more):
 
 
 def test_a_verdict_is_as_bad_as_it_keeps_from_a_chat_and_no_fault_beside_a_ready_server():
-    grades = {Verdict.READY: Grade.OK, Verdict.REFUSED: Grade.ABSENT}
-    warnings = ["LOADING", "NONE_LOADED", "SERVER_OFF", "NOT_AN_LLM", "TIMED_OUT"]
-    grades |= dict.fromkeys((Verdict[name] for name in warnings), Grade.WARNING)
-    for verdict in Verdict:
-        chat, servers = rows(probed(verdict, detail="boom."))
+    grades = {"ready": Grade.OK, "refused": Grade.ABSENT}
+    warnings = ["loading", "no model loaded", "server off", "not an LLM server", "timed out"]
+    grades |= dict.fromkeys(warnings, Grade.WARNING)
+    for reason in STATUS:
+        server = probed(reason, detail="http://localhost:1234: boom.")
+        chat, servers = rows(server)
         found = servers["LM Studio"]
-        assert found.grade is grades.get(verdict, Grade.FAULT)
-        assert chat.grade is (Grade.WARNING if verdict.is_usable else Grade.FAULT)
+        assert found.grade is grades.get(server.word, Grade.FAULT)
+        assert chat.grade is (Grade.WARNING if server.state.is_usable else Grade.FAULT)
         assert chat.next_step
         assert "http://localhost:1234" in found.cause
         assert found.cause.endswith(".")
         assert not found.cause.endswith("..")
-        chat, servers = rows(READY, probed(verdict, "Jan"))
+        chat, servers = rows(READY, probed(reason, "Jan"))
         assert chat.grade is Grade.OK
         assert servers["Jan"].grade is not Grade.FAULT
 
 
 def test_what_is_installed_and_not_running_comes_first_among_what_helps():
     words = "nothing answers at http://localhost:9931."
-    refused = probed(Verdict.REFUSED)
-    away = probed(Verdict.REFUSED, "llama.cpp")
+    refused = probed("offline")
+    away = probed("offline", "llama.cpp")
     _, servers = rows(away)
     assert servers["llama.cpp"].cause == words.capitalize()
     here = Installed(product="llama.cpp", start_words="llama-server")
@@ -67,9 +68,9 @@ def test_what_is_installed_and_not_running_comes_first_among_what_helps():
 
 
 def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_named():
-    chat, _ = rows(probed(Verdict.REFUSED), engine_step="lmchat --local")
+    chat, _ = rows(probed("offline"), engine_step="lmchat --local")
     assert (chat.grade, chat.next_step) == (Grade.WARNING, "lmchat --local")
-    named = probed(Verdict.REFUSED, "Jan", is_configured=True)
+    named = probed("offline", "Jan", is_configured=True)
     chat, servers = rows(READY, named, engine_step="lmchat --local", is_named=True)
     assert chat.grade is Grade.FAULT
     assert servers["localhost:1337"].grade is Grade.FAULT
@@ -78,14 +79,12 @@ def test_neither_the_engine_nor_another_server_stands_in_for_the_one_that_was_na
 def test_what_a_server_calls_itself_and_says_has_a_limit_of_length():
     long = "m" * 50_000
     models = [(f"{number}{long}", LoadState.LOADED) for number in range(5)]
-    chat, found = rows(
-        probed(Verdict.READY, models=models), probed(Verdict.SERVER_ERROR, "Jan", detail=long)
-    )
+    chat, found = rows(probed("", models=models), probed("server_error", "Jan", detail=long))
     assert all(len(one.cause) < 500 for one in (chat, *found.values()))
 
 
 def test_keys_are_told_with_their_state_and_source():
-    jan = probed(Verdict.KEY_REJECTED, "Jan")
+    jan = probed("key_rejected", "Jan")
     sources = {READY.endpoint.origin: "credentials.toml", jan.endpoint.origin: "api_key, flag"}
     found = key_findings([READY, jan], sources, [], "The file of the keys is damaged.")
     assert [one.grade for one in found] == [Grade.OK, Grade.WARNING, Grade.WARNING, Grade.OK]

@@ -7,14 +7,14 @@ from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings
 from lmchat.doctor.checks import config_findings, tool_findings
 from lmchat.doctor.finding import Grade
-from lmchat.tools.protocols import ServerState, ToolServer
+from lmchat.tools.protocols import ToolServer, ToolServerState
 
 
 def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_more_time():
     servers = (
-        ToolServer(name="good", state=ServerState.READY),
-        ToolServer(name="partly", state=ServerState.READY, error="Two names are equal."),
-        ToolServer(name="bad", state=ServerState.FAILED, error="It has exited."),
+        ToolServer(name="good", state=ToolServerState.READY),
+        ToolServer(name="partly", state=ToolServerState.READY, error="Two names are equal."),
+        ToolServer(name="bad", state=ToolServerState.FAILED, error="It has exited."),
         ToolServer(name="slow"),
     )
     rows = tool_findings(servers, dict.fromkeys(("good", "partly", "bad", "slow"), "S"), waited_s=8)

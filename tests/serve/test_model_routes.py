@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from lmchat.serve.model_routes import ModelRoutes, ServerWatch
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from tests.support.scripted_backend import model, probed
 
 
 def lm_studio(address: str) -> ServerStatus:
     endpoint = Endpoint.parse(address)
-    return probed(Verdict.READY, replace(model(), endpoint=endpoint), endpoint=endpoint)
+    return probed("", replace(model(), endpoint=endpoint), endpoint=endpoint)
 
 
 HERE, OTHER_PORT = map(lm_studio, ("http://localhost:1234", "http://localhost:1235"))

@@ -16,7 +16,6 @@ from lmchat.api import (
     RequestInvalid,
     ServerUnavailable,
     StreamInterrupted,
-    Verdict,
     WrongUse,
 )
 from lmchat.servers.request import Sampling
@@ -146,7 +145,7 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
         await client.chat("Hi")
     with pytest.raises(NoServerFound):
         await client.models()
-    assert {one.verdict for one in await client.detect()} == {Verdict.REFUSED}
+    assert {one.word for one in await client.detect()} == {"refused"}
     ports.places["localhost", 8080] = llama_cpp(server)
     assert (await client.chat("Hi")).text == "Hello there."
     assert {1234, 1337, 8080} <= {port for _, port, _ in ports.asked}

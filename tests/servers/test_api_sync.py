@@ -23,7 +23,7 @@ def client(server):
 
 
 def test_it_does_what_the_other_does_and_a_stream_is_a_loop_over_events(server, client):
-    assert client.health().verdict == "ready"
+    assert client.health().word == "ready"
     assert client.detect()[0].endpoint.url == server.url
     assert [one.model_id for one in client.models()] == ["tiny"]
     assert client.chat("Hi", temperature=0).text == "Hello there."

@@ -236,7 +236,7 @@ async def test_a_server_gets_three_requests_at_most_and_then_only_those_for_its_
     client = make_client(transport=PortMap({("localhost", case.port): server}), key=case.key)
     found = await client.detect(named=[endpoint] if case.port == UNUSUAL else [])
     (row,) = [one for one in found if one.endpoint.port == case.port]
-    assert (row.product, row.verdict) == (case.product, case.word)
+    assert (row.product, row.word) == (case.product, case.word)
 
     asked = of_server(server.seen())
     for has_key in (False, True):  # after a 401 the server is asked again, with the key
@@ -252,7 +252,7 @@ async def test_a_server_gets_three_requests_at_most_and_then_only_those_for_its_
     async with aclosing(monitor.watch()) as watched:
         for _ in range(LATER_LOOKS):
             health = await anext(watched)
-            assert (health.product, health.verdict) == (case.product, case.word)
+            assert (health.target.product, health.status.word) == (case.product, case.word)
             monitor.check_now()
     later = [(one.method, one.path) for one in of_server(server.seen()[at_first:])]
     assert set(later) <= {("GET", path) for path in (LIST, *case.lists)}

@@ -3,7 +3,6 @@ from __future__ import annotations
 from lmchat.config.state import State, UsedModel
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.discovery.catalogue import Catalogue
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model, probed
@@ -22,9 +21,9 @@ async def no_speeds():
 
 
 def backend() -> ScriptedBackend:
-    other = probed(Verdict.READY, LLAMA, endpoint=OTHER, product="Ollama")
-    away = probed(Verdict.REFUSED, endpoint=Endpoint.parse("http://localhost:8080"))
-    return ScriptedBackend(results=[probed(Verdict.READY, EMBED, QWEN, GEMMA), other, away])
+    other = probed("", LLAMA, endpoint=OTHER, product="Ollama")
+    away = probed("offline", endpoint=Endpoint.parse("http://localhost:8080"))
+    return ScriptedBackend(results=[probed("", EMBED, QWEN, GEMMA), other, away])
 
 
 def names(rows) -> list[str]:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 import pytest
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import new_tls_context
 from tests.support.client_calls import answered, ask, events_of
@@ -35,7 +34,7 @@ async def test_a_server_of_ones_own_is_reached_once_its_certificate_is_named(
     client = make_client(key="sk-1", ca_file="" if is_variable else ca_file)
     with server_with_certificate(certificate) as server:
         endpoint = Endpoint.parse(f"https://{host}:{server.port}")
-        assert (await client.check(endpoint)).verdict is Verdict.READY
+        assert (await client.check(endpoint)).word == "ready"
         await answered(client, ask(endpoint))
         assert server.requests[-1].headers["authorization"] == "Bearer sk-1"
 
@@ -57,8 +56,8 @@ async def test_a_certificate_that_is_not_believed_gets_one_sentence_and_no_byte(
             told = f"The certificate of {place} is not trusted: {words}. Nothing was sent."
             assert (error.kind, error.message) == ("certificate", told)
             assert "set ca_file in config.toml or SSL_CERT_FILE" in error.hint
-            assert (found.verdict, found.detail, found.next_step) == (
-                Verdict.SERVER_ERROR,
+            assert (found.word, found.detail, found.next_step) == (
+                "server error",
                 told,
                 error.hint,
             )

@@ -4,13 +4,13 @@ from msgspec.structs import replace
 
 from lmchat.config.state import State
 from lmchat.servers.discovery.choose import (
-    Missing,
     choose,
     choose_without_asking,
     endpoints_of,
+    no_model_error,
+    no_server_error,
 )
-from lmchat.servers.discovery.status import Verdict
-from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
+from lmchat.servers.discovery.status import ServerState
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState
 from tests.support.scripted_backend import model, probed
@@ -24,17 +24,17 @@ def test_the_remembered_addresses_are_those_of_servers_and_not_of_the_engine():
     assert [endpoint.netloc for endpoint in endpoints_of(state)] == ["localhost:1234"]
 
 
-def other(verdict: Verdict = Verdict.READY, *models):
+def other(verdict: str = "", *models):
     return replace(probed(verdict, *models), endpoint=OTHER, product="llama.cpp")
 
 
-READY = probed(Verdict.READY, model("a"), model("b"))
-COLD = probed(Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED))
-OWN = replace(other(Verdict.READY, model("own")), is_configured=True)
+READY = probed("", model("a"), model("b"))
+COLD = probed("model_not_loaded", model(state=LoadState.NOT_LOADED))
+OWN = replace(other("", model("own")), is_configured=True)
 
 
-WARM = other(Verdict.READY, model("c"))
-FAR = other(Verdict.NONE_LOADED, model("far:latest"))
+WARM = other("", model("c"))
+FAR = other("model_not_loaded", model("far:latest"))
 LAST = State(endpoint=READY.endpoint.url)
 APPROVAL_SCOPES = {
     "the loaded one": ([READY], "", NEW, "a"),
@@ -43,7 +43,7 @@ APPROVAL_SCOPES = {
     "the ready one": ([COLD, WARM], "", NEW, "c"),
     "the last used": ([WARM, READY], "", replace(LAST, model="b"), "b"),
     "the last used, though unloaded": ([COLD], "", replace(LAST, model="qwen3-8b"), "qwen3-8b"),
-    "the last used server": ([other(Verdict.READY, model("b")), READY], "", LAST, "a"),
+    "the last used server": ([other("", model("b")), READY], "", LAST, "a"),
     "the user's own": ([READY, OWN], "", LAST, "own"),
 }
 
@@ -51,39 +51,39 @@ APPROVAL_SCOPES = {
 def test_the_model_that_is_chosen():
     for results, model_id, state, chosen in APPROVAL_SCOPES.values():
         choice = choose(results, model=model_id, state=state)
-        assert (choice.missing, choice.target.model_id) == (Missing.NOTHING, chosen)
+        assert (choice.state, choice.target.model_id) == (ServerState.READY, chosen)
 
 
 def test_what_is_needed_before_a_chat():
     for results, missing in [
-        ([COLD], Missing.MODEL),
-        ([probed(Verdict.READY, model("embed", kind="embedding"))], Missing.MODEL),
-        ([probed(Verdict.NEEDS_KEY)], Missing.KEY),
-        ([probed(Verdict.REFUSED)], Missing.SERVER),
-        ([], Missing.SERVER),
+        ([COLD], ServerState.NO_MODEL),
+        ([probed("", model("embed", kind="embedding"))], ServerState.NO_MODEL),
+        ([probed("auth")], ServerState.NEEDS_KEY),
+        ([probed("offline")], ServerState.AWAY),
+        ([], ServerState.AWAY),
     ]:
         choice = choose(results, model="", state=NEW)
-        assert choice.missing is missing
-        assert (choice.server is None) is (missing is Missing.SERVER)
+        assert choice.state is missing
+        assert (choice.server is None) is (missing is ServerState.AWAY)
         assert choice.target is None or choice.target.model is None
 
 
 def test_the_built_in_engine_is_not_started_again_after_its_start_has_failed():
     cold_engine = replace(COLD, product=BUILT_IN)
     choice = choose([cold_engine], model="", state=NEW.with_model(BUILT_IN, "qwen3-8b"))
-    assert choice.missing is Missing.MODEL
+    assert choice.state is ServerState.NO_MODEL
 
 
 def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_has_only_it():
     models = [model(name, state=LoadState.UNKNOWN) for name in ("text-embedding-3", "gpt-5")]
-    near = probed(Verdict.READY, *models)
+    near = probed("", *models)
     hosted = replace(near, endpoint=Endpoint.parse("https://api.openai.com/v1"))
     for server in (hosted, replace(near, product="LiteLLM")):
         unasked = choose_without_asking([server], model="", state=NEW)
         error = no_model_error(unasked.server)
         assert error.hint == "Choose one with -m MODEL: text-embedding-3, gpt-5."
         for choice in (unasked, choose([server], model="", state=NEW)):
-            assert choice.missing is Missing.MODEL
+            assert choice.state is ServerState.NO_MODEL
         used = NEW.with_model(server.server_id, "gpt-5")
         only = replace(server, models=(models[1],))
         for choice in (
@@ -92,13 +92,13 @@ def test_a_model_that_may_cost_money_is_chosen_only_if_the_user_named_used_or_ha
             choose_without_asking([only], model="", state=NEW),
         ):
             assert choice.target.model_id == "gpt-5"
-    assert choose([near], model="", state=NEW).missing is Missing.NOTHING
+    assert choose([near], model="", state=NEW).state is ServerState.READY
 
 
 def test_no_other_server_takes_the_place_of_the_one_that_was_named():
-    named = replace(other(Verdict.REFUSED), is_configured=True)
-    assert choose([named, READY], model="", state=NEW, is_named=True).missing is Missing.SERVER
-    assert choose([named, READY], model="", state=NEW).missing is Missing.NOTHING
+    named = replace(other("offline"), is_configured=True)
+    assert choose([named, READY], model="", state=NEW, is_named=True).state is ServerState.AWAY
+    assert choose([named, READY], model="", state=NEW).state is ServerState.READY
 
 
 def test_the_hint_about_an_unusable_server_is_a_sentence():
@@ -107,7 +107,7 @@ def test_the_hint_about_an_unusable_server_is_a_sentence():
         ("Check the address", "Check the address."),
         ("", "Start a model server, or name one with --endpoint URL."),
     ]:
-        error = no_server_error([probed(Verdict.REFUSED, next_step=step, detail="It is off.")])
+        error = no_server_error([probed("offline", next_step=step, detail="It is off.")])
         assert (
             error.hint
             == f"{hint} `lmchat doctor` shows what is missing; `lmchat --local` chats without a server."

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from lmchat.errors import ServerUnavailable
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import Connections, connect_timeout_s
 from lmchat.servers.http.network_errors import unavailable_error
@@ -103,6 +102,6 @@ async def test_a_proxy_that_cannot_be_used_is_a_sentence_without_its_password(
         monkeypatch.setenv(name, value)
         client = make_client(allowed_hosts=["box.invalid"])
         probed = await client.check(Endpoint.parse("http://box.invalid:1234"))
-        assert probed.verdict is Verdict.REFUSED
+        assert probed.word == "refused"
         assert "cannot be used" in probed.detail
         assert "secret" not in repr(probed)

@@ -7,7 +7,6 @@ import httpx
 import psutil
 import pytest
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import PRODUCTS
 from tests.support import scripted_products as products
@@ -79,9 +78,9 @@ async def test_all_products_at_once_are_told_apart(start, detect):
     places = {port: start(script) for port, (_, script) in USUAL.items()}
     found, _ = await detect(places)
     assert {one.endpoint.port: one.product for one in found} == PORTS
-    verdicts = {one.product: one.verdict for one in found}
-    assert verdicts.pop("Ollama") is Verdict.NONE_LOADED, "its model is on the disk, not in memory"
-    assert set(verdicts.values()) == {Verdict.READY}
+    verdicts = {one.product: one.word for one in found}
+    assert verdicts.pop("Ollama") == "no model loaded", "its model is on the disk, not in memory"
+    assert set(verdicts.values()) == {"ready"}
     assert [one.product for one in found][-1] == "Ollama"
 
 
@@ -89,7 +88,7 @@ async def test_all_products_at_once_are_told_apart(start, detect):
 async def test_nothing_found_tells_each_product_with_its_ports_and_the_step_that_helps(detect):
     found, ports = await detect({})
     assert {one.product for one in found} == set(PORTS.values())
-    assert {one.verdict for one in found} == {Verdict.REFUSED}
+    assert {one.word for one in found} == {"refused"}
     assert {3928, 6767} & {one.endpoint.port for one in found} == set(), "spare ports"
     steps = {one.product: one.next_step for one in found}
     assert steps["Jan"] == "Open Jan: Settings, Local API Server, Start"
@@ -111,28 +110,28 @@ def of_llama_cpp(found):
 
 
 STEPS = {
-    Verdict.NOT_AN_LLM: "Another program uses port 8080: stop it",
-    Verdict.SERVER_ERROR: "Check the server's log, then restart it",
-    Verdict.LOADING: "Wait until the model is loaded",
-    Verdict.NEEDS_KEY: "Use the API key that llama-server was started with (--api-key)",
-    Verdict.NONE_LOADED: "Load a model",
-    Verdict.HOST_BLOCKED: "Add the host name localhost to the server's trusted hosts, or use localhost",
+    "not an LLM server": "Another program uses port 8080: stop it",
+    "server error": "Check the server's log, then restart it",
+    "loading": "Wait until the model is loaded",
+    "needs key": "Use the API key that llama-server was started with (--api-key)",
+    "no model loaded": "Load a model",
+    "host blocked": "Add the host name localhost to the server's trusted hosts, or use localhost",
 }
 REPLIES = (
-    (html_reply(), Verdict.NOT_AN_LLM),
-    (html_reply(status=401), Verdict.NOT_AN_LLM),
-    (text_reply("404 page not found", status=404), Verdict.NOT_AN_LLM),
-    (json_reply({"data": "no list"}), Verdict.NOT_AN_LLM),
+    (html_reply(), "not an LLM server"),
+    (html_reply(status=401), "not an LLM server"),
+    (text_reply("404 page not found", status=404), "not an LLM server"),
+    (json_reply({"data": "no list"}), "not an LLM server"),
     (
         json_reply({"error": "out of memory", "object": "list", "data": [{"id": "tiny"}]}),
-        Verdict.SERVER_ERROR,
+        "server error",
     ),
-    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), Verdict.NOT_AN_LLM),
-    (error_reply(503, "Loading model", code=503, headers=LLAMA), Verdict.LOADING),
-    (error_reply(401, "no key"), Verdict.NEEDS_KEY),
-    (error_reply(500, "oops"), Verdict.SERVER_ERROR),
-    (json_reply({"object": "list", "data": []}), Verdict.NONE_LOADED),
-    (text_reply("Invalid host header", status=403), Verdict.HOST_BLOCKED),
+    (raw_reply(b"SSH-2.0-OpenSSH_9.6\r\n"), "not an LLM server"),
+    (error_reply(503, "Loading model", code=503, headers=LLAMA), "loading"),
+    (error_reply(401, "no key"), "needs key"),
+    (error_reply(500, "oops"), "server error"),
+    (json_reply({"object": "list", "data": []}), "no model loaded"),
+    (text_reply("Invalid host header", status=403), "host blocked"),
 )
 
 
@@ -143,7 +142,7 @@ async def test_what_stands_at_a_port_gets_its_verdict_and_step(start, detect):
         server.unknown = reply
         found, _ = await detect({8080: server})
         row = at(found, 8080)
-        assert (row.verdict, row.next_step) == (verdict, STEPS[verdict]), row.detail
+        assert (row.word, row.next_step) == (verdict, STEPS[verdict]), row.detail
 
 
 async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
@@ -174,7 +173,7 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
     monkeypatch.setenv("PATH", str(tmp_path))
     found, _ = await detect({})
     away = next(one for one in found if one.product == "KoboldCpp")
-    assert (away.verdict, away.next_step) == (Verdict.REFUSED, "koboldcpp --model MODEL.gguf")
+    assert (away.word, away.next_step) == ("refused", "koboldcpp --model MODEL.gguf")
 
 
 @pytest.mark.rule("R-4")
@@ -185,12 +184,12 @@ async def test_a_server_that_wants_a_key_says_where_it_shows_it(start, detect):
         (8080, products.llama_cpp, "--api-key"),
     ):
         places = {port: start(script, key="right")}
-        for key, verdict in (("", Verdict.NEEDS_KEY), ("wrong", Verdict.KEY_REJECTED)):
+        for key, verdict in (("", "needs key"), ("wrong", "key rejected")):
             (found, *_), _ = await detect(places, key=key)
-            assert (found.product, found.verdict) == (PORTS[port], verdict)
+            assert (found.product, found.word) == (PORTS[port], verdict)
             assert where in found.next_step
         (found, *_), _ = await detect(places, key="right")
-        assert (found.product, found.verdict) == (PORTS[port], Verdict.READY)
+        assert (found.product, found.word) == (PORTS[port], "ready")
 
 
 @pytest.mark.rule("R-5")
@@ -200,13 +199,13 @@ async def test_who_stands_behind_a_locked_door_is_known_once_it_is_open(start, m
     client = make_client(transport=PortMap({("localhost", 1234): server}))
     endpoint = Endpoint.parse("localhost:1234")
     for _ in range(2):
-        assert (await client.detect())[0].verdict is Verdict.NEEDS_KEY
-        assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY
-    assert (await client.check(endpoint, key="wrong")).verdict is Verdict.KEY_REJECTED
+        assert (await client.detect())[0].word == "needs key"
+        assert (await client.check(endpoint)).word == "needs key"
+    assert (await client.check(endpoint, key="wrong")).word == "key rejected"
     opened = await client.check(endpoint, key="right")
-    assert (opened.product, opened.verdict) == ("OpenAI-compatible", Verdict.READY)
+    assert (opened.product, opened.word) == ("OpenAI-compatible", "ready")
     assert {model.product for model in opened.models} == {"OpenAI-compatible"}
-    assert (await client.check(endpoint)).verdict is Verdict.NEEDS_KEY, "a key is not kept"
+    assert (await client.check(endpoint)).word == "needs key", "a key is not kept"
 
 
 @pytest.mark.rule("R-3")
@@ -219,10 +218,10 @@ async def test_lm_studio_without_its_server_is_told_from_one_that_does_not_run(
     found, _ = await detect({})
     row = next(one for one in found if one.product == "LM Studio")
     step = "Open LM Studio: Developer, Start server"
-    assert (row.verdict, row.next_step) == (Verdict.SERVER_OFF, step)
+    assert (row.word, row.next_step) == ("server off", step)
     monkeypatch.setattr(psutil, "process_iter", lambda _: iter(running[:1]))
     found, _ = await detect({})
-    assert {one.verdict for one in found} == {Verdict.REFUSED}
+    assert {one.word for one in found} == {"refused"}
 
 
 @pytest.mark.rule("R-6")
@@ -233,7 +232,7 @@ async def test_this_machine_is_reached_at_the_only_address_where_a_server_listen
     with ScriptedServer(host=host) as server:
         products.llama_cpp(server)
         found = await make_client().check(Endpoint.parse(f"http://0.0.0.0:{server.port}"))
-    assert (found.endpoint.netloc, found.verdict) == (f"localhost:{server.port}", Verdict.READY)
+    assert (found.endpoint.netloc, found.word) == (f"localhost:{server.port}", "ready")
 
 
 async def test_configured_endpoints_come_first_and_are_asked_once_and_only_if_they_are_allowed(
@@ -251,14 +250,14 @@ async def test_configured_endpoints_come_first_and_are_asked_once_and_only_if_th
         },
         named=[own, evil, page],
     )
-    assert (found[0].endpoint, found[0].verdict) == (own, Verdict.READY)
+    assert (found[0].endpoint, found[0].word) == (own, "ready")
     assert len(ports.paths(8080)) == len(set(ports.paths(8080)))
     mine = {one.endpoint: one for one in found if one.is_configured}
     assert mine.keys() == {own, evil, page}
     assert mine[evil].detail.startswith("Endpoint not allowed")
     assert mine[evil].next_step == "lmchat --allow-host evil.example"
     assert not [one for one in ports.asked if one[0] == "evil.example"]
-    assert mine[page].verdict is Verdict.NOT_AN_LLM
+    assert mine[page].word == "not an LLM server"
     assert mine[page].next_step == "Check the port and the path of the address"
 
 
@@ -270,10 +269,10 @@ async def test_silent_ports_cost_one_time_out_together_and_hide_nobody(start, de
     places |= {8080: start(products.llama_cpp), 4000: httpx.ConnectTimeout("")}
     del places[6767]  # of Jan; nothing answers there
     found, _ = await detect(places)
-    assert (found[0].product, found[0].verdict) == ("llama.cpp", Verdict.READY)
-    assert at(found, 1234).verdict is at(found, 1337).verdict is Verdict.TIMED_OUT
+    assert (found[0].product, found[0].word) == ("llama.cpp", "ready")
+    assert at(found, 1234).word == at(found, 1337).word == "timed out"
     row = at(found, 4000)
-    assert (row.verdict, row.next_step) == (Verdict.TIMED_OUT, "Check which program uses port 4000")
+    assert (row.word, row.next_step) == ("timed out", "Check which program uses port 4000")
 
 
 EMPTY_403 = raw_reply(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
@@ -285,10 +284,10 @@ async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama
     """`own-foreign-host` of the recordings of Ollama 0.33: no words, and no headers of its own."""
     box = "box.local"
     for port, hinted, verdict, step in (
-        (11434, False, Verdict.HOST_BLOCKED, "Use localhost, or OLLAMA_HOST=box.local ollama serv"),
-        (4711, True, Verdict.HOST_BLOCKED, "Use localhost, or OLLAMA_HOST=box.local ollama serve"),
-        (4711, False, Verdict.SERVER_ERROR, "Check the API key, and the host name: Ollama refuses"),
-        (1234, False, Verdict.SERVER_ERROR, "Check the rights of your account or API key"),
+        (11434, False, "host blocked", "Use localhost, or OLLAMA_HOST=box.local ollama serv"),
+        (4711, True, "host blocked", "Use localhost, or OLLAMA_HOST=box.local ollama serve"),
+        (4711, False, "server error", "Check the API key, and the host name: Ollama refuses"),
+        (1234, False, "server error", "Check the rights of your account or API key"),
     ):
         server = start()
         server.unknown = EMPTY_403
@@ -297,9 +296,9 @@ async def test_an_empty_403_is_a_host_name_that_ollama_refuses_only_where_ollama
         if hinted:
             client.scan_also({"Ollama": place})
         for probed in (await client.check(place), *(await client.detect(named=[place]))[:1]):
-            assert (probed.endpoint, probed.verdict) == (place, verdict)
+            assert (probed.endpoint, probed.word) == (place, verdict)
             assert probed.next_step.startswith(step)
-            assert (probed.product == "Ollama") is (verdict is Verdict.HOST_BLOCKED)
+            assert (probed.product == "Ollama") is (verdict == "host blocked")
             assert "not a model server" not in probed.sentence(probed.name)
 
 
@@ -307,16 +306,16 @@ async def test_a_refusal_at_a_named_address_is_not_called_another_program(start,
     """A proxy in front of a model server may forbid as well; only a page is that of a web server."""
     box = "box.local"
     for reply, verdict in (
-        (text_reply("Forbidden", status=403), Verdict.SERVER_ERROR),
-        (json_reply({"detail": "Not allowed"}, status=403), Verdict.SERVER_ERROR),
-        (html_reply(status=403), Verdict.NOT_AN_LLM),
-        (text_reply("no", status=400), Verdict.NOT_AN_LLM),
+        (text_reply("Forbidden", status=403), "server error"),
+        (json_reply({"detail": "Not allowed"}, status=403), "server error"),
+        (html_reply(status=403), "not an LLM server"),
+        (text_reply("no", status=400), "not an LLM server"),
     ):
         server = start()
         server.unknown = reply
         client = make_client(transport=PortMap({(box, 4711): server}), allowed_hosts=(box,))
         probed = await client.check(Endpoint.parse(f"http://{box}:4711"))
-        assert probed.verdict is verdict
+        assert probed.word == verdict
         assert "stop it" not in probed.next_step
 
 
@@ -337,15 +336,15 @@ async def test_litellm_is_recognised_whatever_the_key(start, make_client):
     server.on("GET /v1/models", models)
     server.on("GET /health/liveliness", json_reply("I'm alive!"))
     for key, verdict in (
-        ("", Verdict.NEEDS_KEY),
-        ("sk-wrong", Verdict.KEY_REJECTED),
-        ("sk-master", Verdict.READY),
+        ("", "needs key"),
+        ("sk-wrong", "key rejected"),
+        ("sk-master", "ready"),
     ):
         client = make_client(key=key)
         for _ in range(2):
             probed = await client.check(endpoint_of(server))
-            assert (probed.product, probed.verdict) == ("LiteLLM", verdict)
-        assert ("virtual key" in probed.next_step) is (verdict is not Verdict.READY)
+            assert (probed.product, probed.word) == ("LiteLLM", verdict)
+        assert ("virtual key" in probed.next_step) is (verdict != "ready")
 
 
 async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_key(
@@ -355,7 +354,7 @@ async def test_a_failure_of_litellm_or_of_a_model_behind_it_says_nothing_of_a_ke
     failed = text_reply("Internal Server Error", status=500)
     server.on("GET /v1/models", failed).on("GET /health/liveliness", json_reply("I'm alive!"))
     probed = await make_client(key="sk-master").check(endpoint_of(server))
-    assert (probed.product, probed.verdict) == ("LiteLLM", Verdict.SERVER_ERROR)
+    assert (probed.product, probed.word) == ("LiteLLM", "server error")
     assert "key" not in probed.next_step
     words = "litellm.InternalServerError: InternalServerError: OpenAIException - Connection error."
     for reply in (failed, error_reply(500, words, type="internal_server_error", code="500")):

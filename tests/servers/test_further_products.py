@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import TimeoutSettings
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, text_message
@@ -144,7 +143,7 @@ async def test_a_product_is_told_by_its_list_and_tells_its_facts(product, server
         server.on(route, reply)
     for looks in range(1, 4):
         probed = await client.check(endpoint_of(server))
-        assert (probed.product, probed.verdict) == (product, Verdict.READY)
+        assert (probed.product, probed.word) == (product, "ready")
         told = [
             (model.model_id, model.state, model.context_loaded, model.kind)
             for model in probed.models
@@ -174,7 +173,7 @@ async def test_what_only_imitates_a_product_is_openai_compatible(server, make_cl
         client = make_client()
         for looks in range(1, 4):
             probed = await client.check(endpoint_of(server))
-            assert (probed.product, probed.verdict) == ("OpenAI-compatible", Verdict.READY)
+            assert (probed.product, probed.word) == ("OpenAI-compatible", "ready")
             assert len(server.seen()) - before <= 1 + looks, "the proof is asked for once"
 
 
@@ -197,7 +196,7 @@ async def test_a_refusal_tells_the_product_by_its_own_words(server, make_client)
             path, value = proof
             server.on(f"GET {path}", json_reply(value))
         probed = await make_client().check(endpoint_of(server))
-        assert (probed.product, probed.verdict) == (product, Verdict.NEEDS_KEY)
+        assert (probed.product, probed.word) == (product, "needs key")
 
 
 LLAMA_CPP_PYTHON = {  # recorded with 0.3.36
@@ -218,7 +217,7 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
     async def look(client, *, times: int = 1) -> list[int]:
         for _ in range(times):
             probed = await client.check(endpoint_of(server))
-            assert (probed.product, probed.verdict) == ("llama-cpp-python", Verdict.READY)
+            assert (probed.product, probed.word) == ("llama-cpp-python", "ready")
             assert [model.model_id for model in probed.models] == [LLAMA_CPP_PYTHON["id"]]
         return [len(server.seen(route)) for route in (LIST, SIGN_OF_LIFE)]
 
@@ -232,7 +231,7 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
     screen.forget_lists()  # the user asks
     assert await look(screen, times=3) == [2, 63]
     server.stop()
-    assert (await screen.check(endpoint_of(server))).verdict is Verdict.REFUSED
+    assert (await screen.check(endpoint_of(server))).word == "refused"
     server.start()
     assert await look(screen, times=2) == [3, 64], "another model may run now"
 
@@ -241,10 +240,10 @@ async def test_a_server_whose_answers_end_when_it_is_looked_at_is_asked_once(
 @pytest.mark.parametrize(
     ("sign", "verdict"),
     [
-        (text_reply("", status=405, headers={"server": "uvicorn"}), Verdict.READY),
-        (raw_reply(Cut()), Verdict.READY),
-        (raw_reply(Cut(is_reset=True)), Verdict.READY),
-        (raw_reply(Hold()), Verdict.TIMED_OUT),
+        (text_reply("", status=405, headers={"server": "uvicorn"}), "ready"),
+        (raw_reply(Cut()), "ready"),
+        (raw_reply(Cut(is_reset=True)), "ready"),
+        (raw_reply(Hold()), "timed out"),
     ],
 )
 async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_life(
@@ -254,8 +253,8 @@ async def test_a_list_that_disturbs_is_not_asked_for_because_of_an_odd_sign_of_l
     server.on(LIST, rows(LLAMA_CPP_PYTHON, server="uvicorn"))
     server.on(SIGN_OF_LIFE, sign)
     client = make_client(timeouts=TimeoutSettings(health_s=0.2))
-    assert (await client.check(endpoint_of(server))).verdict is Verdict.READY
-    assert (await client.check(endpoint_of(server))).verdict is verdict
+    assert (await client.check(endpoint_of(server))).word == "ready"
+    assert (await client.check(endpoint_of(server))).word == verdict
     assert len(server.seen(LIST)) == 1
 
 

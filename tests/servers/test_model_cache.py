@@ -63,7 +63,7 @@ async def test_models_come_from_the_cache_until_they_are_refreshed(server, clien
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (1, 2)
     assert client.cached_models().models == first
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 2)
-    assert any(probed.verdict.is_usable for probed in await client.detect(named=[endpoint]))
+    assert any(probed.state.is_usable for probed in await client.detect(named=[endpoint]))
     assert (client.metrics().cache_hits, client.metrics().cache_misses) == (2, 3)
     await client.detect(named=[endpoint], is_counted=False)
     assert client.metrics().cache_misses == 3, "nobody asked for the list"

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import EFFORTS
 from lmchat.errors import ServerRejected
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
@@ -214,7 +213,7 @@ async def test_a_llama_cpp_whose_list_alone_is_open_says_that_it_needs_a_key(ser
     llama_cpp(server)
     server.on("GET /props", error_reply(401, "Invalid API Key", code=401, headers=LLAMA))
     probed = await make_client().check(endpoint_of(server))
-    assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.NEEDS_KEY)
+    assert (probed.product, probed.word) == ("llama.cpp", "needs key")
 
 
 async def test_lm_studio_tells_how_many_requests_a_model_takes(server, client):
@@ -268,7 +267,7 @@ async def test_lm_studio_0_3_is_listed_asked_and_says_that_it_cannot_load(server
     server.on("GET /api/v0/models", json_reply({"object": "list", "data": OLD_LM_STUDIO}))
     for _ in range(2):
         probed = await client.check(endpoint_of(server))
-        assert (probed.product, probed.verdict) == ("LM Studio", Verdict.READY)
+        assert (probed.product, probed.word) == ("LM Studio", "ready")
     alder, leaf = probed.models
     assert (alder.model_id, alder.state, alder.context_loaded) == (
         "alder-4b",

@@ -7,7 +7,6 @@ import pytest
 
 from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.discovery.monitor import KEPT_LATENCIES, Monitor
-from lmchat.servers.discovery.status import Verdict
 from tests.support.scripted_backend import ScriptedBackend, model, probed, target
 
 
@@ -24,7 +23,7 @@ async def looks(monitor: Monitor, count: int) -> list:
 
 async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_watch():
     backend = ScriptedBackend()
-    away = probed(Verdict.REFUSED)
+    away = probed("offline")
     refusal = EndpointNotAllowed("Endpoint not allowed", hint="Allow it.")
     found = [backend.results[0], away, refusal, backend.results[0]]
 
@@ -38,30 +37,27 @@ async def test_a_server_that_goes_away_and_a_look_that_raises_do_not_end_the_wat
     monitor.aim(target())
     seen = await looks(monitor, 4)
     assert [one.is_down for one in seen] == [False, True, True, False]
-    assert [one.verdict for one in seen][1:] == [
-        Verdict.REFUSED,
-        Verdict.SERVER_ERROR,
-        Verdict.READY,
-    ]
-    assert (seen[2].detail, seen[2].next_step) == ("Endpoint not allowed", "Allow it.")
+    assert [one.status.word for one in seen][1:] == ["refused", "server error", "ready"]
+    failed = seen[2].status
+    assert (failed.detail, failed.next_step) == ("Endpoint not allowed", "Allow it.")
     assert monitor.health.latencies_ms == (3.0, None, None, 3.0)
     assert monitor.health.seen_s is not None
 
 
 async def test_latency_and_model_are_kept_until_another_server_is_looked_at():
-    monitor = Monitor(ScriptedBackend(results=[probed(Verdict.READY, model())]).check)
+    monitor = Monitor(ScriptedBackend(results=[probed("", model())]).check)
     monitor.aim(target())
     seen = await looks(monitor, KEPT_LATENCIES + 3)
-    assert (seen[0].verdict, seen[0].latency_ms, seen[0].is_down) == (Verdict.READY, 3.0, False)
+    assert (seen[0].status.word, seen[0].latency_ms, seen[0].is_down) == ("ready", 3.0, False)
     assert seen[0].model == model()
     assert len(seen[-1].latencies_ms) == KEPT_LATENCIES
     monitor.aim(None)
-    assert (monitor.health.latencies_ms, monitor.health.verdict) == ((), None)
+    assert (monitor.health.latencies_ms, monitor.health.status) == ((), None)
 
 
 async def test_a_server_that_goes_away_keeps_the_model_that_it_listed_last():
     listed = model(context_loaded=4096)
-    found = [probed(Verdict.READY, listed), probed(Verdict.REFUSED)]
+    found = [probed("", listed), probed("offline")]
 
     async def check(_):
         return found.pop(0)
@@ -78,7 +74,7 @@ async def test_a_server_is_asked_once_and_no_more_while_an_answer_streams():
     monitor.aim(target())
     monitor.note_streaming(is_streaming=True)
     async with aclosing(monitor.watch()) as watched:
-        assert (await anext(watched)).verdict is Verdict.READY
+        assert (await anext(watched)).status.word == "ready"
         monitor.check_now()
         waiting = asyncio.ensure_future(anext(watched))
         for _ in range(5):

@@ -4,7 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import RequestInvalid
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamFinished, UsageReported
 from lmchat.sessions.message import ToolCallPart
@@ -70,7 +69,7 @@ async def test_a_provider_is_asked_and_heard_in_its_own_form_and_gets_the_key_in
 ):
     endpoint, client = reach(provider)
     for found in (await client.check(endpoint), *(await client.detect(named=(endpoint,)))[:1]):
-        assert (found.product, found.verdict) == (provider.product, Verdict.READY)
+        assert (found.product, found.word) == (provider.product, "ready")
     assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
     request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
     events = await answered(client, request)

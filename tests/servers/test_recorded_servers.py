@@ -180,7 +180,7 @@ async def test_a_recorded_server_is_recognised_by_its_list_and_tells_its_models(
     server, endpoint, expected, client
 ):
     probed = await client.check(endpoint)
-    assert (probed.product, probed.verdict) == (expected.product, expected.word)
+    assert (probed.product, probed.word) == (expected.product, expected.word)
     told = [(one.model_id, one.state, one.context_loaded) for one in probed.models]
     assert told == [*expected.models]
     asked = [seen.path for seen in server.seen() if seen.path != "/api/show"]
@@ -329,7 +329,7 @@ def test_an_empty_answer_to_a_prompt_that_was_cut_is_an_overflow(tmp_path):
 async def test_llama_swap_with_a_running_model_is_ready(server, endpoint, client):
     server.on(f"GET {LIST}", replay("llama-swap/own-models-running"))
     probed = await client.check(endpoint)
-    assert (probed.product, probed.verdict) == ("llama-swap", "ready")
+    assert (probed.product, probed.word) == ("llama-swap", "ready")
     assert [one.model_id for one in probed.models if one.state == "loaded"] == ["smol-small"]
 
 
@@ -348,7 +348,7 @@ async def test_a_recorded_list_that_is_refused_says_what_is_missing(
 ):
     server.on(f"GET {LIST}", replay(f"{name}/{recording}"))
     probed = await make_client(key=key).check(endpoint)
-    assert (probed.product, probed.verdict) == (product, word)
+    assert (probed.product, probed.word) == (product, word)
     assert probed.next_step
 
 

@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.config.settings import LimitSettings
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import ModelLoading, RequestAdapted, RetryScheduled
 from lmchat.servers.sending import sender
 from lmchat.sessions.message import FilePart, Role, TextPart
@@ -259,14 +258,14 @@ async def test_a_gateway_is_told_by_its_page_and_no_other_program_for_a_model_se
     server, make_client
 ):
     plain(server)
-    for status, verdict in ((522, Verdict.SERVER_ERROR), (404, Verdict.NOT_AN_LLM)):
+    for status, verdict in ((522, "server error"), (404, "not an LLM server")):
         page = body_reply(PAGE, status=status, content_type="text/html")
         server.on("GET /v1/models", page)
         probed = await make_client().check(endpoint_of(server))
-        assert probed.verdict is verdict
+        assert probed.word == verdict
         assert ("522: Timed out" in probed.detail) == (status == 522)
     server.on("GET /v1/models", json_reply({"error": "This shop has no such thing."}, status=404))
-    assert (await make_client().check(endpoint_of(server))).verdict is Verdict.NOT_AN_LLM
+    assert (await make_client().check(endpoint_of(server))).word == "not an LLM server"
 
 
 async def test_a_load_that_fails_for_memory_names_the_model_and_not_the_same_load(

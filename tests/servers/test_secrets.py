@@ -9,7 +9,6 @@ import pytest
 from lmchat.api import Client
 from lmchat.cli.log_file import as_json_line
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from tests.support.client_calls import PortMap, ask, failure_of
 from tests.support.scripted_products import CHAT, llama_cpp, plain
@@ -83,7 +82,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_without_its_words(
         error = await failure_of(client, ask(server))
         assert isinstance(error, LMChatError)
         assert (error.kind, server.connections) == ("auth", 0)
-        assert (found.verdict, "API key" in found.detail) == (Verdict.KEY_REJECTED, True)
+        assert (found.word, "API key" in found.detail) == ("key rejected", True)
         assert KEY not in f"{found!r} {vars(error)} {error.__cause__!r} {caplog.text}"
 
 
@@ -106,7 +105,7 @@ async def test_a_place_that_nobody_named_gets_a_key_only_after_it_asks_for_one(m
         plain(silent, "tiny")
         ports = PortMap({("localhost", 8080): asking, ("localhost", 8000): silent})
         results = await make_client(key=KEY, transport=ports).detect()
-        verdicts = {one.endpoint.port: one.verdict for one in results}
-        assert verdicts[8080] is verdicts[8000] is Verdict.READY
+        verdicts = {one.endpoint.port: one.word for one in results}
+        assert verdicts[8080] is verdicts[8000] == "ready"
         assert [one for one in silent.requests if "authorization" in one.headers] == []
         assert "authorization" not in asking.requests[0].headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import ModelLoading, RequestSent
 from lmchat.servers.model import LoadState
 from tests.support.client_calls import answered, ask, endpoint_of
@@ -34,7 +33,7 @@ async def test_a_look_finds_a_model_asleep_without_waking_it_and_its_answer_says
         doze(llama_cpp(server), is_sleeping=is_sleeping)
         probed = await client.check(endpoint_of(server))
         (model,) = probed.models
-        assert probed.verdict is Verdict.READY
+        assert probed.word == "ready"
         assert model.state is (LoadState.ASLEEP if is_sleeping else LoadState.LOADED)
         assert model.capabilities == ("tools",), "what was known of it is kept"
     await client.models(endpoint_of(server), is_refresh=True)

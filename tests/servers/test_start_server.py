@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import ServerStart, start_server
 from tests.support.programs import is_running, processes
@@ -30,7 +30,7 @@ class Checks:
 
     async def __call__(self, endpoint: Endpoint) -> ServerStatus:
         is_ready = self._text in self._log_file.read_text()
-        return probed(Verdict.READY if is_ready else Verdict.REFUSED, endpoint=endpoint)
+        return probed("" if is_ready else "offline", endpoint=endpoint)
 
 
 async def started(
@@ -98,7 +98,7 @@ STARTER = """
 import asyncio, os, sys
 from pathlib import Path
 from lmchat.servers.launcher import ServerStart
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerStatus, ServerState, STATUS
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import start_server
 

@@ -9,7 +9,6 @@ import pytest
 from lmchat.config.state import State
 from lmchat.errors import ServerRejected
 from lmchat.servers.discovery.choose import choose, require_model
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import model_meant
 from tests.support.client_calls import PortMap, endpoint_of
@@ -33,7 +32,7 @@ LIST = "GET /v1/models"
 async def test_an_owner_may_be_any_json(owner, server, client):
     server.on(LIST, json_reply({"data": [{"id": "alder", "owned_by": owner}]}))
     probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.verdict) == ("OpenAI-compatible", Verdict.READY)
+    assert (probed.product, probed.word) == ("OpenAI-compatible", "ready")
 
 
 VLLM = {"id": "alder", "object": "model", "owned_by": "vllm"}
@@ -172,7 +171,7 @@ async def test_facts_of_a_router_that_come_late_are_asked_for_again(server, make
     server.on("GET /props", raw_reply(Hold()))
     client = make_client(transport=PortMap({("localhost", 8080): server}))
     (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
-    assert (probed.verdict, probed.models[0].slots) == (Verdict.READY, None)
+    assert (probed.word, probed.models[0].slots) == ("ready", None)
     server.on("GET /props", error_reply(503, "Loading model"), json_reply({"total_slots": 3}))
     for told in (4, 5, 5):
         (probed,) = [one for one in await client.detect() if one.endpoint.port == 8080]
@@ -245,9 +244,9 @@ async def test_an_alias_of_llama_swap_is_a_name(server, client):
 @pytest.mark.parametrize(
     ("status", "body", "verdict"),
     [
-        (403, b"", Verdict.SERVER_ERROR),
-        (200, b"no gzip", Verdict.SERVER_ERROR),
-        (200, gzip.compress(b'{"data": []}')[:-9], Verdict.SERVER_ERROR),
+        (403, b"", "server error"),
+        (200, b"no gzip", "server error"),
+        (200, gzip.compress(b'{"data": []}')[:-9], "server error"),
     ],
 )
 async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdict, server, client):
@@ -255,7 +254,7 @@ async def test_a_program_whose_reply_cannot_be_read_answers(status, body, verdic
     reply = body_reply(body, status=status, headers={"Content-Encoding": "gzip"})
     server.on(LIST, reply)
     probed = await client.check(endpoint_of(server))
-    assert probed.verdict is verdict
+    assert probed.word == verdict
     assert "Nothing answers" not in probed.detail
 
 
@@ -275,10 +274,10 @@ async def test_llama_swap_says_ok_in_plain_text(server, client):
 async def test_a_known_server_that_is_killed_under_a_request_is_down(server, client):
     """It closes the connection; a program that never spoke HTTP there is none."""
     server.on(LIST, raw_reply(Cut()))
-    assert (await client.check(endpoint_of(server))).verdict is Verdict.NOT_AN_LLM
+    assert (await client.check(endpoint_of(server))).word == "not an LLM server"
     server.on(LIST, KOBOLDCPP[LIST], raw_reply(Cut(is_reset=True)))
     assert (await client.check(endpoint_of(server))).product == "KoboldCpp"
-    assert (await client.check(endpoint_of(server))).verdict is Verdict.REFUSED
+    assert (await client.check(endpoint_of(server))).word == "refused"
     server.on(LIST, UNKNOWN[LIST])
     assert (await client.check(endpoint_of(server))).product == "OpenAI-compatible"
 
@@ -296,7 +295,7 @@ async def test_koboldcpp_without_a_model_for_text_has_none(server, client):
     """LostRuins/koboldcpp, koboldcpp.py 1.115: the name in its list if it only makes images."""
     server.on(LIST, model_list("inactive", owned_by="koboldcpp"))
     probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.verdict) == ("KoboldCpp", Verdict.NONE_LOADED)
+    assert (probed.product, probed.word) == ("KoboldCpp", "no model loaded")
     assert not probed.has_model
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import ModelLoading
 from lmchat.servers.model import LoadState
@@ -27,7 +26,7 @@ async def test_behind_a_prefix_everything_is_asked_behind_it_and_with_the_key(
     server.on("POST /llm/v1/chat/completions", replay("loading-chat"), chat_reply())
     endpoint, client = Endpoint.parse(f"{server.url}/llm/v1"), make_client(key=KEY)
     probed = await client.check(endpoint)
-    assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.READY)
+    assert (probed.product, probed.word) == ("llama.cpp", "ready")
     events, error = await events_of(client, ask(endpoint, product="llama.cpp"))
     assert (error, text_of(events), ModelLoading() in events) == (None, "Hello there.", True)
     assert {one.path.split("/")[1] for one in server.seen()} == {"llm"}
@@ -48,7 +47,7 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
         client = make_client()
         for _ in range(2):
             probed = await client.check(endpoint_of(server))
-        assert (probed.product, probed.verdict) == ("Jan", Verdict.READY)
+        assert (probed.product, probed.word) == ("Jan", "ready")
         assert [model.model_id for model in probed.models] == names
         states = [LoadState.LOADED, LoadState.NOT_LOADED][: len(names)]
         assert [model.state for model in probed.models] == states
@@ -57,7 +56,7 @@ async def test_a_newer_jan_tells_what_it_could_start_and_an_older_one_what_runs(
 async def test_a_server_of_which_only_the_list_can_be_had_is_used_with_that(server, client):
     products.llama_cpp(server).on("GET /props", raw_reply(Cut()))
     probed = await client.check(endpoint_of(server))
-    assert (probed.product, probed.verdict) == ("llama.cpp", Verdict.READY)
+    assert (probed.product, probed.word) == ("llama.cpp", "ready")
 
 
 ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
@@ -65,16 +64,16 @@ ELSEWHERE = "https://me:secret@example.com/v1/models?token=secret"
 
 async def test_what_answers_in_place_of_a_model_server_is_named(server, make_client):
     for status, location, verdict, detail in (
-        (400, "", Verdict.NOT_AN_LLM, "400 Bad Request"),
-        (502, "", Verdict.SERVER_ERROR, "502 Bad Gateway"),
-        (504, "", Verdict.TIMED_OUT, ""),
-        (301, ELSEWHERE, Verdict.NOT_AN_LLM, "redirects to https://example.com/v1/models"),
-        (302, "/login", Verdict.NOT_AN_LLM, "redirects to /login"),
+        (400, "", "not an LLM server", "400 Bad Request"),
+        (502, "", "server error", "502 Bad Gateway"),
+        (504, "", "timed out", ""),
+        (301, ELSEWHERE, "not an LLM server", "redirects to https://example.com/v1/models"),
+        (302, "/login", "not an LLM server", "redirects to /login"),
     ):
         page = text_reply("<html><body>nginx", status=status, headers={"Location": location})
         server.on("GET /v1/models", page)
         probed = await make_client().check(endpoint_of(server))
-        assert (probed.verdict, detail in probed.detail) == (verdict, True)
+        assert (probed.word, detail in probed.detail) == (verdict, True)
         assert detail.removeprefix("redirects ") in probed.next_step or not location
         assert "secret" not in repr(probed)
         assert "options" not in probed.next_step  # of a chat: there are none in this request

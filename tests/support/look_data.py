@@ -10,11 +10,16 @@ from msgspec.structs import replace
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.status import ServerHealth, ServerStatus, TargetState, Verdict
+from lmchat.servers.discovery.status import (
+    ServerHealth,
+    ServerState,
+    ServerStatus,
+)
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.request_counters import Budget
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
 from lmchat.tui.dialogs.model_picker import ModelPicker
@@ -66,15 +71,13 @@ def ended(state: AnswerState, now_s: float) -> AnswerFigures:
 
 
 HEALTH = ServerHealth(
-    endpoint=LM_STUDIO,
-    product="LM Studio",
-    verdict=Verdict.READY,
+    target=Target.of(QWEN),
+    status=ServerStatus(endpoint=LM_STUDIO, product="LM Studio"),
     latencies_ms=LATENCIES,
-    model=QWEN,
     seen_s=100.0,
 )
 ANSWERING = {
-    "server": server_rows(HEALTH, TargetState.READY),
+    "server": server_rows(HEALTH, ServerState.READY),
     "model": model_rows(HEALTH, 104.1, loading="", profile=""),
     "context": context_rows(3362, 8192, is_estimated=False, left_out=0, can_compact=False),
     "turn": turn_rows(TURN, 104.1, speeds=SPEEDS, is_asking=False, read_ahead=None),
@@ -87,13 +90,13 @@ ANSWERING = {
 }
 _LOST = replace(
     HEALTH,
-    verdict=Verdict.REFUSED,
+    status=ServerStatus(endpoint=LM_STUDIO, product="LM Studio", reason="offline"),
     latencies_ms=(*LATENCIES[:-4], None, None, None, None),
     seen_s=91.0,
 )
 _INTERRUPTED = ended(AnswerState.INTERRUPTED, 103.1)
 DOWN = {
-    "server": server_rows(_LOST, TargetState.READY),
+    "server": server_rows(_LOST, ServerState.READY),
     "model": model_rows(_LOST, 103.0, loading="", profile=""),
     "context": context_rows(6720, 8192, is_estimated=True, left_out=2, can_compact=False),
     "turn": turn_rows(_INTERRUPTED, 103.0, speeds=(), is_asking=False, read_ahead=None),
@@ -204,21 +207,21 @@ def model_picker(rows: Sequence[ModelRow] | None = None, **acts: Callable) -> Mo
     )
 
 
-def place(product: str, port: int, verdict: Verdict, next_step: str, **more) -> ServerStatus:
+def place(product: str, port: int, verdict: str, next_step: str, **more) -> ServerStatus:
     endpoint = Endpoint.parse(f"localhost:{port}")
     return ServerStatus(
-        endpoint=endpoint, product=product, verdict=verdict, next_step=next_step, **more
+        endpoint=endpoint, product=product, reason=verdict, next_step=next_step, **more
     )
 
 
 PLACES = (
-    place("LM Studio", 1234, Verdict.SERVER_OFF, "Open LM Studio: Developer, Start server"),
-    place("llama.cpp", 8080, Verdict.NOT_AN_LLM, "Free the port, or llama-server --port 8081"),
-    place("Jan", 1337, Verdict.REFUSED, "Open Jan: Settings, Local API Server, Start"),
-    place("Ollama", 11434, Verdict.REFUSED, "ollama serve"),
-    place("vLLM", 8000, Verdict.REFUSED, "vllm serve MODEL"),
-    place("SGLang", 30000, Verdict.REFUSED, "sglang serve MODEL"),
-    place("LiteLLM", 4000, Verdict.TIMED_OUT, "Check which program uses port 4000"),
+    place("LM Studio", 1234, "server_off", "Open LM Studio: Developer, Start server"),
+    place("llama.cpp", 8080, "not_an_llm", "Free the port, or llama-server --port 8081"),
+    place("Jan", 1337, "offline", "Open Jan: Settings, Local API Server, Start"),
+    place("Ollama", 11434, "offline", "ollama serve"),
+    place("vLLM", 8000, "offline", "vllm serve MODEL"),
+    place("SGLang", 30000, "offline", "sglang serve MODEL"),
+    place("LiteLLM", 4000, "timeout", "Check which program uses port 4000"),
 )
 
 

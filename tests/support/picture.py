@@ -14,7 +14,6 @@ from pathlib import Path
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.events import (
     ReasoningDelta,
@@ -46,7 +45,7 @@ OTHERS = (
 )
 CANDIDATES = (
     probed(
-        Verdict.READY,
+        "",
         model(size_bytes=4_700_000_000, tools=True, reasoning=True),
         model(
             "gemma-3-4b",

@@ -10,7 +10,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from lmchat.config.settings import Settings, UiSettings
-from lmchat.servers.discovery.status import Verdict
+from lmchat.servers.discovery.status import ServerState
 from lmchat.sessions.message import AnswerStats, ChatMessage, ReasoningPart, Role, TextPart
 from lmchat.sessions.session import SessionHeader
 from lmchat.storage.store import Store
@@ -88,7 +88,7 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
     asyncio.run(fill(folder, *messages))
     return make_desktop(
         folder,
-        ScriptedBackend(script, results=[probed(Verdict.READY, model(), model("gemma-3-4b"))]),
+        ScriptedBackend(script, results=[probed("", model(), model("gemma-3-4b"))]),
         settings=Settings(ui=UiSettings(theme=theme, reduced_motion=True)),
         store=Store(folder / "sessions.db", clock=lambda: NOW),
         resume_id="last",
@@ -107,7 +107,7 @@ def steps(
         await desk.ready()
         await desk.until(lambda: desk.session_id == SESSION, "the session")
         await desk.until(
-            lambda: desk.dispatcher.status.health.verdict is Verdict.READY, "a look at the server"
+            lambda: desk.dispatcher.status.health.state is ServerState.READY, "a look at the server"
         )
         await pilot.press(*keys)
         if then is not None:

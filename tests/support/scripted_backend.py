@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.engine.local_engine import Engine
@@ -59,17 +59,18 @@ def target(name: str = "qwen3-8b", **more: object) -> Target:
     return Target(endpoint=ENDPOINT, product="LM Studio", model=model(name, **more))
 
 
-def probed(verdict: Verdict = Verdict.READY, *models: ModelInfo, **more: object) -> ServerStatus:
+def probed(verdict: str = "", *models: ModelInfo, **more: object) -> ServerStatus:
     known: dict[str, object] = {
         "endpoint": ENDPOINT,
         "product": "LM Studio",
-        "latency_ms": 3.0 if verdict.is_server else None,
     }
-    return ServerStatus(
-        verdict=verdict,
+    server = ServerStatus(
+        reason=verdict,
         models=models,
         **(known | more),  # type: ignore[arg-type]
     )
+    latency_ms = 3.0 if server.is_model_server and "latency_ms" not in more else server.latency_ms
+    return replace(server, latency_ms=latency_ms)
 
 
 def answer_steps(text: str = "Lettuce does well.", *, thought: str = "") -> list[Step]:
@@ -108,7 +109,7 @@ class ScriptedBackend:
         self.requests: list[ChatRequest] = []
         self.asked = asyncio.Event()
         self.stopped = 0
-        self.results = tuple(results) if results is not None else (probed(Verdict.READY, model()),)
+        self.results = tuple(results) if results is not None else (probed("", model()),)
         self.checks = self.looks = 0
         self.keys: list[str] = []
         self.good_key = "sk-good"
@@ -149,9 +150,9 @@ class ScriptedBackend:
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         if key:
             self.keys.append(key)
-            verdict = Verdict.READY if key == self.good_key else Verdict.KEY_REJECTED
+            verdict = "" if key == self.good_key else "key_rejected"
             found = probed(verdict, model())
-            if verdict is Verdict.READY:
+            if verdict == "":
                 self.results = (found,)
             return found
         self.checks += 1
@@ -165,7 +166,7 @@ class ScriptedBackend:
         for one in self.results:
             if one.endpoint == endpoint:
                 return one
-        return ServerStatus(endpoint=endpoint, product="LM Studio", verdict=Verdict.REFUSED)
+        return ServerStatus(endpoint=endpoint, product="LM Studio", reason="offline")
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -310,7 +311,7 @@ def file(name: str, **more: object) -> ModelFile:
 def llama(*scripts: Sequence[Step], **of_model: object) -> ScriptedBackend:
     """Return a backend of llama.cpp, which continues texts and ends thoughts."""
     known = replace(model(**of_model), product="llama.cpp")
-    return ScriptedBackend(*scripts, results=[probed(Verdict.READY, known, product="llama.cpp")])
+    return ScriptedBackend(*scripts, results=[probed("", known, product="llama.cpp")])
 
 
 class ScriptedEngine(Engine):

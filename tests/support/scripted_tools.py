@@ -12,7 +12,7 @@ from lmchat.config.settings import ToolSettings
 from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool
 from lmchat.tools.mcp_servers import with_wire_names
-from lmchat.tools.protocols import ServerState, ToolResult, ToolServer
+from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
 from tests.support.scripted_backend import Step
 
 _PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
@@ -46,8 +46,8 @@ class ScriptedHost:
             )
             for name in self.tools
         )
-        state = ServerState.FAILED if self.error else ServerState.READY
-        state = ServerState.STARTING if self.is_starting else state
+        state = ToolServerState.FAILED if self.error else ToolServerState.READY
+        state = ToolServerState.STARTING if self.is_starting else state
         return with_wire_names(
             [ToolServer(name="files", state=state, error=self.error, tools=tools)]
         )

@@ -15,7 +15,7 @@ from lmchat.errors import EndpointNotAllowed
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import MAX_RESULT_CHARS
 from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.protocols import ServerState
+from lmchat.tools.protocols import ToolServerState
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
 from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
@@ -85,7 +85,7 @@ async def test_servers_list_their_tools_and_answer_calls(tmp_path):
     )
     async with a_host(tmp_path, *servers, environ={"SECRET": "a", "LMCHAT_API_KEY": "b"}) as host:
         time, _, many, endless = await host.start_servers()
-        assert time.state is ServerState.READY
+        assert time.state is ToolServerState.READY
         assert "time__get_current_time" in [tool.wire_name for tool in time.tools]
         assert len(many.tools) == 500 + len(mcp_server.NAMES)
         assert len(endless.tools) == 1000
@@ -118,7 +118,7 @@ async def test_an_error_of_a_living_server_reaches_the_model_and_a_dead_one_star
         for tool in ("refuse", "lost"):
             result = await call(host, f"files/{tool}")
             assert (result.text, result.is_error) == (mcp_server.ERRORS[tool]["message"], True)
-            assert host.servers[0].state is ServerState.READY
+            assert host.servers[0].state is ToolServerState.READY
         assert (await call(host, "files/echo", text="still here")).text == "still here"
 
         # what does not answer is ended, and starts again when it is used
@@ -348,7 +348,7 @@ async def test_a_refused_call_says_why_and_the_server_goes_on(tmp_path, http):
         status = 200
         assert (await call(host, "wiki/refuse")).text == "The garden is closed"
         assert (await call(host, "wiki/echo", text="b")).text == "b"
-        assert host.servers[0].state is ServerState.READY
+        assert host.servers[0].state is ToolServerState.READY
 
 
 async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_anything_starts(

@@ -7,7 +7,6 @@ import pytest
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Settings
-from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from tests.support.desktop import half, ready_desktop, shown
 from tests.support.files_to_attach import image
@@ -34,7 +33,7 @@ def backend(*scripts, is_blind=False):
         *scripts,
         results=(
             probed(
-                Verdict.READY,
+                "",
                 model(images=False if is_blind else None),
                 model("eye-4b", images=True),
             ),

@@ -6,7 +6,6 @@ from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.config.state import State, UsedModel
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
@@ -20,7 +19,7 @@ EMBED = model("nomic-embed", kind="embedding")
 
 
 def two(*scripts) -> ScriptedBackend:
-    return ScriptedBackend(*scripts, results=[probed(Verdict.READY, QWEN, GEMMA, COLD, EMBED)])
+    return ScriptedBackend(*scripts, results=[probed("", QWEN, GEMMA, COLD, EMBED)])
 
 
 async def picker(desk) -> ModelPicker:
@@ -42,7 +41,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         gate.set()
         await shown(desk, "updated 0 s ago")
         ready = backend.results
-        backend.results = (probed(Verdict.REFUSED, *ready[0].models),)  # its list is known still
+        backend.results = (probed("offline", *ready[0].models),)  # its list is known still
         await desk.press("ctrl+r", sees="updated 40 s ago")
         await shown(desk, "gemma-3-4b")
         backend.results = ready
@@ -72,7 +71,7 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
 async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_takes(tmp_path):
     plain = replace(COLD, model_id="plain-1b", product="llama.cpp")
     backend = two()
-    backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD, plain),)
+    backend.results = (probed("", QWEN, GEMMA, COLD, plain),)
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await picker(desk)
         await desk.press(
@@ -91,12 +90,12 @@ async def test_a_model_is_loaded_and_unloaded_with_the_options_that_its_server_t
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
         assert backend.load_contexts == [16384]
 
-        backend.results = (probed(Verdict.READY, QWEN, GEMMA, model("phi4-14b")),)
+        backend.results = (probed("", QWEN, GEMMA, model("phi4-14b")),)
         await desk.press("ctrl+r", sees="● phi4-14b")
         await desk.press("ctrl+l")
         await desk.until(lambda: backend.loaded == [], "the unload")
         assert isinstance(desk.app.screen, ModelPicker)
-        backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD),)
+        backend.results = (probed("", QWEN, GEMMA, COLD),)
         await desk.press("ctrl+r", hides="● phi4-14b")
         await desk.press("enter", leads_to=ChatScreen)  # choosing it loads it, too
         await desk.until(lambda: backend.loaded == ["phi4-14b"], "the load")
@@ -155,7 +154,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
 async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(tmp_path):
     third = replace(COLD, model_id="mistral-7b")
     backend = two(answer_steps("From phi."))
-    backend.results = (probed(Verdict.READY, QWEN, GEMMA, COLD, third),)
+    backend.results = (probed("", QWEN, GEMMA, COLD, third),)
     backend.loaded = ["gemma-3-4b"]
     loading = Loading(backend)
     async with ready_desktop(tmp_path, backend=backend) as desk:
@@ -179,7 +178,7 @@ async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_th
     judge = model("judge-1b", kind="embedding")
     away = UsedModel("http://localhost:9", "on-a-server-that-is-off")
     used = [UsedModel(ENDPOINT.url, name) for name in ("judge-1b", "qwen3-8b", "gemma-3-4b")]
-    backend = ScriptedBackend(results=[probed(Verdict.READY, judge, QWEN, GEMMA)])
+    backend = ScriptedBackend(results=[probed("", judge, QWEN, GEMMA)])
     last = State(recent=(away, *used))
     async with ready_desktop(tmp_path, backend=backend, state=last) as desk:
         assert desk.target.model_id == "qwen3-8b"

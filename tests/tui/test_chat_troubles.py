@@ -8,7 +8,6 @@ from lmchat.errors import (
     ServerRejected,
     StoreUnavailable,
 )
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import (
     RequestAdapted,
     RequestSent,
@@ -22,7 +21,7 @@ from lmchat.storage.store import Store
 from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
-SMALL = [probed(Verdict.READY, model(context_loaded=300))]
+SMALL = [probed("", model(context_loaded=300))]
 UNCOUNTED = [TextDelta(text="word " * 90), StreamFinished(reason="stop")]
 
 
@@ -71,7 +70,7 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         [RequestSent(), RequestAdapted(note=note), TextDelta(text="word " * 1500), end],
         [TextDelta(text="Yes."), UsageReported(prompt_tokens=200, completion_tokens=2), end],
         [RequestSent(), waiting, asyncio.Event()],
-        results=[probed(Verdict.READY, model("[red]qwen[/]"))],
+        results=[probed("", model("[red]qwen[/]"))],
     )
     async with ready_desktop(tmp_path, asked=["one"], backend=backend) as desk:
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")

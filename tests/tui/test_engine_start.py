@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from lmchat.config.state import UsedModel
 from lmchat.errors import EngineUnavailable, StreamInterrupted
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
@@ -34,9 +33,7 @@ def answering(*names):
         ModelInfo(model_id=name, endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED)
         for name in names
     )
-    return ScriptedBackend(
-        results=[probed(Verdict.READY, *models, endpoint=ADDRESS, product="llama.cpp")]
-    )
+    return ScriptedBackend(results=[probed("", *models, endpoint=ADDRESS, product="llama.cpp")])
 
 
 @asynccontextmanager
@@ -75,7 +72,7 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
 
 async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_folder(tmp_path):
     engine = ScriptedEngine()
-    async with local(tmp_path, engine, ScriptedBackend(results=[probed(Verdict.REFUSED)])) as desk:
+    async with local(tmp_path, engine, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.on(ConfirmDialog)
         text = desk.text
         for words in (
@@ -109,7 +106,7 @@ async def test_what_goes_wrong_is_told_with_the_next_step_and_can_be_chosen_agai
     engine.progress.set()
     engine.failures["check"] = EngineUnavailable(FULL, hint="Make room there.")
     engine.failures["fetch"] = EngineUnavailable(FULL, hint="Make more room.", kind="fetch")
-    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
+    backend = ScriptedBackend(results=[probed("offline")])
     async with local(tmp_path, engine, backend) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "Asks to download demo", "No space left", "Make room there.")
@@ -159,7 +156,7 @@ async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_
     engine = ScriptedEngine(BIG)
     engine.ready.clear()
     engine.failures["big"] = EngineUnavailable(FULL, hint="Make room there.")
-    async with local(tmp_path, engine, ScriptedBackend(results=[probed(Verdict.REFUSED)])) as desk:
+    async with local(tmp_path, engine, ScriptedBackend(results=[probed("offline")])) as desk:
         await desk.until(lambda: engine.is_loading, "the start")
         assert (desk.target.product, desk.target.model_id) == ("built-in", "big")
         desk.dispatcher.model_switch.switch_to(model())
@@ -171,7 +168,7 @@ async def test_a_server_that_is_chosen_during_a_start_stays_in_use_if_the_start_
 async def test_an_old_problem_is_gone_while_another_start_runs(tmp_path):
     engine = ScriptedEngine(BIG)
     engine.failures["big"] = EngineUnavailable(FULL, hint="Make room there.")
-    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
+    backend = ScriptedBackend(results=[probed("offline")])
     async with local(tmp_path, engine, backend, search_pause_s=600) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "No space left")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from unittest.mock import AsyncMock
 
 from lmchat.errors import EndpointNotAllowed
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
@@ -18,7 +17,7 @@ from tests.support.desktop import calm, desktop, hold, ready_desktop, sent, show
 from tests.support.scripted_backend import ScriptedBackend, answer_steps, model, probed
 
 
-def off(verdict: Verdict = Verdict.REFUSED):
+def off(verdict: str = "offline"):
     return probed(verdict, next_step="Open its Developer tab, then Start server.")
 
 
@@ -31,7 +30,7 @@ async def test_what_was_typed_before_the_page_came_is_there_when_it_goes(tmp_pat
         await desk.prompt_is("hi")
         gate.set()
         await desk.on(WelcomeScreen)
-        backend.results = (probed(Verdict.READY, model()),)
+        backend.results = (probed("", model()),)
         await desk.press("f5", leads_to=ChatScreen)
         assert desk.prompt_input.text == "hi"
 
@@ -68,7 +67,7 @@ async def test_ctrl_o_on_the_page_says_what_is_missing_or_lists_the_models(tmp_p
         await desk.press("ctrl+o", sees="No model was found yet.")
         assert isinstance(desk.app.screen, WelcomeScreen)
         names = [model(name, state=LoadState.NOT_LOADED) for name in ("qwen3-8b", "gemma3-4b")]
-        backend.results = (probed(Verdict.READY, *names),)
+        backend.results = (probed("", *names),)
         await desk.press("f5")
         await desk.until(lambda: desk.target is not None, "a server without a chosen model")
         await desk.press("ctrl+o", leads_to=ModelPicker, sees="gemma3-4b")
@@ -94,7 +93,7 @@ async def test_what_is_typed_on_the_page_lands_in_the_prompt_and_its_commands_wo
 
 async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_path):
     far = Endpoint.parse("http://gpu-box:8000")
-    named = probed(Verdict.REFUSED, endpoint=far, is_configured=True, kind="not_allowed")
+    named = probed("not_allowed", endpoint=far, is_configured=True)
     backend = ScriptedBackend(results=[named])
     backend.check = AsyncMock(side_effect=EndpointNotAllowed("Not allowed."))
     gate = hold(backend, "detect")
@@ -112,7 +111,7 @@ async def test_an_enter_meant_for_the_prompt_never_allows_another_machine(tmp_pa
 
 async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to_a_model(tmp_path):
     cold = model("phi4-14b", state=LoadState.NOT_LOADED)
-    backend = ScriptedBackend(results=[probed(Verdict.NONE_LOADED, cold)])
+    backend = ScriptedBackend(results=[probed("model_not_loaded", cold)])
     gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         await desk.press("h", "i")
@@ -127,7 +126,7 @@ async def test_where_the_page_stays_closed_the_status_line_and_control_o_lead_to
 
 async def test_a_prompt_waits_until_a_model_is_chosen(tmp_path):
     cold = model("phi4-14b", state=LoadState.NOT_LOADED)
-    backend = ScriptedBackend(answer_steps(), results=[probed(Verdict.NONE_LOADED, cold)])
+    backend = ScriptedBackend(answer_steps(), results=[probed("model_not_loaded", cold)])
     gate = hold(backend, "detect")
     async with desktop(tmp_path, backend) as desk:
         desk.workspace.search_pause_s = 0.01
@@ -143,7 +142,7 @@ async def test_a_prompt_waits_until_a_model_is_chosen(tmp_path):
 
 
 async def test_a_named_model_that_no_server_has_is_told_on_the_page(tmp_path):
-    backend = ScriptedBackend(results=[probed(Verdict.READY, model())])
+    backend = ScriptedBackend(results=[probed("", model())])
     async with desktop(tmp_path, backend, settings=calm(model="absent-7b")) as desk:
         await desk.on(WelcomeScreen)
         await shown(desk, "! No server has a model absent-7b.")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.chat.request_preview import ContextItem, ContextList
 from lmchat.servers.discovery.catalogue import ModelRow
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.engine.model_files import ModelFile
@@ -85,12 +85,12 @@ def page() -> WelcomeScreen:
         ServerStatus(
             endpoint=Endpoint(scheme="http", host="localhost", port=port),
             product="Ollama",
-            verdict=verdict,
+            reason=reason,
             detail=EVIL,
             next_step=EVIL,
             models=(model(),),
         )
-        for port, verdict in enumerate(Verdict, 1)
+        for port, reason in enumerate(STATUS, 1)
     ]
     return bare_page(found(places, HERE, problem=EVIL))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual import events
 
 from lmchat.servers.discovery.monitor import POLL_S
-from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
@@ -65,11 +64,11 @@ async def test_at_rest_no_timer_is_faster_than_the_look_at_the_server(tmp_path):
 
 
 async def test_a_server_is_searched_at_once_when_the_focus_comes_back(tmp_path):
-    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
+    backend = ScriptedBackend(results=[probed("offline")])
     async with desktop(tmp_path, backend) as desk:
         await desk.on(WelcomeScreen)
         await _unfocused(desk)
         await shown(desk, "next check in")
-        backend.results = (probed(Verdict.READY, model()),)
+        backend.results = (probed("", model()),)
         desk.app.post_message(events.AppFocus())
         await desk.on(ChatScreen)

@@ -4,9 +4,8 @@ import pytest
 
 from lmchat.config.state import State
 from lmchat.doctor.server_checks import server_findings
-from lmchat.servers.discovery.choose import choose
-from lmchat.servers.discovery.status import Verdict
-from lmchat.servers.discovery.target_errors import no_server_error
+from lmchat.servers.discovery.choose import choose, no_server_error
+from lmchat.servers.discovery.status import STATUS
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import Installed
 from lmchat.servers.model import LoadState
@@ -41,9 +40,7 @@ OWN_STEP = "Its own step"
 FAR = Endpoint.parse("http://gpu-box:11434")
 
 
-def found(
-    product: str, verdict: Verdict = Verdict.REFUSED, here: MachineState | None = None, **more
-):
+def found(product: str, verdict: str = "offline", here: MachineState | None = None, **more):
     here = here or MachineState(installed=(OLLAMA, LMS, LLAMA, JAN))
     (place,) = server_rows([probed(verdict, product=product, next_step=OWN_STEP, **more)], here)
     return place
@@ -52,20 +49,20 @@ def found(
 def test_each_program_that_is_not_running_has_its_step():
     none = MachineState(installed=())
     for product, verdict, here, result, step, is_start in (
-        ("Ollama", Verdict.REFUSED, None, "not running", "ollama serve", True),
+        ("Ollama", "offline", None, "not running", "ollama serve", True),
         (
             "LM Studio",
-            Verdict.SERVER_OFF,
+            "server_off",
             None,
             "server off",
             LMS.start_words,
             True,
         ),
-        ("LM Studio", Verdict.SERVER_OFF, none, "server off", OWN_STEP, False),
-        ("Jan", Verdict.REFUSED, None, "not running", OWN_STEP, False),
-        ("llama.cpp", Verdict.REFUSED, None, "not running", OWN_STEP, False),
+        ("LM Studio", "server_off", none, "server off", OWN_STEP, False),
+        ("Jan", "offline", None, "not running", OWN_STEP, False),
+        ("llama.cpp", "offline", None, "not running", OWN_STEP, False),
         # before anybody has looked
-        ("Ollama", Verdict.REFUSED, MachineState(), "refused", OWN_STEP, False),
+        ("Ollama", "offline", MachineState(), "refused", OWN_STEP, False),
     ):
         place = found(product, verdict, here)
         assert (place.result, place.next_step, place.start is not None) == (
@@ -86,11 +83,11 @@ def test_each_program_that_is_not_running_has_its_step():
 
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
     assert found("Ollama", endpoint=FAR).key is None
-    for verdict in Verdict:
-        place = found("Ollama", verdict)
-        if verdict.is_server:
+    for reason in STATUS:
+        place = found("Ollama", reason)
+        if place.server.is_model_server or place.server.can_be_allowed:
             assert place.is_choice
-        elif verdict not in (Verdict.REFUSED, Verdict.SERVER_OFF):
+        elif reason not in ("offline", "server_off"):
             assert (place.next_step, place.key) == (OWN_STEP, None)
 
 
@@ -99,44 +96,44 @@ BOX = Endpoint.parse("http://gpu-box:1337")
 
 def test_a_server_that_lacks_one_thing_is_told_with_the_step():
     for verdict, words in (
-        (Verdict.NEEDS_KEY, "needs an API key."),
-        (Verdict.KEY_REJECTED, "rejected the API key."),
-        (Verdict.NONE_LOADED, "has no model yet."),
+        ("auth", "needs an API key."),
+        ("key_rejected", "rejected the API key."),
+        ("model_not_loaded", "has no model yet."),
     ):
-        ends = "" if verdict is Verdict.NONE_LOADED else " Then press Enter."
+        ends = "" if verdict == "model_not_loaded" else " Then press Enter."
         found = [
-            probed(Verdict.REFUSED, product="Jan"),
+            probed("offline", product="Jan"),
             probed(verdict, next_step="Do this"),
         ]
         assert headline_and_advice(found) == (
             f"LM Studio answers, but {words}",
             f"Next: Do this.{ends}",
         )
-    off = [probed(Verdict.SERVER_OFF)]
+    off = [probed("server_off")]
     assert headline_and_advice(off)[0] == "LM Studio runs, but its server is off."
-    blocked = probed(Verdict.HOST_BLOCKED, endpoint=BOX, product="Jan", is_configured=True)
+    blocked = probed("host_blocked", endpoint=BOX, product="Jan", is_configured=True)
     words = "Jan at gpu-box:1337 does not accept the host name gpu-box."
-    for found in ([blocked], [probed(Verdict.NEEDS_KEY), blocked]):  # the named one comes first
+    for found in ([blocked], [probed("auth"), blocked]):  # the named one comes first
         assert headline_and_advice(found)[0] == words
-    for none in ([], [probed(Verdict.REFUSED), probed(Verdict.NOT_AN_LLM)]):
+    for none in ([], [probed("offline"), probed("not_an_llm")]):
         assert headline_and_advice(none) == (NO_SERVER, "")
 
 
 def test_a_named_server_that_is_away_is_told_in_its_own_words():
     away = probed(
-        Verdict.REFUSED, endpoint=BOX, is_configured=True, detail="Nothing answers.", next_step="Go"
+        "offline", endpoint=BOX, is_configured=True, detail="Nothing answers.", next_step="Go"
     )
     assert headline_and_advice([away]) == ("gpu-box:1337: Nothing answers.", "Next: Go.")
-    unloaded = probed(Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED))
+    unloaded = probed("model_not_loaded", model(state=LoadState.NOT_LOADED))
     words = "The server you named does not answer. LM Studio does."
     assert headline_and_advice([away, unloaded]) == (words, "")
     words = "LM Studio answers, but no model is loaded."
     assert server_rows([unloaded], MachineState())[0].next_step == "Choose a model"
     assert headline_and_advice([unloaded]) == (words, "Press Enter to choose one.")
-    named = probed(Verdict.READY, model(), endpoint=BOX, is_configured=True)
-    assert headline_and_advice([probed(Verdict.READY, model()), named])[0] == "LM Studio answers."
+    named = probed("", model(), endpoint=BOX, is_configured=True)
+    assert headline_and_advice([probed("", model()), named])[0] == "LM Studio answers."
     assert headline_and_advice([named])[0] == "LM Studio at gpu-box:1337 answers."
-    unknown = probed(Verdict.READY, model(), product=OPENAI_COMPATIBLE)
+    unknown = probed("", model(), product=OPENAI_COMPATIBLE)
     subject = f"The server at {unknown.endpoint.netloc}"
     assert headline_and_advice([unknown])[0] == f"{subject} answers."
     words = f"The server you named does not answer. {subject} does."
@@ -144,14 +141,14 @@ def test_a_named_server_that_is_away_is_told_in_its_own_words():
 
 
 def test_a_named_server_without_a_loaded_model_is_chosen_before_another_that_is_ready():
-    ready = probed(Verdict.READY, model())
+    ready = probed("", model())
     named = probed(
-        Verdict.NONE_LOADED, model(state=LoadState.NOT_LOADED), endpoint=BOX, is_configured=True
+        "model_not_loaded", model(state=LoadState.NOT_LOADED), endpoint=BOX, is_configured=True
     )
     assert default_choice(server_rows([ready, named], MachineState())) == BOX
 
 
-@pytest.mark.parametrize("verdict", [Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED])
+@pytest.mark.parametrize("verdict", ["auth", "key_rejected", "host_blocked"])
 def test_page_doctor_and_command_line_say_the_same_of_a_server(verdict):
     here = probed(verdict, endpoint=BOX, product="Jan", is_configured=True)
     said = headline_and_advice([here])[0].replace("gpu-box:1337", BOX.url)

@@ -6,10 +6,11 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.status import ServerHealth, TargetState, Verdict
+from lmchat.servers.discovery.status import ServerHealth, ServerState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
 from lmchat.servers.request_counters import Budget
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
@@ -64,7 +65,7 @@ async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
 
 async def test_before_anything_was_found_nothing_is_guessed():
     nothing = {
-        "server": server_rows(ServerHealth(), TargetState.SEARCHING),
+        "server": server_rows(ServerHealth(), None),
         "model": model_rows(ServerHealth(), 0.0, loading="", profile=""),
         "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
         "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
@@ -98,7 +99,9 @@ async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
 async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
     model = replace(QWEN, model_id="a-model-with-a-very-long-name-7b")
     rows = {
-        "model": model_rows(replace(HEALTH, model=model), 0.0, loading="", profile="x" * 40),
+        "model": model_rows(
+            replace(HEALTH, target=Target.of(model)), 0.0, loading="", profile="x" * 40
+        ),
         "context": context_rows(123_456, 131_072, is_estimated=True, left_out=0, can_compact=False),
         "turn": turn_rows(
             turn(stage=Stage.READING, fraction=0.62),
@@ -140,7 +143,9 @@ def test_the_stage_is_told_in_a_word():
 
 async def test_a_model_that_a_turn_has_loaded_is_shown_as_loaded_and_its_server_as_ready():
     unloaded = replace(
-        HEALTH, verdict=Verdict.NONE_LOADED, model=replace(QWEN, state=LoadState.NOT_LOADED)
+        HEALTH,
+        status=replace(HEALTH.status, reason="model_not_loaded"),
+        target=Target.of(replace(QWEN, state=LoadState.NOT_LOADED)),
     )
     for stage, first_token_s, words in [
         (Stage.WAITING, None, ("no model", "not loaded")),
@@ -149,7 +154,7 @@ async def test_a_model_that_a_turn_has_loaded_is_shown_as_loaded_and_its_server_
     ]:
         health = health_in_turn(unloaded, turn(stage=stage, first_token_s=first_token_s))
         rows = {
-            "server": server_rows(health, TargetState.READY),
+            "server": server_rows(health, ServerState.READY),
             "model": model_rows(health, 101.0, loading="", profile=""),
         }
         lines = squeezed(await shown(rows))

@@ -11,7 +11,6 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.events import RequestSent, TextDelta
 from lmchat.sessions.message import AnswerState, Role, TextPart, ToolCallPart, ToolResultPart
 from lmchat.tools.protocols import ToolResult
@@ -32,7 +31,7 @@ ASKS = "wants to run"
 async def desk_with(tmp_path, *scripts, result="found it", approve="ask"):
     """The app with tools; the model plays the scripts, then answers."""
     host = ScriptedHost(read_text=result if callable(result) else lambda _: ToolResult(text=result))
-    models = [probed(Verdict.READY, model(tools=True))]
+    models = [probed("", model(tools=True))]
     backend = ScriptedBackend(*scripts, answer_steps("Done reading."), results=models)
     tools = toolbox(host, approve=approve)
     async with ready_desktop(tmp_path, backend=backend, toolbox=tools) as desk:
@@ -291,6 +290,6 @@ def test_the_look_of_calls(snap_compare, tmp_path, size, keys):
 def test_the_look_of_the_card(snap_compare, tmp_path, size):
     files = {"path": "beds.md", "rows": list(range(12))}
     desk = seen(tmp_path, *TALK, script=calls((READ, files)))
-    desk.backend.results = (probed(Verdict.READY, model(tools=True)),)
+    desk.backend.results = (probed("", model(tools=True)),)
     desk.chat.turn_choices.toolbox = toolbox(approve="ask")
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=steps(desk, ASKS, "ctrl+r"))

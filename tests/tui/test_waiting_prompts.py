@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.servers.discovery.status import Verdict
+from lmchat.servers.discovery.status import ServerState
 from lmchat.storage.store import Store
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -19,7 +19,7 @@ def slow_backend(**more):
 
 
 def off():
-    return probed(Verdict.REFUSED, next_step="Open its Developer tab, then Start server.")
+    return probed("offline", next_step="Open its Developer tab, then Start server.")
 
 
 async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
@@ -39,11 +39,11 @@ async def test_escape_takes_what_waits_back_before_what_is_typed(tmp_path):
 async def test_the_key_that_takes_a_waiting_prompt_back_is_named_as_the_user_has_configured_it(
     tmp_path,
 ):
-    backend = slow_backend(results=[probed(Verdict.NONE_LOADED)])
+    backend = slow_backend(results=[probed("model_not_loaded")])
     async with desktop(tmp_path, backend, settings=calm(keys={"stop": "f9"})) as desk:
         await desk.type("one")
         backend.gate.set()
-        await desk.until(lambda: desk.workspace.target_state.lacks_server, "no server")
+        await desk.until(lambda: desk.workspace.chat_state is ServerState.AWAY, "no server")
         await desk.press("enter", sees="F9 cancel")
         await shown(desk, "No model is ready yet.", "F9 cancels it.")
 
@@ -61,7 +61,7 @@ async def test_the_page_without_a_server_says_that_a_message_waits_and_it_goes_o
         desk.app.screen.dismiss(None)
         await desk.on(ChatScreen)
         await desk.say("two", sees="is sent when a")
-        backend.results = (probed(Verdict.READY, model()),)
+        backend.results = (probed("", model()),)
         desk.dispatcher.server_search.check_now()
         await desk.answered(2)
         assert sent(backend) == ["one", "two"]

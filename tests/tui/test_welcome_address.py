@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from textual import events
 
 from lmchat.errors import EndpointNotAllowed, ServerUnavailable
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.screen import ChatScreen
@@ -21,9 +20,9 @@ FAR = Endpoint.parse("http://gpu-box:8000")
 class Places(ScriptedBackend):
     """Knows what stands at typed addresses; hosts beyond this machine have to be allowed."""
 
-    def __init__(self, **verdicts: Verdict) -> None:
-        super().__init__(results=[probed(Verdict.REFUSED)])
-        self.verdict = verdicts.get("verdict", Verdict.READY)
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(results=[probed("offline")])
+        self.reason = reason
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
 
@@ -35,9 +34,9 @@ class Places(ScriptedBackend):
         if key:
             self.keys.append(key)
             if key != self.good_key:
-                return probed(Verdict.KEY_REJECTED, endpoint=endpoint)
-            self.verdict = Verdict.READY
-            return probed(Verdict.READY, model(), endpoint=endpoint)
+                return probed("key_rejected", endpoint=endpoint)
+            self.reason = ""
+            return probed("", model(), endpoint=endpoint)
         if not endpoint.is_loopback and not self.allowed:
             raise EndpointNotAllowed("Endpoint not allowed: Endpoint must be localhost")
         if self.gate is not None:
@@ -45,10 +44,10 @@ class Places(ScriptedBackend):
         if self.error is not None:
             raise self.error
         if endpoint not in (NEAR, FAR):
-            return probed(Verdict.REFUSED, endpoint=endpoint, next_step="Start the server")
-        models = (model(),) if self.verdict is Verdict.READY else ()
+            return probed("offline", endpoint=endpoint, next_step="Start the server")
+        models = (model(),) if not self.reason else ()
         return probed(
-            self.verdict, *models, endpoint=endpoint, is_configured=True, next_step="Its step"
+            self.reason, *models, endpoint=endpoint, is_configured=True, next_step="Its step"
         )
 
 
@@ -107,7 +106,7 @@ async def test_another_machine_is_asked_about_before_a_byte_is_sent_and_allowed_
 
 
 async def test_a_typed_server_that_wants_a_key_gets_it_after_a_wrong_one(tmp_path):
-    backend = Places(verdict=Verdict.NEEDS_KEY)
+    backend = Places(reason="auth")
     async with asked_for(tmp_path, backend, "localhost:9000") as desk:
         await desk.on(AskDialog)
         await desk.press("escape", leads_to=WelcomeScreen)

@@ -3,7 +3,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock, Mock
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.launcher import Installed, ServerLauncher
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
@@ -27,7 +26,7 @@ MANY = [file(f"model-{number:02}", size_bytes=10**9 + number) for number in rang
 @asynccontextmanager
 async def page(folder, engine, launcher=None):
     """The app on the page: nothing answers."""
-    backend = ScriptedBackend(results=[probed(Verdict.REFUSED)])
+    backend = ScriptedBackend(results=[probed("offline")])
     desk = make_desktop(folder, backend, engine=engine)
     desk.workspace.launcher = launcher
     desk.workspace.search_pause_s = 0.05
@@ -39,7 +38,7 @@ async def page(folder, engine, launcher=None):
 
 def serves(desk, name):
     info = ModelInfo(model_id=name, endpoint=ADDRESS, product="llama.cpp", state=LoadState.LOADED)
-    found = probed(Verdict.READY, info, endpoint=ADDRESS, product="llama.cpp")
+    found = probed("", info, endpoint=ADDRESS, product="llama.cpp")
     desk.backend.results = (found,)
 
 
@@ -79,7 +78,7 @@ async def test_without_the_engine_the_command_that_installs_it_is_told_and_copie
 
 async def test_an_installed_server_is_started_after_a_yes_alone_and_then_used(tmp_path):
     lms = Installed(product="LM Studio", start=("/h/lms", "server", "start"))
-    start = AsyncMock(return_value=probed(Verdict.READY, model()))
+    start = AsyncMock(return_value=probed("", model()))
     launcher = ServerLauncher(find=lambda: [lms], start=start)
     async with page(tmp_path, None, launcher) as desk:
         await shown(desk, "lms server start")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 from textual import events
 
-from lmchat.servers.discovery.status import Verdict
+from lmchat.servers.discovery.status import STATUS
 from lmchat.tui.messages import ShowChat
 from lmchat.tui.welcome.server_rows import MachineState, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -66,12 +66,12 @@ async def test_a_search_that_ends_while_the_page_closes_does_no_harm():
 
 
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():
-    for verdict in Verdict:
+    for reason, meaning in STATUS.items():
         for width in (96, 56, 10):
-            rows = rows_of(replace(PLACES[0], verdict=verdict), width=width)
+            rows = rows_of(replace(PLACES[0], reason=reason), width=width)
             text = "\n".join(
                 "".join(text for piece in (*row.pieces, row.right) for text, _ in piece)
                 for row in rows
             )
-            assert verdict.value in text
+            assert meaning.word in text or "not allowed" in text
             assert any(sign in text for sign in "●◆×·")

@@ -31,9 +31,8 @@ from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.choose import choose_on_server
+from lmchat.servers.discovery.choose import choose_on_server, no_model_error
 from lmchat.servers.discovery.status import ServerStatus
-from lmchat.servers.discovery.target_errors import no_model_error
 from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.sessions.message import Role, text_message

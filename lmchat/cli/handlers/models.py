@@ -1,7 +1,4 @@
-"""`lmchat models`, `lmchat health` and `lmchat detect`.
-
-A result (`ServerStatus`) is a server address with its verdict and its models.
-"""
+"""`lmchat models`, `lmchat health` and `lmchat detect`."""
 
 from __future__ import annotations
 
@@ -160,7 +157,7 @@ async def _probe(
     """Return the results, the state of earlier runs, and the error that ended the search, if any.
 
     The error is returned, as `health` and `detect` print it inside their JSON document. Without
-    `is_search`, only the server that the settings name is server, if they name one, and it is an
+    `is_search`, only the server that the settings name is checked, if they name one, and it is an
     error if the chosen server lacks the model that they name. A search that is for one address
     (`--endpoint`) probes no other.
     """

@@ -1,7 +1,4 @@
-"""Servers and their models for a command, the one model that it asks, and the load of a model.
-
-A result (`ServerStatus`) is a server address with its verdict and its models.
-"""
+"""Servers and their models for a command, the one model that it asks, and the load of a model."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from lmchat.config.state import State
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.discovery.choose import (
     choose_without_asking,
+    no_server_error,
     require_model,
     target_when_loaded,
     unlisted_model,
 )
 from lmchat.servers.discovery.status import ServerStatus, usable_of
-from lmchat.servers.discovery.target_errors import no_server_error
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, find_model, model_meant
 from lmchat.servers.protocols import ServerClient

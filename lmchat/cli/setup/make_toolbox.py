@@ -21,7 +21,7 @@ from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.target import Target
 from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.protocols import ServerState, ToolServer
+from lmchat.tools.protocols import ToolServer, ToolServerState
 
 _logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:
     """Return whether at least one server works, which is enough to go on."""
-    return any(server.state is ServerState.READY for server in servers)
+    return any(server.state is ToolServerState.READY for server in servers)
 
 
 def how_to_configure(context: Context) -> str:

@@ -87,7 +87,7 @@ class Catalogue:
         return self._rows(listed.models, state), listed.age_s
 
     def add_named(self, endpoint: Endpoint) -> None:
-        """Probe one more address from now on, unless the last search has server it anyway."""
+        """Probe one more address from now on, unless the last search has found it anyway."""
         searched = (server.endpoint for server in self.results)
         if endpoint not in (*self._named, *searched):
             self._named = (endpoint, *self._named)

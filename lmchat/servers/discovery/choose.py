@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum, auto
 
 from msgspec import Struct
 
 from lmchat.config.state import State
-from lmchat.servers.discovery.status import WANTS_KEY, ServerStatus, Verdict
-from lmchat.servers.discovery.target_errors import no_model_error, no_server_error
+from lmchat.errors import (
+    LMChatError,
+    NoServerFound,
+    RequestInvalid,
+    ServerRejected,
+)
+from lmchat.safe_text import shell_word
+from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -27,30 +32,31 @@ from lmchat.servers.model import (
     models_meant,
     unknown_model_error,
 )
-from lmchat.servers.products import product_named
-from lmchat.servers.products.product import OPENAI_COMPATIBLE, step_sentence
+from lmchat.servers.products import no_model_selected, product_named
+from lmchat.servers.products.product import NOTHING_FOUND, OPENAI_COMPATIBLE, step_sentence
 from lmchat.servers.target import Target
 
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
 """States of a model that is chosen without a question, best first."""
+_NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
+_NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
+_OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
+_MAX_NAMES = 20  # most models that an error lists
 _CHECK_EVERY_S = 0.5  # pause between two checks of a server that loads its model
 
 
-class Missing(Enum):
-    """What the user has to give or choose before a chat can begin."""
-
-    NOTHING = auto()
-    MODEL = auto()
-    KEY = auto()
-    SERVER = auto()
-
-
 class Choice(Struct, frozen=True, kw_only=True):
-    """The chosen server and model, and what is missing."""
+    """The server and model that were chosen for the next turn."""
 
-    missing: Missing
-    server: ServerStatus | None = None  # result of the chosen server; None without one
+    state: ServerState
+    """READY or LOADING, or what the user has to give: NO_MODEL, NEEDS_KEY, AWAY for a server."""
+    server: ServerStatus | None = None
     target: Target | None = None  # None if no server can be used
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing for a chat."""
+        return self.state in (ServerState.READY, ServerState.LOADING)
 
 
 def choose(
@@ -64,7 +70,7 @@ def choose(
 
     If servers are usable, the one with the best `_rank` is chosen, and a model on it. A named model
     or the last used one may also be on one that `may_answer`. If there is no such server, the first
-    that needs or rejects a key is chosen, without a target, else none: `Missing.SERVER`. With
+    that needs or rejects a key is chosen, without a target, else none. With
     `is_named`, only servers that the user has named count.
     """
     if is_named:
@@ -72,16 +78,16 @@ def choose(
     usable = [
         server
         for server in results
-        if server.verdict.is_usable
+        if server.state.is_usable
         or (server.may_answer and (model or _last_unlisted(server, state)))
     ]
     if usable:
         best = min(usable, key=lambda server: _rank(server, state, model))
         return choose_on_server(best, model=model, state=state)
     for server in results:
-        if server.verdict in WANTS_KEY:
-            return Choice(missing=Missing.KEY, server=server)
-    return Choice(missing=Missing.SERVER)
+        if server.state is ServerState.NEEDS_KEY:
+            return Choice(state=server.state, server=server)
+    return Choice(state=ServerState.AWAY)
 
 
 def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
@@ -94,7 +100,7 @@ def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
     refuses_name = lacks_model and _configured_model(server, model) is None
     is_remote = named is not None and named.is_remote  # another server may run this model
     was_used_last = server.server_id == state.endpoint
-    is_ready = server.verdict is Verdict.READY
+    is_ready = server.state is ServerState.READY
     names = (lacks_model, refuses_name, is_remote)
     return (*names, not server.is_configured, not was_used_last, not is_ready)
 
@@ -110,15 +116,17 @@ def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
 
     A server alone lacks a model, unless it is loading one whose name is not known yet.
     """
-    is_loading = model is None and server.verdict is Verdict.LOADING
+    is_loading = model is None and server.state is ServerState.LOADING
     target = Target(
         endpoint=server.endpoint,
         product=model.product if model is not None else server.product,
         model=model,
         is_loading=is_loading,
     )
-    missing = Missing.MODEL if model is None and not is_loading else Missing.NOTHING
-    return Choice(missing=missing, server=server, target=target)
+    state = ServerState.READY if model is not None else ServerState.NO_MODEL
+    if is_loading:
+        state = ServerState.LOADING
+    return Choice(state=state, server=server, target=target)
 
 
 def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
@@ -141,7 +149,7 @@ def _configured_model(server: ServerStatus, name: str) -> ModelInfo | None:
 
 def _unlisted_model(server: ServerStatus, name: str) -> ModelInfo:
     # the product of an address without a list is not known, only expected
-    is_known = server.verdict is not Verdict.NOT_AN_LLM
+    is_known = server.state is not ServerState.AWAY
     product = product_named(server.product if is_known else OPENAI_COMPATIBLE)
     return product.unlisted_model(server.endpoint, name)
 
@@ -243,7 +251,7 @@ def require_model(name: str, chosen: ServerStatus | None, results: Sequence[Serv
     listed = [model for server in results for model in server.chat_models]
     error = unknown_model_error(name, listed)
     for server in results:
-        if server.verdict in WANTS_KEY:
+        if server.state is ServerState.NEEDS_KEY:
             error.hint = f"{server.sentence(server.name)} {step_sentence(server.next_step)}"
             break
     raise error
@@ -269,7 +277,7 @@ def choose_without_asking(results: Sequence[ServerStatus], *, model: str, state:
         raise unknown_model_error(model, server.chat_models)
     if model and target.model is None:
         return _choice_of(server, _unlisted_model(server, model))
-    if choice.missing is Missing.MODEL:
+    if choice.state is ServerState.NO_MODEL:
         return _choice_of(server, _unloaded_model(server, state))
     return choice
 
@@ -310,6 +318,55 @@ async def target_when_loaded(
     return choice.target
 
 
+def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
+    """Return the error that says why none of these servers can be used.
+
+    It is about the first model server, or another program at an address that the user has named,
+    or about the only address. With `is_for_chat`, its hint says if a chat could begin with the name
+    of a model.
+    """
+    is_only = len(servers) == 1
+    for server in servers:
+        is_asked_for = server.is_configured or is_only
+        if not (server.is_model_server or (is_asked_for and server.error_kind)):
+            continue
+        hint = step_sentence(server.next_step)
+        if is_for_chat and server.may_answer:
+            hint = f"{hint} {_NAME_A_MODEL}".lstrip()
+        message, kind = server.sentence(server.name), server.error_kind or "server_error"
+        return ServerRejected(message, kind=kind, hint=hint, details=server.detail)
+    if is_only:
+        (server,) = servers
+        step = step_sentence(server.next_step) or _NAME_A_SERVER
+        message = server.detail or server.sentence(server.name)
+        return NoServerFound(message, hint=f"{step} {_OTHER_WAYS}")
+    message = f"{NOTHING_FOUND}: no model server answers on this machine."
+    return NoServerFound(message, hint=f"{_NAME_A_SERVER} {_OTHER_WAYS}")
+
+
+def no_model_error(server: ServerStatus | None) -> RequestInvalid:
+    """Return the error for a server on which no model could be chosen.
+
+    Its hint lists the models that can chat, or says that the server has none.
+    """
+    message = no_model_selected(server.product if server else "")
+    models = server.models if server else ()
+    names = [
+        f"{shell_word(model.model_id)}{' (remote)' if model.is_remote else ''}"
+        for model in models
+        if model.can_chat
+    ]
+    if names:
+        more = " …" if len(names) > _MAX_NAMES else ""
+        hint = f"Choose one with -m MODEL: {', '.join(names[:_MAX_NAMES])}{more}."
+    elif models:
+        hint = "The models of this server cannot chat. Load another one there."
+    else:
+        message = f"{message}: the server lists no model"
+        hint = "Download one there, or name one with -m MODEL: it may have models that it hides."
+    return RequestInvalid(message, hint=hint, kind="model_missing")
+
+
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """Return the addresses of the last used models, each once, newest first.
 
@@ -325,5 +382,5 @@ def best_result(results: Sequence[ServerStatus], model: str, state: State) -> Se
     If the chat would choose none, return the first model server, such as one that blocks the name
     of its host. Return None if no result is a model server.
     """
-    servers = (server for server in results if server.verdict.is_server)
+    servers = (server for server in results if server.is_model_server)
     return choose(results, model=model, state=state).server or next(servers, None)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError
-from lmchat.servers.discovery.status import ServerHealth, ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.products import product_named
@@ -47,17 +47,13 @@ class Monitor:
         If only the model is another one, `health` keeps the results of earlier checks. Without a
         target, `health` is empty, and nothing is checked.
         """
-        if target is None:
-            self.health = ServerHealth()
-            return
-        is_same_server = target.endpoint == self.health.endpoint
-        self.health = replace(
-            self.health if is_same_server else ServerHealth(),
-            endpoint=target.endpoint,
-            product=target.product,
-            model=target.model,
+        old = self.health
+        is_same_server = (
+            target is not None and old.target is not None and target.endpoint == old.target.endpoint
         )
-        self.check_now()
+        self.health = replace(old if is_same_server else ServerHealth(), target=target)
+        if target is not None:
+            self.check_now()
 
     def check_now(self) -> None:
         """Let `watch` check without waiting for the end of its pause."""
@@ -76,13 +72,13 @@ class Monitor:
         """
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
-            endpoint = self.health.endpoint
-            is_paused = self._is_streaming and self.health.verdict is not None
-            if endpoint is None or is_paused:
+            target = self.health.target
+            is_paused = self._is_streaming and self.health.status is not None
+            if target is None or is_paused:
                 self.next_check_s = self._clock() + POLL_S
             else:
                 self.next_check_s = None
-                await self._check(endpoint)
+                await self._check(target.endpoint)
                 self.next_check_s = self._clock() + POLL_S
                 yield self.health
             with suppress(TimeoutError):
@@ -99,34 +95,31 @@ class Monitor:
         except LMChatError as error:
             server = ServerStatus(
                 endpoint=endpoint,
-                product=self.health.product or "",
-                verdict=Verdict.SERVER_ERROR,
+                product=self.health.target.product if self.health.target else "",
+                reason="server_error",
                 detail=error.message,
                 next_step=error.hint,
             )
         current = self.health  # another model may have been chosen during the check
-        if current.endpoint != endpoint:
+        target = current.target
+        if target is None or target.endpoint != endpoint:
             return
-        model = _model_after(server, current.model)
-        if model is not None and model.is_remote and server.verdict is Verdict.NONE_LOADED:
-            server = replace(server, verdict=Verdict.READY)  # it answers, although not from here
-        has_list, is_server = server.verdict.is_usable, server.verdict.is_server
+        model = _model_after(server, target.model)
+        if model is not None and model.is_remote and server.state is ServerState.NO_MODEL:
+            server = replace(server, reason="")  # it answers, although not from here
+        has_list = server.state.is_usable
+        # only a model server tells its product; otherwise the product stays as it was
+        product = server.product if server.is_model_server else target.product
         is_unlisted = model is not None and model.state is LoadState.UNKNOWN
         if is_unlisted and server.takes_any_name and (has_list or current.seen_s is None):
-            server = replace(server, verdict=Verdict.READY)  # it never listed one: its chat decides
-        is_up = server.verdict.is_usable
-        latency_ms = server.latency_ms if is_up else None
-        is_same_verdict = server.verdict is current.verdict
-        self.health = replace(
-            current,
-            since_s=current.since_s if is_same_verdict else self._clock(),
-            # only a model server tells its product; otherwise the product stays as it was
-            product=server.product if is_server else current.product,
-            verdict=server.verdict,
-            detail=server.detail,
-            next_step=server.next_step,
+            server = replace(server, reason="")  # it never listed one: its chat decides
+        latency_ms = server.latency_ms if server.state.is_usable else None
+        is_same = current.status is not None and current.status.word == server.word
+        self.health = ServerHealth(
+            target=replace(target, product=product, model=model),
+            status=server,
+            since_s=current.since_s if is_same else self._clock(),
             latencies_ms=(*current.latencies_ms, latency_ms)[-KEPT_LATENCIES:],
-            model=model,
             seen_s=self._clock() if has_list else current.seen_s,
         )
 

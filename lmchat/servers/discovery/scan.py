@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from enum import Enum, auto
 from functools import partial
 
 import httpx
@@ -30,13 +29,13 @@ from lmchat.errors import (
 )
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.status import VERDICTS, ServerStatus, Verdict
+from lmchat.servers.discovery.status import STATUS, ServerState, ServerStatus, reason_of_models
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.reply import Reply
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
@@ -46,34 +45,22 @@ _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
 _SCAN_READ_S = 1.8
 _KEPT_LIST_S = 600.0  # age of a list that is used in place of a look that would disturb the server
-_VERDICT_BY_KIND = {  # verdict by the kind of an error
-    "host_blocked": Verdict.HOST_BLOCKED,
-    "loading": Verdict.LOADING,
-    "model_not_loaded": Verdict.NONE_LOADED,
-    "not_an_llm": Verdict.NOT_AN_LLM,
-    "offline": Verdict.REFUSED,
-    "timeout": Verdict.TIMED_OUT,
-    "dropped": Verdict.NOT_AN_LLM,  # a program that does not speak HTTP closes the connection
-}
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """Refusals that a model server would not give to a request for its models."""
 _logger = logging.getLogger(__name__)
 
 
-class AddressSource(Enum):
-    """Where a server address comes from."""
-
-    NAMED = auto()  # by the user, in this run
-    REMEMBERED = auto()  # an earlier run has used it, or an environment variable has it
-    USUAL = auto()  # a port of this machine at which a product usually answers
-
-
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An address to probe, and the product to expect there."""
+    """An address where a server may be, and the product to expect there.
+
+    It is neither configured nor usual if an earlier run has used it, or an environment variable
+    has it.
+    """
 
     endpoint: Endpoint
     expected: Product
-    source: AddressSource
+    is_configured: bool = False  # by the user, in this run
+    is_usual: bool = False  # a port of this machine at which a product usually answers
     is_offered: bool = True
     """Whether it is shown if no model server answers; else any program may have the port."""
 
@@ -119,114 +106,109 @@ class Scanner:
         addresses. Of those at which no model server answers, only the best result is shown, and
         none if a server of the product answers at any address.
         """
-        probes = await asyncio.to_thread(self._probes_of_scan, named)
-        results = await asyncio.gather(*map(self._scan_one, probes))
-        order = list(Verdict)  # best first
-        ranked = sorted(
-            zip(probes, results, strict=True), key=lambda pair: order.index(pair[1].verdict)
-        )
+        candidates = await asyncio.to_thread(self._candidates, named)
+        servers = await asyncio.gather(*map(self._scan_one, candidates))
+        ranked = sorted(zip(candidates, servers, strict=True), key=lambda pair: pair[1].rank)
         shown: list[ServerStatus] = []
         # Products that need no further row without a server: one of their servers answers, or such
         # a row is already shown.
-        products_shown = {server.product for server in results if server.verdict.is_server}
-        for probe, server in ranked:
-            if server.product == OPENAI_COMPATIBLE and not (
-                probe.is_offered or server.verdict.is_usable
-            ):
+        products_shown = {server.product for server in servers if server.is_model_server}
+        for candidate, server in ranked:
+            is_unknown = server.product == OPENAI_COMPATIBLE
+            if is_unknown and not (candidate.is_offered or server.state.is_usable):
                 continue
-            may_be_server = server.verdict.is_server or server.verdict is Verdict.SERVER_ERROR
-            if probe.source is AddressSource.USUAL and not may_be_server:
-                if probe.expected.name in products_shown:
+            if candidate.is_usual and server.state is ServerState.AWAY:
+                if candidate.expected.name in products_shown:
                     continue
-                products_shown.add(probe.expected.name)
+                products_shown.add(candidate.expected.name)
             shown.append(server)
         return tuple(shown)
 
-    def _probes_of_scan(self, named: Sequence[Endpoint]) -> list[Candidate]:
-        """Return what a scan probes, each address once.
+    def _candidates(self, named: Sequence[Endpoint]) -> list[Candidate]:
+        """Return what a scan asks, each address once.
 
         First come the `named` addresses, then those of the products, last the remembered ones. A
         product has the port that it used last, and its default ports. Blocks: reads files in which
         products keep their last port.
         """
-        probes = [self._probe_of(endpoint, AddressSource.NAMED) for endpoint in named]
+        candidates = [self._candidate(endpoint, is_configured=True) for endpoint in named]
         search_path = os.environ.get("PATH", os.defpath)
         for product in PRODUCTS:
             is_installed = bool(product.program and find_program(product.program, search_path))
-            for port in filter(None, (product.last_port(), *product.ports)):
-                probe = Candidate(
+            candidates += [
+                Candidate(
                     endpoint=product.endpoint_at(port),
                     expected=product,
-                    source=AddressSource.USUAL,
+                    is_usual=True,
                     is_offered=product.is_offered or is_installed,
                 )
-                probes.append(probe)
-        probes += [
-            self._probe_of(endpoint, AddressSource.REMEMBERED) for endpoint in self._remembered
-        ]
-        probe_by_address: dict[str, Candidate] = {}
-        for probe in probes:
-            probe_by_address.setdefault(probe.endpoint.netloc, probe)  # the first of each address
-        return list(probe_by_address.values())
+                for port in filter(None, (product.last_port(), *product.ports))
+            ]
+        candidates += map(self._candidate, self._remembered)
+        by_address: dict[str, Candidate] = {}
+        for candidate in candidates:
+            by_address.setdefault(candidate.endpoint.netloc, candidate)  # the first of each address
+        return list(by_address.values())
 
-    def _probe_of(self, endpoint: Endpoint, source: AddressSource) -> Candidate:
-        expected = self._expected_product(endpoint)
-        return Candidate(endpoint=endpoint, expected=expected, source=source)
+    def _candidate(
+        self, endpoint: Endpoint, *, is_configured: bool = False, is_usual: bool = False
+    ) -> Candidate:
+        return Candidate(
+            endpoint=endpoint,
+            expected=self._expected_product(endpoint),
+            is_configured=is_configured,
+            is_usual=is_usual,
+        )
 
-    async def _scan_one(self, probe: Candidate) -> ServerStatus:
-        """Probe an address in a scan; if no request may be sent to it, the result says why.
+    async def _scan_one(self, candidate: Candidate) -> ServerStatus:
+        """Ask an address in a scan; if no request may be sent to it, the status says why.
 
         A usual address gets no key at first, as any program may listen there. A server that asks
-        for a key is server again with its key, for which the user may be asked for a password.
+        for a key is asked again with its key, for which the user may be asked for a password.
         """
+        endpoint = candidate.endpoint
         try:
-            self._check_allowed(probe.endpoint)
+            self._check_allowed(endpoint)
         except (EndpointNotAllowed, RequestInvalid) as error:
             step = error.hint
             if error.kind == "not_allowed":
-                step = f"lmchat --allow-host {shell_word(probe.endpoint.host)}"
-            refused = _empty_result(probe, Verdict.REFUSED)
-            return replace(refused, detail=error.message, kind=error.kind, next_step=step)
-        is_usual = probe.source is AddressSource.USUAL
-        known_key = "" if is_usual else self._keys.known_key(probe.endpoint)
-        server = await self._probe_in_time(probe, known_key)
-        if server.verdict is not Verdict.NEEDS_KEY:
+                step = f"lmchat --allow-host {shell_word(endpoint.host)}"
+            return _unread(candidate, error.kind, detail=error.message, step=step)
+        known_key = "" if candidate.is_usual else self._keys.known_key(endpoint)
+        server = await self._ask_in_time(candidate, known_key)
+        if server.state is not ServerState.NEEDS_KEY or server.has_rejected_key:
             return server
-        if key := await self._keys.key_for(probe.endpoint):
-            return await self._probe_in_time(probe, key)
+        if key := await self._keys.key_for(endpoint):
+            return await self._ask_in_time(candidate, key)
         # the command that should print the key has run only in `key_for`, and may have failed
-        return replace(
-            server, next_step=self._keys.why_withheld(probe.endpoint) or server.next_step
-        )
+        return replace(server, next_step=self._keys.why_withheld(endpoint) or server.next_step)
 
-    async def _probe_in_time(self, probe: Candidate, key: str) -> ServerStatus:
-        """Run a probe of a scan, for `_SCAN_S` at most; an unexpected error becomes a result.
+    async def _ask_in_time(self, candidate: Candidate, key: str) -> ServerStatus:
+        """Ask an address of a scan, for `_SCAN_S` at most; an unexpected error becomes a status.
 
         Replies of this machine have to come sooner: at most of its usual ports, nothing answers.
         """
-        endpoint = probe.endpoint
+        endpoint = candidate.endpoint
         read_s = _SCAN_READ_S if endpoint.is_loopback else self._timeouts_for(endpoint).health_s
         try:
             async with asyncio.timeout(_SCAN_S):
-                return await self._probe(probe, key, read_s)
+                return await self._ask(candidate, key, read_s)
         except TimeoutError:
-            return _empty_result(probe, Verdict.TIMED_OUT)
-        except WrongUse:  # the client is closed, so no address can be server
+            return _unread(candidate, "timeout")
+        except WrongUse:  # the client is closed, so no address can be asked
             raise
         except Exception as error:  # noqa: BLE001 - one strange server must not end the scan
             _logger.warning("probe of %s: %s", endpoint.netloc, type(error).__name__)
-            server = _empty_result(probe, Verdict.SERVER_ERROR)
-            return replace(server, detail="its reply cannot be read")
+            return _unread(candidate, "server_error", detail="its reply cannot be read")
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Ask one address outside of a scan; an empty `key` means that known for the address."""
         has_usual_port = any(endpoint.port in product.ports for product in PRODUCTS)
         is_usual = endpoint.is_loopback and has_usual_port and endpoint.netloc not in self._named
-        # An address that no scan would probe is one that the user has named. The source decides
-        # `is_configured` of the result, and which next step it names.
-        probe = self._probe_of(endpoint, AddressSource.USUAL if is_usual else AddressSource.NAMED)
+        # an address that no scan would ask is one that the user has named
+        candidate = self._candidate(endpoint, is_configured=not is_usual, is_usual=is_usual)
         key = key or await self._keys.key_for(endpoint)
-        return await self._probe(probe, key, self._timeouts_for(endpoint).health_s)
+        return await self._ask(candidate, key, self._timeouts_for(endpoint).health_s)
 
     def expect_product(self, endpoint: Endpoint, product: str) -> None:
         """Note which product is expected at an address, so that a probe asks for it first.
@@ -289,52 +271,67 @@ class Scanner:
         is_provider = bool(usual.hosts)
         return product_named(noted) if noted and not is_provider else usual
 
-    async def _probe(self, probe: Candidate, key: str, read_s: float) -> ServerStatus:
-        """Probe one address: ask for its models, and note which product answers.
+    async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
+        """Ask one address for its models, and note which product answers.
 
         `key` and `read_s` are as for `new_api`.
         """
-        endpoint = probe.endpoint
-        api = self.new_api(endpoint, probe.expected.name, key=key, read_s=read_s)
+        endpoint, expected = candidate.endpoint, candidate.expected
+        api = self.new_api(endpoint, expected.name, key=key, read_s=read_s)
 
-        # the models, or the error, give the verdict
+        # the models, or the error, give the reason
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:
             models = await self._kept_list(api)
             if not models:
-                listed = await _read_models(api, probe.expected)
+                listed = await _read_models(api, expected)
                 models = self._cache.with_seen_windows(endpoint, listed)
-            verdict = _verdict_of_models(models)
+            reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
-            is_usual = probe.source is AddressSource.USUAL
-            verdict = _verdict_of_error(caught, api, is_usual=is_usual)
-            is_refused_here = verdict is Verdict.REFUSED and endpoint.is_loopback
-            if is_refused_here and await asyncio.to_thread(probe.expected.is_open):
-                verdict = Verdict.SERVER_OFF  # LM Studio runs, for instance, but not its server
+            reason = _reason_of_error(caught, api, is_usual=candidate.is_usual)
+            is_refused_here = reason == "offline" and endpoint.is_loopback
+            if is_refused_here and await asyncio.to_thread(expected.is_open):
+                reason = "server_off"  # LM Studio runs, for instance, but not its server
+        server = ServerStatus(
+            endpoint=endpoint,
+            product=OPENAI_COMPATIBLE,
+            reason=reason,
+            models=models,
+            detail=error.message if error else "",
+            latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
+            is_configured=candidate.is_configured,
+        )
 
-        # The result names the product that was identified. A product that is only expected is named
+        # The status names the product that was identified. A product that is only expected is named
         # after an error, in two cases: no model server has answered, or one of this machine has
         # refused. On other machines, the port does not tell the product, unless the server refuses
         # the name of its host without a word, as only Ollama does.
         refused = api.refused_reply
-        is_blocked = verdict is Verdict.HOST_BLOCKED and refused is not None and not refused.body
+        is_blocked = reason == "host_blocked" and refused is not None and not refused.body
         names_expected = (
             error is not None
-            and (endpoint.is_loopback or not verdict.is_server or is_blocked)
-            and probe.is_offered
+            and (endpoint.is_loopback or not server.is_model_server or is_blocked)
+            and candidate.is_offered
         )
-        has_name = api.is_identified or names_expected
-        product = product_named(api.facts.product) if has_name else UNKNOWN
+        if api.is_identified or names_expected:
+            server = replace(server, product=product_named(api.facts.product).name)
+        self._note_product(server, api)
+        step = self._own_step(candidate, server, error) or _usual_step(server)
+        return replace(server, next_step=step)
 
-        # Note the product for later probes. A server that was not recognised and lists no models
-        # says nothing about its product.
-        if verdict.is_server and (api.is_identified or models):
+    def _note_product(self, server: ServerStatus, api: ServerApi) -> None:
+        """Note which product has answered, for later probes.
+
+        A server that was not recognised and lists no models says nothing about its product.
+        """
+        endpoint = server.endpoint
+        if server.is_model_server and (api.is_identified or server.models):
             memory = self._memory_of(endpoint)
-            memory.product, memory.is_recognised = product.name, api.is_identified
+            memory.product, memory.is_recognised = server.product, api.is_identified
             memory.wants_list = False
-        elif verdict in (Verdict.REFUSED, Verdict.SERVER_OFF):
+        elif server.is_off or not server.has_program:
             # The server has ended, and the next one may be another version. The product stays
             # noted, to be asked for first; other facts are forgotten. In place of an unknown one,
             # that of the port is expected again.
@@ -342,30 +339,20 @@ class Scanner:
             product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
 
-        # the next step; if a key is set but was not sent, the reason for that says what to do
-        if verdict is Verdict.NEEDS_KEY and (why := self._keys.why_withheld(endpoint)):
-            step = why
-        elif error is not None and _has_better_hint(error, probe, verdict):
+    def _own_step(
+        self, candidate: Candidate, server: ServerStatus, error: LMChatError | None
+    ) -> str:
+        """Return a next step that says more than the usual one of the status; empty without one."""
+        # a key that is set but was not sent: the reason for that says what to do
+        if server.state is ServerState.NEEDS_KEY and not server.has_rejected_key:
+            return self._keys.why_withheld(candidate.endpoint)
+        if error is not None and _has_better_hint(error, candidate, server):
             # A step has no full stop, unless it has several sentences.
-            step = error.hint if ". " in error.hint else error.hint.removesuffix(".")
-        else:
-            chat_models = [model for model in models if model.can_chat]
-            step = _next_step(verdict, product, endpoint, has_models=bool(chat_models))
-            if verdict is Verdict.NOT_AN_LLM and probe.source is not AddressSource.USUAL:
-                step = "Check the port and the path of the address"
-            if chat_models and all(model.is_remote for model in chat_models):
-                step = "Choose a model with /model or -m"  # none of them can be loaded
-        return ServerStatus(
-            endpoint=endpoint,
-            product=product.name,
-            verdict=verdict,
-            latency_ms=api.first_reply.elapsed_ms if api.first_reply else None,
-            models=models,
-            detail=error.message if error else "",
-            kind=error.kind if error else "",
-            next_step=step,
-            is_configured=probe.source is AddressSource.NAMED,
-        )
+            return error.hint if ". " in error.hint else error.hint.removesuffix(".")
+        is_other_program = server.state is ServerState.AWAY and bool(server.error_kind)
+        if is_other_program and not candidate.is_usual:
+            return "Check the port and the path of the address"
+        return ""
 
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the list that was read before, of a server whose answer a look would end.
@@ -423,88 +410,75 @@ async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ..
     return tuple(by_name[name] for name in dict.fromkeys(model.model_id for model in models))
 
 
-def _empty_result(probe: Candidate, verdict: Verdict) -> ServerStatus:
-    """Return the result of a probe that has read nothing."""
-    return ServerStatus(
-        endpoint=probe.endpoint,
-        product=probe.expected.name if probe.is_offered else OPENAI_COMPATIBLE,
-        verdict=verdict,
-        next_step=_next_step(verdict, probe.expected, probe.endpoint),
-        is_configured=probe.source is AddressSource.NAMED,
+def _unread(candidate: Candidate, reason: str, *, detail: str = "", step: str = "") -> ServerStatus:
+    """Return the status of an address from which nothing was read."""
+    server = ServerStatus(
+        endpoint=candidate.endpoint,
+        product=candidate.expected.name if candidate.is_offered else OPENAI_COMPATIBLE,
+        reason=reason,
+        detail=detail,
+        is_configured=candidate.is_configured,
     )
+    return replace(server, next_step=step or _usual_step(server))
 
 
-def _next_step(
-    verdict: Verdict, product: Product, endpoint: Endpoint, *, has_models: bool = True
-) -> str:
-    """Return what the user should do after a verdict; empty if nothing has to be done.
-
-    Most steps of `VERDICTS` are one placeholder, such as "{key}", which the product's words fill.
-    `has_models` is whether the server lists models that can chat.
-    """
-    host_step = product.host_step.format(host=shell_word(endpoint.host))  # some are commands
-    return VERDICTS[verdict].step.format(
-        model=product.model_step if has_models else product.empty_step,
+def _usual_step(server: ServerStatus) -> str:
+    """Return what the user should do, in the words of the product; empty: nothing."""
+    models, endpoint = server.chat_models, server.endpoint
+    is_unloaded = server.state is ServerState.NO_MODEL and bool(models)
+    if is_unloaded and all(model.is_remote for model in models):
+        return "Choose a model with /model or -m"  # none of them can be loaded
+    product = product_named(server.product)
+    return STATUS[server.reason].step.format(
+        model=product.model_step if models else product.empty_step,
         key=product.key_step,
-        host=host_step,
+        host=product.host_step.format(host=shell_word(endpoint.host)),  # some are commands
         start=product.start_step,
         silent=product.silent_step.format(port=endpoint.port),
         port=endpoint.port,
     )
 
 
-def _has_better_hint(error: LMChatError, probe: Candidate, verdict: Verdict) -> bool:
-    """Whether the hint of an error tells the user more than `_next_step` would for the verdict."""
-    if verdict is Verdict.NOT_AN_LLM:
+def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerStatus) -> bool:
+    """Whether the hint of an error tells the user more than the usual step of the status."""
+    if server.state is ServerState.REFUSES:
+        # the usual step, to read the server's log, would not help with these
+        return error.kind in ("certificate", "wrong_path", "forbidden")
+    if server.state is not ServerState.AWAY:
+        return False
+    if server.error_kind:
         # At a usual address, any program may run, and what is wrong with it helps nobody. The hint
         # of a `bad_request` is about options, which a request for models does not have.
-        return probe.source is not AddressSource.USUAL and error.kind != "bad_request"
-    if verdict is Verdict.SERVER_ERROR:
-        # the step of the verdict, to read the server's log, would not help with these
-        return error.kind in ("certificate", "wrong_path", "forbidden")
-    # REFUSED for another reason than that nothing answers: a proxy, or an unknown name
-    return verdict is Verdict.REFUSED and not isinstance(error, NothingAnswers)
+        return not candidate.is_usual and error.kind != "bad_request"
+    # refused for another reason than that nothing answers: a proxy, or an unknown name
+    return not server.has_program and not isinstance(error, NothingAnswers)
 
 
-def _verdict_of_models(models: Sequence[ModelInfo]) -> Verdict:
-    """Return the verdict for a server that lists these models.
-
-    It is READY if at least one of them answers, even while others are loading. Remote models do not
-    count: none of them is used unasked.
-    """
-    states = {model.state for model in models if model.can_chat}
-    if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
-        return Verdict.READY
-    return Verdict.LOADING if LoadState.LOADING in states else Verdict.NONE_LOADED
-
-
-def _verdict_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> Verdict:
-    """Return the verdict for an error.
+def _reason_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
+    """Return the reason for an error.
 
     As long as the product is not identified, another program may answer. A web login is a sign of
     one, and so is a refusal that a model server would not send. One that forbids the request may
-    come from a model server, or a proxy of it, unless the address is only a usual one. A server
-    that wants a key has its own verdicts; all other kinds of errors are in `_VERDICT_BY_KIND`, or
-    are a SERVER_ERROR.
+    come from a model server, or a proxy of it, unless the address is only a usual one.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "dropped" and api.memory.is_recognised:
-        return Verdict.REFUSED  # the server that was there has just ended
+        return "offline"  # the server that was there has just ended
     if error.kind == "auth":
         reply = api.refused_reply
         if may_be_other_program and reply is not None:
             # a web login or a password is asked for, and not an API key
             scheme = reply.headers.get("www-authenticate", "").lower()
             if _is_web_page(reply) or scheme.startswith("basic"):
-                return Verdict.NOT_AN_LLM
-        return Verdict.KEY_REJECTED if api.facts.key else Verdict.NEEDS_KEY
+                return "login"
+        return "key_rejected" if api.facts.key else "auth"
     refused = api.refused_reply
     is_path_unknown = refused is not None and refused.is_unknown_path
     if error.kind == "forbidden" and not is_usual and not _is_web_page(refused):
-        return Verdict.SERVER_ERROR
+        return "server_error"
     if may_be_other_program and (error.kind in _FOREIGN_KINDS or is_path_unknown):
-        return Verdict.NOT_AN_LLM
-    return _VERDICT_BY_KIND.get(error.kind, Verdict.SERVER_ERROR)
+        return "not_an_llm"
+    return error.kind if error.kind in STATUS else "server_error"
 
 
 def _is_web_page(reply: Reply | None) -> bool:

@@ -1,168 +1,203 @@
-"""An address, its verdict and its models; the health of the server in use.
+"""What answers at the address of a server, and how it is said.
 
-`VERDICTS` says what a verdict means, for all that show it.
+`STATUS` has the words about servers, for all that show them. Only this module looks at the
+`reason` of a status; other code branches on its state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import BUILT_IN, ModelInfo, server_id_of
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo, server_id_of
 from lmchat.servers.target import Target
+from lmchat.units import SIGNS
 
 
-class Verdict(StrEnum):
-    """Result of a probe of an address, best first."""
+class ServerState(StrEnum):
+    """How far a server is from a chat, best first."""
 
-    READY = "ready"
-    LOADING = "loading"
-    NONE_LOADED = "no model loaded"
-    NEEDS_KEY = "needs key"
-    KEY_REJECTED = "key rejected"
-    HOST_BLOCKED = "host blocked"  # the server takes no requests for this name of its host
-    SERVER_OFF = "server off"  # the program runs, and says so, but serves no models
-    SERVER_ERROR = "server error"
-    NOT_AN_LLM = "not an LLM server"
-    TIMED_OUT = "timed out"  # a program is there but silent, which is more than REFUSED
-    REFUSED = "refused"  # nothing takes the connection, or lmchat must not connect
-
-    @property
-    def is_server(self) -> bool:
-        """Whether a model server answered, also if it wants a key or another name of its host.
-
-        After a `SERVER_ERROR` this is not known: any program may answer with an error.
-        """
-        denials = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED, Verdict.HOST_BLOCKED)
-        return self.is_usable or self in denials
+    READY = "ready"  # a chat can begin now
+    LOADING = "loading"  # wait
+    NO_MODEL = "no model"  # choose or load one
+    NEEDS_KEY = "needs key"  # type one
+    REFUSES = "refuses"  # a server answers and says no
+    AWAY = "away"  # no model server answers there
 
     @property
     def is_usable(self) -> bool:
-        """Whether a chat can begin as soon as a model is loaded.
-
-        The server may have none: see `ServerStatus.has_model`.
-        """
-        return self in (Verdict.READY, Verdict.LOADING, Verdict.NONE_LOADED)
-
-
-class ServerGrade(Enum):
-    """How far a server is from a chat."""
-
-    READY = auto()
-    STEP = auto()  # the user has to wait, or to do one thing
-    FAULT = auto()  # it refuses requests
-    AWAY = auto()  # no model server answers
+        """Whether a chat can begin as soon as a model is loaded; the server may have none."""
+        return self in (ServerState.READY, ServerState.LOADING, ServerState.NO_MODEL)
 
 
 class Meaning(Struct, frozen=True):
-    """What a verdict means, and how it is said."""
+    """What a reason means, and how it is said."""
 
-    grade: ServerGrade
+    state: ServerState
+    sign: str
+    word: str  # for scripts and the welcome page
+    panel: tuple[str, str]  # the state in a word, and why in two words at most
     sentence: str  # `ServerStatus.sentence` fills in what is in braces
-    step: str = ""  # next step; `next_step` fills in the words of the product
-    state: str = "down"  # state of the server in use, in a word
-    reason: str = ""  # why it is in this state, in two words at most
-    error_kind: str = "server_error"  # kind of the error that says why it cannot be used
+    step: str = ""  # `scan` fills in the words of the product
+    error_kind: str = ""  # if a program answers that cannot be used
 
 
-VERDICTS: Mapping[Verdict, Meaning] = {
-    Verdict.READY: Meaning(ServerGrade.READY, "{name} answers.", state="ready"),
-    Verdict.LOADING: Meaning(
-        ServerGrade.STEP,
+_OTHER_PROGRAM = Meaning(
+    ServerState.AWAY,
+    SIGNS.off,
+    "not an LLM server",
+    ("down", "not an LLM"),
+    "The program at {url} is not a model server.",
+    "Another program uses port {port}: stop it",
+    "not_an_llm",
+)
+_CLOSED = Meaning(
+    ServerState.AWAY,
+    SIGNS.off,
+    "refused",
+    ("down", "refused"),
+    "Nothing answers at {url}.",
+    "{start}",
+)
+_SERVER_ERROR = Meaning(
+    ServerState.REFUSES,
+    SIGNS.failed,
+    "server error",
+    ("down", "error"),
+    "{name} answers with an error: {detail}.",
+    "Check the server's log, then restart it",
+    "server_error",
+)
+STATUS: Mapping[str, Meaning] = {
+    "": Meaning(ServerState.READY, SIGNS.ready, "ready", ("ready", ""), "{name} answers."),
+    "loading": Meaning(
+        ServerState.LOADING,
+        SIGNS.degraded,
+        "loading",
+        ("loading", ""),
         "{name} answers and loads a model.",
         "Wait until the model is loaded",
-        state="loading",
     ),
-    Verdict.NONE_LOADED: Meaning(
-        ServerGrade.STEP,
+    "model_not_loaded": Meaning(
+        ServerState.NO_MODEL,
+        SIGNS.degraded,
+        "no model loaded",
+        ("no model", ""),
         "{name} answers, but {lack}.",
         "{model}",
-        state="no model",
     ),
-    Verdict.NEEDS_KEY: Meaning(
-        ServerGrade.STEP,
+    "auth": Meaning(
+        ServerState.NEEDS_KEY,
+        SIGNS.degraded,
+        "needs key",
+        ("needs key", ""),
         "{name} answers, but needs an API key.",
         "{key}",
-        state="needs key",
-        error_kind="auth",
+        "auth",
     ),
-    Verdict.KEY_REJECTED: Meaning(
-        ServerGrade.FAULT,
+    "key_rejected": Meaning(
+        ServerState.NEEDS_KEY,
+        SIGNS.failed,
+        "key rejected",
+        ("key", "rejected"),
         "{name} answers, but rejected the API key.",
         "{key}",
-        state="key",
-        reason="rejected",
-        error_kind="auth",
+        "auth",
     ),
-    Verdict.HOST_BLOCKED: Meaning(
-        ServerGrade.FAULT,
+    "host_blocked": Meaning(
+        ServerState.REFUSES,
+        SIGNS.failed,
+        "host blocked",
+        ("blocked", "host"),
         "{name} does not accept the host name {host}.",
         "{host}",
-        state="blocked",
-        reason="host",
-        error_kind="host_blocked",
+        "host_blocked",
     ),
-    Verdict.SERVER_OFF: Meaning(
-        ServerGrade.STEP,
+    "server_off": Meaning(
+        ServerState.AWAY,
+        SIGNS.degraded,
+        "server off",
+        ("down", "server off"),
         "{name} runs, but its server is off.",
         "{start}",
-        reason="server off",
     ),
-    Verdict.SERVER_ERROR: Meaning(
-        ServerGrade.FAULT,
-        "{name} answers with an error: {detail}.",
-        "Check the server's log, then restart it",
-        reason="error",
-    ),
-    Verdict.NOT_AN_LLM: Meaning(
-        ServerGrade.AWAY,
-        "The program at {url} is not a model server.",
-        "Another program uses port {port}: stop it",
-        reason="not an LLM",
-        error_kind="not_an_llm",
-    ),
-    Verdict.REFUSED: Meaning(
-        ServerGrade.AWAY, "Nothing answers at {url}.", "{start}", reason="refused"
-    ),
-    Verdict.TIMED_OUT: Meaning(
-        ServerGrade.AWAY,
+    "server_error": _SERVER_ERROR,
+    "certificate": replace(_SERVER_ERROR, sentence="{detail}.", error_kind="certificate"),
+    "not_an_llm": _OTHER_PROGRAM,
+    "login": _OTHER_PROGRAM,  # a web page or a proxy asks for a password
+    "dropped": _OTHER_PROGRAM,  # it does not speak HTTP, and closes the connection
+    "timeout": Meaning(
+        ServerState.AWAY,
+        SIGNS.off,
+        "timed out",
+        ("down", "timed out"),
         "A program accepts connections at {url} but does not answer in time.",
         "{silent}",
-        reason="timed out",
     ),
+    "offline": _CLOSED,
+    "not_allowed": _CLOSED,  # its host; lmchat sends no requests there
+    "insecure": _CLOSED,  # a provider that needs https was named with http
 }
-_NO_CHAT_KINDS = ("", "auth", "certificate", "dropped")  # no reply, or a login in front of it
+"""By reason, best first: "" or why a chat cannot begin now, mostly a kind of error."""
+_FORBIDDEN = ("not_allowed", "insecure")
 _DETAIL_CHARS = 200  # most characters of an error message that are shown
 
 
 class ServerStatus(Struct, frozen=True, kw_only=True):
-    """A checked address, and the result of its probe."""
+    """What answers at the address of a server."""
 
     endpoint: Endpoint
-    product: str  # its name; "OpenAI-compatible" if it is not known
-    verdict: Verdict
-    latency_ms: float | None = None  # time of the first reply; None if nothing replied
-    models: tuple[ModelInfo, ...] = ()  # with those that cannot chat
+    product: str
+    """Name of the product; "OpenAI-compatible" if it is not known."""
+    reason: str = ""
+    """Why a chat cannot begin now, mostly a kind of error; empty if it can."""
+    models: tuple[ModelInfo, ...] = ()
+    """With those that cannot chat."""
     detail: str = ""
-    """Message of the error; empty without one."""
-    kind: str = ""
-    """Kind of the error, as `LMChatError.kind`; empty without one."""
-    next_step: str = ""  # what the user should do, usually without a full stop; empty: nothing
+    """Words of the server, or of the error; empty without one."""
+    next_step: str = ""
+    """What the user should do, usually without a full stop; empty: nothing."""
+    latency_ms: float | None = None
+    """Milliseconds of the first reply; None if nothing replied."""
     is_configured: bool = False
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
     @property
-    def server_id(self) -> str:
-        return server_id_of(self.endpoint, self.product)
+    def _meaning(self) -> Meaning:
+        return STATUS[self.reason]
 
     @property
-    def has_named_address(self) -> bool:
-        """Whether the user has named its address; that of the built-in server is never named."""
-        return self.is_configured and self.product != BUILT_IN
+    def state(self) -> ServerState:
+        """How far the server is from a chat."""
+        return self._meaning.state
+
+    @property
+    def sign(self) -> str:
+        return self._meaning.sign
+
+    @property
+    def word(self) -> str:
+        """The status in a few words, such as "needs key"."""
+        return self._meaning.word
+
+    @property
+    def panel(self) -> tuple[str, str]:
+        """The status in a word, and why in two words at most."""
+        return self._meaning.panel
+
+    @property
+    def rank(self) -> int:
+        """Place among all statuses, the best first."""
+        return [meaning.word for meaning in STATUS.values()].index(self.word)
+
+    @property
+    def server_id(self) -> str:
+        return server_id_of(self.endpoint, self.product)
 
     @property
     def name(self) -> str:
@@ -170,11 +205,8 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
         return f"{self.product} at {self.endpoint.url}"
 
     def sentence(self, name: str) -> str:
-        """Return a sentence about the result; `name` is its subject if a model server answers.
-
-        If the server has models, but none is loaded, the words for `{lack}` are another clause.
-        """
-        return VERDICTS[self.verdict].sentence.format(
+        """Return a sentence about the server; `name` is its subject if a model server answers."""
+        return self._meaning.sentence.format(
             name=name,
             url=self.endpoint.url,
             host=self.endpoint.host,
@@ -182,17 +214,63 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
             detail=safe_line(self.detail, limit=_DETAIL_CHARS).rstrip(".") or "no message",
         )
 
+    # What answers
+
+    @property
+    def is_model_server(self) -> bool:
+        """Whether a model server answered; any program may answer with an error."""
+        return self.state is not ServerState.AWAY and self.word != _SERVER_ERROR.word
+
+    @property
+    def error_kind(self) -> str:
+        """Kind of the error, if a program answers that cannot be used; else empty."""
+        return self._meaning.error_kind
+
+    @property
+    def has_program(self) -> bool:
+        """Whether a program is there, even if it is silent, or its server is off."""
+        return self._meaning is not _CLOSED
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the program runs, and its server does not."""
+        return self.reason == "server_off"
+
+    @property
+    def can_be_started(self) -> bool:
+        """Whether a server of this machine may be started at the address."""
+        is_free = self.is_off or self.reason == "offline"
+        return is_free and self.endpoint.is_loopback and not self.is_configured
+
+    @property
+    def has_rejected_key(self) -> bool:
+        return self.reason == "key_rejected"
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether lmchat sends no requests to the address."""
+        return self.reason in _FORBIDDEN
+
+    @property
+    def can_be_allowed(self) -> bool:
+        """Whether lmchat sends no requests only because the host is not allowed."""
+        return self.reason == "not_allowed"
+
+    # Its models
+
+    @property
+    def has_named_address(self) -> bool:
+        """Whether the user has named its address; that of the built-in server is never named."""
+        return self.is_configured and self.product != BUILT_IN
+
     @property
     def chat_models(self) -> tuple[ModelInfo, ...]:
         return tuple(model for model in self.models if model.can_chat)
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a model to chat with, or one is being loaded.
-
-        A loading server counts also if it lists no models yet.
-        """
-        return self.verdict is Verdict.LOADING or bool(self.chat_models)
+        """Whether there is a model to chat with; a loading server need not list it yet."""
+        return self.state is ServerState.LOADING or bool(self.chat_models)
 
     @property
     def may_answer(self) -> bool:
@@ -200,50 +278,72 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
         The user has named the address, and a program there has no list of models to show.
         """
-        return (
-            self.has_named_address
-            and self.verdict in (Verdict.NOT_AN_LLM, Verdict.SERVER_ERROR)
-            and self.kind not in _NO_CHAT_KINDS
-        )
+        return self.has_named_address and self.reason in ("not_an_llm", "server_error")
 
     @property
     def takes_any_name(self) -> bool:
         """Whether the user may type the name of a model that is not listed."""
-        is_empty = self.verdict.is_usable and not self.has_model and self.has_named_address
+        is_empty = self.state.is_usable and not self.has_model and self.has_named_address
         return is_empty or self.may_answer
 
-    @property
-    def is_forbidden(self) -> bool:
-        """Whether lmchat sends no requests to the address.
 
-        The host is not allowed, or is a provider that needs https and was named with http.
-        """
-        return self.kind in ("not_allowed", "insecure")
+def reason_of_models(models: Iterable[ModelInfo]) -> str:
+    """Return the reason for a server that lists these models.
 
-    @property
-    def can_be_allowed(self) -> bool:
-        """Whether lmchat sends no requests to the address only because its host is not allowed."""
-        return self.kind == "not_allowed"
+    It is ready if one of them answers, even while others are loading. Remote models do not count:
+    none of them is used unasked.
+    """
+    states = {model.state for model in models if model.can_chat}
+    if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
+        return ""
+    return "loading" if LoadState.LOADING in states else "model_not_loaded"
 
 
-def usable_of(results: Iterable[ServerStatus]) -> list[ServerStatus]:
-    """Return the results of the servers that can be used, in the same order."""
-    return [server for server in results if server.verdict.is_usable]
+def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:
+    """Return the servers that can be used, in the same order."""
+    return [server for server in servers if server.state.is_usable]
+
+
+LACKS_SERVER = (ServerState.NEEDS_KEY, ServerState.AWAY)
+"""States of the chat in which a search has found no server with a model."""
+
+
+def chat_state(target: Target | None, servers: Sequence[ServerStatus]) -> ServerState | None:
+    """Return how far the chat is from an answer; None while the first search runs.
+
+    `servers` are those of the last search. The state is never REFUSES: another server is looked
+    for.
+    """
+    if target is not None and target.is_loading:
+        return ServerState.LOADING
+    if target is not None and target.model_id:
+        return ServerState.READY
+    # a model is missing: the user can choose one, unless the search has found the server empty
+    empty = [server.endpoint for server in usable_of(servers) if not server.has_model]
+    if target is not None and target.endpoint not in empty:
+        return ServerState.NO_MODEL
+    if any(server.state is ServerState.NEEDS_KEY for server in servers):
+        return ServerState.NEEDS_KEY
+    return ServerState.AWAY if servers else None
 
 
 class ServerHealth(Struct, frozen=True, kw_only=True):
-    """State of the server in use; `detail` and `next_step` are those of `ServerStatus`."""
+    """The server in use, as the last check has found it."""
 
-    endpoint: Endpoint | None = None  # None: no server is in use
-    product: str | None = None
-    verdict: Verdict | None = None  # None before the first check
-    since_s: float | None = None  # monotonic time of the first check with this verdict
-    detail: str = ""
-    next_step: str = ""
+    target: Target | None = None  # with the model as the check has listed it
+    status: ServerStatus | None = None  # None before the first check
+    since_s: float | None = None  # monotonic time of the first check with this word
     latencies_ms: tuple[float | None, ...] = ()
     """Milliseconds of the last checks, newest last; None for a failed check."""
-    model: ModelInfo | None = None  # model in use, as the last check has listed it
     seen_s: float | None = None  # monotonic time of the last check that found the server
+
+    @property
+    def model(self) -> ModelInfo | None:
+        return self.target.model if self.target else None
+
+    @property
+    def state(self) -> ServerState | None:
+        return self.status.state if self.status else None
 
     @property
     def latency_ms(self) -> float | None:
@@ -252,42 +352,4 @@ class ServerHealth(Struct, frozen=True, kw_only=True):
 
     @property
     def is_down(self) -> bool:
-        return self.verdict is not None and not self.verdict.is_usable
-
-
-WANTS_KEY = (Verdict.NEEDS_KEY, Verdict.KEY_REJECTED)
-
-
-class TargetState(Enum):
-    """Steps from the start of lmchat to a model that answers."""
-
-    SEARCHING = auto()  # the first search has not ended
-    NOT_FOUND = auto()  # no server has a model to chat with; the search is repeated
-    NEEDS_KEY = auto()  # no server can be used, but one needs a key, or has rejected it
-    MODEL_NOT_CHOSEN = auto()  # a server is in use, but none of its models is chosen
-    LOADING = auto()  # the server loads the model
-    READY = auto()
-
-    @property
-    def lacks_server(self) -> bool:
-        """Whether a search has ended without a server that can be used and has a model."""
-        return self in (TargetState.NOT_FOUND, TargetState.NEEDS_KEY)
-
-
-def target_state(target: Target | None, results: Sequence[ServerStatus]) -> TargetState:
-    """Return the state for the target in use; None means that no server is in use.
-
-    `results` are the addresses that the last search has server, with or without a server; they
-    are empty until the first search has ended.
-    """
-    if target is not None and target.is_loading:
-        return TargetState.LOADING
-    if target is not None and target.model_id:
-        return TargetState.READY
-    # a model is missing: the user can choose one, unless the search has found the server empty
-    empty = [server.endpoint for server in usable_of(results) if not server.has_model]
-    if target is not None and target.endpoint not in empty:
-        return TargetState.MODEL_NOT_CHOSEN
-    if any(server.verdict in WANTS_KEY for server in results):
-        return TargetState.NEEDS_KEY
-    return TargetState.NOT_FOUND if results else TargetState.SEARCHING
+        return self.state is not None and not self.state.is_usable

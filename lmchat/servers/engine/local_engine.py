@@ -21,7 +21,7 @@ from lmchat.errors import (
 )
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.engine.download import (
     SMOLLM2,
@@ -229,7 +229,7 @@ class Engine:
         *,
         is_refresh: bool = False,
     ) -> ServerStatus:
-        """Return the engine as a server that was server, even while it serves no model.
+        """Return the status of the engine as a server, even while it serves no model.
 
         Its models are the files of this disk, searched for again if `is_refresh`. `check` probes
         the address of the engine, once a model is served.
@@ -239,7 +239,7 @@ class Engine:
         # `is_configured`: only the user can start it, so it comes before servers that were found.
         # This verdict is kept while the engine loads a model; else it is replaced below.
         server = ServerStatus(
-            endpoint=endpoint, product=BUILT_IN, verdict=Verdict.LOADING, is_configured=True
+            endpoint=endpoint, product=BUILT_IN, reason="loading", is_configured=True
         )
         served_state = LoadState.NOT_LOADED
         if self.is_loading:
@@ -247,13 +247,13 @@ class Engine:
         elif self.is_ready:
             served_state = LoadState.LOADED
             answered = await check(endpoint)
-            if answered.verdict.is_server:  # else it counts as loading until it answers
+            if answered.is_model_server:  # else it counts as loading until it answers
                 server = replace(answered, product=BUILT_IN, is_configured=True)
         elif crash := await self.crash_error():
-            verdict = Verdict.SERVER_ERROR
-            server = replace(server, verdict=verdict, detail=crash.message, next_step=_STARTS_AGAIN)
+            reason = "server_error"
+            server = replace(server, reason=reason, detail=crash.message, next_step=_STARTS_AGAIN)
         else:
-            server = replace(server, verdict=Verdict.NONE_LOADED, next_step="Choose a model file")
+            server = replace(server, reason="model_not_loaded", next_step="Choose a model file")
 
         models = []
         for file in files:

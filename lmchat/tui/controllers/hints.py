@@ -19,7 +19,7 @@ from lmchat.commands.table import (
     SESSION_HINTS,
     keys_of,
 )
-from lmchat.servers.discovery.status import TargetState
+from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.sessions.message import Role, is_continuable
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.prompt_files import PromptFiles
@@ -149,10 +149,10 @@ class KeyHints:
         stop_key, _ = self._hint("stop")
         hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
         model_key, _ = self._hint("model")
-        state = self._ui.workspace.target_state
-        if state.lacks_server:
+        state = self._ui.workspace.chat_state
+        if state in LACKS_SERVER:
             hints.append((model_key, "find a server"))
-        elif state is TargetState.MODEL_NOT_CHOSEN:
+        elif state is ServerState.NO_MODEL:
             hints.append((model_key, "choose a model"))
         elif self._prompt_text.has_unseen_image:
             hints.append((model_key, "model with vision"))

@@ -19,7 +19,7 @@ from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
 from lmchat.servers.discovery.choose import unlisted_model
-from lmchat.servers.discovery.status import ServerHealth
+from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
@@ -88,17 +88,20 @@ class ModelSwitch:
         server, or found no model. A model that has become a remote one is not used any more: the
         user has not chosen that.
         """
-        target = self._chat.turn_choices.target
-        if target is None or health.model is None or health.endpoint != target.endpoint:
+        target, checked = self._chat.turn_choices.target, health.target
+        if target is None or checked is None or checked.model is None:
             return
-        if health.model.is_remote and not target.is_remote:
+        if checked.endpoint != target.endpoint:
+            return
+        if checked.is_remote and not target.is_remote:
             self.aim_at(replace(target, model=None))
-            name, key = safe_line(health.model.model_id), self._ui.key_name("model")
+            name, key = safe_line(checked.model_id), self._ui.key_name("model")
             self._ui.notify(f"{name} does not run on this machine any more. {key} chooses a model.")
             return
-        product = health.product or target.product
         # not `aim_at`: the monitor has these values already, and would check again
-        self._chat.turn_choices.use_target(replace(target, product=product, model=health.model))
+        self._chat.turn_choices.use_target(
+            replace(target, product=checked.product, model=checked.model)
+        )
 
     def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
         """Change fields of the target that say how far its model is loaded, such as `is_loading`.
@@ -169,7 +172,7 @@ class ModelSwitch:
         model in use cannot see, the picker shows only models that can. `then` is called with the
         chosen model; by default the model is used from now on.
         """
-        if self._workspace.target_state.lacks_server:
+        if self._workspace.chat_state in LACKS_SERVER:
             self._ui.screen.post_message(ShowServers())
             return
         target = self._chat.turn_choices.target

@@ -19,12 +19,11 @@ from textual import events
 
 from lmchat.errors import EndpointNotAllowed, LMChatError
 from lmchat.safe_text import header_value
-from lmchat.servers.discovery.choose import Choice, Missing, choose, choose_on_server
+from lmchat.servers.discovery.choose import Choice, choose, choose_on_server
 from lmchat.servers.discovery.status import (
-    WANTS_KEY,
+    LACKS_SERVER,
+    ServerState,
     ServerStatus,
-    TargetState,
-    Verdict,
     usable_of,
 )
 from lmchat.servers.endpoint import Endpoint
@@ -55,7 +54,7 @@ class ServerSearch:
         self._page: WelcomeScreen | None = None  # the page while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search; None before the first
-        self._missing = Missing.SERVER  # what the last decision found missing
+        self._state = ServerState.AWAY  # of the last decision
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(ui.workspace.resume_id)
 
@@ -103,7 +102,7 @@ class ServerSearch:
                 except LMChatError as error:
                     self._ui.show_error(error)
                 self._ui.show_changes()
-                is_loading = self._workspace.target_state is TargetState.LOADING
+                is_loading = self._workspace.chat_state is ServerState.LOADING
                 pause_s = _LOADING_PAUSE_S if is_loading else self._workspace.search_pause_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -141,9 +140,9 @@ class ServerSearch:
         server of which no model is chosen, or which has none, becomes the target without a model.
         Health checks then use it, and so does the picker, in which the user can choose a model.
         """
-        self._missing = found.missing
+        self._state = found.state
         target, current = found.target, self._workspace.chat.turn_choices.target
-        if found.missing is Missing.NOTHING and target is not None:
+        if found.is_complete and target is not None:
             # It may be in use already: each search finds it again while it loads its model, and the
             # user can choose its row on the page.
             if target != current:
@@ -165,12 +164,12 @@ class ServerSearch:
             return
         if server.can_be_allowed:
             self._ui.begin(partial(self._ask_about_host, server.endpoint), "allow", is_only=True)
-        elif server.verdict in WANTS_KEY:
+        elif server.state is ServerState.NEEDS_KEY:
             attempt = partial(self._try_key, server.endpoint)
             self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
-        elif (server.verdict.is_usable and server.has_model) or server.takes_any_name:
+        elif (server.state.is_usable and server.has_model) or server.takes_any_name:
             found = self._target_on(server)
-            if found.missing is Missing.NOTHING:
+            if found.is_complete:
                 self._use_or_show_page(found)
             elif server.takes_any_name:
                 words = f"{server.endpoint.netloc} lists no model. Type the name of one it has."
@@ -221,12 +220,12 @@ class ServerSearch:
             return await self._try_server(endpoint)
         except LMChatError as error:
             return error.message_with_hint
-        if server.verdict.is_server or server.takes_any_name:
+        if server.is_model_server or server.takes_any_name:
             self._workspace.catalogue.add_named(endpoint)  # searches probe it, too, from now on
-        is_usable = server.verdict.is_usable and server.has_model
-        if is_usable or server.verdict in WANTS_KEY or server.takes_any_name:
+        is_usable = server.state.is_usable and server.has_model
+        if is_usable or server.state is ServerState.NEEDS_KEY or server.takes_any_name:
             return server
-        return f"{endpoint.netloc}: {server.verdict}. {server.next_step}"
+        return f"{endpoint.netloc}: {server.word}. {server.next_step}"
 
     async def _try_key(self, endpoint: Endpoint, key: str) -> ServerStatus | str:
         """Try an API key; if the server accepts it and is usable, keep the key.
@@ -241,10 +240,10 @@ class ServerSearch:
             server = await self._workspace.backend.check(endpoint, key=key)
         except LMChatError as error:
             return error.message_with_hint
-        if server.verdict is Verdict.KEY_REJECTED:
+        if server.has_rejected_key:
             return "The server rejects this API key."
-        if not server.verdict.is_usable:
-            return server.next_step or str(server.verdict)
+        if not server.state.is_usable:
+            return server.next_step or server.word
         try:
             await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
@@ -269,7 +268,7 @@ class ServerSearch:
                 self._start_engine(machine.offer.name)
             case "files":
                 self._ui.open_dialog(file_picker(machine.files), self._start_with_file)
-            case "models" if self._workspace.target_state.lacks_server:
+            case "models" if self._workspace.chat_state in LACKS_SERVER:
                 self._ui.notify(_NO_MODELS)
             case "models":
                 self._model_switch.open_picker(then=self._use_model)
@@ -321,7 +320,7 @@ class ServerSearch:
         if self._page is None:
             if self._starts.problem:  # an open page shows it
                 self._ui.warn(self._starts.problem)
-        elif server is not None and server.verdict.is_usable:
+        elif server is not None and server.state.is_usable:
             self._use_or_show_page(self._target_on(server))
         self.search_soon()
 
@@ -361,7 +360,7 @@ class ServerSearch:
             return
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants, if any
-        if not problem and named and self._missing is Missing.MODEL:
+        if not problem and named and self._state is ServerState.NO_MODEL:
             results = usable_of(self._workspace.catalogue.results)
             listed = [model for server in results for model in server.chat_models]
             problem = unknown_model_error(named, listed).message

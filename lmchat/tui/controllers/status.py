@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.status import ServerHealth, TargetState
+from lmchat.servers.discovery.status import ServerHealth, ServerState
 from lmchat.servers.target import Target
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
@@ -88,7 +88,7 @@ class StatusDisplay:
 
     @property
     def health(self) -> ServerHealth:
-        """ServerHealth of the server in use, as monitor and running turn know it."""
+        """Health of the server in use, as monitor and running turn know it."""
         return health_in_turn(self._workspace.monitor.health, self._chat.shown.figures)
 
     def tick(self) -> None:
@@ -134,7 +134,7 @@ class StatusDisplay:
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
         self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
         self.show_line()
-        is_loading = workspace.target_state is TargetState.LOADING
+        is_loading = workspace.chat_state is ServerState.LOADING
         is_reading = self._ui.read_ahead.fraction is not None
         is_answering = bool(self._chat.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
@@ -162,7 +162,7 @@ class StatusDisplay:
             loading = f"loading{self._progress(target)}"
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return {
-            "server": server_rows(self.health, self._workspace.target_state),
+            "server": server_rows(self.health, self._workspace.chat_state),
             "model": model_rows(
                 self.health,
                 now_s,
@@ -223,7 +223,7 @@ class StatusDisplay:
             # the fraction is None if the size of the window is not known
             share = "" if with_draft.fraction is None else units.percent(with_draft.fraction)
         widgets.prompt_area.status.show_state(
-            server_sign(self.health.verdict),
+            server_sign(self.health.status),
             self._names(),
             figures=_joined(saving, size, share),
             narrow_figures=_joined(saving, speed, share),
@@ -236,8 +236,8 @@ class StatusDisplay:
         """
         target = self._chat.turn_choices.target
         if target is None:
-            state = self._workspace.target_state
-            if state is TargetState.SEARCHING:
+            state = self._workspace.chat_state
+            if state is None:
                 return [LOOKING]
             return [f"server {search_word(state)}"]
         name = safe_line(target.model_id)

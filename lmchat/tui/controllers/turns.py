@@ -34,7 +34,7 @@ from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.status import TargetState
+from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
@@ -118,9 +118,9 @@ class ScreenTurns(FrontEnd):
             self._prompt_text.put_before_typed(opened, text)
         elif opened.queue:
             self._ui.show_action("queued")
-            state = self._ui.workspace.target_state
-            if state.lacks_server:
-                needs_key = state is TargetState.NEEDS_KEY
+            state = self._ui.workspace.chat_state
+            if state in LACKS_SERVER:
+                needs_key = state is ServerState.NEEDS_KEY
                 words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
                 self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 

@@ -18,7 +18,7 @@ from textual.worker import Worker
 from lmchat.attachments.web_page import PageAddress
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
-from lmchat.servers.discovery.status import ServerStatus, Verdict
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.launcher import ServerStart
 from lmchat.servers.products import product_named
@@ -135,8 +135,7 @@ def argument_dialog(title: str, use: Callable[[str], Awaitable[None]], text: str
 def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
     """Return the question for the API key of a server; `attempt` checks and saves the key."""
     product = product_named(server.product)
-    is_rejected = server.verdict is Verdict.KEY_REJECTED
-    problem = "The previous API key was rejected.\n" if is_rejected else ""
+    problem = "The previous API key was rejected.\n" if server.has_rejected_key else ""
     return AskDialog(
         f"{product.subject} needs an API key",
         text=f"{problem}{product.key_step}.\n{server.endpoint.url}\nThe key is not shown.",

@@ -12,7 +12,7 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import Tool
-from lmchat.tools.protocols import ServerState
+from lmchat.tools.protocols import ToolServerState
 from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.widgets.line import MUTED, styled
@@ -26,7 +26,11 @@ command = "npx"
 args = ["-y", "@modelcontextprotocol/server-filesystem", "/home/me/notes"]
 
 Or write functions with type hints and docstrings in tools.py, beside config.toml."""
-_STYLES = {ServerState.STARTING: "$warning", ServerState.READY: MUTED, ServerState.FAILED: "$error"}
+_STYLES = {
+    ToolServerState.STARTING: "$warning",
+    ToolServerState.READY: MUTED,
+    ToolServerState.FAILED: "$error",
+}
 _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers change without a key
 
 

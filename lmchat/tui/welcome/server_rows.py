@@ -9,7 +9,7 @@ The servers are a table, one row for each. Where a table has no room, each serve
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,11 +18,8 @@ from rich.cells import cell_len
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.status import (
-    VERDICTS,
-    WANTS_KEY,
-    ServerGrade,
+    ServerState,
     ServerStatus,
-    Verdict,
     usable_of,
 )
 from lmchat.servers.endpoint import Endpoint
@@ -32,7 +29,7 @@ from lmchat.servers.launcher import Installed, ServerStart
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.widgets.columns import Column, aligned
-from lmchat.tui.widgets.line import FAINT, MUTED, StyledText, cut_middle
+from lmchat.tui.widgets.line import FAINT, MUTED, SIGN_STYLES, StyledText, cut_middle
 from lmchat.tui.widgets.row_list import (
     NAME,
     UNLESS_CHOSEN,
@@ -44,19 +41,6 @@ from lmchat.tui.widgets.row_list import (
 from lmchat.units import SIGNS
 
 NO_SERVER = "No model server answers on this machine yet."
-_STARTABLE = (Verdict.REFUSED, Verdict.SERVER_OFF)
-"""Verdicts on an address at which a server can be started."""
-_STEP_AWAY = (
-    *(Verdict.NONE_LOADED, Verdict.NEEDS_KEY, Verdict.KEY_REJECTED),
-    *(Verdict.HOST_BLOCKED, Verdict.SERVER_OFF),
-)
-"""Verdicts on a server that needs a step of the user before a chat can begin."""
-_SIGNS: Mapping[ServerGrade, StyledText] = {
-    ServerGrade.READY: (SIGNS.ready, "$success"),
-    ServerGrade.STEP: (SIGNS.degraded, "$warning"),
-    ServerGrade.FAULT: (SIGNS.failed, "$error"),
-    ServerGrade.AWAY: (SIGNS.off, MUTED),
-}
 _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
 _NAME_CHARS = 32
 _LAST_DIGIT = 9  # of the keys that take a row
@@ -107,7 +91,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
 def server_rows(results: Sequence[ServerStatus], machine: MachineState) -> tuple[ServerRow, ...]:
     """Return a row for each result: programs that run, then installed ones, then others."""
     rows = [_row(server, machine) for server in results]
-    rows.sort(key=lambda row: (_grade(row) is ServerGrade.AWAY, row.is_not_installed))
+    rows.sort(key=lambda row: (row.server.sign == SIGNS.off, row.is_not_installed))
     return tuple(rows)
 
 
@@ -119,15 +103,13 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     """
     for row in sorted(rows, key=lambda row: not row.server.has_named_address):
         server = row.server
-        is_blocked = server.verdict is Verdict.HOST_BLOCKED
-        lacks_models = server.verdict is Verdict.NONE_LOADED and not server.has_model
-        lacks_models = lacks_models or server.may_answer
-        # Enter does not help against these two: the user has to change something at the server
-        if row.is_choice and not (is_blocked or lacks_models):
+        lacks_models = server.state is ServerState.NO_MODEL and not server.has_model
+        # Enter does not help against these: the user has to change something at the server
+        is_stuck = server.state is ServerState.REFUSES or server.may_answer or lacks_models
+        if row.is_choice and not is_stuck:
             return row.key
-        # This program runs, and only its server is off. A program that does not run (`REFUSED`) is
-        # started only if the user chooses its row.
-        if row.start is not None and server.verdict is Verdict.SERVER_OFF:
+        # this program runs; one that does not is started only if the user chooses its row
+        if row.start is not None and server.is_off:
             return row.key
     return None
 
@@ -140,18 +122,17 @@ def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     this machine, the row says how to start the product that is usual there, or if that is not
     installed, where to get it. In all other cases, the row has the next step of the probe.
     """
-    can_choose_model = server.verdict is Verdict.NONE_LOADED and server.has_model
+    can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
     row = ServerRow(
         server=server,
-        result="not allowed" if server.is_forbidden else server.verdict.value,
+        result="not allowed" if server.is_forbidden else server.word,
         next_step="Choose a model" if can_choose_model else server.next_step,
-        is_choice=server.verdict.is_server or server.can_be_allowed or server.takes_any_name,
+        is_choice=server.is_model_server or server.can_be_allowed or server.takes_any_name,
     )
     # The step of the probe stays for a server that can be chosen, that the user named, or that is
     # built in. It also stays until the programs of this machine are known, and where none can be
     # started.
-    is_startable = server.verdict in _STARTABLE and server.endpoint.is_loopback
-    if row.is_choice or machine.installed is None or server.is_configured or not is_startable:
+    if row.is_choice or machine.installed is None or not server.can_be_started:
         return row
 
     fitting = (found for found in machine.installed if found.product == server.product)
@@ -159,7 +140,7 @@ def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     if installed is not None and installed.start:
         start = ServerStart(product=server.product, argv=installed.start, endpoint=server.endpoint)
         row = replace(row, next_step=start.short, start=start)
-    if server.verdict is Verdict.SERVER_OFF:  # the program runs, even if it was not found
+    if server.is_off:  # the program runs, even if it was not found
         return row
     if installed is not None:  # where lmchat cannot start it, the step of the probe says how
         return replace(row, result="not running")
@@ -175,12 +156,13 @@ def headline_and_advice(results: Sequence[ServerStatus]) -> tuple[str, str]:
     named = [server for server in results if server.has_named_address]
     usable = usable_of(results)
     # the server that the user named does not answer, but another one does
-    if named and usable and not any(server.verdict.is_server for server in named):
+    if named and usable and not any(server.is_model_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # a server needs a step; one that the user named comes before others
     for server in (*named, *results):
-        if server.verdict in _STEP_AWAY:
-            can_choose_model = server.verdict is Verdict.NONE_LOADED and server.has_model
+        is_ready = server.state in (ServerState.READY, ServerState.LOADING)
+        if server.is_off or (server.is_model_server and not is_ready):
+            can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
             advice = "Press Enter to choose one." if can_choose_model else _advice(server)
             return server.sentence(_server_name(server)), advice
     if usable:
@@ -202,7 +184,7 @@ def _advice(server: ServerStatus) -> str:
         return f"{step} Or press Enter to allow it for this run."
     if server.takes_any_name:
         return f"{step} Or press Enter on its row to name a model."
-    return f"{step} Then press Enter." if server.verdict in WANTS_KEY else step
+    return f"{step} Then press Enter." if server.state is ServerState.NEEDS_KEY else step
 
 
 def _server_name(server: ServerStatus) -> str:
@@ -259,11 +241,8 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
 
 def _sign(server: ServerRow) -> StyledText:
     """Return the sign of a server; its style is also that of the result."""
-    return _SIGNS[_grade(server)]
-
-
-def _grade(server: ServerRow) -> ServerGrade:
-    return VERDICTS[server.server.verdict].grade
+    sign = server.server.sign
+    return sign, SIGN_STYLES[sign]
 
 
 def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:

@@ -20,6 +20,7 @@ from textual.widget import Widget
 
 from lmchat.cells import split_at_cell
 from lmchat.safe_text import SafeText, on_one_line, safe_text
+from lmchat.units import SIGNS
 
 StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
 StyledTexts = tuple[StyledText, ...]
@@ -29,6 +30,13 @@ FAINT = "$text-disabled"  # style of rules, never of words
 SPARK = "$spark"  # style of the bars of a sparkline
 METER = "$meter"  # style of the used part of a meter
 STRONG = "bold"  # style of titles, heads and keys
+SIGN_STYLES = {
+    SIGNS.ready: "$success",
+    SIGNS.degraded: "$warning",
+    SIGNS.failed: "$error",
+    SIGNS.off: MUTED,
+}
+"""Styles of the signs of servers."""
 HIT = "bold underline $primary"  # style of search hits
 _GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")

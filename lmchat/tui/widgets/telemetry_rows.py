@@ -7,24 +7,18 @@ of it (`health_in_turn`). `now_s` and all times `…_s` are monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.status import (
-    VERDICTS,
-    ServerGrade,
-    ServerHealth,
-    TargetState,
-    Verdict,
-)
+from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.widgets.line import MUTED, STRONG, StyledText
+from lmchat.tui.widgets.line import MUTED, SIGN_STYLES, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
 from lmchat.units import SIGNS, UNKNOWN
 
@@ -35,12 +29,6 @@ _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
-_SIGNS: Mapping[ServerGrade, StyledText] = {
-    ServerGrade.READY: (SIGNS.ready, "$success"),
-    ServerGrade.STEP: (SIGNS.degraded, _WARN),
-}
-_SIGN_OF_OTHERS: StyledText = (SIGNS.failed, _BAD)  # of servers that cannot be used
-
 
 def health_in_turn(health: ServerHealth, figures: AnswerFigures | None) -> ServerHealth:
     """Return the health of the server with what the running turn shows of its model.
@@ -48,30 +36,30 @@ def health_in_turn(health: ServerHealth, figures: AnswerFigures | None) -> Serve
     While an answer streams, the server is not checked (R-29). Many servers load a model at the
     first prompt, so the last check may have found none loaded.
     """
-    model = health.model
-    if model is None or figures is None:
+    target, model = health.target, health.model
+    if target is None or model is None or figures is None:
         return health
     if not figures.is_running or figures.model != model.model_id:
         return health
     if figures.stage is Stage.LOADING:
         model = replace(model, state=LoadState.LOADING, load_fraction=figures.fraction)
-        return replace(health, model=model)
+        return replace(health, target=replace(target, model=model))
     if figures.stage is Stage.READING or figures.first_token_s is not None:
         # only a loaded model reads the prompt or answers, or a remote one
         if not model.is_remote:
             model = replace(model, state=LoadState.LOADED)
-        return replace(health, verdict=Verdict.READY, model=model)
+        status = ServerStatus(endpoint=target.endpoint, product=target.product)  # it is ready
+        return replace(health, status=status, target=replace(target, model=model))
     return health
 
 
-def server_sign(verdict: Verdict | None) -> StyledText:
-    """Return the sign of a server's state, in its colour.
-
-    `verdict` is None until a server was checked for the first time.
-    """
-    if verdict is None:
+def server_sign(status: ServerStatus | None) -> StyledText:
+    """Return the sign of the server in use; None until it was checked for the first time."""
+    if status is None:
         return SIGNS.off, MUTED
-    return _SIGNS.get(VERDICTS[verdict].grade, _SIGN_OF_OTHERS)
+    # one that is in use and away is a failure
+    sign = SIGNS.failed if status.sign == SIGNS.off else status.sign
+    return sign, SIGN_STYLES[sign]
 
 
 def _head(name: str, word: str, style: str = "") -> TextRow:
@@ -84,30 +72,26 @@ def _figure(label: str, value: str, style: str = "") -> TextRow:
     return TextRow(label=label, value=value, style=MUTED if value == UNKNOWN else style)
 
 
-def search_word(state: TargetState) -> str:
+def search_word(state: ServerState | None) -> str:
     """Return the word for how far the search is; `checking` once there is a server to use."""
-    words = {
-        TargetState.SEARCHING: "looking",
-        TargetState.NOT_FOUND: "not found",
-        TargetState.NEEDS_KEY: "needs key",
-    }
+    words = {None: "looking", ServerState.AWAY: "not found", ServerState.NEEDS_KEY: "needs key"}
     return words.get(state, "checking")
 
 
-def server_rows(health: ServerHealth, state: TargetState) -> list[TelemetryRow]:
+def server_rows(health: ServerHealth, state: ServerState | None) -> list[TelemetryRow]:
     """Return name and state of the server, its address, and the latencies of the last checks.
 
     At the right of the address is the reason of the state, or the last latency if there is none.
     """
     word, reason = search_word(state), ""
-    if health.verdict:  # None until the server was checked for the first time
-        meaning = VERDICTS[health.verdict]
-        word, reason = meaning.state, meaning.reason
-    sign, style = server_sign(health.verdict)
-    address = health.endpoint.netloc if health.endpoint else UNKNOWN
+    if health.status is not None:
+        word, reason = health.status.panel
+    sign, style = server_sign(health.status)
+    target = health.target
+    address = target.endpoint.netloc if target else UNKNOWN
     return [
         TextRow(
-            label=health.product or "Server",
+            label=(target.product if target else "") or "Server",
             value=word,
             style=style,
             label_style=STRONG,

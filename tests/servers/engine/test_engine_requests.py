@@ -11,7 +11,6 @@ import pytest
 from lmchat.config.settings import LocalSettings, Settings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.status import Verdict
 from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
 from lmchat.servers.model import LoadState
@@ -71,7 +70,7 @@ async def started(engine, name="big"):
 async def test_it_is_the_first_server_and_its_models_are_all_files(engine, client):
     await started(engine)
     first, *others = await client.detect()
-    assert (first.product, first.verdict, first.is_configured) == ("built-in", Verdict.READY, True)
+    assert (first.product, first.word, first.is_configured) == ("built-in", "ready", True)
     assert engine.endpoint not in {other.endpoint for other in others}
     big, small = first.models
     assert (big.model_id, big.state, big.context_loaded) == ("big", LoadState.LOADED, 512)
@@ -95,7 +94,7 @@ async def test_models_are_loaded_with_their_window_and_unloaded_at_the_same_addr
     assert states == {"big": None, "small-Q4_1": 256}
     await client.unload(small)
     seen = await client.check(address)
-    assert (seen.verdict, seen.next_step) == (Verdict.NONE_LOADED, "Choose a model file")
+    assert (seen.word, seen.next_step) == ("no model loaded", "Choose a model file")
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
     elsewhere = tmp_path / "elsewhere.gguf"
     (tmp_path / ".lmstudio/models/org/big.gguf").rename(elsewhere)
@@ -122,7 +121,7 @@ async def test_after_a_crash_the_reason_is_told_and_the_next_request_starts_it_a
     assert caught.value.message == crash
     assert caught.value.hint.endswith("The next request starts it again.")
     seen = await client.check(engine.endpoint)
-    assert (seen.verdict, seen.detail) == (Verdict.SERVER_ERROR, crash)
+    assert (seen.word, seen.detail) == ("server error", crash)
     assert seen.next_step
     assert {one.state for one in seen.models} == {LoadState.NOT_LOADED}
     events = await answered(client, to_engine(engine, max_tokens=3))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
@@ -21,7 +20,7 @@ async def test_a_key_is_asked_for_with_the_place_where_it_is_shown_and_kept(
             "Use the API key from Jan: Settings, Local API Server.",
             "Enter check and save",
         )
-        assert seen.status_at(1337).verdict is Verdict.NEEDS_KEY
+        assert seen.status_at(1337).word == "needs key"
         await picture(seen, "key")
         await seen.type(KEY)
         await seen.presses("enter")

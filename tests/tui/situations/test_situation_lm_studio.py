@@ -5,7 +5,6 @@ from unittest.mock import Mock
 import psutil
 
 from lmchat.config.settings import Settings
-from lmchat.servers.discovery.status import Verdict
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
@@ -37,7 +36,7 @@ async def test_with_its_server_off_it_is_told_from_a_program_that_does_not_run(
             "LM Studio runs, but its server is off.",
             "Next: Open LM Studio: Developer, Start server.",
         )
-        assert seen.status_at(1234).verdict is Verdict.SERVER_OFF
+        assert seen.status_at(1234).word == "server off"
         await seen.rests()
         await seen.at_size(desktop.SMALL)
         seen.places(1234, start(lm_studio))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -16,7 +15,7 @@ async def test_ollama_without_models_names_the_command_and_the_pulled_one_is_off
     async with desktop.run(tmp_path, {11434: server}) as seen:
         await seen.on(WelcomeScreen)
         await seen.shows("Ollama answers, but has no model yet.", "Next: ollama pull llama3.2.")
-        assert seen.status_at(11434).verdict is Verdict.NONE_LOADED
+        assert seen.status_at(11434).word == "no model loaded"
         await seen.presses("escape", leads_to=ChatScreen)
         await seen.shows("◆ no model · Ollama", "^O find a server")
         await seen.presses("ctrl+o", leads_to=WelcomeScreen)
@@ -60,7 +59,7 @@ async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, st
     async with desktop.run(tmp_path, {1234: server}) as seen:
         await seen.on(WelcomeScreen)
         await seen.shows("not an LLM server", "Another program uses port 1234: stop it")
-        assert seen.status_at(1234).verdict is Verdict.NOT_AN_LLM
+        assert seen.status_at(1234).word == "not an LLM server"
         await small_picture(seen, "web-server")
         seen.places(1234, start(lm_studio))
         seen.time_passes()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import httpx
 
-from lmchat.servers.discovery.status import Verdict
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
@@ -41,7 +40,7 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
         await seen.shows(
             "No model server answers on this machine yet.", "LM Studio", "Type an address"
         )
-        assert {one.verdict for one in seen.workspace.catalogue.results} == {Verdict.REFUSED}
+        assert {one.word for one in seen.workspace.catalogue.results} == {"refused"}
         await seen.rests()
         await seen.presses("ctrl+k", leads_to=SearchDialog)
         await seen.type("shade")
