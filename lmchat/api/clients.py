@@ -26,11 +26,9 @@ from lmchat.metrics import Metrics
 from lmchat.processes.tasks import end_tasks
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import (
-    best_result,
-    choose_without_asking,
     no_server_error,
-    target_when_loaded,
 )
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamEvent
@@ -38,7 +36,6 @@ from lmchat.servers.http.key_source import NoKeys
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
 from lmchat.servers.sampling_options import checked_option
-from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.servers.target import Target
 from lmchat.sessions.given_messages import Messages, messages_of
 from lmchat.sessions.message import (
@@ -114,9 +111,6 @@ class JsonAnswer(Struct, frozen=True, kw_only=True):
     """Why the first answer did not match, if lmchat asked again; else empty."""
 
 
-_NO_EARLIER_CHATS = State()  # the chat screen would prefer the server and model of earlier chats
-
-
 class ClientOptions(TypedDict, total=False):
     """How to reach a server."""
 
@@ -152,18 +146,17 @@ class Client:
         # the address that the caller has named, as a tuple; it is empty without one
         self._named = (Endpoint.parse(endpoint),) if endpoint else ()
         self._model = settings.get("model", "")
-        self._results: tuple[ServerStatus, ...] = ()  # of the last probe; empty: probe again
-        self._probe_lock = asyncio.Lock()  # requests at the same time share one probe
-        self._timeouts = settings.get("timeouts") or TimeoutSettings()
         own_settings = Settings(
             endpoint=endpoint,
             allowed_hosts=tuple(settings.get("allowed_hosts", ())),
             limits=settings.get("limits") or LimitSettings(),
-            timeouts=self._timeouts,
+            timeouts=settings.get("timeouts") or TimeoutSettings(),
         )
         # sent only to the named address; if none is named, to any server of this machine
         keys = _CallersKey(settings.get("key", ""), *self._named)
         self._backend = HttpServerClient(own_settings, keys=keys)
+        # without a memory of earlier chats, whose server and model the screen would prefer
+        self._finder = ServerFinder(self._backend, own_settings, State())
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,8 +173,8 @@ class Client:
         Raises:
             EndpointNotAllowed: the host of the given address is not allowed.
         """
-        results = await self._probe(*self._named)
-        return best_result(results, self._model, _NO_EARLIER_CHATS) or results[0]
+        servers = await self._finder.look()
+        return self._finder.choice(self._model).server or servers[0]
 
     async def detect(self) -> tuple[ServerStatus, ...]:
         """Check the given address and all usual ones at the same time; the best comes first.
@@ -196,10 +189,11 @@ class Client:
         The list is cached for ten minutes; `is_refresh=True` asks the server again.
         """
         # the server itself is remembered for longer, until a request to it fails
-        results = self._results or await self._probe(*self._named)
-        best = best_result(results, self._model, _NO_EARLIER_CHATS)
+        if not usable_of(self._finder.servers):
+            await self._finder.look()
+        best = self._finder.choice(self._model).server
         if best is None or not best.state.is_usable:
-            raise no_server_error(results)
+            raise no_server_error(self._finder.servers)
         return await self._backend.models(best.endpoint, is_refresh=is_refresh)
 
     async def chat(
@@ -314,41 +308,15 @@ class Client:
                 async for event in events:
                     yield event
         except LMChatError:
-            self._results = ()
+            self._finder.forget()
             raise
 
     async def _target(self, model: str) -> Target:
-        """Return the server and the model for a request; the first request probes for servers.
-
-        `model` is the name of the model; "" means the model of the client. If the server is loading
-        the model, wait until it is loaded.
-
-        Raises:
-            RequestInvalid: the name of the model is not a text.
-            ServerUnavailable: the model was not loaded within the limit for the first token.
-            LMChatError: no server has a model that can be used.
-        """
+        """Return the server and the model for a request."""
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-        # requests at the same time share one probe, and one wait for the model
-        async with self._probe_lock, first_token_limit(self._timeouts.first_token_s):
-            results = self._results or await self._probe(*self._named)
-            choice = choose_without_asking(results, model=name, state=_NO_EARLIER_CHATS)
-            return await target_when_loaded(choice, _NO_EARLIER_CHATS, self._check)
-
-    async def _check(self, endpoint: Endpoint) -> ServerStatus:
-        """Probe the server that is loading the model; the next request uses the result, too."""
-        return (await self._probe(endpoint))[0]
-
-    async def _probe(self, *named: Endpoint) -> tuple[ServerStatus, ...]:
-        """Probe the address in `named`, or all usual ones if it is empty; return the results.
-
-        They are kept for later requests if a server can be used.
-        """
-        results = (await self._backend.check(*named),) if named else await self.detect()
-        self._results = results if usable_of(results) else ()
-        return results
+        return await self._finder.ready_target(name)
 
 
 def _request(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from msgspec import Struct, field
@@ -44,7 +44,7 @@ from lmchat.servers.as_json import (
     metrics_json,
     model_json,
 )
-from lmchat.servers.discovery.choose import is_unclear
+from lmchat.servers.discovery.choose import Choice, choose, is_unclear
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 from lmchat.servers.products import product_named
@@ -238,7 +238,7 @@ class ServeApp(Struct, kw_only=True):
             results = self.watch.routes.at(request.query_params.get("endpoint", ""))
         except LMChatError as failure:
             error = failure
-        document = health_json(results, self.settings, self.state, error=error)
+        document = health_json(self._choice(results), results, self.settings, error=error)
         if error and "endpoint" in request.query_params:
             document["endpoint"] = None  # else the configured server, which was not asked for
         if document["healthy"]:
@@ -248,9 +248,13 @@ class ServeApp(Struct, kw_only=True):
 
     async def _detect(self, _: Request) -> Response:
         """Name the server that the chat would use, and all addresses that were tried."""
-        document = detection_json(self.watch.routes.results, self.settings, self.state)
+        results = self.watch.routes.results
+        document = detection_json(self._choice(results), results)
         status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
         return JSONResponse(document, status)
+
+    def _choice(self, servers: Sequence[ServerStatus]) -> Choice:
+        return choose(servers, model=self.settings.model, state=self.state)
 
     async def _metrics(self, _: Request) -> Response:
         counted = self.client.metrics().since(self._metrics_at_reset)

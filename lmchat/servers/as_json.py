@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lmchat.config.settings import Settings
-from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.choose import (
-    best_result,
-    choose_on_server,
-    no_server_error,
-)
+from lmchat.servers.discovery.choose import Choice, no_server_error
 from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import LoadState, ModelInfo
@@ -55,51 +50,46 @@ def list_json(models: Mapping[str, ModelInfo]) -> dict[str, object]:
 
 
 def health_json(
-    results: Sequence[ServerStatus],
+    choice: Choice,
+    servers: Sequence[ServerStatus],
     settings: Settings,
-    state: State,
     *,
     error: LMChatError | None = None,
     has_problems: bool = False,
 ) -> dict[str, object]:
     """Return the health of the server and model that the chat would use.
 
-    `error` says why nothing could be checked, so that there are no results. `has_problems` is
+    `error` says why nothing could be checked, so that there are no servers. `has_problems` is
     whether the configuration has problems. Scripts read the names of the fields, so these must not
     change.
     """
-    server = best_result(results, settings.model, state)
+    server, model = choice.server, None
+    is_loaded = can_answer = False
+    if server is None or not server.state.is_usable:
+        error = error or no_server_error(servers)
+    else:
+        model = choice.target.model if choice.target else None
+        is_ready = server.state is ServerState.READY
+        if model is None:
+            # of a gateway or a provider, the user chooses the model
+            can_answer = is_ready and not settings.model
+        else:
+            # it may be ready and report no states of models
+            is_loaded = model.state is LoadState.LOADED
+            is_loaded = is_loaded or (model.state is LoadState.UNKNOWN and is_ready)
+            can_answer = is_loaded or model.is_remote
     shown_url = None
     if server is not None:
         shown_url = server.endpoint.url
     elif is_address(settings.endpoint):  # else it is not shown: it may hold a password
         shown_url = Endpoint.parse(settings.endpoint).url
-    model = None
-    is_loaded = is_remote = has_open_choice = False
-    if server is None or not server.state.is_usable:
-        error = error or no_server_error(results)
-    elif target := choose_on_server(server, model=settings.model, state=state).target:
-        model = target.model
-        loaded_states = [LoadState.LOADED]
-        if server.state is ServerState.READY:  # it may be ready and report no states of models
-            loaded_states.append(LoadState.UNKNOWN)
-        is_loaded = model is not None and model.state in loaded_states
-        is_remote = model is not None and model.is_remote  # it answers, although not from here
-        # of a gateway or a provider, the user chooses the model
-        is_ready = server.state is ServerState.READY
-        has_open_choice = model is None and not settings.model and is_ready
-    if error is not None:
-        status = "error"
-    elif is_loaded or is_remote or has_open_choice:
-        status = "ok"
-    else:
-        status = "degraded"  # the first answer has to wait for the model
+    status = "ok" if can_answer else "degraded"  # degraded: the first answer has to wait
     return {
         "healthy": error is None,
         "endpoint": shown_url,
         "models": len(server.models) if server else 0,
         "error": error.message if error else None,
-        "status": status,
+        "status": "error" if error else status,
         "llm_available": error is None,
         "model": model.model_id if model else None,
         "model_loaded": is_loaded,
@@ -110,31 +100,27 @@ def health_json(
 
 
 def detection_json(
-    results: Sequence[ServerStatus],
-    settings: Settings,
-    state: State,
-    *,
-    error: LMChatError | None = None,
+    choice: Choice, servers: Sequence[ServerStatus], *, error: LMChatError | None = None
 ) -> dict[str, object]:
     """Return the server that the chat would use, and every address that was tried.
 
-    `error` says why nothing could be checked, so that there are no results.
+    `error` says why nothing could be checked, so that there are no servers.
     """
-    best = best_result(results, settings.model, state)
+    best = choice.server
     document: dict[str, object]
     if best is None:
         document = {"detected": False, "error": error.message if error else NOTHING_FOUND}
     else:
-        document = {"endpoint": best.endpoint.url, "detected": True, **_verdict_json(best)}
+        document = {"endpoint": best.endpoint.url, "detected": True, **_status_json(best)}
         document["models"] = [model.model_id for model in best.models]
     document["candidates"] = [
         {
             "url": server.endpoint.url,
-            **_verdict_json(server),
+            **_status_json(server),
             "next_step": server.next_step or None,
             "detail": server.detail or None,
         }
-        for server in results
+        for server in servers
     ]
     return document
 
@@ -154,7 +140,7 @@ def metrics_json(metrics: Metrics) -> dict[str, object]:
     }
 
 
-def _verdict_json(server: ServerStatus) -> dict[str, object]:
+def _status_json(server: ServerStatus) -> dict[str, object]:
     """Return the fields that `detection_json` has for the chosen server and for each address."""
     return {
         "product": server.product,

@@ -18,6 +18,9 @@ from lmchat.api import (
     StreamInterrupted,
     WrongUse,
 )
+from lmchat.config.settings import Settings
+from lmchat.config.state import State
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.request import Sampling
 from tests.support.client_calls import PortMap
 from tests.support.programs import PYTHON, run
@@ -52,6 +55,7 @@ async def found(make_client):
     async with Client() as one:
         await one._backend.aclose()
         one._backend = make_client(transport=ports)
+        one._finder = ServerFinder(one._backend, Settings(), State())
         yield one, ports
 
 

@@ -23,7 +23,7 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.setup.api_keys import ApiKeys
-from lmchat.cli.setup.find_target import configured_endpoints, configured_names
+from lmchat.cli.setup.find_target import configured_names
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
@@ -35,6 +35,7 @@ from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose import endpoints_of
+from lmchat.servers.discovery.finder import configured_endpoints
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint

@@ -16,7 +16,7 @@ from lmchat.batch.task_answers import (
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of
-from lmchat.cli.setup.find_target import fetch_named, load_if_needed
+from lmchat.cli.setup.find_target import load_if_needed
 from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import LMChatError, WrongUse
@@ -45,7 +45,7 @@ async def compare(context: Context) -> int:
 
     comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
     async with open_runtime(context, is_saved=False) as runtime:
-        models = await fetch_named(runtime, options.models, is_exact=True)
+        models = await runtime.finder.models_named(options.models, is_exact=True)
         for model in models:
             product_named(model.product).refuse_ignored(layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt

@@ -29,7 +29,7 @@ from lmchat.batch.task_answers import (
     rounded_median,
 )
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import fetch_named, load_if_needed, target_of_command
+from lmchat.cli.setup.find_target import load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path
@@ -59,7 +59,7 @@ async def evaluate(context: Context) -> int:
     async with open_runtime(context, is_saved=False) as runtime:
         if options.models:
             names = tuple(dict.fromkeys(options.models))
-            models = await fetch_named(runtime, names, is_exact=True)
+            models = await runtime.finder.models_named(names, is_exact=True)
         else:
             target = await target_of_command(context, runtime)
             models = [target.model] if target.model is not None else []

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from lmchat import units
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import (
-    configured_endpoints,
-    fetch_models,
-    find_servers,
-    find_usable,
-    load_with_progress,
-)
+from lmchat.cli.setup.find_target import load_with_progress
 from lmchat.cli.setup.wiring import make_engine, open_runtime
-from lmchat.config.state import State
 from lmchat.errors import LMChatError
 from lmchat.servers.as_json import detection_json, health_json, model_json
-from lmchat.servers.discovery.choose import best_result, require_model
-from lmchat.servers.discovery.status import ServerStatus
+from lmchat.servers.discovery.choose import Choice, require_model
+from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.terminal.output import table, terminal_columns
 
@@ -38,7 +31,7 @@ async def list_models(context: Context) -> int:
     if context.is_local:
         return await _list_files(context)
     async with open_runtime(context) as runtime:
-        usable = await find_usable(runtime)
+        usable = await runtime.finder.usable()
     listed = [model for server in usable for model in server.models]
     # models that can chat come first, and of these the ones that run where their server does
     models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
@@ -91,7 +84,7 @@ async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
-            context.options.model_id, await fetch_models(runtime), is_for_chat=False
+            context.options.model_id, await runtime.finder.models(), is_for_chat=False
         )
         window = context.options.context
         # a server that loads no models on request may have this one in memory from its start
@@ -105,7 +98,7 @@ async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
-            context.options.model_id, await fetch_models(runtime), is_for_chat=False
+            context.options.model_id, await runtime.finder.models(), is_for_chat=False
         )
         # servers refuse to unload a model that is not loaded, each in words of its own
         if model.state is not LoadState.NOT_LOADED:
@@ -126,10 +119,10 @@ async def health(context: Context) -> int:
     is an error, too, if the server lacks the model that the settings name. Server and model are
     those that the chat screen would use.
     """
-    results, state, error = await _probe(context, is_search=False)
+    choice, servers, error = await _find(context, is_search=False)
     loaded = context.loaded  # `context.settings` would raise an error for a wrong configuration
     document = health_json(
-        results, loaded.settings, state, error=error, has_problems=bool(loaded.problems)
+        choice, servers, loaded.settings, error=error, has_problems=bool(loaded.problems)
     )
     context.output.print_json(document)
     if error:
@@ -143,37 +136,34 @@ async def detect(context: Context) -> int:
     With `--endpoint`, only that address is tried. Return 0 if a server was found, 3 if none was, or
     the exit code of an error during the search.
     """
-    results, state, error = await _probe(context, is_search=True)
-    document = detection_json(results, context.loaded.settings, state, error=error)
+    choice, servers, error = await _find(context, is_search=True)
+    document = detection_json(choice, servers, error=error)
     context.output.print_json(document)
     if error:
         return error.exit_code
     return 0 if document["detected"] else 3
 
 
-async def _probe(
+async def _find(
     context: Context, *, is_search: bool
-) -> tuple[tuple[ServerStatus, ...], State, LMChatError | None]:
-    """Return the results, the state of earlier runs, and the error that ended the search, if any.
+) -> tuple[Choice, tuple[ServerStatus, ...], LMChatError | None]:
+    """Return what the chat would use, all servers, and the error that ended the search, if any.
 
     The error is returned, as `health` and `detect` print it inside their JSON document. Without
     `is_search`, only the server that the settings name is checked, if they name one, and it is an
     error if the chosen server lacks the model that they name. A search that is for one address
-    (`--endpoint`) probes no other.
+    (`--endpoint`) asks no other.
     """
     try:
         async with open_runtime(context) as runtime:
-            settings = runtime.settings
+            finder = runtime.finder
             if is_search and not context.options.endpoint:
-                results = await runtime.backend.detect(named=configured_endpoints(settings))
+                servers = await finder.search()
             else:
-                results = await find_servers(runtime.backend, settings)
-                if settings.model and not is_search:
-                    require_model(
-                        settings.model,
-                        best_result(results, settings.model, runtime.state),
-                        results,
-                    )
-            return results, runtime.state, None
+                servers = await finder.look()
+            choice = finder.choice()
+            if runtime.settings.model and not is_search:
+                require_model(runtime.settings.model, choice.server, servers)
+            return choice, servers, None
     except LMChatError as error:
-        return (), State(), error
+        return Choice(state=ServerState.AWAY), (), error

@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import find_servers
 from lmchat.cli.setup.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.signals import ENDING_SIGNALS
@@ -159,7 +158,7 @@ async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus
 
     This happens every few seconds and not for a request, so it is not counted.
     """
-    results = await find_servers(runtime.backend, runtime.settings, is_counted=False)
+    results = await runtime.finder.look(is_counted=False)
     return tuple(found for found in results if found.endpoint.netloc != own_address)
 
 

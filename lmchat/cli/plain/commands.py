@@ -20,7 +20,7 @@ from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
 from lmchat.cli.plain.line_reader import QUOTES
 from lmchat.cli.plain.turns import PlainTurns, model_words, session_words
 from lmchat.cli.read_prompt import preset_prompt, read_named, require_consent_to_set
-from lmchat.cli.setup.find_target import fetch_models, fetch_named, load_if_needed
+from lmchat.cli.setup.find_target import load_if_needed
 from lmchat.cli.setup.wiring import make_pages
 from lmchat.commands import set_command
 from lmchat.commands.conditions import NOTHING_YET
@@ -161,9 +161,9 @@ class PlainCommands:
             model = (
                 _by_number(self._models, wanted, "model", "/model") if wanted.isdecimal() else None
             )
-            await self._use_model(model or (await fetch_named(self._runtime, [wanted]))[0])
+            await self._use_model(model or (await self._runtime.finder.models_named([wanted]))[0])
             return
-        listed = await fetch_models(self._runtime)
+        listed = await self._runtime.finder.models()
         self._models = sorted(
             (model for model in listed if model.can_chat), key=lambda model: model.is_remote
         )
@@ -218,7 +218,7 @@ class PlainCommands:
         profile = choices.use_profile(name, profiles)
         self._note(f"Profile: {choices.profile_name or NO_PROFILE}.")
         if profile.model:
-            await self._use_model((await fetch_named(self._runtime, [profile.model]))[0])
+            await self._use_model((await self._runtime.finder.models_named([profile.model]))[0])
 
     async def quit(self, _: str) -> None:
         self.is_leaving = True

@@ -15,7 +15,6 @@ from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import LineReader
-from lmchat.cli.setup.find_target import find_target
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.cli.tool_approval import approve
 from lmchat.cli.turn_printer import TurnPrinter
@@ -87,8 +86,7 @@ class PlainTurns(FrontEnd):
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already."""
         if self.turn_choices.target is None:
-            runtime = self.runtime
-            target = await find_target(runtime.backend, runtime.settings, runtime.state, self.note)
+            target = await self.runtime.finder.ready_target(note=self.note)
             self.turn_choices.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 

@@ -7,7 +7,6 @@ from contextlib import aclosing, suppress
 from functools import partial
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.find_target import configured_endpoints
 from lmchat.cli.setup.local_servers import find_installed
 from lmchat.cli.setup.make_toolbox import how_to_correct, make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
@@ -17,6 +16,7 @@ from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose import choose
+from lmchat.servers.discovery.finder import configured_endpoints
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.servers.protocols import ServerClient
 

@@ -18,7 +18,7 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
 from lmchat.cli.setup import local_servers, wiring
 from lmchat.cli.setup.examine_machine import examine_machine
-from lmchat.cli.setup.find_target import configured_endpoints, configured_names
+from lmchat.cli.setup.find_target import configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.files.paths import home_folder
@@ -27,6 +27,7 @@ from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.library.unsaved import unsaved_notices
 from lmchat.servers.discovery.catalogue import Catalogue
+from lmchat.servers.discovery.finder import configured_endpoints
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.protocols import ServerClient

@@ -30,6 +30,7 @@ from lmchat.metrics import Metrics
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import endpoints_of
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.products import named_endpoints
@@ -48,6 +49,10 @@ class Runtime(Struct, frozen=True, kw_only=True):
     engine: Engine
     store: Store
     state: State  # what lmchat remembers of earlier runs, such as the last model
+
+    @property
+    def finder(self) -> ServerFinder:
+        return ServerFinder(self.backend, self.settings, self.state)
 
 
 @asynccontextmanager

@@ -7,8 +7,7 @@ configured model: the one that flags, environment or configuration name, "" if t
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -42,7 +41,6 @@ _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
 _MAX_NAMES = 20  # most models that an error lists
-_CHECK_EVERY_S = 0.5  # pause between two checks of a server that loads its model
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -70,7 +68,7 @@ def choose(
 
     If servers are usable, the one with the best `_rank` is chosen, and a model on it. A named model
     or the last used one may also be on one that `may_answer`. If there is no such server, the first
-    that needs or rejects a key is chosen, without a target, else none. With
+    that needs or rejects a key is chosen, without a target, else another model server. With
     `is_named`, only servers that the user has named count.
     """
     if is_named:
@@ -86,6 +84,9 @@ def choose(
         return choose_on_server(best, model=model, state=state)
     for server in results:
         if server.state is ServerState.NEEDS_KEY:
+            return Choice(state=server.state, server=server)
+    for server in results:
+        if server.is_model_server:  # such as one that blocks the name of its host
             return Choice(state=server.state, server=server)
     return Choice(state=ServerState.AWAY)
 
@@ -297,27 +298,6 @@ def unlisted_model(
     return None if target is None else target.model
 
 
-async def target_when_loaded(
-    choice: Choice,
-    state: State,
-    check: Callable[[Endpoint], Awaitable[ServerStatus]],
-) -> Target:
-    """Return the target of `choose_without_asking`, after its server has loaded a model.
-
-    A server that loads its first model does not tell the name of the model yet, so the server is
-    checked again until it does. There is no wait for a configured model, whose name is known. The
-    caller limits the time. Raises what `choose_without_asking` does, and `RequestInvalid` if the
-    server has no model, or several equally likely ones.
-    """
-    while choice.target is not None and choice.target.is_loading:
-        await asyncio.sleep(_CHECK_EVERY_S)
-        server = await check(choice.target.endpoint)
-        choice = choose_without_asking((server,), model="", state=state)
-    if choice.target is None or choice.target.model is None:
-        raise no_model_error(choice.server)
-    return choice.target
-
-
 def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
@@ -374,13 +354,3 @@ def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))
-
-
-def best_result(results: Sequence[ServerStatus], model: str, state: State) -> ServerStatus | None:
-    """Return the server that the chat would choose; `model` is the configured one, or "".
-
-    If the chat would choose none, return the first model server, such as one that blocks the name
-    of its host. Return None if no result is a model server.
-    """
-    servers = (server for server in results if server.is_model_server)
-    return choose(results, model=model, state=state).server or next(servers, None)

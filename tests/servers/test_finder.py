@@ -5,11 +5,11 @@ from contextlib import nullcontext
 
 import pytest
 
-from lmchat.cli.setup.find_target import find_servers, find_target
 from lmchat.config.settings import EndpointSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import NoServerFound, RequestInvalid, ServerRejected, ServerUnavailable, WrongUse
 from lmchat.servers.discovery.choose import no_server_error
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import ENDPOINT, model, probed
@@ -26,7 +26,7 @@ class _ScriptedBackend:
         self.named = named
         return self._next()
 
-    async def check(self, endpoint):
+    async def check(self, endpoint, *, key=""):
         return self._next()[0]
 
     def _next(self):
@@ -35,8 +35,9 @@ class _ScriptedBackend:
 
 async def _find_target(*detections, settings=None, notes=None, state=None):
     note = notes.append if notes is not None else str
-    return await find_target(
-        _ScriptedBackend(*detections), settings or Settings(), state or State(), note
+    backend = _ScriptedBackend(*detections)
+    return await ServerFinder(backend, settings or Settings(), state or State()).ready_target(
+        note=note
     )
 
 
@@ -131,12 +132,13 @@ def test_a_server_that_wants_a_key_goes_before_strangers():
 
 async def test_a_named_server_is_the_only_one_looked_at():
     backend = _ScriptedBackend((probed(""),), (probed("offline"),))
-    assert len(await find_servers(backend, Settings(endpoint="http://localhost:1234"))) == 1
+    settings = Settings(endpoint="http://localhost:1234")
+    assert len(await ServerFinder(backend, settings, State()).look()) == 1
     assert backend.named is None
 
 
 async def test_configured_servers_are_looked_at_first():
     own = EndpointSettings(name="n", url="localhost:5")
     backend = _ScriptedBackend(())
-    await find_servers(backend, Settings(endpoints=(own,)))
+    await ServerFinder(backend, Settings(endpoints=(own,)), State()).look()
     assert backend.named == (Endpoint.parse("http://localhost:5"),)

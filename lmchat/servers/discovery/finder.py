@@ -1,0 +1,164 @@
+"""Search for servers, and for the server and model of the next request, without asking a user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from lmchat.config.settings import Settings
+from lmchat.config.state import State
+from lmchat.errors import WrongUse
+from lmchat.servers.discovery.choose import (
+    Choice,
+    choose,
+    choose_without_asking,
+    no_model_error,
+    no_server_error,
+    require_model,
+    unlisted_model,
+)
+from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import ModelInfo, model_meant
+from lmchat.servers.stream.timeouts import first_token_limit
+from lmchat.servers.target import Target
+
+_CHECK_EVERY_S = 0.5  # pause between two checks of a server that loads its model
+
+
+class ServerSource(Protocol):
+    """All model servers, asked whether they answer; every coroutine may raise `LMChatError`."""
+
+    async def detect(
+        self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
+    ) -> tuple[ServerStatus, ...]:
+        """Ask all usual addresses and the `named` ones at once; best result first.
+
+        `is_counted` is False for a search that no user has asked for, as by `lmchat serve`. It is
+        then left out of `cache_misses`.
+        """
+
+    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
+        """Ask one address; it is no error if nothing answers.
+
+        `key` is sent with this request only; empty: the key that is known for the address.
+        """
+
+
+def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """Return the address of `endpoint`; if it is unset, return those of `[[endpoints]]`.
+
+    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
+    """
+    urls = [settings.endpoint] if settings.endpoint else [entry.url for entry in settings.endpoints]
+    return tuple(Endpoint.parse(url) for url in urls)
+
+
+class ServerFinder:
+    """Finds the servers of a run, and the server and model of its next request.
+
+    Every coroutine may raise the error that says why no server or model can be used.
+    """
+
+    def __init__(self, source: ServerSource, settings: Settings, state: State) -> None:
+        """`state` has the server and models that were used last."""
+        self._source = source
+        self._settings = settings
+        self._state = state
+        self._lock = asyncio.Lock()  # requests at the same time share one look, and one wait
+        self.servers: tuple[ServerStatus, ...] = ()
+        """Those of the last look, usable or not, best first."""
+
+    async def look(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
+        """Check the server that the settings name; if they name none, search for servers."""
+        if not self._settings.endpoint:
+            return await self.search(is_counted=is_counted)
+        (endpoint,) = configured_endpoints(self._settings)
+        self.servers = (await self._source.check(endpoint),)
+        return self.servers
+
+    async def search(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
+        """Search for servers, at the addresses that the settings name and all usual ones."""
+        named = configured_endpoints(self._settings)
+        self.servers = await self._source.detect(named=named, is_counted=is_counted)
+        return self.servers
+
+    def forget(self) -> None:
+        """Look again before the next request: the last one has failed."""
+        self.servers = ()
+
+    def choice(self, model: str = "") -> Choice:
+        """Return what the chat would use of the servers of the last look."""
+        return choose(self.servers, model=model or self._settings.model, state=self._state)
+
+    async def usable(self) -> list[ServerStatus]:
+        """Look for servers, and return those that can be used."""
+        servers = await self.look()
+        usable = usable_of(servers)
+        if not usable:
+            raise no_server_error(servers)
+        return usable
+
+    async def models(self) -> list[ModelInfo]:
+        """Look for servers, and return the models of all that can be used."""
+        return [model for server in await self.usable() for model in server.models]
+
+    async def models_named(
+        self, names: Sequence[str], *, is_exact: bool = False
+    ) -> list[ModelInfo]:
+        """Look for servers, and return the models that names mean (`model_meant`), on any of them.
+
+        A name that no server lists is that of a model of the server that may have it all the same.
+        Raises `WrongUse` if there is none.
+        """
+        servers = await self.look()
+        listed = [model for server in usable_of(servers) for model in server.models]
+        models: list[ModelInfo] = []
+        for name in names:
+            try:
+                models.append(model_meant(name, listed, is_exact=is_exact))
+            except WrongUse:
+                model = unlisted_model(name, servers, self._state)
+                if model is None:
+                    if not usable_of(servers):
+                        raise no_server_error(servers) from None
+                    raise
+                models.append(model)
+        return models
+
+    async def ready_target(
+        self, model: str = "", *, note: Callable[[str], None] = lambda _: None
+    ) -> Target:
+        """Return the server and model of a request, once the server has loaded a model.
+
+        The servers are those of the last look, if one of them can be used. `model` is the name of
+        the model; empty: that of the settings. If the chosen server is loading its model, this is
+        told by `note`. A server that loads its first model does not tell its name yet, so it is
+        checked again until it does; there is no wait for a model whose name is known.
+
+        Raises:
+            NoServerFound: no server was found.
+            ServerRejected: the server cannot be used.
+            ServerUnavailable: the model was not loaded within the limit for the first token.
+            RequestInvalid: the server has no model, or several equally likely ones.
+            WrongUse: the server, which the user has not named, has no model of this name; or the
+                model cannot chat.
+        """
+        name = model or self._settings.model
+        async with self._lock, first_token_limit(self._settings.timeouts.first_token_s):
+            servers = self.servers if usable_of(self.servers) else await self.look()
+            choice = choose_without_asking(servers, model=name, state=self._state)
+            if name and not (choice.server and choice.server.has_named_address):
+                require_model(name, choice.server, servers)
+            is_noted = False
+            while choice.target is not None and choice.state is ServerState.LOADING:
+                if not is_noted:
+                    note(f"{choice.target.product} is loading its model …")
+                    is_noted = True
+                await asyncio.sleep(_CHECK_EVERY_S)
+                self.servers = (await self._source.check(choice.target.endpoint),)
+                choice = choose_without_asking(self.servers, model=name, state=self._state)
+            if choice.target is None or choice.target.model is None:
+                raise no_model_error(choice.server)
+            return choice.target
