@@ -99,7 +99,7 @@ class ChatService:
 
         `chat`, `profile_name`, `layers` and `toolbox` are for the next turns, as in `TurnChoices`.
         """
-        self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox)
+        self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_choices)
         self.save_queue = SaveQueue(store)
         self.backend = backend

@@ -26,6 +26,7 @@ from lmchat.config.settings import (
 )
 from lmchat.errors import RequestInvalid, WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import AnyText, Sampling, WantedOutput
 from lmchat.servers.target import Target
@@ -59,11 +60,13 @@ class TurnChoices:
         profile_name: str,
         layers: SamplingLayers | None,
         toolbox: Toolbox | None,
+        model_lists: ModelLists,
     ) -> None:
         """Begin with the settings `chat`; without `layers`, all sampling comes from them.
 
         `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
         """
+        self._model_lists = model_lists
         self.chat_settings = chat  # of the configuration, changed by the profile
         self.layers = layers or SamplingLayers(chat=options_set_in(chat))  # without the session's
         self.profile_name = profile_name  # profile in use; empty without one
@@ -75,7 +78,12 @@ class TurnChoices:
     def is_ready(self) -> bool:
         """Whether there is a server with a chosen model that is not loading."""
         target = self.target
-        return target is not None and not target.is_loading and bool(target.model_id)
+        return target is not None and bool(target.model_id) and not self.is_loading
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether prompts have to wait until the model is loaded."""
+        return self.target is not None and self._model_lists.is_loading(self.target)
 
     def sampling(self, session_options: OptionValues) -> Sampling:
         """Return the sampling for the next answer of a session; `session_options` are its own."""
@@ -102,7 +110,7 @@ class TurnChoices:
         if target is None:
             hint = "lmchat keeps checking; /model lists the models."
             raise RequestInvalid("No model is ready yet.", hint=hint, kind="no_server")
-        if target.is_loading:
+        if self.is_loading:
             problem = f"{target.product} is still loading its model."
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:

@@ -1,7 +1,7 @@
 """Client of model servers; it sends all requests of lmchat to them.
 
 `HttpServerClient` joins the parts, which hold most of the state. `Scanner` finds servers and asks
-them, `ModelCache` keeps their lists of models, and `Engine` is the server that lmchat starts
+them, `ModelLists` keeps their lists of models, and `Engine` is the server that lmchat starts
 itself. A request is checked by `RequestChecks`, waits for a slot in `ServerSlots`, and runs as an
 `Exchange`. `RequestCounters` counts it.
 """
@@ -38,8 +38,9 @@ from lmchat.metrics import Metrics
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import no_server_error
+from lmchat.servers.discovery.model_lists import Load, ModelLists
 from lmchat.servers.discovery.scan import Scanner
-from lmchat.servers.discovery.status import ServerStatus, usable_of
+from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import (
@@ -62,7 +63,6 @@ from lmchat.servers.model import (
     is_other_model,
     similar_names,
 )
-from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
 from lmchat.servers.products.server_api import ServerApi
 from lmchat.servers.request import (
@@ -132,12 +132,12 @@ class HttpServerClient:
         self._keys = keys or NoKeys()
         self._counters = RequestCounters()
         self._checks = RequestChecks(settings, self._counters)
-        self._cache = ModelCache(cache_file)
-        self._writer = RequestWriter(self._cache)
+        self.model_lists = ModelLists(cache_file)
+        self._writer = RequestWriter(self.model_lists)
         self._scanner = Scanner(
             self._connections,
             self._keys,
-            self._cache,
+            self.model_lists,
             self._timeouts_for,
             check_allowed=self._checks.allowed.check,
             named={
@@ -146,7 +146,7 @@ class HttpServerClient:
                 if is_address(url)
             },
         )
-        self._slots = ServerSlots(self._cache)
+        self._slots = ServerSlots(self.model_lists)
         # held while a model is loaded: each model is loaded once at a time
         self._loads = defaultdict[tuple[Endpoint, str], asyncio.Lock](asyncio.Lock)
         # Running chat requests whose thought can be ended, by their `request_id`.
@@ -212,7 +212,7 @@ class HttpServerClient:
         """
         self._checks.allowed.check(endpoint)
         await self._read_cache()
-        cached = self._cache.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
+        cached = self.model_lists.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
             self._counters.add(cache_hits=1)
             return cached
@@ -227,24 +227,21 @@ class HttpServerClient:
         self._scanner.forget_lists()
 
     def cached_models(self) -> ModelList:
-        """Return the models as they were read last; no server is asked."""
-        listed = self._cache.all_models()
+        """Return the models as they were read last, with running loads; no server is asked."""
+        listed = self.model_lists.all_models()
         if listed.models:
             self._counters.add(cache_hits=1)
         return listed
 
-    async def load(
-        self,
-        model: ModelInfo,
-        *,
-        context: int | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None:
-        """Load a model and return when it is loaded; cancelling stops the loading if possible.
+    def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
+        """Begin to load a model; see `ServerClient`.
 
-        `context` is the context window in tokens; None: the server decides. `on_progress` takes a
-        fraction from 0 to 1. Raises `ServerRejected` if the server cannot do what is asked.
+        The task raises `ServerRejected` if the server cannot do what is asked.
         """
+        return self.model_lists.load(model, partial(self._load, context))
+
+    async def _load(self, context: int | None, load: Load) -> None:
+        model = load.model
         _require_local(model)
         if engine := self._engine_at(model.endpoint):
             # the slot is free when the answer that the engine is writing has ended
@@ -272,7 +269,7 @@ class HttpServerClient:
                 is_loaded = model.state is LoadState.LOADED
                 if is_loaded and context in (None, model.context_loaded):
                     return
-            await product.load(api, model, context, on_progress or (lambda _: None))
+            await product.load(api, model, context, partial(self.model_lists.note_progress, load))
             await self._require_loaded_now(model)
 
     async def _require_loaded_now(self, model: ModelInfo) -> None:
@@ -411,7 +408,7 @@ class HttpServerClient:
         name is not known, it is asked for its list once more.
         """
         endpoint, asked = request.endpoint, request.model
-        listed = self._cache.models_of(endpoint) or ()
+        listed = self.model_lists.models_of(endpoint) or ()
         is_known = find_model(served, listed) is not None or not has_other_name(asked, served)
         product = product_named(request.product)
         has_one_model = product.ignores_model_name and not product.is_disturbed_by_list
@@ -525,7 +522,7 @@ class HttpServerClient:
         if self._engine is not None:
             engine_endpoint = self._engine.endpoint  # it has another one in the next run
             await self._engine.stop()
-        await self._cache.write(without=engine_endpoint)
+        await self.model_lists.write(without=engine_endpoint)
 
     # The built-in engine; its address is that of no other server
 
@@ -552,7 +549,7 @@ class HttpServerClient:
 
         The scanner then expects, at each address of the file, the product that was there.
         """
-        for model in await self._cache.read_once():
+        for model in await self.model_lists.read_once():
             self._scanner.expect_product(model.endpoint, model.product)
 
     async def _cache_models(self, server: ServerStatus) -> ServerStatus:
@@ -562,11 +559,13 @@ class HttpServerClient:
         engine lists its models even after a crash. A list that was hard to come by is written at
         once, for other runs.
         """
-        is_kept = server.models is self._cache.models_of(server.endpoint)  # it was not asked for
+        # the same list: the server was not asked for it
+        is_kept = server.models is self.model_lists.models_of(server.endpoint)
         if (server.state.is_usable or server.models) and not is_kept:
-            self._cache.put(server.endpoint, server.models)
+            is_loading = server.state is ServerState.LOADING
+            self.model_lists.put(server.endpoint, server.models, is_loading=is_loading)
             if product_named(server.product).is_disturbed_by_list:
-                await self._cache.write(
+                await self.model_lists.write(
                     without=None if self._engine is None else self._engine.endpoint
                 )
         return server
@@ -601,9 +600,9 @@ class HttpServerClient:
         loads_on_demand = product_named(request.product).loads_on_demand
         if not loads_on_demand and self._engine_at(endpoint) is None:
             return False
-        if self._cache.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
+        if self.model_lists.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
             await self.check(endpoint)
-        model = self._cache.model(endpoint, request.model)
+        model = self.model_lists.model(endpoint, request.model)
         return model is None or model.state is not LoadState.LOADED
 
     async def _require_loaded(self, request: ChatRequest) -> None:
@@ -657,7 +656,7 @@ class HttpServerClient:
 
         A model that its server does not list is judged by its name.
         """
-        model = self._cache.model(request.endpoint, request.model)
+        model = self.model_lists.model(request.endpoint, request.model)
         if model is None:
             product = product_named(request.product)
             model = product.unlisted_model(request.endpoint, request.model)
@@ -731,7 +730,7 @@ class HttpServerClient:
                 raise
             except LMChatError as error:
                 _logger.info("chat request: %s", error.kind)
-                listed = self._cache.models_of(request.endpoint) or ()
+                listed = self.model_lists.models_of(request.endpoint) or ()
                 names = [model.model_id for model in listed]
                 if error.kind == "model_missing" and request.model not in names:
                     similar = similar_names(request.model, listed)
@@ -745,7 +744,7 @@ class HttpServerClient:
                 self._counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
             self._writer.keep_request_format(exchange.written)
-            self._cache.mark_loaded(request.endpoint, request.model)
+            self.model_lists.mark_loaded(request.endpoint, request.model)
             return finished
 
     @asynccontextmanager

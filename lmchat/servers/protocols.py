@@ -6,16 +6,17 @@ it. Chats and the screen are handed the backend, so that they load no HTTP.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.catalogue import ModelSource
-from lmchat.servers.discovery.status import ServerStatus
+from lmchat.servers.discovery.finder import ServerSource
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress, StreamEvent
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import ModelInfo, ModelList
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -29,6 +30,8 @@ from lmchat.sessions.statistics import AnswerRecord
 
 class AnswerSource(Protocol):
     """All model servers as a turn uses them: for answers. Its methods may raise `LMChatError`."""
+
+    model_lists: ModelLists
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Send a request and yield its events up to `StreamFinished`; use it with `aclosing`."""
@@ -63,17 +66,19 @@ class AnswerSource(Protocol):
         """
 
 
-class ServerClient(AnswerSource, ModelSource, Protocol):
+class ServerClient(AnswerSource, ServerSource, Protocol):
     """All model servers; every coroutine method and stream may raise `LMChatError`."""
 
     def forget_lists(self) -> None:
         """Ask all servers for their models with the next look, also those that this disturbs."""
 
-    async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
-        """Probe one address; it is no error if nothing answers.
+    async def models(
+        self, endpoint: Endpoint, *, is_refresh: bool = False
+    ) -> tuple[ModelInfo, ...]:
+        """List the models of one server, from a fresh list unless `is_refresh`."""
 
-        `key` is sent with this probe only; empty: the key that is known for the address.
-        """
+    def cached_models(self) -> ModelList:
+        """Return the models as they were read last, with running loads; no server is asked."""
 
     def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
@@ -96,17 +101,11 @@ class ServerClient(AnswerSource, ModelSource, Protocol):
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
 
-    async def load(
-        self,
-        model: ModelInfo,
-        *,
-        context: int | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None:
-        """Load a model and return when it is loaded.
+    def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
+        """Begin to load a model; the task ends when it is loaded, or raises why it is not.
 
-        `context` is the size of its window in tokens; None leaves that to the server. `on_progress`
-        gets the fraction that is loaded, from 0 to 1.
+        The model counts as loading at once (`ModelLists`). Cancelling the task stops the load, if
+        possible. `context` is the size of the window in tokens; None leaves that to the server.
         """
 
     async def unload(self, model: ModelInfo) -> None: ...

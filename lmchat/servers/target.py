@@ -9,18 +9,11 @@ from lmchat.servers.model import ModelInfo, server_id_of
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Server and model that answer the next turn.
-
-    `is_loading` says whether prompts have to wait for the model. The state of `model` does not say
-    that: a server may load its model only with the first prompt, which does not have to wait.
-    """
+    """Server and model that answer the next turn."""
 
     endpoint: Endpoint
     product: str
     model: ModelInfo | None = None  # None: none is chosen, or the server has not named it yet
-    is_loading: bool = False  # lmchat loads it; or the server does, and has not named it yet
-    loading_since_s: float | None = None  # monotonic time; None where the server loads it unasked
-    loading_fraction: float | None = None  # part that is loaded, 0 to 1; None: not known
 
     @classmethod
     def of(cls, model: ModelInfo) -> Target:

@@ -11,7 +11,7 @@ out later is a value of its own. No other module of the screen names the class o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from lmchat.config.state import Change, State
 from lmchat.doctor.finding import Finding
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
-from lmchat.servers.discovery.catalogue import Catalogue
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.status import ServerState, chat_state
 from lmchat.servers.endpoint import Endpoint
@@ -92,12 +92,13 @@ class Workspace(Struct, kw_only=True):
     library: Library
     chat: ChatService
     monitor: Monitor
-    catalogue: Catalogue
+    finder: ServerFinder
     platform: Platform
     pages: WebPages
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
+    server_names: Mapping[str, str] = {}  # the user's, by origin (http://HOST:PORT)
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only
@@ -110,4 +111,5 @@ class Workspace(Struct, kw_only=True):
     @property
     def chat_state(self) -> ServerState | None:
         """How far the chat is from an answer; None while the first search runs."""
-        return chat_state(self.chat.turn_choices.target, self.catalogue.results)
+        choices = self.chat.turn_choices
+        return chat_state(choices.target, self.finder.servers, is_loading=choices.is_loading)

@@ -70,10 +70,12 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     chat = ChatTurns(store, [NOT_LOADED], answer_steps("There."), answer_steps("Two."))
     target = chat.sessions.turn_choices.target
     await chat.send("one")
-    chat.sessions.turn_choices.use_target(replace(target, is_loading=True))
+    gate = asyncio.Event()
+    load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
     chat.sessions.send(chat.opened, "two")
     assert chat.opened.is_waiting
-    chat.sessions.turn_choices.use_target(target)
+    gate.set()
+    await load
     chat.sessions.send_waiting(has_loaded=True)
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import WrongUse
 from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState
 from tests.support.scripted_backend import model, probed
 
 
@@ -45,3 +48,17 @@ async def test_a_server_that_has_moved_to_another_port_is_a_change():
 
     watch = ServerWatch(find, lambda _: None)
     assert [await watch.look() for _ in range(3)] == [True, False, True]
+
+
+def test_a_remote_model_is_listed_last_and_meant_by_its_whole_name_alone():
+    away = replace(
+        model("gpt-oss:120b-cloud"), state=LoadState.REMOTE, endpoint=OTHER_PORT.endpoint
+    )
+    ollama = probed("", away, endpoint=OTHER_PORT.endpoint, product="Ollama")
+    routes = ModelRoutes.of([ollama, HERE])
+    assert list(routes.listed()) == ["qwen3-8b", "gpt-oss:120b-cloud"]
+    assert routes.find("gpt-oss:120b-cloud").is_remote
+    assert routes.find("gpt-oss:120b-cloud@Ollama").is_remote
+    for part in ("gpt-oss", "120b", "GPT-OSS:120B-CLOUD", "gpt-oss:120b", "gpt-oss:120b-cloud@Jan"):
+        with pytest.raises(WrongUse):
+            routes.find(part)

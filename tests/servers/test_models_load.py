@@ -51,11 +51,16 @@ async def test_a_router_tells_how_far_it_is_stage_by_stage(quick, server, client
         ),
     )
     server.on("GET /v1/models", products.router_rows(large="loading"))
-    work = asyncio.create_task(client.load(model_at(server, "large"), on_progress=heard.append))
+    model = model_at(server, "large")
+    lists = client.model_lists
+    work = client.load(model)
+    lists.on_change = lambda: heard.append(lists.load_of(model).fraction)
     await until(lambda: len(heard) == 3, "three shares")
     assert heard == [0.25, 0.75, 1.0]
+    lists.on_change = lambda: None
     server.on("GET /v1/models", products.router_rows(large="loaded"))
     await work
+    assert lists.load_of(model) is None
     gate.open()
 
 
@@ -66,7 +71,7 @@ async def test_loading_that_is_cancelled_before_the_router_has_replied_is_stoppe
     products.router(server, large="unloaded")
     gate = Gate()
     server.on(LOAD, json_reply({"success": True}, headers=LLAMA, before=[gate]))
-    work = asyncio.create_task(client.load(model_at(server, "large")))
+    work = client.load(model_at(server, "large"))
     assert await asyncio.to_thread(gate.reached.wait, 5)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -137,8 +142,8 @@ async def test_a_model_is_loaded_once_however_many_ask_for_it(server, client):
     gate = Gate()
     products.lm_studio(server, loaded=[], has_jit=False, loading=gate)
     model = model_at(server, "qwen3-8b", "LM Studio")
-    loads = [asyncio.create_task(client.load(model)) for _ in range(3)]
-    other = asyncio.create_task(client.load(model_at(server, "gemma-3-4b", "LM Studio")))
+    loads = [client.load(model) for _ in range(3)]
+    other = client.load(model_at(server, "gemma-3-4b", "LM Studio"))
     assert await asyncio.to_thread(gate.reached.wait, 5)
     loads[0].cancel()  # the next one loads in its place, unless the server has loaded it anyway
     gate.open()

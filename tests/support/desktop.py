@@ -33,9 +33,8 @@ from lmchat.errors import FileRefused
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.catalogue import Catalogue
 from lmchat.servers.discovery.choose import endpoints_of
-from lmchat.servers.discovery.finder import configured_endpoints
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
@@ -277,12 +276,8 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         library=Library(store, clock=moment),
         chat=chat,
         monitor=Monitor(backend.check, clock=clock),
-        catalogue=Catalogue(
-            backend,
-            store.statistics.speeds,
-            named=configured_endpoints(settings),
-            server_names=configured_names(settings),
-        ),
+        finder=ServerFinder(backend, settings, state),
+        server_names=configured_names(settings),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),
         state=state,
@@ -490,7 +485,7 @@ class Situation(Desktop):
         await self.shows(sees)
 
     def status_at(self, port: int) -> ServerStatus:
-        return next(one for one in self.workspace.catalogue.results if one.endpoint.port == port)
+        return next(one for one in self.workspace.finder.servers if one.endpoint.port == port)
 
     def places(self, place: int | tuple[str, int], server: ScriptedServer | None) -> None:
         key = place if isinstance(place, tuple) else ("localhost", place)
@@ -579,6 +574,7 @@ async def run(
     keys = ApiKeys(LoadedSettings(settings=settings, file=folder / "config.toml"), {}, credentials)
     await asyncio.to_thread(keys.load)
     client = StillClient(settings, ports, direct=direct, keys=keys)
+    client.model_lists.monotonic = clock
     client.scan_also({}, used=endpoints_of(state or State()))
     store = Store(folder / "sessions.db", clock=lambda: NOW)
     desk = make_desktop(

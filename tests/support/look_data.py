@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.metrics import Metrics
-from lmchat.servers.discovery.catalogue import ModelRow
+from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import (
     ServerHealth,
     ServerState,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.metrics import Metrics
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2
@@ -136,11 +137,14 @@ class ScriptedBackend:
         self.engine: ScriptedEngine | None = None
         """The built-in engine, which requests to its address start."""
         self.engine_models: tuple[ModelInfo, ...] = ()
+        self.model_lists = ModelLists()
 
     def engine_at(self, endpoint: Endpoint) -> ScriptedEngine | None:
         return self.engine if self.engine is not None and self.engine.endpoint == endpoint else None
 
-    async def detect(self, *, named: Sequence[Endpoint] = ()) -> tuple[ServerStatus, ...]:
+    async def detect(
+        self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
+    ) -> tuple[ServerStatus, ...]:
         self.looks += 1
         if self.engine is not None and self.engine.endpoint is not None:
             own = await self.check(self.engine.endpoint)
@@ -177,7 +181,8 @@ class ScriptedBackend:
 
     def cached_models(self) -> ModelList:
         models = [m for one in self.results for m in one.models if not self.engine_at(one.endpoint)]
-        return ModelList(models=(*self.engine_models, *models), age_s=40)
+        shown = map(self.model_lists.with_load, (*self.engine_models, *models))
+        return ModelList(models=tuple(shown), age_s=40)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         engine = self.engine_at(request.endpoint)
@@ -262,13 +267,10 @@ class ScriptedBackend:
         self.thoughts_to_end.append(request_id)
         return True
 
-    async def load(
-        self,
-        model: ModelInfo,
-        *,
-        context: int | None = None,
-        on_progress: Callable[[float], None] | None = None,
-    ) -> None:
+    def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
+        return self.model_lists.load(model, lambda _: self.load_now(model, context))
+
+    async def load_now(self, model: ModelInfo, context: int | None) -> None:
         if engine := self.engine_at(model.endpoint):
             await engine.load(model.model_id, context=context)
             return

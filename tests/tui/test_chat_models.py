@@ -110,12 +110,16 @@ class Loading:
         self.gate = asyncio.Event()
         self.begun: list[str] = []
         self.ended: list[str] = []
-        self.tell = None
-        backend.load = self.load
+        self.model = None
+        self.lists = backend.model_lists
+        backend.load_now = self.load
 
-    async def load(self, wanted, *, context=None, on_progress=None):
+    def tell(self, fraction: float) -> None:
+        self.lists.note_progress(self.lists.load_of(self.model), fraction)
+
+    async def load(self, wanted, context):
         self.begun.append(wanted.model_id)
-        self.tell = on_progress
+        self.model = wanted
         try:
             await self.gate.wait()
         finally:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.chat.request_preview import ContextItem, ContextList
-from lmchat.servers.discovery.catalogue import ModelRow
+from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.engine.download import SMOLLM2

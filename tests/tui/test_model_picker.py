@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Input
 
 from lmchat.matching import fuzzy_match
-from lmchat.servers.discovery.catalogue import ModelRow
+from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.endpoint import Endpoint
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, model_picker, picker_rows

@@ -26,7 +26,7 @@ class Places(ScriptedBackend):
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
 
-    async def detect(self, *, named=()):
+    async def detect(self, *, named=(), is_counted=True):
         found = [await self.check(one) for one in named if one.is_loopback or self.allowed]
         return (*found, *self.results)
 

@@ -43,13 +43,15 @@ async def load_with_progress(
 
     `window` is the size of the context window in tokens; by default, the server chooses it.
     """
+    lists = runtime.backend.model_lists
 
-    def show(fraction: float | None) -> None:
-        output.show_progress(f"lmchat: loading{progress_suffix(fraction)} …")
+    def show() -> None:
+        load = lists.load_of(model)
+        words = f"lmchat: loading{progress_suffix(load.fraction)} …" if load else ""
+        output.show_progress(words)
 
-    show(None)  # some servers report no progress
-    await runtime.backend.load(model, context=window, on_progress=show)
-    output.show_progress("")
+    lists.on_change = show
+    await runtime.backend.load(model, context=window)
 
 
 async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> float | None:

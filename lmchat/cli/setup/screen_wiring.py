@@ -26,8 +26,7 @@ from lmchat.formats.imports.programs import chat_places
 from lmchat.library.importer import Importer
 from lmchat.library.library import Library
 from lmchat.library.unsaved import unsaved_notices
-from lmchat.servers.discovery.catalogue import Catalogue
-from lmchat.servers.discovery.finder import configured_endpoints
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.protocols import ServerClient
@@ -82,12 +81,8 @@ async def make_dispatcher(
             library=Library(store),
             chat=chat,
             monitor=Monitor(backend.check),
-            catalogue=Catalogue(
-                backend,
-                store.statistics.speeds,
-                named=configured_endpoints(settings),
-                server_names=configured_names(settings),
-            ),
+            finder=ServerFinder(backend, settings, state),
+            server_names=configured_names(settings),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),
             importer=(  # a temporary chat cannot import

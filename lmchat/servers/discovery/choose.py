@@ -122,7 +122,6 @@ def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
         endpoint=server.endpoint,
         product=model.product if model is not None else server.product,
         model=model,
-        is_loading=is_loading,
     )
     state = ServerState.READY if model is not None else ServerState.NO_MODEL
     if is_loading:

@@ -69,6 +69,7 @@ class ServerFinder:
         self._lock = asyncio.Lock()  # requests at the same time share one look, and one wait
         self.servers: tuple[ServerStatus, ...] = ()
         """Those of the last look, usable or not, best first."""
+        self._added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
 
     async def look(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
         """Check the server that the settings name; if they name none, search for servers."""
@@ -80,9 +81,15 @@ class ServerFinder:
 
     async def search(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
         """Search for servers, at the addresses that the settings name and all usual ones."""
-        named = configured_endpoints(self._settings)
+        named = (*self._added, *configured_endpoints(self._settings))
         self.servers = await self._source.detect(named=named, is_counted=is_counted)
         return self.servers
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Search at one more address from now on, unless the last search has found it anyway."""
+        searched = [server.endpoint for server in self.servers]
+        if endpoint not in (*self._added, *searched, *configured_endpoints(self._settings)):
+            self._added = (endpoint, *self._added)
 
     def forget(self) -> None:
         """Look again before the next request: the last one has failed."""

@@ -29,6 +29,7 @@ from lmchat.errors import (
 )
 from lmchat.processes.environment import find_program
 from lmchat.safe_text import shell_word
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import STATUS, ServerState, ServerStatus, reason_of_models
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connect_timeout_s
@@ -36,7 +37,6 @@ from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import ModelInfo
-from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
@@ -72,7 +72,7 @@ class Scanner:
         self,
         connections: Connections,
         keys: KeySource,
-        cache: ModelCache,
+        lists: ModelLists,
         timeouts_for: Callable[[Endpoint], TimeoutSettings],
         *,
         check_allowed: Callable[[Endpoint], None],
@@ -80,7 +80,7 @@ class Scanner:
     ) -> None:
         """Create a scanner.
 
-        `cache` has the lists of models that were read before. `timeouts_for` returns the timeouts
+        `lists` has the lists of models that were read before. `timeouts_for` returns the timeouts
         that the settings have for an address. `check_allowed` raises `EndpointNotAllowed` or
         `RequestInvalid` for an address to which no request may be sent. `named` are the hosts and
         ports that the settings name.
@@ -88,7 +88,7 @@ class Scanner:
         self._named = named
         self._keys = keys
         self._connections = connections
-        self._cache = cache
+        self._lists = lists
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
@@ -286,7 +286,7 @@ class Scanner:
             models = await self._kept_list(api)
             if not models:
                 listed = await _read_models(api, expected)
-                models = self._cache.with_seen_windows(endpoint, listed)
+                models = self._lists.with_seen_windows(endpoint, listed)
             reason = reason_of_models(models)
         except (ServerUnavailable, ServerRejected, RequestInvalid) as caught:
             error = caught  # `RequestInvalid`: the key has characters that no header can hold
@@ -362,7 +362,7 @@ class Scanner:
         `ServerUnavailable` if the server does not answer in time.
         """
         max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
-        models = self._cache.models_of(api.endpoint, max_age_s=max_age_s) or ()
+        models = self._lists.models_of(api.endpoint, max_age_s=max_age_s) or ()
         if not models or api.memory.wants_list:
             return ()
         product = product_named(models[0].product)

@@ -308,13 +308,15 @@ LACKS_SERVER = (ServerState.NEEDS_KEY, ServerState.AWAY)
 """States of the chat in which a search has found no server with a model."""
 
 
-def chat_state(target: Target | None, servers: Sequence[ServerStatus]) -> ServerState | None:
+def chat_state(
+    target: Target | None, servers: Sequence[ServerStatus], *, is_loading: bool
+) -> ServerState | None:
     """Return how far the chat is from an answer; None while the first search runs.
 
-    `servers` are those of the last search. The state is never REFUSES: another server is looked
-    for.
+    `servers` are those of the last search. `is_loading` is whether prompts have to wait for the
+    model. The state is never REFUSES: another server is looked for.
     """
-    if target is not None and target.is_loading:
+    if is_loading:
         return ServerState.LOADING
     if target is not None and target.model_id:
         return ServerState.READY

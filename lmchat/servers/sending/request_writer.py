@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
 from lmchat.safe_text import safe_line
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import RefusalContext
@@ -196,8 +196,8 @@ class WrittenRequest(Struct, kw_only=True):
 class RequestWriter:
     """Writer of requests; remembers the request format of each model."""
 
-    def __init__(self, cache: ModelCache) -> None:
-        self._cache = cache
+    def __init__(self, lists: ModelLists) -> None:
+        self._lists = lists
         self._request_formats: dict[
             tuple[Endpoint, str], RequestFormat
         ] = {}  # by address and model
@@ -207,7 +207,7 @@ class RequestWriter:
     def write(self, request: ChatRequest) -> WrittenRequest:
         """Write a request in the format that its model took last, or else that of the product."""
         product = product_named(request.product)
-        model = self._cache.model(request.endpoint, request.model)
+        model = self._lists.model(request.endpoint, request.model)
         request_format = (
             self._request_formats.get((request.endpoint, request.model)) or product.request_format
         )

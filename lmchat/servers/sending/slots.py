@@ -10,8 +10,8 @@ from functools import partial
 
 from msgspec import Struct, field
 
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model_cache import ModelCache
 from lmchat.servers.products import product_named
 
 CountSlots = Callable[[], int]  # returns how many slots there are now, at least 1
@@ -72,9 +72,9 @@ class SlotQueue:
 class ServerSlots:
     """Slots of all servers in the user's network; each of these answers few requests at once."""
 
-    def __init__(self, cache: ModelCache) -> None:
+    def __init__(self, lists: ModelLists) -> None:
         """`cache` has what the servers said last about their slots."""
-        self._cache = cache
+        self._lists = lists
         # By `Endpoint.netloc` and name of the model. The name is empty if all models of the server
         # share its slots; behind a router, each model has slots of its own.
         self._slots: dict[tuple[str, str], SlotQueue] = {}
@@ -97,7 +97,7 @@ class ServerSlots:
         if not endpoint.is_near:
             yield
             return
-        model = self._cache.model(endpoint, model_id)
+        model = self._lists.model(endpoint, model_id)
         has_own_slots = model is not None and model.has_own_slots
         key = (endpoint.netloc, model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, SlotQueue())
@@ -111,7 +111,7 @@ class ServerSlots:
 
         That is the number that the server said last, or else the usual one of its product.
         """
-        model = self._cache.model(endpoint, model_id)
+        model = self._lists.model(endpoint, model_id)
         if model is not None and model.slots:
             return model.slots
         return product_named(product).slots

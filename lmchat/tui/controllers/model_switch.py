@@ -1,25 +1,23 @@
 """Models: the one in use, with its server; the picker, switching, loading and unloading.
 
-The target is one value of server, model and progress of loading. It is None if no server is in use,
-and has an empty `model_id` if a server is, but none of its models.
-
-`_loads` has all models that lmchat is loading. For these, the picker shows the progress from there,
-and not what the servers said last. If the model in use is one of them, the target gets the
-progress, too (`_change_load`), since chats and the panel know only the target.
+The target is one value of server and model. It is None if no server is in use, and has an empty
+`model_id` if a server is, but none of its models. Which models are loaded now is in `ModelLists`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
-from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
 from lmchat.servers.discovery.choose import unlisted_model
-from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth
+from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number, rows_of
+from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
@@ -43,8 +41,9 @@ class ModelSwitch:
         self._prompt_text = prompt_text
         self._turns = turns
         self._picker: ModelPicker | None = None  # the picker while it is open
-        # models that lmchat is loading, with their progress, by `_key`
-        self._loads: dict[tuple[Endpoint, str], ModelInfo] = {}
+        self._lists = ui.workspace.backend.model_lists
+        self._lists.on_change = self._show_loads
+        self._speeds: Mapping[tuple[str, str], float] = {}  # of earlier turns, by `ModelRow.key`
 
     # The model in use
 
@@ -69,7 +68,7 @@ class ModelSwitch:
             )
         )
         self._ui.show_action("model chosen")
-        if not target.is_loading:
+        if not self._lists.is_loading(target):
             self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
@@ -103,18 +102,6 @@ class ModelSwitch:
             replace(target, product=checked.product, model=checked.model)
         )
 
-    def _change_load(self, model: ModelInfo, **fields: float | bool | None) -> bool:
-        """Change fields of the target that say how far its model is loaded, such as `is_loading`.
-
-        Return False, and change nothing, if the given model is not the one in use: any model of the
-        picker can be loaded.
-        """
-        target = self._chat.turn_choices.target
-        if target is None or not self.is_in_use(model):
-            return False
-        self._chat.turn_choices.use_target(replace(target, **fields))
-        return True
-
     # The picker
 
     def pick(self, name: str = "") -> None:
@@ -129,7 +116,7 @@ class ModelSwitch:
         if not name.isdigit():
             self.pick_named(name)
             return
-        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
+        rows = self._rows(self._workspace.backend.cached_models().models)
         model = recent_by_number(rows).get(name)
         if model is None:
             key = self._ui.key_name("model")
@@ -142,9 +129,8 @@ class ModelSwitch:
 
         A whole name that no server lists is used on a server that may have it all the same.
         """
-        rows, _ = self._workspace.catalogue.cached_rows(self._workspace.state)
         try:
-            model = model_meant(name, [row.model for row in rows])
+            model = model_meant(name, self._workspace.backend.cached_models().models)
         except WrongUse as error:
             unlisted = self._unlisted(name)
             if unlisted is None:
@@ -160,7 +146,7 @@ class ModelSwitch:
         workspace = self._workspace
         return unlisted_model(
             name,
-            workspace.catalogue.results,
+            workspace.finder.servers,
             workspace.state,
             is_named=bool(workspace.settings.endpoint),
         )
@@ -176,10 +162,10 @@ class ModelSwitch:
             self._ui.screen.post_message(ShowServers())
             return
         target = self._chat.turn_choices.target
-        rows, age_s = self._workspace.catalogue.cached_rows(self._workspace.state)
+        listed = self._workspace.backend.cached_models()
         picker = ModelPicker(
-            self._with_loading(rows),
-            age_s=age_s,
+            self._rows(listed.models),
+            age_s=listed.age_s,
             load_or_unload=self._load_or_unload,
             load_with=self._ask_for_context,
             refresh=self._refresh_anew,
@@ -214,27 +200,36 @@ class ModelSwitch:
 
         If no server answers with a model, show the models that are known, with their age.
         """
-        catalogue, state = self._workspace.catalogue, self._workspace.state
-        rows: Sequence[ModelRow] = ()
         note, age_s = "", 0.0  # why the lists are not new, and their age
+        models: Sequence[ModelInfo] = ()
         try:
-            rows = await catalogue.refresh(state)
+            servers = await self._workspace.finder.search()
+            models = [model for server in usable_of(servers) for model in server.models]
         except LMChatError as error:
             note = error.message
-        if not rows:
-            rows, age_s = catalogue.cached_rows(state)
+        with suppress(LMChatError):
+            self._speeds = await self._workspace.store.statistics.speeds()
+        if not models:
+            listed = self._workspace.backend.cached_models()
+            models, age_s = listed.models, listed.age_s
         if self._picker is not None:
-            self._picker.update_rows(self._with_loading(rows), age_s=age_s, note=note)
+            self._picker.update_rows(self._rows(models), age_s=age_s, note=note)
+
+    def _rows(self, models: Iterable[ModelInfo]) -> tuple[ModelRow, ...]:
+        """Return the rows of the picker, the recent models first."""
+        return rows_of(
+            map(self._lists.with_load, models),
+            self._workspace.state,
+            speeds=self._speeds,
+            server_names=self._workspace.server_names,
+        )
 
     def switch_to(self, model: ModelInfo) -> None:
         """Use a model from the next turn on, and begin to load it if it is not loaded."""
         if model.state is LoadState.NOT_LOADED:
             self._begin_load(model)
         # without `load_fraction`, which is as old as the list of models
-        target = Target.of(replace(model, load_fraction=None))
-        if _key(model) in self._loads:  # began just now or before; the target gets the progress
-            target = replace(target, is_loading=True, loading_since_s=self._workspace.clock())
-        self.use(target)
+        self.use(Target.of(replace(model, load_fraction=None)))
 
     # Loading
 
@@ -242,7 +237,7 @@ class ModelSwitch:
         """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if self._is_remote(model):
             return
-        if _key(model) in self._loads:
+        if self._lists.load_of(model) is not None:
             self._ui.stop(_group(model))
             self._ui.show_action(f"stopped loading {_short_name(model)}")
         elif model.state is LoadState.LOADED:
@@ -283,7 +278,7 @@ class ModelSwitch:
         """Begin to load a model with the typed size; else return why not, for the dialog."""
         if not (typed.isdecimal() and int(typed)):
             return "The context window must be a whole number of tokens."
-        if _key(model) in self._loads:
+        if self._lists.load_of(model) is not None:
             return "The model is being loaded. Stop that first."
         self._begin_load(model, int(typed))
         return None
@@ -292,14 +287,12 @@ class ModelSwitch:
         """Load a model in a worker, unless it is being loaded.
 
         `context` is the size of the window in tokens; None leaves that to the server. The model
-        counts as loading from here on, before the request to load it is sent. Otherwise a prompt
-        could be sent first, and would make some servers load the model once more.
+        counts as loading from here on. Otherwise a prompt could be sent first, and would make some
+        servers load the model once more.
         """
-        if _key(model) in self._loads:
-            return
-        self._change_load(model, is_loading=True, loading_since_s=self._workspace.clock())
-        self._note_load(replace(model, state=LoadState.LOADING, load_fraction=None))
-        self._ui.begin(partial(self._load, model, context), _group(model))
+        if self._lists.load_of(model) is None:
+            load = self._workspace.backend.load(model, context=context)
+            self._ui.begin(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
         """Unload a model, and show the new states of the models, also if that fails."""
@@ -310,22 +303,17 @@ class ModelSwitch:
         finally:
             self._show_new_states()
 
-    async def _load(self, model: ModelInfo, context: int | None) -> None:
-        """Load a model; if it is in use, the prompts that wait for it are sent then.
+    async def _wait_for_load(self, model: ModelInfo, load: asyncio.Task[None]) -> None:
+        """Wait for the end of a load; if the model is in use, the waiting prompts are sent then.
 
         If it cannot be loaded, or the load is stopped, the prompts return to the prompt field. Some
         servers do not load on request. For the model in use this is no failure: its server may load
         it with the first prompt.
         """
-
-        def show_progress(fraction: float) -> None:
-            self._note_load(replace(self._loads[_key(model)], load_fraction=fraction))
-            self._ui.show_changes()
-
         self._ui.show_action(f"loading {_short_name(model)}")
         can_answer = False
         try:
-            await self._workspace.backend.load(model, context=context, on_progress=show_progress)
+            await load
             can_answer = True
             self._ui.show_action(f"loaded {_short_name(model)}")
         except ServerRejected as error:
@@ -333,18 +321,12 @@ class ModelSwitch:
             if not can_answer:
                 raise
         finally:
-            self._end_load(model, can_answer=can_answer)
-
-    def _end_load(self, model: ModelInfo, *, can_answer: bool) -> None:
-        """Show that a model is not being loaded any more; send or return the waiting prompts."""
-        del self._loads[_key(model)]
-        is_in_use = self._change_load(model, is_loading=False)
-        if is_in_use and can_answer:
-            # also regenerates the last answer if it failed for want of a loaded model
-            self._chat.send_waiting(has_loaded=True)
-        elif is_in_use:
-            self._chat.queue.return_waiting()
-        self._show_new_states()
+            if self.is_in_use(model) and can_answer:
+                # also regenerates the last answer if it failed for want of a loaded model
+                self._chat.send_waiting(has_loaded=True)
+            elif self.is_in_use(model):
+                self._chat.queue.return_waiting()
+            self._show_new_states()
 
     def _show_new_states(self) -> None:
         """Check the server at once, and refresh the picker if it is open."""
@@ -352,19 +334,11 @@ class ModelSwitch:
         if self._picker is not None:
             self._begin_refresh()
 
-    def _note_load(self, loading: ModelInfo) -> None:
-        """Keep how far a model is loaded, and show it in the picker, if that is open.
-
-        If the model is in use, the panel shows it, too.
-        """
-        self._loads[_key(loading)] = loading
+    def _show_loads(self) -> None:
+        """Show how far models are loaded, in the picker if it is open, and in the panel."""
         if self._picker is not None:
-            self._picker.update_model(loading)
-        self._change_load(loading, loading_fraction=loading.load_fraction)
-
-    def _with_loading(self, rows: Sequence[ModelRow]) -> list[ModelRow]:
-        """Return the rows of the picker, with the progress of the models that are being loaded."""
-        return [replace(row, model=self._loads.get(_key(row.model), row.model)) for row in rows]
+            self._picker.update_models(self._lists.with_load)
+        self._ui.show_changes()
 
 
 def _key(model: ModelInfo) -> tuple[Endpoint, str]:

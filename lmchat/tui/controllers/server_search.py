@@ -115,7 +115,7 @@ class ServerSearch:
 
     async def _search_once(self) -> None:
         """Probe all addresses, and decide what to use; with a model, only show the results."""
-        results = await self._workspace.catalogue.probe_all()
+        results = await self._workspace.finder.search()
         self._searched_at_s = self._workspace.clock()
         if self._has_model:  # it may have been chosen during the search
             self._draw_page()
@@ -221,7 +221,7 @@ class ServerSearch:
         except LMChatError as error:
             return error.message_with_hint
         if server.is_model_server or server.takes_any_name:
-            self._workspace.catalogue.add_named(endpoint)  # searches probe it, too, from now on
+            self._workspace.finder.add(endpoint)  # searches probe it, too, from now on
         is_usable = server.state.is_usable and server.has_model
         if is_usable or server.state is ServerState.NEEDS_KEY or server.takes_any_name:
             return server
@@ -361,12 +361,12 @@ class ServerSearch:
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants, if any
         if not problem and named and self._state is ServerState.NO_MODEL:
-            results = usable_of(self._workspace.catalogue.results)
+            results = usable_of(self._workspace.finder.servers)
             listed = [model for server in results for model in server.chat_models]
             problem = unknown_model_error(named, listed).message
         self._page.show(
             WelcomeFacts(
-                results=self._workspace.catalogue.results,
+                results=self._workspace.finder.servers,
                 searched_at_s=self._searched_at_s,
                 search_pause_s=self._workspace.search_pause_s,
                 machine=self._starts.machine,

@@ -157,9 +157,7 @@ class StatusDisplay:
         # after the end of a turn, the speeds of its last seconds stay in the panel
         speeds_until_s = now_s if figures is None or figures.ended_s is None else figures.ended_s
         target = turn_choices.target
-        loading = ""
-        if target is not None and target.is_loading:
-            loading = f"loading{self._progress(target)}"
+        loading = f"loading{self._progress(target)}" if target and turn_choices.is_loading else ""
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
         return {
             "server": server_rows(self.health, self._workspace.chat_state),
@@ -241,7 +239,7 @@ class StatusDisplay:
                 return [LOOKING]
             return [f"server {search_word(state)}"]
         name = safe_line(target.model_id)
-        if target.is_loading:
+        if self._chat.turn_choices.is_loading:
             return [f"loading {name or 'its model'}{self._progress(target)}", target.product]
         sign = f"{units.SIGNS.remote} " if target.is_remote else ""
         return [f"{sign}{name}" or "no model", target.product]
@@ -252,11 +250,10 @@ class StatusDisplay:
         The text is empty if neither is known. For a load that lmchat did not begin, the time is
         counted from the first check that found the server in its present state.
         """
-        if target.loading_fraction:
-            return units.progress_suffix(target.loading_fraction)
-        since_s = target.loading_since_s
-        if since_s is None:
-            since_s = self.health.since_s
+        load = self._workspace.backend.model_lists.load_of(target.model)
+        if load is not None and load.fraction:
+            return units.progress_suffix(load.fraction)
+        since_s = load.since_s if load is not None else self.health.since_s
         return "" if since_s is None else f" {units.rough_time(self._workspace.clock() - since_s)}"
 
 

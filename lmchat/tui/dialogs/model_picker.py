@@ -21,7 +21,7 @@ from lmchat import units
 from lmchat.commands.table import Scope
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
-from lmchat.servers.discovery.catalogue import ModelRow, recent_by_number
+from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
 from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.bindings import bindings
@@ -191,10 +191,9 @@ class ModelPicker(ListDialog):
         self._note = note or f"updated {units.rough_time(age_s)} ago"
         self.redraw()
 
-    def update_model(self, model: ModelInfo) -> None:
-        """Show a model with another state, such as loading."""
-        key = (model.server_id, model.model_id)
-        self._rows = [replace(row, model=model) if row.key == key else row for row in self._rows]
+    def update_models(self, change: Callable[[ModelInfo], ModelInfo]) -> None:
+        """Show the models with other states, such as loading."""
+        self._rows = [replace(row, model=change(row.model)) for row in self._rows]
         self.redraw()
 
     def draw(self, choose: tuple[str, str] | None = None, *, chooses_best: bool = False) -> None:

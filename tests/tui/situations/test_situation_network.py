@@ -40,7 +40,7 @@ async def test_without_any_network_the_page_is_of_use_and_goes_on_when_there_is_
         await seen.shows(
             "No model server answers on this machine yet.", "LM Studio", "Type an address"
         )
-        assert {one.word for one in seen.workspace.catalogue.results} == {"refused"}
+        assert {one.word for one in seen.workspace.finder.servers} == {"refused"}
         await seen.rests()
         await seen.presses("ctrl+k", leads_to=SearchDialog)
         await seen.type("shade")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import os
 
+import pytest
+
+from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.model_cache import ModelCache
+from lmchat.servers.target import Target
 from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp, plain
 from tests.support.scripted_server import json_reply
@@ -26,7 +30,7 @@ def model(name: str, **more) -> ModelInfo:
 async def test_the_file_is_read_at_the_next_start(tmp_path):
     file, clock = tmp_path / "deep" / "models.json", Clock()
     ended = Endpoint.parse("localhost:1")
-    before = ModelCache(file, clock=clock)
+    before = ModelLists(file, clock=clock)
     before.put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))
     before.put(ended, (model("b"),))
     umask = os.umask(0)
@@ -34,7 +38,7 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     os.umask(umask)
     assert file.stat().st_mode & 0o777 == 0o600, "for its owner alone"
     clock.now += 30
-    after = ModelCache(file, clock=clock)
+    after = ModelLists(file, clock=clock)
     assert after.all_models().models == ()
     await after.read_once()
     assert after.models_of(HERE) == (model("a", state=LoadState.LOADED, context_max=9),)
@@ -45,7 +49,7 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
 
 async def test_a_file_that_cannot_be_written_costs_the_file_alone(tmp_path):
     (tmp_path / "file").touch()
-    cache = ModelCache(tmp_path / "file" / "models.json")
+    cache = ModelLists(tmp_path / "file" / "models.json")
     cache.put(HERE, (model("a"),))
     await cache.write(without=None)
     assert cache.models_of(HERE) == (model("a"),)
@@ -82,3 +86,38 @@ async def test_an_ability_goes_with_the_server_that_had_it(server, make_client, 
             (model,) = (await client.check(endpoint)).models
             assert (model.capabilities, model.images) == (("vision",) * vision, vision)
         await client.aclose()
+
+
+async def test_a_load_counts_from_its_beginning_to_its_end_even_if_it_is_stopped_before_it_runs():
+    lists = ModelLists()
+    changes = []
+    lists.on_change = lambda: changes.append(lists.with_load(model("a")).load_fraction)
+    gate = asyncio.Event()
+
+    async def work(load):
+        lists.note_progress(load, 0.4)
+        await gate.wait()
+
+    task = lists.load(model("a"), work)
+    assert lists.is_loading(Target.of(model("a")))
+    assert lists.with_load(model("a")).state is LoadState.LOADING
+    assert not lists.is_loading(Target.of(model("b")))
+    await asyncio.sleep(0)
+    gate.set()
+    await task
+    assert (changes, lists.is_loading(Target.of(model("a")))) == ([None, 0.4, None], False)
+    task = lists.load(model("a"), work)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not lists.is_loading(Target.of(model("a")))
+
+
+def test_a_server_that_has_not_named_the_model_it_loads_is_waited_for():
+    lists = ModelLists()
+    unnamed = Target(endpoint=HERE, product="llama.cpp")
+    assert not lists.is_loading(unnamed)
+    lists.put(HERE, (), is_loading=True)
+    assert lists.is_loading(unnamed)
+    lists.put(HERE, (model("a"),))
+    assert not lists.is_loading(unnamed)

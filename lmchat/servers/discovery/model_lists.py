@@ -1,0 +1,279 @@
+"""Models of all servers as they were listed last, those that lmchat loads, and their rows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from lmchat.config.state import State
+from lmchat.files.disk import read_plain, write_atomically
+from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.target import Target
+
+_logger = logging.getLogger(__name__)
+
+
+class _CachedList(Struct, frozen=True, kw_only=True):
+    """Models of one server, and when they were fetched (seconds since 1970)."""
+
+    endpoint: Endpoint
+    models: tuple[ModelInfo, ...]
+    fetched_s: float
+    is_loading: bool = False  # whether the server loads a model, which it may not have named yet
+
+
+class Load(Struct, kw_only=True):
+    """A load of a model by lmchat, while it runs."""
+
+    model: ModelInfo
+    since_s: float  # monotonic
+    fraction: float | None = None  # part that is loaded, 0 to 1; None: not known
+
+
+class ModelLists:
+    """The last list of models of each server, and the models that lmchat is loading.
+
+    The file is read once. A list that was fetched in this run comes before that of the file.
+    """
+
+    def __init__(self, file: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        """Begin without lists; without a `file`, nothing is read and written.
+
+        `clock` returns the seconds since 1970.
+        """
+        self._file = file
+        self._clock = clock
+        self.monotonic = time.monotonic  # clock of the loads
+        self._loads: dict[tuple[Endpoint, str], Load] = {}
+        self.on_change: Callable[[], None] = lambda: None  # called when a load begins, runs or ends
+        self._lists: dict[Endpoint, _CachedList] = {}
+        self._has_read_file = False
+        self._has_new_lists = False  # whether a list was fetched that the file does not have
+
+    async def read_once(self) -> tuple[ModelInfo, ...]:
+        """Read the file with the first call; return the models in it. Later calls return none.
+
+        Lists that were put before stay as they are.
+        """
+        if self._has_read_file or self._file is None:
+            return ()
+        self._has_read_file = True
+        lists = await asyncio.to_thread(_read, self._file)
+        for cached in lists:
+            self._lists.setdefault(cached.endpoint, cached)
+        return tuple(model for cached in lists for model in cached.models)
+
+    async def write(self, *, without: Endpoint | None) -> None:
+        """Write the lists to the file if there are new ones; called once, at the end.
+
+        The list of the server `without` is left out, because this server ends with lmchat. A
+        failure is only logged: the next start can do without the file.
+        """
+        if self._file is None or not self._has_new_lists:
+            return
+        await self.read_once()  # else the file would lose the lists of other servers
+        lists = [cached for cached in self._lists.values() if cached.endpoint != without]
+        data = msgspec.json.encode(lists)
+        try:
+            await asyncio.to_thread(write_atomically, self._file, data)
+        except OSError as error:
+            _logger.warning("the lists of models cannot be written: %s", error)
+
+    def put(
+        self, endpoint: Endpoint, models: tuple[ModelInfo, ...], *, is_loading: bool = False
+    ) -> None:
+        """Keep a list that was just fetched, in place of the last one of its server."""
+        self._has_new_lists = True
+        self._lists[endpoint] = _CachedList(
+            endpoint=endpoint, models=models, fetched_s=self._clock(), is_loading=is_loading
+        )
+
+    def models_of(
+        self, endpoint: Endpoint, *, max_age_s: float | None = None
+    ) -> tuple[ModelInfo, ...] | None:
+        """Return the list of a server; None if it is missing, or older than `max_age_s`.
+
+        A list from the future counts as older: the clock was set back, so its age is not known.
+        """
+        cached = self._lists.get(endpoint)
+        if cached is None:
+            return None
+        is_recent = max_age_s is None or 0 <= self._clock() - cached.fetched_s <= max_age_s
+        return cached.models if is_recent else None
+
+    def with_seen_windows(
+        self, endpoint: Endpoint, models: tuple[ModelInfo, ...]
+    ) -> tuple[ModelInfo, ...]:
+        """Return listed models with the windows that they had last, where the list tells none."""
+        seen = {model.model_id: model.context_loaded for model in self.models_of(endpoint) or ()}
+        return tuple(
+            replace(model, context_loaded=model.context_loaded or seen.get(model.model_id))
+            for model in models
+        )
+
+    # Loading
+
+    def load(
+        self, model: ModelInfo, work: Callable[[Load], Coroutine[None, None, None]]
+    ) -> asyncio.Task[None]:
+        """Load a model by `work`; it counts as loading from now on."""
+        load = Load(model=model, since_s=self.monotonic())
+        self._loads[model.endpoint, model.model_id] = load
+        self.on_change()
+
+        async def run() -> None:
+            try:
+                await work(load)
+            finally:
+                self._end(load)
+
+        task = asyncio.create_task(run(), name="load model")
+        task.add_done_callback(lambda _: self._end(load))  # it may be cancelled before it runs
+        return task
+
+    def _end(self, load: Load) -> None:
+        key = load.model.endpoint, load.model.model_id
+        if self._loads.get(key) is load:  # else another load of the model has begun
+            del self._loads[key]
+            self.on_change()
+
+    def note_progress(self, load: Load, fraction: float) -> None:
+        load.fraction = fraction
+        self.on_change()
+
+    def load_of(self, model: ModelInfo | None) -> Load | None:
+        """Return the load of a model that runs; None without one."""
+        return self._loads.get((model.endpoint, model.model_id)) if model else None
+
+    def with_load(self, model: ModelInfo) -> ModelInfo:
+        """Return a model as loading, if lmchat loads it; the server may say so later."""
+        load = self.load_of(model)
+        if load is None:
+            return model
+        return replace(model, state=LoadState.LOADING, load_fraction=load.fraction)
+
+    def is_loading(self, target: Target) -> bool:
+        """Whether prompts have to wait: lmchat loads the model, or its server has not named it yet.
+
+        A model that the server loads need not be waited for: the server does that.
+        """
+        if target.model is not None:
+            return self.load_of(target.model) is not None
+        cached = self._lists.get(target.endpoint)
+        return cached is not None and cached.is_loading
+
+    # Lists
+
+    def all_models(self) -> ModelList:
+        """Return the models of all servers, with the age of the oldest list."""
+        models = [
+            self.with_load(model) for cached in self._lists.values() for model in cached.models
+        ]
+        ages_s = [self._clock() - cached.fetched_s for cached in self._lists.values()]
+        # 0: there may be no list, and the age is negative if the clock was set back
+        return ModelList(models=tuple(models), age_s=max([0.0, *ages_s]))
+
+    def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
+        """Return a model of the last list of a server, of any age; None if it is not listed."""
+        for model in self.models_of(endpoint) or ():
+            if model.model_id == model_id:
+                return model
+        return None
+
+    def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
+        """Change the state of a listed model to loaded, because it has answered.
+
+        This is no reason to write the file, so `_has_new_lists` stays as it is.
+        """
+        cached = self._lists.get(endpoint)
+        if cached is None:
+            return
+        models = (
+            replace(model, state=LoadState.LOADED)
+            if model.model_id == model_id and not model.is_remote
+            else model
+            for model in cached.models
+        )
+        self._lists[endpoint] = replace(cached, models=tuple(models))
+
+
+class ModelRow(Struct, frozen=True, kw_only=True):
+    """A model as the picker shows it."""
+
+    model: ModelInfo
+    tokens_per_second: float | None = None  # median of earlier turns
+    recent_index: int | None = None
+    """0 for the model used last; None if not used recently, and for a remote model.
+
+    A remote model is chosen by its row or its name, and not by a number.
+    """
+    server_name: str = ""  # the user's name for its server; empty: its product is shown
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.model.server_id, self.model.model_id
+
+
+def rows_of(
+    models: Iterable[ModelInfo],
+    state: State,
+    *,
+    speeds: Mapping[tuple[str, str], float],
+    server_names: Mapping[str, str],
+) -> tuple[ModelRow, ...]:
+    """Return a row for each model.
+
+    Recently used models come first, the last used one at the top. Remote ones come behind the
+    others, and those that cannot chat come last. `speeds` are those of earlier turns by
+    `ModelRow.key`, `server_names` the user's names of servers by their origin (http://HOST:PORT).
+    """
+    recent_indexes = {(used.endpoint, used.model): index for index, used in enumerate(state.recent)}
+    rows: list[ModelRow] = []
+    for model in models:
+        key = (model.server_id, model.model_id)
+        row = ModelRow(
+            model=model,
+            tokens_per_second=speeds.get(key),
+            recent_index=None if model.is_remote else recent_indexes.get(key),
+            server_name=server_names.get(model.endpoint.origin, ""),
+        )
+        rows.append(row)
+    behind_recent = len(state.recent)
+    rows.sort(
+        key=lambda row: (
+            not row.model.can_chat,  # False is less than True
+            row.model.is_remote,
+            behind_recent if row.recent_index is None else row.recent_index,
+        )
+    )
+    return tuple(rows)
+
+
+def recent_by_number(rows: Sequence[ModelRow]) -> dict[str, ModelInfo]:
+    """Return the recent models of the rows by their numbers: "1" is the one used last.
+
+    The user chooses by such a number. The picker has these models in its first rows; those that are
+    not listed any more, or cannot chat, are not there, and get no number.
+    """
+    recent = [row.model for row in rows if row.recent_index is not None and row.model.can_chat]
+    return {str(number): model for number, model in enumerate(recent, start=1)}
+
+
+def _read(file: Path) -> list[_CachedList]:
+    """Return the lists in a file; an empty list if it is missing, or damaged (which is logged)."""
+    try:
+        return msgspec.json.decode(read_plain(file), type=list[_CachedList])
+    except FileNotFoundError:
+        return []
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        reason = type(error).__name__
+        _logger.warning("the lists of models cannot be read and are emptied: %s", reason)
+        return []
