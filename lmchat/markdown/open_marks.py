@@ -12,7 +12,8 @@ _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
 _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # group 1 has its words
 # Behind a letter or digit of ASCII, an asterisk is no mark, as in `2**n`. Behind other letters it
 # may be one: Chinese and Japanese have no blanks between words.
-_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not arrived
+# a mark whose words have not arrived; an asterisk behind code is no part of its end
+_LONE_MARK = r"(?a)(?<![\w*`])(?:\*{1,3}`{0,3}|`{1,3})$"
 _ENDED_CODE = r"`[^`]+`"
 _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 # emphasis without its end mark, or with a part of it
