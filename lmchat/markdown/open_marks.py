@@ -12,9 +12,7 @@ _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
 _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # group 1 has its words
 # Behind a letter or digit of ASCII, an asterisk is no mark, as in `2**n`. Behind other letters it
 # may be one: Chinese and Japanese have no blanks between words.
-# a mark whose words have not arrived; an asterisk behind code is no part of its end
-_LONE_MARK = r"(?a)(?<![\w*`])(?:\*{1,3}`{0,3}|`{1,3})$"
-_ENDED_CODE = r"`[^`]+`"
+_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not arrived
 _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
 # emphasis without its end mark, or with a part of it
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
@@ -45,22 +43,47 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     """
     *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
-    last = re.sub(_LONE_MARK, "", re.sub(_HALF_LINK, r"\1", last))
-    if last.count("`") % 2:  # "run `ls" → "run `ls`"
-        last += "`"
+    last = re.sub(_HALF_LINK, r"\1", last)
+    above = "".join(f"{line}\n" for line in lines)  # code may begin there
+    if (lone := re.search(_LONE_MARK, _without_code(above + last)[len(above) :])) is not None:
+        last = last[: lone.start()]
+    if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
+        last += code[0]  # "run `ls" → "run `ls`"
     # `**a** *b` → `· *b`: code and emphasis that have ended are replaced, as they begin nothing
-    without_ended = re.sub(_ENDED_EMPHASIS, "·", re.sub(_ENDED_CODE, "·", last))
-    emphasis = re.search(_OPEN_EMPHASIS, without_ended)
+    without_code = _without_code(above + last)[len(above) :]
+    emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
     if emphasis:  # `is **very*` → `is **very**`: the end mark, in place of a part of it
         last = last.rstrip("* \t") + emphasis[1]
     if re.match(_ONLY_MARKS, last) is None:  # else it has marks alone, or nothing: `text⏎- `
         lines.append(last)
     # A row without a row above it is the head of a table. It is the last line, as `| a | b`, or
     # the one above the marks, as `| a | b⏎|-`.
-    above, last_shown = ["", "", *lines][-2:]
-    if not is_continued and _is_row(last_shown) and not _is_row(above):
+    line_above, last_shown = ["", "", *lines][-2:]
+    if not is_continued and _is_row(last_shown) and not _is_row(line_above):
         lines.append(_dashes(last_shown))  # `| a | b⏎|---|---|`
     return "\n".join(lines)
+
+
+def _without_code(text: str) -> str:
+    """Return a line with a dot in place of each sign of code that has ended."""
+    runs = [match.span() for match in re.finditer("`+", text)]
+    last_run: dict[int, int] = {}  # index of the next run, by its length
+    ends: list[int | None] = []  # of the runs, the last one first
+    for index in range(len(runs) - 1, -1, -1):
+        start, end = runs[index]
+        ends.append(last_run.get(end - start))
+        last_run[end - start] = index
+    ends.reverse()
+    shown, place, index = "", 0, 0
+    while index < len(runs):
+        closing = ends[index]
+        if closing is None:
+            index += 1
+            continue
+        start, end = runs[index][0], runs[closing][1]
+        shown += text[place:start] + re.sub(r"[^\n]", "·", text[start:end])
+        place, index = end, closing + 1
+    return shown + text[place:]
 
 
 def without_marks_alone(source: str) -> str:
@@ -172,4 +195,4 @@ def _end_of_link(text: str, start: int, end: int, *, is_nested: bool) -> int:
         return target.end() if target else -1
     if not behind or is_nested or (behind == ":" and not start):
         return -1
-    return end
+    return start + 1  # no link; what is in the brackets may have marks of its own

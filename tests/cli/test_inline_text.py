@@ -86,6 +86,8 @@ async def test_each_letter_of_a_strange_text_is_printed_once_and_in_order():
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.integers(1, 6), st.integers(0, 99))
 @example([*["word "] * 4, "``", "word ", "word ", "``", "*", "word "], 1, 0)
+@example([*["word "] * 4, "[", "``", "\\", "[x] ", "word ", "``"], 1, 0)
+@example(["``", "\n", "word ", "``", "~~~", "|"], 1, 0)
 def test_each_letter_of_any_text_is_printed_once_and_in_order(pieces, most, seed):
     async def compare():
         text = "".join(pieces)
