@@ -26,7 +26,7 @@ _NAMES_CHARS = 200  # limit for the names of models in a row
 
 
 def server_findings(
-    results: Sequence[ServerStatus],
+    servers: Sequence[ServerStatus],
     choice: Choice,
     *,
     installed: Sequence[Installed] = (),
@@ -47,7 +47,7 @@ def server_findings(
     start_words = {program.product: program.start_words for program in installed}
     row = partial(Finding, Group.SERVERS, "server")
     rows: list[Finding] = []
-    for server in results:
+    for server in servers:
         cause, step = _sentence_about(server), server.next_step
         # `is_configured`: the user has named this server, or it is the built-in engine
         is_usual_address = server.endpoint.is_loopback and not server.is_configured
@@ -69,13 +69,13 @@ def server_findings(
             grade = Grade.ABSENT
         rows.append(row(name, grade, cause, step))
     return [
-        _chat_row(results, choice, [*start_words.values()], engine_step, is_named=is_named),
+        _chat_row(servers, choice, [*start_words.values()], engine_step, is_named=is_named),
         *rows,
     ]
 
 
 def _chat_row(
-    results: Sequence[ServerStatus],
+    servers: Sequence[ServerStatus],
     choice: Choice,
     start_words: Sequence[str],
     engine_step: str,
@@ -100,7 +100,7 @@ def _chat_row(
 
     if is_named:
         grade, cause = Grade.FAULT, "The server you named cannot be used."
-        steps = [result.next_step for result in results if result.is_configured]
+        steps = [result.next_step for result in servers if result.is_configured]
         steps.append("Correct its address")
     else:
         grade = Grade.WARNING if engine_step else Grade.FAULT
@@ -108,7 +108,7 @@ def _chat_row(
         # a server that answers, or whose program runs, needs one step only, so it comes first
         steps = [
             f"{result.product}: {result.next_step}"
-            for result in results
+            for result in servers
             if result.state in _ANSWERS_BUT_REFUSES or result.is_off
         ]
         steps += [engine_step, *start_words, _NAME_A_SERVER]
@@ -129,7 +129,7 @@ def _sentence_about(server: ServerStatus) -> str:
 
 
 def key_findings(
-    results: Sequence[ServerStatus],
+    servers: Sequence[ServerStatus],
     sources: Mapping[str, str],
     stored: Sequence[str],
     warning: str,
@@ -142,7 +142,7 @@ def key_findings(
     """
     row = partial(Finding, Group.KEYS, "key")
     rows: list[Finding] = []
-    for server in results:
+    for server in servers:
         url, source = server.endpoint.url, sources.get(server.endpoint.origin, "")
         if server.has_rejected_key:
             cause = f"{url} rejects the API key from {source}."

@@ -232,13 +232,13 @@ class ServeApp(Struct, kw_only=True):
 
     async def _health(self, request: Request) -> Response:
         """Say whether the server in the query (`endpoint`), or else any server, can answer."""
-        results: tuple[ServerStatus, ...] = ()
+        servers: tuple[ServerStatus, ...] = ()
         error = None
         try:
-            results = self.watch.routes.at(request.query_params.get("endpoint", ""))
+            servers = self.watch.routes.at(request.query_params.get("endpoint", ""))
         except LMChatError as failure:
             error = failure
-        document = health_json(self._choice(results), results, self.settings, error=error)
+        document = health_json(self._choice(servers), servers, self.settings, error=error)
         if error and "endpoint" in request.query_params:
             document["endpoint"] = None  # else the configured server, which was not asked for
         if document["healthy"]:
@@ -248,8 +248,8 @@ class ServeApp(Struct, kw_only=True):
 
     async def _detect(self, _: Request) -> Response:
         """Name the server that the chat would use, and all addresses that were tried."""
-        results = self.watch.routes.results
-        document = detection_json(self._choice(results), results)
+        servers = self.watch.routes.servers
+        document = detection_json(self._choice(servers), servers)
         status = HTTPStatus.OK if document["detected"] else HTTPStatus.NOT_FOUND
         return JSONResponse(document, status)
 

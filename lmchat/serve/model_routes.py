@@ -28,7 +28,7 @@ class ModelRoutes(Struct, frozen=True):
     these have the same port, `NAME@PRODUCT:HOST:PORT` does.
     """
 
-    results: tuple[ServerStatus, ...] = ()  # servers that were found, usable or not, best first
+    servers: tuple[ServerStatus, ...] = ()  # servers that were found, usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
     """All models of the usable servers, by their names with `@`; those of the best server first.
 
@@ -36,9 +36,9 @@ class ModelRoutes(Struct, frozen=True):
     """
 
     @classmethod
-    def of(cls, results: Sequence[ServerStatus]) -> ModelRoutes:
+    def of(cls, servers: Sequence[ServerStatus]) -> ModelRoutes:
         """Return the routes to the models of the servers that were found."""
-        usable = usable_of(results)
+        usable = usable_of(servers)
         product_counts = Counter(server.product for server in usable)
         port_counts = Counter((server.product, server.endpoint.port) for server in usable)
         aliases: dict[str, ModelInfo] = {}
@@ -52,7 +52,7 @@ class ModelRoutes(Struct, frozen=True):
             for model in server.models:
                 aliases.setdefault(f"{model.model_id}@{server_name}", model)
         remote_last = sorted(aliases.items(), key=lambda item: item[1].is_remote)
-        return cls(tuple(results), dict(remote_last))
+        return cls(tuple(servers), dict(remote_last))
 
     def listed(self) -> dict[str, ModelInfo]:
         """Return the models by the names to show.
@@ -69,16 +69,16 @@ class ModelRoutes(Struct, frozen=True):
         return models
 
     def at(self, url: str) -> tuple[ServerStatus, ...]:
-        """Return the result at an address; without an address, all results.
+        """Return the server at an address, as a tuple; without an address, all servers.
 
         An address where no server was found or configured is not allowed: a request must not make
         lmchat connect to other programs.
         """
         if not url:
-            return self.results
+            return self.servers
         address = Endpoint.parse(url)
-        results = tuple(found for found in self.results if found.endpoint.netloc == address.netloc)
-        if not results:
+        servers = tuple(found for found in self.servers if found.endpoint.netloc == address.netloc)
+        if not servers:
             raise EndpointNotAllowed(
                 "Endpoint not allowed: no server was found there; "
                 "name it under [[endpoints]] in config.toml."
@@ -86,17 +86,17 @@ class ModelRoutes(Struct, frozen=True):
                 else "Endpoint not allowed: Endpoint must be localhost, "
                 "or be named under [[endpoints]] and allowed_hosts in config.toml."
             )
-        return results
+        return servers
 
     def server(self, url: str = "") -> ServerStatus:
         """Return the usable server at an address; without an address, the best of all.
 
         Raises the error that says why it cannot be used.
         """
-        results = self.at(url)
-        if usable := usable_of(results):  # the best one first
+        servers = self.at(url)
+        if usable := usable_of(servers):  # the best one first
             return usable[0]
-        raise no_server_error(results)
+        raise no_server_error(servers)
 
     def find(self, name: str) -> ModelInfo:
         """Return the model to which a name leads.
@@ -118,7 +118,7 @@ class ModelRoutes(Struct, frozen=True):
 
         Return None if there is no such server.
         """
-        silent = [server for server in self.results if server.takes_any_name]
+        silent = [server for server in self.servers if server.takes_any_name]
         return unlisted_model(name, silent, State())
 
 

@@ -170,7 +170,7 @@ class HttpServerClient:
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
     ) -> tuple[ServerStatus, ...]:
-        """Probe all addresses where a server may be, at the same time; return results, best first.
+        """Ask all addresses where a server may be at the same time; return what answers, best first.
 
         These are the usual addresses of all products, those that were given to `scan_also`, and
         the `named` ones, which the user has named. The models of usable servers are cached. If the
@@ -179,15 +179,15 @@ class HttpServerClient:
         """
         await self._read_cache()
         probes = await self._scanner.scan(named)
-        results = tuple([await self._cache_models(server) for server in probes])
-        if is_counted and usable_of(results):
+        servers = tuple([await self._cache_models(server) for server in probes])
+        if is_counted and usable_of(servers):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
-            return results
+            return servers
         # a refresh searches the disk again: model files may have come or gone
         probed_engine = await self._engine.probe(self._scanner.check, is_refresh=True)
         # the scan may have found it, too, and then takes it for a plain llama.cpp
-        others = (server for server in results if server.endpoint != probed_engine.endpoint)
+        others = (server for server in servers if server.endpoint != probed_engine.endpoint)
         return (await self._cache_models(probed_engine), *others)
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:

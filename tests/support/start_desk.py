@@ -33,7 +33,7 @@ def found(
 ) -> WelcomeFacts:
     """Return what was found 2 s ago by a clock that stands at 0."""
     return WelcomeFacts(
-        results=results,
+        servers=results,
         searched_at_s=-2.0,
         search_pause_s=5.0,
         machine=here or MachineState(),

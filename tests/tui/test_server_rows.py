@@ -85,7 +85,7 @@ def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
     assert found("Ollama", endpoint=FAR).key is None
     for reason in STATUS:
         place = found("Ollama", reason)
-        if place.server.is_model_server or place.server.can_be_allowed:
+        if place.status.is_model_server or place.status.can_be_allowed:
             assert place.is_choice
         elif reason not in ("offline", "server_off"):
             assert (place.next_step, place.key) == (OWN_STEP, None)

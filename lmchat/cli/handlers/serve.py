@@ -158,15 +158,15 @@ async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus
 
     This happens every few seconds and not for a request, so it is not counted.
     """
-    results = await runtime.finder.look(is_counted=False)
-    return tuple(found for found in results if found.endpoint.netloc != own_address)
+    servers = await runtime.finder.look(is_counted=False)
+    return tuple(found for found in servers if found.endpoint.netloc != own_address)
 
 
 def _print_servers(output: Output, routes: ModelRoutes) -> None:
     """Print on a terminal which servers there are."""
     servers = [
         f"{server.product} {server.endpoint.netloc} ({counted(len(server.models), 'model')})"
-        for server in usable_of(routes.results)
+        for server in usable_of(routes.servers)
     ]
     _print_line(output, f"Servers: {', '.join(servers) or 'none found yet'}")
 

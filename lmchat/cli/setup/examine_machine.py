@@ -40,18 +40,18 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     settings = context.loaded.settings
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # first, as servers are asked with the keys
-    results = await backend.detect(named=configured_endpoints(settings))
+    servers = await backend.detect(named=configured_endpoints(settings))
     state = await saved_state(context)
     is_named = bool(settings.endpoint)
     rows = server_findings(
-        results,
-        choose(results, model=settings.model, state=state, is_named=is_named),
+        servers,
+        choose(servers, model=settings.model, state=state, is_named=is_named),
         installed=await run_abandonable(partial(find_installed, context)),
         is_named=is_named,
         engine_step=START_ENGINE if is_engine_installed() else "",
     )
-    sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in results}
-    return [*rows, *key_findings(results, sources, [*keys.stored], warning)]
+    sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
+    return [*rows, *key_findings(servers, sources, [*keys.stored], warning)]
 
 
 async def _check_tools(context: Context) -> Findings:

@@ -1,6 +1,6 @@
 """Choice of the server and model that answer the next turn.
 
-`results` are those of probes, best first, and `server` is one of them. `model` is the name of the
+`servers` are those of probes, best first, and `server` is one of them. `model` is the name of the
 configured model: the one that flags, environment or configuration name, "" if they name none.
 `state` has the last used server and models.
 """
@@ -58,7 +58,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 def choose(
-    results: Sequence[ServerStatus],
+    servers: Sequence[ServerStatus],
     *,
     model: str,
     state: State,
@@ -72,20 +72,20 @@ def choose(
     `is_named`, only servers that the user has named count.
     """
     if is_named:
-        results = [server for server in results if server.is_configured]
+        servers = [server for server in servers if server.is_configured]
     usable = [
         server
-        for server in results
+        for server in servers
         if server.state.is_usable
         or (server.may_answer and (model or _last_unlisted(server, state)))
     ]
     if usable:
         best = min(usable, key=lambda server: _rank(server, state, model))
         return choose_on_server(best, model=model, state=state)
-    for server in results:
+    for server in servers:
         if server.state is ServerState.NEEDS_KEY:
             return Choice(state=server.state, server=server)
-    for server in results:
+    for server in servers:
         if server.is_model_server:  # such as one that blocks the name of its host
             return Choice(state=server.state, server=server)
     return Choice(state=ServerState.AWAY)
@@ -94,7 +94,7 @@ def choose(
 def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
     """Return the sort key of a result: the smallest is best, and False is less than True.
 
-    The first item that differs between two results decides.
+    The first item that differs between two servers decides.
     """
     named = find_model(model, server.chat_models) if model else None
     lacks_model = bool(model) and named is None
@@ -117,15 +117,15 @@ def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
 
     A server alone lacks a model, unless it is loading one whose name is not known yet.
     """
-    is_loading = model is None and server.state is ServerState.LOADING
     target = Target(
         endpoint=server.endpoint,
         product=model.product if model is not None else server.product,
         model=model,
     )
-    state = ServerState.READY if model is not None else ServerState.NO_MODEL
-    if is_loading:
-        state = ServerState.LOADING
+    state = ServerState.READY
+    if model is None:
+        is_loading = server.state is ServerState.LOADING
+        state = ServerState.LOADING if is_loading else ServerState.NO_MODEL
     return Choice(state=state, server=server, target=target)
 
 
@@ -239,25 +239,25 @@ def is_unclear(server: ServerStatus, name: str) -> bool:
     return any(not has_other_name(name, known) for known in remote)
 
 
-def require_model(name: str, chosen: ServerStatus | None, results: Sequence[ServerStatus]) -> None:
+def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[ServerStatus]) -> None:
     """Raise `WrongUse` if the chosen server lacks the model of this name.
 
     `choose_without_asking` chooses such a model all the same, and only the server would refuse it.
-    The error suggests similar models of all `results`, or says which server needs a key: that one
+    The error suggests similar models of all `servers`, or says which server needs a key: that one
     may have the model. Without a chosen server, do nothing.
     """
     if chosen is None or not _lacks(chosen, name):
         return
-    listed = [model for server in results for model in server.chat_models]
+    listed = [model for server in servers for model in server.chat_models]
     error = unknown_model_error(name, listed)
-    for server in results:
+    for server in servers:
         if server.state is ServerState.NEEDS_KEY:
             error.hint = f"{server.sentence(server.name)} {step_sentence(server.next_step)}"
             break
     raise error
 
 
-def choose_without_asking(results: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
+def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state: State) -> Choice:
     """Choose the server and the model where there is no user to ask; only a model may be missing.
 
     Where `choose` leaves the model to the user, the configured one is chosen all the same; the
@@ -266,10 +266,10 @@ def choose_without_asking(results: Sequence[ServerStatus], *, model: str, state:
     Raises `WrongUse` for a configured model that cannot chat, and for a name that `is_unclear`.
     Raises `no_server_error` if no server can be used.
     """
-    choice = choose(results, model=model, state=state)
+    choice = choose(servers, model=model, state=state)
     server, target = choice.server, choice.target
     if server is None or target is None:
-        raise no_server_error(results, is_for_chat=True)
+        raise no_server_error(servers, is_for_chat=True)
     non_chat_model = _find_non_chat_model(server, model)
     if non_chat_model is not None:
         raise cannot_chat_error(non_chat_model)
@@ -283,17 +283,17 @@ def choose_without_asking(results: Sequence[ServerStatus], *, model: str, state:
 
 
 def unlisted_model(
-    name: str, results: Sequence[ServerStatus], state: State, *, is_named: bool = False
+    name: str, servers: Sequence[ServerStatus], state: State, *, is_named: bool = False
 ) -> ModelInfo | None:
     """Return a model that no server lists, on the best server that may have it all the same.
 
     Return None if there is no such server, and for a name that is empty, or a part of a listed one.
     `is_named` is as for `choose`.
     """
-    listed = [model for server in results for model in server.models]
+    listed = [model for server in servers for model in server.models]
     if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
         return None
-    target = choose(results, model=name, state=state, is_named=is_named).target
+    target = choose(servers, model=name, state=state, is_named=is_named).target
     return None if target is None else target.model
 
 

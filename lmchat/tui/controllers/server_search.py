@@ -81,7 +81,7 @@ class ServerSearch:
         self._ui.show_action("checking")
 
     async def _watch_server(self) -> None:
-        """Take over and show the results of the health checks, until lmchat ends."""
+        """Take over and show the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
             self._model_switch.update_target(health)
             self._ui.show_changes()
@@ -114,8 +114,8 @@ class ServerSearch:
         return target is not None and bool(target.model_id)
 
     async def _search_once(self) -> None:
-        """Probe all addresses, and decide what to use; with a model, only show the results."""
-        results = await self._workspace.finder.search()
+        """Probe all addresses, and decide what to use; with a model, only show them."""
+        servers = await self._workspace.finder.search()
         self._searched_at_s = self._workspace.clock()
         if self._has_model:  # it may have been chosen during the search
             self._draw_page()
@@ -123,7 +123,7 @@ class ServerSearch:
         settings, state = self._workspace.settings, self._workspace.state
         is_named = bool(settings.endpoint)  # then others are not used, even if it does not answer
         self._use_or_show_page(
-            choose(results, model=settings.model, state=state, is_named=is_named)
+            choose(servers, model=settings.model, state=state, is_named=is_named)
         )
 
     # The decision
@@ -276,7 +276,7 @@ class ServerSearch:
                 self._ui.copy(machine.install_command)
             case ServerRow(start=start) if start is not None:
                 self._ui.begin(partial(self._start_program, start), "start", holds_keys=True)
-            case ServerRow(server=server):
+            case ServerRow(status=server):
                 self._use_result(server)
             case _:  # "address": any server can be typed
                 self._ask_address(typed)
@@ -325,7 +325,7 @@ class ServerSearch:
         self.search_soon()
 
     def _show_page(self) -> None:
-        """Show the results on the welcome page; if it is closed and may be opened, open it first.
+        """Show the servers on the welcome page; if it is closed and may be opened, open it first.
 
         The page is not opened over a dialog, or after the user has left it. While the user writes a
         prompt, or reads a session with messages, it is not opened either: it would get the next
@@ -338,7 +338,7 @@ class ServerSearch:
             self._mount_page()
             # only the page shows what is installed; once this is read, the page is drawn again
             self._starts.read_installed()
-        self._draw_page()  # an open page shows the new results; without one, this does nothing
+        self._draw_page()  # an open page shows the new servers; without one, this does nothing
 
     def open_welcome_page(self) -> None:
         """Show the welcome page because the user asks for it, and search."""
@@ -361,12 +361,12 @@ class ServerSearch:
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants, if any
         if not problem and named and self._state is ServerState.NO_MODEL:
-            results = usable_of(self._workspace.finder.servers)
-            listed = [model for server in results for model in server.chat_models]
+            servers = usable_of(self._workspace.finder.servers)
+            listed = [model for server in servers for model in server.chat_models]
             problem = unknown_model_error(named, listed).message
         self._page.show(
             WelcomeFacts(
-                results=self._workspace.finder.servers,
+                servers=self._workspace.finder.servers,
                 searched_at_s=self._searched_at_s,
                 search_pause_s=self._workspace.search_pause_s,
                 machine=self._starts.machine,

@@ -56,7 +56,7 @@ _KEY_CELLS = 9  # ` Enter ` and the digit
 class ServerRow(Struct, frozen=True, kw_only=True):
     """A server as the welcome page shows it; its texts may come from outside."""
 
-    server: ServerStatus
+    status: ServerStatus
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str  # of the user; empty if none is needed or known
     is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
@@ -66,12 +66,12 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> Endpoint | None:
         """Address by which the row is chosen; None where nothing can be done."""
-        return self.server.endpoint if self.is_choice or self.start else None
+        return self.status.endpoint if self.is_choice or self.start else None
 
     @property
     def name(self) -> SafeText:
         """The product, or the address if it is named, on another host, or of no known product."""
-        server = self.server
+        server = self.status
         is_usual_address = server.endpoint.is_loopback and not server.has_named_address
         if is_usual_address and server.product != OPENAI_COMPATIBLE:
             return safe_line(server.product)
@@ -88,10 +88,10 @@ class MachineState(Struct, frozen=True, kw_only=True):
     last_model: str = ""  # name of the file that was used last; empty if the engine was not
 
 
-def server_rows(results: Sequence[ServerStatus], machine: MachineState) -> tuple[ServerRow, ...]:
+def server_rows(servers: Sequence[ServerStatus], machine: MachineState) -> tuple[ServerRow, ...]:
     """Return a row for each result: programs that run, then installed ones, then others."""
-    rows = [_row(server, machine) for server in results]
-    rows.sort(key=lambda row: (row.server.sign == SIGNS.off, row.is_not_installed))
+    rows = [_row(server, machine) for server in servers]
+    rows.sort(key=lambda row: (row.status.sign == SIGNS.off, row.is_not_installed))
     return tuple(rows)
 
 
@@ -101,8 +101,8 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     It is the first row with which a chat can begin, maybe after a question. An address that the
     user named comes before the others.
     """
-    for row in sorted(rows, key=lambda row: not row.server.has_named_address):
-        server = row.server
+    for row in sorted(rows, key=lambda row: not row.status.has_named_address):
+        server = row.status
         lacks_models = server.state is ServerState.NO_MODEL and not server.has_model
         # Enter does not help against these: the user has to change something at the server
         is_stuck = server.state is ServerState.REFUSES or server.may_answer or lacks_models
@@ -124,7 +124,7 @@ def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     """
     can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
     row = ServerRow(
-        server=server,
+        status=server,
         result="not allowed" if server.is_forbidden else server.word,
         next_step="Choose a model" if can_choose_model else server.next_step,
         is_choice=server.is_model_server or server.can_be_allowed or server.takes_any_name,
@@ -148,18 +148,18 @@ def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     return replace(row, next_step=where_to_get or row.next_step, is_not_installed=True)
 
 
-def headline_and_advice(results: Sequence[ServerStatus]) -> tuple[str, str]:
+def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
     """Return the headline, a sentence about one server, and the advice, the next step for a chat.
 
     The advice is empty if no step is missing, or none is known. Both may contain text of a server.
     """
-    named = [server for server in results if server.has_named_address]
-    usable = usable_of(results)
+    named = [server for server in servers if server.has_named_address]
+    usable = usable_of(servers)
     # the server that the user named does not answer, but another one does
     if named and usable and not any(server.is_model_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # a server needs a step; one that the user named comes before others
-    for server in (*named, *results):
+    for server in (*named, *servers):
         is_ready = server.state in (ServerState.READY, ServerState.LOADING)
         if server.is_off or (server.is_model_server and not is_ready):
             can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
@@ -241,7 +241,7 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
 
 def _sign(server: ServerRow) -> StyledText:
     """Return the sign of a server; its style is also that of the result."""
-    sign = server.server.sign
+    sign = server.status.sign
     return sign, SIGN_STYLES[sign]
 
 
@@ -255,7 +255,7 @@ def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[List
     texts = [
         (
             (cut_middle(server.name, _MOST_NAME_CELLS), NAME),
-            (str(server.server.endpoint.port), MUTED),
+            (str(server.status.endpoint.port), MUTED),
             (server.result, _sign(server)[1]),
         )
         for server in servers
@@ -280,7 +280,7 @@ def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
     """Yield the rows of each server: name and result, and below them the next step, if any."""
     for server in servers:
         sign, style = _sign(server)
-        port = str(server.server.endpoint.port)
+        port = str(server.status.endpoint.port)
         shown_port = "" if port in server.name else port  # the name may be the address
         name = ((f" {sign} ", style), (f"{server.name} ", NAME))
         pieces = (name, ((shown_port, MUTED),))  # the port is dropped where there is no room

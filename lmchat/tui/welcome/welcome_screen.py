@@ -47,7 +47,7 @@ _OTHER_ROWS_SHORT = 4  # the same on a screen of few rows
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
     """Facts about servers and this machine that the page shows."""
 
-    results: Sequence[ServerStatus] = ()  # of the last search, best first
+    servers: Sequence[ServerStatus] = ()  # of the last search, best first
     searched_at_s: float | None = None  # end of the last search; None before the first one
     search_pause_s: float = 0.0  # from one search to the next one
     machine: MachineState = MachineState()
@@ -133,7 +133,7 @@ class WelcomeScreen(Screen[None]):
         is that of `default_choice`, or else the first way to a server.
         """
         machine = self._facts.machine
-        self._servers = server_rows(self._facts.results, machine)
+        self._servers = server_rows(self._facts.servers, machine)
         # While the page is being opened, its widgets are not all made yet. While it is being closed
         # or lmchat ends, they are removed before the page itself.
         is_open = self.is_attached and self in self.app.screen_stack
@@ -154,9 +154,9 @@ class WelcomeScreen(Screen[None]):
     def _draw_sentences(self) -> None:
         """Draw what was found, what the user can do, and why the last start failed."""
         # the next steps of the rows, unlike those of the probes, depend on what this machine has
-        results = [replace(row.server, next_step=row.next_step) for row in self._servers]
-        headline, advice = headline_and_advice(results)
-        if not advice and not usable_of(results):
+        servers = [replace(row.status, next_step=row.next_step) for row in self._servers]
+        headline, advice = headline_and_advice(servers)
+        if not advice and not usable_of(servers):
             has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "type an address"
             advice = f"Start one, or {way}. This page continues when a server appears."
@@ -230,7 +230,7 @@ class WelcomeScreen(Screen[None]):
         self._has_user_chosen = True
         key = self._rows.key
         if isinstance(key, Endpoint):
-            servers = {server.server.endpoint: server for server in self._servers}
+            servers = {server.status.endpoint: server for server in self._servers}
             self.app.post_message(self.Chosen(servers[key]))
         elif isinstance(key, str):  # another way to a server
             self.app.post_message(self.Chosen(key))
