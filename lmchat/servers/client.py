@@ -170,7 +170,7 @@ class HttpServerClient:
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
     ) -> tuple[ServerStatus, ...]:
-        """Ask all addresses where a server may be at the same time; return what answers, best first.
+        """Ask all addresses where a server may be at once; return what answers, best first.
 
         These are the usual addresses of all products, those that were given to `scan_also`, and
         the `named` ones, which the user has named. The models of usable servers are cached. If the

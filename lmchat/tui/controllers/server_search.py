@@ -54,7 +54,6 @@ class ServerSearch:
         self._page: WelcomeScreen | None = None  # the page while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search; None before the first
-        self._state = ServerState.AWAY  # of the last decision
         # whether the page stays closed: the user has left it, or wants to read a resumed session
         self._has_left_page = bool(ui.workspace.resume_id)
 
@@ -140,7 +139,6 @@ class ServerSearch:
         server of which no model is chosen, or which has none, becomes the target without a model.
         Health checks then use it, and so does the picker, in which the user can choose a model.
         """
-        self._state = found.state
         target, current = found.target, self._workspace.chat.turn_choices.target
         if found.is_complete and target is not None:
             # It may be in use already: each search finds it again while it loads its model, and the
@@ -165,7 +163,7 @@ class ServerSearch:
         if server.can_be_allowed:
             self._ui.begin(partial(self._ask_about_host, server.endpoint), "allow", is_only=True)
         elif server.state is ServerState.NEEDS_KEY:
-            attempt = partial(self._try_key, server.endpoint)
+            attempt = partial(self._try_server, server.endpoint)
             self._ui.open_dialog(key_dialog(server, attempt), self._use_result)
         elif (server.state.is_usable and server.has_model) or server.takes_any_name:
             found = self._target_on(server)
@@ -203,54 +201,45 @@ class ServerSearch:
             self._ui.warn(result)
             self.search_soon()
 
-    async def _try_server(self, endpoint: Endpoint) -> ServerStatus | str:
+    async def _try_server(self, endpoint: Endpoint, key: str = "") -> ServerStatus | str:
         """Check a server, after asking whether its host is allowed if that is another machine.
 
         Return the server if it is usable and has models, or if it wants an API key or the name of a
         model, for which the caller asks. Otherwise return why it cannot be used; an empty text if
-        the user does not allow its host.
+        the user does not allow its host. A `key` that the server accepts is saved.
         """
         backend = self._workspace.backend
-        try:
-            server = await backend.check(endpoint)
-        except EndpointNotAllowed:
-            if not await self._ui.ask(host_question(endpoint)):
-                return ""
-            backend.allow(endpoint.netloc)
-            return await self._try_server(endpoint)
-        except LMChatError as error:
-            return error.message_with_hint
-        if server.is_model_server or server.takes_any_name:
-            self._workspace.finder.add(endpoint)  # searches probe it, too, from now on
-        is_usable = server.state.is_usable and server.has_model
-        if is_usable or server.state is ServerState.NEEDS_KEY or server.takes_any_name:
-            return server
-        return f"{endpoint.netloc}: {server.word}. {server.next_step}"
-
-    async def _try_key(self, endpoint: Endpoint, key: str) -> ServerStatus | str:
-        """Try an API key; if the server accepts it and is usable, keep the key.
-
-        Return the server in this case. Otherwise return why the key or the server cannot be used.
-        """
         try:
             header_value(key)
         except ValueError as error:  # its words follow "What you typed": "has control characters …"
             return f"What you typed {error}. Type the API key without them."
         try:
-            server = await self._workspace.backend.check(endpoint, key=key)
+            server = await backend.check(endpoint, key=key)
+        except EndpointNotAllowed:
+            if not await self._ui.ask(host_question(endpoint)):
+                return ""
+            backend.allow(endpoint.netloc)
+            return await self._try_server(endpoint, key)
         except LMChatError as error:
             return error.message_with_hint
-        if server.has_rejected_key:
+        if key and server.state is ServerState.NEEDS_KEY:
             return "The server rejects this API key."
-        if not server.state.is_usable:
-            return server.next_step or server.word
+        if key and server.state.is_usable:
+            await self._keep_key(endpoint, key)
+        if server.is_model_server or server.takes_any_name:
+            self._workspace.finder.add(endpoint)  # searches ask it, too, from now on
+        is_usable = server.state.is_usable and (server.has_model or bool(key))
+        if is_usable or server.state is ServerState.NEEDS_KEY or server.takes_any_name:
+            return server
+        return f"{endpoint.netloc}: {server.word}. {server.next_step}"
+
+    async def _keep_key(self, endpoint: Endpoint, key: str) -> None:
         try:
             await self._workspace.platform.keep_key(endpoint, key)
         except LMChatError as error:  # the key holds until the end of this run
             self._ui.show_error(error)
         else:
             self._ui.notify("The API key is saved in credentials.toml.")
-        return server
 
     # The welcome page
 
@@ -285,13 +274,13 @@ class ServerSearch:
         """Ask for an address, and use the server that answers there."""
         text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
         dialog = AskDialog(
-            "Server address", text=text, value=typed, verb="check it", attempt=self._try_address
+            "Server address",
+            text=text,
+            value=typed,
+            verb="check it",
+            attempt=lambda address: self._try_server(Endpoint.parse(address)),
         )
         self._ui.open_dialog(dialog, self._use_result)
-
-    async def _try_address(self, address: str) -> ServerStatus | str:
-        """Return the server, with which the dialog closes, or what it shows as the problem."""
-        return await self._try_server(Endpoint.parse(address))
 
     def _start_engine(self, name: str) -> None:
         """Start the built-in engine in a worker with the named model file."""
@@ -360,7 +349,9 @@ class ServerSearch:
             return
         problem = self._starts.problem
         named = self._workspace.settings.model  # the model that the user wants, if any
-        if not problem and named and self._state is ServerState.NO_MODEL:
+        choices = self._workspace.chat.turn_choices
+        lacks_model = choices.target is not None and not choices.target.model_id
+        if not problem and named and lacks_model and not choices.is_loading:
             servers = usable_of(self._workspace.finder.servers)
             listed = [model for server in servers for model in server.chat_models]
             problem = unknown_model_error(named, listed).message
