@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -147,8 +146,6 @@ class HttpServerClient:
             },
         )
         self._slots = ServerSlots(self.model_lists)
-        # held while a model is loaded: each model is loaded once at a time
-        self._loads = defaultdict[tuple[Endpoint, str], asyncio.Lock](asyncio.Lock)
         # Running chat requests whose thought can be ended, by their `request_id`.
         self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
@@ -260,17 +257,15 @@ class HttpServerClient:
             )
         api = await self._new_api(model.endpoint, model.product)
         api.facts = replace(api.facts, model=model.model_id)
-        async with self._loads[model.endpoint, model.model_id]:
-            if product.load_path:
-                # Another request or program may have loaded it by now, and these products would
-                # load it a second time, beside the first.
-                listed = (await self.check(model.endpoint)).models
-                model = next((one for one in listed if one.model_id == model.model_id), model)
-                is_loaded = model.state is LoadState.LOADED
-                if is_loaded and context in (None, model.context_loaded):
-                    return
-            await product.load(api, model, context, partial(self.model_lists.note_progress, load))
-            await self._require_loaded_now(model)
+        if product.load_path:
+            # Another request or program may have loaded it by now, and these products would load
+            # it a second time, beside the first.
+            listed = (await self.check(model.endpoint)).models
+            model = next((one for one in listed if one.model_id == model.model_id), model)
+            if model.state is LoadState.LOADED and context in (None, model.context_loaded):
+                return
+        await product.load(api, model, context, partial(self.model_lists.note_progress, load))
+        await self._require_loaded_now(model)
 
     async def _require_loaded_now(self, model: ModelInfo) -> None:
         """Raise `ServerRejected` if a server has said that it loads a model, and does not have it.
@@ -561,9 +556,10 @@ class HttpServerClient:
         """
         # the same list: the server was not asked for it
         is_kept = server.models is self.model_lists.models_of(server.endpoint)
+        is_loading = server.state is ServerState.LOADING
+        self.model_lists.note_server(server.endpoint, is_loading=is_loading)
         if (server.state.is_usable or server.models) and not is_kept:
-            is_loading = server.state is ServerState.LOADING
-            self.model_lists.put(server.endpoint, server.models, is_loading=is_loading)
+            self.model_lists.put(server.endpoint, server.models)
             if product_named(server.product).is_disturbed_by_list:
                 await self.model_lists.write(
                     without=None if self._engine is None else self._engine.endpoint

@@ -10,7 +10,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from tests.support.client_calls import endpoint_of
-from tests.support.scripted_products import LLAMA, llama_cpp, plain
+from tests.support.scripted_products import LLAMA, llama_cpp, loading_llama_cpp, model_list, plain
 from tests.support.scripted_server import json_reply
 
 HERE = Endpoint.parse("localhost:1234")
@@ -117,7 +117,44 @@ def test_a_server_that_has_not_named_the_model_it_loads_is_waited_for():
     lists = ModelLists()
     unnamed = Target(endpoint=HERE, product="llama.cpp")
     assert not lists.is_loading(unnamed)
-    lists.put(HERE, (), is_loading=True)
+    lists.note_server(HERE, is_loading=True)
     assert lists.is_loading(unnamed)
-    lists.put(HERE, (model("a"),))
+    lists.note_server(HERE, is_loading=False)
     assert not lists.is_loading(unnamed)
+
+
+def empty(server) -> None:
+    llama_cpp(server)
+    server.on("GET /v1/models", model_list())
+
+
+async def test_a_server_that_has_ended_its_load_without_a_model_is_not_loading_any_more(
+    server, client
+):
+    endpoint = endpoint_of(server)
+    unnamed = Target(endpoint=endpoint, product="llama.cpp")
+    for script, is_loading in (
+        (loading_llama_cpp, True),
+        (empty, False),
+        (loading_llama_cpp, True),
+    ):
+        script(server)
+        found = await client.check(endpoint)
+        assert (found.models, client.model_lists.is_loading(unnamed)) == ((), is_loading)
+
+
+async def test_a_model_counts_as_loading_until_its_last_load_has_ended():
+    lists, gate = ModelLists(), asyncio.Event()
+
+    async def work(load):
+        await gate.wait()
+
+    first, second = lists.load(model("a"), work), lists.load(model("a"), work)
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert lists.is_loading(Target.of(model("a")))
+    gate.set()
+    await first
+    assert not lists.is_loading(Target.of(model("a")))

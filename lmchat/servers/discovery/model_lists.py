@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from lmchat.config.state import State
@@ -27,7 +28,6 @@ class _CachedList(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint
     models: tuple[ModelInfo, ...]
     fetched_s: float
-    is_loading: bool = False  # whether the server loads a model, which it may not have named yet
 
 
 class Load(Struct, kw_only=True):
@@ -36,6 +36,8 @@ class Load(Struct, kw_only=True):
     model: ModelInfo
     since_s: float  # monotonic
     fraction: float | None = None  # part that is loaded, 0 to 1; None: not known
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that want the model and run
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one of them loads it at a time
 
 
 class ModelLists:
@@ -55,6 +57,7 @@ class ModelLists:
         self._loads: dict[tuple[Endpoint, str], Load] = {}
         self.on_change: Callable[[], None] = lambda: None  # called when a load begins, runs or ends
         self._lists: dict[Endpoint, _CachedList] = {}
+        self._loading_servers: set[Endpoint] = set()  # they load a model, perhaps without its name
         self._has_read_file = False
         self._has_new_lists = False  # whether a list was fetched that the file does not have
 
@@ -87,13 +90,11 @@ class ModelLists:
         except OSError as error:
             _logger.warning("the lists of models cannot be written: %s", error)
 
-    def put(
-        self, endpoint: Endpoint, models: tuple[ModelInfo, ...], *, is_loading: bool = False
-    ) -> None:
+    def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> None:
         """Keep a list that was just fetched, in place of the last one of its server."""
         self._has_new_lists = True
         self._lists[endpoint] = _CachedList(
-            endpoint=endpoint, models=models, fetched_s=self._clock(), is_loading=is_loading
+            endpoint=endpoint, models=models, fetched_s=self._clock()
         )
 
     def models_of(
@@ -124,24 +125,31 @@ class ModelLists:
     def load(
         self, model: ModelInfo, work: Callable[[Load], Coroutine[None, None, None]]
     ) -> asyncio.Task[None]:
-        """Load a model by `work`; it counts as loading from now on."""
-        load = Load(model=model, since_s=self.monotonic())
-        self._loads[model.endpoint, model.model_id] = load
-        self.on_change()
+        """Load a model by `work`; it counts as loading from now on.
+
+        Tasks that load the same model do so one after another.
+        """
+        first = Load(model=model, since_s=self.monotonic())
+        load = self._loads.setdefault((model.endpoint, model.model_id), first)
 
         async def run() -> None:
             try:
-                await work(load)
+                async with load.turn:
+                    load.fraction = None
+                    await work(load)
             finally:
-                self._end(load)
+                self._end(load, task)  # before those that wait for the task go on
 
         task = asyncio.create_task(run(), name="load model")
-        task.add_done_callback(lambda _: self._end(load))  # it may be cancelled before it runs
+        task.add_done_callback(partial(self._end, load))  # it may be cancelled before it runs
+        load.tasks.add(task)
+        self.on_change()
         return task
 
-    def _end(self, load: Load) -> None:
+    def _end(self, load: Load, task: asyncio.Task[None]) -> None:
+        load.tasks.discard(task)
         key = load.model.endpoint, load.model.model_id
-        if self._loads.get(key) is load:  # else another load of the model has begun
+        if not load.tasks and self._loads.get(key) is load:
             del self._loads[key]
             self.on_change()
 
@@ -160,6 +168,11 @@ class ModelLists:
             return model
         return replace(model, state=LoadState.LOADING, load_fraction=load.fraction)
 
+    def note_server(self, endpoint: Endpoint, *, is_loading: bool) -> None:
+        """Note whether a server loads a model, as it has just said."""
+        change = self._loading_servers.add if is_loading else self._loading_servers.discard
+        change(endpoint)
+
     def is_loading(self, target: Target) -> bool:
         """Whether prompts have to wait: lmchat loads the model, or its server has not named it yet.
 
@@ -167,8 +180,7 @@ class ModelLists:
         """
         if target.model is not None:
             return self.load_of(target.model) is not None
-        cached = self._lists.get(target.endpoint)
-        return cached is not None and cached.is_loading
+        return target.endpoint in self._loading_servers
 
     # Lists
 

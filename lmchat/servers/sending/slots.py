@@ -73,7 +73,7 @@ class ServerSlots:
     """Slots of all servers in the user's network; each of these answers few requests at once."""
 
     def __init__(self, lists: ModelLists) -> None:
-        """`cache` has what the servers said last about their slots."""
+        """`lists` has what the servers said last about their slots."""
         self._lists = lists
         # By `Endpoint.netloc` and name of the model. The name is empty if all models of the server
         # share its slots; behind a router, each model has slots of its own.
