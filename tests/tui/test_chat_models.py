@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from textual.widgets import Input
 
 from lmchat.config.state import State, UsedModel
+from lmchat.errors import LMChatError, ServerRejected
 from lmchat.servers.model import LoadState
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import ModelPicker
@@ -108,6 +109,7 @@ class Loading:
 
     def __init__(self, backend: ScriptedBackend) -> None:
         self.gate = asyncio.Event()
+        self.error: LMChatError | None = None
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.model = None
@@ -122,6 +124,8 @@ class Loading:
         self.model = wanted
         try:
             await self.gate.wait()
+            if self.error is not None:
+                raise self.error
         finally:
             self.ended.append(wanted.model_id)
 
@@ -153,6 +157,34 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         await desk.answered()
         assert loading.begun == ["phi4-14b"] * 2, "it was not loaded twice"
         assert [one.model for one in backend.requests] == ["phi4-14b"]
+
+
+async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_path):
+    backend = two(answer_steps("From phi."))
+    loading = Loading(backend)
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        for times, words in ((1, "one"), (2, "two")):
+            await picker(desk)
+            await desk.press(*"phi", "enter", leads_to=ChatScreen)
+            await desk.until(lambda times=times: len(loading.begun) == times, "the load")
+            await desk.say(words)
+            await desk.until(lambda: desk.chat.shown.is_waiting, "the prompt that waits")
+            if times == 1:
+                loading.error = ServerRejected(
+                    "It is too large.", hint="Free memory.", kind="model_not_loaded"
+                )
+                loading.gate.set()
+                await shown(desk, "It is too large. Free memory.")
+            else:
+                await picker(desk)
+                await desk.press("ctrl+l")
+                await desk.until(lambda: len(loading.ended) == 2, "the end of the load")
+                await desk.press("escape", leads_to=ChatScreen)
+            await desk.until(lambda words=words: desk.prompt_input.text == words, "the prompt")
+            await desk.until(lambda: "loading phi4-14b" not in desk.text, "the status line")
+            desk.prompt_input.put("")
+            loading.gate.clear()
+        assert backend.requests == []
 
 
 async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(tmp_path):

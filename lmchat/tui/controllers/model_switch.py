@@ -98,9 +98,7 @@ class ModelSwitch:
             self._ui.notify(f"{name} does not run on this machine any more. {key} chooses a model.")
             return
         # not `aim_at`: the monitor has these values already, and would check again
-        self._chat.turn_choices.use_target(
-            replace(target, product=checked.product, model=checked.model)
-        )
+        self._chat.turn_choices.use_target(checked)
 
     # The picker
 

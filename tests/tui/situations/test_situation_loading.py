@@ -4,7 +4,14 @@ from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support import desktop
-from tests.support.scripted_products import CHAT, llama_cpp, lm_studio, loading_llama_cpp, ollama
+from tests.support.scripted_products import (
+    CHAT,
+    llama_cpp,
+    lm_studio,
+    loading_llama_cpp,
+    model_list,
+    ollama,
+)
 from tests.support.scripted_server import html_reply
 
 
@@ -51,6 +58,20 @@ async def test_what_is_said_while_llama_cpp_loads_waits_and_is_answered_by_itsel
             "what is being typed stays"
         )
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == ["Hello?"]
+
+
+async def test_a_server_without_a_model_takes_the_place_of_one_that_was_loading(tmp_path, start):
+    server = start(loading_llama_cpp)
+    async with desktop.run(tmp_path, {8080: server}) as seen:
+        await seen.on(ChatScreen)
+        await seen.shows("◆ llama.cpp loading", "◆ loading its model")
+        llama_cpp(server)
+        server.on("GET /v1/models", model_list())
+        seen.time_passes()
+        await seen.on(WelcomeScreen)
+        await seen.presses("escape", leads_to=ChatScreen)
+        await seen.shows("◆ no model · llama.cpp")
+        assert "loading its model" not in seen.words
 
 
 async def test_a_web_server_on_the_port_is_told_from_a_model_server(tmp_path, start, small_picture):
