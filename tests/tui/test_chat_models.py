@@ -187,6 +187,19 @@ async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_pa
         assert backend.requests == []
 
 
+async def test_a_model_that_another_window_loads_is_neither_loaded_again_nor_waited_for(tmp_path):
+    backend = two(answer_steps("From phi."))
+    backend.results = (probed("", QWEN, replace(COLD, state=LoadState.LOADING)),)
+    loading = Loading(backend)
+    async with ready_desktop(tmp_path, backend=backend) as desk:
+        await picker(desk)
+        await shown(desk, "◆ phi4-14b", "loading")
+        await desk.press(*"phi", "enter", leads_to=ChatScreen)
+        await desk.say("one")  # its server answers when it has loaded it
+        await desk.answered()
+        assert (loading.begun, [one.model for one in backend.requests]) == ([], ["phi4-14b"])
+
+
 async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(tmp_path):
     third = replace(COLD, model_id="mistral-7b")
     backend = two(answer_steps("From phi."))
