@@ -1,8 +1,7 @@
-"""Probes of addresses, one or all, with the keys and the products that are known for them.
+"""Asks addresses, one or all, what answers there, and makes a `ServerStatus` of it.
 
-A scan probes all addresses where a server may be, a check only one. `Scanner` remembers for each
-address which product has answered there. What a probe finds becomes a `ServerStatus`: an address
-with its verdict and the next step for the user.
+A scan asks all addresses where a server may be, a check only one. `Scanner` remembers for each
+address which product has answered there.
 """
 
 from __future__ import annotations
