@@ -1,7 +1,4 @@
-"""Rows of the doctor's report about servers, the chat that would begin, and API keys.
-
-A result (`ServerStatus`) is a server address with its verdict and its models.
-"""
+"""Rows of the doctor's report about servers, the chat that would begin, and API keys."""
 
 from __future__ import annotations
 

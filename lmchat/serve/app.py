@@ -337,9 +337,11 @@ class ServeApp(Struct, kw_only=True):
         if changes or is_bare_route:
             body = with_changes(body, changes)
 
+        if path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
+            fields.check_messages()
         if model.is_remote:
             self.on_remote(model)
-        forwarded = ForwardedRequest(model=model, path=path, body=body, messages=fields.messages)
+        forwarded = ForwardedRequest(model=model, path=path, body=body)
         async with self.client.forward(forwarded, report.keep_row) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."

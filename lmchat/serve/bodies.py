@@ -18,6 +18,9 @@ _MB = 1e6
 _MAX_NAME_CHARS = 1000
 """Limit for the name of a model: comparing and showing a longer one would take too long."""
 
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_ROLES_WITHOUT_TEXT = ("assistant", "tool")
+
 T = TypeVar("T")
 
 
@@ -46,6 +49,33 @@ class BodyFields(Struct, frozen=True):
         if len(name) > _MAX_NAME_CHARS:
             raise RequestInvalid("Invalid model parameter: the name is too long.")
         return name
+
+    def check_messages(self) -> None:
+        """Raise `RequestInvalid` for the first message that no server would take.
+
+        Answers and results of tools may be empty; an answer may have no content beside its calls.
+        """
+        messages = self.messages
+        if not isinstance(messages, list) or not messages:
+            raise RequestInvalid("Invalid messages array: at least one message is needed.")
+        for position, message in enumerate(messages, 1):
+            if not isinstance(message, dict):
+                raise RequestInvalid(
+                    f"Invalid messages array: message {position} is not an object."
+                )
+            role = message.get("role")
+            if role not in _ROLES:
+                roles = ", ".join(_ROLES)
+                raise RequestInvalid(
+                    f"Invalid message role: the role of message {position} must be one of {roles}."
+                )
+            content = message.get("content")
+            if not content and role not in _ROLES_WITHOUT_TEXT:
+                raise RequestInvalid(f"Invalid message content: message {position} has no text.")
+            if content is not None and not isinstance(content, str | list):
+                raise RequestInvalid(
+                    f"Invalid message content: that of message {position} must be text or parts."
+                )
 
 
 async def read_body(request: Request, limit_mb: float) -> bytes:

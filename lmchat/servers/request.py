@@ -200,8 +200,6 @@ class ForwardedRequest(Struct, frozen=True, kw_only=True):
     model: ModelInfo
     path: str  # behind the address of the API, such as `CHAT_PATH`
     body: bytes  # JSON
-    messages: object = None
-    """The value of `messages` in the body; None if the requests of this path have none."""
 
 
 class ForwardedReply(Struct, frozen=True, kw_only=True):

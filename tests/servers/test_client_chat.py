@@ -215,8 +215,7 @@ async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(se
 async def forwarded(server, client, *, pause_s: float = 0.0):
     """Return the body of a reply that is passed on, and the record of its figures."""
     model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
-    messages = [{"role": "user", "content": "Hi"}]
-    request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}", messages=messages)
+    request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}")
     body, records = b"", []
     async with client.forward(request, records.append) as reply:
         async for chunk in reply.chunks:

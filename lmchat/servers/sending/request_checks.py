@@ -13,15 +13,13 @@ from lmchat.config.settings import Settings
 from lmchat.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.products import no_model_selected, too_many_requests
-from lmchat.servers.request import CHAT_PATH, ChatRequest, ForwardedRequest
+from lmchat.servers.request import ChatRequest, ForwardedRequest
 from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.sending.request_writer import WrittenRequest
 from lmchat.sessions.message import Role
 
 _WINDOW_S = 60.0
 _BASE64_GROWTH = 4 / 3  # size of an image in a request, relative to the size of its file
-_FORWARDED_ROLES = ("system", "developer", "user", "assistant", "tool")
-_ROLES_WITHOUT_TEXT = ("assistant", "tool")
 _logger = logging.getLogger(__name__)
 
 
@@ -116,31 +114,6 @@ def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
     )
 
 
-def check_forwarded_messages(messages: object) -> None:
-    """Raise `RequestInvalid` for the first wrong part of `messages` in another program's request.
-
-    Answers and results of tools may be empty, and an answer may have no content beside its calls.
-    """
-    if not isinstance(messages, list) or not messages:
-        raise RequestInvalid("Invalid messages array: at least one message is needed.")
-    for position, message in enumerate(messages, 1):
-        if not isinstance(message, dict):
-            raise RequestInvalid(f"Invalid messages array: message {position} is not an object.")
-        role = message.get("role")
-        if role not in _FORWARDED_ROLES:
-            roles = ", ".join(_FORWARDED_ROLES)
-            raise RequestInvalid(
-                f"Invalid message role: the role of message {position} must be one of {roles}."
-            )
-        content = message.get("content")
-        if not content and role not in _ROLES_WITHOUT_TEXT:
-            raise RequestInvalid(f"Invalid message content: message {position} has no text.")
-        if content is not None and not isinstance(content, str | list):
-            raise RequestInvalid(
-                f"Invalid message content: that of message {position} must be text or parts."
-            )
-
-
 class RequestChecks:
     """All checks before a request is sent; refused requests are counted."""
 
@@ -179,8 +152,6 @@ class RequestChecks:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
         with self._refusals_counted(logged_name="forwarded"):
-            if request.path == CHAT_PATH:  # others, such as `/embeddings`, have no messages
-                check_forwarded_messages(request.messages)
             self.allowed.check(request.model.endpoint)
             self._forward_limiter.count_request(request.model.product)
 
