@@ -15,8 +15,7 @@ from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
 from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.discovery.choose import choose
-from lmchat.servers.discovery.finder import configured_endpoints
+from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.engine.download import is_engine_installed
 from lmchat.servers.protocols import ServerClient
 
@@ -40,12 +39,12 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     settings = context.loaded.settings
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # first, as servers are asked with the keys
-    servers = await backend.detect(named=configured_endpoints(settings))
-    state = await saved_state(context)
+    finder = ServerFinder(backend, settings, await saved_state(context))
+    servers = await finder.search()
     is_named = bool(settings.endpoint)
     rows = server_findings(
         servers,
-        choose(servers, model=settings.model, state=state, is_named=is_named),
+        finder.choice(is_named=is_named),
         installed=await run_abandonable(partial(find_installed, context)),
         is_named=is_named,
         engine_step=START_ENGINE if is_engine_installed() else "",

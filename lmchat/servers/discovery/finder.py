@@ -95,9 +95,14 @@ class ServerFinder:
         """Look again before the next request: the last one has failed."""
         self.servers = ()
 
-    def choice(self, model: str = "") -> Choice:
-        """Return what the chat would use of the servers of the last look."""
-        return choose(self.servers, model=model or self._settings.model, state=self._state)
+    def choice(self, model: str = "", *, is_named: bool = False) -> Choice:
+        """Return what the chat would use of the servers of the last look, as `choose` does."""
+        return choose(
+            self.servers,
+            model=model or self._settings.model,
+            state=self._state,
+            is_named=is_named,
+        )
 
     async def usable(self) -> list[ServerStatus]:
         """Look for servers, and return those that can be used."""
