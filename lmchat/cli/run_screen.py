@@ -10,6 +10,7 @@ from lmchat.cli.run import import_function
 from lmchat.config.settings import Settings
 from lmchat.config.state import read_state
 from lmchat.processes.signals import HANG_UP
+from lmchat.servers.endpoint import configured_endpoints
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
 from lmchat.tui.quirks.keys import mend_keys
@@ -25,6 +26,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     first paint. At the end, the sessions are saved, and programs that lmchat has started are ended.
     Raises the error that ended the screen, if any.
     """
+    configured_endpoints(settings)  # a wrong address is told before anything is painted
     # the dispatcher shows the warning, if there is one
     state, warning = read_state(context.paths.state_file)
     async with AsyncExitStack() as stack:

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
+from lmchat.config.settings import Settings
 from lmchat.errors import EndpointNotAllowed
 
 _PORT_ALONE = r"^:?(\d{1,5})$"  # "1234" or ":1234"
@@ -183,3 +184,20 @@ def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
 
 def _not_allowed_error(reason: str) -> EndpointNotAllowed:
     return EndpointNotAllowed(f"Endpoint not allowed: {reason}.")
+
+
+def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """Return the address of `endpoint`; if it is unset, return those of `[[endpoints]]`.
+
+    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
+    """
+    urls = [settings.endpoint] if settings.endpoint else [entry.url for entry in settings.endpoints]
+    return tuple(Endpoint.parse(url) for url in urls)
+
+
+def configured_names(settings: Settings) -> dict[str, str]:
+    """Return the names of the servers in `[[endpoints]]`, by origin.
+
+    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
+    """
+    return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}

@@ -11,7 +11,7 @@ out later is a value of its own. No other module of the screen names the class o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -98,7 +98,6 @@ class Workspace(Struct, kw_only=True):
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
-    server_names: Mapping[str, str] = {}  # the user's, by origin (http://HOST:PORT)
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only

@@ -215,6 +215,20 @@ def test_the_screen_needs_a_terminal_and_names_ask(cli):
     assert (program.returncode, b"but stderr is not one." in told) == (2, True)
 
 
+def test_a_wrong_address_is_told_before_the_screen_is_painted(cli, tmp_path):
+    args = [part for part in cli.argv() if not part.startswith(("http:", "--endpoint"))]
+    for address, words in (
+        ("ftp://x", "only http:// and https:// are supported."),
+        ("http://ada:secret@box:1", "addresses with a user name or password are not accepted"),
+        ("localhost:99999", "the port must be a number from 1 to 65535."),
+    ):
+        with PtyProgram([*args, "--endpoint", address], home=tmp_path) as program:
+            assert program.wait_exit() == 2
+            said = program.text.replace("\n", "")  # without the line ends of the terminal
+            assert f"lmchat: Endpoint not allowed: {words}" in said
+            assert "secret" not in said
+
+
 def test_wrong_use_with_json_is_one_document(cli):
     value = cli.json("ask", "--json", "--no-such", code=2)
     assert value["detail"]["error"] == "wrong_use"

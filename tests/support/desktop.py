@@ -23,7 +23,6 @@ from lmchat.attachments.web_page import WebPages
 from lmchat.chat.service import ChatService
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.setup.api_keys import ApiKeys
-from lmchat.cli.setup.find_target import configured_names
 from lmchat.config.credentials import Credentials
 from lmchat.config.load import LoadedSettings
 from lmchat.config.settings import Settings, UiSettings
@@ -277,7 +276,6 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         chat=chat,
         monitor=Monitor(backend.check, clock=clock),
         finder=ServerFinder(backend, settings, state),
-        server_names=configured_names(settings),
         platform=DeskPlatform(seen),
         pages=WebPages(settings.allowed_hosts),
         state=state,

@@ -9,21 +9,11 @@ from msgspec.structs import replace
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import Runtime
-from lmchat.config.settings import Settings
 from lmchat.errors import LMChatError
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import LoadState, ModelInfo, find_model
 from lmchat.servers.target import Target
 from lmchat.terminal.output import Output
 from lmchat.units import progress_suffix
-
-
-def configured_names(settings: Settings) -> dict[str, str]:
-    """Return the names of the servers in `[[endpoints]]`, by origin.
-
-    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
-    """
-    return {Endpoint.parse(entry.url).origin: entry.name for entry in settings.endpoints}
 
 
 async def target_of_command(context: Context, runtime: Runtime) -> Target:

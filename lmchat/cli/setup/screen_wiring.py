@@ -18,7 +18,6 @@ from lmchat.attachments.shell_command import ShellCommand
 from lmchat.cli.context import Context
 from lmchat.cli.setup import local_servers, wiring
 from lmchat.cli.setup.examine_machine import examine_machine
-from lmchat.cli.setup.find_target import configured_names
 from lmchat.config.settings import Settings
 from lmchat.config.state import Change, State, change_state
 from lmchat.files.paths import home_folder
@@ -82,7 +81,6 @@ async def make_dispatcher(
             chat=chat,
             monitor=Monitor(backend.check),
             finder=ServerFinder(backend, settings, state),
-            server_names=configured_names(settings),
             platform=ScreenPlatform(context, settings, backend, folders),
             pages=wiring.make_pages(settings),
             importer=(  # a temporary chat cannot import

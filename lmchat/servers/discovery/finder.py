@@ -19,7 +19,7 @@ from lmchat.servers.discovery.choose import (
     unlisted_model,
 )
 from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import Endpoint, configured_endpoints
 from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.servers.target import Target
@@ -44,15 +44,6 @@ class ServerSource(Protocol):
 
         `key` is sent with this request only; empty: the key that is known for the address.
         """
-
-
-def configured_endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Return the address of `endpoint`; if it is unset, return those of `[[endpoints]]`.
-
-    Raises `EndpointNotAllowed` for a text that is no plain http(s) address.
-    """
-    urls = [settings.endpoint] if settings.endpoint else [entry.url for entry in settings.endpoints]
-    return tuple(Endpoint.parse(url) for url in urls)
 
 
 class ServerFinder:

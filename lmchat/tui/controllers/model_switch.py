@@ -18,7 +18,7 @@ from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import unlisted_model
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number, rows_of
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
-from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.endpoint import configured_names
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
@@ -51,7 +51,10 @@ class ModelSwitch:
         """Return whether a model is the one in use."""
         target = self._chat.turn_choices.target
         used = target.model if target else None
-        return used is not None and _key(used) == _key(model)
+        return used is not None and (used.endpoint, used.model_id) == (
+            model.endpoint,
+            model.model_id,
+        )
 
     def use(self, target: Target) -> None:
         """Use a server and its model from now on.
@@ -219,7 +222,7 @@ class ModelSwitch:
             map(self._lists.with_load, models),
             self._workspace.state,
             speeds=self._speeds,
-            server_names=self._workspace.server_names,
+            server_names=configured_names(self._workspace.settings),
         )
 
     def switch_to(self, model: ModelInfo) -> None:
@@ -337,11 +340,6 @@ class ModelSwitch:
         if self._picker is not None:
             self._picker.update_models(self._lists.with_load)
         self._ui.show_changes()
-
-
-def _key(model: ModelInfo) -> tuple[Endpoint, str]:
-    """Return what identifies a model, whatever its state is."""
-    return model.endpoint, model.model_id
 
 
 def _group(model: ModelInfo) -> str:
