@@ -22,7 +22,7 @@ from lmchat.doctor.server_checks import SERVERS
 from lmchat.errors import StoreUnavailable
 from lmchat.files.paths import Paths
 from lmchat.processes.threads import in_thread
-from lmchat.servers.engine.download import install_command, is_engine_installed
+from lmchat.servers.local.installed import engine_command, install_command
 from lmchat.storage.opening import check_file
 from lmchat.tools.protocols import ToolServer, ToolServerState
 
@@ -66,7 +66,7 @@ async def examine(
             (FOLDER, in_thread(lambda: folder_findings(paths.config_dir))),
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
             (LOCALE, in_thread(lambda: locale_findings(environ))),
-            (ENGINE, in_thread(engine_findings)),
+            (ENGINE, in_thread(lambda: engine_findings(environ))),
             (VERSION, in_thread(lambda: version_findings(paths.log_file))),
         )
     )
@@ -150,9 +150,9 @@ def locale_findings(environ: Mapping[str, str]) -> list[Finding]:
     return [LOCALE.row(Grade.WARNING, cause, step)]
 
 
-def engine_findings() -> list[Finding]:
+def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
     """Return the row about the built-in engine."""
-    if is_engine_installed():
+    if engine_command(environ):
         return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
     cause = "Not installed; needed only if you have no model server."
     return [ENGINE.row(Grade.ABSENT, cause, install_command())]

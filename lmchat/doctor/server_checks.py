@@ -9,7 +9,7 @@ from lmchat.doctor.finding import Check, Finding, Grade, Group
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.choose import Choice
 from lmchat.servers.discovery.status import ServerState, ServerStatus
-from lmchat.servers.launcher import Installed
+from lmchat.servers.local.installed import Installed
 
 SERVERS = Check(Group.SERVERS, "servers", "Servers")
 """Check of the model servers. These names are for a row that says that it failed.

@@ -19,7 +19,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import (
-    AbstractAsyncContextManager,
     aclosing,
     asynccontextmanager,
     nullcontext,
@@ -41,7 +40,6 @@ from lmchat.servers.discovery.model_lists import Load, ModelLists
 from lmchat.servers.discovery.scan import Scanner
 from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
@@ -53,6 +51,7 @@ from lmchat.servers.events import (
 )
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
+from lmchat.servers.local.engine import Engine
 from lmchat.servers.model import (
     LoadState,
     ModelInfo,
@@ -181,11 +180,10 @@ class HttpServerClient:
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
             return servers
-        # a refresh searches the disk again: model files may have come or gone
-        probed_engine = await self._engine.probe(self._scanner.check, is_refresh=True)
+        await self._engine.files(is_refresh=True)  # model files may have come or gone
+        own = await self.check(self._engine.endpoint)
         # the scan may have found it, too, and then takes it for a plain llama.cpp
-        others = (server for server in servers if server.endpoint != probed_engine.endpoint)
-        return (await self._cache_models(probed_engine), *others)
+        return (own, *(server for server in servers if server.endpoint != own.endpoint))
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
         """Probe one address and cache its models.
@@ -451,8 +449,7 @@ class HttpServerClient:
         @asynccontextmanager
         async def opening() -> AsyncIterator[ForwardedReply]:
             async with (
-                self._slots.one_slot(endpoint, model.model_id, model.product),
-                self._engine_serving(endpoint, model.model_id),
+                self._slot(endpoint, model.product, model.model_id),
                 forwarding.reply() as reply,
             ):
                 yield reply
@@ -513,11 +510,9 @@ class HttpServerClient:
             # let the orders to drop answers arrive: closed connections would lose them
             await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
-        engine_endpoint = None
         if self._engine is not None:
-            engine_endpoint = self._engine.endpoint  # it has another one in the next run
             await self._engine.stop()
-        await self.model_lists.write(without=engine_endpoint)
+        await self.model_lists.write()
 
     # The built-in engine; its address is that of no other server
 
@@ -526,16 +521,24 @@ class HttpServerClient:
         engine = self._engine
         return engine if engine is not None and engine.endpoint == endpoint else None
 
-    def _engine_serving(
-        self, endpoint: Endpoint, model_id: str, on_load: Callable[[], None] = lambda: None
-    ) -> AbstractAsyncContextManager[None]:
-        """Return a context manager that lets the built-in engine serve a model for its block.
-
-        `on_load` is called if the engine has to load the model for that. At any other address,
-        nothing is done: other servers run anyway.
-        """
+    @asynccontextmanager
+    async def _slot(
+        self,
+        endpoint: Endpoint,
+        product: str,
+        model_id: str,
+        post: Callable[[StreamEvent], None] = lambda _: None,
+    ) -> AsyncIterator[None]:
+        """Wait for a slot of a model, which the built-in engine loads; `post` takes the events."""
         engine = self._engine_at(endpoint)
-        return engine.serving(model_id, on_load) if engine else nullcontext()
+        slot = self._slots.one_slot(
+            endpoint, model_id, product, on_wait=lambda: post(RequestQueued())
+        )
+        async with (
+            slot,
+            engine.serving(model_id, lambda: post(ModelLoading())) if engine else nullcontext(),
+        ):
+            yield
 
     # The lists of models
 
@@ -561,9 +564,7 @@ class HttpServerClient:
         if (server.state.is_usable or server.models) and not is_kept:
             self.model_lists.put(server.endpoint, server.models)
             if product_named(server.product).is_disturbed_by_list:
-                await self.model_lists.write(
-                    without=None if self._engine is None else self._engine.endpoint
-                )
+                await self.model_lists.write()
         return server
 
     # Steps of a request
@@ -704,16 +705,7 @@ class HttpServerClient:
         which names only its type.
         """
         request = exchange.written.request
-        slot = self._slots.one_slot(
-            request.endpoint,
-            request.model,
-            request.product,
-            on_wait=lambda: exchange.post(RequestQueued()),
-        )
-        serving = self._engine_serving(
-            request.endpoint, request.model, lambda: exchange.post(ModelLoading())
-        )
-        async with slot, serving:
+        async with self._slot(request.endpoint, request.product, request.model, exchange.post):
             self._counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED

@@ -29,8 +29,8 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.discovery.status import ServerState, chat_state
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.local_engine import Engine
-from lmchat.servers.launcher import ServerLauncher
+from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.installed import ServerLauncher
 from lmchat.servers.protocols import ServerClient
 from lmchat.storage.store import Store
 from lmchat.terminal.programs import Editor

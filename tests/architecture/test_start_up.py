@@ -176,7 +176,7 @@ def test_the_first_paint_waits_for_nothing_that_answers(first_paint):
         "services",
         "servers.client",
         "servers.http",
-        "servers.engine.local_engine",
+        "servers.local.engine",
         "storage",
         "formats.",
         "tui.d",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.servers.engine.download import install_command
+from lmchat.servers.local.installed import install_command
 
 
 def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch):
@@ -8,7 +8,7 @@ def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch
     monkeypatch.setattr("sys.executable", "/opt/my env/bin/python")
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(
-        "lmchat.servers.engine.download.importlib.util.find_spec",
+        "lmchat.servers.local.installed.importlib.util.find_spec",
         lambda name: name in there or None,
     )
     assert install_command() == "'/opt/my env/bin/python' -m pip install 'lmchat[local]'"

@@ -6,7 +6,7 @@ from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.servers.discovery.choose import choose
 from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.launcher import Installed
+from lmchat.servers.local.installed import Installed
 from lmchat.servers.model import LoadState, ModelInfo
 
 PORTS = {"LM Studio": 1234, "Jan": 1337, "llama.cpp": 9931, "Ollama": 11434}

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from lmchat.servers.engine.download import SMOLLM2
+from lmchat.servers.local.demo import SMOLLM2
 from tests.support.engine_home import (
     engines_of,
     only_from,

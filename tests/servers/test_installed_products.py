@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.servers.launcher import installed_products
+from lmchat.servers.local.installed import installed_products
 from tests.support.programs import put_script
 
 

@@ -4,10 +4,11 @@ import asyncio
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.target import Target
 from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import LLAMA, llama_cpp, loading_llama_cpp, model_list, plain
@@ -32,9 +33,9 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     ended = Endpoint.parse("localhost:1")
     before = ModelLists(file, clock=clock)
     before.put(HERE, (model("a", state=LoadState.LOADED, context_max=9),))
-    before.put(ended, (model("b"),))
+    before.put(ended, (replace(model("b"), product=BUILT_IN),))
     umask = os.umask(0)
-    await before.write(without=ended)
+    await before.write()
     os.umask(umask)
     assert file.stat().st_mode & 0o777 == 0o600, "for its owner alone"
     clock.now += 30
@@ -51,7 +52,7 @@ async def test_a_file_that_cannot_be_written_costs_the_file_alone(tmp_path):
     (tmp_path / "file").touch()
     cache = ModelLists(tmp_path / "file" / "models.json")
     cache.put(HERE, (model("a"),))
-    await cache.write(without=None)
+    await cache.write()
     assert cache.models_of(HERE) == (model("a"),)
 
 

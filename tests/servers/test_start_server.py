@@ -11,7 +11,7 @@ import pytest
 from lmchat.errors import LMChatError
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.launcher import ServerStart, start_server
+from lmchat.servers.local.installed import ServerStart, start_server
 from tests.support.programs import is_running, processes
 from tests.support.programs import start as start_child
 from tests.support.scripted_backend import probed
@@ -97,10 +97,10 @@ async def test_the_log_has_the_last_run_alone(tmp_path):
 STARTER = """
 import asyncio, os, sys
 from pathlib import Path
-from lmchat.servers.launcher import ServerStart
+from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.discovery.status import ServerStatus, ServerState, STATUS
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.launcher import start_server
+from lmchat.servers.local.installed import start_server
 
 at = Endpoint.parse("http://127.0.0.1:11434")
 start = ServerStart(product="Ollama", argv=(sys.argv[1],), endpoint=at)

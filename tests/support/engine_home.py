@@ -6,7 +6,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from lmchat.servers.engine.download import SMOLLM2, DemoModel
+from lmchat.servers.local.demo import SMOLLM2, DemoModel
 from tests.support.programs import processes
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
 
@@ -64,7 +64,7 @@ def engines_of(home: Path) -> list[int]:
 
 def engines_with(log: Path) -> list[int]:
     """Return the children that have this log open."""
-    children = set(processes("engine/engine_child.py"))
+    children = set(processes("local/engine_child.py"))
     return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from msgspec.structs import replace
 from textual.app import App
 
-from lmchat.servers.engine.download import SMOLLM2
 from lmchat.servers.events import (
     ReasoningDelta,
     RequestSent,
@@ -22,6 +21,7 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
+from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.model import LoadState
 from lmchat.sessions.message import Role, new_id, text_message
 from lmchat.sessions.session import SessionHeader

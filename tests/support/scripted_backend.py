@@ -15,9 +15,6 @@ from lmchat.metrics import Metrics
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.download import SMOLLM2
-from lmchat.servers.engine.local_engine import Engine
-from lmchat.servers.engine.model_files import ModelFile
 from lmchat.servers.events import (
     ModelNamed,
     PromptProgress,
@@ -28,6 +25,9 @@ from lmchat.servers.events import (
     TextDelta,
     UsageReported,
 )
+from lmchat.servers.local.demo import SMOLLM2
+from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
 from lmchat.servers.request import (
     ChatRequest,

@@ -13,9 +13,9 @@ from lmchat.chat.request_preview import ContextItem, ContextList
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.download import SMOLLM2
-from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.launcher import Installed
+from lmchat.servers.local.demo import SMOLLM2
+from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.installed import Installed
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import (
     Alternative,

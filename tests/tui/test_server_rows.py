@@ -7,7 +7,7 @@ from lmchat.doctor.server_checks import server_findings
 from lmchat.servers.discovery.choose import choose, no_server_error
 from lmchat.servers.discovery.status import STATUS
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.launcher import Installed
+from lmchat.servers.local.installed import Installed
 from lmchat.servers.model import LoadState
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE

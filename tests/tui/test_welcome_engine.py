@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from unittest.mock import AsyncMock, Mock
 
-from lmchat.servers.launcher import Installed, ServerLauncher
+from lmchat.servers.local.installed import Installed, ServerLauncher
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.dialog import PickDialog
@@ -67,7 +67,7 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
 
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):
     command = "/opt/venv/bin/python -m pip install 'lmchat[local]'"
-    launcher = ServerLauncher(find=tuple, start=Mock(), install_command=command)
+    launcher = ServerLauncher(find=tuple, start=Mock(), install_command=lambda: command)
     async with page(tmp_path, ScriptedEngine(), launcher) as desk:
         await shown(desk, f"Built-in engine: {command}", "or type an address")
         await shown(desk, "Copy the install command")

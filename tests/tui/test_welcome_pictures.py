@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.launcher import ServerStart
+from lmchat.servers.local.installed import ServerStart
 from lmchat.tui.dialogs.ask_dialog import host_question, start_question
 from tests.support.look_data import LM_STUDIO
 from tests.support.look_pictures import steps

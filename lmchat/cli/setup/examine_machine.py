@@ -16,7 +16,7 @@ from lmchat.doctor.finding import Finding, Findings
 from lmchat.doctor.server_checks import key_findings, server_findings
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.finder import ServerFinder
-from lmchat.servers.engine.download import is_engine_installed
+from lmchat.servers.local.installed import engine_command
 from lmchat.servers.protocols import ServerClient
 
 _TOOLS_S = 8.0  # a tool server that needs longer may be downloading itself, or hang
@@ -42,12 +42,13 @@ async def _check_servers(context: Context, backend: ServerClient) -> Findings:
     finder = ServerFinder(backend, settings, await saved_state(context))
     servers = await finder.search()
     is_named = bool(settings.endpoint)
+    has_engine = await run_abandonable(partial(engine_command, context.environ))
     rows = server_findings(
         servers,
         finder.choice(is_named=is_named),
         installed=await run_abandonable(partial(find_installed, context)),
         is_named=is_named,
-        engine_step=START_ENGINE if is_engine_installed() else "",
+        engine_step=START_ENGINE if has_engine else "",
     )
     sources = {server.endpoint.origin: keys.source_of(server.endpoint) for server in servers}
     return [*rows, *key_findings(servers, sources, [*keys.stored], warning)]

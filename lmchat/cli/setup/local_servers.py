@@ -15,10 +15,11 @@ from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
 from lmchat.files.paths import home_folder
-from lmchat.servers.engine.download import install_command, is_engine_installed
-from lmchat.servers.launcher import (
+from lmchat.servers.local.installed import (
     Installed,
     ServerLauncher,
+    engine_command,
+    install_command,
     installed_products,
     start_server,
 )
@@ -69,7 +70,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
             environ=context.environ_of_programs,
             check=backend.check,
         ),
-        install_command="" if is_engine_installed() else install_command(),
+        install_command=lambda: "" if engine_command(context.environ) else install_command(),
     )
 
 

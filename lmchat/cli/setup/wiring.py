@@ -32,7 +32,7 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.endpoint import Endpoint, is_address
-from lmchat.servers.engine.local_engine import Engine
+from lmchat.servers.local.engine import Engine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from lmchat.config.state import State
 from lmchat.files.disk import read_plain, write_atomically
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo, ModelList
 from lmchat.servers.target import Target
 
 _logger = logging.getLogger(__name__)
@@ -74,16 +74,20 @@ class ModelLists:
             self._lists.setdefault(cached.endpoint, cached)
         return tuple(model for cached in lists for model in cached.models)
 
-    async def write(self, *, without: Endpoint | None) -> None:
+    async def write(self) -> None:
         """Write the lists to the file if there are new ones; called once, at the end.
 
-        The list of the server `without` is left out, because this server ends with lmchat. A
+        The list of the built-in engine is left out: it has another address in the next run. A
         failure is only logged: the next start can do without the file.
         """
         if self._file is None or not self._has_new_lists:
             return
         await self.read_once()  # else the file would lose the lists of other servers
-        lists = [cached for cached in self._lists.values() if cached.endpoint != without]
+        lists = [
+            cached
+            for cached in self._lists.values()
+            if all(model.product != BUILT_IN for model in cached.models)
+        ]
         data = msgspec.json.encode(lists)
         try:
             await asyncio.to_thread(write_atomically, self._file, data)

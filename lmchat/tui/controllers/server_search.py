@@ -27,8 +27,8 @@ from lmchat.servers.discovery.status import (
     usable_of,
 )
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.launcher import ServerStart
+from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.model import ModelInfo, unknown_model_error
 from lmchat.tui.controllers.model_switch import ModelSwitch
 from lmchat.tui.controllers.server_starts import ServerStarts

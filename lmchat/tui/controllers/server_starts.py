@@ -14,9 +14,9 @@ from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
-from lmchat.servers.engine.local_engine import Engine
-from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.launcher import ServerStart
+from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.model import BUILT_IN, LoadState
 from lmchat.servers.target import Target
 from lmchat.tui.controllers.model_switch import ModelSwitch
@@ -59,7 +59,9 @@ class ServerStarts:
         """Read what this machine has; when all is known, put it into `machine` in one step."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
         installed = None if launcher is None else tuple(await run_abandonable(launcher.find))
-        install_command = "" if launcher is None else launcher.install_command
+        install_command = ""
+        if launcher is not None:
+            install_command = await run_abandonable(launcher.install_command)
         files = () if engine is None else await engine.files(is_refresh=True)
         self.machine = MachineState(
             installed=installed,

@@ -20,7 +20,7 @@ from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.launcher import ServerStart
+from lmchat.servers.local.installed import ServerStart
 from lmchat.servers.products import product_named
 from lmchat.sessions.session import Session
 from lmchat.tui.dialogs.dialog import Dialog

@@ -22,7 +22,7 @@ from lmchat.commands.table import Scope
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
-from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.bindings import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog

@@ -23,9 +23,9 @@ from lmchat.servers.discovery.status import (
     usable_of,
 )
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.engine.download import DemoModel
-from lmchat.servers.engine.model_files import ModelFile
-from lmchat.servers.launcher import Installed, ServerStart
+from lmchat.servers.local.demo import DemoModel
+from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.installed import Installed, ServerStart
 from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.widgets.columns import Column, aligned

@@ -9,7 +9,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support.real_server.prepare import CannotPrepareError, prepare, require_gomp
+from tests.support.real_server.prepare import (
+    XLLAMACPP,
+    CannotPrepareError,
+    prepare,
+    require_gomp,
+    wheel,
+)
 from tests.support.real_server.server import RealServer
 
 _FIXTURES = {"real_server", "real_router", "start_real_server", "engine_parts"}
@@ -45,9 +51,11 @@ def real_server():
         yield server
 
 
-@pytest.fixture(scope="session")
-def engine_parts():
+@pytest.fixture
+def engine_parts(monkeypatch):
+    """Let this process find the library of the engine, as where it is installed."""
     require_gomp()
+    monkeypatch.syspath_prepend(str(wheel(XLLAMACPP)))
 
 
 @pytest.fixture(scope="session")

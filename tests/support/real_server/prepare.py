@@ -22,7 +22,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lmchat.servers.engine.download import SMOLLM2
+from lmchat.servers.local.demo import SMOLLM2
 
 CACHE = Path(
     os.environ.get("LMCHAT_REAL_SERVER_CACHE")

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Self
 
 import httpx
-import msgspec
 
-from lmchat.servers.engine.engine_process import PROGRAM, ServeOrder
+from lmchat.servers.local import engine_child
 from tests.support.engine_home import with_library
 from tests.support.real_server.prepare import (
     CACHE,
@@ -73,7 +72,7 @@ class RealServer:
 
     def start(self) -> None:
         require_gomp()
-        program = [str(PROGRAM)]
+        program = [engine_child.__file__]
         if self.reasoning is not None:
             program = [str(_THINKING_CHILD), str(_TEMPLATE), str(self.reasoning)]
         argv = _router_argv() if self.is_router else [sys.executable, "-P", *program]
@@ -87,11 +86,9 @@ class RealServer:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - a single call
                 start_new_session=True,
-                env=dict(os.environ) if self.is_router else with_library(dict(os.environ)),
+                env=dict(os.environ) if self.is_router else _environment(),
             )
         try:
-            if not self.is_router:
-                self._order()
             self._wait_until_ready(log)
         except BaseException:
             self.stop(signal.SIGKILL)
@@ -132,20 +129,21 @@ class RealServer:
             time.sleep(_POLL_S)
         self.url = address.replace("127.0.0.1", "localhost")
 
-    def _order(self) -> None:
-        """Tell the built-in engine's child what to serve."""
-        order = ServeOrder(
-            model=str(model_file()),
-            alias=MODEL,
-            port=0,
-            key="",
-            context=_CONTEXT,
-            threads=1,
-        )
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
-        self._process.stdin.flush()
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the built-in engine's child, which says what it serves."""
+    return with_library(dict(os.environ)) | {
+        "LLAMA_ARG_MODEL": str(model_file()),
+        "LLAMA_ARG_ALIAS": MODEL,
+        "LLAMA_ARG_HOST": "127.0.0.1",
+        "LLAMA_ARG_PORT": "0",
+        "LLAMA_ARG_CTX_SIZE": str(_CONTEXT),
+        "LLAMA_ARG_N_PARALLEL": "1",
+        "LLAMA_ARG_BATCH": "256",
+        "LLAMA_ARG_CACHE_RAM": "512",
+        "LLAMA_ARG_THREADS": "1",
+        "LLAMA_ARG_UI": "0",
+    }
 
 
 def _is_ready(url: str) -> bool:

@@ -9,18 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lmchat.servers.engine import engine_child
+from lmchat.servers.local import engine_child
 
 _template, _tokens = sys.argv[1:]
-_plain = engine_child._params
+_plain = engine_child.new_params
 
 
-def _thinking(xllamacpp: Any, config: dict[str, Any]) -> Any:
-    params = _plain(xllamacpp, config)
+def _thinking(xllamacpp: Any) -> Any:
+    params = _plain(xllamacpp)
     params.chat_template = Path(_template).read_text()
     params.sampling.reasoning_budget_tokens = int(_tokens)
     return params
 
 
-engine_child._params = _thinking
+engine_child.new_params = _thinking
+del sys.argv[1:]  # they name no program
 engine_child.main()

@@ -1,24 +1,27 @@
-"""Installed model servers, and the commands that start them."""
+"""Installed model servers, the built-in engine among them, and the commands that start them."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 
 from msgspec import Struct
 
-from lmchat.errors import LMChatError
-from lmchat.files.disk import begin_log
+from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.local.process import first_answer, new_log
 from lmchat.servers.products import PRODUCTS
 
 
@@ -54,13 +57,46 @@ class ServerLauncher(Struct, frozen=True, kw_only=True):
     """Finds the installed servers; it blocks."""
     start: Callable[[ServerStart], Awaitable[ServerStatus]]
     """Starts a server and waits until it answers; raises `LMChatError`."""
-    install_command: str = ""
-    """Command that installs the built-in engine; empty if it is installed."""
+    install_command: Callable[[], str] = str
+    """Returns the command that installs the built-in engine, or "" if one is there; it blocks."""
 
 
 START_S = 60.0  # time for a server to answer after its start
-_POLL_S = 0.2  # between two checks whether a started server answers
+_ENGINE_CHILD = Path(__file__).with_name("engine_child.py")
 _started: list[subprocess.Popen[bytes]] = []  # servers that may still run
+
+
+def engine_command(environ: Mapping[str, str]) -> list[str]:
+    """Return the command of the engine's child; empty if no engine is installed.
+
+    The package comes before a `llama-server` of `PATH`, whose version is not known.
+    """
+    # `-P`: nothing of the current folder is imported
+    command = [sys.executable, "-P", str(_ENGINE_CHILD)]
+    if importlib.util.find_spec("xllamacpp") is not None:
+        return command
+    program = find_program("llama-server", environ.get("PATH", os.defpath))
+    return [*command, program] if program else []
+
+
+def install_command() -> str:
+    """Return the command by which a person installs the engine into this environment.
+
+    It uses pip; without pip it uses uv, if that is there.
+    """
+    command = [sys.executable, "-m", "pip", "install"]
+    if importlib.util.find_spec("pip") is None and shutil.which("uv"):
+        command = ["uv", "pip", "install", "--python", sys.executable]
+    return shlex.join([*command, "lmchat[local]"])
+
+
+def not_installed_error() -> EngineUnavailable:
+    """Return the error for an engine that is not installed; it has the command that installs it."""
+    return EngineUnavailable(
+        "The built-in engine is not installed.",
+        hint=f"Install it: `{install_command()}`.",
+        kind="not_installed",
+    )
 
 
 def installed_products(environ: Mapping[str, str], home: Path) -> tuple[Installed, ...]:
@@ -109,38 +145,32 @@ async def start_server(
     name = safe_line(start.short)
     log_file = log_folder / f"{start.product.lower().replace(' ', '-')}.log"
     try:
-        process = await asyncio.to_thread(_start, start, log_file, environ)
+        async with new_log(log_file) as log:
+            process = await asyncio.to_thread(
+                start_in_background,
+                start.argv,
+                environment=environment_for_others(environ),
+                # not in the current folder, which may hold settings or code that it would use
+                folder=log_folder,
+                output=log,
+            )
     except OSError as error:
         message = f"{name} cannot be started: {error.strerror or error}."
         hint = f"Start it yourself with: {start.command}"
         raise LMChatError(message, hint=hint, kind="program") from error
     _started.append(process)  # without a reference to it, Python warns that it still runs
+
+    async def ask() -> ServerStatus | None:
+        server = await check(start.endpoint)
+        return server if server.is_model_server else None
+
     with suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             # `lms server start` ends with the exit code 0 when it has started the server
-            while not process.poll():
-                server = await check(start.endpoint)
-                if server.is_model_server:
-                    return server
-                await asyncio.sleep(_POLL_S)
+            server = await first_answer(ask, has_ended=lambda: bool(process.poll()))
+            if server is not None:
+                return server
     code = process.poll()
     problem = f"ended with exit code {code}" if code else "does not answer"
     hint = f"Its output: {safe_line(str(log_file))}"
     raise LMChatError(f"{name} {problem}.", hint=hint, kind="program")
-
-
-def _start(
-    start: ServerStart, log_file: Path, environ: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """Run the command in the background, with its output in a new log file. Raises `OSError`."""
-    log = begin_log(log_file)
-    try:
-        return start_in_background(
-            start.argv,
-            environment=environment_for_others(environ),
-            # not in the current folder, which may hold settings or code that it would use
-            folder=log_file.parent,
-            output=log,
-        )
-    finally:
-        os.close(log)  # the server has its own copy

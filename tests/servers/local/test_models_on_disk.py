@@ -5,7 +5,7 @@ import os
 import pytest
 
 from lmchat.errors import WrongUse
-from lmchat.servers.engine.model_files import (
+from lmchat.servers.local.gguf import (
     best_model,
     find_models_on_disk,
     find_named_model,
@@ -134,9 +134,7 @@ def test_the_best_model_is_the_last_used_else_the_largest_that_is_swift(
         (2 * GB, "", "small"),
         (0, "", "small"),
     ):
-        monkeypatch.setattr(
-            "lmchat.servers.engine.model_files.available_bytes", lambda free=free: free
-        )
+        monkeypatch.setattr("lmchat.servers.local.gguf.available_bytes", lambda free=free: free)
         for listed in (models, models[::-1]):
             assert best_model(listed, last=last).name == best
     assert best_model(()) is None

