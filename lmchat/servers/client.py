@@ -173,9 +173,9 @@ class HttpServerClient:
         built-in engine has an address, its result is the first, even while it does not run.
         Without `is_counted`, the lists of models do not count as asked for.
         """
-        await self._read_cache()
+        await self._read_lists()
         probes = await self._scanner.scan(named)
-        servers = tuple([await self._cache_models(server) for server in probes])
+        servers = tuple([await self._keep_models(server) for server in probes])
         if is_counted and usable_of(servers):
             self._counters.add(cache_misses=1)  # one for all lists: a scan is one question
         if self._engine is None or self._engine.endpoint is None:
@@ -191,12 +191,12 @@ class HttpServerClient:
         `key` is sent with this probe only; empty: the key that is known for the address.
         """
         self._checks.allowed.check(endpoint)
-        await self._read_cache()  # so that the scanner knows which product to expect
+        await self._read_lists()  # so that the scanner knows which product to expect
         if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
             server = await engine.probe(self._scanner.check)
         else:
             server = await self._scanner.check(endpoint, key=key)
-        return await self._cache_models(server)
+        return await self._keep_models(server)
 
     async def models(
         self, endpoint: Endpoint, *, is_refresh: bool = False
@@ -206,7 +206,7 @@ class HttpServerClient:
         Raises the error that says why the server cannot be used.
         """
         self._checks.allowed.check(endpoint)
-        await self._read_cache()
+        await self._read_lists()
         cached = self.model_lists.models_of(endpoint, max_age_s=self._settings.limits.models_ttl_s)
         if cached is not None and not is_refresh:
             self._counters.add(cache_hits=1)
@@ -542,7 +542,7 @@ class HttpServerClient:
 
     # The lists of models
 
-    async def _read_cache(self) -> None:
+    async def _read_lists(self) -> None:
         """Read the file of the cache with the first call; later calls change nothing.
 
         The scanner then expects, at each address of the file, the product that was there.
@@ -550,7 +550,7 @@ class HttpServerClient:
         for model in await self.model_lists.read_once():
             self._scanner.expect_product(model.endpoint, model.product)
 
-    async def _cache_models(self, server: ServerStatus) -> ServerStatus:
+    async def _keep_models(self, server: ServerStatus) -> ServerStatus:
         """Keep the models of a server for `cached_models`; return the result unchanged.
 
         If the server cannot be used and lists no models, its earlier list is kept. The built-in

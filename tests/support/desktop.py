@@ -454,9 +454,9 @@ class StillClient(HttpServerClient):
         super().__init__(settings, **more)
         self._connections = self._scanner._connections = MappedConnections(ports, direct)
 
-    async def _cache_models(self, probed: ServerStatus) -> ServerStatus:
+    async def _keep_models(self, probed: ServerStatus) -> ServerStatus:
         latency_ms = None if probed.latency_ms is None else LOOK_MS
-        return await super()._cache_models(replace(probed, latency_ms=latency_ms))
+        return await super()._keep_models(replace(probed, latency_ms=latency_ms))
 
     def cached_models(self) -> ModelList:
         return replace(super().cached_models(), age_s=0.0)

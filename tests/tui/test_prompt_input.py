@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from lmchat.sessions.attached_files import file_line
 from lmchat.sessions.message import FilePart
 from lmchat.tui.widgets.prompt_input import PromptInput
+from tests.support.programs import until
 from tests.support.tui_host import PromptApp, drawn, screen_text, type_at_once
 
 NOTES = FilePart(name="notes.md", media_type="text/plain", digest="0" * 64, size=12)
@@ -227,7 +228,7 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     await write(pilot, "/ne")
     await pilot.press("enter")
     await type_at_once(app, "/mo\t2\r/ne\r")
-    await pilot.pause()
+    await until(lambda: len(sent(app)) > 3, "the last command")
     assert sent(app) == ["/system be brief", "/new", "/model 2", "/new"]
     await write(pilot, "/fil")
     await pilot.press("enter")  # asks for its argument
