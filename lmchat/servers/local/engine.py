@@ -392,11 +392,15 @@ def engine_error(
         log = ""
     lines = log.strip().splitlines()
     details = "\n".join(lines[-_DETAIL_LINES:])
-    if exit_code == -_KILLED or any(words in log.lower() for words in _OUT_OF_MEMORY):
+    is_told = any(words in log.lower() for words in _OUT_OF_MEMORY)
+    if is_told or exit_code == -_KILLED:
         needed, available = model.needed_bytes / _GB, available_bytes() / _GB
+        cause = f"There is not enough memory for {model.name} and its context window"
+        if not is_told:  # nobody knows who has killed it
+            cause = "The built-in engine was killed, as the system does if memory runs out"
         return EngineUnavailable(
-            f"There is not enough memory for {model.name} and its context window: the model alone "
-            f"needs about {needed:.1f} GB, {available:.1f} GB are free.",
+            f"{cause}: {model.name} alone needs about {needed:.1f} GB, "
+            f"{available:.1f} GB are free.",
             hint="Choose a smaller model, or a smaller context window under [local] in the "
             "configuration.",
             details=details,

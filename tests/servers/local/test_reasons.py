@@ -95,7 +95,7 @@ async def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypa
         (MODEL_TOO_LARGE, 1),
         ("E ggml_backend_cpu: failed to allocate buffer of size 858", -signal.SIGABRT),
         ("terminate called after throwing an instance of 'std::bad_alloc'", -signal.SIGABRT),
-        ("", -signal.SIGKILL),
+        ("out of memory", -signal.SIGKILL),
     ],
 )
 def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, reason_of, log, exit_code):
@@ -104,9 +104,19 @@ def test_too_little_memory_is_told_with_need_and_supply(monkeypatch, reason_of, 
     assert error.kind == "memory"
     assert error.message == (
         "There is not enough memory for big and its context window: "
-        "the model alone needs about 46.0 GB, 3.0 GB are free."
+        "big alone needs about 46.0 GB, 3.0 GB are free."
     )
     assert "smaller context window under [local]" in error.hint
+
+
+def test_who_has_killed_it_is_not_known(monkeypatch, reason_of):
+    monkeypatch.setattr(engine_module, "available_bytes", lambda: 30 * 10**9)
+    error = reason_of(-signal.SIGKILL, "0.2 I srv  all is well")
+    assert error.kind == "memory"
+    assert error.message == (
+        "The built-in engine was killed, as the system does if memory runs out: "
+        "big alone needs about 46.0 GB, 30.0 GB are free."
+    )
 
 
 @pytest.mark.parametrize(
