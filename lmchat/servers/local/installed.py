@@ -94,7 +94,7 @@ def not_installed_error() -> EngineUnavailable:
     """Return the error for an engine that is not installed; it has the command that installs it."""
     return EngineUnavailable(
         "The built-in engine is not installed.",
-        hint=f"Install it: `{install_command()}`.",
+        hint=f"Install it: `{install_command()}`; an installed `llama-server` will do, too.",
         kind="not_installed",
     )
 

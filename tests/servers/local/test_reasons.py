@@ -84,7 +84,7 @@ async def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypa
         assert (error.kind, error.message, error.hint) == (
             "not_installed",
             "The built-in engine is not installed.",
-            f"Install it: `{command} 'lmchat[local]'`.",
+            f"Install it: `{command} 'lmchat[local]'`; an installed `llama-server` will do, too.",
         )
 
 
