@@ -20,9 +20,10 @@ FAR = Endpoint.parse("http://gpu-box:8000")
 class Places(ScriptedBackend):
     """Knows what stands at typed addresses; hosts beyond this machine have to be allowed."""
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, reason: str = "", with_key: str = "") -> None:
         super().__init__(results=[probed("offline")])
         self.reason = reason
+        self.with_key = with_key  # the reason once it has got the right key
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
 
@@ -35,8 +36,9 @@ class Places(ScriptedBackend):
             self.keys.append(key)
             if key != self.good_key:
                 return probed("key_rejected", endpoint=endpoint)
-            self.reason = ""
-            return probed("", model(), endpoint=endpoint)
+            self.reason = self.with_key
+            models = (model(),) if not self.reason else ()
+            return probed(self.reason, *models, endpoint=endpoint, is_configured=True)
         if not endpoint.is_loopback and not self.allowed:
             raise EndpointNotAllowed("Endpoint not allowed: Endpoint must be localhost")
         if self.gate is not None:
@@ -121,3 +123,16 @@ async def test_a_typed_server_that_wants_a_key_gets_it_after_a_wrong_one(tmp_pat
         await desk.press("enter", leads_to=ChatScreen)
         assert desk.kept_keys == [(NEAR, "sk-good")]
         assert backend.keys == ["wrong", "sk-good"]
+
+
+async def test_a_key_is_kept_where_only_a_chat_can_tell_that_it_is_right(tmp_path):
+    for with_key in ("not_an_llm", "server_error"):  # it has no list, or its list fails
+        backend = Places(reason="auth", with_key=with_key)
+        async with asked_for(tmp_path / with_key, backend, "localhost:9000") as desk:
+            await desk.on(AskDialog)
+            await shown(desk, "needs an API key")
+            await desk.say("sk-good", sees="Name of the model")
+            assert desk.kept_keys == [(NEAR, "sk-good")]
+            await desk.say("mine")
+            await desk.on(ChatScreen)
+            assert desk.target.model_id == "mine"

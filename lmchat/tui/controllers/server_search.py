@@ -206,7 +206,7 @@ class ServerSearch:
 
         Return the server if it is usable and has models, or if it wants an API key or the name of a
         model, for which the caller asks. Otherwise return why it cannot be used; an empty text if
-        the user does not allow its host. A `key` that the server accepts is saved.
+        the user does not allow its host. A `key` with which the server can be used is saved.
         """
         backend = self._workspace.backend
         try:
@@ -224,7 +224,7 @@ class ServerSearch:
             return error.message_with_hint
         if key and server.state is ServerState.NEEDS_KEY:
             return "The server rejects this API key."
-        if key and server.state.is_usable:
+        if key and (server.state.is_usable or server.takes_any_name):
             await self._keep_key(endpoint, key)
         if server.is_model_server or server.takes_any_name:
             self._workspace.finder.add(endpoint)  # searches ask it, too, from now on

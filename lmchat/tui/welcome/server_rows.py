@@ -1,8 +1,7 @@
 """Servers and ways to one, as the welcome page shows them: rows, headline and next step.
 
-A server is an address that the search has server, whether one answers there or not. A way is
-something else that leads to a server, such as typing an address. The grade of a server says how far
-it is from a chat.
+A server is an address that the search has asked, whether one answers there or not. A way is
+something else that leads to a server, such as typing an address.
 
 The servers are a table, one row for each. Where a table has no room, each server has two rows.
 """
