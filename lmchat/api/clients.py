@@ -25,9 +25,7 @@ from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
 from lmchat.metrics import Metrics
 from lmchat.processes.tasks import end_tasks
 from lmchat.servers.client import HttpServerClient
-from lmchat.servers.discovery.choose import (
-    no_server_error,
-)
+from lmchat.servers.discovery.choose import no_server_error
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint
@@ -316,7 +314,11 @@ class Client:
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-        return await self._finder.ready_target(name)
+        try:
+            return await self._finder.ready_target(name)
+        except LMChatError:
+            self._finder.forget()  # the user may load a model, or start a server that has it
+            raise
 
 
 def _request(

@@ -29,6 +29,7 @@ from tests.support.scripted_products import (
     CHAT,
     llama_cpp,
     plain,
+    router,
 )
 from tests.support.scripted_server import (
     DONE,
@@ -162,6 +163,15 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
         with pytest.raises(ServerUnavailable):
             await client.chat("Hi")
         assert (await client.chat("Hi")).model == "elsewhere"
+
+
+async def test_a_model_that_was_loaded_after_a_refused_chat_is_found_by_the_next_one(server):
+    router(server, small="unloaded", large="unloaded")
+    async with Client(server.url) as client:
+        with pytest.raises(RequestInvalid, match="No llama"):
+            await client.chat("Hi")
+        router(server, small="unloaded", large="loaded")
+        assert (await client.chat("Hi")).model == "large"
 
 
 async def test_other_machines_have_to_be_allowed():
