@@ -157,6 +157,9 @@ async def test_a_server_that_was_not_named_is_found_once_and_looked_for_anew_whe
     ports.asked.clear()
     await client.chat("Hi")
     assert {port for _, port, _ in ports.asked} == {8080}
+    with pytest.raises(WrongUse, match="No server has a model elsewhere"):
+        await client.chat("Hi", model="elsewhere")
+    assert len(server.seen(CHAT)) == 2
     assert [one.product for one in await client.models()] == ["llama.cpp"]
     with ScriptedServer() as other:
         ports.places = {("localhost", 11434): plain(other, "elsewhere")}
