@@ -17,6 +17,7 @@ from lmchat.errors import (
     NoServerFound,
     RequestInvalid,
     ServerRejected,
+    ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
 from lmchat.servers.discovery.status import ServerState, ServerStatus
@@ -313,6 +314,8 @@ def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = Fals
         if is_for_chat and server.may_answer:
             hint = f"{hint} {_NAME_A_MODEL}".lstrip()
         message, kind = server.sentence(server.name), server.error_kind or "server_error"
+        if kind == "certificate":  # lmchat has ended the connection: nothing was refused
+            return ServerUnavailable(server.detail, kind=kind, hint=hint)
         return ServerRejected(message, kind=kind, hint=hint, details=server.detail)
     if is_only:
         (server,) = servers
