@@ -314,11 +314,7 @@ class Client:
         name: object = model or self._model  # a program may have passed anything
         if not isinstance(name, str):
             raise RequestInvalid("Invalid model parameter: a model name must be a text.")
-        try:
-            return await self._finder.ready_target(name)
-        except LMChatError:
-            self._finder.forget()  # the user may load a model, or start a server that has it
-            raise
+        return await self._finder.ready_target(name)
 
 
 def _request(

@@ -177,6 +177,16 @@ async def test_a_model_that_was_loaded_after_a_refused_chat_is_found_by_the_next
         assert (await client.chat("Hi")).model == "large"
 
 
+async def test_a_model_that_a_found_server_has_got_since_is_used_at_once(server, found):
+    client, ports = found
+    ports.places["localhost", 8080] = plain(server, "tiny")
+    await client.chat("Hi")
+    plain(server, "tiny", "new")
+    assert (await client.chat("Hi", model="new")).model == "new"
+    with pytest.raises(WrongUse, match="No server has a model newer"):
+        await client.chat("Hi", model="newer")
+
+
 async def test_a_server_with_a_wrong_certificate_counts_as_out_of_reach_and_as_no_refusal():
     with ScriptedServer(certificate="alone") as server:
         async with Client(server.url) as client:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
-from lmchat.errors import WrongUse
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.servers.discovery.choose import (
     Choice,
     choose,
@@ -18,7 +19,7 @@ from lmchat.servers.discovery.choose import (
     require_model,
     unlisted_model,
 )
-from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
+from lmchat.servers.discovery.status import ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint, configured_endpoints
 from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.stream.timeouts import first_token_limit
@@ -135,10 +136,10 @@ class ServerFinder:
     ) -> Target:
         """Return the server and model of a request, once the server has loaded a model.
 
-        The servers are those of the last look, if one of them can be used. `model` is the name of
-        the model; empty: that of the settings. If the chosen server is loading its model, this is
-        told by `note`. A server that loads its first model does not tell its name yet, so it is
-        checked again until it does; there is no wait for a model whose name is known.
+        The servers are those of the last look, if one of them has the model. `model` is its name;
+        empty: that of the settings. If the chosen server is loading its model, this is told by
+        `note`. A server that loads its first model does not tell its name yet, so it is checked
+        again until it does; there is no wait for a model whose name is known.
 
         Raises:
             NoServerFound: no server was found.
@@ -150,18 +151,28 @@ class ServerFinder:
         """
         name = model or self._settings.model
         async with self._lock, first_token_limit(self._settings.timeouts.first_token_s):
-            servers = self.servers if usable_of(self.servers) else await self.look()
-            choice = choose_without_asking(servers, model=name, state=self._state)
-            if name and not (choice.server and choice.server.has_named_address):
-                require_model(name, choice.server, servers)
-            is_noted = False
-            while choice.target is not None and choice.state is ServerState.LOADING:
-                if not is_noted:
-                    note(f"{choice.target.product} is loading its model …")
-                    is_noted = True
+            target = None
+            with suppress(LMChatError):  # a server or model may have come since the last look
+                target = self._target(name)
+            if target is None:
+                await self.look()
+                target = self._target(name)
+            if target.model is None:
+                note(f"{target.product} is loading its model …")
+            while target.model is None:
                 await asyncio.sleep(_CHECK_EVERY_S)
-                self.servers = (await self._source.check(choice.target.endpoint),)
-                choice = choose_without_asking(self.servers, model=name, state=self._state)
-            if choice.target is None or choice.target.model is None:
-                raise no_model_error(choice.server)
-            return choice.target
+                self.servers = (await self._source.check(target.endpoint),)
+                target = self._target(name)
+            return target
+
+    def _target(self, name: str) -> Target:
+        """Return what to use of the servers of the last look; its model is None while one loads.
+
+        Raises the error that says why none of them can be used, or has such a model.
+        """
+        choice = choose_without_asking(self.servers, model=name, state=self._state)
+        if name and not (choice.server and choice.server.has_named_address):
+            require_model(name, choice.server, self.servers)
+        if choice.target is None or not choice.is_complete:
+            raise no_model_error(choice.server)
+        return choice.target
