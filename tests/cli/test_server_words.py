@@ -81,7 +81,8 @@ def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
         def begin(row: str) -> dict[str, Any]:
             nothing_installed = {"PATH": str(tmp_path)}
             cli, url = Inside(home=tmp_path, env=nothing_installed), FAR.get(row, "")
-            cli.configure(QUICK)
+            if row == "timeout":  # the others answer, if late on a busy machine
+                cli.configure(QUICK)
             if row in PLAYED:
                 certificate = "expired" if row == "certificate" else ""
                 server = stack.enter_context(ScriptedServer(certificate=certificate))
@@ -97,7 +98,7 @@ def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
             elif row == "offline":
                 cli.url = url = f"http://localhost:{stack.enter_context(free_port())}"
             else:
-                cli.configure(QUICK + NAMED.format(url=url))
+                cli.configure(NAMED.format(url=url))
             if PLAYED.get(row) is nothing_pulled:
                 cli.env |= {"OLLAMA_HOST": url}
                 cli.url = ""
