@@ -45,7 +45,7 @@ async def compare(context: Context) -> int:
 
     comparisons: list[dict[str, Any]] = []  # what `_measure` has returned for each model so far
     async with open_runtime(context, is_saved=False) as runtime:
-        models = await runtime.finder.models_named(options.models, is_exact=True)
+        models = await runtime.finder().models_named(options.models, is_exact=True)
         for model in models:
             product_named(model.product).refuse_ignored(layers.command_line)
         system_prompt = runtime.settings.chat.system_prompt

@@ -59,7 +59,7 @@ async def evaluate(context: Context) -> int:
     async with open_runtime(context, is_saved=False) as runtime:
         if options.models:
             names = tuple(dict.fromkeys(options.models))
-            models = await runtime.finder.models_named(names, is_exact=True)
+            models = await runtime.finder().models_named(names, is_exact=True)
         else:
             target = await target_of_command(context, runtime)
             models = [target.model] if target.model is not None else []

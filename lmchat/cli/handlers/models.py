@@ -31,7 +31,7 @@ async def list_models(context: Context) -> int:
     if context.is_local:
         return await _list_files(context)
     async with open_runtime(context) as runtime:
-        usable = await runtime.finder.usable()
+        usable = await runtime.finder().usable()
     listed = [model for server in usable for model in server.models]
     # models that can chat come first, and of these the ones that run where their server does
     models = sorted(listed, key=lambda model: (not model.can_chat, model.is_remote))
@@ -84,7 +84,7 @@ async def load(context: Context) -> int:
     """Load the model that the command names, wait until it is loaded, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
-            context.options.model_id, await runtime.finder.models(), is_for_chat=False
+            context.options.model_id, await runtime.finder().models(), is_for_chat=False
         )
         window = context.options.context
         # a server that loads no models on request may have this one in memory from its start
@@ -98,7 +98,7 @@ async def unload(context: Context) -> int:
     """Unload the model that the command names, and print its state."""
     async with open_runtime(context) as runtime:
         model = model_meant(
-            context.options.model_id, await runtime.finder.models(), is_for_chat=False
+            context.options.model_id, await runtime.finder().models(), is_for_chat=False
         )
         # servers refuse to unload a model that is not loaded, each in words of its own
         if model.state is not LoadState.NOT_LOADED:
@@ -156,7 +156,7 @@ async def _find(
     """
     try:
         async with open_runtime(context) as runtime:
-            finder = runtime.finder
+            finder = runtime.finder()
             if is_search and not context.options.endpoint:
                 servers = await finder.search()
             else:

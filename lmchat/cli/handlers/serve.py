@@ -158,7 +158,7 @@ async def _find_others(runtime: Runtime, own_address: str) -> tuple[ServerStatus
 
     This happens every few seconds and not for a request, so it is not counted.
     """
-    servers = await runtime.finder.look(is_counted=False)
+    servers = await runtime.finder().look(is_counted=False)
     return tuple(found for found in servers if found.endpoint.netloc != own_address)
 
 

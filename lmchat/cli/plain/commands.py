@@ -161,9 +161,9 @@ class PlainCommands:
             model = (
                 _by_number(self._models, wanted, "model", "/model") if wanted.isdecimal() else None
             )
-            await self._use_model(model or (await self._runtime.finder.models_named([wanted]))[0])
+            await self._use_model(model or (await self._runtime.finder().models_named([wanted]))[0])
             return
-        listed = await self._runtime.finder.models()
+        listed = await self._runtime.finder().models()
         self._models = sorted(
             (model for model in listed if model.can_chat), key=lambda model: model.is_remote
         )
@@ -218,7 +218,7 @@ class PlainCommands:
         profile = choices.use_profile(name, profiles)
         self._note(f"Profile: {choices.profile_name or NO_PROFILE}.")
         if profile.model:
-            await self._use_model((await self._runtime.finder.models_named([profile.model]))[0])
+            await self._use_model((await self._runtime.finder().models_named([profile.model]))[0])
 
     async def quit(self, _: str) -> None:
         self.is_leaving = True

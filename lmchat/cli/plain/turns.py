@@ -86,7 +86,7 @@ class PlainTurns(FrontEnd):
     async def connect(self) -> None:
         """Choose server and model for the next turn, unless they are chosen already."""
         if self.turn_choices.target is None:
-            target = await self.runtime.finder.ready_target(note=self.note)
+            target = await self.runtime.finder().ready_target(note=self.note)
             self.turn_choices.use_target(target)
             self.print_label(f"Model: {model_words(target)}.")
 

@@ -23,7 +23,7 @@ async def target_of_command(context: Context, runtime: Runtime) -> Target:
     """
     if context.is_local:
         runtime = replace(runtime, settings=await start_engine_without_screen(context, runtime))
-    return await runtime.finder.ready_target(note=context.output.note)
+    return await runtime.finder().ready_target(note=context.output.note)
 
 
 async def load_with_progress(

@@ -50,8 +50,8 @@ class Runtime(Struct, frozen=True, kw_only=True):
     store: Store
     state: State  # what lmchat remembers of earlier runs, such as the last model
 
-    @property
     def finder(self) -> ServerFinder:
+        """Return a new finder, which looks for servers before it chooses."""
         return ServerFinder(self.backend, self.settings, self.state)
 
 
