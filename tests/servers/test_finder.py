@@ -142,3 +142,34 @@ async def test_configured_servers_are_looked_at_first():
     backend = _ScriptedBackend(())
     await ServerFinder(backend, Settings(endpoints=(own,)), State()).look()
     assert backend.named == (Endpoint.parse("http://localhost:5"),)
+
+
+async def test_requests_at_the_same_time_share_one_look_also_if_it_finds_nothing():
+    for found in (probed("", model()), probed("timeout")):
+        backend = _ScriptedBackend((found,))
+        gate, looks = asyncio.Event(), []
+        detect = backend.detect
+
+        async def slow(gate=gate, looks=looks, detect=detect, **more):
+            looks.append(1)
+            await gate.wait()
+            return await detect(**more)
+
+        backend.detect = slow
+        finder = ServerFinder(backend, Settings(), State())
+        asked = [asyncio.create_task(finder.ready_target()) for _ in range(5)]
+        await asyncio.sleep(0)
+        gate.set()
+        ended = await asyncio.gather(*asked, return_exceptions=True)
+        assert len(looks) == 1
+        assert len({str(one) for one in ended}) == 1
+
+
+async def test_a_model_whose_name_is_known_does_not_wait_for_one_that_loads():
+    loading = probed("loading", is_configured=True)
+    finder = ServerFinder(_ScriptedBackend((loading,)), Settings(), State())
+    waiting = asyncio.create_task(finder.ready_target())
+    await asyncio.sleep(0)
+    assert (await finder.ready_target("tiny")).model_id == "tiny"
+    assert not waiting.done()
+    waiting.cancel()

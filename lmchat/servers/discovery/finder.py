@@ -58,7 +58,8 @@ class ServerFinder:
         self._source = source
         self._settings = settings
         self._state = state
-        self._lock = asyncio.Lock()  # requests at the same time share one look, and one wait
+        self._lock = asyncio.Lock()  # requests at the same time share one look
+        self._looks = 0  # number of looks that have ended
         self.servers: tuple[ServerStatus, ...] = ()
         """Those of the last look, usable or not, best first."""
         self._added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
@@ -150,12 +151,16 @@ class ServerFinder:
                 model cannot chat.
         """
         name = model or self._settings.model
-        async with self._lock, first_token_limit(self._settings.timeouts.first_token_s):
+        looks = self._looks
+        async with first_token_limit(self._settings.timeouts.first_token_s):
             target = None
-            with suppress(LMChatError):  # a server or model may have come since the last look
-                target = self._target(name)
+            async with self._lock:
+                with suppress(LMChatError):  # a server or model may have come since the last look
+                    target = self._target(name)
+                if target is None and looks == self._looks:  # no other request has just looked
+                    await self.look()
+                    self._looks += 1
             if target is None:
-                await self.look()
                 target = self._target(name)
             if target.model is None:
                 note(f"{target.product} is loading its model …")
