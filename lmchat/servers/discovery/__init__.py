@@ -1,6 +1,7 @@
 """Which servers and models are there, and which one answers next.
 
-Entrance: `choose.choose`. Must not know: who asks the user.
+Entrances: `finder.ServerFinder`, `choose.choose`, `status.STATUS`. Must not know: who asks the
+user.
 """
 
 from __future__ import annotations
