@@ -214,6 +214,18 @@ async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot) -
     assert sent(app) == [f"{short}{long}".rstrip()]
 
 
+async def test_enter_takes_the_first_name_of_a_command_unless_one_is_typed(app, pilot) -> None:
+    prompt = app.prompt_area.input
+    prompt.argument_names = {"/profile": ["french", "fr"]}
+    await write(pilot, "/profile ")
+    await pilot.press("enter")
+    assert prompt.text == "/profile french"
+    await pilot.press("enter")
+    await write(pilot, "/profile fr")
+    await pilot.press("enter")
+    assert sent(app) == ["/profile french", "/profile fr"]
+
+
 async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pilot) -> None:
     prompt = app.prompt_area.input
     await write(pilot, "/s")
@@ -281,10 +293,16 @@ async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app,
     await pilot.press("backspace")
     await pilot.pause()
     assert SHELL not in screen_text(app)
+    await pilot.press("exclamation_mark", "space", "l", "escape")
+    assert (prompt.text, prompt.is_shell) == ("! l", True)
+    await pilot.press("backspace", "escape")
+    assert (prompt.text, prompt.is_shell) == ("", False)
     await write(pilot, "a")
     await pilot.press("exclamation_mark", "enter")
     assert sent(app) == ["a!"]
     prompt.attach("", [file_line(NOTES)])
+    await pilot.press("exclamation_mark", "escape")
+    assert prompt.text == "[notes.md (12 bytes)]\n"
     await pilot.press("exclamation_mark", "l", "s", "enter")
     assert ran(app) == ["!ls"]
     assert prompt.text == "[notes.md (12 bytes)]\n"

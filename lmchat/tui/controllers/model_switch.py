@@ -29,6 +29,7 @@ from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 from lmchat.tui.messages import ShowServers
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.units import counted
 
 
 class ModelSwitch:
@@ -117,13 +118,13 @@ class ModelSwitch:
         if not name.isdigit():
             self.pick_named(name)
             return
-        rows = self._rows(self._workspace.backend.cached_models().models)
-        model = recent_by_number(rows).get(name)
-        if model is None:
-            key = self._ui.key_name("model")
-            self._ui.notify(f"There is no recent model {name}. {key} lists the models.")
+        recent = recent_by_number(self._rows(self._workspace.backend.cached_models().models))
+        if name in recent:
+            self.switch_to(recent[name])
             return
-        self.switch_to(model)
+        count = counted(len(recent), "recent model") if recent else "no recent model yet"
+        verb = "are" if len(recent) > 1 else "is"
+        self._ui.notify(f"There {verb} {count}. {self._ui.key_name('model')} lists the models.")
 
     def pick_named(self, name: str) -> None:
         """Switch to a model by its name or a part of it; raises `WrongUse` as `pick` does.

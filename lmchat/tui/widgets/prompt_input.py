@@ -459,8 +459,8 @@ class PromptInput(TextArea):
     def _accept_chosen(self) -> bool:
         """Act on Enter while the list is open: send the chosen command, or insert the chosen row.
 
-        Return False for the argument of a command, such as the name of a preset, while the first
-        row is chosen. The argument may be meant as it is typed, so Enter then sends the prompt.
+        Return False for a typed argument of a command, such as the name of a preset, while the
+        first row is chosen. It may be meant as it is typed, so Enter then sends the prompt.
         """
         row = self.completion.row
         if isinstance(row, Command):
@@ -472,7 +472,8 @@ class PromptInput(TextArea):
             return True
         # the row is an argument, or else a file whose name is typed after `@`
         is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
-        if is_argument and self.completion.chosen == 0:
+        _, _, argument = self.text.partition(" ")
+        if is_argument and argument.strip() and self.completion.chosen == 0:
             return False
         self._insert_chosen()
         return True
@@ -491,6 +492,12 @@ class PromptInput(TextArea):
         elif key in ("up", "delete") and self.has_queue and not self.text:
             wanted = self.QueuedEditWanted if key == "up" else self.QueuedRemovalWanted
             self.post_message(wanted())
+        elif key == "escape" and self.is_shell and not self._words_beside_blocks[1:].strip():
+            before = self.text[: self.text.rindex("!")]
+            row = before.count("\n")
+            column = len(before) - (before.rfind("\n") + 1)
+            self.delete((row, column), self.document.end)
+            self.is_shell = False
         else:
             return key in _HISTORY_STEPS and self._recall(_HISTORY_STEPS[key])
         return True

@@ -32,7 +32,7 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
         await seen.says("/model acme")
         await seen.shows("did you mean acme-large?")
         await seen.presses("ctrl+u")
-        await seen.presses("alt+1", sees="There is no recent model 1.")
+        await seen.presses("alt+1", sees="There is no recent model yet.")
         seen.time_passes()
         assert asked(server) == []
 
