@@ -25,6 +25,7 @@ from lmchat.errors import (
 from lmchat.processes.child import ChildProcess
 from lmchat.processes.environment import needed_environment
 from lmchat.processes.threads import run_abandonable
+from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint, loopback
 from lmchat.servers.local.demo import SMOLLM2, fetch_demo_model
@@ -69,6 +70,7 @@ _KILLED = 9
 
 Windows does not name it.
 """
+_REASON_CHARS = 200  # most characters of the log in the sentence of an error
 _DETAIL_LINES = 8  # lines of the end of the log that an error shows
 _TAIL_BYTES = 16_384  # bytes of the end of the log that are read
 _GB = 1e9
@@ -417,6 +419,6 @@ def engine_error(
         errors = [fields[-1].partition(": ")[2] for fields in found if fields[1:2] == ["E"]]
         if errors or exit_code >= 0:
             # the first error: later ones only say that the model cannot be loaded
-            reason = (errors or lines[-1:] or [how])[0].rstrip(".")
+            reason = safe_line((errors or lines[-1:] or [how])[0], limit=_REASON_CHARS).rstrip(".")
             message = f"The built-in engine could not serve {model.name}: {reason}."
     return EngineUnavailable(message, hint=f"Read its log, {log_file}.", details=details)

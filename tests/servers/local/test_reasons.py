@@ -147,3 +147,10 @@ def test_a_crash_is_told_by_how_it_ended_as_errors_in_the_log_may_be_those_of_re
 def test_the_end_of_the_log_is_kept_for_who_wants_the_details(reason_of):
     log = "\n".join(f"line {number}" for number in range(100))
     assert reason_of(1, log).details.splitlines()[0] == "line 92"
+
+
+def test_a_line_of_the_log_is_cut_and_made_safe_before_it_is_part_of_a_sentence(reason_of):
+    for log in ("x" * 16_000, "0.1 E srv load_model: \x1b]0;evil\x07" + "y" * 9_000):
+        message = reason_of(1, log).message
+        assert len(message) < 300
+        assert message.isprintable()
