@@ -14,7 +14,6 @@ from typing import Protocol
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.finder import ServerSource
 from lmchat.servers.discovery.model_lists import ModelLists
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.model import ModelInfo, ModelList
 from lmchat.servers.request import (
@@ -71,11 +70,6 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
 
     def forget_lists(self) -> None:
         """Ask all servers for their models with the next look, also those that this disturbs."""
-
-    async def models(
-        self, endpoint: Endpoint, *, is_refresh: bool = False
-    ) -> tuple[ModelInfo, ...]:
-        """List the models of one server, from a fresh list unless `is_refresh`."""
 
     def cached_models(self) -> ModelList:
         """Return the models as they were read last, with running loads; no server is asked."""

@@ -172,11 +172,6 @@ class ScriptedBackend:
                 return one
         return ServerStatus(endpoint=endpoint, product="LM Studio", reason="offline")
 
-    async def models(
-        self, endpoint: Endpoint, *, is_refresh: bool = False
-    ) -> tuple[ModelInfo, ...]:
-        return (await self.check(endpoint)).models
-
     def forget_lists(self) -> None: ...
 
     def cached_models(self) -> ModelList:
