@@ -19,7 +19,7 @@ RETRY_S = 3.0
 class SessionTexts:
     """Texts by the ids of their sessions; changes are written soon.
 
-    The drafts are such texts (`Drafts`), and so are the bookmarks of the screen (`ShownSession`).
+    The drafts are such texts (`Drafts`), and so are the bookmarks of the screen (`SessionView`).
     """
 
     def __init__(

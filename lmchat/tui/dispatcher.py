@@ -35,17 +35,15 @@ from lmchat.tui.controllers.export_import import ExportImport
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.next_request import NextRequest
 from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_search import ServerSearch
-from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.tool_card import ToolCard
-from lmchat.tui.controllers.turns import ScreenTurns
+from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.dialogs.ask_dialog import QuitDialog, argument_dialog
 from lmchat.tui.messages import (
     KeysChanged,
@@ -83,23 +81,21 @@ class Dispatcher:
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
         self.find_bar = ui.widgets.find_bar  # acts itself, so it needs no controller
-        self.tool_card = tool_card = ToolCard(ui)
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = PromptFiles(ui, prompt_text)
-        self.shown_session = shown_session = ShownSession(ui, status, tool_card, prompt_text)
-        self.turns = turns = ScreenTurns(ui, status, tool_card, shown_session, prompt_text)
-        self.branches = branches = Branches(ui, shown_session, turns, prompt_text)
-        self.export_import = ExportImport(ui, shown_session)
-        self.saved_sessions = SavedSessions(ui, shown_session)
-        self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turns)
+        self.session_view = session_view = SessionView(ui, status, prompt_text)
+        self.turn_view = turn_view = TurnView(ui, status, session_view, prompt_text)
+        self.branches = branches = Branches(ui, session_view, turn_view, prompt_text)
+        self.export_import = ExportImport(ui, session_view)
+        self.saved_sessions = SavedSessions(ui, session_view)
+        self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turn_view)
         self.server_search = server_search = ServerSearch(ui, model_switch)
         self.message_actions = message_actions = MessageActions(
             ui, prompt_text, branches, self.function_of
         )
-        self.next_request = NextRequest(ui, prompt_text, branches)
         self.answer_settings = AnswerSettings(ui, model_switch)
         self.appearance = Appearance(ui)
-        self.reports = Reports(ui)
+        self.reports = Reports(ui, prompt_text, branches)
         self.palette = Palette(ui, message_actions, server_search, self.run)
         self.hints = KeyHints(ui, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # time of the last Ctrl+C that had nothing to do
@@ -120,13 +116,13 @@ class Dispatcher:
             "/profile": workspace.settings.profiles,
             "/set": (*COMMON, *FURTHER_OPTIONS),
         }
-        self.shown_session.redraw()
+        self.session_view.redraw()
         self.server_search.start()
         for words in workspace.notices:
             self.ui.warn(words)
         self.ui.begin(self._open_store, "history")
         if workspace.resume_id:
-            self.shown_session.begin_switch(self._open_named_session)
+            self.session_view.begin_switch(self._open_named_session)
         self.ui.begin_later(CHECK_AFTER_S, lambda: self.ui.begin(self._check_daily, "daily check"))
 
     async def _open_store(self) -> None:
@@ -146,7 +142,7 @@ class Dispatcher:
         moved into the queue of the named session; if a model is ready, send it.
         """
         session_id = await self.workspace.store.find_id(self.workspace.resume_id)
-        await self.shown_session.go_to(session_id, takes_queue=True)
+        await self.session_view.go_to(session_id, takes_queue=True)
         if self.chat.shown.is_waiting and self.chat.turn_choices.is_ready:
             self.chat.send_waiting()
 
@@ -181,11 +177,11 @@ class Dispatcher:
         await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
         self._keep_draft_and_place()
         await self.chat.drafts.write_at_end()
-        await self.shown_session.bookmarks.write()
+        await self.session_view.bookmarks.write()
 
     def _keep_draft_and_place(self) -> None:
         with suppress(NoMatches):  # a signal may come before the prompt exists: nothing was typed
-            self.shown_session.keep_draft_and_place()
+            self.session_view.keep_draft_and_place()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """React to the terminal's window getting or losing the focus.
@@ -196,7 +192,7 @@ class Dispatcher:
         if is_focused:
             self.server_search.search_soon()
         else:
-            self.shown_session.keep_draft_and_place()
+            self.session_view.keep_draft_and_place()
 
     # Messages and commands
 
@@ -222,7 +218,7 @@ class Dispatcher:
             case ReadSessions():
                 self.saved_sessions.reload()
             case ShowChanges():
-                self.tool_card.show_calls()
+                self.session_view.show_calls()
                 self.status.refresh()
                 self.saved_sessions.refresh()
                 self.hints.show()
@@ -236,13 +232,13 @@ class Dispatcher:
             case PromptInput.ScrollWanted(action=action):
                 await self.app.run_action(action, self.ui.widgets.log)
             case PromptInput.QueuedEditWanted():
-                self.turns.edit_queued()
+                self.turn_view.edit_queued()
             case PromptInput.QueuedRemovalWanted():
-                self.turns.remove_queued()
+                self.turn_view.remove_queued()
             case PromptInput.FileNamed(path=path, text=text, number=number):
                 self.prompt_files.attach(path, text, number)
             case ChatLog.StopClicked():  # unlike the command `stop`, it only stops the answer
-                self.turns.stop()
+                self.turn_view.stop()
             case ChatLog.CopyWanted(text=text):
                 self.ui.copy(text)
             case ChatLog.CodeClicked(message=clicked, number=number, is_thought=is_thought):
@@ -250,7 +246,7 @@ class Dispatcher:
             case ChatLog.LinkClicked(address=address):
                 self.message_actions.open_link(address)
             case ChatLog.Decided(choice=choice):
-                self.tool_card.decide(choice)
+                self.turn_view.decide(choice)
             case ChatLog.Changed():
                 self._follow_log()
             case Pill.Pressed():
@@ -258,7 +254,7 @@ class Dispatcher:
                 self.ui.widgets.prompt_input.focus()
             case SessionList.ActWanted(name="open", session_id=session_id):
                 self.ui.screen.remove_class("-sessions-over")
-                self.shown_session.switch_to(session_id)
+                self.session_view.switch_to(session_id)
             case SessionList.ActWanted(name=name, session_id=session_id):
                 self.ui.begin(
                     partial(self.saved_sessions.act, name, session_id), "change", holds_keys=True
@@ -345,7 +341,7 @@ class Dispatcher:
             self.message_actions.save_rewritten(text)
         else:
             self.prompt_text.remember(text)
-            self.turns.submit(text)
+            self.turn_view.submit(text)
             if notice:
                 self.ui.notify(notice)
 
@@ -357,7 +353,7 @@ class Dispatcher:
         """
         self.status.show_line()
         self.hints.show()
-        self.shown_session.mark_left_out_soon()
+        self.session_view.mark_left_out_soon()
         self.prompt_text.keep_draft()
         self.ui.read_ahead.follow(self.prompt_text.typed_prompt)
 
@@ -384,7 +380,7 @@ class Dispatcher:
 
         Return whether anything was stopped.
         """
-        return self.prompt_files.stop() or self.turns.stop()
+        return self.prompt_files.stop() or self.turn_view.stop()
 
     def stop_or_leave(self) -> None:
         """Do, for Esc, the first step of `has_done_something` that has an effect.
@@ -398,7 +394,9 @@ class Dispatcher:
             self.stop_running()
             or self.prompt_text.cancel_edit()
             or self.ui.widgets.log.drop_selection()
-            or (is_in_prompt and self.turns.take_back())  # elsewhere, Esc first leads to the prompt
+            or (
+                is_in_prompt and self.turn_view.take_back()
+            )  # elsewhere, Esc first leads to the prompt
         )
         if not has_done_something:
             self.find_bar.close()

@@ -18,15 +18,15 @@ async def together(desk: Desktop, *keys: str) -> None:
 async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_path):
     scripts = [answer_steps(text) for text in ("First.", "Second.", "Third.", "Fourth.")]
     async with ready_desktop(tmp_path, *scripts) as desk:
-        desk.dispatcher.turns.submit("zero")
-        assert desk.dispatcher.turns.stop()
+        desk.dispatcher.turn_view.submit("zero")
+        assert desk.dispatcher.turn_view.stop()
         await desk.at_rest()
         assert desk.texts == ["zero"]
         assert desk.backend.requests == []
 
         await desk.ask("one")
         desk.dispatcher.message_actions.act_on_last("regenerate")
-        assert desk.dispatcher.turns.stop()
+        assert desk.dispatcher.turn_view.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
@@ -34,7 +34,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
 
         last = desk.shown.messages[-1]
         desk.dispatcher.message_actions.run_on("delete", last)
-        desk.dispatcher.turns.regenerate(last)
+        desk.dispatcher.turn_view.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()
         await desk.say("three")

@@ -94,7 +94,7 @@ async def test_a_title_that_is_given_before_the_first_prompt_is_kept_and_saved_w
         await desk.say("/title  Peas and  beans", sees="Renamed.")
         await shown(desk, "Peas and beans")
         titled = desk.session_id
-        desk.dispatcher.shown_session.switch_to(first)
+        desk.dispatcher.session_view.switch_to(first)
         await desk.until(lambda: desk.session_id == first, "the other session")
         await desk.press("ctrl+n", sees="Peas and beans")
         await desk.press("ctrl+n")
@@ -260,7 +260,7 @@ async def test_who_begins_a_session_while_another_is_read_or_copied_is_not_throw
         await desk.until(lambda: desk.text.count(" one") > 1, "the fork in the list")
         assert desk.session_id == here
         gate = hold(desk.store, "open_session")
-        desk.dispatcher.shown_session.switch_to(first)
+        desk.dispatcher.session_view.switch_to(first)
         await desk.pilot.pause()
         await desk.say("/new")
         gate.set()

@@ -120,7 +120,7 @@ async def test_the_text_of_a_session_that_was_left_becomes_its_draft(tmp_path):
         session_id = desk.session_id
         await desk.type("why?")
         async with opened_editor(desk) as editor:
-            desk.dispatcher.shown_session.start_new()
+            desk.dispatcher.session_view.start_new()
             editor.leave("Why do they grow?")
             await kept_as(desk, session_id, "Why do they grow?")
         assert desk.prompt_input.text == ""

@@ -69,7 +69,7 @@ async def test_an_output_that_comes_later_is_in_the_prompt_of_its_session_and_ch
         (desk.folder / "go").touch()
         await desk.press(hides="Running:")
         assert desk.prompt_input.text == ""
-        desk.dispatcher.shown_session.switch_to(session_id)
+        desk.dispatcher.session_view.switch_to(session_id)
         await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")
         assert len(desk.backend.requests) == 1
 
@@ -80,7 +80,7 @@ async def test_an_output_is_in_the_prompt_of_its_session_that_was_left_and_is_sh
         session_id = desk.session_id
         await desk.press("ctrl+n")
         await desk.until(lambda: not desk.shown.messages, "a new session")
-        desk.dispatcher.shown_session.switch_to(session_id)
+        desk.dispatcher.session_view.switch_to(session_id)
         await desk.until(lambda: desk.session_id == session_id, "its session")
         (desk.folder / "go").touch()
         await desk.until(lambda: "[$ until " in desk.prompt_input.text, "the output")

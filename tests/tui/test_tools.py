@@ -229,7 +229,7 @@ async def test_a_tool_that_waits_in_another_session_is_reported_and_asks_there(t
             lambda: any("read my notes" in row and "!" in row for row in desk.text.splitlines()),
             "a mark in the list",
         )
-        desk.dispatcher.shown_session.switch_to(waiting_id)
+        desk.dispatcher.session_view.switch_to(waiting_id)
         await takes_keys(desk)
         assert desk.host.calls == []
         await desk.press("y")

@@ -35,7 +35,7 @@ class RunningCalls:
         return cursor is not None and self._viewport.document.entries[cursor].call_state == ASKS
 
     def note_following(self) -> None:
-        """Note whether the log follows the end, so that `ToolCard.leave` can follow it again.
+        """Note whether the log follows the end, so that `TurnView` can follow it again.
 
         This is called when a card appears, and when the user scrolls. It is not called when the
         card gets the focus: that may scroll the log away from its end.

@@ -4,12 +4,12 @@ A few own a part of the screen's state: docs/architecture.md lists them. A contr
 that were made before it. What a later one does, it asks for by a message to the chat screen, such
 as `ShowServers`, or it is given a function of `Dispatcher`.
 
-- The chat: `turns`, `prompt_text` (draft and edit), `prompt_files`, `next_request` (/context,
-  /request), `answer_settings` (/set, /effort, /profile and others).
-- The log: `tool_card`, `message_actions`, `branches` (versions, forks, deletions).
-- Sessions: `shown_session`, `saved_sessions` (what the list shows, its keys, the search),
+- The chat: `turn_view` (prompts, events, cards of tool calls), `prompt_text` (draft and edit),
+  `prompt_files`, `answer_settings` (/set, /effort, /profile and others).
+- The log: `message_actions`, `branches` (versions, forks, deletions).
+- Sessions: `session_view`, `saved_sessions` (what the list shows, its keys, the search),
   `export_import` (export, import).
 - Servers: `server_search` (search, welcome page), `model_switch`, `server_starts`.
 - The screen: `status` (figures), `hints` (row of keys), `appearance` (theme, panels), `palette`
-  (and the help), `reports` (/stats, /doctor and others).
+  (and the help), `reports` (/context, /request, /stats, /doctor and others).
 """

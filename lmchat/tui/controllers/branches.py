@@ -15,8 +15,8 @@ from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.shown_session import ShownSession
-from lmchat.tui.controllers.turns import ScreenTurns
+from lmchat.tui.controllers.session_view import SessionView
+from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.dialogs.message_tree import message_tree
 from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -28,16 +28,16 @@ class Branches:
     def __init__(
         self,
         ui: ScreenServices,
-        shown_session: ShownSession,
-        turns: ScreenTurns,
+        session_view: SessionView,
+        turn_view: TurnView,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
-        self._shown_session = shown_session
-        self._turns = turns
+        self._session_view = session_view
+        self._turn_view = turn_view
         self._prompt_text = prompt_text
 
     async def fork(self, message: ChatMessage) -> None:
@@ -45,12 +45,12 @@ class Branches:
 
         If the user has gone to another session since, the new one is only listed.
         """
-        session_id = self._shown_session.shown_id
+        session_id = self._session_view.shown_id
         fork = await self._store.fork(session_id, message.message_id)
-        if session_id != self._shown_session.shown_id:
+        if session_id != self._session_view.shown_id:
             return
-        self._shown_session.leave()
-        self._shown_session.show_path(fork)
+        self._session_view.leave()
+        self._session_view.show_path(fork)
         self._ui.show_action("forked")
         self._ui.notify("This is a new session; the old one is unchanged.")
         self._ui.widgets.prompt_input.focus()
@@ -63,7 +63,7 @@ class Branches:
         The version appears at the row of the screen where the message was. Raises `RequestInvalid`
         while a turn may add messages to the shown path.
         """
-        session_id = self._shown_session.shown_id
+        session_id = self._session_view.shown_id
         # the versions, oldest first
         ids = [
             other.message_id
@@ -93,7 +93,7 @@ class Branches:
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
-            self._turns.continue_answer(message, answer.begun_with(taken.index, taken.token))
+            self._turn_view.continue_answer(message, answer.begun_with(taken.index, taken.token))
 
     def _show_unless_left(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.
@@ -101,9 +101,9 @@ class Branches:
         `path` is the session as it was read with this path. If the user has gone to another session
         since, do nothing and return False.
         """
-        is_shown = path.header.session_id == self._shown_session.shown_id
+        is_shown = path.header.session_id == self._session_view.shown_id
         if is_shown:
-            self._shown_session.show_path(path)
+            self._session_view.show_path(path)
         return is_shown
 
     async def rewrite(self, text: str) -> None:
@@ -123,7 +123,7 @@ class Branches:
             return
         row = self._log.viewport.row_of(old_id)
         self._prompt_text.leave_edit(keeps_typed=True)
-        self._shown_session.redraw()
+        self._session_view.redraw()
         self._log.go_to_message(version.message_id, row=row)
         self._ui.show_action("rewritten")
 
@@ -136,7 +136,7 @@ class Branches:
             self._log.replace(message)
         if changed:
             self._ui.read_ahead.cancel()  # what the server reads now is not what will be sent
-            self._shown_session.mark_left_out()
+            self._session_view.mark_left_out()
             self._ui.show_action("taken out" if changed[0].is_excluded else "put back")
 
     # Deleting
@@ -163,7 +163,7 @@ class Branches:
 
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """
-        path = await self._chat.changes.undo_delete(self._shown_session.shown_id)
+        path = await self._chat.changes.undo_delete(self._session_view.shown_id)
         if path is None:
             self._ui.notify("Nothing to undo.")
             return
@@ -193,4 +193,4 @@ class Branches:
         not on the shown path, show a path with it.
         """
         if branch_id and not self._log.go_to_message(branch_id):
-            self._shown_session.switch_to(self._shown_session.shown_id, message_id=branch_id)
+            self._session_view.switch_to(self._session_view.shown_id, message_id=branch_id)

@@ -19,7 +19,7 @@ from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_
 from lmchat.library.library import ExportAs
 from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
-from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
@@ -31,10 +31,10 @@ _OPTIONS = {"--reasoning", "--branches"}
 class ExportImport:
     """Writes sessions into files and reads them; asks before a file is overwritten."""
 
-    def __init__(self, ui: ScreenServices, shown_session: ShownSession) -> None:
+    def __init__(self, ui: ScreenServices, session_view: SessionView) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
-        self._shown_session = shown_session
+        self._session_view = session_view
 
     # Export
 
@@ -162,7 +162,7 @@ class ExportImport:
         self._ui.show_action("imported")
         headers = [chat.header for chat in outcome.chats]
         if len(headers) == 1 and headers[0].deleted_at is None:
-            self._shown_session.switch_to(headers[0].session_id)
+            self._session_view.switch_to(headers[0].session_id)
         errors = [error.message_with_hint for _, error in outcome.refused]
         lines = [*result_lines(outcome), *loss_lines(outcome), *errors]
         if outcome.is_stopped:

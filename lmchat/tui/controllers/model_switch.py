@@ -24,7 +24,7 @@ from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.turns import ScreenTurns
+from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
 from lmchat.tui.messages import ShowServers
@@ -35,12 +35,12 @@ from lmchat.units import counted
 class ModelSwitch:
     """Changes the server and model in use, as nothing else on the screen does; loads any model."""
 
-    def __init__(self, ui: ScreenServices, prompt_text: PromptText, turns: ScreenTurns) -> None:
+    def __init__(self, ui: ScreenServices, prompt_text: PromptText, turn_view: TurnView) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._workspace = ui.workspace
         self._prompt_text = prompt_text
-        self._turns = turns
+        self._turn_view = turn_view
         self._picker: ModelPicker | None = None  # the picker while it is open
         self._lists = ui.workspace.backend.model_lists
         self._lists.on_change = self._show_loads
@@ -188,7 +188,7 @@ class ModelSwitch:
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
         """Give an answer another version by a model that the user picks."""
-        self.open_picker(then=partial(self._turns.regenerate, message))
+        self.open_picker(then=partial(self._turn_view.regenerate, message))
 
     def _refresh_anew(self) -> None:
         self._workspace.backend.forget_lists()

@@ -1,17 +1,24 @@
-"""Dialogs about lmchat itself: statistics, the doctor, the tools, the log file."""
+"""Dialogs that only report: the next request, statistics, the doctor, the tools, the log file."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
 
+from lmchat.chat.request_preview import checked_form, context_of_next_request, next_request
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.metrics import METRICS_RESET
 from lmchat.safe_text import safe_text
+from lmchat.servers.request import TemplateText
+from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import now
 from lmchat.sessions.statistics import figures_by_model
+from lmchat.tui.controllers.branches import Branches
+from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.dialogs.context_dialog import ContextDialog
 from lmchat.tui.dialogs.report_texts import RECORD_DAYS, models_text, statistics_text
+from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
 from lmchat.tui.screen_services import ScreenServices
@@ -20,11 +27,83 @@ _LEAST_REPORT_WIDTH = 54  # a narrower report of the doctor would have no room b
 
 
 class Reports:
-    """Shows the reports of slash commands, and resets the counters of `/stats`."""
+    """Shows the reports of slash commands, and resets the counters of `/stats`.
 
-    def __init__(self, ui: ScreenServices) -> None:
+    If `auto_compact` will make a summary before the prompt is sent, the next request is shown
+    without it.
+    """
+
+    def __init__(self, ui: ScreenServices, prompt_text: PromptText, branches: Branches) -> None:
         self._ui = ui
+        self._chat = ui.workspace.chat
         self._workspace = ui.workspace
+        self._prompt_text = prompt_text
+        self._branches = branches
+
+    # The next request: with what is typed as its prompt, unless that is an edit or a command
+
+    def open_context(self) -> None:
+        """Show the messages of the next request, in a dialog in which they can be taken out of it.
+
+        Raises `LMChatError` if no model can answer.
+        """
+        self._chat.turn_choices.required_target()  # raises before the dialog opens
+        dialog = ContextDialog(self._begin_to_toggle)
+        # Enter goes to the chosen message; Esc gives None, which is the id of no message
+        self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
+        self._begin_to_fill(dialog)
+
+    def _begin_to_toggle(self, dialog: ContextDialog, message_id: str) -> None:
+        """Call `_toggle` in a worker, for the key of the dialog."""
+        self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")
+
+    def _begin_to_fill(self, dialog: ContextDialog) -> None:
+        """Call `_fill` in a worker: the server may be asked to count the tokens."""
+        self._ui.begin(partial(self._fill, dialog), "context", is_only=True)
+
+    async def _fill(self, dialog: ContextDialog) -> None:
+        """Show the messages of the next request in the dialog; after an error, close it."""
+        text, files = split_draft(self._prompt_text.typed_prompt)
+        try:
+            dialog.show(await context_of_next_request(self._chat, self._chat.shown, text, files))
+        except LMChatError:
+            dialog.dismiss(None)
+            raise
+
+    async def _toggle(self, dialog: ContextDialog, message_id: str) -> None:
+        """Take a message out of requests, or put it back, and show the result in the dialog."""
+        await self._branches.toggle_excluded(message_id)
+        self._begin_to_fill(dialog)
+
+    def open_request(self, form: str = "") -> None:
+        """Show the next request in a worker; nothing is generated or saved.
+
+        `form` is what was typed behind `/request`: `text`, `json` or `curl`. If nothing was typed,
+        the first of these forms that the server has is shown.
+        """
+        # ↑ brings it back after an error; without a form, there is nothing to correct, and the
+        # palette may have run the command
+        typed = f"/request {form}" if form else ""
+        self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)
+
+    async def _open_request(self, typed_form: str) -> None:
+        """Show the next request, unless another session is shown by the time it is complete."""
+        form = checked_form(typed_form)
+        opened = self._chat.shown
+        backend = self._ui.workspace.backend
+        words, files = split_draft(self._prompt_text.typed_prompt)
+        request = await next_request(self._chat, opened, words, files)
+        outgoing = await backend.outgoing_request(request)
+        template_text: TemplateText | LMChatError
+        try:
+            template_text = await backend.template_text(request)
+        except LMChatError as error:  # the dialog shows it, and the other forms of the request
+            template_text = error
+        if opened is self._chat.shown:
+            dialog = RequestDialog(template_text, outgoing, form, self._ui.show_in_pager)
+            self._ui.open_dialog(dialog)
+
+    # lmchat itself
 
     async def open_statistics(self) -> None:
         """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""

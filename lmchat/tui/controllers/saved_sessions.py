@@ -18,7 +18,7 @@ from lmchat.sessions.session import (
     typed_title,
     with_unsaved,
 )
-from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.messages import ShowChat
@@ -28,15 +28,15 @@ from lmchat.tui.screen_services import ScreenServices
 class SavedSessions:
     """Fills the list of sessions, and changes them as a whole, but deletes none permanently.
 
-    `ShownSession` opens what is chosen in the list.
+    `SessionView` opens what is chosen in the list.
     """
 
-    def __init__(self, ui: ScreenServices, shown_session: ShownSession) -> None:
+    def __init__(self, ui: ScreenServices, session_view: SessionView) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._library = ui.workspace.library
-        self._shown_session = shown_session
+        self._session_view = session_view
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
         self._last_state: object = None  # what the list depended on when it was read last
 
@@ -122,7 +122,7 @@ class SavedSessions:
         `result` and `undone_by` are those of `_show_result`.
         """
         self._chat.in_memory.update_header(changed)
-        self._shown_session.show_title()
+        self._session_view.show_title()
         self._show_result(result, undone_by=undone_by)
 
     def _show_result(self, result: str, *, undone_by: str = "") -> None:
@@ -140,7 +140,7 @@ class SavedSessions:
         `slash` is the command as it was typed, such as `/title` for `rename`. If the work fails, ↑
         brings command and argument back, to be corrected.
         """
-        act = partial(self.act, name, self._shown_session.shown_id, typed)
+        act = partial(self.act, name, self._session_view.shown_id, typed)
         self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "", holds_keys=True)
 
     def search(self, query: str = "") -> None:
@@ -157,7 +157,7 @@ class SavedSessions:
         # a message, since `ServerSearch`, which closes the welcome page, is made later
         self._ui.screen.post_message(ShowChat())
         self._ui.screen.remove_class("-sessions-over")
-        self._shown_session.switch_to(hit.session_id, message_id=hit.message_id, words=hit.words)
+        self._session_view.switch_to(hit.session_id, message_id=hit.message_id, words=hit.words)
 
     async def _change(self, name: str, session_id: str, typed: str) -> None:
         """Change the header of a session, and tell the user what was done.
@@ -216,8 +216,8 @@ class SavedSessions:
         with self._chat.in_memory.changing_path(session_id):
             await self._library.delete(session_id)
         if opened is self._chat.shown:
-            self._shown_session.leave()
-            self._shown_session.switch_to_new()
+            self._session_view.leave()
+            self._session_view.switch_to_new()
         self._show_result("In the trash", undone_by="session.undo")
 
 

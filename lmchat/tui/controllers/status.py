@@ -68,7 +68,7 @@ class StatusDisplay:
     message `ShowChanges`, which is posted:
 
     - after each message that `Dispatcher.receive` has acted on, except those of `_SHOWN_ALREADY`;
-    - after each event of a turn that `ScreenTurns` shows, except a piece of text or of a tool call;
+    - after each event of a turn that `TurnView` shows, except a piece of text or of a tool call;
     - at each end of a worker of `ScreenServices.begin`;
     - by the timer, while no text flows, and when a dialog above the screen is left;
     - by work that continues after a change, with `show_changes` or `show_action`.

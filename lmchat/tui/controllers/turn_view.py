@@ -1,17 +1,18 @@
 """Turns on the chat screen: what the user wants of `ChatService`, and the events that come back.
 
 A prompt passes, in this order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `ScreenTurns.submit`, `ChatService.send`. Then a `TurnRunner`, in a task of the session,
-shows it here (`MessageAdded`), saves it and asks the server. Events come to `ScreenTurns.receive`,
+`_submit`, `TurnView.submit`, `ChatService.send`. Then a `TurnRunner`, in a task of the session,
+shows it here (`MessageAdded`), saves it and asks the server. Events come to `TurnView.receive`,
 also those of sessions that are not shown.
 
-`ScreenTurns` is one object for all turns. `OpenSession.turn`, a `Turn`, is what is known of the
+`TurnView` is one object for all turns. `OpenSession.turn`, a `Turn`, is what is known of the
 running turn of a session, or of its last one. `OpenSession.answer`, a `RunningAnswer`, is the
 answer that began last in it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -48,11 +49,11 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
-from lmchat.tools.calls import Decision
+from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.shown_session import ShownSession
+from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.tool_card import ToolCard
+from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
@@ -60,6 +61,7 @@ _LONG_ANSWER_S = 10.0
 _ADAPTED_NOTICE_S = 12.0
 """How long the notice stays that a server does not accept a part of a request; it comes once."""
 _MAX_NOTE = 300  # characters of this notice, which may quote the server
+_MAX_NAME = 80  # characters of the name of a tool, or of a title
 _MAX_REASON = 60  # characters of the reason for a retry
 _WAITS_FOR_SERVER = (
     "No model is ready yet. Your message waits above the prompt and is sent when a model is ready"
@@ -76,7 +78,7 @@ _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """States of a model that its server loads with the next request."""
 
 
-class ScreenTurns(FrontEnd):
+class TurnView(FrontEnd):
     """Sends what the user wants to the sessions in memory, and shows what their turns do.
 
     `opened` is always the open session of a turn; it may be another than the shown one.
@@ -86,18 +88,21 @@ class ScreenTurns(FrontEnd):
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        tool_card: ToolCard,
-        shown_session: ShownSession,
+        session_view: SessionView,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._status = status
-        self._tool_card = tool_card
-        self._shown_session = shown_session
+        self._session_view = session_view
         self._prompt_text = prompt_text
         self._failed_turn: Turn | None = None  # the last one with an event that could not be shown
+        self._decisions: dict[str, asyncio.Future[Decision]] = {}
+        """Futures on which turns wait for decisions about calls, by the ids of the calls' messages.
+
+        `OpenSession.question` alone says whether a call waits; a future only brings the decision.
+        """
         self._chat.reporter.front_end = self
 
     # What the user wants
@@ -237,9 +242,73 @@ class ScreenTurns(FrontEnd):
         if self._chat.shown.queue:
             self._chat.queue.drop_last(self._chat.shown)
 
+    # The card of a tool call
+
+    def _leave_card(self) -> None:
+        """Focus the prompt after the decision on a tool call, or the end of its turn.
+
+        If other calls are below the card, the log was scrolled up to the card when that got the
+        focus. Since then, the log has not followed its end. It follows it again now, unless the
+        user has scrolled away.
+        """
+        self._ui.screen.set_focus(self._ui.widgets.prompt_input)
+        if self._log.calls.was_following:
+            self._log.scroll_end()
+
     async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user on the card whether a tool call may run, and return the decision."""
-        return await self._tool_card.ask(opened, question)
+        """Show the user that a call waits for a decision, and return the decision.
+
+        In the shown session, the card of the call gets the focus if the user is not typing. For
+        another session, a notification names tool and session, and the list marks the session.
+        """
+        decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._decisions[question.message.message_id] = decision
+        self._ui.show_action("waiting for you")
+        if question.note:  # why it is asked again about a tool that was always allowed
+            self._ui.notify(question.note)
+        if opened is self._chat.shown:
+            self._session_view.focus_card()
+        else:
+            name = safe_line(question.name, limit=_MAX_NAME)
+            title = safe_line(opened.header.title, limit=_MAX_NAME)
+            self._ui.notify(f"{name} waits for you in the session “{title}”.")
+        self._ui.notify_if_unfocused("A tool waits for you.")
+        try:
+            return await decision
+        finally:
+            del self._decisions[question.message.message_id]
+
+    def decide(self, choice: ApprovalScope) -> None:
+        """Give the turn of the shown session what the user chose on the card, in a worker.
+
+        After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
+        waits any more, as after a stop of the turn.
+        """
+        opened = self._chat.shown
+        if opened.question is not None:
+            self._ui.begin(
+                partial(self._give, opened, opened.question, choice), "decision", holds_keys=True
+            )
+
+    async def _give(
+        self, opened: OpenSession, question: ToolQuestion, choice: ApprovalScope
+    ) -> None:
+        """Give a turn the decision; a no includes the reason that the user is asked for."""
+        reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
+        if choice is ApprovalScope.NO:
+            title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
+            text = "The model gets your reason. Leave it empty to give none."
+            dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
+            reason = await self._ui.ask(dialog)
+        # a turn that was stopped while the dialog was open does not wait for this any more
+        if reason is None or not opened.take_question(question):
+            return
+        decision = Decision(choice=choice, reason=reason)
+        self._decisions[question.message.message_id].set_result(
+            decision
+        )  # `ask_about_call` waits for it
+        self._ui.show_action(question.name)
+        self._leave_card()
 
     # What turns do
 
@@ -280,7 +349,7 @@ class ScreenTurns(FrontEnd):
             case TurnBegun():
                 self._ui.read_ahead.cancel()  # the turn may need the same server
             case PathChanged() if is_shown:
-                self._shown_session.show_messages()
+                self._session_view.show_messages()
             case MessageAdded(message):
                 self._show_added(opened, message)
             case AnswerBegun(message=answer):
@@ -298,13 +367,13 @@ class ScreenTurns(FrontEnd):
             case RequestAdapted(note=note):
                 self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
             case QueueChanged() if is_shown:
-                self._shown_session.show_queue()
+                self._session_view.show_queue()
             case PromptsReturned(prompts=prompts):
                 self._prompt_text.put_before_typed(opened, *prompts)
                 if is_shown:
-                    self._shown_session.show_queue()
+                    self._session_view.show_queue()
             case TitleChanged():
-                self._shown_session.show_title()
+                self._session_view.show_title()
             case TurnEnded():
                 self._show_end(opened, event)
             case _:
@@ -320,7 +389,7 @@ class ScreenTurns(FrontEnd):
         if message.role is Role.TOOL:  # such a message has one call
             self._ui.show_action(message.tool_calls[0].name)
         elif is_shown:
-            self._shown_session.show_title()
+            self._session_view.show_title()
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
         """Show the beginning of an answer; panel and list follow, and health checks pause."""
@@ -335,7 +404,7 @@ class ScreenTurns(FrontEnd):
             # The log has the answer: a `PathChanged` showed the new path with it, or it is an
             # older answer that is fetched again (R-42). The second one does not look yet like one
             # that streams here.
-            self._shown_session.show_messages()
+            self._session_view.show_messages()
 
     # The end of a turn
 
@@ -350,17 +419,17 @@ class ScreenTurns(FrontEnd):
         monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
         if opened is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
-                self._tool_card.leave()
+                self._leave_card()
             for message in opened.last_calls:  # the log still shows stopped ones as running
                 self._log.replace(message)
             # The whole path is shown again if the turn was stopped before an answer began, or after
             # a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
-                self._shown_session.show_messages()
+                self._session_view.show_messages()
             else:
                 self._log.end_answer(ended.answer)
-            self._shown_session.mark_left_out()
-            self._shown_session.show_queue()
+            self._session_view.mark_left_out()
+            self._session_view.show_queue()
         # the rest is also for a session that is not shown
         if ended.is_summary and ended.answer is not None:
             self._ui.show_action("compacted")

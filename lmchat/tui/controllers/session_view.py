@@ -19,7 +19,6 @@ from lmchat.sessions.session import Session
 from lmchat.tui.chat_log.viewport import Bookmark
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.status import StatusDisplay
-from lmchat.tui.controllers.tool_card import ToolCard
 from lmchat.tui.messages import ReadSessions
 from lmchat.tui.screen_services import ScreenServices, Work
 
@@ -30,14 +29,13 @@ _MARK_AFTER_S = 0.3
 """From a key to the search for messages that would be left out: it reads the whole session."""
 
 
-class ShownSession:
+class SessionView:
     """Shows a session in memory with its queue and draft, and changes to another session."""
 
     def __init__(
         self,
         ui: ScreenServices,
         status: StatusDisplay,
-        tool_card: ToolCard,
         prompt_text: PromptText,
     ) -> None:
         self._ui = ui
@@ -45,7 +43,6 @@ class ShownSession:
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._status = status
-        self._tool_card = tool_card
         self._prompt_text = prompt_text
         # the texts of `Bookmark`s; an empty one is the end of the log
         self.bookmarks = SessionTexts(self._store.bookmark, self._store.save_bookmark)
@@ -127,6 +124,35 @@ class ShownSession:
     def show_queue(self) -> None:
         """Show the queued prompts of the session above the prompt."""
         self._ui.widgets.prompt_area.show_queue(self._chat.shown.queue)
+
+    # Tool calls
+
+    def show_calls(self) -> None:
+        """Show the running tool calls of the shown session, and the card of the one that asks.
+
+        `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
+        their times, and whether the card is seen. Below a dialog, the card takes no keys.
+        """
+        shown = self._chat.shown
+        self._log.calls.set_states(
+            shown.running_calls,
+            asked_id=shown.question.message.message_id if shown.question else "",
+            now_s=self._ui.workspace.clock(),
+            is_on_top=self._ui.app.screen is self._ui.screen,
+        )
+
+    def focus_card(self) -> None:
+        """Show the card that asks about a tool call, if there is one, and focus it.
+
+        The focus moves only from an empty prompt, and only while the log follows the answer.
+        Otherwise the user is typing, or reading farther up.
+        """
+        self.show_calls()
+        prompt_input = self._ui.widgets.prompt_input
+        is_in_prompt = self._ui.screen.focused is prompt_input
+        if is_in_prompt and not prompt_input.text and self._log.viewport.is_following:
+            # without a card, its id is empty, and this does nothing
+            self._log.go_to_message(self._log.calls.card_id)
 
     # Changing the session
 
@@ -221,7 +247,7 @@ class ShownSession:
         # the place in the log, which `redraw` has scrolled to its end
         if bookmark is not None:
             self._log.go_to_bookmark(bookmark)
-        self._tool_card.focus()
+        self.focus_card()
         if message_id:
             # the prompt keeps the focus: a letter that is typed must not run a command
             self._log.go_to_message(message_id, takes_focus=False)
