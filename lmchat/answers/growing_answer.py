@@ -1,55 +1,32 @@
-"""The parts of a running answer, built from the events of its stream.
+"""The text of a running answer, built from the events of its stream.
 
-`GrowingAnswer` keeps the text of the answer. It returns the text of each event as values of the
-type `JournalEntry`, for the journal of the running answer. `WholeAnswer` is for callers that need
-the answer only when it is complete.
+`GrowingAnswer` returns the text of each event as values of the type `JournalEntry`, for the journal
+of the running answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from time import monotonic
+from collections.abc import Sequence
 
-from msgspec.structs import replace
-
-from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
     Rethought,
     StreamEvent,
     TextDelta,
-    TokensChosen,
     ToolCallDelta,
 )
 from lmchat.sessions.journal_entries import RESET, JournalEntry, parts_of
-from lmchat.sessions.message import (
-    AnswerState,
-    ChatMessage,
-    Part,
-    TokenProbabilities,
-    count_probabilities,
-    new_id,
-)
-
-_MAX_PROBABILITIES = 300_000
-"""Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
+from lmchat.sessions.message import ChatMessage, Part, new_id
 
 
 class GrowingAnswer:
     """Text of a running answer, and before it the text of `begun`, the answer that it continues.
 
-    `begun` is None if the answer continues no other. `choices` are the tokens of `begun`, if they
-    are known, each with the tokens that the model could have chosen in its place.
+    `begun` is None if the answer continues no other.
     """
 
-    def __init__(
-        self, begun: ChatMessage | None = None, choices: Sequence[TokenProbabilities] = ()
-    ) -> None:
-        self.choices = list(choices)  # one for each token so far, if the server reports them
-        self._begun_choice_count = len(choices)  # a `Rethought` changes only the choices after them
-        self._probability_count = count_probabilities(choices)  # of all reported ones
+    def __init__(self, begun: ChatMessage | None = None) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
         """Texts of the entries so far, by their kind: one of these, or a field of a tool call."""
         if begun is not None:
@@ -77,10 +54,6 @@ class GrowingAnswer:
                 return (RESET, *self.entries)
             case ToolCallDelta():
                 return self._add_entries(self._entries_of_call(event))
-            case TokensChosen(choices=choices):
-                self._probability_count += count_probabilities(choices)
-                if self._probability_count <= _MAX_PROBABILITIES:  # else they take too much memory
-                    self.choices += choices
             case _:
                 pass
         return ()
@@ -93,8 +66,6 @@ class GrowingAnswer:
         texts = self._texts["text"]
         self._texts["reasoning"] += texts[self._begun_text_count :]
         del texts[self._begun_text_count :]
-        for index in range(self._begun_choice_count, len(self.choices)):
-            self.choices[index] = replace(self.choices[index], is_thought=True)
 
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
         """Return an event of a tool call as entries: the next characters of its arguments.
@@ -133,32 +104,3 @@ class GrowingAnswer:
     @property
     def parts(self) -> tuple[Part, ...]:
         return parts_of(self.entries)
-
-
-class WholeAnswer:
-    """An answer that is read to its end without a screen, with its figures."""
-
-    def __init__(self, model: str) -> None:
-        self.figures = AnswerFigures(model=model, started_s=monotonic())
-        self.growing = GrowingAnswer()
-
-    async def read(
-        self,
-        stream: AsyncGenerator[StreamEvent, None],
-        show: Callable[[StreamEvent], None] = lambda _: None,
-    ) -> None:
-        """Read a stream to its end and close it; call `show` with each event.
-
-        After an error or a cancellation, which is raised, `growing` has the text so far, and
-        `figures` end in the state `FAILED`. `STOPPED` is for turns that a user stops.
-        """
-        state = AnswerState.FAILED
-        try:
-            async with aclosing(stream) as events:
-                async for event in events:
-                    self.figures.apply(event, monotonic())
-                    self.growing.add(event)
-                    show(event)
-            state = AnswerState.COMPLETE
-        finally:
-            self.figures.end(state, monotonic())

@@ -46,7 +46,6 @@ from lmchat.servers.events import UsageReported as UsageReported
 from lmchat.servers.model import LoadState as LoadState
 from lmchat.servers.model import ModelInfo as ModelInfo
 from lmchat.sessions.given_messages import Messages as Messages
-from lmchat.sessions.message import Alternative as Alternative
 from lmchat.sessions.message import AnswerState as AnswerState
 from lmchat.sessions.message import AnswerStats as AnswerStats
 from lmchat.sessions.message import ChatMessage as ChatMessage
@@ -58,6 +57,7 @@ from lmchat.sessions.message import ReasoningPart as ReasoningPart
 from lmchat.sessions.message import RefusalPart as RefusalPart
 from lmchat.sessions.message import Role as Role
 from lmchat.sessions.message import TextPart as TextPart
-from lmchat.sessions.message import TokenProbabilities as TokenProbabilities
 from lmchat.sessions.message import ToolCallPart as ToolCallPart
 from lmchat.sessions.message import ToolResultPart as ToolResultPart
+from lmchat.sessions.tokens import Alternative as Alternative
+from lmchat.sessions.tokens import TokenProbabilities as TokenProbabilities

@@ -17,8 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.growing_answer import WholeAnswer
 from lmchat.answers.json_schema import WantedValue
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.config.settings import LimitSettings, Settings, TimeoutSettings
 from lmchat.config.state import State
 from lmchat.errors import AnswerUnfit, LMChatError, RequestInvalid, WrongUse
@@ -277,10 +277,10 @@ class Client:
         """Ask for one answer and return it when it is complete; raises the error that ended it."""
         target = await self._target(model)
         request = _request(target, messages, options, output)
-        whole = WholeAnswer(request.model)
-        await whole.read(self._events_of(request))
-        content = whole.growing  # the parts of the answer
-        figures = whole.figures
+        streamed = StreamedAnswer(request.model)
+        await streamed.read(self._events_of(request))
+        content = streamed.growing  # the parts of the answer
+        figures = streamed.figures
         # with both limits, the figures say which one cut an answer short
         stats = figures.stats(
             product=target.product,

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.errors import LMChatError
 from lmchat.servers.events import RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
@@ -95,7 +95,7 @@ async def answer_to(
     task: Task,
     server: ServerClient,
     show: Callable[[StreamEvent], None] = lambda _: None,
-    answer: WholeAnswer | None = None,
+    answer: StreamedAnswer | None = None,
 ) -> TaskAnswer:
     """Send a prompt and return its answer; call `show` with each event while it arrives.
 
@@ -121,7 +121,7 @@ async def answer_to(
         files=task.files,
         is_batch=True,  # at a server of this machine, the limit of requests a minute does not apply
     )
-    answer = answer or WholeAnswer(model.model_id)
+    answer = answer or StreamedAnswer(model.model_id)
     failure = task.error
     if failure is None:
         try:

@@ -1,4 +1,4 @@
-"""Beginnings of answers, which models continue, and the tokens of answers.
+"""Beginnings of answers, which models continue.
 
 An answer may begin with the text before a connection broke, or with words of the user. It may also
 begin with its tokens up to one that the user has replaced. With *prefill*, this beginning is the
@@ -9,7 +9,7 @@ quotes the end of the beginning and asks the model to continue it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,17 +18,13 @@ from lmchat.errors import RequestInvalid
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
-    HALF_CHARACTER,
     AnswerState,
-    AnswerStats,
     ChatMessage,
-    Part,
-    ReasoningPart,
     Role,
     TextPart,
-    TokenProbabilities,
     text_message,
 )
+from lmchat.sessions.tokens import TokenProbabilities
 
 CONTINUE = (
     "Your last answer broke off. Go on with it exactly where it stopped, in the middle of a word "
@@ -148,68 +144,3 @@ def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
             hint="Use a model of llama.cpp, Jan, Ollama or the built-in engine.",
             kind="unsupported",
         )
-
-
-# Tokens of an answer
-
-
-class AnswerTokens:
-    """The tokens of an answer with their alternatives, and their place in its text."""
-
-    def __init__(self, answer: ChatMessage, tokens: Sequence[TokenProbabilities]) -> None:
-        self.answer = answer
-        self.tokens = tokens
-        self.text_start = self._start_of_tokens(is_thought=False)
-        """Index in the text of the answer at which the text of its tokens begins.
-
-        It is above 0 if the text before it came from another answer, or from the user. It is None
-        if the texts of the tokens, joined, are not found in the answer.
-        """
-        self.thought_start = self._start_of_tokens(is_thought=True)
-        """The same for the thought of the answer."""
-
-    def _start_of_tokens(self, *, is_thought: bool) -> int | None:
-        """Return `text_start`, or for the thought `thought_start`."""
-        whole = self.answer.reasoning if is_thought else self.answer.text
-        # from the end, since what an answer continues comes before its tokens
-        start = whole.rfind(_text_of(self.tokens, is_thought=is_thought))
-        return None if start < 0 else start
-
-    def begun_with(self, index: int, token: str) -> Beginning:
-        """Return the beginning up to the token at `index`, with `token` in place of this one.
-
-        `token` is one of the reported alternatives, or the answer's own token. Raises
-        `RequestInvalid` if the text before it is not exactly known, or if `token` is only a part of
-        a character.
-        """
-        earlier, old_token = self.tokens[:index], self.tokens[index]
-        whole, start = self.answer.text, self.text_start
-        if old_token.is_thought:
-            whole, start = self.answer.reasoning, self.thought_start
-        if start is None or HALF_CHARACTER in token:
-            problem = "The text of this token is not exactly known."
-            raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
-        # `text_before` is the text of earlier tokens that were not reported: it came with this one,
-        # and stays
-        text_of_token = old_token.text_before + token
-        logprobs = {other.token: other.logprob for other in old_token.top}
-        logprob = logprobs.get(token, old_token.logprob)  # `top` may lack the answer's own token
-        new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
-        # what the answer itself continued, its tokens up to the chosen one, and the new token
-        begun = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
-        parts: tuple[Part, ...] = (ReasoningPart(text=begun),)
-        if not old_token.is_thought:  # the thought, which came before the text, stays
-            thoughts = [part for part in self.answer.parts if isinstance(part, ReasoningPart)]
-            parts = (*thoughts, TextPart(text=begun))
-        # the figures of the old answer are not those of the new version
-        stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
-        return Beginning(
-            message=replace(self.answer, parts=parts, stats=stats, failure=None),
-            choices=(*earlier, new_token),
-            is_exact=True,
-        )
-
-
-def _text_of(choices: Sequence[TokenProbabilities], *, is_thought: bool) -> str:
-    """Return the texts of the tokens of the thought, or else of the other tokens, joined."""
-    return "".join(choice.text for choice in choices if choice.is_thought == is_thought)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures
-from lmchat.answers.growing_answer import GrowingAnswer
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest
 from lmchat.servers.events import StreamEvent
 from lmchat.servers.target import Target
@@ -52,17 +51,19 @@ class RunningAnswer:
         self.request = request
         self.message = _first_message(request, version)
         """The message as it began, in the state `streaming`, until `end` makes it final."""
-        self.figures = AnswerFigures(
-            model=self.message.model,
-            started_s=clock(),
+        beginning = request.beginning
+        self._streamed = StreamedAnswer(
+            self.message.model,
+            begun=beginning.message if beginning is not None else None,
+            begun_tokens=beginning.choices if beginning is not None else (),
+            clock=clock,
             steps=request.rounds.steps if request.rounds else 0,
-            is_fetched=request.fetched is not None,
             is_summary=is_summary,
         )
-        self._clock = clock
-        self.growing = GrowingAnswer()  # the text so far, after what the answer continues
-        if request.beginning is not None:
-            self.growing = GrowingAnswer(request.beginning.message, request.beginning.choices)
+        self.figures = self._streamed.figures
+        self.figures.is_fetched = request.fetched is not None
+        self.growing = self._streamed.growing  # the text so far, after what the answer continues
+        self.tokens = self._streamed.tokens
 
     @property
     def message_so_far(self) -> ChatMessage:
@@ -74,8 +75,7 @@ class RunningAnswer:
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Add an event to figures and text; return the entries for the file of the answer."""
-        self.figures.apply(event, self._clock())
-        return self.growing.add(event)
+        return self._streamed.add(event)
 
     @property
     def can_answer_now(self) -> bool:
@@ -95,7 +95,7 @@ class RunningAnswer:
         Return a note for the user if the server has cut the prompt, else "". `is_hung_up` says that
         the terminal is gone.
         """
-        self.figures.end(state, self._clock())
+        self._streamed.end(state)
         self.message = replace(self.message_so_far, state=state, failure=failure)
         # At a hang-up, lmchat stops the turn, not the user. If the server keeps the answer (R-42),
         # it continues it, so that the answer is only interrupted.

@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 
 from lmchat.errors import LMChatError, SessionPurged
 from lmchat.sessions.journal_entries import JournalEntry
-from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
+from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage.store import Store
 
 _logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.events import TitleChanged
 from lmchat.chat.open_session import OpenSession
 from lmchat.chat.reporter import Reporter
@@ -95,13 +95,13 @@ class TitleWriter:
             messages=(text_message(Role.USER, text),),
             sampling=replace(sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )
-        whole = WholeAnswer(request.model)
+        streamed = StreamedAnswer(request.model)
         async with asyncio.timeout(_TIMEOUT_S):
-            await whole.read(self._backend.stream(request))
+            await streamed.read(self._backend.stream(request))
         # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
-        written = whole.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+        written = streamed.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
         # the title is its first line, which is cut if the answer is and has no further line
-        is_whole = is_whole_end(whole.figures.finish_reason) or "\n" in written
+        is_whole = is_whole_end(streamed.figures.finish_reason) or "\n" in written
         if not written or not is_whole:  # there may be nothing but a thought
             return
         title = title_from(written)

@@ -249,7 +249,7 @@ class TurnRunner:
         opened, save_queue = self._opened, self._save_queue
         message, figures = answer.message, answer.figures
         if not figures.is_summary:
-            await save_queue.save(opened.header, message, choices=answer.growing.choices)
+            await save_queue.save(opened.header, message, choices=answer.tokens)
         if figures.is_fetched:  # no record: its times would be those of fetching it
             return
         target = answer.request.settings.target

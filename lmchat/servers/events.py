@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from lmchat.sessions.message import TokenProbabilities
+from lmchat.sessions.tokens import TokenProbabilities
 
 
 class RequestQueued(Struct, frozen=True, kw_only=True):

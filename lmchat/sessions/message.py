@@ -1,9 +1,8 @@
-"""Messages: roles, parts, states, failures, tool calls, token probabilities."""
+"""Messages: roles, parts, states, failures, tool calls."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,55 +16,6 @@ from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
 from lmchat.units import breakable, size_text
-
-MAX_ALTERNATIVES = 100
-"""Alternatives that are kept of a token, the likeliest first: as many as can be asked for."""
-LEAST_LOGPROB = -999.0
-"""Lower log probabilities, down to minus infinity, are set to this one."""
-HALF_CHARACTER = "\ufffd"
-"""In a token, it takes the place of bytes that are no whole character."""
-
-
-class Alternative(Struct, frozen=True, array_like=True, gc=False):
-    """A token that the model could have chosen."""
-
-    token: str
-    logprob: float
-
-
-class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """A token that was chosen, and what else the model could have chosen in its place."""
-
-    token: str
-    logprob: float
-    text: str
-    """Text that the answer got with this token, in most cases the token itself.
-
-    It is longer if the server has not reported the tokens before this one, such as the first half
-    of a character. It is empty if the text came with a later token.
-    """
-    is_thought: bool = False
-    top: tuple[Alternative, ...] = ()
-    """The likeliest tokens; the chosen token is among them if it is likely enough."""
-
-    @property
-    def text_before(self) -> str:
-        """The part of `text` that belongs to earlier tokens, which the server has not reported.
-
-        With the text "né" and the token "é", it is "n". It stays if another token takes the place
-        of this one. If `text` does not end with the token, it is all of `text`.
-        """
-        return self.text.removesuffix(self.token)
-
-
-def probability(logprob: float) -> float:
-    """Return the probability for its logarithm, from 0 to 1."""
-    return math.exp(min(logprob, 0.0))  # a server may send a wrong one, and `exp` overflow
-
-
-def count_probabilities(choices: Sequence[TokenProbabilities]) -> int:
-    """Return how many probabilities some choices hold, to limit their memory."""
-    return sum(1 + len(choice.top) for choice in choices)
 
 
 class Role(StrEnum):

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from lmchat.errors import SessionPurged
-from lmchat.sessions.message import ChatMessage, Role, TokenProbabilities
+from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
+from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage.branch_queries import PATH_TO_ROOT
 from lmchat.storage.opening import Connection, LostRowError
 from lmchat.storage.row_values import (

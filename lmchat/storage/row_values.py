@@ -32,10 +32,10 @@ from lmchat.sessions.message import (
     Part,
     RefusalPart,
     Role,
-    TokenProbabilities,
     ToolCallPart,
 )
 from lmchat.sessions.session import SessionHeader
+from lmchat.sessions.tokens import TokenProbabilities
 
 _logger = logging.getLogger(__name__)
 

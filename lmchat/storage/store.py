@@ -49,13 +49,13 @@ from lmchat.sessions.message import (
     FilePart,
     Role,
     TextPart,
-    TokenProbabilities,
     interrupted,
     new_id,
     now,
     without_replay,
 )
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
+from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage import attachment_files, backup, clock_doubts, message_rows, search
 from lmchat.storage.branch_queries import (
     BELOW,

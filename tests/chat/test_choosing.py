@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.errors import RequestInvalid
 from lmchat.servers.request import Sampling
-from lmchat.sessions.message import (
-    Alternative,
-    ReasoningPart,
-    Role,
-    TextPart,
-    TokenProbabilities,
-    text_message,
-)
+from lmchat.sessions.message import ReasoningPart, Role, TextPart, text_message
+from lmchat.sessions.tokens import Alternative, AnswerTokens, TokenProbabilities
 
 WITH_PROBABILITIES = Sampling(more={"logprobs": 5})
 
@@ -34,17 +27,17 @@ def said(text: str, thought: str = ""):
 def test_a_begun_answer_has_the_exact_text_up_to_the_token():
     for start in ("", "Of course: "):
         tokens = [choice("a "), choice(" b\n"), choice("c", "d ")]
-        begun = AnswerTokens(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
-        assert (begun.message.text, begun.message.reasoning) == (f"{start}a  b\nd ", "Hm.")
-        assert begun.message.stats.is_edited
-        assert [kept.token for kept in begun.choices] == ["a ", " b\n", "d "]
-        assert begun.choices[2].logprob == -2.0
+        begun, kept = AnswerTokens(said(f"{start}a  b\nc", "Hm."), tokens).begun_with(2, "d ")
+        assert (begun.text, begun.reasoning) == (f"{start}a  b\nd ", "Hm.")
+        assert begun.stats.is_edited
+        assert [one.token for one in kept] == ["a ", " b\n", "d "]
+        assert kept[2].logprob == -2.0
     late = TokenProbabilities(token="c", logprob=-1.0, text="xc")  # noqa: S106 - text came before it
-    begun = AnswerTokens(said("axc"), [choice("a"), late]).begun_with(1, "d")
-    assert begun.message.text == "axd"
+    begun, _ = AnswerTokens(said("axc"), [choice("a"), late]).begun_with(1, "d")
+    assert begun.text == "axd"
     tokens = [choice("Hm", is_thought=True), choice(".", "!", is_thought=True), choice("Yes")]
-    begun = AnswerTokens(said("Yes", "Hm."), tokens).begun_with(1, "!")
-    assert (begun.message.reasoning, begun.message.text) == ("Hm!", "")
+    begun, _ = AnswerTokens(said("Yes", "Hm."), tokens).begun_with(1, "!")
+    assert (begun.reasoning, begun.text) == ("Hm!", "")
 
 
 def test_a_part_of_a_character_and_a_token_whose_place_is_not_certain_are_refused():

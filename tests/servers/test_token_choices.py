@@ -8,7 +8,7 @@ from lmchat.errors import ServerRejected
 from lmchat.servers.events import StreamEvent, TokensChosen
 from lmchat.servers.stream.chunks import ChunkReader
 from lmchat.servers.stream.think_tags import ThinkSplitter
-from lmchat.sessions.message import TokenProbabilities
+from lmchat.sessions.tokens import TokenProbabilities
 
 
 def token(text: str) -> dict:

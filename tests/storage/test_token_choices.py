@@ -7,7 +7,7 @@ from contextlib import closing
 
 from msgspec.structs import replace
 
-from lmchat.sessions.message import Alternative, TokenProbabilities
+from lmchat.sessions.tokens import Alternative, TokenProbabilities
 from tests.support.chats import answer, begin_session
 
 HOSTILE = ("\x1b[2J", "", "\n", "\t", "\x00", "👩\u200d💻", "\u202e", "\ufffd", "x" * 1000)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.chat.request_preview import ContextItem, ContextList
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import STATUS, ServerStatus
@@ -17,13 +16,9 @@ from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.installed import Installed
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.sessions.message import (
-    Alternative,
-    Role,
-    TokenProbabilities,
-    text_message,
-)
+from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import SearchHit
+from lmchat.sessions.tokens import Alternative, AnswerTokens, TokenProbabilities
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,

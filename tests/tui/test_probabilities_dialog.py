@@ -9,7 +9,8 @@ from lmchat.servers.events import (
     TextDelta,
     TokensChosen,
 )
-from lmchat.sessions.message import Alternative, Role, TokenProbabilities
+from lmchat.sessions.message import Role
+from lmchat.sessions.tokens import Alternative, TokenProbabilities
 from lmchat.tui.dialogs.probabilities_dialog import ProbabilitiesDialog, WordsText
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import ready_desktop, shown

@@ -30,14 +30,8 @@ from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import (
-    AnswerState,
-    AnswerStats,
-    ChatMessage,
-    FilePart,
-    Role,
-    TokenProbabilities,
-)
+from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, FilePart, Role
+from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, to_json
 from lmchat.tools.calls import Decision
 from lmchat.units import rounded
@@ -352,8 +346,8 @@ class _AskFrontEnd(FrontEnd):
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
-        if streamed is not None and streamed.growing.choices:
-            document["logprobs"] = _choices_json(streamed.growing.choices)
+        if streamed is not None and streamed.tokens:
+            document["logprobs"] = _choices_json(streamed.tokens)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.batch.task_answers import (
     FIGURES,
     Task,
@@ -98,7 +98,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
         try:
             # events of the first answer are printed, those of later ones are dropped
             show = (lambda _: None) if answers else printer.print_event
-            answer = WholeAnswer(model.model_id)
+            answer = StreamedAnswer(model.model_id)
             async with printer.stages_shown(lambda: answer.figures):  # noqa: B023 - ends in this round
                 answers.append(await answer_to(task, runtime.backend, show, answer))
         finally:

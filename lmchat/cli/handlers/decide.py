@@ -12,7 +12,7 @@ from functools import partial
 from time import monotonic
 
 from lmchat.answers.cut_prompts import with_cut_prompt
-from lmchat.answers.growing_answer import WholeAnswer
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.batch.task_answers import print_remote_note
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of
@@ -25,12 +25,8 @@ from lmchat.servers.products import product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import ChatRequest, Sampling
-from lmchat.sessions.message import (
-    MAX_ALTERNATIVES,
-    Role,
-    probability,
-    text_message,
-)
+from lmchat.sessions.message import Role, text_message
+from lmchat.sessions.tokens import MAX_ALTERNATIVES, probability
 from lmchat.terminal.output import Output
 
 _ANOTHER_OPTION = 10  # exit code: the choice is not the first option
@@ -180,15 +176,15 @@ async def _label_probabilities(
     `window` is the context window of the model. Raises `ServerRejected` if the server has left out
     a part of the question.
     """
-    answer = WholeAnswer(request.model)
+    answer = StreamedAnswer(request.model)
     async with TurnPrinter(output).stages_shown(lambda: answer.figures):
         await answer.read(backend.stream(request), partial(print_remote_note, output))
     # a choice about a part of the question is worth no more than an empty answer
     with_cut_prompt(answer.figures.stats(), request, window=window, has_reply=False)
-    if not answer.growing.choices:
+    if not answer.tokens:
         raise _no_probabilities_error(request.product)
-    # a choice is a token of the answer; `top` has the tokens that were likeliest in its place
-    first = answer.growing.choices[0]
+    # `top` has the tokens that were likeliest in its place
+    first = answer.tokens[0]
     if first.is_thought:
         raise _undecided_error("the model began to think")
 

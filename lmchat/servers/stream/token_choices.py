@@ -13,7 +13,7 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
-from lmchat.sessions.message import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
+from lmchat.sessions.tokens import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
 
 _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 

@@ -9,11 +9,12 @@ by then, the change stays, and nothing is shown.
 
 from __future__ import annotations
 
-from lmchat.chat.answer_beginnings import NO_PROBABILITIES, AnswerTokens
+from lmchat.chat.answer_beginnings import NO_PROBABILITIES, Beginning
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
+from lmchat.sessions.tokens import AnswerTokens
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.turn_view import TurnView
@@ -93,7 +94,9 @@ class Branches:
         answer = AnswerTokens(message, tokens)
         taken = await self._ui.ask(ProbabilitiesDialog(answer))
         if taken is not None:
-            self._turn_view.continue_answer(message, answer.begun_with(taken.index, taken.token))
+            begun, kept = answer.begun_with(taken.index, taken.token)
+            beginning = Beginning(message=begun, choices=kept, is_exact=True)
+            self._turn_view.continue_answer(message, beginning)
 
     def _show_unless_left(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.

@@ -21,9 +21,8 @@ from textual.style import Style
 from textual.widget import Widget
 
 from lmchat import units
-from lmchat.chat.answer_beginnings import AnswerTokens
 from lmchat.safe_text import SafeText, on_one_line, safe_text
-from lmchat.sessions.message import HALF_CHARACTER, TokenProbabilities, probability
+from lmchat.sessions.tokens import HALF_CHARACTER, AnswerTokens, TokenProbabilities, probability
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
