@@ -1,20 +1,8 @@
 """Table of commands: key, palette, help, slash command and config override come from one row.
 
-`Command.runs` names what runs a command on the screen, in Textual's notation for actions:
-
-- With a dot, such as `server_search.check_now`, it is a function of a controller, the find bar, the
-  app or the dispatcher. Key, palette and slash command lead to `Dispatcher.run`, which calls it.
-- If such a row `takes_message`, `MessageActions.run_on` calls that function with a message as its
-  last parameter, unless `conditions.py` has a reason against it.
-- Without a dot, such as `hit(1)`, it is an action of the log, the list or the picker for a key
-  there. It needs what only that widget has, such as the chosen row. Textual itself calls
-  `action_hit(1)`.
-
-The plain chat does not use `runs`, as controllers need widgets: `Command.plain` names a method of
-`PlainCommands` (`cli/plain/commands.py`). It gets the argument, "" if there is none.
-
-The names are strings, as this package may not import front ends; `tests/tui/test_dispatcher.py` and
-`tests/cli/test_plain_commands.py` look all of them up.
+What a command does is found by its id: on the screen in `tui/screen_commands.py`, in the plain chat
+in `cli/plain/commands.py`. Both need sessions and servers, while keys and completions are needed
+before the first paint.
 """
 
 from __future__ import annotations
@@ -38,7 +26,7 @@ class Scope(StrEnum):
 
 
 class Command(Struct, frozen=True, kw_only=True):
-    """Row of the table of commands: its keys, its words, and what runs it."""
+    """Row of the table of commands: its keys and its words."""
 
     # as `stop` or `message.copy`; commands on messages are also named without `message.`
     command_id: str
@@ -46,11 +34,11 @@ class Command(Struct, frozen=True, kw_only=True):
     label: str  # a word or two for what it does, for the row of keys
     title: str  # the same in a phrase, for the palette and the help
     scope: Scope
-    runs: str  # such as `server_search.check_now` or `hit(1)`; the head of this module explains it
-    takes_message: bool = False  # on the focused message, or else the last answer or prompt
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     plain: str = ""  # method that runs it in the plain chat; empty: it needs the screen
     takes_plain_argument: bool = False  # in the plain chat, where `slash` has none
+    # Textual's action of the widget that has its keys, if only that can run it: `hit(1)`
+    action: str = ""
     is_priority: bool = False  # whether the key takes precedence over the focused widget
     is_offered: bool = True  # whether the palette lists it
 
@@ -58,11 +46,6 @@ class Command(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The slash command without its argument, such as `/title`."""
         return self.slash.partition(" ")[0]
-
-    @property
-    def is_widget_action(self) -> bool:
-        """Whether the widget that has its keys runs it, and nothing else can."""
-        return "." not in self.runs
 
     @property
     def takes_argument(self) -> bool:
@@ -81,7 +64,6 @@ def _command(
     keys: str,
     label: str,
     title: str,
-    runs: str,
     **fields: Any,
 ) -> Command:
     """Return a row; the fields that most rows have are positional."""
@@ -91,7 +73,6 @@ def _command(
         label=label,
         title=title,
         scope=scope,
-        runs=runs,
         **fields,
     )
 
@@ -100,48 +81,39 @@ _chat = partial(_command, Scope.CHAT)
 _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
-def _slash(name: str, title: str, slash: str, runs: str, **fields: Any) -> Command:
+def _slash(name: str, title: str, slash: str, **fields: Any) -> Command:
     """Return a slash command of the chat screen without a key; its label is its name."""
     return _chat(
         command_id=name,
         keys="",
         label=name,
         title=title,
-        runs=runs,
         slash=slash,
         **fields,
     )
 
 
-def _message(name: str, keys: str, label: str, title: str, runs: str, **fields: Any) -> Command:
+def _message(name: str, keys: str, label: str, title: str, **fields: Any) -> Command:
     """Return a command on the focused message."""
-    command_id = f"message.{name}"
-    return _command(
-        Scope.MESSAGE, command_id, keys, label, title, runs, takes_message=True, **fields
-    )
+    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
 
 
 _log = partial(_command, Scope.MESSAGE, is_offered=False)  # it concerns only the log
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
-    """Return a command on the chosen session of the list.
-
-    The list posts it with the id of that session (`ActWanted`), and `SavedSessions.act` runs it.
-    """
-    return _command(Scope.SESSIONS, f"session.{name}", keys, label, title, f"session({name!r})")
+    """Return a command on the chosen session of the list, which posts it with that session's id."""
+    command_id = f"session.{name}"
+    return _command(Scope.SESSIONS, command_id, keys, label, title, action=f"act({command_id!r})")
 
 
 COMMANDS: tuple[Command, ...] = (
-    _chat(
-        "stop", "escape", "stop", "Stop the answer, or close the panel", "dispatcher.stop_or_leave"
-    ),
+    _chat("stop", "escape", "stop", "Stop the answer, or close the panel"),
     _key(
         "model",
         "ctrl+o",
         "model",
         "Choose the model",
-        "model_switch.pick",
         slash="/model [N]",
         plain="choose_model",
     ),
@@ -150,7 +122,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+n",
         "new",
         "Start a new session",
-        "session_view.start_new",
         slash="/new",
         plain="new",
     ),
@@ -159,7 +130,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+f",
         "find",
         "Find in this session",
-        "find_bar.open",
         slash="/find [TEXT]",
     ),
     _key(
@@ -167,21 +137,18 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+e",
         "export",
         "Export this session as Markdown",
-        "export_import.export",
         slash="/export [FILE]",
     ),
     _slash(
         "import",
         "Import sessions from a file",
         "/import [FILE]",
-        "export_import.import_",
     ),
     _key(
         "sessions",
         "ctrl+b,f2",
         "sessions",
         "Show or hide the sessions",
-        "appearance.toggle_sessions",
         slash="/sessions",
         plain="open_session",
         takes_plain_argument=True,
@@ -191,14 +158,12 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+t",
         "telemetry",
         "Show or hide the telemetry panel",
-        "appearance.toggle_telemetry",
     ),
     _key(
         "search",
         "ctrl+k",
         "search",
         "Search all sessions",
-        "saved_sessions.search",
         slash="/search [TEXT]",
     ),
     _key(
@@ -206,7 +171,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+r",
         "regenerate",
         "Regenerate the last answer",
-        "message_actions.act_on_last('regenerate')",
         slash="/retry",
         plain="retry",
     ),
@@ -215,7 +179,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+s",
         "answer now",
         "End the thought; the model answers at once",
-        "turn_view.answer_now",
         slash="/now",
     ),
     _key(
@@ -223,24 +186,21 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+g",
         "editor",
         "Edit the prompt in $VISUAL or $EDITOR",
-        "prompt_text.edit_in_program",
     ),
     _key(
         "previous",
         "alt+up",
         "previous",
         "Focus the previous message",
-        "dispatcher.focus_message(-1)",
     ),
-    _key("next", "alt+down", "next", "Focus the next message", "dispatcher.focus_message(1)"),
-    _key("check", "f5", "check now", "Check the server now", "server_search.check_now"),
+    _key("next", "alt+down", "next", "Focus the next message"),
+    _key("check", "f5", "check now", "Check the server now"),
     *(
         _key(
             f"model_{number}",
             f"alt+{number}",
             f"model {number}",
             f"Switch to recent model {number}",
-            f"model_switch.pick('{number}')",
             is_offered=False,
         )
         for number in range(1, 10)
@@ -249,96 +209,77 @@ COMMANDS: tuple[Command, ...] = (
         "system",
         "Change the system prompt for your next messages",
         "/system TEXT",
-        "answer_settings.change_system_prompt",
         plain="change_system_prompt",
     ),
     _slash(
         "preset",
         "Send a preset from the configuration",
         "/p NAME [TEXT]",
-        "turn_view.use_preset",
         plain="send_preset",
     ),
     _slash(
         "profile",
         "Use a profile from the configuration",
         "/profile NAME",
-        "answer_settings.use_profile",
         plain="use_profile",
     ),
     _slash(
         "effort",
         "Set the reasoning effort: none to max, or tokens",
         "/effort LEVEL",
-        "answer_settings.use_effort",
         plain="use_effort",
     ),
     _slash(
         "start",
         "Begin the next answer with a text",
         "/start [TEXT]",
-        "answer_settings.use_first_words",
     ),
     _slash(
         "set",
         "List the sampling options, or set one for this session",
         "/set [NAME VALUE]",
-        "answer_settings.set_option",
         plain="set_option",
     ),
     _slash(
         "request",
         "Show the next request as text, JSON or curl",
         "/request [FORM]",
-        "reports.open_request",
     ),
     _slash(
         "file",
         "Add files or a page to the prompt",
         "/file PATH",
-        "prompt_files.add",
         plain="attach_file",
     ),
     _slash(
         "paste",
         "Add the image or text of the clipboard as a file",
         "/paste",
-        "prompt_files.attach_copied",
         plain="paste",
     ),
     _slash(
         "title",
         "Change the title of this session",
         "/title [TEXT]",
-        "saved_sessions.act_on_shown('rename', '/title')",
     ),
-    _slash(
-        "tag", "Add or remove a tag", "/tag [WORD]", "saved_sessions.act_on_shown('tag', '/tag')"
-    ),
-    _slash(
-        "copy", "Copy the last answer, or its code", "/copy [code]", "message_actions.copy_part"
-    ),
-    _slash(
-        "fork", "Fork this session into a new one", "/fork", "message_actions.act_on_last('fork')"
-    ),
+    _slash("tag", "Add or remove a tag", "/tag [WORD]"),
+    _slash("copy", "Copy the last answer, or its code", "/copy [code]"),
+    _slash("fork", "Fork this session into a new one", "/fork"),
     _slash(
         "compact",
         "Summarise the older messages, on a new branch",
         "/compact",
-        "turn_view.compact",
         plain="compact",
     ),
     _slash(
         "context",
         "Show what the next request holds, and take messages out of it",
         "/context",
-        "reports.open_context",
     ),
     _slash(
         "clear",
         "Start a new session; the old one stays in the list",
         "/clear",
-        "session_view.start_new",
         plain="new",
         is_offered=False,
     ),
@@ -346,33 +287,28 @@ COMMANDS: tuple[Command, ...] = (
         "stats",
         "Show the statistics",
         "/stats",
-        "reports.open_statistics",
     ),
     _chat(
         "reset_metrics",
         "",
         "reset metrics",
         "Reset metrics: set the counters of requests to 0",
-        "reports.reset_metrics",
     ),
     _slash(
         "log",
         "Show where the log file is",
         "/log",
-        "reports.open_log_file",
     ),
     _slash(
         "tools",
         "List the tools, and switch them on or off",
         "/tools",
-        "reports.open_tools",
     ),
-    _slash("theme", "Change the theme", "/theme [NAME]", "appearance.use_theme"),
+    _slash("theme", "Change the theme", "/theme [NAME]"),
     _slash(
         "doctor",
         "Check everything and show what to do next",
         "/doctor",
-        "reports.open_doctor",
     ),
     _command(
         Scope.APP,
@@ -380,7 +316,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+c",
         "copy",
         "Copy the selection or stop; twice: quit",
-        "dispatcher.copy_or_stop",
         is_offered=False,
         is_priority=True,
     ),
@@ -390,7 +325,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+p",
         "commands",
         "Command palette",
-        "palette.open",
         is_offered=False,
     ),
     _command(
@@ -399,7 +333,6 @@ COMMANDS: tuple[Command, ...] = (
         "f1,question_mark",
         "help",
         "All commands and their keys",
-        "palette.open_help",
         slash="/help",
         plain="list_commands",
     ),
@@ -409,7 +342,6 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "redraw",
         "Retry drawing what failed",
-        "app.redraw",
     ),
     _command(
         Scope.APP,
@@ -417,7 +349,6 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "copy drawing error",
         "Copy the details of a failed drawing",
-        "app.copy_drawing_error",
     ),
     _command(
         Scope.APP,
@@ -425,7 +356,6 @@ COMMANDS: tuple[Command, ...] = (
         "",
         "suspend",
         "Suspend lmchat (resume with fg)",
-        "dispatcher.suspend",
         slash="/suspend",
     ),
     _command(
@@ -434,7 +364,6 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+q",
         "quit",
         "Quit; a running answer is stopped",
-        "dispatcher.quit",
         slash="/quit",
         plain="quit",
         is_priority=True,
@@ -444,28 +373,24 @@ COMMANDS: tuple[Command, ...] = (
         "y",
         "copy",
         "Copy it as Markdown source",
-        "message_actions.copy",
     ),
     _message(
         "copy_code",
         "c",
         "copy code",
         "Copy a code block; again: the next",
-        "message_actions.copy_code",
     ),
     _message(
         "save",
         "w",
         "save",
         "Save a code block as a file; again: the next",
-        "message_actions.save",
     ),
     _message(
         "edit",
         "e",
         "edit",
         "Edit and resend",
-        "message_actions.edit",
         slash="/edit",
         plain="edit",
         takes_plain_argument=True,
@@ -475,7 +400,6 @@ COMMANDS: tuple[Command, ...] = (
         "E",
         "rewrite",
         "Rewrite the answer yourself",
-        "prompt_text.begin_edit",
         slash="/rewrite",
     ),
     _message(
@@ -483,21 +407,18 @@ COMMANDS: tuple[Command, ...] = (
         "r",
         "regenerate",
         "Regenerate the answer",
-        "turn_view.regenerate",
     ),
     _message(
         "another_model",
         "R",
         "other model",
         "Answer with another model",
-        "model_switch.regenerate_with_another",
     ),
     _message(
         "resume",  # as `[keys]` has it; in the code, a session is resumed and an answer continued
         "a",
         "continue",
         "Continue an unfinished answer",
-        "turn_view.continue_answer",
         slash="/continue",
         plain="continue_answer",
     ),
@@ -506,7 +427,6 @@ COMMANDS: tuple[Command, ...] = (
         "p",
         "probabilities",
         "Show how sure the model was of each word",
-        "branches.open_probabilities",
         slash="/probabilities",
     ),
     _message(
@@ -514,33 +434,27 @@ COMMANDS: tuple[Command, ...] = (
         "i",
         "details",
         "Show its details: times, tokens, sampling",
-        "message_actions.open_details",
         slash="/details",
     ),
-    _message("fork", "f", "fork", "Fork into a new session from here", "branches.fork"),
+    _message("fork", "f", "fork", "Fork into a new session from here"),
     _message(
         "previous_version",
         "left_square_bracket",
         "versions",
         "Previous version",
-        "branches.switch_version(-1)",
     ),
     _message(
         "next_version",
         "right_square_bracket",
         "versions",
         "Next version",
-        "branches.switch_version(1)",
     ),
-    _message(
-        "tree", "t", "tree", "Show the tree of this session", "branches.open_tree", slash="/tree"
-    ),
+    _message("tree", "t", "tree", "Show the tree of this session", slash="/tree"),
     _message(
         "source",
         "s",
         "source",
         "Show source or rendered text",
-        "message_actions.switch_source",
         slash="/source",
     ),
     _message(
@@ -548,7 +462,6 @@ COMMANDS: tuple[Command, ...] = (
         "l",
         "links",
         "List its links",
-        "message_actions.list_links",
         slash="/links",
     ),
     _message(
@@ -556,30 +469,35 @@ COMMANDS: tuple[Command, ...] = (
         "enter",
         "fold",
         "Fold or unfold reasoning; show files",
-        "message_actions.fold",
     ),
     _message(
         "pager",
         "o",
         "pager",
         "Open it in the pager, its files in a viewer",
-        "message_actions.open_in_pager",
         slash="/pager",
     ),
-    _log("message.next_hit", "n", "next hit", "Next hit", "hit(1)"),
-    _log("message.previous_hit", "N", "previous hit", "Previous hit", "hit(-1)"),
+    _log("message.next_hit", "n", "next hit", "Next hit", action="hit(1)"),
+    _log("message.previous_hit", "N", "previous hit", "Previous hit", action="hit(-1)"),
     _log(
-        "message.select_previous", "shift+up", "select up", "Extend the selection up", "select(-1)"
+        "message.select_previous",
+        "shift+up",
+        "select up",
+        "Extend the selection up",
+        action="select(-1)",
     ),
     _log(
-        "message.select_next", "shift+down", "select down", "Extend the selection down", "select(1)"
+        "message.select_next",
+        "shift+down",
+        "select down",
+        "Extend the selection down",
+        action="select(1)",
     ),
     _message(
         "delete",
         "d",
         "delete",
         "Delete it and everything after it",
-        "branches.delete",
         slash="/delete",
     ),
     # it needs no message
@@ -589,7 +507,6 @@ COMMANDS: tuple[Command, ...] = (
         "u",
         "undo",
         "Undo the last deletion",
-        "branches.undo",
         slash="/undo",
     ),
     _session("open", "enter", "open", "Open it"),
@@ -605,7 +522,6 @@ COMMANDS: tuple[Command, ...] = (
         "u",
         "undo",
         "Undo the last deletion",
-        "saved_sessions.undo",
     ),
     _command(
         Scope.PICKER,
@@ -613,7 +529,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+l",
         "load or unload",
         "Load or unload the model, or stop loading it",
-        "load_or_unload",
+        action="load_or_unload",
         is_offered=False,
         is_priority=True,
     ),
@@ -623,7 +539,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+g",
         "load with …",
         "Load the model with a context window of your choice",
-        "load_with",
+        action="load_with",
         is_offered=False,
         is_priority=True,
     ),
@@ -633,7 +549,7 @@ COMMANDS: tuple[Command, ...] = (
         "ctrl+r",
         "refresh",
         "Refresh the lists",
-        "refresh_models",
+        action="refresh_models",
         is_offered=False,
         is_priority=True,
     ),

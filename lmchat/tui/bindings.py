@@ -17,7 +17,7 @@ def bindings(scope: Scope) -> list[BindingType]:
     return [
         Binding(
             command.keys or f"none-of-{command.command_id}",
-            command.runs if command.is_widget_action else f"app.run({command.command_id!r})",
+            command.action or f"app.run({command.command_id!r})",
             command.label,
             show=False,
             priority=command.is_priority,

@@ -1,50 +1,40 @@
-"""The dispatcher: it makes the controllers, and finds which of them does what.
+"""The dispatcher: it makes the controllers, and finds which of them acts on a message.
 
-A command names its function, such as `server_search.check_now`: an attribute of `Dispatcher`, and
-its method. In such a name, `dispatcher` is the `Dispatcher` itself. The head of `commands/table.py`
-lists all forms.
+`screen_commands.py` says which of them runs a command.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from inspect import isawaitable
-from typing import Any
 
-from textual.actions import parse
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Input, TextArea
 
-from lmchat.commands.table import BY_ID, Command
-from lmchat.commands.typed_line import is_command, message_notice, require_slash
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.commands.table import BY_ID
+from lmchat.commands.typed_line import is_command, message_notice
+from lmchat.errors import LMChatError
 from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.sampling_options import COMMON, FURTHER_OPTIONS
 from lmchat.terminal.tty import has_shell
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.chat_log.chat_log import ChatLog
-from lmchat.tui.controllers.answer_settings import AnswerSettings
-from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.export_import import ExportImport
 from lmchat.tui.controllers.hints import KeyHints
 from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.model_switch import ModelSwitch
-from lmchat.tui.controllers.palette import Palette
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.controllers.reports import Reports
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
 from lmchat.tui.controllers.turn_view import TurnView
-from lmchat.tui.dialogs.ask_dialog import QuitDialog, argument_dialog
+from lmchat.tui.dialogs.ask_dialog import QuitDialog
 from lmchat.tui.messages import (
     KeysChanged,
     ReadSessions,
@@ -53,6 +43,7 @@ from lmchat.tui.messages import (
     ShowChat,
     ShowServers,
 )
+from lmchat.tui.screen_commands import ScreenCommands
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from lmchat.tui.widgets.prompt_area import Pill
@@ -82,22 +73,37 @@ class Dispatcher:
         self.status = status = StatusDisplay(ui)
         self.find_bar = ui.widgets.find_bar  # acts itself, so it needs no controller
         self.prompt_text = prompt_text = PromptText(ui)
-        self.prompt_files = PromptFiles(ui, prompt_text)
+        self.prompt_files = prompt_files = PromptFiles(ui, prompt_text)
         self.session_view = session_view = SessionView(ui, status, prompt_text)
         self.turn_view = turn_view = TurnView(ui, status, session_view, prompt_text)
         self.branches = branches = Branches(ui, session_view, turn_view, prompt_text)
-        self.export_import = ExportImport(ui, session_view)
-        self.saved_sessions = SavedSessions(ui, session_view)
+        self.export_import = export_import = ExportImport(ui, session_view)
+        self.saved_sessions = saved_sessions = SavedSessions(ui, session_view)
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turn_view)
         self.server_search = server_search = ServerSearch(ui, model_switch)
-        self.message_actions = message_actions = MessageActions(
-            ui, prompt_text, branches, self.function_of
+        self.message_actions = message_actions = MessageActions(ui, prompt_text, branches)
+        self.hints = KeyHints(ui, prompt_text, prompt_files)
+        self.commands = ScreenCommands(
+            ui,
+            {
+                "stop": self.stop_or_leave,
+                "previous": partial(self.focus_message, -1),
+                "next": partial(self.focus_message, 1),
+                "copy_or_stop": self.copy_or_stop,
+                "suspend": self.suspend,
+                "quit": self.quit,
+            },
+            prompt_text=prompt_text,
+            prompt_files=prompt_files,
+            session_view=session_view,
+            turn_view=turn_view,
+            branches=branches,
+            export_import=export_import,
+            saved_sessions=saved_sessions,
+            model_switch=model_switch,
+            server_search=server_search,
+            message_actions=message_actions,
         )
-        self.answer_settings = AnswerSettings(ui, model_switch)
-        self.appearance = Appearance(ui)
-        self.reports = Reports(ui, prompt_text, branches)
-        self.palette = Palette(ui, message_actions, server_search, self.run)
-        self.hints = KeyHints(ui, prompt_text, self.prompt_files)
         self._last_ctrl_c_s = 0.0  # time of the last Ctrl+C that had nothing to do
 
     # The start
@@ -212,7 +218,7 @@ class Dispatcher:
         """Do what a message asks for. A message without a case concerns only widgets."""
         match message:
             case RunCommand(command_id=command_id):
-                await self.run(BY_ID[command_id])
+                self.commands.run(BY_ID[command_id])
             case KeysChanged():
                 self.hints.show()
             case ReadSessions():
@@ -252,13 +258,8 @@ class Dispatcher:
             case Pill.Pressed():
                 self.ui.widgets.log.scroll_end()
                 self.ui.widgets.prompt_input.focus()
-            case SessionList.ActWanted(name="open", session_id=session_id):
-                self.ui.screen.remove_class("-sessions-over")
-                self.session_view.switch_to(session_id)
-            case SessionList.ActWanted(name=name, session_id=session_id):
-                self.ui.begin(
-                    partial(self.saved_sessions.act, name, session_id), "change", holds_keys=True
-                )
+            case SessionList.ActWanted(command_id=command_id, session_id=session_id):
+                self.commands.run_on_session(command_id, session_id)
             case SessionList.SearchWanted(query=query):
                 self.saved_sessions.search(query)
             case ShowServers():
@@ -269,52 +270,6 @@ class Dispatcher:
                 self.server_search.act_on_choice(choice, typed)
             case _:
                 pass
-
-    async def run(self, command: Command, argument: str = "") -> None:
-        """Run a command; `argument` is what was typed behind it as a slash command.
-
-        Keys and the palette have no argument: a dialog asks for one if the command needs it, and
-        then calls this again. A command on a message uses the focused one, or else the last answer.
-
-        A key awaits this, so that the next key finds its effect, such as a panel that opened. A
-        slash command is run in a worker: it may take long, or ask the user.
-        """
-        if command.takes_message:
-            self.message_actions.act_on_focused(command.command_id.removeprefix("message."))
-            return
-        if command.needs_argument and not argument:
-            run_with = partial(self.run, command)
-            words = f"As typed: {command.slash}"
-            self.ui.open_dialog(argument_dialog(command.title, run_with, words))
-            return
-        function = self.function_of(command.runs)
-        result = function(argument) if argument and command.takes_argument else function()
-        if isawaitable(result):  # only some of the functions are coroutines
-            await result
-
-    def function_of(self, named: str) -> Callable[..., Any]:
-        """Return the function that a row of the table names, such as `model_switch.pick('3')`.
-
-        The values in the brackets become its first parameters.
-        """
-        owner_name, name, parameters = parse(named)
-        owner = self if owner_name == "dispatcher" else getattr(self, owner_name)
-        return partial(getattr(owner, name), *parameters)
-
-    def run_line(self, line: str, number: int | None = None) -> None:
-        """Run a slash command in a worker; an unknown one returns to the prompt, for correction.
-
-        `number` is that of the prompt before it, by default the last one.
-        """
-        try:
-            slash = require_slash(line, help_by=self.ui.key_name("help"))
-        except WrongUse as error:
-            self.ui.widgets.prompt_input.put_unknown_command(line)
-            self.ui.show_error(error)
-            return
-        self.prompt_files.expect(slash, number)
-        work = partial(self.run, slash.command, slash.argument)
-        self.ui.begin(work, "slash", typed=line, holds_keys=True)
 
     # The prompt and the log
 
@@ -332,7 +287,7 @@ class Dispatcher:
         notice = message_notice(text)
         if is_command(text):
             self.prompt_text.remember(text)
-            self.run_line(text, number)
+            self.commands.run_line(text, number)
             return
         text = self.prompt_files.hold(text, number)
         if not text:

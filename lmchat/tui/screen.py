@@ -19,6 +19,7 @@ from lmchat.commands.table import PROMPT_HINTS, Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
+from lmchat.sessions.message import ChatMessage
 from lmchat.tui.bindings import bindings
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges
@@ -76,6 +77,11 @@ class ChatWidgets:
     def has_log_focus(self) -> bool:
         # not `has_focus`, which Textual updates one message after the focus has moved
         return self.log.screen.focused is self.log
+
+    @property
+    def focused_message(self) -> ChatMessage | None:
+        """The focused message; None while the focus is outside the log."""
+        return self.log.focused_message if self.has_log_focus else None
 
     def show_title(self, title: str) -> None:
         """Show a title that is safe already; if it is empty, show that of a new session."""

@@ -9,10 +9,6 @@ from lmchat.sessions.message import AnswerStats
 from tests.support.chats import ACTS, MESSAGES, SENSIBLE, TEXT, acted_reply
 
 
-def test_the_table_has_every_act():
-    assert set(SENSIBLE) == set(ACTS)
-
-
 def test_an_act_makes_sense_or_says_in_one_sentence_why_not():
     for name in ACTS:
         for kind, message in MESSAGES.items():

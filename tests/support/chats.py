@@ -14,7 +14,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.commands.table import COMMANDS
 from lmchat.errors import LMChatError
 from lmchat.sessions.message import (
     AnswerState,
@@ -237,7 +236,6 @@ class GatedStore(Store):
         return await super().read_path(session_id, message_id, count=count)
 
 
-ACTS = [one.command_id.partition(".")[2] for one in COMMANDS if one.takes_message]
 TEXT = TextPart(text="See https://example.org\n\n```py\n1\n```\n")
 THOUGHT = ReasoningPart(text="They ask.")
 FAILURE = Failure(kind="dropped", message="The connection broke off.")
@@ -296,6 +294,7 @@ SENSIBLE = {
     "save": set(MESSAGES) - {"failed", "stopped before a word"},
     "delete": set(MESSAGES),
 }
+ACTS = tuple(SENSIBLE)
 
 
 async def write_turns(path: str, session_id: str, name: str, turns: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from textual import events
 
+from lmchat.commands.table import BY_ID
 from tests.support.desktop import Desktop, half, hold, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -25,7 +26,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         assert desk.backend.requests == []
 
         await desk.ask("one")
-        desk.dispatcher.message_actions.act_on_last("regenerate")
+        desk.dispatcher.commands.run(BY_ID["retry"])
         assert desk.dispatcher.turn_view.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
@@ -33,7 +34,7 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         await shown(desk, "Second.")
 
         last = desk.shown.messages[-1]
-        desk.dispatcher.message_actions.run_on("delete", last)
+        desk.dispatcher.commands.run(BY_ID["message.delete"])
         desk.dispatcher.turn_view.regenerate(last)
         await shown(desk, "Deleted")
         await desk.at_rest()

@@ -38,7 +38,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
         assert session_id in desk.chat.in_memory.running_ids
         await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
-        await desk.dispatcher.saved_sessions.act("rename", session_id, "The garden")
+        await desk.dispatcher.saved_sessions.rename(session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
         await shown(desk, "Lettuce.")
@@ -114,7 +114,7 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         assert (await desk.store.open_session(first)).header.title == "The garden!"
         await desk.store.update_session(first, {"title": "Given elsewhere"})
         await desk.press("ctrl+n")
-        desk.session_list.post_message(SessionList.ActWanted("rename", first))
+        desk.session_list.post_message(SessionList.ActWanted("session.rename", first))
         await shown(desk, "Rename session")
         await desk.until(
             lambda: desk.app.screen.query_one(Input).value == "Given elsewhere", "its title"

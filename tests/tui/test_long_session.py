@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 
 from lmchat.sessions.message import Role
 from tests.support.chats import GatedStore, fill_long
@@ -37,7 +38,8 @@ async def test_the_end_is_shown_before_the_beginning_is_read_and_stays_where_it_
         assert is_shown(desk, f"prompt {COUNT}")
         first = desk.shown.messages[0]
         assert first.role is Role.ASSISTANT
-        desk.dispatcher.message_actions.run_on("edit", first)  # its prompt was not read yet
+        edit = partial(desk.dispatcher.message_actions.edit, first)  # its prompt was not read yet
+        desk.dispatcher.ui.begin(edit, "message")
         assert not desk.prompt_input.text
         desk.store.gate.set()
         await desk.until(lambda: len(desk.log_view.document) == COUNT + 1, "all of it in the log")
@@ -81,7 +83,7 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
 
 async def test_an_export_is_whole(tmp_path):
     async with long_session(tmp_path) as desk:
-        desk.dispatcher.run_line(f"/export {tmp_path / 'out.md'}")
+        desk.dispatcher.commands.run_line(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await on_screen(desk, "Exported to")
         text = (tmp_path / "out.md").read_text()

@@ -25,7 +25,7 @@ async def open_with_draft(desk, draft: str) -> None:
     """Type a draft, and open the dialog from the palette, which leaves the draft where it is."""
     await desk.type(draft)
     await desk.prompt_is(draft)
-    desk.dispatcher.reports.open_request()
+    desk.dispatcher.commands.handlers["request"]("")
     await desk.on(RequestDialog)
 
 

@@ -31,7 +31,7 @@ def facts(app: Host, kind: type) -> list:
 
 def opened(app: Host) -> list[str]:
     acts = facts(app, SessionList.ActWanted)
-    return [fact.session_id for fact in acts if fact.name == "open"]
+    return [fact.session_id for fact in acts if fact.command_id == "session.open"]
 
 
 def session_id(number: int) -> str:
@@ -50,9 +50,9 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         await pilot.press("n", "p", "a", "d", "u", "g")
         assert app.commands == ["session.undo"]
         asked = ["rename", "pin", "archive", "delete", "tag"]
-        assert [(fact.name, fact.session_id) for fact in facts(app, SessionList.ActWanted)] == [
-            (name, session_id(1)) for name in asked
-        ]
+        assert [
+            (fact.command_id, fact.session_id) for fact in facts(app, SessionList.ActWanted)
+        ] == [(f"session.{name}", session_id(1)) for name in asked]
         await pilot.click(RowList, offset=(5, 5))
         await pilot.click(RowList, offset=(5, 3))  # a heading
         await pilot.pause()

@@ -176,12 +176,8 @@ class Branches:
 
     # The tree
 
-    async def open_tree(self, _: ChatMessage) -> None:
-        """Show all branches of the session in a dialog; if one is chosen, go to it.
-
-        Commands on messages get a message. This one does not use it: the tree is that of the
-        session.
-        """
+    async def open_tree(self) -> None:
+        """Show all branches of the session in a dialog; if one is chosen, go to it."""
         opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
         await opened.load_older(self._store)  # else `opened.messages` may be only the newest ones

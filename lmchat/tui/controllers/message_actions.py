@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from inspect import iscoroutinefunction
 from pathlib import PurePath, PureWindowsPath
-from typing import Any
 
-from lmchat.commands.conditions import NO_CODE, NOTHING_YET, unavailable_reason
-from lmchat.commands.table import BY_ID, Command
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.commands.conditions import NO_CODE
+from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path, write_new_file
 from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
@@ -52,16 +49,14 @@ _SUFFIXES = {
 
 
 class MessageActions:
-    """Runs the commands on messages: the focused one, or else the last answer or prompt."""
+    """Acts on one message."""
 
     def __init__(
         self,
         ui: ScreenServices,
         prompt_text: PromptText,
         branches: Branches,
-        function_of: Callable[[str], Callable[..., Any]],
     ) -> None:
-        """Create it; `function_of` returns the function that a row of the table names."""
         self._ui = ui
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
@@ -69,66 +64,10 @@ class MessageActions:
         self._platform = ui.workspace.platform
         self._prompt_text = prompt_text
         self._branches = branches
-        self._function_of = function_of
         # id of the message whose code was copied last, and index of that block in its text
         self._copied_code = ("", 0)
         # the same for `save`, which asked for a file; here, blank blocks are not counted
         self._code_to_save = ("", 0)
-
-    def can_run(self, command: Command) -> bool:
-        """Return whether a command can do something with the focused message, or the last answer.
-
-        A command that needs no message, such as `message.undo`, always can.
-        """
-        if not command.takes_message:
-            return True
-        message = self._message_to_act_on()
-        if message is None:
-            return False
-        name = command.command_id.removeprefix("message.")
-        # the log may still have the message as it was when it began to stream
-        return not self._reason(name, self._chat.shown.current(message))
-
-    def act_on_focused(self, name: str) -> None:
-        """Run a command on the focused message, or else on the last answer or prompt.
-
-        In the log, `copy` takes the selection instead, if there is one.
-        """
-        if name == "copy" and self._ui.widgets.has_log_focus and self._log.copy_selection():
-            return
-        self.run_on(name, self._message_to_act_on())
-
-    def run_on(self, name: str, message: ChatMessage | None) -> None:
-        """Call the function of a command, such as `copy`, with a message as it is now.
-
-        If the command can do nothing with the message, or there is none, notify the user why.
-        """
-        if message is None:
-            self._ui.notify(NOTHING_YET)
-            return
-        message = self._chat.shown.current(message)
-        reason = self._reason(name, message)
-        if reason:
-            self._ui.notify(reason)
-            return
-        function = self._function_of(BY_ID[f"message.{name}"].runs)
-        if iscoroutinefunction(function):
-            self._ui.begin(partial(function, message), "message", holds_keys=True)
-        else:
-            function(message)
-
-    def _reason(self, name: str, message: ChatMessage) -> str:
-        """Return why a command can do nothing with a message as it is now; else ""."""
-        return unavailable_reason(name, message, is_busy=self._chat.shown.is_busy)
-
-    @property
-    def _focused_message(self) -> ChatMessage | None:
-        """The focused message; None while the focus is outside the log."""
-        return self._log.focused_message if self._ui.widgets.has_log_focus else None
-
-    def _message_to_act_on(self) -> ChatMessage | None:
-        """Return the focused message, or else the last answer or prompt; None without any."""
-        return self._focused_message or self._chat.shown.last_answer_or_prompt
 
     def save_rewritten(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten.
@@ -144,20 +83,6 @@ class MessageActions:
         except LMChatError:
             self._prompt_text.put_rewritten_back(opened, edited_id, text)
             raise
-
-    def act_on_last(self, name: str) -> None:
-        """Run a command on the last answer, or on the last prompt if that has no answer."""
-        self.run_on(name, self._chat.shown.last_answer_or_prompt)
-
-    def copy_part(self, part: str = "") -> None:
-        """Copy the last answer; with the part `code`, copy a code block of it.
-
-        Raises `WrongUse` for another part.
-        """
-        if part not in ("", "code"):
-            words = f"Unknown argument: {safe_line(part, limit=40)}."
-            raise WrongUse(words, hint="Use /copy or /copy code.")
-        self.act_on_last("copy_code" if part else "copy")
 
     def fold(self, message: ChatMessage) -> None:
         """Fold or unfold a message, and show its files, whose rows in the log never unfold.
@@ -186,7 +111,9 @@ class MessageActions:
         # `current`: after a click, the message may be as it was when its answer began to stream
         message = self._chat.shown.current(message)
         blocks = code_blocks(message.reasoning if is_thought else message.text)
-        if not blocks:  # `run_on` looks for a fence, but only parsing tells whether it is a block
+        if (
+            not blocks
+        ):  # `conditions` looks for a fence, but only parsing tells whether it is a block
             self._ui.notify(NO_CODE)
             return
         if index is None:
@@ -200,7 +127,7 @@ class MessageActions:
 
     def _focus(self, message: ChatMessage) -> None:
         """Focus a message in the log, if it is not focused, so that the user sees what changes."""
-        focused = self._focused_message
+        focused = self._ui.widgets.focused_message
         if focused is None or focused.message_id != message.message_id:
             self._log.go_to_message(message.message_id)
 

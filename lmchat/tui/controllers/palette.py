@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Callable
 
 from lmchat.commands.table import COMMANDS, Command, Scope
-from lmchat.tui.controllers.message_actions import MessageActions
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, item_of
+from lmchat.tui.messages import RunCommand
 from lmchat.tui.screen_services import ScreenServices
 
 _OF_THE_SESSION = ("message.tree", "message.undo")  # they do not depend on the focused message
@@ -20,15 +19,13 @@ class Palette:
     def __init__(
         self,
         ui: ScreenServices,
-        message_actions: MessageActions,
         server_search: ServerSearch,
-        run: Callable[[Command], Awaitable[None]],
+        can_run: Callable[[Command], bool],
     ) -> None:
-        """Create it; `run` runs a command of the table."""
+        """Create it; `can_run` says whether a command could act now."""
         self._ui = ui
-        self._message_actions = message_actions
         self._server_search = server_search
-        self._run = run
+        self._can_run = can_run
 
     def open(self) -> None:
         """Show the commands that can do something now, and run the chosen one.
@@ -43,13 +40,13 @@ class Palette:
             for command in offered
             if command.scope in (Scope.CHAT, Scope.APP)
         ]
-        is_focused = widgets.has_log_focus and widgets.log.focused_message is not None
+        is_focused = widgets.focused_message is not None
         subject = "This message" if is_focused else "Last answer"
         # a command that concerns the whole session names no message as its subject
         of_message = [
             item_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
             for command in offered
-            if command.scope is Scope.MESSAGE and self._message_actions.can_run(command)
+            if command.scope is Scope.MESSAGE and self._can_run(command)
         ]
         if self._ui.app.screen is not self._ui.screen:  # the user does not see the message
             of_message = []
@@ -78,4 +75,4 @@ class Palette:
             return
         if command.scope is not Scope.APP:
             self._server_search.leave_page()
-        self._ui.begin(partial(self._run, command), "palette", holds_keys=True)
+        self._ui.screen.post_message(RunCommand(command.command_id))

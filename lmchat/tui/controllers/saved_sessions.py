@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
@@ -92,24 +90,94 @@ class SavedSessions:
 
     # Changes
 
-    async def act(self, name: str, session_id: str, typed: str = "") -> None:
-        """Change or delete a session, and notify the user of it.
+    def open(self, session_id: str) -> None:
+        self._ui.screen.remove_class("-sessions-over")
+        self._session_view.switch_to(session_id)
 
-        `name` is pin, archive, rename, tag or delete. `typed` is what follows a slash command; a
-        key of the list gives none. If something is missing, such as a new title, a dialog asks for
-        it. A session that never had a message is not on the disk, and can only get a title.
-        """
-        opened = self._chat.in_memory.find(session_id)
-        if opened is not None and not opened.has_had_messages:
-            if name == "rename" and typed:
-                # in memory only: the first prompt saves the title
-                self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
-            else:
-                self._ui.notify(NOTHING_YET)
-        elif name == "delete":
-            await self._delete(session_id)
+    async def pin(self, session_id: str) -> None:
+        if self._is_saved(session_id):
+            is_pinned = (await self._header(session_id)).is_pinned
+            changed = await self._library.pin(session_id, is_pinned=not is_pinned)
+            self._show_changed(changed, "Unpinned" if is_pinned else "Pinned")
+
+    async def archive(self, session_id: str) -> None:
+        if not self._is_saved(session_id):
+            return
+        is_archived = (await self._header(session_id)).is_archived
+        changed = await self._library.archive(session_id, is_archived=not is_archived)
+        if is_archived:
+            self._show_changed(changed, "Restored from the archive")
         else:
-            await self._change(name, session_id, typed)
+            self._show_changed(changed, "Archived", undone_by="session.archive")
+
+    async def rename(self, session_id: str, typed: str = "") -> None:
+        """Give a session another title; a dialog asks for one if none was typed."""
+        opened = self._chat.in_memory.find(session_id)
+        if typed and opened is not None and not opened.has_had_messages:
+            # in memory only: the first prompt saves the title
+            self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
+        elif self._is_saved(session_id):
+            title = safe_line((await self._header(session_id)).title)
+            dialog = AskDialog("Rename session", value=title, verb="rename")
+            if typed := typed or await self._ui.ask(dialog):
+                self._show_changed(await self._library.rename(session_id, typed), "Renamed")
+
+    async def tag(self, session_id: str, typed: str = "") -> None:
+        """Remove the typed tags that a session has, and add the others.
+
+        If none was typed, a dialog asks for all tags.
+        """
+        if not self._is_saved(session_id):
+            return
+        if typed:
+            changed = await self._library.toggle_tags(session_id, typed)
+        else:
+            tags = (await self._header(session_id)).tags
+            dialog = AskDialog(
+                "Session tags",
+                text="Separate tags with spaces. "
+                "To find them, type #tag in the filter of the list.",
+                value=safe_line(" ".join(tags)),
+                verb="save",
+                may_be_empty=True,
+            )
+            answer = await self._ui.ask(dialog)
+            if answer is None:
+                return
+            changed = await self._library.tag(session_id, tags_from(answer))
+        words = " ".join(f"#{tag}" for tag in changed.tags)
+        self._show_changed(changed, safe_line(f"Tagged {words}") if words else "Tags removed")
+
+    async def delete(self, session_id: str) -> None:
+        """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
+
+        Its queued prompts return to the prompt field: a later turn would bring the session back
+        from the trash. If the user has changed to another session while the turn ended, that stays
+        shown.
+        """
+        if not self._is_saved(session_id):
+            return
+        opened = self._chat.in_memory.find(session_id)
+        if opened is not None:
+            await self._chat.stop_and_wait(opened)
+        with self._chat.in_memory.changing_path(session_id):
+            await self._library.delete(session_id)
+        if opened is self._chat.shown:
+            self._session_view.leave()
+            self._session_view.switch_to_new()
+        self._show_result("In the trash", undone_by="session.undo")
+
+    def _is_saved(self, session_id: str) -> bool:
+        """Return whether a session ever had a message; if not, tell the user."""
+        opened = self._chat.in_memory.find(session_id)
+        is_new = opened is not None and not opened.has_had_messages
+        if is_new:
+            self._ui.notify(NOTHING_YET)
+        return not is_new
+
+    async def _header(self, session_id: str) -> SessionHeader:
+        # not more than one message is read, as only the header is needed
+        return (await self._store.open_session(session_id, count=1)).header
 
     async def undo(self) -> None:
         """Restore the session that was deleted last; if none was, notify the user."""
@@ -134,15 +202,6 @@ class SavedSessions:
         hint = f"; {self._ui.key_name(undone_by)} restores it" if undone_by else ""
         self._ui.notify(f"{result}{hint}.")
 
-    def act_on_shown(self, name: str, slash: str, typed: str = "") -> None:
-        """Call `act` for the shown session in a worker, for a slash command.
-
-        `slash` is the command as it was typed, such as `/title` for `rename`. If the work fails, ↑
-        brings command and argument back, to be corrected.
-        """
-        act = partial(self.act, name, self._session_view.shown_id, typed)
-        self._ui.begin(act, "change", typed=f"{slash} {typed}" if typed else "", holds_keys=True)
-
     def search(self, query: str = "") -> None:
         """Search all sessions in a dialog, and show the message of the chosen hit."""
         self._ui.open_dialog(SearchDialog(self._store.search, now, query), self._open_hit)
@@ -158,69 +217,3 @@ class SavedSessions:
         self._ui.screen.post_message(ShowChat())
         self._ui.screen.remove_class("-sessions-over")
         self._session_view.switch_to(hit.session_id, message_id=hit.message_id, words=hit.words)
-
-    async def _change(self, name: str, session_id: str, typed: str) -> None:
-        """Change the header of a session, and tell the user what was done.
-
-        `typed` is what was typed behind `/title` or `/tag`; if it is empty, a dialog asks for it.
-        Nothing changes if the user leaves the dialog.
-        """
-        # only the header is needed, so not more than one message is read
-        old = (await self._store.open_session(session_id, count=1)).header
-        undone_by = ""
-        match name:
-            case "pin":
-                changed = await self._library.pin(session_id, is_pinned=not old.is_pinned)
-                result = "Pinned" if changed.is_pinned else "Unpinned"
-            case "archive":
-                changed = await self._library.archive(session_id, is_archived=not old.is_archived)
-                result = "Restored from the archive"
-                if changed.is_archived:
-                    result, undone_by = "Archived", "session.archive"
-            case "rename":
-                dialog = AskDialog("Rename session", value=safe_line(old.title), verb="rename")
-                typed = typed or await self._ui.ask(dialog)
-                if typed is None:
-                    return
-                changed = await self._library.rename(session_id, typed)
-                result = "Renamed"
-            case "tag" if typed:  # a tag that the session has is removed, another one is added
-                changed = await self._library.toggle_tags(session_id, typed)
-                result = _tagged(changed)
-            case _:  # tag, by a key of the list: all tags in a dialog
-                dialog = AskDialog(
-                    "Session tags",
-                    text="Separate tags with spaces. "
-                    "To find them, type #tag in the filter of the list.",
-                    value=safe_line(" ".join(old.tags)),
-                    verb="save",
-                    may_be_empty=True,
-                )
-                typed = await self._ui.ask(dialog)
-                if typed is None:
-                    return
-                changed = await self._library.tag(session_id, tags_from(typed))
-                result = _tagged(changed)
-        self._show_changed(changed, result, undone_by=undone_by)
-
-    async def _delete(self, session_id: str) -> None:
-        """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
-
-        Its queued prompts return to the prompt field: a later turn would bring the session back
-        from the trash. If the user has changed to another session while the turn ended, that stays
-        shown.
-        """
-        opened = self._chat.in_memory.find(session_id)
-        if opened is not None:
-            await self._chat.stop_and_wait(opened)
-        with self._chat.in_memory.changing_path(session_id):
-            await self._library.delete(session_id)
-        if opened is self._chat.shown:
-            self._session_view.leave()
-            self._session_view.switch_to_new()
-        self._show_result("In the trash", undone_by="session.undo")
-
-
-def _tagged(header: SessionHeader) -> str:
-    tags = " ".join(f"#{tag}" for tag in header.tags)
-    return safe_line(f"Tagged {tags}") if tags else "Tags removed"

@@ -114,7 +114,7 @@ def item_of(command: Command, overrides: Mapping[str, str], subject: str = "") -
         title=title,
         keys=written(keys_of(command, overrides)),
         slash=command.slash,
-        command=None if command.is_widget_action else command,
+        command=None if command.action else command,
     )
 
 

@@ -48,9 +48,9 @@ class SessionList(Vertical, can_focus=True):
     ]
 
     class ActWanted(AppMessage):
-        """Request to act on a session."""
+        """Request to run a command on a session."""
 
-        name: str  # `open`, `rename`, `tag`, `pin`, `archive` or `delete`
+        command_id: str
         session_id: str
 
     class SearchWanted(AppMessage):
@@ -151,10 +151,10 @@ class SessionList(Vertical, can_focus=True):
             choose = self._last_chosen_id = self._open_id
         self._rows.show(rows, choose=choose)
 
-    def action_session(self, name: str) -> None:
+    def action_act(self, command_id: str) -> None:
         """Post `ActWanted` for the chosen session, if there is one."""
         if self.chosen_id:
-            self.post_message(self.ActWanted(name, self.chosen_id))
+            self.post_message(self.ActWanted(command_id, self.chosen_id))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable `clear_filter` unless the filter has the focus: elsewhere Esc stops an answer."""
@@ -204,7 +204,7 @@ class SessionList(Vertical, can_focus=True):
     @on(RowList.Clicked)
     def open_clicked(self, event: RowList.Clicked) -> None:
         event.stop()
-        self.post_message(self.ActWanted("open", str(event.key)))
+        self.post_message(self.ActWanted("session.open", str(event.key)))
 
     @on(Input.Changed)
     def filter_titles(self, event: Input.Changed) -> None:
@@ -219,6 +219,6 @@ class SessionList(Vertical, can_focus=True):
         """
         event.stop()
         if self.chosen_id:
-            self.action_session("open")
+            self.action_act("session.open")
         else:
             self.post_message(self.SearchWanted(self._filter.value))
