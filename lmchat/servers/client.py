@@ -78,8 +78,8 @@ from lmchat.servers.sending.request_checks import RequestChecks
 from lmchat.servers.sending.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.sending.slots import ServerSlots
-from lmchat.servers.stream.answer_reader import EventQueue
-from lmchat.servers.stream.chunks import prompt_progress
+from lmchat.servers.stream.chunk_parser import prompt_progress
+from lmchat.servers.stream.response_reader import EventQueue
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.statistics import AnswerRecord
 
@@ -382,7 +382,7 @@ class HttpServerClient:
                     is_other = await self._is_other_model(request, event.model)
                     event = replace(event, is_other=is_other)
                 yield event
-                exchange.events.task_done()  # for `AnswerReader`, which waits for a slow caller
+                exchange.events.task_done()  # for `ResponseReader`, which waits for a slow caller
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             self._running.pop(request.request_id, None)

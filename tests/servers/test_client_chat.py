@@ -23,7 +23,7 @@ from lmchat.servers.events import (
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.servers.sending import sender
-from lmchat.servers.stream import answer_reader
+from lmchat.servers.stream import response_reader
 from lmchat.sessions.message import AnswerState
 from tests.support.client_calls import (
     answered,
@@ -257,7 +257,7 @@ async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_clie
 async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(answer_reader, "END_WAIT_S", 0.1)
+    monkeypatch.setattr(response_reader, "END_WAIT_S", 0.1)
     for last in ((finish(), Hold()), (DONE, Hold()), (finish(), Cut(is_reset=True))):
         server.on(CHAT, sse("Hi", *last))
         client = make_client(timeouts=TimeoutSettings(give_up_after_s=5))
@@ -267,7 +267,7 @@ async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
 
 
 async def test_parallel_answers_pass_until_the_server_ends_them(server, client, monkeypatch):
-    monkeypatch.setattr(answer_reader, "END_WAIT_S", 0.05)
+    monkeypatch.setattr(response_reader, "END_WAIT_S", 0.05)
     other = {"choices": [{"index": 1, "delta": {"content": "other"}}]}
     late = {"choices": [{"index": 1, "delta": {"content": "late"}}]}
     server.on(CHAT, sse("Hi", other, finish(), Pause(0.2), late, DONE))

@@ -6,7 +6,7 @@ import zlib
 
 from lmchat.errors import ServerRejected, StreamInterrupted
 from lmchat.servers.sending import sender
-from lmchat.servers.stream import chunks
+from lmchat.servers.stream import chunk_parser
 from tests.support.client_calls import answered, ask, endpoint_of, events_of, failure_of, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
@@ -63,7 +63,7 @@ async def test_bytes_behind_the_end_of_a_compressed_reply_are_not_awaited(server
 async def test_an_answer_without_end_of_any_shape_ends_as_interrupted_and_is_kept(
     server, make_client, monkeypatch
 ):
-    monkeypatch.setattr(chunks, "MAX_ANSWER_CHARS", 10_000)
+    monkeypatch.setattr(chunk_parser, "MAX_ANSWER_CHARS", 10_000)
     call = {"id": "c", "function": {"name": "", "arguments": ""}}
     for piece, least in (
         (delta("word " * 100), 9_000),

@@ -167,7 +167,7 @@ class Connections:
     ) -> AsyncGenerator[JsonObject]:
         """Send a GET, or a POST if there is a body, and yield the JSON objects of the event stream.
 
-        It is for streams that report, for example, the state of models; `AnswerReader` reads
+        It is for streams that report, for example, the state of models; `ResponseReader` reads
         answers. Data that is not JSON is left out, and a value that is not an object becomes an
         empty one. The generator ends with the stream, after any failure, and if the reply is no
         event stream.

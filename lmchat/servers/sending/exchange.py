@@ -20,7 +20,7 @@ from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
 from lmchat.servers.sending.request_writer import WrittenRequest
 from lmchat.servers.sending.sender import Sender, stream_headers
-from lmchat.servers.stream.answer_reader import AnswerReader, EventQueue
+from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
@@ -42,7 +42,7 @@ class Exchange(Struct, kw_only=True):
 
     A server that keeps an answer (R-42) would continue it. True from the request for such an answer
     until the answer has ended, the server has refused it, or the connection has broken."""
-    _reader: AnswerReader | None = None  # reader of the answer to the last attempt
+    _reader: ResponseReader | None = None  # reader of the answer to the last attempt
 
     def outgoing_request(self) -> OutgoingRequest:
         """Return the request without its API key, to be sent, or to be shown to the user.
@@ -132,7 +132,7 @@ class Exchange(Struct, kw_only=True):
             raise error
 
         model = self.written.model
-        reader = AnswerReader(
+        reader = ResponseReader(
             response,
             facts=self._facts,
             window=model.context if model is not None else None,

@@ -39,8 +39,8 @@ from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.request_counters import RequestCounters
 from lmchat.servers.sending.sender import Sender
-from lmchat.servers.stream.answer_reader import EndWait
-from lmchat.servers.stream.chunks import ChunkReader, ServerUsage
+from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
+from lmchat.servers.stream.response_reader import EndWait
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.sessions.message import AnswerState, new_id
 from lmchat.sessions.statistics import AnswerRecord
@@ -283,7 +283,7 @@ class _PassingStream:
 
     def __init__(self, idle_timeout: IdleTimeout, facts: RefusalContext) -> None:
         refusal_of = partial(refusal_in_stream, facts=facts)
-        self.chunks = ChunkReader(refusal_of, lambda _: None)
+        self.chunks = ChunkParser(refusal_of, lambda _: None)
         self._sse = SseReader()
         self._end_wait = EndWait(self.chunks, idle_timeout)
         self._is_readable = True  # until an error in the stream: what follows is only passed on

@@ -1,7 +1,7 @@
 """One streamed answer: from the bytes of a response to events in a queue.
 
-`AnswerReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkReader`.
-The `ChunkReader` puts the events of the answer into the queue.
+`ResponseReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkParser`.
+The `ChunkParser` puts the events of the answer into the queue.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lmchat.servers.products.refusals import (
     refusal,
     refusal_in_stream,
 )
-from lmchat.servers.stream.chunks import ChunkReader
+from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
@@ -46,7 +46,7 @@ class EndWait:
     Some servers close the connection minutes later, or never.
     """
 
-    def __init__(self, chunks: ChunkReader, idle_timeout: IdleTimeout) -> None:
+    def __init__(self, chunks: ChunkParser, idle_timeout: IdleTimeout) -> None:
         """`chunks` reads the stream."""
         self._chunks = chunks
         self._idle_timeout = idle_timeout
@@ -80,7 +80,7 @@ class EndWait:
                 self._left_s -= loop.time() - since_s
 
 
-class AnswerReader:
+class ResponseReader:
     """Reader of one response, whose events it puts into a queue."""
 
     def __init__(
@@ -109,7 +109,7 @@ class AnswerReader:
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
-        self._chunks = ChunkReader(self._refusal_of, events.put_nowait, splitter=splitter)
+        self._chunks = ChunkParser(self._refusal_of, events.put_nowait, splitter=splitter)
 
     @property
     def has_posted_token(self) -> bool:

@@ -18,7 +18,7 @@ from lmchat.sessions.tokens import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative,
 _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 
 
-class ProbabilityReader:
+class LogprobReader:
     """Reader of the probabilities in an answer; tells for each token which text came with it.
 
     A server does not report all tokens. If several tokens make up one character, llama.cpp reports

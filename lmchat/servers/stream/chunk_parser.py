@@ -1,6 +1,6 @@
 """Reading of the chunks of one answer, which are the JSON objects of its stream.
 
-`ChunkReader` posts an event for all that a chunk contains: text, thought, refusal, tool calls, the
+`ChunkParser` posts an event for all that a chunk contains: text, thought, refusal, tool calls, the
 name of the model, progress, token counts. Each server has its own fields for these.
 """
 
@@ -39,8 +39,8 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.http.sse import DONE, MalformedStreamError
+from lmchat.servers.stream.logprobs import LogprobReader
 from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
-from lmchat.servers.stream.token_choices import ProbabilityReader
 from lmchat.servers.stream.tool_calls import ToolCalls
 
 MAX_ANSWER_CHARS = 16 << 20
@@ -58,7 +58,7 @@ _MAX_HELD = 8
 _CALL_CHARS = 64
 
 
-class ChunkReader:
+class ChunkParser:
     """Reader of the chunks of one answer; posts events and knows whether the answer is complete."""
 
     def __init__(
@@ -85,7 +85,7 @@ class ChunkReader:
         self._usage = ServerUsage()
         self._calls = ToolCalls()
         self._choices = ChoiceReader()
-        self._probabilities: ProbabilityReader | None = None  # None before the first ones
+        self._probabilities: LogprobReader | None = None  # None before the first ones
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._splitter = splitter
         self._char_count = 0  # characters of text, thought and tool calls so far
@@ -205,7 +205,7 @@ class ChunkReader:
         """
         logprobs = choice.get("logprobs")
         if logprobs and self._probabilities is None:
-            self._probabilities = ProbabilityReader()
+            self._probabilities = LogprobReader()
         kinds = self._read_delta(dict_or_empty(choice.get("delta")))
         self._delta_kinds |= kinds
         # A whole reply has a `message`. Some servers send one in each chunk, or the whole answer at
