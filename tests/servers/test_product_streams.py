@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lmchat.servers.events import ModelNamed, PromptProgress, StreamFinished, UsageReported
-from tests.support.client_calls import answered, ask, events_of, growing
+from tests.support.client_calls import answered, ask, events_of, streamed
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import DONE, delta, finish, sse, usage
 
@@ -75,7 +75,7 @@ async def test_each_product_is_read_as_it_writes(server, client):
     ):
         server.on(CHAT, sse(*chunks, every=5))
         events = await answered(client, ask(server, product=product))
-        answer = growing(events)
+        answer = streamed(events).growing
         assert (answer.text("text"), answer.text("reasoning")) == ("Hi!", thought)
         assert events[-1] == StreamFinished(reason="stop")
         assert [one for one in events if isinstance(one, UsageReported)][-1] == figures

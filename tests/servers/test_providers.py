@@ -7,7 +7,7 @@ from lmchat.errors import RequestInvalid
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import StreamFinished, UsageReported
 from lmchat.sessions.message import ToolCallPart
-from tests.support.client_calls import answered, ask, failure_of, growing
+from tests.support.client_calls import answered, ask, failure_of, streamed
 from tests.support.scripted_products import (
     MISTRAL,
     OPENROUTER,
@@ -73,7 +73,7 @@ async def test_a_provider_is_asked_and_heard_in_its_own_form_and_gets_the_key_in
     assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
     request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
     events = await answered(client, request)
-    answer = growing(events)
+    answer = streamed(events).growing
     assert (answer.text("reasoning"), answer.text("text")) == (provider.thought, "Hello there.")
     calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
     assert tuple((one.name, one.arguments) for one in calls) == provider.calls

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.config.settings import Settings
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
@@ -21,9 +20,9 @@ from tests.support.client_calls import (
     ask,
     body_of,
     events_of,
-    growing,
     reads,
     replay,
+    streamed,
     text_of,
 )
 from tests.support.scripted_products import CHAT
@@ -86,12 +85,10 @@ async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, .
     client = HttpServerClient(Settings(), transport=httpx.MockTransport(answer))
     events, error = await events_of(client, ask(HERE))
     await client.aclose()
-    figures = AnswerFigures(model=MODEL, started_s=0)
-    for event in events:
-        figures.apply(event, 0)
     end = events[-1] if error is None else (type(error), error.kind, error.message)
-    answer_so_far = growing(events)
-    return answer_so_far.entries, answer_so_far.choices, figures.usage, figures.build, end
+    answer_so_far = streamed(events)
+    figures = answer_so_far.figures
+    return answer_so_far.growing.entries, answer_so_far.tokens, figures.usage, figures.build, end
 
 
 BODIES = {name: body_of(name) for name in NAMES if b"text/event-stream" in reads(name)[0].lower()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from lmchat.servers.events import LifeSign, RequestAdapted, StreamFinished, TextDelta
-from tests.support.client_calls import ask, events_of, growing, text_of
+from tests.support.client_calls import ask, events_of, streamed, text_of
 from tests.support.scripted_products import CHAT
 from tests.support.scripted_server import (
     DONE,
@@ -461,7 +461,7 @@ async def test_every_case_of_the_catalogue(server, make_client):
         server.requests.clear()
         server.on(CHAT, case.reply)
         events, error = await events_of(make_client(), ask(server))
-        answer = growing(events)
+        answer = streamed(events).growing
         assert answer.text("text", "refusal") == case.text, name
         assert answer.text("reasoning") == case.thought, name
         if case.kind:

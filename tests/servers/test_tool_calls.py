@@ -16,8 +16,8 @@ from tests.support.client_calls import (
     answered,
     ask,
     events_of,
-    growing,
     message_of,
+    streamed,
     text_of,
 )
 from tests.support.scripted_products import CHAT, chat_reply
@@ -457,12 +457,14 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
     ):
         server.on(CHAT, sse(*chunks, DONE))
         events = await answered(make_client(), ask(server))
-        parts = [part for part in growing(events).parts if isinstance(part, ToolCallPart)]
+        parts = [part for part in streamed(events).growing.parts if isinstance(part, ToolCallPart)]
         assert [part.arguments for part in parts] == found
         assert text_of(events) == ("So: " if chunks[0] == "So: " else "")
     server.on(CHAT, json_reply(last(weigh, other)))
     events = await answered(make_client(), ask(server))
-    assert len([one for one in growing(events).parts if isinstance(one, ToolCallPart)]) == 2
+    assert (
+        len([one for one in streamed(events).growing.parts if isinstance(one, ToolCallPart)]) == 2
+    )
 
 
 async def test_a_server_that_refuses_tools_is_asked_without_them_and_that_is_said(

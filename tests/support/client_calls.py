@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 from msgspec.structs import replace
 
-from lmchat.answers.growing_answer import GrowingAnswer
+from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.errors import LMChatError
 from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
@@ -88,8 +88,9 @@ def text_of(events) -> str:
     return "".join(one.text for one in events if isinstance(one, TextDelta))
 
 
-def growing(events) -> GrowingAnswer:
-    answer = GrowingAnswer()
+def streamed(events) -> StreamedAnswer:
+    """Return the answer of some events, which have all come at the moment 0."""
+    answer = StreamedAnswer("", clock=lambda: 0.0)
     for event in events:
         answer.add(event)
     return answer

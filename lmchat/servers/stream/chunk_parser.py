@@ -39,6 +39,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.http.sse import DONE, MalformedStreamError
+from lmchat.servers.stream.deltas import CALLS, TEXT, THOUGHT, Piece, pieces_of
 from lmchat.servers.stream.logprobs import LogprobReader
 from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
 from lmchat.servers.stream.tool_calls import ToolCalls
@@ -48,10 +49,6 @@ MAX_ANSWER_CHARS = 16 << 20
 MAX_NAME_CHARS = 1024
 """Limit for the names of model and build and for the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
-# Kinds of content
-_THOUGHT, _TEXT, _REFUSAL, _CALLS = "thought", "text", "refusal", "calls"
-_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
-_THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
 # Choices that are held back until it is known whether their indices count chunks or answers.
 _MAX_HELD = 8
 # Added to the length of each fragment of a tool call: a server might send empty ones forever.
@@ -85,7 +82,7 @@ class ChunkParser:
         self._usage = ServerUsage()
         self._calls = ToolCalls()
         self._choices = ChoiceReader()
-        self._probabilities: LogprobReader | None = None  # None before the first ones
+        self._logprobs = LogprobReader()
         self._has_model_name = False  # whether a `ModelNamed` was posted
         self._splitter = splitter
         self._char_count = 0  # characters of text, thought and tool calls so far
@@ -200,27 +197,21 @@ class ChunkParser:
         """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
 
         `choice` is its entry for one of several parallel answers; lmchat asks for one answer.
-        `_read_delta` gives the text to the reader of probabilities, which needs it before it can
-        tell which text came with each token.
         """
-        logprobs = choice.get("logprobs")
-        if logprobs and self._probabilities is None:
-            self._probabilities = LogprobReader()
-        kinds = self._read_delta(dict_or_empty(choice.get("delta")))
-        self._delta_kinds |= kinds
+        pieces = self._read_delta(dict_or_empty(choice.get("delta")))
+        has_delta = bool(pieces)
+        self._delta_kinds.update(kind for kind, _, _ in pieces)
         # A whole reply has a `message`. Some servers send one in each chunk, or the whole answer at
         # the end, also beside a `delta`. So of each kind, it counts only if no delta had any.
         if message := choice.get("message"):
-            self._read_delta(dict_or_empty(message), self._delta_kinds)
-        if logprobs and self._probabilities is not None:
-            token_choices = self._probabilities.read(logprobs)
-            if token_choices:
-                self._post(TokensChosen(choices=token_choices))
+            pieces += self._read_delta(dict_or_empty(message), self._delta_kinds)
+        if tokens := self._logprobs.read(choice.get("logprobs"), pieces):
+            self._post(TokensChosen(choices=tokens))
         reason = str_or_empty(choice.get("finish_reason"))[:MAX_NAME_CHARS]
         if reason:
             self.finish_reason = reason
             # Some servers send one with each text: then only one without text is an end.
-            if not (kinds and self.end_count):
+            if not (has_delta and self.end_count):
                 self._note_end()
 
     def _note_end(self) -> None:
@@ -286,56 +277,27 @@ class ChunkParser:
             hint="Ask again, or check the server's log.",
         )
 
-    def _read_delta(self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()) -> set[str]:
-        """Post what a chunk adds to the answer: thought, text, refusal, fragments of tool calls.
+    def _read_delta(
+        self, delta: JsonObject, repeated: AbstractSet[str] = frozenset()
+    ) -> list[Piece]:
+        """Post what a chunk adds to the answer, and return it, with a piece for each call.
 
         `delta` may also be a `message`. `repeated` are the kinds of content that it has only once
-        more, and that are left out. Returns the kinds that came.
+        more, and that are left out.
         """
-        kinds: set[str] = set()  # what came in it
-        for name in _THOUGHT_FIELDS:
-            # only one is read, because some servers send the same thought in several
-            if (value := delta.get(name)) and (thought := _joined_text(value)):
-                kinds.add(_THOUGHT)
-                if _THOUGHT not in repeated:
-                    self._add_thought(thought, name)
-                break
-        content = delta.get("content")
-        if isinstance(content, str):
-            if content:
-                kinds.add(_TEXT)
-                if _TEXT not in repeated:
-                    self._add_content(content)
-        elif content:
-            self._read_parts(content, kinds, repeated)
-        if (refusal := delta.get("refusal")) and isinstance(refusal, str):
-            kinds.add(_REFUSAL)
-            if _REFUSAL not in repeated:
-                self._post_token(RefusalDelta(text=refusal), len(refusal))
-        if delta.get("tool_calls"):
-            for fragment in dicts_in(delta["tool_calls"]):
-                kinds.add(_CALLS)
-                if _CALLS not in repeated or not self._calls.has(fragment):
-                    self._read_call(fragment)
-        return kinds
-
-    def _read_parts(self, content: object, kinds: set[str], repeated: AbstractSet[str]) -> None:
-        """Read content that is a list of parts, or one: texts, and objects with text or thought."""
-        for part in content if isinstance(content, list) else [content]:
-            fields = dict_or_empty(part)
-            is_thought = fields.get("type") in _THOUGHT_TYPES
-            thought = _joined_text(fields.get("thinking"))  # Mistral's field for a thought
-            if is_thought and not thought:
-                thought = _joined_text(fields.get("summary")) or _joined_text(fields)
-            if thought:
-                kinds.add(_THOUGHT)
-                if _THOUGHT not in repeated:
-                    self._add_thought(thought, "content")
-            text = "" if is_thought else str_or_empty(part) or str_or_empty(fields.get("text"))
-            if text:
-                kinds.add(_TEXT)
-                if _TEXT not in repeated:
-                    self._add_content(text)
+        pieces = [piece for piece in pieces_of(delta) if piece[0] not in repeated]
+        for kind, text, field in pieces:
+            if kind == THOUGHT:
+                self._add_thought(text, field)
+            elif kind == TEXT:
+                self._add_content(text)
+            else:
+                self._post_token(RefusalDelta(text=text), len(text))
+        for fragment in dicts_in(delta.get("tool_calls")):
+            if CALLS not in repeated or not self._calls.has(fragment):
+                self._read_call(fragment)
+                pieces.append((CALLS, "", "tool_calls"))
+        return pieces
 
     def _read_call(self, fragment: JsonObject) -> None:
         """Post what a fragment adds to the tool calls."""
@@ -363,8 +325,6 @@ class ChunkParser:
             return
         self._thoughts.append(thought)
         self._thought_chars += len(thought)
-        if self._probabilities is not None:  # it tells which text came with each token
-            self._probabilities.add_text(thought, is_thought=True)
         if self._splitter is not None:
             self._post_split(self._splitter.note_thought())
         self._post_token(ReasoningDelta(text=thought), len(thought))
@@ -375,8 +335,6 @@ class ChunkParser:
         While the splitter still holds back all content, no token can be posted. Then each chunk
         posts a `LifeSign`, which counts as a token (R-18).
         """
-        if self._probabilities is not None:  # it tells which text came with each token
-            self._probabilities.add_text(content, is_thought=False)
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))
             return
@@ -389,12 +347,12 @@ class ChunkParser:
         """Post what the splitter has returned."""
         for part in split:
             if isinstance(part, Rethought):
-                self._delta_kinds.add(_THOUGHT)
+                self._delta_kinds.add(THOUGHT)
                 self._post(part)
                 continue
             is_thought, text = part
             if is_thought:
-                self._delta_kinds.add(_THOUGHT)
+                self._delta_kinds.add(THOUGHT)
             delta = ReasoningDelta(text=text) if is_thought else TextDelta(text=text)
             self._post_token(delta, len(text))
 
@@ -586,17 +544,6 @@ class ServerUsage:
 def _has_content(choice: JsonObject) -> bool:
     fields = dict_or_empty(choice.get("delta") or choice.get("message"))
     return any(value for name, value in fields.items() if name != "role")
-
-
-def _joined_text(value: object) -> str:
-    """Return a text, or the joined texts of a list; an object has its text in a field."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return str_or_empty(value.get("text")) or str_or_empty(value.get("summary"))
-    if isinstance(value, list):
-        return "".join(_joined_text(one) for one in value if isinstance(one, str | dict))
-    return ""
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:

@@ -1,9 +1,8 @@
-"""Reading of the probabilities of tokens, which come with the chunks of an answer.
-
-A choice is a token of the answer, with its probability and the tokens that were likely instead.
-"""
+"""Reading of the probabilities of tokens, which come with the chunks of an answer."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -13,6 +12,7 @@ from lmchat.servers.http.json_values import (
     dicts_in,
     str_or_empty,
 )
+from lmchat.servers.stream.deltas import TEXT, THOUGHT, Piece
 from lmchat.sessions.tokens import LEAST_LOGPROB, MAX_ALTERNATIVES, Alternative, TokenProbabilities
 
 _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
@@ -27,42 +27,48 @@ class LogprobReader:
     """
 
     def __init__(self) -> None:
+        self._has_begun = False  # whether any probabilities have come
         self._text = ""  # text of the answer for which no token was reported yet
         self._is_thought = False  # whether that text is a thought
 
-    def add_text(self, text: str, *, is_thought: bool) -> None:
-        """Take a text of the answer; `read` must be called after it for the tokens of this text."""
-        if is_thought != self._is_thought:
-            self._text = ""  # the tokens of text of the other kind are not reported any more
-        self._is_thought = is_thought
-        self._text += text
+    def read(self, logprobs: object, pieces: Iterable[Piece]) -> tuple[TokenProbabilities, ...]:
+        """Return the tokens in the field `logprobs` of a chunk, which has these pieces.
 
-    def read(self, logprobs: object) -> tuple[TokenProbabilities, ...]:
-        """Return the choices in the field `logprobs` of a chunk, whose text was added before.
-
-        The tokens share the text that was added since the last reported token. Each takes its own
-        words from the beginning of the rest, or nothing if other words are there. What then is left
-        belongs to the last token of the chunk.
+        The tokens share the text since the last reported token. Each takes its own characters from
+        the beginning of the rest, or nothing if others are there. What then is left belongs to the
+        last token of the chunk.
         """
-        choices: list[TokenProbabilities] = []
+        if not (logprobs or self._has_begun):
+            return ()
+        self._has_begun = True
+        for kind, text, _ in pieces:
+            if kind not in (THOUGHT, TEXT):
+                continue
+            is_thought = kind == THOUGHT
+            if is_thought != self._is_thought:
+                self._text = ""  # the tokens of text of the other kind are not reported any more
+            self._is_thought = is_thought
+            self._text += text
+        tokens: list[TokenProbabilities] = []
         for entry in dicts_in(dict_or_empty(logprobs).get("content")):
             token = read_token(entry)
             if token is None:
                 continue
             text = token.token if self._text.startswith(token.token) else ""
             self._text = self._text[len(text) :]
-            choice = TokenProbabilities(
-                token=token.token,
-                logprob=token.logprob,
-                text=text,
-                is_thought=self._is_thought,
-                top=read_alternatives(entry),
+            tokens.append(
+                TokenProbabilities(
+                    token=token.token,
+                    logprob=token.logprob,
+                    text=text,
+                    is_thought=self._is_thought,
+                    top=read_alternatives(entry),
+                )
             )
-            choices.append(choice)
-        if choices:
-            choices[-1] = replace(choices[-1], text=choices[-1].text + self._text)
+        if tokens:
+            tokens[-1] = replace(tokens[-1], text=tokens[-1].text + self._text)
             self._text = ""
-        return tuple(choices)
+        return tuple(tokens)
 
 
 def read_alternatives(entry: JsonObject) -> tuple[Alternative, ...]:

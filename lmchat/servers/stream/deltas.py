@@ -1,0 +1,57 @@
+"""What a delta adds to an answer; each server has its own fields for thoughts and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lmchat.servers.http.json_values import JsonObject, dict_or_empty, str_or_empty
+
+# Kinds of content
+THOUGHT, TEXT, REFUSAL, CALLS = "thought", "text", "refusal", "calls"
+Piece = tuple[str, str, str]
+"""Kind of content, its text, and the field of the delta in which it came."""
+_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
+_THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
+
+
+def pieces_of(delta: JsonObject) -> Iterator[Piece]:
+    """Yield the thought, the text and the refusal of a delta or `message`, without empty ones."""
+    for field in _THOUGHT_FIELDS:
+        # only one is read, because some servers send the same thought in several
+        if (value := delta.get(field)) and (thought := _joined_text(value)):
+            yield (THOUGHT, thought, field)
+            break
+    content = delta.get("content")
+    if isinstance(content, str):
+        if content:
+            yield (TEXT, content, "content")
+    elif content:
+        # a list of parts, or one: texts, and objects with text or thought
+        for part in content if isinstance(content, list) else [content]:
+            yield from _pieces_of_part(part)
+    if (refusal := delta.get("refusal")) and isinstance(refusal, str):
+        yield (REFUSAL, refusal, "refusal")
+
+
+def _pieces_of_part(part: object) -> Iterator[Piece]:
+    fields = dict_or_empty(part)
+    is_thought = fields.get("type") in _THOUGHT_TYPES
+    thought = _joined_text(fields.get("thinking"))  # Mistral's field for a thought
+    if is_thought and not thought:
+        thought = _joined_text(fields.get("summary")) or _joined_text(fields)
+    if thought:
+        yield (THOUGHT, thought, "content")
+    text = "" if is_thought else str_or_empty(part) or str_or_empty(fields.get("text"))
+    if text:
+        yield (TEXT, text, "content")
+
+
+def _joined_text(value: object) -> str:
+    """Return a text, or the joined texts of a list; an object has its text in a field."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return str_or_empty(value.get("text")) or str_or_empty(value.get("summary"))
+    if isinstance(value, list):
+        return "".join(_joined_text(one) for one in value if isinstance(one, str | dict))
+    return ""
