@@ -35,8 +35,6 @@ class Command(Struct, frozen=True, kw_only=True):
     title: str  # the same in a phrase, for the palette and the help
     scope: Scope
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
-    plain: str = ""  # method that runs it in the plain chat; empty: it needs the screen
-    takes_plain_argument: bool = False  # in the plain chat, where `slash` has none
     # Textual's action of the widget that has its keys, if only that can run it: `hit(1)`
     action: str = ""
     is_priority: bool = False  # whether the key takes precedence over the focused widget
@@ -115,7 +113,6 @@ COMMANDS: tuple[Command, ...] = (
         "model",
         "Choose the model",
         slash="/model [N]",
-        plain="choose_model",
     ),
     _key(
         "new",
@@ -123,7 +120,6 @@ COMMANDS: tuple[Command, ...] = (
         "new",
         "Start a new session",
         slash="/new",
-        plain="new",
     ),
     _key(
         "find",
@@ -150,8 +146,6 @@ COMMANDS: tuple[Command, ...] = (
         "sessions",
         "Show or hide the sessions",
         slash="/sessions",
-        plain="open_session",
-        takes_plain_argument=True,
     ),
     _key(
         "telemetry",
@@ -172,7 +166,6 @@ COMMANDS: tuple[Command, ...] = (
         "regenerate",
         "Regenerate the last answer",
         slash="/retry",
-        plain="retry",
     ),
     _key(
         "now",
@@ -209,25 +202,21 @@ COMMANDS: tuple[Command, ...] = (
         "system",
         "Change the system prompt for your next messages",
         "/system TEXT",
-        plain="change_system_prompt",
     ),
     _slash(
         "preset",
         "Send a preset from the configuration",
         "/p NAME [TEXT]",
-        plain="send_preset",
     ),
     _slash(
         "profile",
         "Use a profile from the configuration",
         "/profile NAME",
-        plain="use_profile",
     ),
     _slash(
         "effort",
         "Set the reasoning effort: none to max, or tokens",
         "/effort LEVEL",
-        plain="use_effort",
     ),
     _slash(
         "start",
@@ -238,7 +227,6 @@ COMMANDS: tuple[Command, ...] = (
         "set",
         "List the sampling options, or set one for this session",
         "/set [NAME VALUE]",
-        plain="set_option",
     ),
     _slash(
         "request",
@@ -249,13 +237,11 @@ COMMANDS: tuple[Command, ...] = (
         "file",
         "Add files or a page to the prompt",
         "/file PATH",
-        plain="attach_file",
     ),
     _slash(
         "paste",
         "Add the image or text of the clipboard as a file",
         "/paste",
-        plain="paste",
     ),
     _slash(
         "title",
@@ -269,7 +255,6 @@ COMMANDS: tuple[Command, ...] = (
         "compact",
         "Summarise the older messages, on a new branch",
         "/compact",
-        plain="compact",
     ),
     _slash(
         "context",
@@ -280,7 +265,6 @@ COMMANDS: tuple[Command, ...] = (
         "clear",
         "Start a new session; the old one stays in the list",
         "/clear",
-        plain="new",
         is_offered=False,
     ),
     _slash(
@@ -334,7 +318,6 @@ COMMANDS: tuple[Command, ...] = (
         "help",
         "All commands and their keys",
         slash="/help",
-        plain="list_commands",
     ),
     _command(
         Scope.APP,
@@ -365,7 +348,6 @@ COMMANDS: tuple[Command, ...] = (
         "quit",
         "Quit; a running answer is stopped",
         slash="/quit",
-        plain="quit",
         is_priority=True,
     ),
     _message(
@@ -392,8 +374,6 @@ COMMANDS: tuple[Command, ...] = (
         "edit",
         "Edit and resend",
         slash="/edit",
-        plain="edit",
-        takes_plain_argument=True,
     ),
     _message(
         "rewrite",
@@ -420,7 +400,6 @@ COMMANDS: tuple[Command, ...] = (
         "continue",
         "Continue an unfinished answer",
         slash="/continue",
-        plain="continue_answer",
     ),
     _message(
         "probabilities",

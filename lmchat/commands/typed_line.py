@@ -35,6 +35,8 @@ _ALIASES: Mapping[str, str] = {
 }
 """Names from other programs."""
 
+_TAKE_WORDS_IN_PLAIN = ("message.edit", "sessions")  # where the chat has no list to choose from
+
 
 class SlashCommand(Struct, frozen=True, kw_only=True):
     """Typed slash command."""
@@ -141,4 +143,4 @@ def _command_named(name: str) -> Command | None:
 
 
 def _takes_words(command: Command, *, is_plain: bool) -> bool:
-    return command.takes_argument or (is_plain and command.takes_plain_argument)
+    return command.takes_argument or (is_plain and command.command_id in _TAKE_WORDS_IN_PLAIN)

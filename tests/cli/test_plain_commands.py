@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from inspect import signature
-
 import pytest
 
-from lmchat.cli.plain.commands import PlainCommands
-from lmchat.commands.table import COMMANDS
+from lmchat.commands.table import SLASH_COMMANDS
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, plain
 from tests.support.scripted_server import ScriptedServer
 
 
-def test_each_command_of_the_plain_chat_names_a_method_that_takes_its_argument():
-    named = [command for command in COMMANDS if command.plain]
-    assert named
-    for command in named:
-        assert command.slash
-        signature(getattr(PlainCommands, command.plain)).bind("the commands", "an argument")
+def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
+    with ScriptedServer() as server:
+        plain(server)
+        cli = Inside(home=tmp_path, url=server.url)
+        listed = cli("--plain", stdin="/help\n").stdout.splitlines()
+        forms = {line.partition(": ")[0] for line in listed}
+        assert forms <= {command.slash for command in SLASH_COMMANDS}
+        names = {form.partition(" ")[0] for form in forms} - {"/quit"}
+        done = cli("--plain", stdin="\n".join(("/theme", *sorted(names), "/quit", "Hello")))
+        assert done.stderr.count("needs the screen") == 1
+        assert server.seen(CHAT) == []
 
 
 @pytest.mark.parametrize("number", ["7", "3", "0", "07", "\u0667", "00000000002", "9" * 5000])

@@ -1,15 +1,10 @@
-"""Commands of the plain chat: a method each, and one for commands of the user's shell.
-
-On the screen, a command of `COMMANDS` runs a controller, which needs widgets. So each command that
-can do without the screen also has a method here, which `Command.plain` names. The method gets what
-was typed after the command. Aliases, form of the argument and help are those of the screen.
-"""
+"""Commands of the plain chat, and of the user's shell there."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,6 +57,26 @@ class PlainCommands:
         self._pages = make_pages(turns.runtime.settings)
         self._models: list[ModelInfo] = []  # in the last printed list
         self._headers: Sequence[SessionHeader] = ()  # in the last printed list
+        self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
+            "model": self.choose_model,
+            "new": self.new,
+            "clear": self.new,
+            "sessions": self.open_session,
+            "retry": self.retry,
+            "system": self.change_system_prompt,
+            "preset": self.send_preset,
+            "profile": self.use_profile,
+            "effort": self.use_effort,
+            "set": self.set_option,
+            "file": self.attach_file,
+            "paste": self.paste,
+            "compact": self.compact,
+            "help": self.list_commands,
+            "quit": self.quit,
+            "message.edit": self.edit,
+            "message.resume": self.continue_answer,
+        }
+        """Each gets what was typed behind the command; other commands need the screen."""
 
     async def run(self, line: str) -> None:
         """Run a slash command.
@@ -70,11 +85,11 @@ class PlainCommands:
         is missing.
         """
         slash = require_slash(line, help_by="/help", is_plain=True)
-        command = slash.command
-        if not command.plain:
+        handler = self.handlers.get(slash.command.command_id)
+        if handler is None:
             hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
-            raise WrongUse(f"{command.name} needs the screen.", hint=hint)
-        await getattr(self, command.plain)(slash.argument)
+            raise WrongUse(f"{slash.command.name} needs the screen.", hint=hint)
+        await handler(slash.argument)
 
     async def new(self, _: str) -> None:
         self._chat.in_memory.switch_to_new()
@@ -141,7 +156,9 @@ class PlainCommands:
     async def list_commands(self, _: str) -> None:
         """List the commands that work here, with the titles that they have on the screen."""
         self._print_lines(
-            f"{command.slash}: {command.title}" for command in COMMANDS if command.plain
+            f"{command.slash}: {command.title}"
+            for command in COMMANDS
+            if command.command_id in self.handlers
         )
         self._note(
             "/sessions lists the sessions here, and /sessions N opens one.",
