@@ -37,6 +37,7 @@ from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
+    ModelNamed,
     ReasoningDelta,
     RefusalDelta,
     RequestAdapted,
@@ -151,7 +152,6 @@ class AnswerRequest:
         if rounds is None or rounds.steps == 0:
             self._require_fit()
 
-        self._request_id = ""  # of the request that runs
         self.sampling = settings.sampling
         """Options of all requests; with a random seed, which lets the user repeat the answer."""
         self._has_drawn_seed = False
@@ -186,13 +186,16 @@ class AnswerRequest:
             if can_adapt:
                 for note in self._note_what_does_not_fit(left_out_notes):
                     yield RequestAdapted(note=note)
-            self._request_id = os.urandom(16).hex()
+            request = self._make_request()
             try:
                 prompt_tokens: int | None = None
                 has_text = self.fetched is not None  # a fetched answer comes with its beginning
                 has_answer = False  # whether more than a thought has come
-                async with aclosing(self._backend.stream(self._make_request())) as events:
+                answer_id = ""  # the server's name of the answer
+                async with aclosing(self._backend.stream(request)) as events:
                     async for event in events:
+                        if isinstance(event, ModelNamed):
+                            answer_id = event.answer_id
                         if isinstance(event, UsageReported):
                             prompt_tokens = event.prompt_tokens or prompt_tokens
                         is_first = not has_text and isinstance(event, TextDelta)
@@ -204,7 +207,7 @@ class AnswerRequest:
                         yield self._with_blank(event) if is_first else event
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
-                            if not await self._backend.end_thought(self._request_id):
+                            if not await self._backend.end_thought(request, answer_id):
                                 yield RequestAdapted(note=self._no_thought_end_note)
                 self._require_whole_prompt(prompt_tokens, has_answer=has_answer)
             except ServerRejected as error:
@@ -466,5 +469,4 @@ class AnswerRequest:
             must_call=self.rounds is not None and self.rounds.must_call,
             replay_id=self.replay_id,
             fetches_kept=self.fetched is not None,
-            request_id=self._request_id,
         )

@@ -145,8 +145,6 @@ class HttpServerClient:
             },
         )
         self._slots = ServerSlots(self.model_lists)
-        # Running chat requests whose thought can be ended, by their `request_id`.
-        self._running: dict[str, Exchange] = {}
         self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
         self._noted_remote: set[tuple[Endpoint, str]] = set()  # remote models that got a request
         self._leaves_answers = False  # whether a closed stream leaves its answer for a later run
@@ -374,8 +372,6 @@ class HttpServerClient:
         exchange = self._admit(request)
         task = asyncio.create_task(self._run(exchange), name="chat request")
         task.add_done_callback(lambda _: exchange.events.put_nowait(None))
-        if request.request_id:  # `end_thought` finds the exchange by this name
-            self._running[request.request_id] = exchange
         try:
             while (event := await exchange.events.get()) is not None:
                 if isinstance(event, ModelNamed):
@@ -385,7 +381,6 @@ class HttpServerClient:
                 exchange.events.task_done()  # for `ResponseReader`, which waits for a slow caller
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
-            self._running.pop(request.request_id, None)
             await end_tasks(task)
             # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42). The
             # order has a task of its own: closing this generator does not wait for the reply.
@@ -473,21 +468,11 @@ class HttpServerClient:
         """
         self._leaves_answers = True
 
-    async def end_thought(self, request_id: str) -> bool:
-        """Ask the server of a running request to end the thought; return whether it agreed.
-
-        Return False if no answer to the request is running, if the server cannot end the thought,
-        and after any failure.
-        """
-        exchange = self._running.get(request_id)
-        if exchange is None or not exchange.answer_id:
-            return False
-        request = exchange.written.request
+    async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
         with suppress(LMChatError):
             api = await self._new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
-            return await exchange.written.product.end_thought(
-                api, request.model, exchange.answer_id
-            )
+            product = product_named(request.product)
+            return await product.end_thought(api, request.model, answer_id)
         return False
 
     # Limits and the end

@@ -79,6 +79,8 @@ class ModelNamed(Struct, frozen=True, kw_only=True):
     model: str
     build: str = ""
     """The `system_fingerprint` of the answer; with some products, it is the build of the server."""
+    answer_id: str = ""
+    """The server's own name of this answer; empty if it gave none."""
     is_other: bool = False
     """Whether it is another model of the server than the one that was asked for."""
 

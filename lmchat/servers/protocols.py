@@ -44,11 +44,12 @@ class AnswerSource(Protocol):
         read until then stays in its cache.
         """
 
-    async def end_thought(self, request_id: str) -> bool:
-        """Ask the server of a running request to end the model's thought, so that it answers.
+    async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
+        """Ask the server of a running answer to end the model's thought, so that it answers.
 
-        Return False if the server cannot, or the request does not run. True does not prove that a
-        thought was ended: servers also agree if the model does not think. Raises no `LMChatError`.
+        `answer_id` is the server's name of the answer (`ModelNamed`). Return False if the server
+        cannot. True does not prove that a thought was ended: servers also agree if the model does
+        not think. Raises no `LMChatError`.
         """
 
     async def has_kept_answer(self, request: ChatRequest) -> bool:

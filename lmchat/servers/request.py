@@ -157,11 +157,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """
     fetches_kept: bool = False
     """Whether to fetch the answer that is kept under `replay_id`, and to ask for no new one."""
-    request_id: str = ""
-    """Random name by which `end_thought` finds this request while it runs; empty: it cannot.
-
-    It is not sent to the server.
-    """
 
 
 class OutgoingRequest(Struct, frozen=True, kw_only=True):

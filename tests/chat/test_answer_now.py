@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
+from lmchat.servers.events import ModelNamed, ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from lmchat.servers.target import Target
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
@@ -86,11 +86,12 @@ async def test_llama_cpp_is_told_the_id_of_the_answer_and_the_user_if_it_cannot_
 
 async def test_a_key_before_the_thought_ends_it_and_further_keys_do_nothing(store):
     hm, well = ReasoningDelta(text="Hm."), ReasoningDelta(text="Well.")
-    backend = ScriptedBackend([RequestSent(), hm, well, TextDelta(text="Four."), END])
+    named = ModelNamed(model="tiny", answer_id="chatcmpl-7")
+    backend = ScriptedBackend([RequestSent(), named, hm, well, TextDelta(text="Four."), END])
     presses = (RequestSent, ReasoningDelta, ReasoningDelta, TextDelta)
     chat = Pressing(store, backend, *presses)
     await chat.send("x")
     assert chat.replies == ["", "", "", NOT_THINKING]
     assert chat.opened.answer.answer_now() == NOT_THINKING
-    assert backend.thoughts_to_end == [backend.requests[0].request_id]
+    assert backend.thoughts_to_end == [(backend.requests[0], "chatcmpl-7")]
     assert len(backend.requests) == 1

@@ -81,7 +81,7 @@ async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store
         assert chat.sent() == [message.text for message in preview.messages]
         assert sent.tools
         # ids of requests and messages are new each time
-        ids = {"messages": (), "request_id": "", "replay_id": ""}
+        ids = {"messages": (), "replay_id": ""}
         assert replace(preview, **ids) == replace(sent, **ids)
 
 

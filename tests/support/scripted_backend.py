@@ -130,7 +130,8 @@ class ScriptedBackend:
         self.outgoing_requests: list[ChatRequest] = []
         self.template: TemplateText | Exception = TemplateText(text="", tokens=0)
         """What a chat template makes of each request."""
-        self.thoughts_to_end: list[str] = []
+        self.thoughts_to_end: list[tuple[ChatRequest, str]] = []
+        """Requests and ids of the answers whose thought was to end."""
         self.kept: set[str] = set()
         """Ids of the answers that the server keeps."""
         self.is_leaving_answers = False
@@ -258,8 +259,8 @@ class ScriptedBackend:
             raise self.template
         return self.template
 
-    async def end_thought(self, request_id: str) -> bool:
-        self.thoughts_to_end.append(request_id)
+    async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
+        self.thoughts_to_end.append((request, answer_id))
         return True
 
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:

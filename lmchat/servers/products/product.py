@@ -453,7 +453,7 @@ class Product(Struct, frozen=True, kw_only=True):
     ) -> bool:
         """Order the end of the thought in a running answer; return whether the server agreed.
 
-        `answer_id` is the id in the chunks of the answer. Here, return False: few products can.
+        Here, return False: few products can.
         """
         return False
 

@@ -42,7 +42,6 @@ class Exchange(Struct, kw_only=True):
 
     A server that keeps an answer (R-42) would continue it. True from the request for such an answer
     until the answer has ended, the server has refused it, or the connection has broken."""
-    _reader: ResponseReader | None = None  # reader of the answer to the last attempt
 
     def outgoing_request(self) -> OutgoingRequest:
         """Return the request without its API key, to be sent, or to be shown to the user.
@@ -62,11 +61,6 @@ class Exchange(Struct, kw_only=True):
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
-
-    @property
-    def answer_id(self) -> str:
-        """The name that the server gave the answer; empty before it has sent one."""
-        return self._reader.answer_id if self._reader is not None else ""
 
     @property
     def _facts(self) -> RefusalContext:
@@ -141,7 +135,6 @@ class Exchange(Struct, kw_only=True):
             idle_timeout=idle_timeout,
             splitter=ThinkSplitter() if self.has_think_tags else None,
         )
-        self._reader = reader
         try:
             finished = await reader.read()
             self.must_be_dropped = False

@@ -74,7 +74,6 @@ class ChunkParser:
         self.has_done = False  # whether `[DONE]` came, or a whole reply was read
         self.has_posted_token = False  # whether any text, thought or tool call was posted
         self.finish_reason = ""  # the server's word, empty if none came
-        self.answer_id = ""  # the server's name of this answer, empty if none came
         self._refusal_of = refusal_of
         self._post_event = post
         self.is_ended = False  # whether a finish reason came, and no token behind it
@@ -152,12 +151,12 @@ class ChunkParser:
         Post events for what it contains, and keep its finish reason and its usage for the end of
         the answer. Of parallel answers, only the first is read.
         """
-        self.answer_id = self.answer_id or str_or_empty(chunk.get("id"))
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
             self._has_model_name = True
             build = str_or_empty(chunk.get("system_fingerprint"))[:MAX_NAME_CHARS]
-            self._post(ModelNamed(model=model, build=build))
+            answer_id = str_or_empty(chunk.get("id"))[:MAX_NAME_CHARS]
+            self._post(ModelNamed(model=model, build=build, answer_id=answer_id))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
         if report := self._usage.keep(chunk):  # one is due every `USAGE_EVERY_S`

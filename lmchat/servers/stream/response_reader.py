@@ -115,10 +115,6 @@ class ResponseReader:
     def has_posted_token(self) -> bool:
         return self._chunks.has_posted_token
 
-    @property
-    def answer_id(self) -> str:
-        return self._chunks.answer_id
-
     def _refusal_of(self, value: object) -> ServerRejected:
         return refusal_in_stream(value, self._facts)
 
