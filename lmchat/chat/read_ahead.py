@@ -67,7 +67,7 @@ class ReadAhead:
 
         While any session has a turn, nothing is read: the turn may need the same server.
         """
-        if not self._turn_choices.is_ready or not product_named(target.product).can_read_ahead:
+        if not self._turn_choices.is_ready or not product_named(target.product).read_ahead_fields:
             return False
         if not self._chat.shown.has_all_messages or self._chat.in_memory.busy:
             return False

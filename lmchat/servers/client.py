@@ -314,21 +314,15 @@ class HttpServerClient:
             return None
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
-        """Let a server read the prompt of a request into its cache (R-41), and yield the progress.
+        """Let a server read the prompt of a request into its cache (R-41); see `AnswerSource`.
 
-        `_require_loaded` checks that the host is allowed, and that the model is in memory: none is
-        loaded only for this. On purpose, the request takes no slot, and no limit and no counter
-        notes it: the user has sent nothing yet.
-
-        The server also generates one token, which is dropped. It keeps what it has read, even if
-        this generator is closed before the end. The last message may be empty: it is in the place
-        of the prompt that is still being typed.
-
-        Raises `LMChatError` if the request may not be sent, or was not read to its end.
+        On purpose, the request takes no slot, and no limit and no counter notes it: the user has
+        sent nothing yet. Nor is a model loaded only for this.
         """
         await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product)
-        body = self._writer.write(request).read_ahead_body()
+        fields = product_named(request.product).read_ahead_fields
+        body = {**self._writer.write(request).body(), **fields}
         is_read = False  # the events also end, without an error, when the connection breaks
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:

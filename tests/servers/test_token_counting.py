@@ -89,11 +89,12 @@ PROGRESS = {**delta(), "prompt_progress": {"total": 900, "cache": 100, "processe
 async def test_a_prompt_is_read_ahead_and_nothing_is_counted(server, client):
     server.on("GET /v1/models", llama_models())
     server.on(CHAT, sse(PROGRESS, "x", finish("length"), usage(), DONE))
-    request = request_to(server, model="tiny", max_tokens=50, temperature=0.5)
+    limits = {"max_tokens": 50, "more": {"extra.n_predict": 60}}
+    request = request_to(server, model="tiny", temperature=0.5, **limits)
     request = replace(request, messages=(*request.messages, text_message(Role.USER, "")))
     assert [step.fraction for step in await read(client.read_ahead(request))] == [0.5]
     body = server.seen(CHAT)[0].json
-    assert body["max_tokens"] == 0
+    assert (body["max_tokens"], body["n_predict"]) == (0, 0)
     assert (body["temperature"], body["stream"], body["return_progress"]) == (0.5, True, True)
     assert client.metrics() == Metrics()
     assert client.budget().left == client.budget().limit

@@ -181,8 +181,8 @@ class Product(Struct, frozen=True, kw_only=True):
     can_prefill: bool = False  # whether it continues an answer that is the last message
     can_prefill_thought: bool = False  # whether it also continues a thought
     prefill_fields: Mapping[str, object] = {}  # fields of a request with which it continues one
-    can_read_ahead: bool = False
-    """Whether it can read a prompt into its cache without an answer (R-41)."""
+    read_ahead_fields: Mapping[str, object] = {}
+    """Fields of a request with which it only reads the prompt into its cache (R-41)."""
     can_keep_answers: bool = False
     """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
     shows_template_text: bool = False  # see `template_text`

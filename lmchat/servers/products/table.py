@@ -172,7 +172,8 @@ _LLAMA_CPP = LlamaCpp(
     loads_on_demand=True,
     can_prefill=True,
     can_prefill_thought=True,
-    can_read_ahead=True,
+    # it still generates one token; `n_predict` comes before all other names of the limit
+    read_ahead_fields={"max_tokens": 0, "n_predict": 0},
     can_keep_answers=True,
     shows_template_text=True,
     ignores_model_name=True,

@@ -38,9 +38,6 @@ _PROMPT_FIELDS = (
 )
 """Fields of a request that its prompt depends on."""
 
-_LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "n_predict")
-"""Names of the limit of an answer, all of which llama.cpp takes."""
-
 _NO_SYSTEM_HINT = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
 )
@@ -89,16 +86,6 @@ class WrittenRequest(Struct, kw_only=True):
         """Return only the fields of the body on which the prompt depends, to count its tokens."""
         body = self.body()
         return {name: body[name] for name in _PROMPT_FIELDS if name in body}
-
-    def read_ahead_body(self) -> JsonObject:
-        """Return the body that makes llama.cpp read a prompt and generate as little as it can.
-
-        llama.cpp then generates one token, although the limit is 0 (R-41).
-        """
-        body = self.body()
-        for name in _LIMIT_FIELDS:
-            body.pop(name, None)
-        return body | {"max_tokens": 0}
 
     def sent_options(self) -> dict[str, object]:
         """Return the sampling options of the request, without those that were refused."""
