@@ -113,21 +113,29 @@ class Page(Struct):
             right = ()
 
     def row(
-        self, left: Sequence[Span], right: Sequence[Span] = (), *, tint: str = "base"
+        self,
+        left: Sequence[Span],
+        right: Sequence[Span] = (),
+        *,
+        keys: Sequence[Span] = (),
+        tint: str = "base",
     ) -> list[Line]:
         """Return a row with spans at the left and others at the right.
 
         Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
+        While the message has the focus, `keys` stand before `right`, if the row has room for them:
+        in the prompt, they would type letters.
         """
         *rows, last = wrapped(left, self.text_width)
         if width_of([*last, *right]) > self.text_width:
             rows.append(last)
             last = []  # a row for `right` alone
         lines = [self.line(row, text=text_of(row), tint=tint, left_tint=tint) for row in rows]
-        return [
-            *lines,
-            self.line(last, right=right, text=text_of(last), tint=tint, left_tint=tint),
-        ]
+        end = self.line(last, right=right, text=text_of(last), tint=tint, left_tint=tint)
+        if keys and width_of([*last, *keys, *right]) <= self.text_width:
+            focused = self.line(last, right=[*keys, *right], tint=tint, left_tint=tint)
+            end.hint = focused.segments
+        return [*lines, end]
 
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs the command.

@@ -27,11 +27,14 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         half("Gam"),
     )
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
+        assert "a continue" not in desk.text  # in the prompt, `a` is a letter
+        await desk.press("alt+up", sees="a continue  e edit")
         await click(desk, "a continue")
         await shown(desk, "Lettuce.")
         await desk.at_rest()
         await desk.press("escape")  # a click on a message focuses it, where letters are commands
         await desk.ask("two", 2)
+        await desk.press("alt+up", sees="y copy details")
         await click(desk, "y copy details")
         await desk.until(lambda: "It broke again." in "".join(desk.copied), "a copy")
         await click(desk, "r regenerate")
@@ -94,7 +97,7 @@ async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp
         half("Gam"),
     )
     async with ready_desktop(tmp_path, *scripts, settings=calm(keys=own), asked=["one"]) as desk:
-        await shown(desk, "x regenerate  y copy details")
+        await desk.press("alt+up", sees="x regenerate  y copy details")
         await click(desk, "x regenerate")
         await shown(desk, "a = 1")
         await desk.at_rest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
@@ -23,6 +23,7 @@ from lmchat.tui.chat_log.selection import SelectedRange, Unit
 
 # blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
+_OF_THE_LOG = (Kind.MADE, Kind.GAP)
 # a block, and which of its characters are selected; None if none are
 SelectedBlock = tuple[Block, Range | None]
 
@@ -162,17 +163,20 @@ def code_number(document: Document, place: Place) -> int:
 
     A head is the row above code, with its language. The index is the number of heads above this
     head, or below the middle of a long text, which is not shown, counted back from the end. In
-    reasoning, only the heads of the reasoning count, and in the text only those of the text. Heads
-    are found by their `hint`, which no other row of an answer has.
+    reasoning, only the heads of the reasoning count, and in the text only those of the text. Of the
+    rows with a `hint`, those of the log itself, such as its stats, are no heads.
     """
     blocks = document.entries[place.message].blocks
     head = blocks[place.number]
     row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
     same = [block for block in blocks if block.is_thought == head.is_thought]
     above = same[: next(number for number, block in enumerate(same) if block is head)]
-    lines_above = [*chain(*(block.lines or [] for block in above)), *(head.lines or [])[:row]]
-    heads_above = sum(line.hint is not None for line in lines_above)
+    heads_above = _heads(above) + sum(line.hint is not None for line in (head.lines or [])[:row])
     if not any(block.kind is Kind.GAP for block in above):
         return heads_above
-    lines = chain(*(block.lines or [] for block in same))
-    return heads_above - sum(line.hint is not None for line in lines)
+    return heads_above - _heads(same)
+
+
+def _heads(blocks: Iterable[Block]) -> int:
+    lines = chain(*(block.lines or [] for block in blocks if block.kind not in _OF_THE_LOG))
+    return sum(line.hint is not None for line in lines)

@@ -111,7 +111,7 @@ def _gap_lines(middle: str, page: Page, *, tint: str = "base") -> list[Line]:
     ends = middle.removesuffix("\n").count("\n")
     words = counted(ends + 1, "line") if ends else counted(len(middle), "character")
     left = [(f"{SIGNS.cut} {words}", page.styles["muted"])]
-    return page.row([*left, *page.key_hint("o", "opens all", "message.pager")], tint=tint)
+    return page.row(left, keys=page.key_hint("o", "opens all", "message.pager"), tint=tint)
 
 
 def _gap_lines_on_panel(middle: str, bar: str, page: Page) -> list[Line]:
@@ -275,20 +275,21 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
     arguments are cut to leave room for the rest, but not to less than half the row.
     """
     right = _version_spans(page, message)
+    keys: list[Span] = []
     is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
     if state:
         right = [*page.key_hint("Esc", "stop", "stop"), *right]
     elif is_unfinished and not is_imported_call(message):  # a call of another program cannot be run
-        right = [*page.key_hint("r", "run again", "message.regenerate"), *right]
+        keys = page.key_hint("r", "run again", "message.regenerate")
 
     state_spans = _call_state_spans(page, message, state)
     # `NAME(ARGUMENTS)`
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
-    room = page.text_width - width_of([*state_spans, *right]) - _CALL_GAP_CELLS
+    room = page.text_width - width_of([*state_spans, *keys, *right]) - _CALL_GAP_CELLS
     call = page.fit(call, min(width_of(call), max(room, page.text_width // 2)))
     left = [*call, ("  ", _NULL), *state_spans]
-    return page.row(_fold_spans(page, left, is_folded=is_folded), right)
+    return page.row(_fold_spans(page, left, is_folded=is_folded), right, keys=keys)
 
 
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
@@ -466,7 +467,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
     can_continue = stats.is_unfinished and bool(message.text)
     keys = page.key_hint("a", "continue", "message.resume") if can_continue else []
     note_rows = page.row([(note, page.styles["warning"])]) if note else []
-    return [*page.row(left, [*keys, *_version_spans(page, message)]), *note_rows]
+    return [*page.row(left, _version_spans(page, message), keys=keys), *note_rows]
 
 
 def _token_words(stats: AnswerStats) -> str:
@@ -477,7 +478,7 @@ def _token_words(stats: AnswerStats) -> str:
 def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
     """Return the row of a stopped, interrupted or failed answer, with the keys that continue it.
 
-    A failed answer can only be generated again.
+    A failed answer, and one without a word, can only be generated again.
     """
     left = [_state_span(page, message.state)]
     stats = message.stats or AnswerStats()
@@ -486,14 +487,14 @@ def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
     if message.model:
         left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
 
-    if message.state is AnswerState.FAILED:
+    if message.state is AnswerState.FAILED or not (message.text or message.reasoning):
         keys = page.key_hint("r", "regenerate", "message.regenerate")
     else:
         keys = [
             *page.key_hint("a", "continue", "message.resume"),
             *page.key_hint("e", "edit", "message.edit"),
         ]
-    return page.row(left, [*keys, *_version_spans(page, message)])
+    return page.row(left, _version_spans(page, message), keys=keys)
 
 
 def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
@@ -518,7 +519,7 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
         *page.key_hint("r", "regenerate", "message.regenerate"),
         *page.key_hint("y", "copy details", "message.copy"),
     ]
-    if message.state is AnswerState.FAILED:  # else the row above the card has the version
-        keys += _version_spans(page, message)
-    rows += page.row(left, keys, tint="panel")
+    # else the row above the card has the version
+    right = _version_spans(page, message) if message.state is AnswerState.FAILED else ()
+    rows += page.row(left, right, keys=keys, tint="panel")
     return _on_panel(page, rows, "error")

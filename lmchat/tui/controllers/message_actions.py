@@ -255,8 +255,10 @@ class MessageActions:
             self._code_to_save = (message.message_id, index)
             text, info = blocks[index].content, blocks[index].info
             if len(blocks) > 1:
-                key = self._ui.key_name("message.save")
-                position = f"Block {index + 1} of {len(blocks)}. For the next one: Esc, then {key}."
+                position = f"Block {index + 1} of {len(blocks)}."
+                if self._ui.widgets.has_log_focus:  # in the prompt, the key types a letter
+                    key = self._ui.key_name("message.save")
+                    position = f"{position} For the next one: Esc, then {key}."
         ended_text = text.removesuffix("\n") + "\n"
 
         dialog = AskDialog(

@@ -28,6 +28,7 @@ from tests.support.chat_log_app import (
     STATS,
     LogApp,
     answer,
+    load_focused,
     plain_page,
     question,
     rows,
@@ -73,10 +74,10 @@ async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
         ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
-        figures, below = stats_rows(log, answer("a", stats=replace(STATS, **changes)))
-        assert "TTFT" in figures
-        assert reason in f"{figures}\n{below}"
-        assert below.endswith("a continue")
+        shown = "\n".join(stats_rows(log, answer("a", stats=replace(STATS, **changes))))
+        assert "TTFT" in shown
+        assert reason in shown
+        assert "a continue" not in shown
     away = replace(STATS, was_away=True)
     long_name = "a-model-with-a-name-of-some-length-q8"
     figures, below = stats_rows(log, answer("a", model=long_name, stats=away))
@@ -115,14 +116,33 @@ async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
     assert "empty answer" in plain(log)
 
 
-async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
-    log.show([answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)])
+async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys_if_it_is_focused(
+    pilot, log
+):
+    short = replace(STATS, ttft_ms=None, elapsed_ms=0, finish_reason="length")
+    cut = answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)
+    for message, offers in (
+        (cut, "a continue  e edit"),
+        (cut, "r regenerate  y copy details"),
+        (answer("Half", state=AnswerState.STOPPED), "a continue  e edit"),
+        (answer("", state=AnswerState.STOPPED), "r regenerate"),
+        (answer("", state=AnswerState.FAILED), "r regenerate"),
+        (answer("Half", stats=short), "a continue"),
+    ):
+        log.show([message])
+        before = rows(log)
+        assert offers not in plain(log)
+        await load_focused(pilot, message)
+        assert offers in plain(log)
+        assert len(rows(log)) == len(before)
+        log.screen.set_focus(None)
+        await pilot.pause()
+
+    log.show([cut])
     text = plain(log)
     assert "× interrupted · 96 tok" in text
-    assert "a continue  e edit" in text
     assert "▌ × LM Studio went away" in text
     assert "▌ Start its server again." in text
-    assert "r regenerate  y copy details" in text
     assert "error id 7f3a" in text
     assert "ECONNREFUSED" not in text
     log.show([answer("Half", state=AnswerState.STOPPED)])
@@ -137,7 +157,6 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys(log):
     assert "2/2" in plain(log)
     log.show([answer("", state=AnswerState.FAILED)])
     assert "× failed" in plain(log)
-    assert "r regenerate" in plain(log)
 
 
 def begun() -> AnswerFigures:
