@@ -542,12 +542,12 @@ BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMA
 # `active_bindings` have neither order, nor the words for what a message or a turn needs.
 PROMPT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
 PROMPT_HINTS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
+NEED_MESSAGES = ("find", "export", "retry")  # no hints in an empty session
 MESSAGE_HINTS = (  # `copy` is `message.copy`
     *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
     *("links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
-    "undo",
 )
-SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "undo", "tag")  # `session.open`, …
+SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `session.open`, …
 
 
 def keys_of(command: Command, overrides: Mapping[str, str]) -> str:

@@ -82,7 +82,7 @@ class Dispatcher:
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turn_view)
         self.server_search = server_search = ServerSearch(ui, model_switch)
         self.message_actions = message_actions = MessageActions(ui, prompt_text, branches)
-        self.hints = KeyHints(ui, prompt_text, prompt_files)
+        self.hints = KeyHints(ui, prompt_text, prompt_files, branches, saved_sessions)
         self.commands = ScreenCommands(
             ui,
             {

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.message import Message
 
-from lmchat.commands.table import PROMPT_HINTS, Scope
+from lmchat.commands.table import NEED_MESSAGES, PROMPT_HINTS, Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
@@ -150,7 +150,7 @@ class ChatScreen(PatchedScreen):
             command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
         }
         widgets.key_bar.show(
-            [command_hint(name, keys) for name in PROMPT_HINTS],
+            [command_hint(name, keys) for name in PROMPT_HINTS if name not in NEED_MESSAGES],
             [command_hint(name, keys) for name in ("commands", "help")],
         )
 

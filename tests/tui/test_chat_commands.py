@@ -23,6 +23,8 @@ from tests.support.tui_host import text_of
 async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await shown(desk, "/ search", "Requests")
+        await desk.press("ctrl+b", sees="Enter open")  # the list is shown: the key leads into it
+        await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
         await desk.press("ctrl+b", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
         await desk.press("ctrl+t", hides="Requests")
@@ -77,7 +79,7 @@ async def _counted(desk, turns: int) -> None:
 
 async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of_models(tmp_path):
     async with ready_desktop(tmp_path, asked=["one", "two"]) as desk:
-        await desk.press("ctrl+b")
+        await desk.press("ctrl+b", "ctrl+b", hides="/ search")
         await desk.type("hello")
         await desk.prompt_is("hello")
         await _counted(desk, 2)
@@ -156,7 +158,7 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
     assert desk.app.theme == "lmchat-light"
     assert desk.state[-1].theme == "lmchat-light"
     desk.has_full_disk = True
-    await desk.press("ctrl+b", sees="! state.toml cannot be")
+    await desk.press("ctrl+b", "ctrl+b", sees="! state.toml cannot be")
     desk.has_full_disk = False
     await desk.press("ctrl+b", hides="state.toml")
     assert desk.state[-1].has_sessions

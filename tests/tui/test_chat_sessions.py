@@ -130,9 +130,11 @@ async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):
         await desk.press("a", sees="Restored from the archive.")
         await shown(desk, "Today")
         await desk.press("p", sees="Pinned.")
+        assert "u undo" not in desk.text
         await desk.press("d", sees="In the trash; u restores it.")
         await desk.until(lambda: not desk.session_list.chosen_id, "an empty list")
-        await desk.press("u", sees="Restored.")
+        await shown(desk, "\n  u undo  ")  # the only key: no other has a session to act on
+        await desk.press("u", sees="Restored.", hides="u undo")
         await desk.until(lambda: bool(desk.session_list.chosen_id), "the session")
         await desk.press("u", sees="Nothing to undo.")
 

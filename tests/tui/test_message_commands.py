@@ -17,12 +17,16 @@ KEYS = {name: BY_ID[f"message.{name}"].keys for name in ACTS}
 async def test_deletions_are_undone_one_after_the_other_and_after_a_new_answer(tmp_path):
     scripts = [answer_steps(text) for text in ("Alpha.", "Beta.", "Gamma.")]
     async with ready_desktop(tmp_path, *scripts, asked=["one", "two"]) as desk:
-        await desk.press("alt+up", "d", hides="Beta.")
+        await desk.press("alt+up", sees="y copy  e edit")
+        assert "u undo" not in desk.text
+        await desk.press("d", sees="u undo  y copy", hides="Beta.")
         await desk.press("d", hides="two")
         await desk.press("u", sees="two")
         assert "Beta." not in desk.text
-        await desk.press("u", sees="Beta.")
+        await desk.press("u", sees="Beta.", hides="u undo")
         await desk.press("u", sees="Nothing to undo.")
+        await desk.press("d", sees="u undo", hides="Beta.")
+        await desk.press("u", sees="Beta.", hides="u undo")
         await desk.press("escape")
         await desk.say("/delete", hides="Beta.")
         await desk.say("/retry", sees="Gamma.")

@@ -8,6 +8,7 @@ from textual.widgets import Input
 from lmchat.matching import fuzzy_match
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.model import LoadState
 from lmchat.tui.widgets.row_list import RowList
 from tests.support.look_data import QWEN, model, model_picker, picker_rows
 from tests.support.tui_host import Host, drawn, screen_text
@@ -76,6 +77,30 @@ async def test_keys_ask_to_load_the_chosen_model_and_a_digit_takes_a_recent_one(
         assert (loads, refreshes) == ([QWEN], [1])  # the one in use is chosen at first
         await pilot.press("2")
         assert [result.model_id for result in app.results] == ["qwen2.5-coder-14b"]
+
+
+async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
+    loaded, unloaded = LoadState.LOADED, LoadState.NOT_LOADED
+    for product, facts, keys in (
+        ("llama.cpp", {"state": loaded}, ""),
+        ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload"),  # a router
+        ("llama.cpp", {"state": LoadState.ASLEEP}, "^L load or unload"),
+        ("built-in", {"state": loaded}, "^L load or unload  ^G load with …"),
+        ("LM Studio", {"state": unloaded}, "^L load or unload  ^G load with …"),
+        ("Ollama", {"state": unloaded}, "^L load or unload"),
+        ("Ollama", {"state": LoadState.REMOTE}, ""),
+        ("llama-swap", {"state": loaded}, "^L load or unload"),
+        ("llama-swap", {"state": unloaded}, ""),
+        ("vLLM", {"state": loaded}, ""),
+    ):
+        first, second = model("a", "vLLM", state=loaded), model("b", product, **facts)
+        async with drawn(host([ModelRow(model=one) for one in (first, second)])) as (app, pilot):
+            assert "Enter use  ^R refresh" in screen_text(app)
+            await pilot.press("down")
+            shown = "  ".join(filter(None, ("Enter use", keys, "^R refresh")))
+            assert shown in screen_text(app), product
+            await pilot.press("up")
+            assert "Enter use  ^R refresh" in screen_text(app)
 
 
 async def test_newer_lists_keep_filter_and_choice(app, pilot):

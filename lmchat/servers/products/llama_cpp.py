@@ -24,7 +24,7 @@ from lmchat.servers.http.json_values import (
     number_or_none,
     str_or_empty,
 )
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.products.native import bool_or_none, has_word, params_text
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import OnProgress, ServerApi
@@ -194,6 +194,11 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         }
         reply = api.require_good(await api.post(f"/tokenize{_NO_LOAD}", tokenize_body))
         return TemplateText(text=text, tokens=len(dicts_in(reply.object.get("tokens"))))
+
+    def can_load_or_unload(self, model: ModelInfo) -> bool:
+        # a router can, a sleeping model can be woken, and lmchat itself starts the built-in engine
+        is_asleep = model.state is LoadState.ASLEEP
+        return model.has_own_slots or is_asleep or self.name == BUILT_IN
 
     async def load(
         self,

@@ -141,6 +141,9 @@ class Ollama(Product, frozen=True, kw_only=True):
             return model
         return replace(model, state=LoadState.REMOTE, runs_at=_CLOUD)
 
+    def can_load_or_unload(self, model: ModelInfo) -> bool:  # noqa: ARG002 - it always can
+        return True
+
     async def load(
         self,
         api: ServerApi,

@@ -485,6 +485,11 @@ class Product(Struct, frozen=True, kw_only=True):
             hint="Look at the JSON of the request, or use llama.cpp.",
         )
 
+    def can_load_or_unload(self, model: ModelInfo) -> bool:
+        """Whether it loads a model on request; of a loaded one, whether it unloads it."""
+        path = self.unload_path if model.state is LoadState.LOADED else self.load_path
+        return bool(path)
+
     async def load(
         self,
         api: ServerApi,

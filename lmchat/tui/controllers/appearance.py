@@ -46,15 +46,16 @@ class Appearance:
             self._ui.notify(f"Theme: {short_name(theme)}.")
 
     def toggle_sessions(self) -> None:
-        """Show the list of sessions and focus it; if it is shown, hide it and focus the prompt."""
-        screen = self._ui.screen
-        # a `-mid` screen has room for one column, which is the telemetry panel
-        self._toggle_panel(
-            "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
-        )
-        if self._ui.widgets.session_list.display:
+        """Show the list of sessions, and focus it; if it has the focus, hide it."""
+        screen, session_list = self._ui.screen, self._ui.widgets.session_list
+        if session_list.has_focus_within or not session_list.display:
+            # a `-mid` screen has room for one column, which is the telemetry panel
+            self._toggle_panel(
+                "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
+            )
+        if session_list.display:
             screen.post_message(ReadSessions())
-            self._ui.widgets.session_list.focus()
+            session_list.focus()
         else:
             self._ui.widgets.prompt_input.focus()
 

@@ -9,6 +9,8 @@ by then, the change stays, and nothing is shown.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from lmchat.chat.answer_beginnings import NO_PROBABILITIES, Beginning
 from lmchat.errors import RequestInvalid
 from lmchat.sessions.attached_files import split_draft
@@ -40,6 +42,11 @@ class Branches:
         self._session_view = session_view
         self._turn_view = turn_view
         self._prompt_text = prompt_text
+        self._deletions = Counter[str]()  # of this run that `undo` can restore, by sessions
+
+    @property
+    def can_undo(self) -> bool:
+        return self._deletions[self._session_view.shown_id] > 0
 
     async def fork(self, message: ChatMessage) -> None:
         """Copy the path up to a message into a new session, and show that session.
@@ -152,6 +159,7 @@ class Branches:
         opened = self._chat.shown
         await self._chat.stop_and_wait(opened)
         path = await self._chat.changes.delete(opened, message.message_id)
+        self._deletions[opened.session_id] += 1
         self._ui.show_action("deleted")
         if not self._show_unless_left(path):  # /undo would restore a message of another session
             self._ui.notify("Deleted, with everything after it.")
@@ -166,7 +174,10 @@ class Branches:
 
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """
-        path = await self._chat.changes.undo_delete(self._session_view.shown_id)
+        session_id = self._session_view.shown_id
+        path = await self._chat.changes.undo_delete(session_id)
+        left = self._deletions[session_id] - 1  # -1 after a deletion of an earlier run
+        self._deletions[session_id] = max(left, 0) if path is not None else 0
         if path is None:
             self._ui.notify("Nothing to undo.")
             return

@@ -14,6 +14,7 @@ from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import (
     BY_ID,
     MESSAGE_HINTS,
+    NEED_MESSAGES,
     PROMPT_HINTS,
     PROMPT_HINTS_WITHOUT_SERVER,
     SESSION_HINTS,
@@ -22,8 +23,10 @@ from lmchat.commands.table import (
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.sessions.message import Role, is_continuable
 from lmchat.tools.calls import APPROVAL_SCOPES
+from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
+from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import Hint, command_hint, written
 
@@ -41,11 +44,15 @@ class KeyHints:
         ui: ScreenServices,
         prompt_text: PromptText,
         prompt_files: PromptFiles,
+        branches: Branches,
+        saved_sessions: SavedSessions,
     ) -> None:
         self._ui = ui
         self._chat = ui.workspace.chat
         self._prompt_text = prompt_text
         self._prompt_files = prompt_files
+        self._branches = branches
+        self._saved_sessions = saved_sessions
 
     def show(self) -> None:
         """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
@@ -130,7 +137,7 @@ class KeyHints:
         if widgets.has_log_focus:
             return [*stop_hint, *self._message_hints()]
         if widgets.session_list.has_focus:
-            return [*stop_hint, *(self._hint(f"session.{name}") for name in SESSION_HINTS)]
+            return [*stop_hint, *self._session_hints()]
         if widgets.session_list.has_focus_within:
             return _FILTER_HINTS
         if self._prompt_text.edited_id:
@@ -161,28 +168,40 @@ class KeyHints:
             hints.append((previous_key, "answer the tool"))
         is_down = self._ui.workspace.monitor.health.is_down
         commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
-        hints += [*self._next_steps(), *map(self._hint, commands)]
+        left_out = () if shown.messages else NEED_MESSAGES
+        hints += self._next_steps()
+        hints += [self._hint(name) for name in commands if name not in left_out]
         word_of_key: dict[str, str] = {}
         for key, word in hints:
             # the key of a next step may be that of a general command, too: then the step stays
             word_of_key.setdefault(key, word)
         return list(word_of_key.items())
 
+    def _session_hints(self) -> list[Hint]:
+        """Return the hints for the chosen session of the list: what can be done with it."""
+        chosen_id = self._ui.widgets.session_list.chosen_id
+        opened = self._chat.in_memory.find(chosen_id)
+        names = ["undo"] if self._saved_sessions.can_undo else []
+        if opened is not None and not opened.has_had_messages:
+            names = ["open", *names]
+        elif chosen_id:
+            names = [*SESSION_HINTS, *names]
+        return [self._hint(f"session.{name}") for name in names]
+
     def _message_hints(self) -> list[Hint]:
         """Return the hints for the focused message: the commands that can do something with it.
 
-        If it is a tool call that waits for the user, the hints are the keys of the decision. In an
-        empty session, which has no message, the only hint is to undo a deletion.
+        If it is a tool call that waits for the user, the hints are the keys of the decision.
         """
         log = self._ui.widgets.log
         message = log.focused_message
-        if message is None:
-            return [self._hint("message.undo")]
         if log.calls.has_cursor:
             return list(APPROVAL_SCOPES.items())
+        hints = [self._hint("message.undo")] if self._branches.can_undo else []
+        if message is None:  # in an empty session
+            return hints
         shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text
-        hints: list[Hint] = []
         for name in MESSAGE_HINTS:
             if unavailable_reason(name, current, is_busy=shown.is_busy):
                 continue

@@ -37,6 +37,11 @@ class SavedSessions:
         self._session_view = session_view
         self._groups: tuple[SessionGroup, ...] = ()  # as they were read last
         self._last_state: object = None  # what the list depended on when it was read last
+        self._deletions = 0  # of this run that `undo` can restore
+
+    @property
+    def can_undo(self) -> bool:
+        return self._deletions > 0
 
     # The list
 
@@ -165,6 +170,7 @@ class SavedSessions:
         if opened is self._chat.shown:
             self._session_view.leave()
             self._session_view.switch_to_new()
+        self._deletions += 1
         self._show_result("In the trash", undone_by="session.undo")
 
     def _is_saved(self, session_id: str) -> bool:
@@ -182,6 +188,7 @@ class SavedSessions:
     async def undo(self) -> None:
         """Restore the session that was deleted last; if none was, notify the user."""
         restored = await self._library.undo_delete()
+        self._deletions = max(self._deletions - 1, 0) if restored else 0
         self._show_result("Restored" if restored else "Nothing to undo")
 
     def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:

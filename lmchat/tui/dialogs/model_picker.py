@@ -24,6 +24,7 @@ from lmchat.safe_text import SafeText, safe_line
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.products import product_named
 from lmchat.tui.bindings import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
@@ -126,12 +127,7 @@ class ModelPicker(ListDialog):
     """Picker of models; returns the chosen one, or None."""
 
     HEADING = "Models"
-    HINTS = (
-        ("Enter", "use"),
-        ("^L", "load or unload"),
-        ("^G", "load with …"),
-        ("^R", "refresh"),
-    )
+    HINTS = (("Enter", "use"), ("^R", "refresh"))
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.PICKER)]
 
     def __init__(
@@ -234,12 +230,34 @@ class ModelPicker(ListDialog):
             choose=choose,
             nothing=nothing,
         )
+        self._show_load_keys()
         # `matches` also has models that cannot chat, whose rows are shown and cannot be chosen
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
         # the legend explains the signs of the states that models have
         states = {row.model.state for row in self._rows}
         signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in states)
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
+
+    def _show_load_keys(self) -> None:
+        """Show the keys, with those that load and unload if the server of the chosen model can."""
+        model = self._chosen_model()
+        use, refresh = self.HINTS
+        hints = [use]
+        if model is not None and not model.is_remote:
+            product = product_named(model.product)
+            if product.can_load_or_unload(model):
+                hints.append(("^L", "load or unload"))
+            if product.context_field:
+                hints.append(("^G", "load with …"))
+        self.show_keys((*hints, refresh))
+
+    def action_move(self, by: int) -> None:
+        super().action_move(by)
+        self._show_load_keys()
+
+    def action_page(self, direction: int) -> None:
+        super().action_page(direction)
+        self._show_load_keys()
 
     def _table(
         self, matches: Mapping[tuple[str, str], FuzzyMatch]
