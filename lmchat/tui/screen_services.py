@@ -94,6 +94,14 @@ class ScreenServices:
         key, _ = command_hint(command_id, self.workspace.settings.keys)
         return written(key, ctrl="Ctrl+")
 
+    @property
+    def yes_key(self) -> str:
+        """The key for a yes to a question that opens now.
+
+        It is Enter if the user's own Enter has opened it. Otherwise the user may be typing.
+        """
+        return "Enter" if self.app.key_queue.last_key == "enter" else "y"
+
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
         """Show a notification, for `timeout_s` or by default for as long as Textual shows one."""
         self.app.notify(words, timeout=timeout_s)

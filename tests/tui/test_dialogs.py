@@ -80,6 +80,8 @@ async def test_a_question_says_that_a_key_for_yes_came_too_early():
         assert "y attach" in screen_text(app)
         await pilot.press("y")
         assert "y again attach" in screen_text(app)
+        await pilot.press("enter")
+        assert "Press y attach" in screen_text(app)
         confirm(app)
         await pilot.pause()
         assert app.results == [True]

@@ -88,11 +88,13 @@ async def test_a_demo_model_is_fetched_only_after_consent_to_size_licence_and_fo
         await shown(desk, "Asks to download demo, a demo model (93 MB, Apache-2.0).")
         await shown(desk, "or try the built-in engine.")
         await desk.press("1", leads_to=ConfirmDialog)
+        assert "y download it" in desk.text
         assert engine.fetches == 0
         await desk.confirm(leads_to=ProgressDialog, sees="12 s")
         await desk.press("escape", leads_to=WelcomeScreen)
         assert (engine.fetches, engine.cut) == (1, 1)
         await desk.press("enter", leads_to=ConfirmDialog)
+        assert "Enter download it" in desk.text  # as the user's own Enter has opened it
         await desk.confirm(leads_to=ProgressDialog)
         desk.backend.results = answering("demo").results
         engine.progress.set()

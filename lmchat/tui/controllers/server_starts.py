@@ -138,8 +138,8 @@ class ServerStarts:
             f"Folder   {safe_line(str(engine.folder))}"
         )
         title = "Download a demo model?"
-        # `y` and not Enter: the user may be typing when the question opens
-        if not await self._ui.ask(ConfirmDialog(title, text=text, verb="download it", key="y")):
+        key = self._ui.yes_key
+        if not await self._ui.ask(ConfirmDialog(title, text=text, verb="download it", key=key)):
             return None
         return await with_progress(self._ui, f"Downloading {demo.name}", engine.fetch)
 

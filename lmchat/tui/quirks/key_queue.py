@@ -59,9 +59,11 @@ class KeyQueue:
         self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
         self._waiting: deque[Typed] = deque()
         self._current: _Delivered | None = None  # None if no key has still to have its effect
+        self.last_key = ""  # the last one, also if it waits; empty after a paste
 
     async def put(self, event: Typed) -> None:
         """Put a key or paste behind those that wait; without any, deliver it now."""
+        self.last_key = event.key if isinstance(event, events.Key) else ""
         self._waiting.append(event)
         await self._deliver_waiting()
 
