@@ -105,8 +105,6 @@ class AnswerFigures(Struct, kw_only=True):
     finish_reason: str = ""  # as the server gave it; empty before, or if it gave none
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
-    is_kept: bool = False  # whether the server keeps the answer for later (R-42)
-    is_fetched: bool = False  # whether the answer was kept by its server and comes again (R-42)
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
@@ -122,10 +120,9 @@ class AnswerFigures(Struct, kw_only=True):
                 self._leave_queue(now_s)  # a request may wait in two queues, one after the other
                 self.stage = Stage.QUEUED
                 self.queued_from_s = now_s
-            case RequestSent(sampling=sampling, is_kept=is_kept):
+            case RequestSent(sampling=sampling):
                 self._begin_attempt(now_s)
                 self.sampling = sampling
-                self.is_kept = is_kept
             case RetryScheduled():
                 self.stage = Stage.RETRYING
                 self.retry = event
@@ -337,15 +334,14 @@ class AnswerFigures(Struct, kw_only=True):
         """Speed of the answer: the server's figure, else the one measured by lmchat (R-19).
 
         lmchat divides the tokens behind the first one by the time from the first to the last token.
-        The speed is None if there are too few tokens or too little time. It is also None if the
-        answer is fetched: the time is then not the time in which the model wrote it.
+        The speed is None if there are too few tokens or too little time.
         """
         if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
         if self.first_token_s is None or self.last_token_s is None:
             return None
         span_s = self.last_token_s - self.first_token_s
-        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1 and not self.is_fetched
+        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
         return (self.tokens - 1) / span_s if is_measured else None
 
     def stats(

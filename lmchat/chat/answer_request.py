@@ -8,7 +8,6 @@ begun. `answer_beginnings.py` says what a beginning and prefill are.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from itertools import chain
@@ -104,7 +103,6 @@ class AnswerRequest:
         store: Store,
         rounds: ToolRounds | None = None,
         beginning: Beginning | None = None,
-        fetched: ChatMessage | None = None,
     ) -> None:
         """Make the first plan for the answer to a path; nothing is sent.
 
@@ -120,14 +118,11 @@ class AnswerRequest:
             store: Access to attached files.
             rounds: Rounds of tool calls of this turn; None if the model gets no tools.
             beginning: What the answer begins with; None if the model begins it.
-            fetched: The saved answer that is fetched from its server, which has kept it (R-42);
-                None if the model is asked for an answer.
         """
         self.settings = settings
         self.path = path
         self.rounds = rounds
         self.beginning = beginning
-        self.fetched = fetched
         self._backend = backend
         self._meter = meter
         self._store = store
@@ -139,11 +134,6 @@ class AnswerRequest:
 
         Without prefill, a prompt asks for what follows the beginning.
         """
-        self.replay_id = ""  # id under which the server keeps the answer; empty: it keeps none
-        if fetched is not None:
-            self.replay_id = fetched.replay_id
-        elif settings.is_kept and beginning is None:  # else the server would keep only the new part
-            self.replay_id = os.urandom(16).hex()
         self._tools: tuple[Tool, ...] = ()  # offered to the model
         self._tool_tokens = 0  # estimate for the descriptions of these tools
         self.plan = self._make_plan()  # which reads the attributes above
@@ -155,11 +145,10 @@ class AnswerRequest:
         self.sampling = settings.sampling
         """Options of all requests; with a random seed, which lets the user repeat the answer."""
         self._has_drawn_seed = False
-        if fetched is None:
-            seed = product_named(settings.target.product).drawn_seed(self.sampling.options)
-            if seed is not None:
-                self._has_drawn_seed = True
-                self.sampling = replace(self.sampling, seed=seed)
+        seed = product_named(settings.target.product).drawn_seed(self.sampling.options)
+        if seed is not None:
+            self._has_drawn_seed = True
+            self.sampling = replace(self.sampling, seed=seed)
         self._has_noted_length = False  # whether a note has said that the prompt is too long
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
@@ -175,21 +164,18 @@ class AnswerRequest:
         Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes` has
         the number that earlier requests of the session have noted. After a refusal, the request is
         sent again without prefill or with fewer messages. If neither is possible, `ServerRejected`
-        is raised. An answer that its server has kept is fetched by its id: there is nothing to plan
-        or to adapt. After `answer_now`, the server is asked to end the thought when the next piece
-        of it arrives.
+        is raised. After `answer_now`, the server is asked to end the thought when the next piece of
+        it arrives.
         """
-        can_adapt = self.fetched is None  # else the server has the request already
-        if can_adapt:
-            await self._prepare()
+        await self._prepare()
+        can_adapt = True
         while True:  # each round sends one request
-            if can_adapt:
-                for note in self._note_what_does_not_fit(left_out_notes):
-                    yield RequestAdapted(note=note)
+            for note in self._note_what_does_not_fit(left_out_notes):
+                yield RequestAdapted(note=note)
             request = self._make_request()
             try:
                 prompt_tokens: int | None = None
-                has_text = self.fetched is not None  # a fetched answer comes with its beginning
+                has_text = False
                 has_answer = False  # whether more than a thought has come
                 answer_id = ""  # the server's name of the answer
                 async with aclosing(self._backend.stream(request)) as events:
@@ -274,7 +260,7 @@ class AnswerRequest:
 
     def is_prompt_cut(self, prompt_tokens: int | None) -> bool:
         """Whether the server's count shows that it has left out a part of the prompt."""
-        if prompt_tokens is None or self.fetched is not None:  # no prompt was sent
+        if prompt_tokens is None:
             return False
         # about the tokens of the messages alone, as the meter learns and compares only these
         counted = prompt_tokens - self._tool_tokens
@@ -287,7 +273,7 @@ class AnswerRequest:
         Return "" otherwise, and if a note has already said that the prompt is too long.
         """
         prompt_tokens = figures.usage.prompt_tokens
-        if prompt_tokens is None or self.fetched is not None:
+        if prompt_tokens is None:
             return ""
         target = self.settings.target
         self._meter.learn(target, self.plan, prompt_tokens - self._tool_tokens)
@@ -467,6 +453,4 @@ class AnswerRequest:
             tools=self._tools,
             files=self._files,
             must_call=self.rounds is not None and self.rounds.must_call,
-            replay_id=self.replay_id,
-            fetches_kept=self.fetched is not None,
         )

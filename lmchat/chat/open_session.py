@@ -90,7 +90,6 @@ class OpenSession:
     - `left_out_notes`: `AnswerRequest`.
     - `is_changing`: who changes the path and waits for the disk (`changing`).
     - `saves`: anyone who begins a write (`keep_save`).
-    - `is_hung_up`: `ChatService`.
     """
 
     def __init__(
@@ -118,8 +117,6 @@ class OpenSession:
         """Figures of the answer or round of calls that began last; None before the first."""
         self.left_out_notes = LeftOutNotes()  # `AnswerRequest.events` takes notes from it
         self.question: ToolQuestion | None = None  # the tool call that waits until the user decides
-        self.is_hung_up = False
-        """Whether the terminal is gone: answers that servers keep are interrupted, not stopped."""
         self.is_changing = False  # whether a block of `changing` runs
         self.saves: set[asyncio.Task[None]] = set()  # running writes, as of an ended answer
         self.clock = clock  # monotonic seconds, for figures
@@ -371,9 +368,8 @@ class OpenSession:
         message = answer.message
         self.messages = self.messages.replaced(message)
         self.aside = self.aside.replaced(message)
-        # A fetched answer is counted already. A summary is counted when its branch is saved, and
-        # `replace_path` takes over the new header.
-        if not (answer.figures.is_fetched or answer.figures.is_summary):
+        # a summary is counted when its branch is saved: `replace_path` takes over the new header
+        if not answer.figures.is_summary:
             self.change_header(
                 updated_at=now(),
                 message_count=self.header.message_count + 1,

@@ -14,22 +14,18 @@ from lmchat.servers.target import Target
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import (
     AnswerState,
-    AnswerStats,
     ChatMessage,
     Failure,
     Part,
     Role,
-    interrupted,
     new_id,
     now,
-    without_replay,
 )
 from lmchat.sessions.session import MessagePath
 
 _logger = logging.getLogger(__name__)
 
 NOT_THINKING = "The model is not thinking now."
-_UNSURE_CHARS = 64  # more than the tag that begins or ends a thought has
 
 
 class RunningAnswer:
@@ -61,7 +57,6 @@ class RunningAnswer:
             is_summary=is_summary,
         )
         self.figures = self._streamed.figures
-        self.figures.is_fetched = request.fetched is not None
         self.growing = self._streamed.growing  # the text so far, after what the answer continues
         self.tokens = self._streamed.tokens
 
@@ -89,91 +84,35 @@ class RunningAnswer:
         """
         return self.request.answer_now() if self.figures.may_be_thinking else NOT_THINKING
 
-    def end(self, state: AnswerState, failure: Failure | None, *, is_hung_up: bool) -> str:
+    def end(self, state: AnswerState, failure: Failure | None) -> str:
         """Make `message` final, with its whole text, its state and its figures.
 
-        Return a note for the user if the server has cut the prompt, else "". `is_hung_up` says that
-        the terminal is gone.
+        Return a note for the user if the server has cut the prompt, else "".
         """
         self._streamed.end(state)
         self.message = replace(self.message_so_far, state=state, failure=failure)
-        # At a hang-up, lmchat stops the turn, not the user. If the server keeps the answer (R-42),
-        # it continues it, so that the answer is only interrupted.
-        if state is AnswerState.STOPPED and is_hung_up and self.figures.is_kept:
-            self.message = interrupted(self.message, "The terminal was closed")
         try:
             # before the estimates are corrected by this very count
             is_cut = self.request.is_prompt_cut(self.figures.usage.prompt_tokens)
-            self._add_figures(is_hung_up=is_hung_up, is_prompt_cut=is_cut)
+            self._add_figures(is_prompt_cut=is_cut)
             return self.request.learn_from_count(self.figures, is_cut=is_cut)
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the figures of an answer could not be made")
             return ""
 
-    def _add_figures(self, *, is_hung_up: bool, is_prompt_cut: bool) -> None:
-        """Give the final message its figures, and the id to fetch it with if it is kept (R-42).
-
-        A fetched answer is then compared with what was saved before (`_joined_answer`).
-        """
+    def _add_figures(self, *, is_prompt_cut: bool) -> None:
         request = self.request
         stats = request.stats(self.figures)
         stats = replace(stats, is_prompt_cut=stats.is_prompt_cut or is_prompt_cut)
-        # at a hang-up before the first text, the message has failed; the server continues it, too
-        may_be_continued = self.message.state is AnswerState.INTERRUPTED or is_hung_up
-        if may_be_continued and self.figures.is_kept:
-            stats = replace(stats, replay_id=request.replay_id)
         if self.message.state is AnswerState.COMPLETE and not self.message.tool_calls:
             stats = replace(stats, call_as_text=request.call_in(self.message.text))
         self.message = replace(self.message, stats=stats)
-        if request.fetched is not None:
-            self.message = _joined_answer(self.message, request.fetched)
 
 
 def _first_message(request: AnswerRequest, version: int) -> ChatMessage:
-    """Return the message of an answer that begins.
-
-    A kept answer that is fetched keeps its id and its version, and begins without a text.
-    """
-    if request.fetched is not None:
-        return replace(request.fetched, parts=(), state=AnswerState.STREAMING, failure=None)
     parts = request.beginning.message.parts if request.beginning is not None else ()
     target = request.settings.target
-    message = streaming_message(Role.ASSISTANT, parts, request.path, target, version)
-    if not request.replay_id:
-        return message
-    # saved before the request is sent: if lmchat is killed, its next start fetches the answer
-    stats = AnswerStats(
-        replay_id=request.replay_id, product=target.product, sampling=request.sampling.options
-    )
-    return replace(message, stats=stats)
-
-
-def _joined_answer(fetched: ChatMessage, earlier: ChatMessage) -> ChatMessage:
-    """Return an answer after it was fetched; `earlier` is what was saved of it before.
-
-    If the fetched answer begins like the saved one, and is complete or at least as long, it takes
-    the place of the saved one. Otherwise the saved answer stays, and can be fetched again unless
-    the user has stopped it.
-    """
-    is_complete = fetched.state is AnswerState.COMPLETE  # else only a part of it was fetched
-    fetched_words = fetched.reasoning + fetched.text
-    earlier_words = earlier.reasoning + earlier.text
-    # False if the server has dropped the beginning of a very long answer. The last characters that
-    # were saved are not compared: half a tag may have been taken for words there.
-    begins_the_same = fetched_words.startswith(earlier_words[:-_UNSURE_CHARS])
-    if begins_the_same and (is_complete or len(fetched_words) >= len(earlier_words)):
-        # the times are those of fetching it; only the server's own figures are right
-        stats = replace(
-            fetched.stats or AnswerStats(),
-            ttft_ms=None,
-            reasoning_ms=None,
-            elapsed_ms=0.0,
-            was_away=is_complete,
-        )
-        return replace(fetched, stats=stats)
-    if fetched.state is AnswerState.STOPPED:  # the stop has dropped the answer at the server, too
-        return replace(without_replay(earlier), state=fetched.state, failure=None)
-    return earlier
+    return streaming_message(Role.ASSISTANT, parts, request.path, target, version)
 
 
 def streaming_message(

@@ -19,7 +19,6 @@ from lmchat.chat.events import (
     TurnBegun,
     TurnEnded,
 )
-from lmchat.chat.kept_answers import find_kept, settings_of_kept
 from lmchat.chat.open_session import Hold, OpenSession, Turn
 from lmchat.chat.prompt_queue import PromptQueue
 from lmchat.chat.reporter import Reporter
@@ -36,7 +35,6 @@ from lmchat.chat.turn_starts import (
     TurnStart,
     continued,
     edited,
-    fetched,
     regenerated,
 )
 from lmchat.config.settings import ChatSettings
@@ -106,7 +104,7 @@ class ChatService:
         self.store = store
         self._clock = clock
         self.is_closing = False
-        """Whether lmchat is quitting: then no queued prompt is sent, and no kept answer fetched."""
+        """Whether lmchat is quitting: then no queued prompt is sent."""
         self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
         self.drafts = Drafts(store, self.in_memory)
         self.reporter = Reporter()
@@ -242,22 +240,7 @@ class ChatService:
             sampling=settings.sampling.without_limits(),
             is_truncating=True,  # a summary of a part is better than none
             toolbox=None,
-            is_kept=False,  # only an answer on the path can be fetched later
         )
-
-    async def fetch_kept(self, opened: OpenSession) -> bool:
-        """Begin to fetch the last answer if its server has continued it without lmchat (R-42).
-
-        Return False if the settings forbid that, or if `find_kept` finds no answer to fetch.
-        """
-        if not self.turn_choices.chat_settings.detach:
-            return False
-        kept = await find_kept(opened, self.backend, self.save_queue)
-        if kept is None or self.is_closing:
-            return False
-        settings = settings_of_kept(kept)
-        self._begin(opened, partial(fetched, kept=kept), settings=settings)
-        return True
 
     # A turn
 
@@ -460,12 +443,6 @@ class ChatService:
             self._send_first_queued(opened)
 
     # The end
-
-    def leave_answers(self) -> None:
-        """Let servers continue the answers that they can keep, as the terminal is gone (R-42)."""
-        self.backend.leave_answers()
-        for opened in self.in_memory.all:
-            opened.is_hung_up = True
 
     async def close(self) -> None:
         """Stop all turns, and save how they end and what could not be saved before.

@@ -45,7 +45,6 @@ class TurnSettings(Struct, frozen=True, kw_only=True):
     is_truncating: bool = True  # whether older messages may be left out
     output: WantedOutput = field(default_factory=AnyText)
     toolbox: Toolbox | None = None  # tools that the model may call
-    is_kept: bool = False  # whether the server may keep the answer while lmchat is away
 
 
 class TurnChoices:
@@ -133,7 +132,6 @@ class TurnChoices:
             sampling=self.sampling(session_options),
             is_truncating=self.chat_settings.auto_truncate,
             toolbox=self.toolbox,
-            is_kept=self.chat_settings.detach and product_named(target.product).can_keep_answers,
         )
 
     def prompt_start(self, text: str, files: Sequence[FilePart], first_words: str) -> MakeStart:

@@ -142,9 +142,7 @@ class TurnRunner:
             store=save_queue.store,
             rounds=self._rounds,
         )
-        self.request = self._make_answer_request(
-            start.sent_path, beginning=start.beginning, fetched=start.fetched
-        )
+        self.request = self._make_answer_request(start.sent_path, beginning=start.beginning)
 
     async def run(self) -> None:
         """Run the turn to its end: an answer, a round of its calls, the next answer, and so on.
@@ -234,7 +232,7 @@ class TurnRunner:
             failure = log_failure(error)
             opened.turn.answer_error = shown_error(error, failure)
         finally:  # memory first: the screen never waits for the disk
-            note = answer.end(state, failure, is_hung_up=opened.is_hung_up)
+            note = answer.end(state, failure)
             opened.end_answer(answer)
             if note:
                 self._report(RequestAdapted(note=note))
@@ -250,8 +248,6 @@ class TurnRunner:
         message, figures = answer.message, answer.figures
         if not figures.is_summary:
             await save_queue.save(opened.header, message, choices=answer.tokens)
-        if figures.is_fetched:  # no record: its times would be those of fetching it
-            return
         target = answer.request.settings.target
         # not `message.stats`: these include the figures of an answer that this one continues
         stats = figures.stats(product=target.product)

@@ -58,7 +58,6 @@ class TurnStart(Struct, frozen=True, kw_only=True):
 
     They are sent with `prompts`, instead of `path`.
     """
-    fetched: ChatMessage | None = None  # the answer to fetch, which its server has kept (R-42)
 
     @property
     def sent_path(self) -> MessagePath:
@@ -172,17 +171,6 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) ->
         version=old.versions + 1,
         beginning=beginning or Beginning.of_answer(old),
     )
-
-
-def fetched(path: MessagePath, kept: ChatMessage) -> TurnStart:
-    """Return the start of a turn that fetches an answer from its server, in its place (R-42).
-
-    `kept` is the last message of the path. Raises `RequestInvalid` if it is not, as the message was
-    changed while older ones were read.
-    """
-    if path[-1] is not kept:
-        raise RequestInvalid("The answer was changed, so it is not continued.")
-    return TurnStart(path=MessagePath(path[:-1]), fetched=kept)
 
 
 def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:

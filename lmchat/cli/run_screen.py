@@ -9,7 +9,6 @@ from lmchat.cli.context import Context
 from lmchat.cli.run import import_function
 from lmchat.config.settings import Settings
 from lmchat.config.state import read_state
-from lmchat.processes.signals import HANG_UP
 from lmchat.servers.endpoint import configured_endpoints
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.quirks.driver import guard_terminal
@@ -43,7 +42,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
         app = LMChatApp(settings, state, open_dispatcher, is_temporary=is_temporary)
         mend_keys()  # before Textual reads the terminal
         # at a signal, the terminal is restored, and all is saved
-        guard_terminal(app, lambda number: app.stop_and_save(is_hang_up=number == HANG_UP))
+        guard_terminal(app, app.stop_and_save)
         await app.run_async(mouse=settings.ui.mouse)
     if app.failure is not None:
         raise app.failure

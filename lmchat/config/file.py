@@ -147,6 +147,8 @@ def _quoted(choices: Iterable[str]) -> str:
 # `("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
 KeyPath = tuple[str | int, ...]
 Values = dict[str, Any]  # values of a table by their keys, as TOML gives them
+_RETIRED = {("chat", "detach")}
+"""Settings of earlier versions, by table and key; they have no effect, and are no problem."""
 _Fault = tuple[KeyPath, str]  # place of a wrong value, and why it is wrong
 
 
@@ -206,6 +208,9 @@ def read_config(path: Path, *, is_required: bool) -> ConfigFile:
         found = re.search(r"\d+", position)
         line = int(found[0]) if found else text.rstrip().count("\n") + 1
         return _unreadable(path, f"is not valid TOML: {reason[:1].lower()}{reason[1:]}", line)
+    for table, key in _RETIRED:
+        if isinstance(tables.get(table), dict):
+            tables[table].pop(key, None)
 
     try:
         return ConfigFile(text=text, tables=tables, settings=convert(tables, Settings))

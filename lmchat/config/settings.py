@@ -235,14 +235,6 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
             '"local": on this machine only; "always": on other machines too; "never"'
         ),
     ] = "local"
-    detach: Annotated[
-        bool,
-        setting(
-            "let llama.cpp continue an answer after a lost connection, a closed terminal or a "
-            "crash of lmchat, and read the rest when the session is opened; never with "
-            "`--temporary`"
-        ),
-    ] = True
 
 
 class LimitSettings(Table, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from lmchat.formats.imports.foreign_chat import quoted_call
 from lmchat.formats.imports.format import JsonFormat, ReadSession, omissions
 from lmchat.formats.imports.sources import Source
 from lmchat.formats.imports.valid_session import valid_session
-from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart, without_replay
+from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
 from lmchat.sessions.session import MessagePath, Session, SessionHeader
 
 FORMAT_NUMBER = 1  # in the field `lmchat`
@@ -162,9 +162,7 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     """Return a message as it is imported; `has_results` says that its tool calls have results.
 
     Without results, the calls become quoted text, since they would look as if they waited to run.
-    An imported answer is not fetched from a server that keeps it.
     """
-    message = without_replay(message)
     if message.role is Role.TOOL:  # a call together with its result
         return replace(message, endpoint="")  # marks an imported call, which never runs again
     if has_results:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from types import FrameType
 
 HANG_UP = 1  # SIGHUP, which Windows does not have
@@ -15,22 +14,20 @@ ENDING_SIGNALS = tuple(
 )
 
 
-def interrupt_on_ending_signals(on_hang_up: Callable[[], None] = lambda: None) -> list[int]:
+def interrupt_on_ending_signals() -> list[int]:
     """Make all `ENDING_SIGNALS` interrupt the program as Ctrl+C does, from now on.
 
     A signal that is already ignored stays ignored: with `nohup`, a program survives its terminal.
     SIGINT, which Ctrl+C sends, keeps its handler.
 
     Return an empty list. When a signal other than SIGINT comes, its number is added to the list, so
-    the caller can tell it from Ctrl+C. `on_hang_up` is called before SIGHUP interrupts the program.
+    the caller can tell it from Ctrl+C.
     """
     received: list[int] = []
 
     def interrupt(number: int, _: FrameType | None) -> None:
         """Handle a signal: note its number for the caller, then do what Ctrl+C does."""
         received.append(number)
-        if number == HANG_UP:
-            on_hang_up()
         # a script starts its background programs with SIGINT ignored: raising it would do nothing
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)

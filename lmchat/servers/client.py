@@ -69,7 +69,6 @@ from lmchat.servers.request import (
     ForwardedRequest,
     OutgoingRequest,
     TemplateText,
-    kept_answer_url,
 )
 from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.sending.exchange import Exchange
@@ -85,9 +84,6 @@ from lmchat.sessions.statistics import AnswerRecord
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
-LOOKUP_S = 20.0  # longest wait for the reply whether an answer is kept: a busy server may be slow
-DROP_S = 1.0  # longest wait for the reply to an order to drop an answer
-DROP_AGAIN_S = 0.5  # pause before the order to drop an answer is repeated
 END_THOUGHT_S = 2.0  # longest wait for the reply to the order to end a thought
 LOOK_AGAIN_S = 0.5  # pause before a model that should be in memory is looked for again
 # Before a request that must not load a model, an older list of models is read again: the model may
@@ -145,9 +141,7 @@ class HttpServerClient:
             },
         )
         self._slots = ServerSlots(self.model_lists)
-        self._drops: set[asyncio.Task[None]] = set()  # orders to servers to drop an answer
         self._noted_remote: set[tuple[Endpoint, str]] = set()  # remote models that got a request
-        self._leaves_answers = False  # whether a closed stream leaves its answer for a later run
 
     # Servers and their models
 
@@ -338,8 +332,7 @@ class HttpServerClient:
     async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
         """Return what `stream` would send first for a request; see `ServerClient`."""
         self._checks.allowed.check(request.endpoint)
-        # a copy that the user sends by hand must not make the server keep the answer
-        exchange = self._new_exchange(self._writer.write(replace(request, replay_id="")))
+        exchange = self._new_exchange(self._writer.write(request))
         exchange.sender.key = await self._keys.key_for(request.endpoint)  # as before sending
         return exchange.outgoing_request()
 
@@ -376,12 +369,6 @@ class HttpServerClient:
             yield await task  # the `StreamFinished`, or the error of the task
         finally:
             await end_tasks(task)
-            # Otherwise, llama.cpp would continue an answer that has no reader any more (R-42). The
-            # order has a task of its own: closing this generator does not wait for the reply.
-            if exchange.must_be_dropped and not self._leaves_answers:
-                drop = asyncio.create_task(self._drop_answer(request), name="drop answer")
-                self._drops.add(drop)
-                drop.add_done_callback(self._drops.discard)
 
     async def _is_other_model(self, request: ChatRequest, served: str) -> bool:
         """Whether an answer comes from another model of its server than the one asked for (R-40).
@@ -398,21 +385,6 @@ class HttpServerClient:
             with suppress(LMChatError):
                 listed = (await self.check(endpoint)).models
         return is_other_model(asked, served, listed)
-
-    async def _drop_answer(self, request: ChatRequest) -> None:
-        """Order a server to stop an answer and forget what it has kept of it (R-42).
-
-        The order is sent twice, because the server may read the request for the answer only after
-        the first order. Errors are ignored: the server may not know the answer any more.
-        """
-        url = kept_answer_url(request.endpoint, request.replay_id)
-        key = self._keys.known_key(request.endpoint)
-        for wait_s in (0.0, DROP_AGAIN_S):
-            await asyncio.sleep(wait_s)
-            with suppress(LMChatError):
-                await self._connections.ask(
-                    request.endpoint, "DELETE", url, key=key, timeout=httpx.Timeout(DROP_S)
-                )
 
     @asynccontextmanager
     async def forward(
@@ -447,21 +419,6 @@ class HttpServerClient:
         async with read_beside(opening()) as reply:
             yield reply
 
-    async def has_kept_answer(self, request: ChatRequest) -> bool:
-        """Return whether the server still has the answer that a request wants to fetch (R-42).
-
-        Raises `LMChatError` if the reply does not come within `LOOKUP_S`.
-        """
-        api = await self._new_api(request.endpoint, request.product, read_s=LOOKUP_S)
-        return await product_named(request.product).has_kept(api, request.replay_id)
-
-    def leave_answers(self) -> None:
-        """Close later streams without stopping the answers that servers keep (R-42).
-
-        Called when the terminal is gone: a later run of lmchat fetches these answers.
-        """
-        self._leaves_answers = True
-
     async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
         with suppress(LMChatError):
             api = await self._new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
@@ -485,9 +442,6 @@ class HttpServerClient:
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""
-        if self._drops:
-            # let the orders to drop answers arrive: closed connections would lose them
-            await asyncio.wait(self._drops, timeout=DROP_S)
         await self._connections.aclose()
         if self._engine is not None:
             await self._engine.stop()
@@ -602,13 +556,9 @@ class HttpServerClient:
         The queue of events then already has a note for the user about each option that is not sent.
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit,
         and for one to a remote model that the user has not chosen.
-        A request for a kept answer sends no messages and no options: only its address is checked.
         """
         endpoint = request.endpoint
         self._scanner.expect_product(endpoint, request.product)  # a later probe asks for it first
-        if request.fetches_kept:
-            self._checks.allowed.check(endpoint)
-            return self._new_exchange(self._writer.write(request))
         remote = self._remote_model(request)
         if remote is not None and not request.is_remote:
             raise RequestInvalid(
@@ -641,9 +591,6 @@ class HttpServerClient:
     def _new_exchange(self, written: WrittenRequest) -> Exchange:
         """Return the exchange of a written request, with a new queue of events; send nothing."""
         request = written.request
-        # A server keeps an answer under the `replay_id` of the request, if it has one. A replay
-        # fetches a kept answer, so its server can keep answers, even if no probe has asked it yet.
-        can_keep = request.fetches_kept or self._scanner.keeps_answers(request.endpoint)
         events: EventQueue = asyncio.Queue()
         return Exchange(
             written=written,
@@ -652,7 +599,6 @@ class HttpServerClient:
             ),
             events=events,
             has_think_tags=self._settings.chat.think_tags,
-            is_kept=bool(request.replay_id) and can_keep,
         )
 
     def _new_sender(

@@ -21,8 +21,6 @@ class RequestSent(Struct, frozen=True, kw_only=True):
 
     sampling: Mapping[str, object] = field(default_factory=dict)
     """Names and values of the sampling options in the request."""
-    is_kept: bool = False
-    """Whether the server continues the answer without lmchat, and keeps it (R-42)."""
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):

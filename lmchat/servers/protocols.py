@@ -52,12 +52,6 @@ class AnswerSource(Protocol):
         not think. Raises no `LMChatError`.
         """
 
-    async def has_kept_answer(self, request: ChatRequest) -> bool:
-        """Return whether the server still has the answer that a request is to fetch."""
-
-    def leave_answers(self) -> None:
-        """Do not stop answers that servers keep when their streams are closed from now on."""
-
     async def count_tokens(self, request: ChatRequest) -> int | None:
         """Let the server count the tokens of a request without answering it.
 

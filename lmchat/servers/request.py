@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -150,13 +149,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     is_remote: bool = False
     """Whether the user has chosen a remote model; any other request is not sent to one."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
-    replay_id: str = ""
-    """Random id under which llama.cpp keeps the answer (R-42); empty: no server keeps it.
-
-    It is the only protection of the answer, so it has 128 bits.
-    """
-    fetches_kept: bool = False
-    """Whether to fetch the answer that is kept under `replay_id`, and to ask for no new one."""
 
 
 class OutgoingRequest(Struct, frozen=True, kw_only=True):
@@ -176,17 +168,6 @@ class TemplateText(Struct, frozen=True, kw_only=True):
 
 
 CHAT_PATH = "/chat/completions"  # behind the address of the API
-ID_HEADER = "X-Conversation-Id"
-"""Header with an id under which llama.cpp keeps the answer (R-42).
-
-The server then continues the answer after the connection is closed; to stop it, lmchat has to tell
-the server to drop it. The bytes of the answer can be read again until some minutes after its end.
-"""
-
-
-def kept_answer_url(endpoint: Endpoint, replay_id: str) -> str:
-    """Return the URL of a kept answer."""
-    return f"{endpoint.base_url}/stream?{urlencode({'conv_id': replay_id})}"
 
 
 class ForwardedRequest(Struct, frozen=True, kw_only=True):

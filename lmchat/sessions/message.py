@@ -197,10 +197,6 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Whether the user has rewritten the answer, or the one that it continues."""
     sampling: Mapping[str, object] = field(default_factory=dict)
     """Names and values of the sampling options that were sent."""
-    replay_id: str = ""
-    """Id under which the server keeps the answer until it is complete (R-42); empty: nowhere."""
-    was_away: bool = False
-    """Whether the answer was continued while lmchat was away, and fetched later."""
     product: str = ""
     """Product of the server."""
     build: str = ""
@@ -341,11 +337,6 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         return "".join(part.text for part in self.parts if isinstance(part, ToolResultPart))
 
     @property
-    def replay_id(self) -> str:
-        """The id under which a server keeps the answer (R-42); "" if none does."""
-        return self.stats.replay_id if self.stats else ""
-
-    @property
     def sent_text(self) -> str:
         """The text of the message in a request, without attached files and thoughts.
 
@@ -422,13 +413,6 @@ def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
         hint = "Ask again."
     failure = Failure(kind="interrupted", message=reason, hint=hint)
     return replace(message, state=state, failure=failure)
-
-
-def without_replay(message: ChatMessage) -> ChatMessage:
-    """Return a message without its `replay_id`: no server is asked for the answer any more."""
-    if message.stats is None:
-        return message
-    return replace(message, stats=replace(message.stats, replay_id=""))
 
 
 def new_id() -> str:

@@ -6,14 +6,13 @@ is not locked, as its process has ended. Another process may recover the answer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from lmchat.errors import SessionPurged
 from lmchat.sessions.journal_entries import parts_of
-from lmchat.sessions.message import Part, ReasoningPart, TextPart, interrupted
+from lmchat.sessions.message import interrupted
 from lmchat.storage.branch_queries import arrived_parts
 from lmchat.storage.journal import answer_files, answer_path, is_running, read_answer
 from lmchat.storage.message_rows import end_answer, number_of
@@ -62,9 +61,8 @@ def _modified_ns(path: Path) -> int:
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
     """Save the answer of a row as interrupted, with the parts in its file or in the tables.
 
-    `number` is the key of the row. The parts with more text are used: if the answer was being
-    fetched again (R-42), the tables may have more text from before. Does nothing for a damaged row,
-    and if another process has ended the answer since the row was found.
+    `number` is the key of the row. Does nothing for a damaged row, and if another process has ended
+    the answer since the row was found.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
@@ -75,13 +73,9 @@ def _end_row(connection: Connection, number: int, message_id: str, moment: datet
         session_id, *columns = row
         arrived = arrived_parts(connection, number, message_id)
         earlier = read_parts(connection, "number = ?", (number,)).get(number, [])
-        message = message_from(columns, max(arrived, earlier, key=_char_count))
+        message = message_from(columns, arrived or earlier)
         if message is not None:
             end_answer(connection, session_id, interrupted(message, _KILLED), moment)
-
-
-def _char_count(parts: Iterable[Part]) -> int:
-    return sum(len(part.text) for part in parts if isinstance(part, TextPart | ReasoningPart))
 
 
 def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) -> None:

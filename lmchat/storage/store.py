@@ -52,7 +52,6 @@ from lmchat.sessions.message import (
     interrupted,
     new_id,
     now,
-    without_replay,
 )
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
@@ -394,8 +393,7 @@ class Store:
         for message in path:
             is_running = message.state is AnswerState.STREAMING
             ended = interrupted(message, _FORKED) if is_running else message
-            # what a server keeps is fetched for the original answer only
-            copy = replace(without_replay(ended), message_id=new_id(), parent_id=parent_id)
+            copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
             # the copy gets the choices of the original, if it has any
             connection.execute(

@@ -161,13 +161,13 @@ class LMChatApp(PatchedApp):
             return False
         return super().check_action(action, parameters)
 
-    async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
+    async def stop_and_save(self) -> None:
         """Stop all answers, and wait until they, the drafts and the bookmark are saved.
 
         The bookmark is the place to which the log is scrolled.
         """
         if self.dispatcher is not None:
-            await self.dispatcher.stop_and_save(is_hang_up=is_hang_up)
+            await self.dispatcher.stop_and_save()
 
     async def on_unmount(self) -> None:
         await self.chat_screen.widgets.highlighter.aclose()

@@ -157,14 +157,11 @@ class Dispatcher:
     def copy(self, text: str) -> None:
         self.ui.copy(text)
 
-    async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
+    async def stop_and_save(self) -> None:
         """End at a signal: stop all answers, and save all that can be saved in the short time.
 
-        What cannot be saved is written into files of the state folder. When the terminal is gone
-        (`is_hang_up`), servers that can continue an answer without lmchat may do so (R-42).
+        What cannot be saved is written into files of the state folder.
         """
-        if is_hang_up:
-            self.chat.leave_answers()  # first: it changes how `close` ends the answers
         with suppress(TimeoutError):
             async with asyncio.timeout(_SAVE_AT_SIGNAL_S):
                 await self.prompt_text.take_from_editor()

@@ -49,7 +49,7 @@ class DispatcherProtocol(Protocol):
     def follow_app_focus(self, *, is_focused: bool) -> None:
         """React to the terminal's window getting or losing the focus."""
 
-    async def stop_and_save(self, *, is_hang_up: bool = False) -> None:
+    async def stop_and_save(self) -> None:
         """Stop all answers, and wait until they, the drafts and the bookmark are saved.
 
         The bookmark is the place to which the log is scrolled.

@@ -40,7 +40,7 @@ class Pressing(ChatTurns):
         endpoint = Endpoint.parse(url)
         known = replace(model("tiny"), endpoint=endpoint, product="llama.cpp")
         target = Target(endpoint=endpoint, product="llama.cpp", model=known)
-        super().__init__(store, server=server, target=target, detach=False)
+        super().__init__(store, server=server, target=target)
         self.kinds = list(kinds)
         self.replies: list[str] = []
 

@@ -43,7 +43,7 @@ async def asked(client, store, url, tokens: int, *, first_words: str = "") -> Ch
     return chat
 
 
-# Answers that the server keeps
+# Answers that are stopped
 
 
 async def until_idle(url) -> None:
@@ -53,44 +53,15 @@ async def until_idle(url) -> None:
             pass
 
 
-async def kept_at(url, replay_id) -> list:
-    body = {"conversation_ids": [replay_id]}
-    async with httpx.AsyncClient() as http:
-        return (await http.post(f"{url}/v1/streams/lookup", json=body)).json()
-
-
-@pytest.mark.rule("R-42")
-async def test_a_stop_ends_the_answer_at_the_server_and_a_hang_up_leaves_it_running(
-    client, store, start_real_server
-):
+@pytest.mark.rule("R-28")
+async def test_a_stop_ends_the_answer_at_the_server(client, store, start_real_server):
     url = start_real_server().url
-    chat = await chat_at(client, store, url, 2000)
-    await chat.begin(LONG_PROMPT, TextDelta)
-    replay_id = chat.opened.answer.message.replay_id
-    await chat.stop()
-    await until_idle(url)
-    assert chat.path[-1].state is AnswerState.STOPPED
-    assert chat.path[-1].replay_id == ""
-    assert await kept_at(url, replay_id) == []
-
-    chat = await chat_at(client, store, url, 2000)  # stopped before its first byte
-    await chat.begin(LONG_PROMPT, AnswerBegun)
-    while not await kept_at(url, chat.opened.answer.message.replay_id):
-        pass
-    await chat.stop()
-    await until_idle(url)
-
-    chat = await chat_at(client, store, url, 40)
-    await chat.begin(PROMPT, TextDelta)
-    chat.sessions.leave_answers()
-    await chat.stop()
-    left = chat.path[-1]
-    assert left.state is AnswerState.INTERRUPTED
-    assert left.failure.message.startswith("The terminal was closed")
-    chat.sessions.turn_choices.use_target(await target_at(client, url))
-    assert await chat.fetch_kept()
-    assert chat.path[-1].state is AnswerState.COMPLETE
-    assert chat.path[-1].text.startswith(left.text)
+    for kind in (AnswerBegun, TextDelta):  # before its first byte, and in the middle
+        chat = await chat_at(client, store, url, 2000)
+        await chat.begin(LONG_PROMPT, kind)
+        await chat.stop()
+        await until_idle(url)
+        assert chat.path[-1].state is AnswerState.STOPPED
 
 
 # Answers that are continued

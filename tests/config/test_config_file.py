@@ -129,6 +129,11 @@ def test_all_mistakes_are_told_at_once_and_none_of_the_file_holds(read):
     assert (content.origins, content.settings) == ({}, Settings())
 
 
+def test_a_setting_of_an_earlier_version_costs_no_other_setting(read):
+    settings = read("[chat]\ndetach = false\ntemperature = 0.5\n[ui]\nmouse = false").settings
+    assert (settings.chat.temperature, settings.ui.mouse) == (0.5, False)
+
+
 def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
     (problem,) = load(tmp_path / "none.toml", {}, is_required=True).problems
     assert problem.sentence.endswith("none.toml: there is no such file")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import FileRefused
 from lmchat.formats.json_sessions import to_json
-from lmchat.sessions.message import AnswerStats, FilePart, RefusalPart, Role, TextPart
+from lmchat.sessions.message import FilePart, RefusalPart, Role, TextPart
 from lmchat.sessions.session import MessagePath, Session
 from tests.support.chats import (
     answer,
@@ -56,13 +56,6 @@ def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it():
         read_back = read_one(text.encode(encoding))
         assert read_back.header.session_id == session.header.session_id
         assert shape(read_back.messages) == shape(session.messages)
-
-
-def test_an_imported_answer_is_not_fetched_where_the_server_keeps_the_original():
-    session = chat("Hello", "Let")
-    cut = replace(session.messages[-1], stats=AnswerStats(replay_id="ab" * 16))
-    session = replace(session, messages=MessagePath([session.messages[0], cut]))
-    assert read_one(to_json(session)).messages[-1].stats.replay_id == ""
 
 
 def test_what_is_no_chat_is_refused_with_the_place():

@@ -5,13 +5,10 @@ import json
 from codecs import BOM_UTF8
 from contextlib import aclosing
 
-import httpx
 import pytest
-from msgspec.structs import replace
 
 from lmchat.api import Client
 from lmchat.config.settings import LimitSettings, TimeoutSettings
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import (
     ModelLoading,
     RequestSent,
@@ -351,22 +348,3 @@ async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(server, m
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     async with Client(plain(server).url) as client:
         assert (await client.chat("Hi")).text == "Hello there."
-
-
-@pytest.mark.rule("R-42")
-async def test_a_server_that_is_busy_has_time_to_say_that_it_has_kept_an_answer(make_client):
-    waits = []
-
-    async def found():
-        yield b'[{"conversation_id": "a"}]'
-
-    def reply(request: httpx.Request) -> httpx.Response:
-        waits.append(request.extensions["timeout"]["read"])
-        return httpx.Response(200, content=found())
-
-    client = make_client(transport=httpx.MockTransport(reply))
-    request = replace(
-        ask(Endpoint.parse("localhost:1234"), product="llama.cpp"), replay_id="a", fetches_kept=True
-    )
-    assert await client.has_kept_answer(request)
-    assert waits == [20.0]

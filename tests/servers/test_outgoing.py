@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.errors import ServerRejected
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.request import ChatRequest, Sampling
 from tests.support.client_calls import ask
 from tests.support.scripted_backend import read
@@ -24,7 +23,6 @@ def request_to(server, product="llama.cpp", **more) -> ChatRequest:
 
 async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(server, make_client):
     server.on("GET /v1/models", llama_models()).on(CHAT, chat_reply("Hi"))
-    server.on("POST /v1/streams/lookup", json_reply([], headers=LLAMA))
     client = make_client(key=KEY)
     more = {"extra.no_such_field": "é😀", "extra.\udfff": ["a\ud800"]}
     request = request_to(server, sampling=Sampling(temperature=0.5, seed=7, more=more))
@@ -40,9 +38,6 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     assert {
         name.lower(): value for name, value in shown.headers.items()
     }.items() <= seen.headers.items()
-    await client.check(Endpoint.parse(server.url))
-    shown = await client.outgoing_request(request_to(server, replay_id="ab" * 16))
-    assert "X-Conversation-Id" not in shown.headers, "an id that would keep the answer"
 
 
 async def test_the_text_of_a_prompt_comes_with_the_number_of_its_tokens(server, client):

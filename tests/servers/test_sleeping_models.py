@@ -10,7 +10,7 @@ from tests.support.scripted_server import json_reply
 
 WAKING = ModelLoading(is_asleep=True)
 HARMLESS = {
-    *("/v1/models", "/props", "/health", "/v1/streams/lookup"),
+    *("/v1/models", "/props", "/health"),
     *("/lmstudio-greeting", "/openapi.json"),  # llama.cpp does not have these
 }
 """Paths that wake nobody; all others of llama.cpp may."""

@@ -231,18 +231,3 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
         ended = (await other.open_session(session.session_id)).messages[1]
     assert (ended.parts, ended.state) == (CALLS, AnswerState.INTERRUPTED)
     assert left(tmp_path) == []
-
-
-@pytest.mark.rule("R-42")
-@pytest.mark.parametrize(("fetched", "kept"), [("Let", "Lettuce"), ("Lettuce and", "Lettuce and")])
-async def test_a_kill_while_an_answer_is_fetched_again_costs_nothing_of_what_was_saved(
-    tmp_path, store, running, fetched, kept
-):
-    session, _, said = running
-    saved = replace(said, parts=(TextPart(text="Lettuce"),), state=AnswerState.INTERRUPTED)
-    await store.end_answer(session.session_id, saved)
-    again = replace(saved, parts=(), state=AnswerState.STREAMING)
-    await store.begin_answer(session.session_id, again)
-    await store.add_entries(again.message_id, [("text", fetched)])
-    await store.aclose()  # as a kill does: the file stays, and has no lock
-    assert await last_on_disk(tmp_path, session) == (AnswerState.INTERRUPTED, kept)

@@ -150,11 +150,6 @@ class ChatTurns(FrontEnd):
         self.sessions.compact(self.opened)
         await self.wait()
 
-    async def fetch_kept(self) -> bool:
-        is_kept = await self.sessions.fetch_kept(self.opened)
-        await self.wait()
-        return is_kept
-
     async def begin(self, text: str, until: type) -> None:
         """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()

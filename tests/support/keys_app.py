@@ -84,7 +84,7 @@ class KeysApp(PatchedApp):
         self.saved.with_suffix(".ticks").touch()
         self.show([*self.seen, "tick"])
 
-    async def save(self, _signal_number: int) -> None:
+    async def save(self) -> None:
         self.seen.append("saving")
         if self.is_slow:
             await asyncio.Event().wait()

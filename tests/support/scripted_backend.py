@@ -132,9 +132,6 @@ class ScriptedBackend:
         """What a chat template makes of each request."""
         self.thoughts_to_end: list[tuple[ChatRequest, str]] = []
         """Requests and ids of the answers whose thought was to end."""
-        self.kept: set[str] = set()
-        """Ids of the answers that the server keeps."""
-        self.is_leaving_answers = False
         self.engine: ScriptedEngine | None = None
         """The built-in engine, which requests to its address start."""
         self.engine_models: tuple[ModelInfo, ...] = ()
@@ -231,12 +228,6 @@ class ScriptedBackend:
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled_read_aheads += 1
             raise
-
-    async def has_kept_answer(self, request: ChatRequest) -> bool:
-        return request.replay_id in self.kept
-
-    def leave_answers(self) -> None:
-        self.is_leaving_answers = True
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
         self.counts.append(request)

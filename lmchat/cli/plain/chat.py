@@ -50,19 +50,9 @@ def run_plain(context: Context) -> int:
     if sys.stdin is not None:
         # bytes that are not UTF-8 become `�`, where by default they would raise an error
         sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
-    chat: PlainChat | None = None
-
-    def leave_answers() -> None:
-        """Leave running answers to their servers when the terminal is gone (R-42).
-
-        The next run fetches them.
-        """
-        if chat is not None:  # else the signal came before the chat was opened
-            chat.leave_answers()
-
     # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number is
     # added to this list; Ctrl+C adds none.
-    signals = interrupt_on_ending_signals(on_hang_up=leave_answers)
+    signals = interrupt_on_ending_signals()
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:
@@ -102,10 +92,6 @@ class PlainChat:
     def __init__(self, turns: PlainTurns) -> None:
         self._turns = turns
         self._commands = PlainCommands(turns)
-
-    def leave_answers(self) -> None:
-        """Let servers continue the answers of this chat when it ends (R-42)."""
-        self._turns.chat.leave_answers()
 
     def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
         """Read and run one line after the other until the chat ends; return the exit code.
@@ -161,14 +147,12 @@ class PlainChat:
                 self._turns.note("", "Ctrl+D quits.")  # the empty text ends the typed line
 
     async def _begin(self) -> None:
-        """Fetch what a server has continued of the last answer; at a terminal, begin the chat.
+        """At a terminal, load the history of prompts, print the session, and connect to a server.
 
-        At a terminal, first load the history of prompts, print the end of the session, and connect
-        to a server. Notes say what the store had to replace, and how to list the commands.
+        Notes say what the store had to replace, and how to list the commands.
         """
         turns = self._turns
         if not turns.reader.is_terminal:
-            await turns.fetch_kept()
             return
         if notice := await turns.runtime.store.open():
             turns.note(f"lmchat: {notice}")
@@ -183,7 +167,6 @@ class PlainChat:
         )
         turns.print_session()
         await turns.connect()
-        await turns.fetch_kept()
         if turns.context.options.temporary:
             turns.note("Temporary: this chat is in memory only.")
         turns.note("/help lists the commands.")

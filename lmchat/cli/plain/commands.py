@@ -256,7 +256,6 @@ class PlainCommands:
         in_memory = self._chat.in_memory
         in_memory.switch_to(await in_memory.find_or_load(session_id))
         self._turns.print_session()
-        await self._turns.fetch_kept()
 
     async def set_option(self, argument: str) -> None:
         """Set a sampling option of the session, as `top_k 40`; with a name alone, explain it.

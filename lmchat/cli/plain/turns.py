@@ -101,20 +101,6 @@ class PlainTurns(FrontEnd):
                 self._stream.write(message.text)
                 self._stream.end()
 
-    async def fetch_kept(self) -> None:
-        """Fetch the last answer if its server kept on writing it (R-42), and print all of it.
-
-        On a pipe, the answer is fetched and not printed: a script reads the answers to its prompts.
-        """
-        opened = self.chat.shown
-        if not await self.chat.fetch_kept(opened):
-            return
-        if self.reader.is_terminal:
-            self.note("This answer was continued while you were away:")
-            await self.print_turn()
-        else:
-            await self.chat.wait(opened)
-
     def attach(self, file: Attachment) -> None:
         """Attach a file to the next prompt, and say so."""
         self.attach_all([file], file.part.words)

@@ -108,8 +108,6 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
     """
     options, chat_settings = context.options, runtime.settings.chat
     is_chat = not options.handler  # otherwise, it is `ask`
-    if options.temporary or not is_chat:  # a temporary chat and `ask` leave no kept answer (R-42)
-        chat_settings = replace(chat_settings, detach=False)
     if not with_titles:
         chat_settings = replace(chat_settings, auto_title=False)
     toolbox = None

@@ -67,8 +67,7 @@ class Monitor:
         """Check repeatedly until cancelled, and yield the health after each check.
 
         Without a target, nothing is checked. While an answer streams, a server is checked only if
-        it was not checked before: lmchat may begin with fetching a kept answer (R-42). A pause
-        follows each round; `check_now` ends it.
+        it was not checked before. A pause follows each round; `check_now` ends it.
         """
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another

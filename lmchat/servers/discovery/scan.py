@@ -229,9 +229,6 @@ class Scanner:
             memory.is_recognised = memory.has_old_api = False
             memory.refuted.clear()
 
-    def keeps_answers(self, endpoint: Endpoint) -> bool:
-        return self._memory_of(endpoint).keeps_answers is True
-
     def new_api(
         self, endpoint: Endpoint, product: str, *, key: str, read_s: float | None
     ) -> ServerApi:

@@ -48,7 +48,6 @@ UNLOAD = "/models/unload"
 _PROPS = "/props"  # wakes no sleeping model
 _WAKE = "/tokenize"  # needs the model in memory, and costs the least of such requests
 _CONTROL = "/v1/chat/completions/control"  # wakes a sleeping model
-_LOOKUP = "/v1/streams/lookup"  # lists answers that the server keeps (R-42)
 _NO_LOAD = "?autoload=false"  # a router then loads no model; other servers ignore it
 _NO_THOUGHT = ("none", "0")  # efforts with which the model does not think
 _DIGITS = re.compile("[0-9]{1,15}")
@@ -58,20 +57,6 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
     """llama-server; it reports window, timings and progress. Never poll its `/slots` (R-29)."""
 
     async def models(self, api: ServerApi) -> tuple[ModelInfo, ...]:
-        """Return the models; also find out, once, whether the server keeps answers (R-42).
-
-        Each probe lists the models, so the result is in `api.memory` before the first chat request,
-        which depends on it. If no reply came, the next probe asks again.
-        """
-        models = await self._models_with_facts(api)
-        if api.memory.keeps_answers is None:
-            with suppress(LMChatError):
-                # wakes no sleeping model, and a router needs no name of a model for it
-                reply = await api.post(_LOOKUP, {"conversation_ids": []})
-                api.memory.keeps_answers = reply.is_good
-        return models
-
-    async def _models_with_facts(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the models of the list; a single loaded model also gets the facts of `/props`.
 
         The list does not say whether the server has put its model to sleep, but `/props` of newer
@@ -161,12 +146,6 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         if sampling.reasoning_effort not in _NO_THOUGHT:
             fields["reasoning_control"] = True
         return fields
-
-    async def has_kept(self, api: ServerApi, replay_id: str) -> bool:
-        """Whether the list of kept answers has one with this id; older versions keep none."""
-        # llama.cpp calls the id of a kept answer that of a conversation
-        reply = await api.post(_LOOKUP, {"conversation_ids": [replay_id]})
-        return not reply.is_unknown_path and bool(api.require_good(reply).value)
 
     async def end_thought(self, api: ServerApi, model_id: str, answer_id: str) -> bool:
         """Order the end of the thought; return whether the server agreed.

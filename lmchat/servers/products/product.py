@@ -183,8 +183,6 @@ class Product(Struct, frozen=True, kw_only=True):
     prefill_fields: Mapping[str, object] = {}  # fields of a request with which it continues one
     read_ahead_fields: Mapping[str, object] = {}
     """Fields of a request with which it only reads the prompt into its cache (R-41)."""
-    can_keep_answers: bool = False
-    """Whether it can continue an answer while lmchat is away; not all its versions can (R-42)."""
     shows_template_text: bool = False  # see `template_text`
     ignores_model_name: bool = False  # whether it answers with its one model to any name
     cuts_prompts: bool = False  # whether it drops the beginning of a too long prompt
@@ -455,10 +453,6 @@ class Product(Struct, frozen=True, kw_only=True):
 
         Here, return False: few products can.
         """
-        return False
-
-    async def has_kept(self, api: ServerApi, replay_id: str) -> bool:  # noqa: ARG002 - for those that override it
-        """Whether the server still keeps an answer under this random id of lmchat (R-42)."""
         return False
 
     async def count_tokens(self, api: ServerApi, body: JsonObject) -> int | None:

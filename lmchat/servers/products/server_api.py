@@ -35,7 +35,6 @@ class ServerMemory(Struct, kw_only=True):
     wants_list: bool = False  # whether even a list that disturbs the server has to be asked for
     refuted: set[str] = field(default_factory=set)  # products that it is not, by their proofs
     has_old_api: bool = False  # whether it is a version with an older list; used for LM Studio
-    keeps_answers: bool | None = None  # whether this version does; None: not asked yet
 
 
 class ServerApi(Struct, kw_only=True):

@@ -174,7 +174,6 @@ _LLAMA_CPP = LlamaCpp(
     can_prefill_thought=True,
     # it still generates one token; `n_predict` comes before all other names of the limit
     read_ahead_fields={"max_tokens": 0, "n_predict": 0},
-    can_keep_answers=True,
     shows_template_text=True,
     ignores_model_name=True,
     names_build=True,
@@ -587,7 +586,6 @@ _BUILT_IN = replace(
     model_step="Choose a model file",
     larger_window="",
     loads_on_demand=False,
-    can_keep_answers=False,
     names_build=False,
     context_field="context",  # never sent: lmchat sets the window when it starts the child
 )

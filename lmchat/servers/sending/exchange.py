@@ -17,7 +17,7 @@ from lmchat.servers.events import (
     StreamFinished,
 )
 from lmchat.servers.products.refusals import RefusalContext
-from lmchat.servers.request import CHAT_PATH, ID_HEADER, OutgoingRequest, kept_answer_url
+from lmchat.servers.request import CHAT_PATH, OutgoingRequest
 from lmchat.servers.sending.request_writer import WrittenRequest
 from lmchat.servers.sending.sender import Sender, stream_headers
 from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
@@ -36,25 +36,16 @@ class Exchange(Struct, kw_only=True):
     sender: Sender
     events: EventQueue  # `post` and the sender put them in
     has_think_tags: bool  # whether `<think>` tags in a text mark thoughts
-    is_kept: bool = False  # whether the server keeps the answer, under its `replay_id` (R-42)
-    must_be_dropped: bool = False
-    """Whether the server has to be told to drop the answer if this exchange is closed now.
-
-    A server that keeps an answer (R-42) would continue it. True from the request for such an answer
-    until the answer has ended, the server has refused it, or the connection has broken."""
 
     def outgoing_request(self) -> OutgoingRequest:
         """Return the request without its API key, to be sent, or to be shown to the user.
 
         After a refusal, it has the form that `_adapt` gave it. The key is added when it is sent.
         """
-        headers = stream_headers("", has_body=True)
-        if self.is_kept:  # the server keeps the answer if it gets an id to keep it under
-            headers[ID_HEADER] = self.written.request.replay_id
         endpoint = self.written.request.endpoint
         return OutgoingRequest(
             url=f"{endpoint.base_url}{CHAT_PATH}",
-            headers=headers,
+            headers=stream_headers("", has_body=True),
             has_key=bool(self.sender.key),
             body=self.written.encoded_body(),
         )
@@ -78,8 +69,6 @@ class Exchange(Struct, kw_only=True):
 
     async def _adapt(self, error: ServerRejected) -> bool:
         """Change the request after a refusal; return whether to send it again."""
-        if self.written.request.fetches_kept:  # it has no body with fields that could be changed
-            return False
         notes = self.written.adapt(error)
         if notes is None:  # no other form would help
             return False
@@ -95,21 +84,13 @@ class Exchange(Struct, kw_only=True):
         limits of silence apply. Raises the error of a refusal.
         """
         written = self.written
-        self.post(RequestSent(sampling=written.sent_options(), is_kept=self.is_kept))
-        # from now on, a server that keeps the answer would continue it without this connection
-        self.must_be_dropped = self.is_kept
+        self.post(RequestSent(sampling=written.sent_options()))
         if written.is_known_to_load or self.sender.is_loading:
             self.post(ModelLoading(is_asleep=written.is_asleep))
-        if written.request.fetches_kept:
-            # the server has kept the answer (R-42): fetch it, from its first byte
-            url = kept_answer_url(written.request.endpoint, written.request.replay_id)
-            opening = self.sender.response("GET", f"{url}&from=0", idle_timeout)
-        else:
-            outgoing = self.outgoing_request()
-            opening = self.sender.response(
-                "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
-            )
-        async with opening as response:
+        outgoing = self.outgoing_request()
+        async with self.sender.response(
+            "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
+        ) as response:
             return await self._read_answer(response, idle_timeout)
 
     async def _read_answer(
@@ -117,11 +98,9 @@ class Exchange(Struct, kw_only=True):
     ) -> StreamFinished:
         """Read the events of an answer to its end; raise the error with which a server refuses.
 
-        Also tell the sender if text has arrived, and note in `must_be_dropped` whether the server
-        still has to drop the answer that it keeps.
+        Also tell the sender if text has arrived.
         """
         if not response.is_success:
-            self.must_be_dropped = False  # no answer was begun
             _, error = await self.sender.read_refusal(response, self._facts)
             raise error
 
@@ -136,11 +115,7 @@ class Exchange(Struct, kw_only=True):
             splitter=ThinkSplitter() if self.has_think_tags else None,
         )
         try:
-            finished = await reader.read()
-            self.must_be_dropped = False
-            return finished
+            return await reader.read()
         finally:
             if reader.has_posted_token:
                 self.sender.note_token()
-            if reader.network_error:  # the server continues the answer, which is fetched later
-                self.must_be_dropped = False

@@ -101,7 +101,7 @@ class ResponseReader:
         `names_reason` is whether the server always says why an answer has ended. `splitter`
         separates thought that tags mark in the text; None: the tags stay in the text.
         """
-        self.network_error = ""  # how the connection broke, empty if it did not
+        self._network_error = ""  # how the connection broke, empty if it did not
         self._response = response
         self._facts = facts
         self._window = window
@@ -133,7 +133,7 @@ class ResponseReader:
             else:
                 await self._read_untyped(body)
         except TRANSPORT_ERRORS as error:
-            self.network_error = error_words(error)
+            self._network_error = error_words(error)
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -143,7 +143,7 @@ class ResponseReader:
             self._chunks.close()
         if self._sse.stray:
             self._chunks.note_stray(bytes(self._sse.stray))
-        finished = self._chunks.conclude(self.network_error, names_reason=self._names_reason)
+        finished = self._chunks.conclude(self._network_error, names_reason=self._names_reason)
         self._require_read_prompt()
         return finished
 

@@ -444,8 +444,6 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
         figures.append(units.elapsed(stats.elapsed_ms / 1e3))
     if stats.is_edited:
         figures.append("edited")
-    if stats.was_away:
-        figures.append("continued while you were away")
     if stats.steps:  # rounds of tool calls before this answer
         figures.append(units.counted(stats.steps, "step"))
     warnings = []

@@ -254,8 +254,6 @@ class SessionView:
         if words:
             self._ui.widgets.find_bar.close()
             self._log.finder.mark_words(message_id, words)
-        # llama.cpp may have continued the last answer while lmchat was away (R-42)
-        await self._chat.fetch_kept(self._chat.shown)
 
     def keep_draft_and_place(self) -> None:
         """Keep the draft of the shown session, and its bookmark, in memory; both are saved soon."""

@@ -337,10 +337,8 @@ class TurnView(FrontEnd):
         is_shown = opened is self._chat.shown
         match event:
             case TextDelta() | ReasoningDelta() | RefusalDelta() if is_shown:
-                # text that is fetched was written earlier: it has no speed now
-                if opened.figures is not None and not opened.figures.is_fetched:
-                    # a chunk of the server is about a token
-                    self._status.speedometer.count(self._ui.workspace.clock())
+                # a chunk of the server is about a token
+                self._status.speedometer.count(self._ui.workspace.clock())
                 self._log.apply(event)
                 return
             case ToolCallDelta() if is_shown:
@@ -400,11 +398,6 @@ class TurnView(FrontEnd):
         self._status.speedometer.restart()
         if self._log.document.index_of(answer.message_id) is None:
             self._log.begin_answer(answer)
-        else:
-            # The log has the answer: a `PathChanged` showed the new path with it, or it is an
-            # older answer that is fetched again. The second one does not look yet like one
-            # that streams here.
-            self._session_view.show_messages()
 
     # The end of a turn
 

@@ -34,8 +34,6 @@ def details_text(answer: ChatMessage) -> str:
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
     marks = ["edited"] if stats.is_edited else []
-    if stats.was_away:
-        marks.append("continued while you were away")
     rows = [
         ("Model", answer.model),
         ("Asked for", stats.asked),  # if another model has answered

@@ -51,11 +51,11 @@ _RESTORE_MODES = (
 )
 
 
-def guard_terminal(app: App[Any], on_terminate: Callable[[int], Awaitable[object]]) -> None:
+def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
     """Let an app that does not run yet use `TerminalDriver`; on Windows, do nothing.
 
     On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone without a SIGHUP, the
-    terminal is restored at once; Textual leaves it raw. `on_terminate(signal)` has a second to
+    terminal is restored at once; Textual leaves it raw. `on_terminate` has a second to
     save; the app exits with 128 + signal.
     """
     if termios is None:  # Windows, where Textual's own driver stays in use
@@ -120,7 +120,7 @@ class TerminalDriver(LinuxDriver):
     """
 
     def __init__(
-        self, app: App[Any], *, on_terminate: Callable[[int], Awaitable[object]], **options: Any
+        self, app: App[Any], *, on_terminate: Callable[[], Awaitable[object]], **options: Any
     ) -> None:
         super().__init__(app, **options)
         # at a signal or hang-up, its thread calls these functions, and ends the program in any case
@@ -286,7 +286,7 @@ class TerminalDriver(LinuxDriver):
         with self._app._context():  # sets the active app, which code from another thread lacks
             try:
                 async with asyncio.timeout(SAVE_S):
-                    await self._on_terminate(number)
+                    await self._on_terminate()
             except Exception:
                 _logger.exception("could not save everything before quitting")
             self._app.exit(return_code=128 + number)

@@ -78,11 +78,6 @@ async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
         assert "TTFT" in shown
         assert reason in shown
         assert "a continue" not in shown
-    away = replace(STATS, was_away=True)
-    long_name = "a-model-with-a-name-of-some-length-q8"
-    figures, below = stats_rows(log, answer("a", model=long_name, stats=away))
-    assert "TTFT" in figures
-    assert below.endswith("continued while you were away")
     asked = replace(STATS, asked="/models/ti\x1bny", finish_reason="moderation")
     _, below = stats_rows(log, answer("a", stats=asked))
     assert below == "asked for /models/ti␛ny · moderation"
