@@ -22,7 +22,8 @@ from lmchat.chat.turn_choices import TurnSettings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.products import sent_thoughts_to
-from lmchat.servers.request import ChatRequest, OutgoingRequest, tool_in_request
+from lmchat.servers.request import ChatRequest, tool_in_request
+from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     NOT_SENT,
@@ -203,25 +204,25 @@ def checked_form(typed: str) -> str:
     return form
 
 
-def json_text(outgoing: OutgoingRequest) -> str:
+def json_text(prepared: PreparedRequest) -> str:
     """Return the body as indented JSON that is safe on a terminal; images are cut."""
-    return _indented(_IMAGE.sub(_cut_image, outgoing.body))
+    return _indented(_IMAGE.sub(_cut_image, prepared.body))
 
 
-def curl_command(outgoing: OutgoingRequest) -> str:
+def curl_command(prepared: PreparedRequest) -> str:
     """Return a command for a POSIX shell that sends the request.
 
     The shell puts the API key into the command. It reads the body from the lines below the command,
     in which no character is special.
     """
-    lines = [f"curl --silent --show-error --no-buffer {shell_word(outgoing.url)}"]
-    for name, value in outgoing.headers.items():
+    lines = [f"curl --silent --show-error --no-buffer {shell_word(prepared.url)}"]
+    for name, value in prepared.headers.items():
         lines.append(f"--header {shell_word(f'{name}: {value}')}")
-    if outgoing.has_key:
+    if prepared.has_key:
         lines.append(f'--header "Authorization: Bearer ${KEY_VARIABLE}"')
     lines.append(f"--data-binary @- <<'{_END}'")
     command = " \\\n  ".join(lines)
-    return f"{command}\n{_indented(outgoing.body)}\n{_END}\n"
+    return f"{command}\n{_indented(prepared.body)}\n{_END}\n"
 
 
 def _indented(body: bytes) -> str:

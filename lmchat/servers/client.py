@@ -67,14 +67,13 @@ from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    OutgoingRequest,
     TemplateText,
 )
 from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.forward import Forwarding, read_beside
+from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
 from lmchat.servers.sending.request_checks import RequestChecks
-from lmchat.servers.sending.request_writer import RequestWriter, WrittenRequest
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.chunk_parser import prompt_progress
@@ -127,7 +126,7 @@ class HttpServerClient:
         self._counters = RequestCounters()
         self._checks = RequestChecks(settings, self._counters)
         self.model_lists = ModelLists(cache_file)
-        self._writer = RequestWriter(self.model_lists)
+        self._preparer = RequestPreparer(self.model_lists)
         self._scanner = Scanner(
             self._connections,
             self._keys,
@@ -303,7 +302,7 @@ class HttpServerClient:
         api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):  # `read_s` leaves time for connecting besides
-                return await product.count_tokens(api, self._writer.write(request).prompt_body())
+                return await product.count_tokens(api, self._preparer.prepare(request).json())
         except TimeoutError:
             return None
 
@@ -316,7 +315,7 @@ class HttpServerClient:
         await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product)
         fields = product_named(request.product).read_ahead_fields
-        body = {**self._writer.write(request).body(), **fields}
+        body = {**self._preparer.prepare(request).json(), **fields}
         is_read = False  # the events also end, without an error, when the connection breaks
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
             async for chunk in chunks:
@@ -329,12 +328,11 @@ class HttpServerClient:
                 "The server has not read the prompt to its end.", hint="Check the server's log."
             )
 
-    async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
-        """Return what `stream` would send first for a request; see `ServerClient`."""
+    async def prepare(self, request: ChatRequest) -> PreparedRequest:
         self._checks.allowed.check(request.endpoint)
-        exchange = self._new_exchange(self._writer.write(request))
-        exchange.sender.key = await self._keys.key_for(request.endpoint)  # as before sending
-        return exchange.outgoing_request()
+        prepared = self._preparer.prepare(request)
+        prepared.has_key = bool(await self._keys.key_for(request.endpoint))
+        return prepared
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let the server apply its chat template to a request, to show users what the model gets.
@@ -345,7 +343,7 @@ class HttpServerClient:
         if product.shows_template_text:  # other products refuse below, without asking the server
             await self._require_loaded(request)
         api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
-        return await product.template_text(api, self._writer.write(request).body())
+        return await product.template_text(api, self._preparer.prepare(request).json())
 
     # Answers
 
@@ -441,7 +439,7 @@ class HttpServerClient:
         return self._checks.limiter.budget()
 
     async def aclose(self) -> None:
-        """Close all connections; the engine ends, and the lists of models are written."""
+        """Close all connections; the engine ends, and the lists of models are prepared."""
         await self._connections.aclose()
         if self._engine is not None:
             await self._engine.stop()
@@ -567,10 +565,10 @@ class HttpServerClient:
                 hint="Choose it again, or another model.",
                 kind="model_missing",
             )
-        written = self._checks.admit(request, self._writer.write)
+        prepared = self._checks.admit(request, self._preparer.prepare)
         _logger.info("chat request to %s", endpoint.origin)
-        exchange = self._new_exchange(written)
-        for note in self._writer.take_new_notes(written):
+        exchange = self._new_exchange(prepared)
+        for note in self._preparer.take_new_notes(prepared):
             exchange.post(RequestAdapted(note=note))
         if remote is not None and (endpoint, request.model) not in self._noted_remote:
             self._noted_remote.add((endpoint, request.model))
@@ -588,12 +586,12 @@ class HttpServerClient:
             model = product.unlisted_model(request.endpoint, request.model)
         return model if model.is_remote else None
 
-    def _new_exchange(self, written: WrittenRequest) -> Exchange:
-        """Return the exchange of a written request, with a new queue of events; send nothing."""
-        request = written.request
+    def _new_exchange(self, prepared: PreparedRequest) -> Exchange:
+        """Return the exchange of a prepared request, with a new queue of events; send nothing."""
+        request = prepared.request
         events: EventQueue = asyncio.Queue()
         return Exchange(
-            written=written,
+            prepared=prepared,
             sender=self._new_sender(
                 request.endpoint, request.product, request.model, post=events.put_nowait
             ),
@@ -629,7 +627,7 @@ class HttpServerClient:
         request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,
         which names only its type.
         """
-        request = exchange.written.request
+        request = exchange.prepared.request
         async with self._slot(request.endpoint, request.product, request.model, exchange.post):
             self._counters.add(total_requests=1)
             started_s = time.perf_counter()
@@ -656,7 +654,7 @@ class HttpServerClient:
             finally:
                 self._counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
-            self._writer.keep_request_format(exchange.written)
+            self._preparer.keep_request_format(exchange.prepared)
             self.model_lists.mark_loaded(request.endpoint, request.model)
             return finished
 
@@ -666,13 +664,13 @@ class HttpServerClient:
 
         If the request does not make the server load its model, nothing is posted.
         """
-        written = exchange.written
-        if not written.is_known_to_load:
+        prepared = exchange.prepared
+        if not prepared.is_known_to_load:
             yield
             return
-        request = written.request
+        request = prepared.request
         api = await self._new_api(request.endpoint, request.product)
-        loading = written.product.follow_loading(
+        loading = prepared.product.follow_loading(
             api,
             request.model,
             lambda fraction: exchange.post(ModelLoading(fraction=fraction)),

@@ -20,10 +20,10 @@ from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    OutgoingRequest,
     TemplateText,
 )
 from lmchat.servers.request_counters import Budget
+from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.statistics import AnswerRecord
 
 
@@ -77,12 +77,8 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
         After the block, `on_end` gets the figures of the request, if it was sent.
         """
 
-    async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
-        """Return what `stream` would send first for a request; send nothing.
-
-        The random id under which the server would keep the answer is left out. If the user sends a
-        copy of the request, nothing would stop an answer that is kept.
-        """
+    async def prepare(self, request: ChatRequest) -> PreparedRequest:
+        """Return a request as `stream` would send it first; send nothing."""
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         """Let the server apply its chat template to a request without answering it.

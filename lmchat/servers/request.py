@@ -124,7 +124,7 @@ WantedOutput = AnyText | AnyObject | FittingValue
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """A request for one answer, before it is written in the form of its product."""
+    """A request for one answer, before it is put into the form of its product."""
 
     endpoint: Endpoint
     product: str  # its name
@@ -149,15 +149,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     is_remote: bool = False
     """Whether the user has chosen a remote model; any other request is not sent to one."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
-
-
-class OutgoingRequest(Struct, frozen=True, kw_only=True):
-    """A POST of a chat request as it is sent, but without its API key."""
-
-    url: str
-    headers: Mapping[str, str]  # all headers but the one with the key
-    has_key: bool  # whether a key is sent, too
-    body: bytes  # JSON
 
 
 class TemplateText(Struct, frozen=True, kw_only=True):

@@ -249,7 +249,7 @@ async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[
         )
         turn = chat.sessions.plan_turn(opened, start, turn_settings)
         request = await turn.request.prepared_request()
-    return json.loads((await chat.server.outgoing_request(request)).body)["messages"]
+    return json.loads((await chat.server.prepare(request)).body)["messages"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)

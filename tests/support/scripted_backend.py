@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
@@ -33,10 +32,10 @@ from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
     ForwardedRequest,
-    OutgoingRequest,
     TemplateText,
 )
 from lmchat.servers.request_counters import Budget
+from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
 from lmchat.servers.target import Target
 from lmchat.sessions.statistics import AnswerRecord
 
@@ -127,7 +126,7 @@ class ScriptedBackend:
         self.is_reading = asyncio.Event()
         self.reading_script: list[PromptProgress | Exception | asyncio.Event] = []
         """What each request to read ahead plays."""
-        self.outgoing_requests: list[ChatRequest] = []
+        self.prepared_requests: list[ChatRequest] = []
         self.template: TemplateText | Exception = TemplateText(text="", tokens=0)
         """What a chat template makes of each request."""
         self.thoughts_to_end: list[tuple[ChatRequest, str]] = []
@@ -235,15 +234,11 @@ class ScriptedBackend:
             raise self.tokens
         return self.tokens
 
-    async def outgoing_request(self, request: ChatRequest) -> OutgoingRequest:
-        self.outgoing_requests.append(request)
-        body = {"model": request.model, "prompt": request.messages[-1].text}
-        return OutgoingRequest(
-            url=f"{request.endpoint.base_url}/chat/completions",
-            headers={"Content-Type": "application/json"},
-            has_key=True,
-            body=json.dumps(body).encode(),
-        )
+    async def prepare(self, request: ChatRequest) -> PreparedRequest:
+        self.prepared_requests.append(request)
+        prepared = RequestPreparer(self.model_lists).prepare(request)
+        prepared.has_key = True
+        return prepared
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
         if isinstance(self.template, Exception):

@@ -34,7 +34,7 @@ async def test_the_request_of_the_draft_is_shown_in_three_forms_copied_and_paged
     async with ready_desktop(tmp_path, backend=backend_with(), settings=settings) as desk:
         await desk.say("/set seed 42", sees="seed is 42")
         await open_with_draft(desk, "Say $HOME")
-        [request] = desk.backend.outgoing_requests
+        [request] = desk.backend.prepared_requests
         assert [message.text for message in request.messages] == ["Be kind.", "Say $HOME"]
         assert request.sampling.seed == 42
         await shown(desk, "text · ", "234 tokens", "<|im_start|>user", "Hi ␛[31m\ufffd<|im_end|>")
@@ -47,7 +47,7 @@ async def test_the_request_of_the_draft_is_shown_in_three_forms_copied_and_paged
         await desk.until(lambda: len(desk.copied) == 3, "three copies")
         text, body, command = desk.copied
         assert text == HOSTILE
-        assert '"prompt": "Say $HOME"' in body
+        assert '"content": "Say $HOME"' in body
         assert body in command
         assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
         await desk.press("right", sees="text · ")
@@ -67,7 +67,7 @@ async def test_a_request_after_an_answer_that_streams_has_its_text_so_far(tmp_pa
     ) as desk:
         await desk.say("What grows?", sees="Peas")
         await desk.say("/request json", leads_to=RequestDialog)
-        [request] = desk.backend.outgoing_requests
+        [request] = desk.backend.prepared_requests
         assert [message.text for message in request.messages] == ["What grows?", "Peas ", ""]
         await desk.press("escape", leads_to=ChatScreen)
         gate.set()

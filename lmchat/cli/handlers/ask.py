@@ -117,8 +117,8 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
     """
     output, form = context.output, context.options.dry_run_form
     if form != "text":
-        outgoing = await runtime.backend.outgoing_request(request)
-        text = curl_command(outgoing) if form == "curl" else json_text(outgoing)
+        prepared = await runtime.backend.prepare(request)
+        text = curl_command(prepared) if form == "curl" else json_text(prepared)
         # outside of its JSON, the command is ASCII, so only letters within JSON are escaped
         output.print_safe(safe_json(text, is_ascii=not is_utf8()))
         return

@@ -45,6 +45,15 @@ _CLOUD_NAME = re.compile(r":([^:/]*-)?cloud\s*$", re.IGNORECASE)  # such as "gpt
 _SEEDS = 2**32 - 1  # seeds are 0 to one less: this number itself means "random" to llama.cpp
 _SENT_TO_ALL = ("temperature", "top_p", "max_tokens", "stop")
 """Options whose fields `request_body` writes, as their names depend on the request_format."""
+_PROMPT_FIELDS = (
+    "model",
+    "messages",
+    "tools",
+    "response_format",
+    "reasoning_effort",
+    "chat_template_kwargs",
+)
+"""Fields of a request that its prompt depends on."""
 _DEFAULT_LOAD_STEP = "Use the server's own program"
 _DEFAULT_KEY_STEP = "Ask the administrator of the server for its API key"
 
@@ -388,7 +397,7 @@ class Product(Struct, frozen=True, kw_only=True):
         """Return the fields of a request for a sampling option that the product takes.
 
         The first field is the option itself: if a server refuses it, the option counts as not sent
-        (`WrittenRequest.sent_options`). An option is sent under the name that the product has for
+        (`PreparedRequest.sent_options`). An option is sent under the name that the product has for
         it, or else under its own. If the name begins with `EXTRA`, this beginning is removed.
         """
         if name == "reasoning_effort":
@@ -458,11 +467,11 @@ class Product(Struct, frozen=True, kw_only=True):
     async def count_tokens(self, api: ServerApi, body: JsonObject) -> int | None:
         """Return how many tokens the prompt of a chat request has with the model's template.
 
-        `body` has the fields of the request on which its prompt depends. Return None if this
-        version of the server cannot count, or its reply has no number. The method is called only
-        for a product with a `count_path`.
+        Return None if this version of the server cannot count, or its reply has no number. The
+        method is called only for a product with a `count_path`.
         """
-        reply = await api.post(self.count_path, body)
+        fields = {name: body[name] for name in _PROMPT_FIELDS if name in body}
+        reply = await api.post(self.count_path, fields)
         if reply.is_unknown_path:
             return None
         return count_or_none(api.require_good(reply).object.get(self.count_field))

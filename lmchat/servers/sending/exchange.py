@@ -17,9 +17,8 @@ from lmchat.servers.events import (
     StreamFinished,
 )
 from lmchat.servers.products.refusals import RefusalContext
-from lmchat.servers.request import CHAT_PATH, OutgoingRequest
-from lmchat.servers.sending.request_writer import WrittenRequest
-from lmchat.servers.sending.sender import Sender, stream_headers
+from lmchat.servers.sending.prepared_request import PreparedRequest
+from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.response_reader import EventQueue, ResponseReader
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
@@ -32,30 +31,17 @@ class Exchange(Struct, kw_only=True):
     closes the connection (R-28).
     """
 
-    written: WrittenRequest
+    prepared: PreparedRequest
     sender: Sender
     events: EventQueue  # `post` and the sender put them in
     has_think_tags: bool  # whether `<think>` tags in a text mark thoughts
-
-    def outgoing_request(self) -> OutgoingRequest:
-        """Return the request without its API key, to be sent, or to be shown to the user.
-
-        After a refusal, it has the form that `_adapt` gave it. The key is added when it is sent.
-        """
-        endpoint = self.written.request.endpoint
-        return OutgoingRequest(
-            url=f"{endpoint.base_url}{CHAT_PATH}",
-            headers=stream_headers("", has_body=True),
-            has_key=bool(self.sender.key),
-            body=self.written.encoded_body(),
-        )
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
 
     @property
     def _facts(self) -> RefusalContext:
-        return self.written.facts_for_refusal(self.sender.facts)
+        return self.prepared.facts_for_refusal(self.sender.facts)
 
     async def run(self) -> StreamFinished:
         """Send the request, read the answer, and return its last event.
@@ -69,7 +55,7 @@ class Exchange(Struct, kw_only=True):
 
     async def _adapt(self, error: ServerRejected) -> bool:
         """Change the request after a refusal; return whether to send it again."""
-        notes = self.written.adapt(error)
+        notes = self.prepared.adapt(error)
         if notes is None:  # no other form would help
             return False
         for note in notes:
@@ -83,13 +69,12 @@ class Exchange(Struct, kw_only=True):
         an earlier attempt because the model was loading. While the answer is awaited and read,
         limits of silence apply. Raises the error of a refusal.
         """
-        written = self.written
-        self.post(RequestSent(sampling=written.sent_options()))
-        if written.is_known_to_load or self.sender.is_loading:
-            self.post(ModelLoading(is_asleep=written.is_asleep))
-        outgoing = self.outgoing_request()
+        prepared = self.prepared
+        self.post(RequestSent(sampling=prepared.sent_options()))
+        if prepared.is_known_to_load or self.sender.is_loading:
+            self.post(ModelLoading(is_asleep=prepared.is_asleep))
         async with self.sender.response(
-            "POST", outgoing.url, idle_timeout, body=outgoing.body, headers=outgoing.headers
+            prepared.url, prepared.headers, prepared.body, idle_timeout
         ) as response:
             return await self._read_answer(response, idle_timeout)
 
@@ -104,12 +89,12 @@ class Exchange(Struct, kw_only=True):
             _, error = await self.sender.read_refusal(response, self._facts)
             raise error
 
-        model = self.written.model
+        model = self.prepared.model
         reader = ResponseReader(
             response,
             facts=self._facts,
             window=model.context if model is not None else None,
-            names_reason=self.written.product.names_finish_reason,
+            names_reason=self.prepared.product.names_finish_reason,
             events=self.events,
             idle_timeout=idle_timeout,
             splitter=ThinkSplitter() if self.has_think_tags else None,

@@ -38,6 +38,7 @@ from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
 from lmchat.servers.request_counters import RequestCounters
+from lmchat.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
 from lmchat.servers.stream.response_reader import EndWait
@@ -120,7 +121,7 @@ class Forwarding(Struct, kw_only=True):
         self._sent_s = time.perf_counter()
         url = f"{sender.endpoint.base_url}{self.request.path}"
         async with AsyncExitStack() as attempt:
-            opening = sender.response("POST", url, idle_timeout, body=self.request.body)
+            opening = sender.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
             response = await attempt.enter_async_context(opening)
             headers = {
                 name.lower(): without_secret(value, sender.key)

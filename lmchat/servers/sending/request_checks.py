@@ -15,7 +15,7 @@ from lmchat.servers.allow_list import AllowList
 from lmchat.servers.products import no_model_selected, too_many_requests
 from lmchat.servers.request import ChatRequest, ForwardedRequest
 from lmchat.servers.request_counters import Budget, RequestCounters
-from lmchat.servers.sending.request_writer import WrittenRequest
+from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.message import Role
 
 _WINDOW_S = 60.0
@@ -125,12 +125,12 @@ class RequestChecks:
         self._counters = counters
 
     def admit(
-        self, request: ChatRequest, write: Callable[[ChatRequest], WrittenRequest]
-    ) -> WrittenRequest:
+        self, request: ChatRequest, prepare: Callable[[ChatRequest], PreparedRequest]
+    ) -> PreparedRequest:
         """Run all checks on a request, and count it for the limit of requests per minute.
 
-        Return what `write` makes of the request. `write` is called when the messages are known to
-        be valid; then the size of the body is checked.
+        Return what `prepare` makes of the request. It is called when the messages are known to be
+        valid; then the size of the body is checked.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
@@ -138,12 +138,12 @@ class RequestChecks:
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
             self.allowed.check(request.endpoint)
-            written = write(request)
-            check_size(request, written.encoded_body(), self._max_body_mb)
+            prepared = prepare(request)
+            check_size(request, prepared.body, self._max_body_mb)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.endpoint.is_loopback):
                 self.limiter.count_request(request.product)
-        return written
+        return prepared
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Check a request of another program; its size was checked when it was read.

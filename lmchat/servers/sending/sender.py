@@ -45,7 +45,6 @@ REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is
 BUSY_FACTOR = 3.0  # longer waits for a near server, which answers one request at a time
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
-NO_HEADERS: Mapping[str, str] = {}
 _Accepted = TypeVar("_Accepted")  # what is made of the reply to an accepted request
 _logger = logging.getLogger(__name__)
 
@@ -135,20 +134,18 @@ class Sender(Struct, kw_only=True):
     @asynccontextmanager
     async def response(
         self,
-        method: str,
         url: str,
+        headers: Mapping[str, str],
+        body: bytes,
         idle_timeout: IdleTimeout,
-        *,
-        body: bytes | None = None,
-        headers: Mapping[str, str] = NO_HEADERS,
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request once and yield the response, whose body is not read yet.
+        """POST a request once and yield the response, whose body is not read yet.
 
-        `headers` are sent in addition to those of each stream; the key is added here. Reading has
-        no time limit: `idle_timeout` watches the block. Raises `ServerUnavailable`.
+        The key is added to `headers` here. Reading has no time limit: `idle_timeout` watches the
+        block. Raises `ServerUnavailable`.
         """
         connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
-        sent_headers = {**headers, **stream_headers(self.key, has_body=body is not None)}
+        sent_headers = {**request_headers(self.key, has_body=True), **headers}
         if self.endpoint.is_near:
             # llama.cpp's router closes a connection after a stream without saying so, and the next
             # request on it would fail. To connect again within a network takes under a millisecond.
@@ -156,7 +153,7 @@ class Sender(Struct, kw_only=True):
         async with idle_timeout.watching():
             response = await self.connections.send(
                 self.endpoint,
-                method,
+                "POST",
                 url,
                 headers=sent_headers,
                 timeout=httpx.Timeout(connect=connect_s, read=None, write=WRITE_S, pool=POOL_S),
@@ -198,14 +195,6 @@ class Sender(Struct, kw_only=True):
         url = f"{self.endpoint.url}{self.product.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
         return await self.connections.ask(self.endpoint, "GET", url, key=self.key, timeout=no_limit)
-
-
-def stream_headers(key: str, *, has_body: bool) -> dict[str, str]:
-    """Return the headers of a request for an uncompressed stream (R-34)."""
-    headers = request_headers(key, has_body=has_body)
-    headers["Accept"] = "text/event-stream, application/json"
-    headers["Accept-Encoding"] = "identity"
-    return headers
 
 
 class RetryPlan(Struct, frozen=True, kw_only=True):

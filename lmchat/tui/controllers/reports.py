@@ -93,14 +93,14 @@ class Reports:
         backend = self._ui.workspace.backend
         words, files = split_draft(self._prompt_text.typed_prompt)
         request = await next_request(self._chat, opened, words, files)
-        outgoing = await backend.outgoing_request(request)
+        prepared = await backend.prepare(request)
         template_text: TemplateText | LMChatError
         try:
             template_text = await backend.template_text(request)
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
         if opened is self._chat.shown:
-            dialog = RequestDialog(template_text, outgoing, form, self._ui.show_in_pager)
+            dialog = RequestDialog(template_text, prepared, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)
 
     # lmchat itself

@@ -11,7 +11,8 @@ from textual.containers import VerticalScroll
 from lmchat import units
 from lmchat.chat.request_preview import FORMS, curl_command, json_text
 from lmchat.errors import LMChatError
-from lmchat.servers.request import OutgoingRequest, TemplateText
+from lmchat.servers.request import TemplateText
+from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.tui.dialogs.text_dialog import TextDialog
 
 
@@ -29,7 +30,7 @@ class RequestDialog(TextDialog):
     def __init__(
         self,
         template_text: TemplateText | LMChatError,
-        outgoing: OutgoingRequest,
+        prepared: PreparedRequest,
         form: str,
         show_in_pager: Callable[[str], None],
     ) -> None:
@@ -37,14 +38,14 @@ class RequestDialog(TextDialog):
 
         Args:
             template_text: The text behind the server's chat template, or why it is missing.
-            outgoing: The request as it is sent.
+            prepared: The request as it is sent.
             form: One of `FORMS`, to begin with. If empty, it is the text, or JSON if the server
                 cannot return the text.
             show_in_pager: Shows a text in the user's pager.
         """
         super().__init__("Next request")
         self._template_text = template_text
-        self._outgoing = outgoing
+        self._prepared = prepared
         self._show_in_pager = show_in_pager
         first_form = "text"
         if isinstance(template_text, LMChatError) and template_text.kind == "unsupported":
@@ -56,12 +57,12 @@ class RequestDialog(TextDialog):
 
     def _show_form(self) -> None:
         """Show the chosen form from its beginning, with its name and its size in the title."""
-        size = units.size_text(len(self._outgoing.body), is_exact=True)
+        size = units.size_text(len(self._prepared.body), is_exact=True)
         match self._form, self._template_text:
             case "json", _:
-                self.show(json_text(self._outgoing), "JSON", size)
+                self.show(json_text(self._prepared), "JSON", size)
             case "curl", _:
-                self.show(curl_command(self._outgoing), "curl", size)
+                self.show(curl_command(self._prepared), "curl", size)
             # the form "text", or why it is missing
             case _, TemplateText(text=text, tokens=tokens):
                 self.show(text, "text", units.counted(tokens, "token"))

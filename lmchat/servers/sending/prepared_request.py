@@ -1,8 +1,8 @@
-"""Writer of chat requests, by what is known of each model and its server.
+"""Chat requests as their products want them, by what is known of each model and its server.
 
-The facts of a model are in the cached list of models. The writer itself remembers the format that
-a model accepted last: the form of its requests. A format notes which fields the model has refused
-(`dropped`), each with its value, because the model may take the same field with another value.
+The facts of a model are in the cached list of models. The format that a model accepted last is
+remembered: the form of its requests. A format notes which fields the model has refused (`dropped`),
+each with its value, because the model may take the same field with another value.
 """
 
 from __future__ import annotations
@@ -25,26 +25,25 @@ from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.products.request_format import RequestFormat, refuses_system_role
-from lmchat.servers.request import ChatRequest
+from lmchat.servers.request import CHAT_PATH, ChatRequest
 from lmchat.sessions.message import Role, SentThoughts
 
-_PROMPT_FIELDS = (
-    "model",
-    "messages",
-    "tools",
-    "response_format",
-    "reasoning_effort",
-    "chat_template_kwargs",
-)
-"""Fields of a request that its prompt depends on."""
-
+STREAM_HEADERS = {
+    "Accept": "text/event-stream, application/json",
+    "Content-Type": "application/json",
+    "Accept-Encoding": "identity",
+}
+"""Headers of a request for an uncompressed stream (R-34)."""
 _NO_SYSTEM_HINT = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
 )
 
 
-class WrittenRequest(Struct, kw_only=True):
-    """One request as it is written for its server, in a form that refusals change."""
+class PreparedRequest(Struct, kw_only=True):
+    """One request as its product wants it, in a form that refusals change.
+
+    `url`, `headers` and `body` are what is sent, and what the user is shown.
+    """
 
     request: ChatRequest
     product: Product
@@ -56,6 +55,7 @@ class WrittenRequest(Struct, kw_only=True):
     extra_fields: Mapping[str, Any]
     sent_thoughts: SentThoughts
     is_whole: bool = False  # whether the answer is asked for whole, after an empty stream
+    has_key: bool = False  # whether an API key is sent, too; known for a request that is shown
 
     @property
     def is_known_to_load(self) -> bool:
@@ -73,19 +73,24 @@ class WrittenRequest(Struct, kw_only=True):
     def is_asleep(self) -> bool:
         return self.model is not None and self.model.state is LoadState.ASLEEP
 
-    def body(self) -> JsonObject:
+    @property
+    def url(self) -> str:
+        return f"{self.request.endpoint.base_url}{CHAT_PATH}"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All headers but the one with the key."""
+        return STREAM_HEADERS
+
+    @property
+    def body(self) -> bytes:
+        return encode(self.json())
+
+    def json(self) -> JsonObject:
         request_format = (
             replace(self.request_format, streams=False) if self.is_whole else self.request_format
         )
         return body_of(self.request, self.extra_fields, request_format, self.sent_thoughts)
-
-    def encoded_body(self) -> bytes:
-        return encode(self.body())
-
-    def prompt_body(self) -> JsonObject:
-        """Return only the fields of the body on which the prompt depends, to count its tokens."""
-        body = self.body()
-        return {name: body[name] for name in _PROMPT_FIELDS if name in body}
 
     def sent_options(self) -> dict[str, object]:
         """Return the sampling options of the request, without those that were refused."""
@@ -168,20 +173,19 @@ class WrittenRequest(Struct, kw_only=True):
 
     def _has_system_prompt(self) -> bool:
         """Whether the request has a system prompt, wherever the request format puts it."""
-        body = replace(
-            self, request_format=replace(self.request_format, has_system_role=True)
-        ).body()
-        return any(message["role"] == Role.SYSTEM for message in body["messages"])
+        own_format = replace(self.request_format, has_system_role=True)
+        messages = replace(self, request_format=own_format).json()["messages"]
+        return any(message["role"] == Role.SYSTEM for message in messages)
 
     def _has_other_roles(self) -> bool:
         """Whether there are messages beside prompts and their answers."""
-        messages = self.body()["messages"]
+        messages = self.json()["messages"]
         has_results = any(message["role"] == Role.TOOL for message in messages)
         return has_results or messages[-1]["role"] == Role.ASSISTANT
 
 
-class RequestWriter:
-    """Writer of requests; remembers the request format of each model."""
+class RequestPreparer:
+    """Prepares requests; remembers the request format of each model."""
 
     def __init__(self, lists: ModelLists) -> None:
         self._lists = lists
@@ -191,15 +195,15 @@ class RequestWriter:
         # Address, model and option of each note that was returned before.
         self._noted: set[tuple[Endpoint, str, str]] = set()
 
-    def write(self, request: ChatRequest) -> WrittenRequest:
-        """Write a request in the format that its model took last, or else that of the product."""
+    def prepare(self, request: ChatRequest) -> PreparedRequest:
+        """Prepare a request in the format that its model took last, or else that of the product."""
         product = product_named(request.product)
         model = self._lists.model(request.endpoint, request.model)
         request_format = (
             self._request_formats.get((request.endpoint, request.model)) or product.request_format
         )
         fields = product.request_fields(request.sampling, model)
-        return WrittenRequest(
+        return PreparedRequest(
             request=request,
             product=product,
             model=model,
@@ -209,27 +213,26 @@ class RequestWriter:
             sent_thoughts=product.sent_thoughts(model),
         )
 
-    def keep_request_format(self, written: WrittenRequest) -> None:
-        """Write later requests to this model in the form that it has just accepted."""
-        self._request_formats[written.request.endpoint, written.request.model] = (
-            written.request_format
-        )
+    def keep_request_format(self, prepared: PreparedRequest) -> None:
+        """Prepare later requests to this model in the form that it has just accepted."""
+        request = prepared.request
+        self._request_formats[request.endpoint, request.model] = prepared.request_format
 
-    def take_new_notes(self, written: WrittenRequest) -> list[str]:
+    def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
         """Return a note for each option of a request that is not sent.
 
         A note that was returned before for this model is left out.
         """
-        request = written.request
+        request = prepared.request
         new_notes: list[str] = []
         for name in request.sampling.options:
             key = (request.endpoint, request.model, name)
-            is_sent = name in written.options  # the product takes it
+            is_sent = name in prepared.options  # the product takes it
             if is_sent or key in self._noted:
                 continue
             self._noted.add(key)
             new_notes.append(
-                f"{written.product.subject} does not take {name} here, as far as lmchat knows. "
+                f"{prepared.product.subject} does not take {name} here, as far as lmchat knows. "
                 "It is not sent."
             )
         return new_notes

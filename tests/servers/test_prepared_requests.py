@@ -26,7 +26,7 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     client = make_client(key=KEY)
     more = {"extra.no_such_field": "é😀", "extra.\udfff": ["a\ud800"]}
     request = request_to(server, sampling=Sampling(temperature=0.5, seed=7, more=more))
-    shown = await client.outgoing_request(request)
+    shown = await client.prepare(request)
     assert server.requests == []
     assert client.budget().left == client.budget().limit
     await read(client.stream(request))
@@ -48,7 +48,7 @@ async def test_the_text_of_a_prompt_comes_with_the_number_of_its_tokens(server, 
     prompt = await client.template_text(request_to(server))
     assert (prompt.text, prompt.tokens) == ("<s>Hi", 2)
     (asked,) = server.seen(TEMPLATE)
-    assert asked.body == (await client.outgoing_request(request_to(server))).body
+    assert asked.body == (await client.prepare(request_to(server))).body
 
 
 async def test_a_server_that_shows_no_text_says_so_also_if_the_model_is_not_loaded(server, client):
