@@ -14,21 +14,19 @@ from lmchat.sessions.message import AnswerStats
 from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens, is_prompt_cut
 
 
-def with_cut_prompt(
-    stats: AnswerStats, request: ChatRequest, *, window: int | None, has_reply: bool
-) -> AnswerStats:
+def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool) -> AnswerStats:
     """Return the figures of a complete answer, which say whether its prompt was cut.
 
     Raises `ServerRejected` if the answer is worth nothing then: it is empty, or has to match a
     schema, so that its values are invented. The count alone is too rough for that: the product has
     to be known to cut prompts.
     """
-    product = product_named(request.product)
+    product = product_named(request.target.product)
     counted = stats.prompt_tokens
     tokens = sum(estimate_tokens(one.text) + TEMPLATE_TOKENS for one in request.messages)
     has_images = bool(request.files)
     if counted is None or not is_prompt_cut(
-        counted, estimate=tokens, window=window, has_images=has_images
+        counted, estimate=tokens, window=request.target.context, has_images=has_images
     ):
         return stats
     is_of_use = has_reply and not isinstance(request.output, FittingValue)

@@ -277,7 +277,7 @@ class Client:
         """Ask for one answer and return it when it is complete; raises the error that ended it."""
         target = await self._target(model)
         request = _request(target, messages, options, output)
-        streamed = StreamedAnswer(request.model)
+        streamed = StreamedAnswer(target.model_id)
         await streamed.read(self._events_of(request))
         content = streamed.growing  # the parts of the answer
         figures = streamed.figures
@@ -294,9 +294,9 @@ class Client:
             refusal=content.text("refusal"),  # also in `text`
             tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
             model=figures.model,
-            endpoint=request.endpoint.url,
+            endpoint=target.endpoint.url,
             finish_reason=figures.finish_reason,
-            stats=with_cut_prompt(stats, request, window=target.context, has_reply=has_reply),
+            stats=with_cut_prompt(stats, request, has_reply=has_reply),
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
@@ -332,10 +332,7 @@ def _request(
     set_options = Sampling(**options).options
     checked = {name: checked_option(name, value) for name, value in set_options.items()}
     return ChatRequest(
-        endpoint=target.endpoint,
-        product=target.product,
-        model=target.model_id,
-        is_remote=target.is_remote,
+        target=target,
         messages=messages,
         sampling=Sampling().with_options(checked),
         output=output or AnyText(),

@@ -24,6 +24,7 @@ from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import AnyText, ChatRequest, Sampling, WantedOutput
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import Output, failure_detail
 
@@ -110,10 +111,7 @@ async def answer_to(
     if seed is not None:
         sampling = replace(sampling, seed=seed)
     request = ChatRequest(
-        endpoint=model.endpoint,
-        product=model.product,
-        model=model.model_id,
-        is_remote=model.is_remote,
+        target=Target.of(model),
         messages=tuple(task.messages),
         sampling=sampling,
         output=task.output,
@@ -132,7 +130,7 @@ async def answer_to(
     stats = answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens)
     if failure is None:
         try:
-            stats = with_cut_prompt(stats, request, window=model.context, has_reply=bool(reply))
+            stats = with_cut_prompt(stats, request, has_reply=bool(reply))
         except LMChatError as error:
             failure = error
     return TaskAnswer(

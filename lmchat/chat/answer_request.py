@@ -442,10 +442,7 @@ class AnswerRequest:
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         return ChatRequest(
-            endpoint=settings.target.endpoint,
-            product=settings.target.product,
-            model=settings.target.model_id,
-            is_remote=settings.target.is_remote,
+            target=settings.target,
             messages=messages,
             sampling=self.sampling,
             has_drawn_seed=self._has_drawn_seed,

@@ -88,14 +88,11 @@ class TitleWriter:
         options = self._turn_choices.layers.values({}, target.model_id)
         sampling = Sampling().with_options(options)
         request = ChatRequest(
-            endpoint=target.endpoint,
-            product=target.product,
-            model=target.model_id,
-            is_remote=target.is_remote,
+            target=target,
             messages=(text_message(Role.USER, text),),
             sampling=replace(sampling.without_limits(), max_tokens=_MAX_TOKENS),
         )
-        streamed = StreamedAnswer(request.model)
+        streamed = StreamedAnswer(target.model_id)
         async with asyncio.timeout(_TIMEOUT_S):
             await streamed.read(self._backend.stream(request))
         # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"

@@ -78,6 +78,7 @@ from lmchat.servers.sending.sender import Sender
 from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.chunk_parser import prompt_progress
 from lmchat.servers.stream.response_reader import EventQueue
+from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.statistics import AnswerRecord
 
@@ -231,7 +232,7 @@ class HttpServerClient:
         _require_local(model)
         if engine := self._engine_at(model.endpoint):
             # the slot is free when the answer that the engine is writing has ended
-            async with self._slots.one_slot(model.endpoint, model.model_id, model.product):
+            async with self._slots.one_slot(Target.of(model)):
                 await engine.load(model.model_id, context=context)
             return
         product = product_named(model.product)
@@ -244,7 +245,7 @@ class HttpServerClient:
                 kind="unsupported",
                 hint=f"{hint}.",
             )
-        api = await self._new_api(model.endpoint, model.product)
+        api = await self._new_api(Target.of(model))
         api.facts = replace(api.facts, model=model.model_id)
         if product.load_path:
             # Another request or program may have loaded it by now, and these products would load
@@ -282,7 +283,7 @@ class HttpServerClient:
         if engine := self._engine_at(model.endpoint):
             await engine.stop()  # it serves one model at a time
             return
-        api = await self._new_api(model.endpoint, model.product)
+        api = await self._new_api(Target.of(model))
         await product_named(model.product).unload(api, model)
 
     # Requests that want no answer
@@ -295,11 +296,11 @@ class HttpServerClient:
         first. The messages are not checked: the last one may be empty. Raises `LMChatError` if no
         request may be sent to the address, or if the server refuses this one or cannot be reached.
         """
-        product = product_named(request.product)
-        self._checks.allowed.check(request.endpoint)
-        if not product.count_path or await self._would_load(request):
+        product = product_named(request.target.product)
+        self._checks.allowed.check(request.target.endpoint)
+        if not product.count_path or await self._would_load(request.target):
             return None
-        api = await self._new_api(request.endpoint, request.product, read_s=COUNT_S)
+        api = await self._new_api(request.target, read_s=COUNT_S)
         try:
             async with asyncio.timeout(COUNT_S):  # `read_s` leaves time for connecting besides
                 return await product.count_tokens(api, self._preparer.prepare(request).json())
@@ -312,9 +313,9 @@ class HttpServerClient:
         On purpose, the request takes no slot, and no limit and no counter notes it: the user has
         sent nothing yet. Nor is a model loaded only for this.
         """
-        await self._require_loaded(request)
-        api = await self._new_api(request.endpoint, request.product)
-        fields = product_named(request.product).read_ahead_fields
+        await self._require_loaded(request.target)
+        api = await self._new_api(request.target)
+        fields = product_named(request.target.product).read_ahead_fields
         body = {**self._preparer.prepare(request).json(), **fields}
         is_read = False  # the events also end, without an error, when the connection breaks
         async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
@@ -329,9 +330,9 @@ class HttpServerClient:
             )
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:
-        self._checks.allowed.check(request.endpoint)
+        self._checks.allowed.check(request.target.endpoint)
         prepared = self._preparer.prepare(request)
-        prepared.has_key = bool(await self._keys.key_for(request.endpoint))
+        prepared.has_key = bool(await self._keys.key_for(request.target.endpoint))
         return prepared
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
@@ -339,10 +340,10 @@ class HttpServerClient:
 
         Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
         """
-        product = product_named(request.product)
+        product = product_named(request.target.product)
         if product.shows_template_text:  # other products refuse below, without asking the server
-            await self._require_loaded(request)
-        api = await self._new_api(request.endpoint, request.product, read_s=TEMPLATE_S)
+            await self._require_loaded(request.target)
+        api = await self._new_api(request.target, read_s=TEMPLATE_S)
         return await product.template_text(api, self._preparer.prepare(request).json())
 
     # Answers
@@ -374,10 +375,10 @@ class HttpServerClient:
         A server with one model for all names may have been started anew with another one. If the
         name is not known, it is asked for its list once more.
         """
-        endpoint, asked = request.endpoint, request.model
+        endpoint, asked = request.target.endpoint, request.target.model_id
         listed = self.model_lists.models_of(endpoint) or ()
         is_known = find_model(served, listed) is not None or not has_other_name(asked, served)
-        product = product_named(request.product)
+        product = product_named(request.target.product)
         has_one_model = product.ignores_model_name and not product.is_disturbed_by_list
         if listed and not is_known and has_one_model:
             with suppress(LMChatError):
@@ -393,24 +394,20 @@ class HttpServerClient:
         The connection is closed after the block. If the request was sent, `on_end` gets its
         figures. Raises `LMChatError` if it may not be sent, or has no complete reply.
         """
-        model = request.model
-        endpoint = model.endpoint
+        target = Target.of(request.model)
         self._checks.admit_forwarded(request)
-        _logger.info("forwarded request: %d bytes to %s", len(request.body), endpoint.origin)
+        _logger.info("forwarded request: %d bytes to %s", len(request.body), target.endpoint.origin)
         forwarding = Forwarding(
             request=request,
-            sender=self._new_sender(endpoint, model.product, model.model_id),
-            load_model=partial(self.load, model),
+            sender=self._new_sender(target),
+            load_model=partial(self.load, request.model),
             counters=self._counters,
             on_end=on_end,
         )
 
         @asynccontextmanager
         async def opening() -> AsyncIterator[ForwardedReply]:
-            async with (
-                self._slot(endpoint, model.product, model.model_id),
-                forwarding.reply() as reply,
-            ):
+            async with self._slot(target), forwarding.reply() as reply:
                 yield reply
 
         # a program that stops reading must not hold the slot of a server that is done
@@ -419,9 +416,9 @@ class HttpServerClient:
 
     async def end_thought(self, request: ChatRequest, answer_id: str) -> bool:
         with suppress(LMChatError):
-            api = await self._new_api(request.endpoint, request.product, read_s=END_THOUGHT_S)
-            product = product_named(request.product)
-            return await product.end_thought(api, request.model, answer_id)
+            api = await self._new_api(request.target, read_s=END_THOUGHT_S)
+            product = product_named(request.target.product)
+            return await product.end_thought(api, request.target.model_id, answer_id)
         return False
 
     # Limits and the end
@@ -439,7 +436,7 @@ class HttpServerClient:
         return self._checks.limiter.budget()
 
     async def aclose(self) -> None:
-        """Close all connections; the engine ends, and the lists of models are prepared."""
+        """Close all connections; the engine ends, and the lists of models are written."""
         await self._connections.aclose()
         if self._engine is not None:
             await self._engine.stop()
@@ -454,20 +451,15 @@ class HttpServerClient:
 
     @asynccontextmanager
     async def _slot(
-        self,
-        endpoint: Endpoint,
-        product: str,
-        model_id: str,
-        post: Callable[[StreamEvent], None] = lambda _: None,
+        self, target: Target, post: Callable[[StreamEvent], None] = lambda _: None
     ) -> AsyncIterator[None]:
         """Wait for a slot of a model, which the built-in engine loads; `post` takes the events."""
-        engine = self._engine_at(endpoint)
-        slot = self._slots.one_slot(
-            endpoint, model_id, product, on_wait=lambda: post(RequestQueued())
-        )
+        engine = self._engine_at(target.endpoint)
         async with (
-            slot,
-            engine.serving(model_id, lambda: post(ModelLoading())) if engine else nullcontext(),
+            self._slots.one_slot(target, on_wait=lambda: post(RequestQueued())),
+            engine.serving(target.model_id, lambda: post(ModelLoading()))
+            if engine
+            else nullcontext(),
         ):
             yield
 
@@ -500,20 +492,18 @@ class HttpServerClient:
 
     # Steps of a request
 
-    async def _new_api(
-        self, endpoint: Endpoint, product: str, *, read_s: float | None = None
-    ) -> ServerApi:
+    async def _new_api(self, target: Target, *, read_s: float | None = None) -> ServerApi:
         """Return a new `ServerApi`, with which a `Product` asks its server for one action.
 
         `read_s` is the timeout of a reply in seconds; None: no timeout. Raises `LMChatError` if no
         request may be sent to the server.
         """
-        self._checks.allowed.check(endpoint)
-        key = await self._keys.key_for(endpoint)
-        return self._scanner.new_api(endpoint, product, key=key, read_s=read_s)
+        self._checks.allowed.check(target.endpoint)
+        key = await self._keys.key_for(target.endpoint)
+        return self._scanner.new_api(target.endpoint, target.product, key=key, read_s=read_s)
 
-    async def _would_load(self, request: ChatRequest) -> bool:
-        """Whether a request would make its server load or wake the model (R-29, R-41).
+    async def _would_load(self, target: Target) -> bool:
+        """Whether a request would make a server load or wake its model (R-29, R-41).
 
         True also for a remote model, and for one whose state is not known: the callers then send
         nothing, as they must not load one, and what they send must not leave the machine. A request
@@ -521,26 +511,26 @@ class HttpServerClient:
         state of the model is not fresh, the server is asked for it first. Raises
         `EndpointNotAllowed`.
         """
-        endpoint = request.endpoint
+        endpoint = target.endpoint
         self._checks.allowed.check(endpoint)
-        if self._remote_model(request) is not None:
+        if self._remote_model(target) is not None:
             return True
-        loads_on_demand = product_named(request.product).loads_on_demand
+        loads_on_demand = product_named(target.product).loads_on_demand
         if not loads_on_demand and self._engine_at(endpoint) is None:
             return False
         if self.model_lists.models_of(endpoint, max_age_s=NO_WAKE_CHECK_S) is None:
             await self.check(endpoint)
-        model = self.model_lists.model(endpoint, request.model)
+        model = self.model_lists.model(target)
         return model is None or model.state is not LoadState.LOADED
 
-    async def _require_loaded(self, request: ChatRequest) -> None:
-        """Raise `ServerRejected` if a request would make its server load or wake the model.
+    async def _require_loaded(self, target: Target) -> None:
+        """Raise `ServerRejected` if a request would make a server load or wake its model.
 
         The message is for users who want to see the text that the model gets (`template_text`). So
         it also names what can be shown without the model: the JSON. `read_ahead` calls this, too,
         but users do not see its errors.
         """
-        if await self._would_load(request):
+        if await self._would_load(target):
             raise ServerRejected(
                 "The model is not in memory, so the server cannot show the text.",
                 kind="model_not_loaded",
@@ -555,10 +545,10 @@ class HttpServerClient:
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit,
         and for one to a remote model that the user has not chosen.
         """
-        endpoint = request.endpoint
-        self._scanner.expect_product(endpoint, request.product)  # a later probe asks for it first
-        remote = self._remote_model(request)
-        if remote is not None and not request.is_remote:
+        target, endpoint = request.target, request.target.endpoint
+        self._scanner.expect_product(endpoint, target.product)  # a later probe asks for it first
+        remote = self._remote_model(target)
+        if remote is not None and not target.is_remote:
             raise RequestInvalid(
                 f"The prompt was not sent: {safe_line(remote.model_id)} does not run on this "
                 "machine any more.",
@@ -567,54 +557,40 @@ class HttpServerClient:
             )
         prepared = self._checks.admit(request, self._preparer.prepare)
         _logger.info("chat request to %s", endpoint.origin)
-        exchange = self._new_exchange(prepared)
-        for note in self._preparer.take_new_notes(prepared):
-            exchange.post(RequestAdapted(note=note))
-        if remote is not None and (endpoint, request.model) not in self._noted_remote:
-            self._noted_remote.add((endpoint, request.model))
-            exchange.post(RequestAdapted(note=remote.remote_note, is_remote=True))
-        return exchange
-
-    def _remote_model(self, request: ChatRequest) -> ModelInfo | None:
-        """Return the model of a request if it is a remote one, as far as lmchat knows, else None.
-
-        A model that its server does not list is judged by its name.
-        """
-        model = self.model_lists.model(request.endpoint, request.model)
-        if model is None:
-            product = product_named(request.product)
-            model = product.unlisted_model(request.endpoint, request.model)
-        return model if model.is_remote else None
-
-    def _new_exchange(self, prepared: PreparedRequest) -> Exchange:
-        """Return the exchange of a prepared request, with a new queue of events; send nothing."""
-        request = prepared.request
         events: EventQueue = asyncio.Queue()
-        return Exchange(
+        exchange = Exchange(
             prepared=prepared,
-            sender=self._new_sender(
-                request.endpoint, request.product, request.model, post=events.put_nowait
-            ),
+            sender=self._new_sender(target, post=events.put_nowait),
             events=events,
             has_think_tags=self._settings.chat.think_tags,
         )
+        for note in self._preparer.take_new_notes(prepared):
+            exchange.post(RequestAdapted(note=note))
+        if remote is not None and (endpoint, target.model_id) not in self._noted_remote:
+            self._noted_remote.add((endpoint, target.model_id))
+            exchange.post(RequestAdapted(note=remote.remote_note, is_remote=True))
+        return exchange
+
+    def _remote_model(self, target: Target) -> ModelInfo | None:
+        """Return the model of a target if it is a remote one, as far as lmchat knows, else None.
+
+        A model that its server does not list is judged by its name.
+        """
+        model = self.model_lists.model(target)
+        if model is None:
+            product = product_named(target.product)
+            model = product.unlisted_model(target.endpoint, target.model_id)
+        return model if model.is_remote else None
 
     def _new_sender(
-        self,
-        endpoint: Endpoint,
-        product: str,
-        model: str,
-        *,
-        post: Callable[[StreamEvent], None] = lambda _: None,
+        self, target: Target, *, post: Callable[[StreamEvent], None] = lambda _: None
     ) -> Sender:
         """Return the sender of one request to a model; `post` takes the events while it waits."""
         return Sender(
-            endpoint=endpoint,
-            product=product_named(product),
-            model=model,
+            target=target,
             connections=self._connections,
             limits=self._settings.limits,
-            timeouts=self._timeouts_for(endpoint),
+            timeouts=self._timeouts_for(target.endpoint),
             keys=self._keys,
             post=post,
             on_retry=lambda: self._counters.add(retries=1),
@@ -627,8 +603,8 @@ class HttpServerClient:
         request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,
         which names only its type.
         """
-        request = exchange.prepared.request
-        async with self._slot(request.endpoint, request.product, request.model, exchange.post):
+        target = exchange.prepared.request.target
+        async with self._slot(target, exchange.post):
             self._counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED
@@ -641,10 +617,10 @@ class HttpServerClient:
                 raise
             except LMChatError as error:
                 _logger.info("chat request: %s", error.kind)
-                listed = self.model_lists.models_of(request.endpoint) or ()
-                names = [model.model_id for model in listed]
-                if error.kind == "model_missing" and request.model not in names:
-                    similar = similar_names(request.model, listed)
+                listed = self.model_lists.models_of(target.endpoint) or ()
+                is_listed = self.model_lists.model(target) is not None
+                if error.kind == "model_missing" and not is_listed:
+                    similar = similar_names(target.model_id, listed)
                     error.hint = f"Did you mean {safe_line(similar)}?" if similar else error.hint
                 raise
             except Exception as error:  # of httpx; its message may quote secrets
@@ -655,7 +631,7 @@ class HttpServerClient:
                 self._counters.add_end(state, (time.perf_counter() - started_s) * 1e3)
 
             self._preparer.keep_request_format(exchange.prepared)
-            self.model_lists.mark_loaded(request.endpoint, request.model)
+            self.model_lists.mark_loaded(target)
             return finished
 
     @asynccontextmanager
@@ -668,11 +644,11 @@ class HttpServerClient:
         if not prepared.is_known_to_load:
             yield
             return
-        request = prepared.request
-        api = await self._new_api(request.endpoint, request.product)
+        target = prepared.request.target
+        api = await self._new_api(target)
         loading = prepared.product.follow_loading(
             api,
-            request.model,
+            target.model_id,
             lambda fraction: exchange.post(ModelLoading(fraction=fraction)),
         )
         async with background_task(loading):

@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import ModelInfo
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 
 
@@ -126,9 +126,7 @@ WantedOutput = AnyText | AnyObject | FittingValue
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """A request for one answer, before it is put into the form of its product."""
 
-    endpoint: Endpoint
-    product: str  # its name
-    model: str  # its name
+    target: Target
     messages: tuple[ChatMessage, ...]
     """Oldest first; `Product.sent_thoughts` says which of them are sent with their reasoning."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -146,8 +144,6 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     The limit of requests per minute does not count them if their server is on this machine.
     """
-    is_remote: bool = False
-    """Whether the user has chosen a remote model; any other request is not sent to one."""
     must_call: bool = False  # whether the model must call a tool (`tool_choice: "required"`)
 
 

@@ -233,7 +233,7 @@ async def test_a_title_is_asked_of_the_model_that_has_answered(store):
     gate.set()
     await turn
     await until(lambda: chat.opened.header.title == "Lettuce", "the title")
-    assert [request.model for request in chat.server.requests] == ["qwen3-8b", "qwen3-8b"]
+    assert [request.target.model_id for request in chat.server.requests] == ["qwen3-8b", "qwen3-8b"]
 
 
 async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(store):
@@ -243,5 +243,9 @@ async def test_another_model_answers_once_and_the_target_of_the_next_turn_stays(
     other = replace(target, model=replace(target.model, model_id="other"))
     await chat.regenerate(chat.path[-1], other)
     await chat.send("two")
-    assert [request.model for request in chat.server.requests] == ["qwen3-8b", "other", "qwen3-8b"]
+    assert [request.target.model_id for request in chat.server.requests] == [
+        "qwen3-8b",
+        "other",
+        "qwen3-8b",
+    ]
     assert chat.sessions.turn_choices.target is target

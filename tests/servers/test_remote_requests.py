@@ -4,8 +4,7 @@ import pytest
 
 from lmchat.errors import LMChatError
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import Role, text_message
+from tests.support.client_calls import ask
 from tests.support.scripted_products import CHAT, jan_with_remote
 
 
@@ -14,12 +13,7 @@ async def test_a_model_that_has_become_remote_gets_no_prompt(server, make_client
     client = make_client()
     endpoint = Endpoint.parse(server.url)
     await client.check(endpoint)
-    request = ChatRequest(
-        endpoint=endpoint,
-        product="Jan",
-        model="garden",
-        messages=(text_message(Role.USER, "Hi"),),
-    )
+    request = ask(server, product="Jan", model="garden")
     assert [event async for event in client.stream(request)]
     jan_with_remote(server, "garden", remote=["garden"])
     await client.check(endpoint)

@@ -15,8 +15,8 @@ from lmchat.errors import (
 )
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.request import ChatRequest
 from lmchat.servers.sending.request_checks import Limiter, check_request
+from lmchat.servers.target import Target
 from lmchat.sessions.message import Role, text_message
 from tests.support.client_calls import ask, events_of, failure_of
 from tests.support.scripted_products import plain
@@ -34,7 +34,7 @@ async def test_the_first_check_that_refuses_names_the_kind_which_is_logged_witho
     client = make_client(limits=LimitSettings(requests_per_minute=1, max_body_mb=0.001))
     await events_of(client, ask(server))
     server.requests.clear()
-    wrong = {"model": [_WORD], "server": _REMOTE, "text": _WORD * 1000}
+    wrong = {"model": "\n", "server": _REMOTE, "text": _WORD * 1000}
     good = {"model": "tiny", "server": server, "text": _WORD}
     for number, (name, kind) in enumerate(
         (
@@ -57,25 +57,22 @@ async def test_the_first_check_that_refuses_names_the_kind_which_is_logged_witho
     assert server.requests == []
 
 
-GOOD = ChatRequest(
-    endpoint=Endpoint.parse("localhost:1"),
-    product="Jan",
-    model="qwen3",
-    messages=(text_message(Role.USER, "Hi"),),
-)
+HERE = Endpoint.parse("localhost:1")
 
 
 def test_each_wrong_part_is_named_in_the_fixed_words():
     for changes, words in (
-        ({"model": ""}, "No Jan model selected"),
-        ({"model": "", "product": "OpenAI-compatible"}, "No LM Studio model selected"),
-        ({"model": 7}, "Invalid model parameter"),
-        ({"model": "  "}, "Invalid model parameter"),
-        ({"messages": None}, "Invalid messages array"),
+        ({"target": Target(endpoint=HERE, product="Jan")}, "No Jan model selected"),
+        (
+            {"target": Target(endpoint=HERE, product="OpenAI-compatible")},
+            "No LM Studio model selected",
+        ),
+        ({"target": ask(HERE, model="  ").target}, "Invalid model parameter"),
+        ({"messages": ()}, "Invalid messages array"),
         ({"messages": (text_message(Role.USER, ""),)}, "Invalid message content"),
     ):
         with pytest.raises(RequestInvalid) as caught:
-            check_request(replace(GOOD, **changes))
+            check_request(replace(ask(HERE), **changes))
         assert caught.value.message.startswith(words)
 
 

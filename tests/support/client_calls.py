@@ -16,7 +16,9 @@ from lmchat.servers.client import HttpServerClient
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import TextDelta
 from lmchat.servers.http.key_source import NoKeys
+from lmchat.servers.model import ModelInfo
 from lmchat.servers.request import ChatRequest, Sampling, Tool
+from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage, Role, text_message
 from tests.support.scripted_server import Reply, ScriptedServer, raw_reply
 
@@ -48,9 +50,7 @@ def ask(
     endpoint = server if isinstance(server, Endpoint) else endpoint_of(server)
     messages = (text_message(Role.USER, text),)
     return ChatRequest(
-        endpoint=endpoint,
-        product=product,
-        model=model,
+        target=Target.of(ModelInfo(endpoint=endpoint, product=product, model_id=model)),
         messages=messages,
         sampling=Sampling(**more),
     )

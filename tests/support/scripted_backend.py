@@ -177,8 +177,8 @@ class ScriptedBackend:
         return ModelList(models=tuple(shown), age_s=40)
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        engine = self.engine_at(request.endpoint)
-        serving = engine.serving(request.model, lambda: None) if engine else nullcontext()
+        engine = self.engine_at(request.target.endpoint)
+        serving = engine.serving(request.target.model_id, lambda: None) if engine else nullcontext()
         async with serving, aclosing(self._play(request)) as events:
             async for event in events:
                 yield event

@@ -108,4 +108,4 @@ async def test_a_model_that_cannot_see_is_told_before_sending_and_ctrl_o_lists_t
         await desk.press("enter", hides="model with vision")
         await desk.press("enter")
         await desk.answered(2)
-        assert blind.requests[1].model == "eye-4b"
+        assert blind.requests[1].target.model_id == "eye-4b"

@@ -64,7 +64,11 @@ async def test_a_model_is_filtered_chosen_and_answers_the_next_turn_with_the_who
         await desk.until(lambda: desk.target.model_id == "gemma-3-4b", "the model")
         await desk.press("enter")
         await desk.answered(2)
-        assert [one.model for one in backend.requests] == ["qwen3-8b", "gemma-3-4b", "gemma-3-4b"]
+        assert [one.target.model_id for one in backend.requests] == [
+            "qwen3-8b",
+            "gemma-3-4b",
+            "gemma-3-4b",
+        ]
         assert [m.text for m in backend.requests[2].messages] == ["one", "Gemma too.", "ab"]
         await desk.until(lambda: desk.state[-1].recent[0].model == "gemma-3-4b", "the newest")
 
@@ -156,7 +160,7 @@ async def test_loading_shows_how_far_it_is_stops_by_control_l_and_happens_once(t
         loading.gate.set()
         await desk.answered()
         assert loading.begun == ["phi4-14b"] * 2, "it was not loaded twice"
-        assert [one.model for one in backend.requests] == ["phi4-14b"]
+        assert [one.target.model_id for one in backend.requests] == ["phi4-14b"]
 
 
 async def test_what_is_said_returns_after_a_load_that_fails_or_is_stopped(tmp_path):
@@ -197,7 +201,10 @@ async def test_a_model_that_another_window_loads_is_neither_loaded_again_nor_wai
         await desk.press(*"phi", "enter", leads_to=ChatScreen)
         await desk.say("one")  # its server answers when it has loaded it
         await desk.answered()
-        assert (loading.begun, [one.model for one in backend.requests]) == ([], ["phi4-14b"])
+        assert (loading.begun, [one.target.model_id for one in backend.requests]) == (
+            [],
+            ["phi4-14b"],
+        )
 
 
 async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(tmp_path):
@@ -220,7 +227,7 @@ async def test_a_model_loads_on_while_another_is_unloaded_and_a_third_is_loaded(
         await desk.press("escape", leads_to=ChatScreen, sees="loading phi4-14b")
         loading.gate.set()
         await desk.answered()
-        assert [one.model for one in backend.requests] == ["phi4-14b"]
+        assert [one.target.model_id for one in backend.requests] == ["phi4-14b"]
 
 
 async def test_keys_and_commands_number_the_recent_models_as_the_picker_lists_them(tmp_path):
@@ -258,5 +265,8 @@ async def test_a_switch_while_an_answer_streams_holds_from_the_next_turn(tmp_pat
         await desk.press("ctrl+o", *"gem", "enter")
         gate.set()
         await desk.answered(2)
-        assert [request.model for request in backend.requests] == ["qwen3-8b", "gemma-3-4b"]
+        assert [request.target.model_id for request in backend.requests] == [
+            "qwen3-8b",
+            "gemma-3-4b",
+        ]
         assert (await desk.on_disk())[1].text == "Lettuce."

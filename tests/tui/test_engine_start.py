@@ -55,7 +55,7 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
         assert (desk.target.product, desk.target.model_id) == ("built-in", "big")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.ask("Which vegetables grow in shade?")
-        assert desk.backend.requests[0].endpoint == ADDRESS
+        assert desk.backend.requests[0].target.endpoint == ADDRESS
         assert desk.state[-1].recent == (UsedModel("built-in", "big"),)
         await desk.press("ctrl+o", leads_to=ModelPicker)
         await shown(desk, "small")
@@ -65,8 +65,8 @@ async def test_local_starts_the_engine_without_asking_and_the_picker_loads_anoth
         await desk.press("enter")
         await desk.until(lambda: engine.started == ["big", "small"], "the other file is served")
         await desk.ask("Hello", 2)
-        last = desk.backend.requests[1]
-        assert (last.endpoint, last.model) == (ADDRESS, "small")
+        last = desk.backend.requests[1].target
+        assert (last.endpoint, last.model_id) == (ADDRESS, "small")
     assert not engine.is_stopped  # whoever made the workspace ends it, with the backend
 
 

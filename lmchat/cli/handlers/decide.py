@@ -80,15 +80,12 @@ async def decide(context: Context) -> int:
             lines = [f"{label}: {option}" for label, option in zip(labels, rotated, strict=True)]
             prompt = _PROMPT.format(question=question, options="\n".join(lines))
             request = ChatRequest(
-                endpoint=target.endpoint,
-                product=target.product,
-                model=target.model_id,
-                is_remote=target.is_remote,
+                target=target,
                 messages=(*messages, text_message(Role.USER, prompt)),
                 sampling=sampling,
             )
             probabilities = await _label_probabilities(
-                runtime.backend, request, labels, context.output, window=target.context
+                runtime.backend, request, labels, context.output
             )
             for option, label in zip(rotated, labels, strict=True):
                 means[option] += probabilities[label] / len(options)
@@ -168,21 +165,18 @@ async def _label_probabilities(
     request: ChatRequest,
     labels: Sequence[str],
     output: Output,
-    *,
-    window: int | None,
 ) -> dict[str, float]:
     """Return how likely each label is as the first token of an answer; their sum is 1.
 
-    `window` is the context window of the model. Raises `ServerRejected` if the server has left out
-    a part of the question.
+    Raises `ServerRejected` if the server has left out a part of the question.
     """
-    answer = StreamedAnswer(request.model)
+    answer = StreamedAnswer(request.target.model_id)
     async with TurnPrinter(output).stages_shown(lambda: answer.figures):
         await answer.read(backend.stream(request), partial(print_remote_note, output))
     # a choice about a part of the question is worth no more than an empty answer
-    with_cut_prompt(answer.figures.stats(), request, window=window, has_reply=False)
+    with_cut_prompt(answer.figures.stats(), request, has_reply=False)
     if not answer.tokens:
-        raise _no_probabilities_error(request.product)
+        raise _no_probabilities_error(request.target.product)
     # `top` has the tokens that were likeliest in its place
     first = answer.tokens[0]
     if first.is_thought:

@@ -197,28 +197,28 @@ class ModelLists:
         # 0: there may be no list, and the age is negative if the clock was set back
         return ModelList(models=tuple(models), age_s=max([0.0, *ages_s]))
 
-    def model(self, endpoint: Endpoint, model_id: str) -> ModelInfo | None:
-        """Return a model of the last list of a server, of any age; None if it is not listed."""
-        for model in self.models_of(endpoint) or ():
-            if model.model_id == model_id:
+    def model(self, target: Target) -> ModelInfo | None:
+        """Return the model of a target as its server listed it last; None if it is not listed."""
+        for model in self.models_of(target.endpoint) or ():
+            if model.model_id == target.model_id:
                 return model
         return None
 
-    def mark_loaded(self, endpoint: Endpoint, model_id: str) -> None:
+    def mark_loaded(self, target: Target) -> None:
         """Change the state of a listed model to loaded, because it has answered.
 
         This is no reason to write the file, so `_has_new_lists` stays as it is.
         """
-        cached = self._lists.get(endpoint)
+        cached = self._lists.get(target.endpoint)
         if cached is None:
             return
         models = (
             replace(model, state=LoadState.LOADED)
-            if model.model_id == model_id and not model.is_remote
+            if model.model_id == target.model_id and not model.is_remote
             else model
             for model in cached.models
         )
-        self._lists[endpoint] = replace(cached, models=tuple(models))
+        self._lists[target.endpoint] = replace(cached, models=tuple(models))
 
 
 class ModelRow(Struct, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ def body_of(
     if "logprobs" not in sent_fields:
         # Servers refuse `top_logprobs` without `logprobs`, which may have been left out, too.
         sent_fields.pop("top_logprobs", None)
-    product = product_named(request.product)
+    product = product_named(request.target.product)
     encoder = MessageEncoder(
         files=request.files,
         has_tools=has_tools,
@@ -85,7 +85,7 @@ def body_of(
     )
     messages = encoder.encode(_with_output_instruction(request.messages, request.output, mode))
     body: JsonObject = {
-        "model": request.model,
+        "model": request.target.model_id,
         "messages": messages,
         "stream": request_format.streams,
     }

@@ -119,7 +119,7 @@ class Forwarding(Struct, kw_only=True):
         """
         sender = self.sender
         self._sent_s = time.perf_counter()
-        url = f"{sender.endpoint.base_url}{self.request.path}"
+        url = f"{sender.target.endpoint.base_url}{self.request.path}"
         async with AsyncExitStack() as attempt:
             opening = sender.response(url, STREAM_HEADERS, self.request.body, idle_timeout)
             response = await attempt.enter_async_context(opening)
@@ -155,7 +155,7 @@ class Forwarding(Struct, kw_only=True):
         """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
         body = body_chunks(response)
         stream = self._stream
-        with errors_as_unavailable(self.sender.endpoint):
+        with errors_as_unavailable(self.sender.target.endpoint):
             while True:
                 chunk = await (anext(body, None) if stream is None else stream.next_part(body))
                 if chunk is None:

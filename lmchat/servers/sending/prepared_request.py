@@ -75,7 +75,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def url(self) -> str:
-        return f"{self.request.endpoint.base_url}{CHAT_PATH}"
+        return f"{self.request.target.endpoint.base_url}{CHAT_PATH}"
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -154,7 +154,7 @@ class PreparedRequest(Struct, kw_only=True):
         is_about_system = refuses_system_role(error, has_other_roles=has_other_roles)
         if is_about_system and self._has_system_prompt():
             if was_moved:
-                model = safe_line(request.model, limit=80)
+                model = safe_line(request.target.model_id, limit=80)
                 error.message = f"{model} takes no system prompt. {error.message}"
                 error.hint = _NO_SYSTEM_HINT
                 return None
@@ -197,17 +197,16 @@ class RequestPreparer:
 
     def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Prepare a request in the format that its model took last, or else that of the product."""
-        product = product_named(request.product)
-        model = self._lists.model(request.endpoint, request.model)
-        request_format = (
-            self._request_formats.get((request.endpoint, request.model)) or product.request_format
-        )
+        target = request.target
+        product = product_named(target.product)
+        model = self._lists.model(target)
+        request_format = self._request_formats.get((target.endpoint, target.model_id))
         fields = product.request_fields(request.sampling, model)
         return PreparedRequest(
             request=request,
             product=product,
             model=model,
-            request_format=request_format,
+            request_format=request_format or product.request_format,
             options=product.taken_options(request.sampling, model),
             extra_fields=fields | tool_fields(request),
             sent_thoughts=product.sent_thoughts(model),
@@ -215,8 +214,8 @@ class RequestPreparer:
 
     def keep_request_format(self, prepared: PreparedRequest) -> None:
         """Prepare later requests to this model in the form that it has just accepted."""
-        request = prepared.request
-        self._request_formats[request.endpoint, request.model] = prepared.request_format
+        target = prepared.request.target
+        self._request_formats[target.endpoint, target.model_id] = prepared.request_format
 
     def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
         """Return a note for each option of a request that is not sent.
@@ -226,7 +225,7 @@ class RequestPreparer:
         request = prepared.request
         new_notes: list[str] = []
         for name in request.sampling.options:
-            key = (request.endpoint, request.model, name)
+            key = (request.target.endpoint, request.target.model_id, name)
             is_sent = name in prepared.options  # the product takes it
             if is_sent or key in self._noted:
                 continue

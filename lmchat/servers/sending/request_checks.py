@@ -71,11 +71,10 @@ def check_request(request: ChatRequest) -> None:
     Each message needs a text or a file. An answer that is the last message may also have reasoning
     alone, which the model continues.
     """
-    model: object = request.model  # a program may have passed anything
-    if model == "":
-        sentence = no_model_selected(request.product)
+    if not request.target.model_id:
+        sentence = no_model_selected(request.target.product)
         raise RequestInvalid(sentence, hint="Choose a model.")
-    if not isinstance(model, str) or not model.strip():
+    if not request.target.model_id.strip():
         raise RequestInvalid("Invalid model parameter: a model name must be a text.")
 
     if not request.messages:
@@ -137,12 +136,12 @@ class RequestChecks:
         """
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
-            self.allowed.check(request.endpoint)
+            self.allowed.check(request.target.endpoint)
             prepared = prepare(request)
             check_size(request, prepared.body, self._max_body_mb)
             # A command that sends many requests to this machine would soon reach the limit.
-            if not (request.is_batch and request.endpoint.is_loopback):
-                self.limiter.count_request(request.product)
+            if not (request.is_batch and request.target.endpoint.is_loopback):
+                self.limiter.count_request(request.target.product)
         return prepared
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:

@@ -33,9 +33,11 @@ from lmchat.servers.http.connections import (
 from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.network_errors import errors_as_unavailable
 from lmchat.servers.http.reply import Reply
+from lmchat.servers.products import product_named
 from lmchat.servers.products.product import Product
 from lmchat.servers.products.refusals import RefusalContext, refusal
 from lmchat.servers.stream.timeouts import IdleTimeout
+from lmchat.servers.target import Target
 
 REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
 REFUSAL_S = 10.0  # timeout for the body of a refusal, after its status has arrived
@@ -52,9 +54,7 @@ _logger = logging.getLogger(__name__)
 class Sender(Struct, kw_only=True):
     """The attempts of one request, and the connection of the one that is accepted."""
 
-    endpoint: Endpoint
-    product: Product
-    model: str
+    target: Target
     connections: Connections
     limits: LimitSettings
     timeouts: TimeoutSettings
@@ -83,8 +83,8 @@ class Sender(Struct, kw_only=True):
             ServerUnavailable: the server does not answer.
             ServerRejected: it refuses the request.
         """
-        self.key = await self.keys.key_for(self.endpoint)
-        if fault := self.keys.take_fault(self.endpoint):
+        self.key = await self.keys.key_for(self.target.endpoint)
+        if fault := self.keys.take_fault(self.target.endpoint):
             self.post(RequestAdapted(note=fault))
         ask_health = self._ask_health if self.product.health_path else None
         idle_timeout = IdleTimeout(self.timeouts, self.post, ask_health)
@@ -107,7 +107,7 @@ class Sender(Struct, kw_only=True):
                     continue
                 plan = retry_plan(
                     error,
-                    self.endpoint,
+                    self.target.endpoint,
                     self.product,
                     attempt=self.retries + 1,
                     limits=self.limits,
@@ -144,15 +144,15 @@ class Sender(Struct, kw_only=True):
         The key is added to `headers` here. Reading has no time limit: `idle_timeout` watches the
         block. Raises `ServerUnavailable`.
         """
-        connect_s = connect_timeout_s(self.endpoint, self.timeouts.connect_s)
+        connect_s = connect_timeout_s(self.target.endpoint, self.timeouts.connect_s)
         sent_headers = {**request_headers(self.key, has_body=True), **headers}
-        if self.endpoint.is_near:
+        if self.target.endpoint.is_near:
             # llama.cpp's router closes a connection after a stream without saying so, and the next
             # request on it would fail. To connect again within a network takes under a millisecond.
             sent_headers["Connection"] = "close"
         async with idle_timeout.watching():
             response = await self.connections.send(
-                self.endpoint,
+                self.target.endpoint,
                 "POST",
                 url,
                 headers=sent_headers,
@@ -168,16 +168,20 @@ class Sender(Struct, kw_only=True):
         self, response: httpx.Response, facts: RefusalContext
     ) -> tuple[bytes, ServerRejected]:
         """Return the body of a refusal and its error, which is not raised here."""
-        with errors_as_unavailable(self.endpoint):
+        with errors_as_unavailable(self.target.endpoint):
             body = await read_up_to(response, REFUSAL_BYTES, REFUSAL_S)
         return body, refusal(response.status_code, response.headers, body, facts)
 
     @property
+    def product(self) -> Product:
+        return product_named(self.target.product)
+
+    @property
     def facts(self) -> RefusalContext:
         """Facts for the error of a refusal; they have the key, which is cut out of the error."""
-        endpoint = self.endpoint
+        endpoint = self.target.endpoint
         return self.product.refusal_context(
-            key=self.key, model=self.model, host=endpoint.host, path=endpoint.path
+            key=self.key, model=self.target.model_id, host=endpoint.host, path=endpoint.path
         )
 
     def _add_hint(self, error: ServerUnavailable | ServerRejected) -> None:
@@ -185,16 +189,18 @@ class Sender(Struct, kw_only=True):
         if isinstance(error, ServerUnavailable):
             self.product.add_start_hint(error)
         elif error.kind == "auth" and not self.key:
-            error.hint = self.keys.why_withheld(self.endpoint) or error.hint
+            error.hint = self.keys.why_withheld(self.target.endpoint) or error.hint
 
     async def _ask_health(self) -> Reply:
         """GET the health path of the product, over another connection than that of the request.
 
         `IdleTimeout` calls it while the server is silent.
         """
-        url = f"{self.endpoint.url}{self.product.health_path}"
+        url = f"{self.target.endpoint.url}{self.product.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
-        return await self.connections.ask(self.endpoint, "GET", url, key=self.key, timeout=no_limit)
+        return await self.connections.ask(
+            self.target.endpoint, "GET", url, key=self.key, timeout=no_limit
+        )
 
 
 class RetryPlan(Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from functools import partial
 from msgspec import Struct, field
 
 from lmchat.servers.discovery.model_lists import ModelLists
-from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.products import product_named
+from lmchat.servers.target import Target
 
 CountSlots = Callable[[], int]  # returns how many slots there are now, at least 1
 
@@ -81,12 +81,7 @@ class ServerSlots:
 
     @asynccontextmanager
     async def one_slot(
-        self,
-        endpoint: Endpoint,
-        model_id: str,
-        product: str,
-        *,
-        on_wait: Callable[[], None] = lambda: None,
+        self, target: Target, *, on_wait: Callable[[], None] = lambda: None
     ) -> AsyncIterator[None]:
         """Wait for a slot of a server in the user's network, and hold it while the block runs.
 
@@ -94,24 +89,24 @@ class ServerSlots:
         has slots (R-25). `on_wait` is called if none is free. Other servers are made for many
         requests at once, so there is no wait.
         """
-        if not endpoint.is_near:
+        if not target.endpoint.is_near:
             yield
             return
-        model = self._lists.model(endpoint, model_id)
+        model = self._lists.model(target)
         has_own_slots = model is not None and model.has_own_slots
-        key = (endpoint.netloc, model_id if has_own_slots else "")
+        key = (target.endpoint.netloc, target.model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, SlotQueue())
         # counted again for each request that begins or ends: a probe may have changed the number
-        count = partial(self._slot_count, endpoint, model_id, product)
+        count = partial(self._slot_count, target)
         async with slots.one_slot(count, on_wait):
             yield
 
-    def _slot_count(self, endpoint: Endpoint, model_id: str, product: str) -> int:
+    def _slot_count(self, target: Target) -> int:
         """Return how many requests a server answers at once.
 
         That is the number that the server said last, or else the usual one of its product.
         """
-        model = self._lists.model(endpoint, model_id)
+        model = self._lists.model(target)
         if model is not None and model.slots:
             return model.slots
-        return product_named(product).slots
+        return product_named(target.product).slots
