@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import aclosing
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -15,6 +16,8 @@ from lmchat.servers.events import (
     PromptProgress,
     ReasoningDelta,
     RequestAdapted,
+    RequestSent,
+    TextDelta,
     UsageReported,
 )
 from lmchat.servers.request import FittingValue
@@ -56,6 +59,49 @@ async def test_a_long_prompt_is_told_in_steps_between_which_a_stop_is_heard_and_
     assert len({one.fraction for one in progress}) >= progress[-1].total_tokens // 256
     usage = [one.prompt_tokens for one in events if isinstance(one, UsageReported)]
     assert [*filter(None, usage)][-1] == counted
+
+
+async def slot_of(server) -> dict:
+    async with httpx.AsyncClient() as http:
+        return (await http.get(f"{server.url}/slots")).json()[0]
+
+
+async def begun(client, request, kind):
+    """Ask until the first event of a kind, then close the connection, and return that event."""
+    async with aclosing(client.stream(request)) as stream:
+        async for event in stream:
+            if isinstance(event, kind):
+                return event
+    return None
+
+
+@pytest.mark.rule("R-28")
+async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt_is_read(
+    client, real_server
+):
+    """No time is measured: the server has read and written less than all of it."""
+    await client.check(Endpoint.parse(real_server.url))
+    endless = request_to(
+        real_server, f"{time.time()} Write the numbers from 1 to 500.", max_tokens=2000
+    )
+    assert await begun(client, endless, TextDelta)
+    while (slot := await slot_of(real_server))["is_processing"]:
+        pass
+    assert slot["n_prompt_tokens"] < 2000, "the prompt, and the answer as far as it has come"
+
+    for moment in (PromptProgress, RequestSent):  # between two batches, and before any reply
+        long = request_to(real_server, f"{time.time()} {LONG * 5}", max_tokens=2)
+        async with aclosing(client.stream(long)) as stream:
+            async for event in stream:
+                if isinstance(event, moment):
+                    break
+            while not (await slot_of(real_server))["is_processing"]:
+                pass
+        while (await slot_of(real_server))["is_processing"]:
+            pass
+        progress = await begun(client, long, PromptProgress)
+        assert progress.total_tokens > 2500
+        assert progress.processed_tokens < progress.total_tokens / 2, "the rest was never read"
 
 
 async def test_a_schema_that_the_server_cannot_use_is_sent_as_words(client, real_server):
