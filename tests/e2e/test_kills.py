@@ -11,8 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lmchat.sessions.message import AnswerState
-from tests.support.lmchat_screen import LMChatScreen, arriving, ready_screen, stored, texts
-from tests.support.programs import WAIT_S, Cli
+from tests.support.lmchat_screen import (
+    STEADY,
+    LMChatScreen,
+    arriving,
+    configure,
+    ready_screen,
+    stored,
+    texts,
+)
+from tests.support.programs import WAIT_S, Cli, wait_until
 from tests.support.scripted_products import CHAT, llama_cpp
 from tests.support.scripted_server import DONE, Gate, Pause, delta, finish, sse
 
@@ -89,3 +97,32 @@ def test_a_killed_screen_shows_what_had_come_when_it_is_opened_again(tmp_path, s
         screen.wait_for("this came before the end")
         screen.wait_for("lmchat ended while this answer was streaming")
     assert stored(tmp_path).messages[-1].state is AnswerState.INTERRUPTED
+
+
+@pytest.mark.timeout(180)
+def test_a_killed_answer_of_a_real_server_is_continued_to_the_text_of_an_undisturbed_one(
+    tmp_path, real_server
+):
+    prompt = "Write a Python function that adds two numbers, with a short explanation."
+    clis = [Cli(tmp_path / name, real_server.url) for name in ("whole", "killed")]
+    for cli in clis:
+        cli.home.mkdir()
+        configure(cli.home, STEADY)
+    whole, killed = clis
+    assert whole("ask", "--save", prompt).returncode == 0
+    (_, undisturbed) = stored(whole.home).messages
+    assert undisturbed.stats.finish_reason == "stop"
+
+    with killed.start("ask", "--save", prompt) as process:
+        wait_until(lambda: arriving(killed.home), "the first words on the disk")
+        process.kill()
+    (_, cut) = stored(killed.home).messages
+    assert cut.state is AnswerState.INTERRUPTED
+    assert 0 < len(cut.text) < len(undisturbed.text)
+
+    done = killed("--plain", "-r", "last", stdin="/continue\n")
+    assert done.returncode == 0, done.stderr
+    (_, continued) = stored(killed.home).messages
+    assert continued.text == cut.text + done.stdout.removesuffix("\n") == undisturbed.text
+    assert continued.state is AnswerState.COMPLETE
+    assert continued.stats.finish_reason == "stop"

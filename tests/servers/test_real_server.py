@@ -89,7 +89,7 @@ async def test_closing_the_connection_alone_ends_an_answer_also_while_its_prompt
         pass
     assert slot["n_prompt_tokens"] < 2000, "the prompt, and the answer as far as it has come"
 
-    for moment in (PromptProgress, RequestSent):  # between two batches, and before any reply
+    for moment in (PromptProgress, RequestSent):  # between two batches, and before any event
         long = request_to(real_server, f"{time.time()} {LONG * 5}", max_tokens=2)
         async with aclosing(client.stream(long)) as stream:
             async for event in stream:
