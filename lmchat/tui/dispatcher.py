@@ -81,7 +81,7 @@ class Dispatcher:
         self.saved_sessions = saved_sessions = SavedSessions(ui, session_view)
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turn_view)
         self.server_search = server_search = ServerSearch(ui, model_switch)
-        self.message_actions = message_actions = MessageActions(ui, prompt_text, branches)
+        self.message_actions = message_actions = MessageActions(ui, prompt_text)
         self.hints = KeyHints(ui, prompt_text, prompt_files, branches, saved_sessions)
         self.commands = ScreenCommands(
             ui,
@@ -290,7 +290,7 @@ class Dispatcher:
         if not text:
             self.ui.widgets.log.scroll_end()
         elif self.prompt_text.is_rewriting:
-            self.message_actions.save_rewritten(text)
+            self.ui.begin(partial(self.branches.rewrite, text), "message")
         else:
             self.prompt_text.remember(text)
             self.turn_view.submit(text)
@@ -415,4 +415,4 @@ class Dispatcher:
             return
         self.chat.reopen()
         if choice == QuitDialog.EXPORT:
-            self.export_import.export()
+            await self.export_import.export()

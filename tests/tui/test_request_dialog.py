@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from lmchat.commands.table import BY_ID
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.request import TemplateText
 from lmchat.tui.dialogs.request_dialog import RequestDialog
@@ -25,7 +26,7 @@ async def open_with_draft(desk, draft: str) -> None:
     """Type a draft, and open the dialog from the palette, which leaves the draft where it is."""
     await desk.type(draft)
     await desk.prompt_is(draft)
-    desk.dispatcher.commands.handlers["request"]("")
+    desk.dispatcher.commands.run(BY_ID["request"])
     await desk.on(RequestDialog)
 
 

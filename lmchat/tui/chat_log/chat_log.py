@@ -107,6 +107,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
         # keys that the user has given to commands, by command id; set before there are messages
         self.own_keys: Mapping[str, str] = {}
+        self.left_out = 0  # number of messages that the next request would leave out
         self.has_all_messages = True  # whether it shows the whole session, not only its end
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
@@ -418,6 +419,7 @@ class ChatLog(ScrollView, can_focus=True):
         `before_id` is the id of that message. If it is None, or the count is 0, no message has
         these words.
         """
+        self.left_out = count
         for index, entry in enumerate(self.document.entries):
             left_out = count if entry.message.message_id == before_id else 0
             if entry.left_out != left_out:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 
 from lmchat.chat.answer_beginnings import NO_PROBABILITIES, Beginning
-from lmchat.errors import RequestInvalid
+from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import Session
@@ -119,16 +119,17 @@ class Branches:
     async def rewrite(self, text: str) -> None:
         """Save a text as another version of the answer that is being rewritten, and show it.
 
-        The version appears at the row of the screen where the answer was. Raises `RequestInvalid`
-        if the text has files, and as `SessionChanges.rewrite` does; then nothing has changed.
+        The version appears at the row of the screen where the answer was. If the text cannot be
+        saved, it returns to the prompt, and the rewriting continues.
         """
-        words, files = split_draft(text)
-        if files:
-            problem = "Files go with prompts, not with answers."
-            raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
         opened = self._chat.shown
         old_id = self._prompt_text.edited_id
-        version = await self._chat.changes.rewrite(opened, old_id, words)
+        try:
+            words = _without_files(text)
+            version = await self._chat.changes.rewrite(opened, old_id, words)
+        except LMChatError:
+            self._prompt_text.put_rewritten_back(opened, old_id, text)
+            raise
         if opened is not self._chat.shown:  # the user has changed the session
             return
         row = self._log.viewport.row_of(old_id)
@@ -204,3 +205,12 @@ class Branches:
         """
         if branch_id and not self._log.go_to_message(branch_id):
             self._session_view.switch_to(self._session_view.shown_id, message_id=branch_id)
+
+
+def _without_files(text: str) -> str:
+    """Return a text that has no files; raises `RequestInvalid` for any other."""
+    words, files = split_draft(text)
+    if files:
+        problem = "Files go with prompts, not with answers."
+        raise RequestInvalid(problem, hint="Remove their lines, then press Enter.")
+    return words

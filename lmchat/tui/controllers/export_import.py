@@ -38,7 +38,7 @@ class ExportImport:
 
     # Export
 
-    def export(self, typed: str = "") -> None:
+    async def export(self, typed: str = "") -> None:
         """Export the shown session to the file in `typed`; if none is named, ask in a dialog.
 
         An empty session is not exported.
@@ -46,7 +46,7 @@ class ExportImport:
         if not self._chat.shown.messages:
             self._ui.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
-            self._ui.begin(partial(self._write, typed), "export", typed=f"/export {typed}")
+            await self._write(typed)
         else:  # `typed` has only options, or nothing
             dialog = AskDialog(
                 "Export to which file?",
@@ -84,7 +84,7 @@ class ExportImport:
 
     # Import
 
-    def import_(self, name: str = "") -> None:
+    async def import_(self, name: str = "") -> None:
         """Import the chats of a file, or with the name `all` those of all other programs.
 
         Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
@@ -96,17 +96,12 @@ class ExportImport:
             raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
 
         if name:
-            work = partial(self._import_named, importer, name)
-            self._ui.begin(work, "change", typed=f"/import {name}")
+            self._show_outcome(await self._import(importer, name))
         else:
             text = "A file, zip or folder; `all` for the chats of other programs."
             attempt = partial(self._import, importer)
             dialog = AskDialog("Import which file?", text=text, verb="import", attempt=attempt)
             self._ui.open_dialog(dialog, self._show_outcome)
-
-    async def _import_named(self, importer: Importer, name: str) -> None:
-        """Import what was typed behind the command, without a dialog."""
-        self._show_outcome(await self._import(importer, name))
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Import what `name` says, and return the outcome.

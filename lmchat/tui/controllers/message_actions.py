@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import PurePath, PureWindowsPath
@@ -22,7 +22,6 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import text_with_files
 from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart, Role, readable_text
 from lmchat.tui.chat_log.excerpt import is_long
-from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.export_import import write_asking
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
@@ -51,48 +50,26 @@ _SUFFIXES = {
 class MessageActions:
     """Acts on one message."""
 
-    def __init__(
-        self,
-        ui: ScreenServices,
-        prompt_text: PromptText,
-        branches: Branches,
-    ) -> None:
+    def __init__(self, ui: ScreenServices, prompt_text: PromptText) -> None:
         self._ui = ui
         self._log = ui.widgets.log
         self._chat = ui.workspace.chat
         self._store = ui.workspace.store
         self._platform = ui.workspace.platform
         self._prompt_text = prompt_text
-        self._branches = branches
         # id of the message whose code was copied last, and index of that block in its text
         self._copied_code = ("", 0)
         # the same for `save`, which asked for a file; here, blank blocks are not counted
         self._code_to_save = ("", 0)
 
-    def save_rewritten(self, text: str) -> None:
-        """Save a text as another version of the answer that is being rewritten.
-
-        If that is not possible, the text returns to the prompt, and the rewriting continues.
-        """
-        self._ui.begin(partial(self._save_rewritten, text), "message")
-
-    async def _save_rewritten(self, text: str) -> None:
-        opened, edited_id = self._chat.shown, self._prompt_text.edited_id
-        try:
-            await self._branches.rewrite(text)
-        except LMChatError:
-            self._prompt_text.put_rewritten_back(opened, edited_id, text)
-            raise
-
-    def fold(self, message: ChatMessage) -> None:
+    def fold(self, message: ChatMessage) -> Awaitable[None] | None:
         """Fold or unfold a message, and show its files, whose rows in the log never unfold.
 
         An imported answer may have both: files, and reasoning to unfold.
         """
         self._focus(message)
-        if message.files:
-            self._ui.begin(partial(self.open_files, message), "message", holds_keys=True)
         self._log.toggle("is_folded")
+        return self._open_files(message) if message.files else None
 
     def switch_source(self, message: ChatMessage) -> None:
         """Show the Markdown source of a message, or if that is shown the laid out text again."""
@@ -192,7 +169,7 @@ class MessageActions:
         if not await self._platform.open_file(name, data):
             self._ui.notify("No viewer is available on this machine.")
 
-    async def open_files(self, message: ChatMessage) -> None:
+    async def _open_files(self, message: ChatMessage) -> None:
         """Open the attached images of a message in the viewer, and show its texts in one dialog."""
         texts: list[str] = []
         for file in message.files:

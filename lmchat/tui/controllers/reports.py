@@ -48,14 +48,12 @@ class Reports:
         Raises `LMChatError` if no model can answer.
         """
         self._chat.turn_choices.required_target()  # raises before the dialog opens
-        dialog = ContextDialog(self._begin_to_toggle)
+        dialog = ContextDialog(
+            lambda message_id: self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")
+        )
         # Enter goes to the chosen message; Esc gives None, which is the id of no message
         self._ui.open_dialog(dialog, self._ui.widgets.log.go_to_message)
         self._begin_to_fill(dialog)
-
-    def _begin_to_toggle(self, dialog: ContextDialog, message_id: str) -> None:
-        """Call `_toggle` in a worker, for the key of the dialog."""
-        self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")
 
     def _begin_to_fill(self, dialog: ContextDialog) -> None:
         """Call `_fill` in a worker: the server may be asked to count the tokens."""
@@ -75,19 +73,12 @@ class Reports:
         await self._branches.toggle_excluded(message_id)
         self._begin_to_fill(dialog)
 
-    def open_request(self, form: str = "") -> None:
-        """Show the next request in a worker; nothing is generated or saved.
+    async def open_request(self, typed_form: str = "") -> None:
+        """Show the next request, unless another session is shown by the time it is complete.
 
-        `form` is what was typed behind `/request`: `text`, `json` or `curl`. If nothing was typed,
-        the first of these forms that the server has is shown.
+        The form is `text`, `json` or `curl`. If none was typed, the first of these that the server
+        has is shown. Nothing is generated or saved.
         """
-        # ↑ brings it back after an error; without a form, there is nothing to correct, and the
-        # palette may have run the command
-        typed = f"/request {form}" if form else ""
-        self._ui.begin(partial(self._open_request, form), "request", typed=typed, is_only=True)
-
-    async def _open_request(self, typed_form: str) -> None:
-        """Show the next request, unless another session is shown by the time it is complete."""
         form = checked_form(typed_form)
         opened = self._chat.shown
         backend = self._ui.workspace.backend
@@ -124,14 +115,10 @@ class Reports:
         self._workspace.backend.reset_metrics()
         self._ui.notify(METRICS_RESET)
 
-    def open_doctor(self) -> None:
-        """Run all checks in a worker, and show the report, as on the command line."""
+    async def open_doctor(self) -> None:
+        """Run all checks, and show the report, as on the command line."""
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
         self._ui.open_dialog(dialog)
-        self._ui.begin(partial(self._examine, dialog), "doctor", is_only=True)
-
-    async def _examine(self, dialog: TextDialog) -> None:
-        """Run the checks, and show their report in the dialog, which is open already."""
         findings = await self._workspace.platform.examine()
         width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
         text = report_text(findings, width=width)

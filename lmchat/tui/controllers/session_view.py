@@ -110,7 +110,6 @@ class SessionView:
         # prompt, which is sent in any case.
         sent_ids = (message.message_id for message in messages if message.role is not Role.SYSTEM)
         first_sent_id = next(sent_ids, None)
-        self._status.note_left_out(count)
         self._log.mark_left_out(count, first_sent_id)
 
     def mark_left_out_soon(self) -> None:

@@ -79,7 +79,6 @@ class StatusDisplay:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self.speedometer = Speedometer()
-        self._left_out = 0  # number of messages that the next request would leave out
         self._shown_store_notice = ""  # the notice that was shown last
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
@@ -143,10 +142,6 @@ class StatusDisplay:
         else:
             self._ticker.pause()
 
-    def note_left_out(self, count: int) -> None:
-        """Keep how many messages the next request would leave out; `refresh` shows it."""
-        self._left_out = count
-
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
         """Return the panel's sections for the shown session and the server, in their order."""
         shown = self._chat.shown
@@ -172,7 +167,7 @@ class StatusDisplay:
                 use.tokens if use and shown.messages else None,
                 use.limit if use else None,
                 is_estimated=use is not None and use.is_estimated,
-                left_out=self._left_out,
+                left_out=self._ui.widgets.log.left_out,
                 can_compact=window.can_compact(shown),
             ),
             "turn": turn_rows(

@@ -27,8 +27,8 @@ _BAR_FROM_CELLS = 70  # cells from which a row has a bar
 class ContextDialog(ListDialog):
     """List of the items; returns the id of the message to go to, None after Esc.
 
-    `toggle` gets the dialog and the id of a message. It takes the message out of requests or puts
-    it back, and then shows the new items.
+    `toggle` gets the id of a message. It takes the message out of requests or puts it back, and
+    then has the new items shown.
     """
 
     AUTO_FOCUS = ""
@@ -36,7 +36,7 @@ class ContextDialog(ListDialog):
     HINTS = (("Space", "take out or put back"), ("Enter", "go to it"))
     BINDINGS: ClassVar[list[BindingType]] = [("space", "toggle_excluded")]
 
-    def __init__(self, toggle: Callable[[ContextDialog, str], None]) -> None:
+    def __init__(self, toggle: Callable[[str], None]) -> None:
         super().__init__()
         self._toggle = toggle
         self._content: ContextList | None = None  # None until it is read
@@ -97,7 +97,7 @@ class ContextDialog(ListDialog):
 
     def action_toggle_excluded(self) -> None:
         if self._chosen_id:
-            self._toggle(self, self._chosen_id)
+            self._toggle(self._chosen_id)
         else:
             self.app.notify("Only messages of the session can be taken out.")
 
