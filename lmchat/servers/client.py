@@ -158,12 +158,9 @@ class HttpServerClient:
     async def detect(
         self, *, named: Sequence[Endpoint] = (), is_counted: bool = True
     ) -> tuple[ServerStatus, ...]:
-        """Ask all addresses where a server may be at once; return what answers, best first.
+        """Ask the usual addresses, those given to `scan_also`, and the named ones.
 
-        These are the usual addresses of all products, those that were given to `scan_also`, and
-        the `named` ones, which the user has named. The models of usable servers are cached. If the
-        built-in engine has an address, its result is the first, even while it does not run.
-        Without `is_counted`, the lists of models do not count as asked for.
+        If the built-in engine has an address, its result is the first, even while it does not run.
         """
         await self._read_lists()
         probes = await self._scanner.scan(named)
@@ -178,10 +175,6 @@ class HttpServerClient:
         return (own, *(server for server in servers if server.endpoint != own.endpoint))
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
-        """Probe one address and cache its models.
-
-        `key` is sent with this probe only; empty: the key that is known for the address.
-        """
         self._checks.allowed.check(endpoint)
         await self._read_lists()  # so that the scanner knows which product to expect
         if engine := self._engine_at(endpoint):  # it is asked with the key of this run, not `key`
@@ -210,21 +203,15 @@ class HttpServerClient:
         return server.models
 
     def forget_lists(self) -> None:
-        """Ask all servers for their models with the next look, also those that this disturbs."""
         self._scanner.forget_lists()
 
     def cached_models(self) -> ModelList:
-        """Return the models as they were read last, with running loads; no server is asked."""
         listed = self.model_lists.all_models()
         if listed.models:
             self._counters.add(cache_hits=1)
         return listed
 
     def load(self, model: ModelInfo, *, context: int | None = None) -> asyncio.Task[None]:
-        """Begin to load a model; see `ServerClient`.
-
-        The task raises `ServerRejected` if the server cannot do what is asked.
-        """
         return self.model_lists.load(model, partial(self._load, context))
 
     async def _load(self, context: int | None, load: Load) -> None:
@@ -246,7 +233,6 @@ class HttpServerClient:
                 hint=f"{hint}.",
             )
         api = await self._new_api(Target.of(model))
-        api.facts = replace(api.facts, model=model.model_id)
         if product.load_path:
             # Another request or program may have loaded it by now, and these products would load
             # it a second time, beside the first.
@@ -278,7 +264,6 @@ class HttpServerClient:
         )
 
     async def unload(self, model: ModelInfo) -> None:
-        """Take a model out of memory; raises `ServerRejected` if its server cannot."""
         _require_local(model)
         if engine := self._engine_at(model.endpoint):
             await engine.stop()  # it serves one model at a time
@@ -289,13 +274,6 @@ class HttpServerClient:
     # Requests that want no answer
 
     async def count_tokens(self, request: ChatRequest) -> int | None:
-        """Return the number of tokens that the server counts in the prompt of a request.
-
-        Return None if the server cannot count, would have to load the model first, or takes longer
-        than `COUNT_S`. If the known state of the model is not fresh, the server is asked for it
-        first. The messages are not checked: the last one may be empty. Raises `LMChatError` if no
-        request may be sent to the address, or if the server refuses this one or cannot be reached.
-        """
         product = product_named(request.target.product)
         self._checks.allowed.check(request.target.endpoint)
         if not product.count_path or await self._would_load(request.target):
@@ -308,11 +286,8 @@ class HttpServerClient:
             return None
 
     async def read_ahead(self, request: ChatRequest) -> AsyncGenerator[PromptProgress, None]:
-        """Let a server read the prompt of a request into its cache (R-41); see `AnswerSource`.
-
-        On purpose, the request takes no slot, and no limit and no counter notes it: the user has
-        sent nothing yet. Nor is a model loaded only for this.
-        """
+        # On purpose, the request takes no slot, and no limit and no counter notes it: the user has
+        # sent nothing yet. Nor is a model loaded only for this (R-41).
         await self._require_loaded(request.target)
         api = await self._new_api(request.target)
         fields = product_named(request.target.product).read_ahead_fields
@@ -336,10 +311,6 @@ class HttpServerClient:
         return prepared
 
     async def template_text(self, request: ChatRequest) -> TemplateText:
-        """Let the server apply its chat template to a request, to show users what the model gets.
-
-        Raises `ServerRejected` if it cannot, or if it would have to load or wake the model.
-        """
         product = product_named(request.target.product)
         if product.shows_template_text:  # other products refuse below, without asking the server
             await self._require_loaded(request.target)
@@ -349,7 +320,7 @@ class HttpServerClient:
     # Answers
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Send a request and yield the events of its answer; the last is a `StreamFinished`.
+        """Send a request and yield the events of its answer.
 
         The request runs in a separate task (R-28), which is cancelled if this generator is closed.
         The events arrive in a queue; None in the queue means that the task has ended. If the task
@@ -389,11 +360,6 @@ class HttpServerClient:
     async def forward(
         self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
     ) -> AsyncIterator[ForwardedReply]:
-        """Wait for a slot, pass on a request of another program, and yield the reply.
-
-        The connection is closed after the block. If the request was sent, `on_end` gets its
-        figures. Raises `LMChatError` if it may not be sent, or has no complete reply.
-        """
         target = Target.of(request.model)
         self._checks.admit_forwarded(request)
         _logger.info("forwarded request: %d bytes to %s", len(request.body), target.endpoint.origin)
@@ -500,7 +466,7 @@ class HttpServerClient:
         """
         self._checks.allowed.check(target.endpoint)
         key = await self._keys.key_for(target.endpoint)
-        return self._scanner.new_api(target.endpoint, target.product, key=key, read_s=read_s)
+        return self._scanner.new_api(target, key=key, read_s=read_s)
 
     async def _would_load(self, target: Target) -> bool:
         """Whether a request would make a server load or wake its model (R-29, R-41).
@@ -539,7 +505,7 @@ class HttpServerClient:
             )
 
     def _admit(self, request: ChatRequest) -> Exchange:
-        """Check and write a request, and return its exchange; nothing is sent yet.
+        """Check and prepare a request, and return its exchange; nothing is sent yet.
 
         The queue of events then already has a note for the user about each option that is not sent.
         Raises `LMChatError` for a request that is invalid, too large, not allowed or over a limit,

@@ -39,6 +39,7 @@ from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
 from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
+from lmchat.servers.target import Target
 
 _SCAN_S = 5.0  # a scan ends after this time at the latest
 # Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
@@ -229,24 +230,23 @@ class Scanner:
             memory.is_recognised = memory.has_old_api = False
             memory.refuted.clear()
 
-    def new_api(
-        self, endpoint: Endpoint, product: str, *, key: str, read_s: float | None
-    ) -> ServerApi:
-        """Return a new API of an address, for the requests of one probe or action.
+    def new_api(self, target: Target, *, key: str, read_s: float | None) -> ServerApi:
+        """Return a new API of a server, for the requests of one probe or action.
 
         Each probe and action gets a new API, because an API remembers its replies to GET requests.
-        `product` is the one that its errors name. `key` is sent with each request, unless it is
-        empty. `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may take
-        minutes.
+        Its errors name product and model of the target. `key` is sent with each request, unless it
+        is empty. `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may
+        take minutes.
         """
+        endpoint = target.endpoint
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
         if read_s is not None:  # the timeout of a reply limits connecting, too
             connect_s = min(connect_s, read_s)
         timeout = httpx.Timeout(connect=connect_s, read=read_s, write=WRITE_S, pool=POOL_S)
         return ServerApi(
             endpoint=endpoint,
-            facts=product_named(product).refusal_context(
-                key=key, host=endpoint.host, path=endpoint.path
+            facts=product_named(target.product).refusal_context(
+                key=key, model=target.model_id, host=endpoint.host, path=endpoint.path
             ),
             memory=self._memory_of(endpoint),
             ask=partial(self._connections.ask, endpoint, key=key, timeout=timeout),
@@ -273,7 +273,8 @@ class Scanner:
         `key` and `read_s` are as for `new_api`.
         """
         endpoint, expected = candidate.endpoint, candidate.expected
-        api = self.new_api(endpoint, expected.name, key=key, read_s=read_s)
+        target = Target(endpoint=endpoint, product=expected.name)
+        api = self.new_api(target, key=key, read_s=read_s)
 
         # the models, or the error, give the reason
         error: LMChatError | None = None
