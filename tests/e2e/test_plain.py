@@ -11,7 +11,7 @@ from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import StoreUnavailable
 from lmchat.storage.store import Store
 from tests.support.chats import fill_long
-from tests.support.lmchat_screen import configure, prompts_sent, texts
+from tests.support.lmchat_screen import configure, prompts_sent, stored, texts
 from tests.support.programs import Inside, put_script, write_tools
 from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain
 from tests.support.scripted_server import (
@@ -229,6 +229,23 @@ def test_a_signal_at_the_prompt_gives_the_terminal_back(begin):
     assert talk.left_behind() == []
 
 
+def test_a_session_is_opened_from_the_list_and_its_answer_asked_for_again(begin, server, cli):
+    server.on(CHAT, *map(chat_reply, ("One.", "Two.", "Three.")))
+    cli.configure("[profiles.terse]\ntemperature = 0.25\n[prompts.pea]\ntext = 'Peas: {{input}}'\n")
+    talk = begin()
+    talk.type("/p pea green?\r", sees="One.\nYou:")
+    talk.type("/clear\r", sees="New session.\nYou:")
+    talk.type("/sessions\r", sees="1. “Peas: green?”, 2 messages")
+    talk.wait_prompt()
+    talk.type("/sessions 1\r")
+    talk.wait_for("You:\nPeas: green?\ntiny:\nOne.\nYou:")
+    talk.type("/profile terse\r", sees="Profile: terse.\nYou:")
+    talk.type("/retry\r", sees="tiny:\nTwo.\nYou:")
+    talk.leave()
+    assert [request.json.get("temperature") for request in server.seen(CHAT)] == [None, 0.25]
+    assert texts(cli.home) == ["Peas: green?", "Two."]
+
+
 # Through a pipe
 
 
@@ -247,6 +264,61 @@ def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):
     assert (done.returncode, done.stdout) == (1, "Half\nTwo.\n")
     assert "Type /continue for the rest of the answer" in done.stderr
     assert cli("ask", "--plain", "Hi").returncode == 2
+
+
+def contents(request) -> list[str]:
+    return [message["content"] for message in request.json["messages"]]
+
+
+def test_an_answer_is_asked_for_again_also_in_the_session_that_a_number_of_the_list_opens(
+    cli, server
+):
+    server.on(CHAT, *map(chat_reply, ("One.", "Two.", "Three.", "Four.", "Five.")))
+    lines = ("/retry", "a", "/retry", "b", "/clear", "c", "/sessions", "/sessions 2", "/retry")
+    done = cli("--plain", stdin="\n".join(lines))
+    assert done.returncode == 2, "at first there was nothing to ask for again"
+    *answers, first, second, last = done.stdout.splitlines()
+    assert [*answers, last] == ["One.", "Two.", "Three.", "Four.", "Five."]
+    assert (first[:6], second[:6]) == ("1. “c”", "2. “a”")
+    assert [contents(request) for request in server.seen(CHAT)] == [
+        *(["a"], ["a"], ["a", "Two.", "b"], ["c"], ["a", "Two.", "b"])
+    ]
+    messages = stored(cli.home).messages
+    assert [message.text for message in messages] == ["a", "Two.", "b", "Five."]
+    assert [messages[place].versions for place in (1, 3)] == [2, 2]
+
+
+def test_presets_and_profiles_are_listed_and_used_and_an_unknown_one_sends_nothing(cli, server):
+    plain(server, "beta", "gamma")
+    cli.configure(
+        "[profiles.terse]\nsystem_prompt = 'Be terse.'\ntemperature = 0.25\nmodel = 'gamma'\n"
+        "[prompts.french]\ntext = 'In French: {{input}}'\n[prompts.today]\ntext = 'And today?'\n"
+    )
+    lines = (
+        *("/p", "/p french  two cats ", "/p today", "/p frensh two cats", "/p french"),
+        *("/profile", "/profile tense", "/profile terse", "/profile", "one", "/clear", "two"),
+        *("/profile none", "three", "/clear", "four"),
+    )
+    done = cli("--plain", "-m", "beta", stdin="\n".join(lines))
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if line != "Hello there."] == [
+        *("french", "today", "In use: none", "terse", "none", "In use: terse", "terse", "none")
+    ]
+    for words in ("frensh", "Configured: french, today.", "tense", "Configured: terse."):
+        assert words in done.stderr
+    sent = [
+        (request.json["model"], request.json.get("temperature"), contents(request))
+        for request in server.seen(CHAT)
+    ]
+    begun = ["In French: two cats", "Hello there.", "And today?", "Hello there.", "one"]
+    assert sent == [
+        ("beta", None, begun[:1]),
+        ("beta", None, begun[:3]),
+        ("gamma", 0.25, begun),
+        ("gamma", 0.25, ["Be terse.", "two"]),
+        ("gamma", None, ["Be terse.", "two", "Hello there.", "three"]),
+        ("gamma", None, ["four"]),
+    ]
 
 
 def test_compact_prints_a_summary_and_goes_on_with_it(server, cli):
