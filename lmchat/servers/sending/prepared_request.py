@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,7 +25,7 @@ from lmchat.servers.products.refusals import RefusalContext
 from lmchat.servers.products.request_body import body_of, json_mode_note, tool_fields
 from lmchat.servers.products.request_format import RequestFormat, refuses_system_role
 from lmchat.servers.request import CHAT_PATH, ChatRequest
-from lmchat.sessions.message import Role, SentThoughts
+from lmchat.sessions.message import Role
 
 STREAM_HEADERS = {
     "Accept": "text/event-stream, application/json",
@@ -46,16 +45,14 @@ class PreparedRequest(Struct, kw_only=True):
     """
 
     request: ChatRequest
-    product: Product
     model: ModelInfo | None  # the model as its server last listed it
     request_format: RequestFormat
-    # the sampling options that the product takes, by name; the server may have refused some
-    options: Mapping[str, object]
-    # fields of the body: the same options in the product's spelling, and those of tools
-    extra_fields: Mapping[str, Any]
-    sent_thoughts: SentThoughts
     is_whole: bool = False  # whether the answer is asked for whole, after an empty stream
     has_key: bool = False  # whether an API key is sent, too; known for a request that is shown
+
+    @property
+    def product(self) -> Product:
+        return product_named(self.request.target.product)
 
     @property
     def is_known_to_load(self) -> bool:
@@ -87,15 +84,27 @@ class PreparedRequest(Struct, kw_only=True):
         return encode(self.json())
 
     def json(self) -> JsonObject:
-        request_format = (
-            replace(self.request_format, streams=False) if self.is_whole else self.request_format
-        )
-        return body_of(self.request, self.extra_fields, request_format, self.sent_thoughts)
+        request_format = self.request_format
+        if self.is_whole:
+            request_format = replace(request_format, streams=False)
+        sent_thoughts = self.product.sent_thoughts(self.model)
+        return body_of(self.request, self._extra_fields, request_format, sent_thoughts)
+
+    @property
+    def _extra_fields(self) -> JsonObject:
+        """Fields of the body for options, in the product's spelling, and for tools."""
+        fields = self.product.request_fields(self.request.sampling, self.model)
+        return fields | tool_fields(self.request)
+
+    @property
+    def taken_options(self) -> Mapping[str, object]:
+        """The sampling options that the product takes; the server may have refused some."""
+        return self.product.taken_options(self.request.sampling, self.model)
 
     def sent_options(self) -> dict[str, object]:
         """Return the sampling options of the request, without those that were refused."""
         options: dict[str, object] = {}
-        for name, value in self.options.items():
+        for name, value in self.taken_options.items():
             fields = self.product.fields_of_option(name, value)
             # The first field is the option; further ones, such as `top_logprobs`, only go with it.
             field, sent_value = next(iter(fields.items()))
@@ -104,7 +113,7 @@ class PreparedRequest(Struct, kw_only=True):
         return options
 
     def facts_for_refusal(self, facts: RefusalContext) -> RefusalContext:
-        """Return facts of the request with what it asks for."""
+        """Return facts of the request together with what it asks for."""
         request = self.request
         options = self.sent_options()
         if request.has_drawn_seed:
@@ -147,9 +156,8 @@ class PreparedRequest(Struct, kw_only=True):
         if request_format is not None:  # the refusal is about the way in which JSON was asked for
             self.request_format = request_format
             return [json_mode_note(error, request.output, request_format.json_mode(request.output))]
-        was_moved = (
-            not self.request_format.has_system_role
-        )  # the system prompt, after an earlier refusal
+        # the system prompt, after an earlier refusal
+        was_moved = not self.request_format.has_system_role
         has_other_roles = was_moved and self._has_other_roles()
         is_about_system = refuses_system_role(error, has_other_roles=has_other_roles)
         if is_about_system and self._has_system_prompt():
@@ -161,7 +169,7 @@ class PreparedRequest(Struct, kw_only=True):
             self.request_format = replace(self.request_format, has_system_role=False)
             reason = error.message.rstrip(".")
             return [f"{reason}. Sending the system prompt in front of the first prompt."]
-        request_format = self.request_format.after_refusal(error, self.extra_fields)
+        request_format = self.request_format.after_refusal(error, self._extra_fields)
         if request_format is None:
             return None
         # A lost setting is a new pair of name and value in `dropped`. The other name of the limit
@@ -189,27 +197,19 @@ class RequestPreparer:
 
     def __init__(self, lists: ModelLists) -> None:
         self._lists = lists
-        self._request_formats: dict[
-            tuple[Endpoint, str], RequestFormat
-        ] = {}  # by address and model
-        # Address, model and option of each note that was returned before.
+        # by address and model
+        self._request_formats: dict[tuple[Endpoint, str], RequestFormat] = {}
+        # address, model and option of each note that was returned before
         self._noted: set[tuple[Endpoint, str, str]] = set()
 
     def prepare(self, request: ChatRequest) -> PreparedRequest:
         """Prepare a request in the format that its model took last, or else that of the product."""
         target = request.target
-        product = product_named(target.product)
-        model = self._lists.model(target)
         request_format = self._request_formats.get((target.endpoint, target.model_id))
-        fields = product.request_fields(request.sampling, model)
         return PreparedRequest(
             request=request,
-            product=product,
-            model=model,
-            request_format=request_format or product.request_format,
-            options=product.taken_options(request.sampling, model),
-            extra_fields=fields | tool_fields(request),
-            sent_thoughts=product.sent_thoughts(model),
+            model=self._lists.model(target),
+            request_format=request_format or product_named(target.product).request_format,
         )
 
     def keep_request_format(self, prepared: PreparedRequest) -> None:
@@ -222,12 +222,11 @@ class RequestPreparer:
 
         A note that was returned before for this model is left out.
         """
-        request = prepared.request
+        target, taken = prepared.request.target, prepared.taken_options
         new_notes: list[str] = []
-        for name in request.sampling.options:
-            key = (request.target.endpoint, request.target.model_id, name)
-            is_sent = name in prepared.options  # the product takes it
-            if is_sent or key in self._noted:
+        for name in prepared.request.sampling.options:
+            key = (target.endpoint, target.model_id, name)
+            if name in taken or key in self._noted:
                 continue
             self._noted.add(key)
             new_notes.append(
