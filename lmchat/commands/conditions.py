@@ -44,7 +44,8 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
             mark in f"\n{message.text}" for mark in ("```", "~~~", "\n    ")
         ):
             return NO_CODE
-        case "links" if "http" not in message.text.lower():  # a cheap test, without parsing links
+        # a cheap test, without parsing links
+        case "links" if not any(mark in message.text.lower() for mark in ("http://", "https://")):
             return "This message has no links."
         # these unfold: tool messages and system prompts to their whole text, reasoning, files
         case "fold" if not (role in (Role.SYSTEM, Role.TOOL) or message.reasoning or message.files):

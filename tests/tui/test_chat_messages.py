@@ -125,6 +125,13 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
         )
 
 
+async def test_text_that_is_indented_in_a_list_is_not_offered_as_code(tmp_path):
+    nested = answer_steps("- one\n    - two\n    - three")
+    async with ready_desktop(tmp_path, nested, asked=["one"]) as desk:
+        await desk.press("alt+up", sees="y copy  e edit")
+        assert "copy code" not in desk.text
+
+
 async def test_the_pager_has_all_of_a_message_of_which_the_log_shows_the_ends(tmp_path):
     thought = "".join(f"Thought {number}.\n" for number in range(9_000))
     script = answer_steps("Done.", thought=thought)

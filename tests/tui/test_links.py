@@ -30,10 +30,11 @@ async def test_l_lists_the_links_with_their_words_and_enter_asks_before_it_opens
 
 
 async def test_what_is_no_page_of_the_web_is_never_opened(tmp_path):
-    text = "[a](javascript:alert(1)) [b](file:///etc/passwd) [e](vscode://open) <ftp://d.example> [f](/relative)"
+    text = "HTTP and https. [a](javascript:alert(1)) [b](file:///etc/passwd) [e](vscode://open) <ftp://d.example> [f](/relative)"
     async with ready_desktop(tmp_path, answer_steps(text), asked=["hello"]) as desk:
         await desk.press("alt+up", "l", sees="This message has no links.")
         assert desk.opened == []
+        assert "l links" not in desk.text
 
 
 async def test_an_address_that_pretends_to_be_another_tells_its_host(tmp_path):

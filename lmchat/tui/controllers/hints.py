@@ -33,7 +33,7 @@ from lmchat.tui.widgets.key_bar import Hint, command_hint, written
 # words for commands on a message with files, in place of `Command.label`
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
-_FILTER_HINTS = [("enter", "open"), ("escape", "clear filter")]
+_FENCES = ("```", "~~~")  # an indented text may be code, too, but mostly it belongs to a list
 
 
 class KeyHints:
@@ -133,13 +133,15 @@ class KeyHints:
                 (stop_key, "cancel edit" if self._prompt_text.edited_id else "clear selection"),
             ]
         if widgets.find_bar.has_focus_within:
-            return _FIND_HINTS
+            has_hits = any(widgets.log.finder.number_and_count)
+            return _FIND_HINTS if has_hits else _FIND_HINTS[-1:]
         if widgets.has_log_focus:
             return [*stop_hint, *self._message_hints()]
         if widgets.session_list.has_focus:
             return [*stop_hint, *self._session_hints()]
         if widgets.session_list.has_focus_within:
-            return _FILTER_HINTS
+            enter = "open" if widgets.session_list.chosen_id else "search"
+            return [("enter", enter), ("escape", "clear filter")]
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
             return [*(stop_hint or [(stop_key, "cancel edit")]), ("enter", enter)]
@@ -207,6 +209,8 @@ class KeyHints:
                 continue
             if name == "resume" and not has_text_to_continue(current):
                 continue  # it would regenerate the answer, as the hint of `regenerate` says
+            if name == "copy_code" and not any(fence in current.text for fence in _FENCES):
+                continue
             key, label = self._hint(f"message.{name}")
             if name == "regenerate" and message.role is Role.TOOL:
                 label = "run again"  # as the row of the call says
