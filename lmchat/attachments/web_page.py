@@ -76,11 +76,16 @@ def is_page_address(text: str) -> bool:
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 
-async def refuse_host(address: PageAddress) -> bool:
-    """Raise `EndpointNotAllowed`; commands use this as `ask`, since they do not ask the user."""
+def not_allowed(address: PageAddress) -> EndpointNotAllowed:
+    """Return the error for a host that the user has not allowed and cannot be asked about."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = bracketed(address.host)
-    raise EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
+    return EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
+
+
+async def refuse_host(address: PageAddress) -> bool:
+    """Raise `EndpointNotAllowed`; commands use this as `ask`, since they do not ask the user."""
+    raise not_allowed(address)
 
 
 class WebPages:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from io import BufferedReader
 from pathlib import Path
 
 from lmchat.answers.json_schema import WantedValue, read_schema
 from lmchat.attachments.attachment import Attachment, read_attachment
-from lmchat.attachments.file_sets import MOST_UNASKED, FileSet, parse_set_name, read_set
-from lmchat.attachments.web_page import Ask, WebPages, is_page_address, refuse_host
-from lmchat.chat.presets import filled_preset
+from lmchat.attachments.file_sets import FileSet, parse_set_name, read_set
+from lmchat.attachments.web_page import WebPages, is_page_address, refuse_host
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
+from lmchat.commands.shared import filled_preset, set_question
 from lmchat.errors import WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
@@ -52,31 +51,15 @@ async def preset_prompt(context: Context, name: str, typed: str) -> str:
     return await filled_preset(context.settings.prompts, name, typed, clipboard.paste)
 
 
-async def read_named(
-    pages: WebPages,
-    name: str,
-    *,
-    session_id: str = "",
-    ask: Ask = refuse_host,
-    require_consent: Callable[[Path], Awaitable[None]] | None = None,
-) -> Attachment | FileSet:
+async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
     """Read what a name means: a page, a file, or the text files of a folder or a pattern.
 
-    `PromptFiles` of the screen decides with the same functions (`is_page_address` and
-    `parse_set_name`), but asks in dialogs and attaches several pasted paths.
-
-    Pages of hosts that the options or the settings allow are downloaded without asking. For other
-    hosts, `ask` asks the user, once in a session; by default, it refuses. `require_consent` is
-    called with a path before that file or folder is read; it raises an error if the user does not
-    agree.
+    Only pages of hosts that the options or the settings allow are downloaded.
     """
     if is_page_address(name):
-        return await pages.attachment(name, session_id, ask)
+        return await pages.attachment(name, "", refuse_host)
     set_name = await parse_set_name(name, Path.cwd())  # None if the name means a single file
-    path = expanded_path(name) if set_name is None else set_name.folder
-    if require_consent is not None:
-        await require_consent(path)
-    return await (read_attachment(path) if set_name is None else read_set(set_name))
+    return await (read_attachment(expanded_path(name)) if set_name is None else read_set(set_name))
 
 
 async def require_consent_to_set(found: FileSet, window: int | None) -> None:
@@ -87,9 +70,9 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     """
     if not found.needs_consent(window):
         return
-    if not can_ask():
-        problem = f"More than {MOST_UNASKED} files, or half of the context window, need --yes"
-        raise WrongUse(f"{problem}: {found.words}.", hint="Add --yes, or name fewer files.")
+    question = set_question(found)
+    if not can_ask() and question.refusal is not None:
+        raise question.refusal
     if not await ask_yes_no(f"Attach {found.words}?"):
         raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")
 

@@ -1,6 +1,4 @@
-"""Table of chat commands, the parser of a typed one, and the words of `/set`.
+"""Table of chat commands, the parser of a typed one, and what the screen and the plain chat share.
 
-`conditions.py` has the reasons why a command cannot act on a message.
-
-Entrance: `table.COMMANDS`. Both the screen and the plain chat use it. Must not know: either.
+Entrances: `table.COMMANDS`, and `shared.SHARED` with its `Front`, which both are.
 """

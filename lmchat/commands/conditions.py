@@ -5,6 +5,7 @@ If a turn would be refused for the same reason, the words are those of `chat/tur
 
 from __future__ import annotations
 
+from lmchat.chat.open_session import OpenSession
 from lmchat.chat.turn_starts import IMPORTED_CALL, why_not_rewritten
 from lmchat.errors import StillAnswering
 from lmchat.sessions.message import (
@@ -18,6 +19,15 @@ from lmchat.sessions.message import (
 
 NOTHING_YET = "This session is empty."
 NO_CODE = "This message has no code block."
+
+
+def reason_against(command_id: str, session: OpenSession, message: ChatMessage | None) -> str:
+    """Return why a command cannot act on a message as it is now; "" if it can."""
+    if message is None:
+        return NOTHING_YET
+    name = command_id.removeprefix("message.")
+    # a front end may still have the message as it was when it began to stream
+    return unavailable_reason(name, session.current(message), is_busy=session.is_busy)
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:

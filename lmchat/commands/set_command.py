@@ -2,8 +2,7 @@
 
 A sampling option can be set at several places, such as the session or a profile. Its origin is the
 place whose value is used: `chat/sampling_layers.py` decides that. `/set` changes the value of the
-session, which `SessionChanges.set_sampling` saves. The screen and the plain chat call this module
-and show what it returns.
+session, which `SessionChanges.set_sampling` saves.
 """
 
 from __future__ import annotations

@@ -206,17 +206,17 @@ COMMANDS: tuple[Command, ...] = (
     _slash(
         "preset",
         "Send a preset from the configuration",
-        "/p NAME [TEXT]",
+        "/p [NAME [TEXT]]",
     ),
     _slash(
         "profile",
         "Use a profile from the configuration",
-        "/profile NAME",
+        "/profile [NAME]",
     ),
     _slash(
         "effort",
         "Set the reasoning effort: none to max, or tokens",
-        "/effort LEVEL",
+        "/effort [LEVEL]",
     ),
     _slash(
         "start",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from lmchat.commands.conditions import NOTHING_YET, unavailable_reason
+from lmchat.attachments.attachment import ClipboardReader
+from lmchat.commands.conditions import reason_against
+from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE
 from lmchat.commands.table import Command
 from lmchat.commands.typed_line import require_slash
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.controllers.answer_settings import AnswerSettings
 from lmchat.tui.controllers.appearance import Appearance
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.export_import import ExportImport
@@ -25,8 +26,11 @@ from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.turn_view import TurnView
-from lmchat.tui.dialogs.ask_dialog import argument_dialog
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.widgets.line import MUTED
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
 Work = Awaitable[None] | None
 """What a command returns: None after a function, which has had its effect; else it is awaited."""
@@ -56,13 +60,21 @@ class ScreenCommands:
         message_actions: MessageActions,
     ) -> None:
         """Create it; `own` are the commands of the dispatcher."""
+        self.chat = ui.workspace.chat
+        self.settings = ui.workspace.settings
+        self.clipboard: ClipboardReader = ui.workspace.platform
+        self.pages = ui.workspace.pages
+        self.notify = ui.notify
+        self.confirm = prompt_files.confirm
+        self.attach = prompt_files.attach_expected
         self._ui = ui
-        self._chat = ui.workspace.chat
+        self._prompt_text = prompt_text
         self._prompt_files = prompt_files
+        self._turn_view = turn_view
+        self._model_switch = model_switch
         appearance = Appearance(ui)
         palette = Palette(ui, server_search, self.can_run)
         reports = Reports(ui, prompt_text, branches)
-        settings = AnswerSettings(ui, model_switch)
         without_argument: dict[str, Callable[[], Work]] = {
             **own,
             "new": session_view.start_new,
@@ -72,9 +84,7 @@ class ScreenCommands:
             "retry": partial(self._run_on_last, "message.regenerate"),
             "fork": partial(self._run_on_last, "message.fork"),
             "now": turn_view.answer_now,
-            "compact": turn_view.compact,
             "editor": prompt_text.edit_in_program,
-            "paste": prompt_files.attach_copied,
             "check": server_search.check_now,
             **{
                 f"model_{number}": partial(model_switch.pick, str(number))
@@ -94,34 +104,27 @@ class ScreenCommands:
             "session.undo": saved_sessions.undo,
         }
         self.handlers: Mapping[str, Callable[[str], Work]] = {
+            **{name: partial(run, self) for name, run in SHARED.items()},
             **{name: partial(_run_alone, run) for name, run in without_argument.items()},
             "model": model_switch.pick,
             "find": ui.widgets.find_bar.open,
             "export": export_import.export,
             "import": export_import.import_,
             "search": saved_sessions.search,
-            "system": settings.change_system_prompt,
-            "preset": turn_view.use_preset,
-            "profile": settings.use_profile,
-            "effort": settings.use_effort,
-            "start": settings.use_first_words,
-            "set": settings.set_option,
             "request": reports.open_request,
-            "file": prompt_files.add,
             "title": lambda title: saved_sessions.rename(session_view.shown_id, title),
             "tag": lambda tag: saved_sessions.tag(session_view.shown_id, tag),
             "copy": self._copy_last,
             "theme": appearance.use_theme,
         }
         self.on_message: Mapping[str, Callable[[ChatMessage], Work]] = {
+            **{name: partial(run, self) for name, run in SHARED_ON_MESSAGE.items()},
             "message.copy": message_actions.copy,
             "message.copy_code": message_actions.copy_code,
             "message.save": message_actions.save,
             "message.edit": message_actions.edit,
             "message.rewrite": prompt_text.begin_edit,
-            "message.regenerate": turn_view.regenerate,
             "message.another_model": model_switch.regenerate_with_another,
-            "message.resume": turn_view.continue_answer,
             "message.probabilities": branches.open_probabilities,
             "message.details": message_actions.open_details,
             "message.fork": branches.fork,
@@ -171,7 +174,8 @@ class ScreenCommands:
     def can_run(self, command: Command) -> bool:
         """Return whether a command could act; one that needs no message always can."""
         command_id = command.command_id
-        return command_id not in self.on_message or not self._reason(command_id, self._subject)
+        is_free = command_id not in self.on_message
+        return is_free or not reason_against(command_id, self.chat.shown, self._subject)
 
     def _hold_keys(self, work: Work) -> None:
         """Do the rest of a command in a worker, for which the next keys wait."""
@@ -194,36 +198,24 @@ class ScreenCommands:
                 return None
             return self._begin_on(command_id, self._subject)
         if command.needs_argument and not argument:
-            words = f"As typed: {command.slash}"
-            run = partial(self._run, command)
-            self._ui.open_dialog(argument_dialog(command.title, run, words))
-            return None
+            return self.ask(command.title, partial(self._run, command))
         return self.handlers[command_id](argument)
 
     def _begin_on(self, command_id: str, message: ChatMessage | None) -> Work:
         """Call the handler of a command with a message as it is now, or notify the user why not."""
-        reason = self._reason(command_id, message)
+        reason = reason_against(command_id, self.chat.shown, message)
         if message is None or reason:
             self._ui.notify(reason)
             return None
-        return self.on_message[command_id](self._chat.shown.current(message))
+        return self.on_message[command_id](self.chat.shown.current(message))
 
     def _run_on_last(self, command_id: str) -> Work:
-        return self._begin_on(command_id, self._chat.shown.last_answer_or_prompt)
+        return self._begin_on(command_id, self.chat.shown.last_answer_or_prompt)
 
     @property
     def _subject(self) -> ChatMessage | None:
         """The focused message, or else the last answer or prompt; None without any."""
-        return self._ui.widgets.focused_message or self._chat.shown.last_answer_or_prompt
-
-    def _reason(self, command_id: str, message: ChatMessage | None) -> str:
-        """Return why a command can do nothing with a message as it is now; else ""."""
-        if message is None:
-            return NOTHING_YET
-        shown = self._chat.shown
-        name = command_id.removeprefix("message.")
-        # the log may still have the message as it was when it began to stream
-        return unavailable_reason(name, shown.current(message), is_busy=shown.is_busy)
+        return self._ui.widgets.focused_message or self.chat.shown.last_answer_or_prompt
 
     def _copy_last(self, part: str) -> Work:
         """Copy the last answer; with the part `code`, copy a code block of it.
@@ -234,6 +226,34 @@ class ScreenCommands:
             words = f"Unknown argument: {safe_line(part, limit=40)}."
             raise WrongUse(words, hint="Use /copy or /copy code.")
         return self._run_on_last("message.copy_code" if part else "message.copy")
+
+    # What shared commands need
+
+    async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
+        await self._ui.ask(AskDialog(title, verb="run it", attempt=use))
+
+    async def choose(self, title: str, rows: Sequence[tuple[str, str, str]], nothing: str) -> str:
+        width = max((len(name) for name, *_ in rows), default=0)
+        list_rows: list[ListRow] = []
+        for name, value, origin in rows:
+            pieces = (((f" {name:<{width}}", NAME),), ((f"  {value}", ASIDE),))
+            list_rows.append(ListRow(pieces=pieces, right=((origin, MUTED),), key=name))
+        dialog = PickDialog(title, list_rows, verb="select", nothing=nothing)
+        chosen: str | None = await self._ui.ask(dialog)
+        return chosen or ""
+
+    async def run_turn(self, begin: Callable[[], None]) -> None:
+        self._turn_view.answer_again(begin)
+
+    async def send(self, text: str) -> None:
+        if self._prompt_text.is_rewriting:  # `submit` would send it as an edit of the answer
+            problem = "You are rewriting an answer, which Enter saves."
+            key = self._ui.key_name("stop")
+            raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
+        self._turn_view.submit(text)
+
+    async def use_model(self, name: str) -> None:
+        self._model_switch.pick_named(name)
 
 
 def _run_alone(run: Callable[[], Work], _: str) -> Work:

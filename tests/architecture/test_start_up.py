@@ -173,6 +173,7 @@ def test_the_first_paint_waits_for_nothing_that_answers(first_paint):
     rooms = (
         "cli.parser",
         "cli.setup",
+        "commands.shared",
         "services",
         "servers.client",
         "servers.http",

@@ -181,7 +181,7 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     put_script(folder / "bin/xclip", "[ \"$*\" = '-selection clipboard -o' ] && echo Beans.")
     secret = tmp_path / ".ssh" / "id_rsa"
     talk = begin(cwd=folder, DISPLAY=":0", PATH=f"{folder}/bin{os.pathsep}{os.environ['PATH']}")
-    talk.type(f"/file {secret}\r", sees=f"{secret} is outside this folder. Attach it?")
+    talk.type(f"/file {secret}\r", sees=f"{secret}\nAttach from outside this folder?")
     talk.type("\r", sees="The file was not attached.")
     talk.wait_prompt()
     talk.type("/file notes\r", sees="Attach 51 files")
@@ -190,7 +190,10 @@ def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     talk.type("/file notes/0*.md\r", sees="Your next prompt begins with 10 files")
     talk.type("/file link.md\r")
     # the path may fill the row, so that the row ends anywhere in the question
-    talk.wait_until(lambda: "".join(talk.text.split()).endswith("Attachit?[y/N]"), "the question")
+    talk.wait_until(
+        lambda: "".join(talk.text.split()).endswith("Attachfromoutsidethisfolder?[y/N]"),
+        "the question",
+    )
     talk.type("y\r", sees="Your next prompt begins with link.md")
     talk.type("/paste\r", sees="Your next prompt begins with clipboard.txt (7 B).")
     talk.type("What?\r", sees="Hello there.\nYou:")
@@ -439,7 +442,7 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set", "one", "/set top_p 1", "/set top_p=0.5", "two", "/set", "/set top_p high")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.startswith("No sampling option is set, so the server decides.")
-    assert "top_p   0.5    session\n" in done.stdout
+    assert "top_p     0.5  session\n" in done.stdout
     assert "top_p is 0.5 from the next answer on (session)." in done.stderr
     assert "top_p must be a number, not high." in done.stderr
     assert done.returncode == 2
@@ -452,6 +455,45 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set reasoning_effort high", "/effort", "/effort low", "/effort")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.count("In use: high\n") == done.stdout.count("In use: low\n") == 1
+
+
+def test_an_answer_begins_with_a_text_that_the_user_gives_and_can_take_back(cli, server):
+    llama_cpp(server)
+    lines = ("/start Ferns", "one", "/start Moss", "/start", "two", "/start")
+    done = cli("--plain", stdin="\n".join(lines))
+    assert [prompt or "" for prompt in prompts_sent(server)] == ["Ferns", "two"]
+    assert texts(cli.home)[1].startswith("Ferns")
+    assert "Begin the next answer with which text?" in done.stderr
+    assert done.returncode == 2
+
+
+def test_presets_profiles_and_efforts_are_listed_without_a_name(cli, server):
+    done = cli("--plain", stdin="/p\n/profile\n")
+    assert "[prompts.NAME]" in done.stdout
+    assert "[profiles.NAME]" in done.stdout
+    configure(
+        cli.home,
+        '[prompts.french]\ntext = "In French: {{input}}"\n[profiles.short]\nmax_tokens = 50\n',
+    )
+    lines = (
+        "/p",
+        "/profile",
+        "/profile short",
+        "/profile",
+        "/effort",
+        "/p french cats",
+        "/p french",
+    )
+    done = cli("--plain", stdin="\n".join(lines))
+    for words in (
+        "french   In French: {{input}}",
+        "Profiles. In use: none\nshort",
+        "In use: short",
+        "xhigh",
+    ):
+        assert words in done.stdout
+    assert prompts_sent(server) == ["In French: cats"]
+    assert "The preset french needs a text." in done.stderr
 
 
 def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli, monkeypatch):

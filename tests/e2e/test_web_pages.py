@@ -25,7 +25,9 @@ def host():
 def test_the_plain_chat_asks_before_a_page_is_downloaded(begin, server, host):
     address = host.put("/beans", reply_of(SAVED))
     talk = begin()
-    talk.type(f"/file {address}\r", sees=f"from 127.0.0.1, port {host.port}? [y/N]")
+    talk.type(
+        f"/file {address}\r", sees=f"Host: 127.0.0.1, port {host.port}\nDownload this page? [y/N]"
+    )
     talk.type("\r", sees="Nothing was downloaded from")
     talk.wait_prompt()
     assert host.connections == 0

@@ -26,16 +26,15 @@ async def test_a_turn_stopped_or_deleted_at_once_leaves_the_session_at_rest(tmp_
         assert desk.backend.requests == []
 
         await desk.ask("one")
-        desk.dispatcher.commands.run(BY_ID["retry"])
+        await desk.dispatcher.commands.handlers["retry"]("")
         assert desk.dispatcher.turn_view.stop()
         await desk.at_rest()
         assert sent(desk.backend) == ["one"]
         await desk.ask("two", 2)
         await shown(desk, "Second.")
 
-        last = desk.shown.messages[-1]
         desk.dispatcher.commands.run(BY_ID["message.delete"])
-        desk.dispatcher.turn_view.regenerate(last)
+        desk.dispatcher.commands.run(BY_ID["retry"])
         await shown(desk, "Deleted")
         await desk.at_rest()
         await desk.say("three")

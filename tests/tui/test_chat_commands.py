@@ -299,13 +299,13 @@ async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp
 
 
 async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_given_one(tmp_path):
-    settings = calm(keys={"model": "f8", "new": "ctrl+y", "theme": "f9", "effort": "f10"})
+    settings = calm(keys={"model": "f8", "new": "ctrl+y", "theme": "f9", "system": "f10"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("ctrl+o")
         assert isinstance(desk.app.screen, ChatScreen)
         await desk.press("f8", leads_to=ModelPicker)
         await desk.press("escape", "f9", leads_to=ThemeDialog)
-        await desk.press("escape", "f10", leads_to=AskDialog, sees="As typed: /effort LEVEL")
+        await desk.press("escape", "f10", leads_to=AskDialog, sees="Change the system prompt")
         await desk.press("escape", sees="F8 model")
         assert "^O model" not in desk.text
         await desk.press("f1", sees="^Y")

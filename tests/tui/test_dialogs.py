@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 
 from textual import events
 
@@ -10,7 +9,6 @@ from lmchat.commands.table import COMMANDS
 from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
-    outside_question,
 )
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
@@ -50,7 +48,7 @@ async def test_a_question_takes_its_key_for_yes_escape_for_no_and_running_text_f
     async with drawn(Host()) as (app, pilot):
         for make, text in (
             (partial(ConfirmDialog, "Open this link?"), "so be it\n"),
-            (partial(outside_question, [Path("/etc/passwd")]), "any day"),
+            (partial(ConfirmDialog, "Attach it?", key="y"), "any day"),
         ):
             dialog = make()
             app.push_screen(dialog, app.results.append)

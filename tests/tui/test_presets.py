@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from lmchat.config.settings import Preset, Profile
+from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.dialog import PickDialog
+from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop, shown
 
 NAMED = calm(
@@ -27,5 +30,14 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         await desk.press("ctrl+u")
         await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
         assert (desk.prompt_input.text, len(desk.backend.requests)) == ("", 1)
+        await desk.say("/p", leads_to=PickDialog, sees="In French: {{input}}")
+        await desk.press("enter", leads_to=AskDialog, sees="Text for the preset french")
+        await desk.type("a dog")
+        await desk.press("enter", leads_to=ChatScreen, sees="In French: a dog")
+        await desk.answered(2)
+        await desk.say("/profile", leads_to=PickDialog, sees="short")
+        await desk.press("enter", leads_to=ChatScreen, sees="Profile: short.")
+        await desk.say("/effort", leads_to=PickDialog, sees="none")
+        await desk.press("down", "enter", leads_to=ChatScreen, sees="Reasoning effort: minimal.")
         await desk.press(*"/prof", "tab", "tab", "enter", hides="/profile")
         await shown(desk, "short")

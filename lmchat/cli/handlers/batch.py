@@ -22,12 +22,12 @@ from lmchat.answers.json_schema import WantedValue
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.batch.row_file import RowFile
 from lmchat.batch.task_answers import Progress, Task, answer_to, print_remote_note
-from lmchat.chat.presets import preset_named
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
 from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
+from lmchat.commands.shared import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable

@@ -17,7 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.plain.commands import PlainCommands
+from lmchat.cli.plain.commands import PlainFront
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.setup.local_servers import start_engine_without_screen
@@ -91,7 +91,7 @@ class PlainChat:
 
     def __init__(self, turns: PlainTurns) -> None:
         self._turns = turns
-        self._commands = PlainCommands(turns)
+        self._commands = PlainFront(turns)
 
     def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
         """Read and run one line after the other until the chat ends; return the exit code.

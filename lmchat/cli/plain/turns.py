@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from lmchat.attachments.attachment import Attachment
@@ -29,6 +29,7 @@ from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.output import SHORT_ID, SafeStream, local_time
 from lmchat.terminal.tty import echo
 from lmchat.tools.calls import Decision
+from lmchat.units import counted
 
 
 class PlainTurns(FrontEnd):
@@ -101,13 +102,10 @@ class PlainTurns(FrontEnd):
                 self._stream.write(message.text)
                 self._stream.end()
 
-    def attach(self, file: Attachment) -> None:
-        """Attach a file to the next prompt, and say so."""
-        self.attach_all([file], file.part.words)
-
-    def attach_all(self, files: Iterable[Attachment], words: str) -> None:
-        """Attach files to the next prompt, and say so; `words` name all of them."""
+    def attach(self, files: Sequence[Attachment]) -> None:
+        """Attach files to the next prompt, and say so."""
         self._files += files
+        words = files[0].part.words if len(files) == 1 else counted(len(files), "file")
         self.note(f"Your next prompt begins with {words}.")
 
     @contextmanager
@@ -157,13 +155,7 @@ class PlainTurns(FrontEnd):
             raise
         finally:
             if self._has_returned and attached:
-                self.attach_all(attached, ", ".join(file.part.words for file in attached))
-
-    async def compact(self) -> None:
-        """Have the model summarise the older messages, and print the summary."""
-        await self.connect()
-        self.chat.compact(self.chat.shown)
-        await self.print_turn()
+                self.attach(attached)
 
     async def print_turn(self) -> None:
         """Print the answer of the turn that has just begun, while it arrives.

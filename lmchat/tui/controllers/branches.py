@@ -10,6 +10,7 @@ by then, the change stays, and nothing is shown.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from lmchat.chat.answer_beginnings import NO_PROBABILITIES, Beginning
 from lmchat.errors import LMChatError, RequestInvalid
@@ -103,7 +104,9 @@ class Branches:
         if taken is not None:
             begun, kept = answer.begun_with(taken.index, taken.token)
             beginning = Beginning(message=begun, choices=kept, is_exact=True)
-            self._turn_view.continue_answer(message, beginning)
+            chat = self._chat
+            begin = partial(chat.continue_answer, chat.shown, message, beginning)
+            self._turn_view.answer_again(begin)
 
     def _show_unless_left(self, path: Session) -> bool:
         """Show another path of the shown session, and return True.

@@ -188,7 +188,13 @@ class ModelSwitch:
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
         """Give an answer another version by a model that the user picks."""
-        self.open_picker(then=partial(self._turn_view.regenerate, message))
+        chat = self._chat
+
+        def regenerate(model: ModelInfo) -> None:
+            target = Target.of(model)
+            self._turn_view.answer_again(partial(chat.regenerate, chat.shown, message, target))
+
+        self.open_picker(then=regenerate)
 
     def _refresh_anew(self) -> None:
         self._workspace.backend.forget_lists()

@@ -7,7 +7,7 @@ takes the place of these words.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,27 +16,24 @@ from typing import Any
 from msgspec import Struct
 from textual.worker import NoActiveWorker, Worker, get_current_worker
 
-from lmchat.attachments.attachment import (
-    Attachment,
-    files_outside,
-    read_attachment,
-    read_clipboard,
-)
+from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.dropped_files import named_files
-from lmchat.attachments.file_sets import SetName, parse_set_name, read_set
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
-from lmchat.attachments.web_page import PageAddress, is_page_address
+from lmchat.attachments.web_page import is_page_address
 from lmchat.chat.open_session import Hold, OpenSession
+from lmchat.commands.shared import Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_line, with_files
 from lmchat.tui.controllers.prompt_text import PromptText
-from lmchat.tui.dialogs.ask_dialog import ConfirmDialog, outside_question, page_question
+from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.widgets.line import cut_middle
 
 _PAGES = "pages"  # group of the workers that fetch pages
+_LINE_CELLS = 200  # to which a path or an address in a question is cut
 
 
 class Reading(Struct, eq=False):
@@ -176,26 +173,19 @@ class PromptFiles:
         if (command_id == "file" and name) or command_id == "paste":
             self._expected.append(self._begin_reading(name or "the clipboard", number))
 
-    def _expected_reading(self, words: str) -> Reading:
-        return self._expected.pop(0) if self._expected else self._begin_reading(words)
+    async def _read(self, reading: Reading, read: ReadFiles) -> Sequence[Attachment]:
+        """Put files into their prompt, and return them; there are none if none was named.
 
-    async def _read(
-        self, reading: Reading, work: Callable[[], Awaitable[Sequence[Attachment] | None]]
-    ) -> Sequence[Attachment]:
-        """Put the files that `work` returns into their prompt, and return them.
-
-        `work` returns None if the user does not want them, and no files if nothing was named. After
-        None or an error, a prompt that waits for the files returns to the prompt field.
+        After an error, a prompt that waits for the files returns to the prompt field.
         """
-        files: Sequence[Attachment] | None = None
+        files: Sequence[Attachment] = ()
         try:
-            files = await work()
-            if files is not None:
-                reading.lines = [await self._stored(file) for file in files]
+            files = await read()
+            reading.lines = [await self._stored(file) for file in files]
         finally:
             self._readings.remove(reading)
             self._end(reading)
-        return files or ()
+        return files
 
     def _end(self, reading: Reading) -> None:
         """Put files into their prompt: the one that is typed, a queued one, or a draft."""
@@ -251,37 +241,36 @@ class PromptFiles:
             self._ui.show_action(command.ending)
         return [output_attachment(command)]
 
-    async def _fetch_page(self, address: str, opened: OpenSession) -> Sequence[Attachment]:
-        """Fetch a page from hosts that the user allows."""
+    async def _fetch_page(self, address: str, read: ReadFiles) -> Sequence[Attachment]:
+        """Fetch a page, and show meanwhile that it is fetched."""
         self._pages.append(address)  # `running_words` names it
         self._ui.show_action("downloading a page")
         ending = "no page attached"
         try:
-            # for each session, the user is asked once about a host
-            page = await self._ui.workspace.pages.attachment(
-                address, opened.session_id, self._may_fetch
-            )
+            page = await read()
             ending = "page attached"
         finally:
             self._pages.remove(address)
             self._ui.show_action(ending)
-        return [page]
-
-    async def _may_fetch(self, address: PageAddress) -> bool:
-        """Ask whether a request may go to this address: that of the page, or of a redirect."""
-        return bool(await self._ui.ask(page_question(address)))
+        return page
 
     # Files
 
-    async def add(self, name: str) -> None:
-        """Attach what was typed behind `/file`: a page of the web, or what `_read_named` takes."""
-        reading = self._expected_reading(name)
+    async def confirm(self, question: Question) -> bool:
+        """Ask about files; the key is not Enter, since the user may be typing when this opens."""
+        text = "\n".join(cut_middle(line, _LINE_CELLS) for line in question.text.split("\n"))
+        dialog = ConfirmDialog(question.title, text=text, verb=question.verb, key="y")
+        return bool(await self._ui.ask(dialog))
+
+    async def attach_expected(self, name: str, read: ReadFiles) -> None:
+        """Attach what the next command of `expect` reads."""
+        reading = self._expected.pop(0) if self._expected else self._begin_reading(name)
         if is_page_address(name):
             # in a worker of its own, which `stop` ends without ending other work
-            fetch = partial(self._fetch_page, name, reading.opened)
+            fetch = partial(self._fetch_page, name, read)
             self._ui.begin(partial(self._read, reading, fetch), _PAGES, typed=f"/file {name}")
         else:
-            await self._read_named(reading, name)
+            await self._read_files(reading, read)
 
     def attach(self, path: str, text: str, number: int) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
@@ -289,89 +278,29 @@ class PromptFiles:
         `text` becomes `typed`: it is `@` with the typed letters, or the pasted text.
         """
         if path:
-            reading = self._begin_reading(path, number, text)
-            work = partial(self._read_named, reading, path)
+            shown_name = safe_line(Path(path).name)
+            reading = self._begin_reading(path, number, text, shown_name)
+            read = partial(read_files, [expanded_path(path)], self.confirm)
         else:
             # `shown_name` is empty: a pasted path is no word of a sentence
             reading = self._begin_reading(text, number, text)
-            work = partial(self._read_files, reading, partial(self._pasted, text))
+            read = partial(self._read_pasted, text)
+        work = partial(self._read_files, reading, read)
         self._ui.begin(work, "attach")
 
-    async def _pasted(self, text: str) -> Sequence[Attachment] | None:
+    async def _read_pasted(self, text: str) -> Sequence[Attachment]:
         """Read the files that a pasted text names; if it names none, the text stays."""
-        return await self._attachments(await run_abandonable(partial(named_files, text)))
+        return await read_files(await run_abandonable(partial(named_files, text)), self.confirm)
 
-    async def _read_named(self, reading: Reading, name: str) -> None:
-        """Attach what the user has named with `/file` or `@`, if it may be read.
-
-        `name` is a path, several paths as a terminal pastes them, a folder, or a pattern. Raises
-        `FileRefused`.
-        """
-        await self._read_files(reading, partial(self._named, reading, name))
-
-    async def _named(self, reading: Reading, name: str) -> Sequence[Attachment] | None:
-        paths = list(await run_abandonable(partial(named_files, name)))
-        if not paths:
-            # the files of a folder or a pattern; None if the name is neither
-            set_name = await parse_set_name(name, Path.cwd())
-            if set_name is not None:
-                reading.shown_name = safe_line(set_name.typed)
-                return await self._set_of_files(set_name)
-            paths = [expanded_path(name)]  # if there is no such file, the error says so
-        reading.shown_name = safe_line(Path(name).name)
-        return await self._attachments(paths)
-
-    async def _attachments(self, paths: Sequence[Path]) -> Sequence[Attachment] | None:
-        """Read files, if the user lets them be read."""
-        if not await self._may_read(paths):
-            return None
-        return [await read_attachment(path) for path in paths]
-
-    async def attach_copied(self) -> None:
-        """Attach the image in the clipboard, or else its text."""
-        await self._read_files(self._expected_reading("the clipboard"), self._copied)
-
-    async def _copied(self) -> Sequence[Attachment]:
-        return [await read_clipboard(self._ui.workspace.platform)]
-
-    async def _read_files(
-        self, reading: Reading, work: Callable[[], Awaitable[Sequence[Attachment] | None]]
-    ) -> None:
+    async def _read_files(self, reading: Reading, read: ReadFiles) -> None:
         """Put files of this machine into their prompt, which `stop` can cancel.
 
         If the model cannot see an image in the prompt that is typed, the user is told.
         """
         with suppress(NoActiveWorker):
             reading.worker = get_current_worker()
-        files = await self._read(reading, work)
+        files = await self._read(reading, read)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
             key = self._ui.key_name("model")
             self._ui.notify(f"This model cannot see images. {key} lists the models that can.")
-
-    async def _set_of_files(self, name: SetName) -> Sequence[Attachment] | None:
-        """Read the text files of a folder or a pattern, and tell the user how much that is.
-
-        If there are many files, or if they fill half of the context window, the user is asked
-        first.
-        """
-        if not await self._may_read([name.folder]):
-            return None
-        found = await read_set(name)
-        target = self._chat.turn_choices.target
-        if found.needs_consent(target.context if target else None):
-            title = f"Attach {len(found.files)} files?"
-            # `y` and not Enter: the user may be typing when the question opens
-            dialog = ConfirmDialog(title, text=found.words, verb="attach them", key="y")
-            if not await self._ui.ask(dialog):
-                return None
-        self._ui.notify(f"Attached: {found.words}.")
-        return found.files
-
-    async def _may_read(self, paths: Sequence[Path]) -> bool:
-        """Return whether files may be read; ask the user if some are outside the working folder.
-
-        A path may be pasted with a text, unnoticed, which must not be enough to send such a file.
-        """
-        outside = await files_outside(paths, Path.cwd())
-        return not outside or bool(await self._ui.ask(outside_question(outside)))

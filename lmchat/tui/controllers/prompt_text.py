@@ -23,7 +23,6 @@ from msgspec import Struct
 
 from lmchat.chat.drafts import joined_prompts
 from lmchat.chat.open_session import OpenSession
-from lmchat.chat.presets import filled_preset
 from lmchat.sessions.attached_files import (
     draft_of,
     split_draft,
@@ -271,16 +270,3 @@ class PromptText:
             self._input.put(since + text)
         else:
             self._drafts.change(session_id, since + text)
-
-    async def fill_preset(self, typed: str) -> str:
-        """Return the prompt that a preset makes of `typed`, which is `NAME [TEXT]`.
-
-        The preset may also use the text of the clipboard. Raises `WrongUse` if there is no such
-        preset, or if it needs a text and none was typed.
-        """
-        name, _, text = typed.partition(" ")
-        return await filled_preset(self._workspace.settings.prompts, name, text, self._paste)
-
-    async def _paste(self) -> str:
-        """Return the clipboard without marks of files, which would attach files unseen."""
-        return without_file_lines(await self._workspace.platform.paste())

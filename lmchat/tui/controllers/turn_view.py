@@ -16,7 +16,6 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from lmchat.chat.answer_beginnings import Beginning
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -33,7 +32,7 @@ from lmchat.chat.events import (
 from lmchat.chat.open_session import OpenSession, Turn
 from lmchat.chat.running_answer import NOT_THINKING
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
 from lmchat.servers.events import (
@@ -45,8 +44,7 @@ from lmchat.servers.events import (
     TextDelta,
     ToolCallDelta,
 )
-from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.target import Target
+from lmchat.servers.model import LoadState
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.calls import ApprovalScope, Decision
@@ -129,14 +127,6 @@ class TurnView(FrontEnd):
                 words = _WAITS_FOR_KEY if needs_key else _WAITS_FOR_SERVER
                 self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 
-    async def use_preset(self, typed: str) -> None:
-        """Send the prompt that a preset makes of `typed`, which is `NAME [TEXT]`."""
-        if self._prompt_text.is_rewriting:  # `submit` would send it as an edit of the answer
-            problem = "You are rewriting an answer, which Enter saves."
-            key = self._ui.key_name("stop")
-            raise WrongUse(problem, hint=f"Press {key} first, then send the preset.")
-        self.submit(await self._prompt_text.fill_preset(typed))
-
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
         """Send a text as another version of a prompt; the edit ends if a turn can begin."""
         words, files = split_draft(text)
@@ -148,28 +138,7 @@ class TurnView(FrontEnd):
         else:
             self._ui.widgets.prompt_input.put_before_typed(text)
 
-    def regenerate(self, message: ChatMessage, model: ModelInfo | None = None) -> None:
-        """Ask for another version of an answer, or run a tool call again.
-
-        Args:
-            message: The answer, the message of the tool call, or a prompt, whose answer is meant.
-            model: The model that answers; None for the current one.
-        """
-        target = Target.of(model) if model is not None else None
-        opened = self._chat.shown
-        self._answer_again(partial(self._chat.regenerate, opened, message, target))
-
-    def continue_answer(self, message: ChatMessage, beginning: Beginning | None = None) -> None:
-        """Continue an unfinished answer in another version; if it has failed, regenerate it.
-
-        An answer without text and reasoning is regenerated, too. If the user has taken an
-        alternative for a word, `beginning` is the answer up to that word, with the alternative in
-        its place. The new version then continues this beginning.
-        """
-        opened = self._chat.shown
-        self._answer_again(partial(self._chat.continue_answer, opened, message, beginning))
-
-    def _answer_again(self, begin_turn: Callable[[], None]) -> None:
+    def answer_again(self, begin_turn: Callable[[], None]) -> None:
         """Begin another version of an answer; once it has begun, the prompt gets the focus.
 
         If the message kept the focus, the letters of the next prompt would be commands, such as
@@ -177,10 +146,6 @@ class TurnView(FrontEnd):
         """
         if self._attempt(begin_turn):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
-
-    def compact(self) -> None:
-        """Begin a turn in which the model summarises the older messages of the shown session."""
-        self._attempt(partial(self._chat.compact, self._chat.shown))
 
     def stop(self) -> bool:
         """Begin to stop the turn of the shown session; return whether one was running.

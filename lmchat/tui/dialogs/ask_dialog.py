@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 from textual import events, on
 from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.worker import Worker
 
-from lmchat.attachments.web_page import PageAddress
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
@@ -26,11 +24,7 @@ from lmchat.sessions.session import Session
 from lmchat.tui.dialogs.dialog import Dialog
 from lmchat.tui.key_pause import KeyPause
 from lmchat.tui.widgets.field import Field
-from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs, styled
-from lmchat.units import counted
-
-_MOST_PATHS = 8  # named in one question; the others are counted
-_PATH_CELLS = 200  # width to which a path is cut
+from lmchat.tui.widgets.line import MUTED, paragraphs, styled
 
 Attempt = Callable[[str], Awaitable[object]]
 """Tries what was typed. If its result is no text, the dialog is left with this result.
@@ -124,14 +118,6 @@ class AskDialog(Dialog):
             self.query_one(Input).select_all()
 
 
-def argument_dialog(title: str, use: Callable[[str], Awaitable[None]], text: str = "") -> AskDialog:
-    """Return the question for the argument of a command, which `use` runs with it.
-
-    If `use` raises an `LMChatError`, the dialog shows it and stays, for another argument.
-    """
-    return AskDialog(title, text=text, verb="run it", attempt=use)
-
-
 def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
     """Return the question for the API key of a server; `attempt` checks and saves the key."""
     product = product_named(server.product)
@@ -221,28 +207,6 @@ class QuitDialog(Dialog):
         if choice is not None:
             event.stop()
             self.dismiss(choice)
-
-
-def outside_question(paths: Sequence[Path]) -> ConfirmDialog:
-    """Return the question whether files outside the working folder may be read for a prompt.
-
-    Its key is not Enter, since the question may open while the user types.
-    """
-    lines = [str(cut_middle(str(path), _PATH_CELLS)) for path in paths[:_MOST_PATHS]]
-    if more := len(paths) - len(lines):  # the paths that are not named
-        lines.append(f"and {counted(more, 'more file')}")
-    title = "Attach from outside this folder?"
-    return ConfirmDialog(title, text="\n".join(lines), verb="attach", key="y")
-
-
-def page_question(address: PageAddress) -> ConfirmDialog:
-    """Return the question whether a page of the web may be fetched for a prompt.
-
-    Its key is not Enter, since the question may open while the user types.
-    """
-    url = cut_middle(address.url, _PATH_CELLS)
-    text = f"{url}\nHost: {address.host}, port {address.port}"
-    return ConfirmDialog("Download this page?", text=text, verb="download", key="y")
 
 
 def host_question(endpoint: Endpoint) -> ConfirmDialog:

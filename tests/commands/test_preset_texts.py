@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from lmchat.chat.presets import filled_preset
+from lmchat.commands.shared import filled_preset
 from lmchat.config.settings import Preset
 from lmchat.errors import FileRefused, WrongUse
 
