@@ -14,6 +14,7 @@ from contextlib import ExitStack, chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 from unittest.mock import patch
 
 import psutil
@@ -57,11 +58,12 @@ def start(
     home: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: int = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - the tests say what runs
         [str(word) for word in argv],
         stdin=stdin,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         env=clean_environment(home) | dict(env or {}),
         cwd=ROOT,
