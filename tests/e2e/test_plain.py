@@ -305,7 +305,8 @@ def test_presets_and_profiles_are_listed_and_used_and_an_unknown_one_sends_nothi
     done = cli("--plain", "-m", "beta", stdin="\n".join(lines))
     assert done.returncode == 2
     assert [line for line in done.stdout.splitlines() if line != "Hello there."] == [
-        *("french", "today", "In use: none", "terse", "none", "In use: terse", "terse", "none")
+        *("Presets", "french   In French: {{input}}", "today    And today?"),
+        *("Profiles. In use: none", "terse", "none", "Profiles. In use: terse", "terse", "none"),
     ]
     for words in ("frensh", "Configured: french, today.", "tense", "Configured: terse."):
         assert words in done.stderr
@@ -467,33 +468,10 @@ def test_an_answer_begins_with_a_text_that_the_user_gives_and_can_take_back(cli,
     assert done.returncode == 2
 
 
-def test_presets_profiles_and_efforts_are_listed_without_a_name(cli, server):
+def test_without_a_preset_or_profile_in_the_configuration_the_list_says_how_to_add_one(cli):
     done = cli("--plain", stdin="/p\n/profile\n")
     assert "[prompts.NAME]" in done.stdout
     assert "[profiles.NAME]" in done.stdout
-    configure(
-        cli.home,
-        '[prompts.french]\ntext = "In French: {{input}}"\n[profiles.short]\nmax_tokens = 50\n',
-    )
-    lines = (
-        "/p",
-        "/profile",
-        "/profile short",
-        "/profile",
-        "/effort",
-        "/p french cats",
-        "/p french",
-    )
-    done = cli("--plain", stdin="\n".join(lines))
-    for words in (
-        "french   In French: {{input}}",
-        "Profiles. In use: none\nshort",
-        "In use: short",
-        "xhigh",
-    ):
-        assert words in done.stdout
-    assert prompts_sent(server) == ["In French: cats"]
-    assert "The preset french needs a text." in done.stderr
 
 
 def test_what_cannot_be_saved_is_in_a_file_that_is_named_and_can_be_imported(cli, monkeypatch):
