@@ -32,7 +32,7 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     await desk.prompt_is(f"/file {address}")
     await desk.press("enter", leads_to=ConfirmDialog)
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
-    await desk.press("enter")
+    await desk.press("enter")  # too early to be meant for the question
     assert host.connections == 0
     await desk.confirm()
     await desk.prompt_is(f"[{address} (15 bytes)]\n")
@@ -41,6 +41,25 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     await desk.say(f"/file {archive}", sees="The page is application/zip, which is")
     assert desk.prompt_input.text == ""
     assert desk.backend.requests == []
+
+
+async def test_a_question_takes_enter_only_if_the_users_own_enter_has_opened_it(desk, host):
+    is_typed = threading.Event()
+
+    def leads_elsewhere():
+        is_typed.wait(10)
+        yield reply_of(b"", status="302 Found", extra="Location: http://localhost:9/\r\n")
+
+    address = host.put("/beans", leads_elsewhere())
+    await desk.say(f"/file {address}", leads_to=ConfirmDialog, sees="Enter download")
+    await desk.confirm(leads_to=ChatScreen)
+    await desk.type("x")
+    is_typed.set()
+    await desk.on(ConfirmDialog)
+    await shown(desk, "http://localhost:9/", "y download")
+    await desk.press("enter", sees="Press y download")
+    await desk.press("escape", leads_to=ChatScreen)
+    assert desk.prompt_input.text == "x"
 
 
 async def test_esc_stops_a_slow_page(desk, host):

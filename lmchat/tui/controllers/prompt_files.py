@@ -257,9 +257,8 @@ class PromptFiles:
     # Files
 
     async def confirm(self, question: Question) -> bool:
-        """Ask about files; the key is not Enter, since the user may be typing when this opens."""
         text = "\n".join(cut_middle(line, _LINE_CELLS) for line in question.text.split("\n"))
-        dialog = ConfirmDialog(question.title, text=text, verb=question.verb, key="y")
+        dialog = ConfirmDialog(question.title, text=text, verb=question.verb, key=self._ui.yes_key)
         return bool(await self._ui.ask(dialog))
 
     async def attach_expected(self, name: str, read: ReadFiles) -> None:
