@@ -10,6 +10,7 @@ import asyncio
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import httpx
 
@@ -101,7 +102,6 @@ class ResponseReader:
         `names_reason` is whether the server always says why an answer has ended. `splitter`
         separates thought that tags mark in the text; None: the tags stay in the text.
         """
-        self._network_error = ""  # how the connection broke, empty if it did not
         self._response = response
         self._facts = facts
         self._window = window
@@ -109,14 +109,12 @@ class ResponseReader:
         self._events = events
         self._idle_timeout = idle_timeout
         self._sse = SseReader()
-        self._chunks = ChunkParser(self._refusal_of, events.put_nowait, splitter=splitter)
+        refusal_of = partial(refusal_in_stream, facts=facts)
+        self._chunks = ChunkParser(refusal_of, events.put_nowait, splitter=splitter)
 
     @property
     def has_posted_token(self) -> bool:
         return self._chunks.has_posted_token
-
-    def _refusal_of(self, value: object) -> ServerRejected:
-        return refusal_in_stream(value, self._facts)
 
     async def read(self) -> StreamFinished:
         """Read the response to its end and return the last event of the answer.
@@ -127,13 +125,14 @@ class ResponseReader:
         """
         content_type = self._response.headers.get("content-type", "").lower()
         body = body_chunks(self._response)
+        network_error = ""  # how the connection broke
         try:
             if content_type.startswith("text/event-stream"):
                 await self._read_stream(body)
             else:
                 await self._read_untyped(body)
         except TRANSPORT_ERRORS as error:
-            self._network_error = error_words(error)
+            network_error = error_words(error)
         except MalformedStreamError as error:
             raise StreamInterrupted(
                 f"Streaming failed: malformed stream, {error}.",
@@ -143,7 +142,7 @@ class ResponseReader:
             self._chunks.close()
         if self._sse.stray:
             self._chunks.note_stray(bytes(self._sse.stray))
-        finished = self._chunks.conclude(self._network_error, names_reason=self._names_reason)
+        finished = self._chunks.conclude(network_error, names_reason=self._names_reason)
         self._require_read_prompt()
         return finished
 
