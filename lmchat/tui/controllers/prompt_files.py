@@ -32,7 +32,6 @@ from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
 
-_PAGES = "pages"  # group of the workers that fetch pages
 _LINE_CELLS = 200  # to which a path or an address in a question is cut
 
 
@@ -46,6 +45,8 @@ class Reading(Struct, eq=False):
     typed: str = ""
     shown_name: str = ""
     worker: Worker[Any] | None = None  # that `stop` cancels
+    is_page: bool = False  # whether it is a page, which `stop` cancels also for a typed prompt
+    command: ShellCommand | None = None  # whose output is read, once it runs
     hold: Hold | None = None  # of the queued prompt that waits for the files
     lines: Sequence[str] | None = None  # the files, once they are read
 
@@ -65,15 +66,18 @@ class PromptFiles:
         self._ended: list[Reading] = []  # for a prompt on its way from the input to `hold`
         self._expected: list[Reading] = []  # of commands that have not begun to read
         self._held_number = 0  # of the last prompt that `hold` got
-        self._running: list[ShellCommand] = []
-        self._pages: list[str] = []  # addresses of pages that are being fetched
 
     @property
     def running_words(self) -> str:
         """Words for the commands that are running, else for the pages that are fetched; or ""."""
-        if self._running:
-            return f"Running: {', '.join(safe_line(run.command) for run in self._running)}"
-        return f"Downloading: {safe_line(', '.join(self._pages))}" if self._pages else ""
+        if commands := self._commands:
+            return f"Running: {', '.join(safe_line(run.command) for run in commands)}"
+        pages = ", ".join(reading.words for reading in self._readings if reading.is_page)
+        return f"Downloading: {pages}" if pages else ""
+
+    @property
+    def _commands(self) -> list[ShellCommand]:
+        return [reading.command for reading in self._readings if reading.command is not None]
 
     @property
     def awaited_words(self) -> str:
@@ -94,11 +98,14 @@ class PromptFiles:
         for reading in self._readings:
             if has_returned and reading.opened is shown and reading.worker is not None:
                 reading.worker.cancel()
-        stoppable = [command for command in self._running if not command.stopped_words]
+        stoppable = [command for command in self._commands if not command.stopped_words]
         for command in stoppable:
             command.stop()
-        has_stopped = bool(stoppable) or self._ui.stop(_PAGES)
-        return has_stopped or has_returned
+        pages = [] if stoppable else [reading for reading in self._readings if reading.is_page]
+        for page in pages:
+            if page.worker is not None:
+                page.worker.cancel()
+        return bool(stoppable or pages) or has_returned
 
     # Enter
 
@@ -226,33 +233,28 @@ class PromptFiles:
         """
         command = line.removeprefix("!").strip()
         reading = self._begin_reading(f"!{command}", number)
-        run = partial(self._read, reading, partial(self._run_command, command))
+        run = partial(self._read, reading, partial(self._run_command, reading, command))
         self._ui.begin(run, "shell", typed=line)
 
-    async def _run_command(self, text: str) -> Sequence[Attachment]:
+    async def _run_command(self, reading: Reading, text: str) -> Sequence[Attachment]:
         """Run a shell command to its end, and return its output."""
-        command = self._ui.workspace.platform.shell_command(text)
-        self._running.append(command)  # `stop` finds it there, and `running_words` names it
+        reading.command = command = self._ui.workspace.platform.shell_command(text)
         self._ui.show_action("running a command")
         try:
             await command.run()
         finally:
-            self._running.remove(command)
+            reading.command = None
             self._ui.show_action(command.ending)
         return [output_attachment(command)]
 
-    async def _fetch_page(self, address: str, read: ReadFiles) -> Sequence[Attachment]:
+    async def _fetch_page(self, reading: Reading, read: ReadFiles) -> None:
         """Fetch a page, and show meanwhile that it is fetched."""
-        self._pages.append(address)  # `running_words` names it
+        reading.is_page = True
         self._ui.show_action("downloading a page")
-        ending = "no page attached"
         try:
-            page = await read()
-            ending = "page attached"
+            await self._read_files(reading, read)
         finally:
-            self._pages.remove(address)
-            self._ui.show_action(ending)
-        return page
+            self._ui.show_action("page attached" if reading.lines else "no page attached")
 
     # Files
 
@@ -265,9 +267,9 @@ class PromptFiles:
         """Attach what the next command of `expect` reads."""
         reading = self._expected.pop(0) if self._expected else self._begin_reading(name)
         if is_page_address(name):
-            # in a worker of its own, which `stop` ends without ending other work
-            fetch = partial(self._fetch_page, name, read)
-            self._ui.begin(partial(self._read, reading, fetch), _PAGES, typed=f"/file {name}")
+            # in a worker of its own, which holds no keys
+            fetch = partial(self._fetch_page, reading, read)
+            self._ui.begin(fetch, "page", typed=f"/file {name}")
         else:
             await self._read_files(reading, read)
 
