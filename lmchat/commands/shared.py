@@ -168,10 +168,10 @@ async def _use_preset(front: Front, typed: str) -> None:
         rows = [(preset, safe_line(presets[preset].text, limit=40), "") for preset in presets]
         nothing = "No presets: add [prompts.NAME] to config.toml."
         name = await front.choose("Presets", rows, nothing)
-        if name and "input" in _PLACEHOLDER.findall(presets[name].text):
-            await front.ask(f"Text for the preset {name}", partial(_send_preset, front, name))
-            return
-    if name:
+    if name and not text and "input" in _placeholders(preset_named(presets, name)):
+        send = partial(_send_preset, front, name)
+        await front.ask(f"The preset {name} needs a text.", send)
+    elif name:
         await _send_preset(front, name, text.strip())
 
 
@@ -192,7 +192,7 @@ async def filled_preset(
     text stays as it is. Raises `WrongUse` for an unknown name, or if {{input}} has no text.
     """
     preset = preset_named(presets, name)
-    placeholders = set(_PLACEHOLDER.findall(preset.text))
+    placeholders = _placeholders(preset)
     has_input = bool(typed.strip())
     if "input" in placeholders and not has_input:
         raise WrongUse(f"The preset {name} needs a text.", hint="Type it after the name.")
@@ -208,6 +208,10 @@ async def filled_preset(
     if has_input and "input" not in placeholders:
         return f"{prompt.rstrip()}\n\n{typed}"
     return prompt
+
+
+def _placeholders(preset: Preset) -> set[str]:
+    return set(_PLACEHOLDER.findall(preset.text))
 
 
 def preset_named(presets: Mapping[str, Preset], name: str) -> Preset:

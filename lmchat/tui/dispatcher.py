@@ -214,8 +214,8 @@ class Dispatcher:
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
         """Do what a message asks for. A message without a case concerns only widgets."""
         match message:
-            case RunCommand(command_id=command_id):
-                self.commands.run(BY_ID[command_id])
+            case RunCommand(command_id=command_id, argument=argument):
+                self.commands.run(BY_ID[command_id], argument)
             case KeysChanged():
                 self.hints.show()
             case ReadSessions():

@@ -36,6 +36,7 @@ class RunCommand(AppMessage):
     """Request to run a command of the table."""
 
     command_id: str
+    argument: str = ""
 
 
 class ShowServers(AppMessage):

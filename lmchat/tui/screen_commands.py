@@ -146,12 +146,12 @@ class ScreenCommands:
             "session.delete": saved_sessions.delete,
         }
 
-    def run(self, command: Command) -> None:
+    def run(self, command: Command, argument: str = "") -> None:
         """Run a command for a key, a click or the palette.
 
         A function has its effect at once, so that the next key finds it; a worker does the rest.
         """
-        self._hold_keys(self._begin(command, ""))
+        self._hold_keys(self._begin(command, argument))
 
     def run_on_session(self, command_id: str, session_id: str) -> None:
         self._hold_keys(self.on_session[command_id](session_id))

@@ -371,6 +371,10 @@ async def test_what_is_typed_after_a_failed_command_is_never_joined_to_it(desk, 
         ("/effort hard", "The levels are"),
         ("/p wild", "preset"),
         ("/profile wild", "rofile"),
+        ("/model nowhere", "/model lists the models."),
+        ("/export nowhere/a.md", "nowhere"),
+        ("/continue", "This answer is complete"),
+        ("/start Tea", "cannot continue"),
         ("/modle x", "Unknown command: /modle"),
     )
     for count, (line, told) in enumerate(failing, 1):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from lmchat.config.settings import Preset, Profile
 from lmchat.tui.dialogs.ask_dialog import AskDialog
+from lmchat.tui.dialogs.commands_dialog import CommandsDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import calm, ready_desktop, shown
@@ -31,10 +32,22 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         await desk.say("/p pasted", sees="The clipboard is empty. Copy a text first.")
         assert (desk.prompt_input.text, len(desk.backend.requests)) == ("", 1)
         await desk.say("/p", leads_to=PickDialog, sees="In French: {{input}}")
-        await desk.press("enter", leads_to=AskDialog, sees="Text for the preset french")
+        await desk.press("enter", leads_to=AskDialog, sees="The preset french needs a text.")
         await desk.type("a dog")
         await desk.press("enter", leads_to=ChatScreen, sees="In French: a dog")
         await desk.answered(2)
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
+        await desk.type("french")
+        await desk.press("enter", leads_to=AskDialog, sees="The preset french needs a text.")
+        await desk.type("a hen")
+        await desk.press("enter", leads_to=ChatScreen, sees="In French: a hen")
+        await desk.answered(3)
+        await desk.press("ctrl+p", leads_to=CommandsDialog)
+        await desk.type("profile: none")
+        await shown(desk, "No command matches")
+        await desk.press("ctrl+u")
+        await desk.type("short")
+        await desk.press("enter", leads_to=ChatScreen, sees="Profile: short.")
         await desk.say("/profile", leads_to=PickDialog, sees="short")
         await desk.press("enter", leads_to=ChatScreen, sees="Profile: short.")
         await desk.say("/effort", leads_to=PickDialog, sees="none")

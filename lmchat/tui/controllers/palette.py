@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from lmchat.commands.table import COMMANDS, Command, Scope
 from lmchat.tui.controllers.server_search import ServerSearch
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups, item_of
+from lmchat.tui.dialogs.commands_dialog import (
+    CommandItem,
+    CommandsDialog,
+    help_groups,
+    item_of,
+    named_items,
+)
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.screen_services import ScreenServices
 
@@ -40,6 +46,7 @@ class Palette:
             for command in offered
             if command.scope in (Scope.CHAT, Scope.APP)
         ]
+        others += named_items(self._ui.workspace.settings)
         is_focused = widgets.focused_message is not None
         subject = "This message" if is_focused else "Last answer"
         # a command that concerns the whole session names no message as its subject
@@ -65,14 +72,15 @@ class Palette:
             groups = {of_message: groups.pop(of_message), **groups}
         self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
 
-    def _run_chosen(self, command: Command | None) -> None:
+    def _run_chosen(self, item: CommandItem | None) -> None:
         """Run the chosen command; None if the dialog was left without one.
 
         The dialog may have been opened over the welcome page. A command of the chat closes that
         page first, so that its effect is seen.
         """
-        if command is None:
+        if item is None or item.command is None:
             return
+        command = item.command
         if command.scope is not Scope.APP:
             self._server_search.leave_page()
-        self._ui.screen.post_message(RunCommand(command.command_id))
+        self._ui.screen.post_message(RunCommand(command.command_id, item.argument))

@@ -7,7 +7,8 @@ from itertools import chain
 
 from msgspec import Struct
 
-from lmchat.commands.table import COMMANDS, Command, Scope, keys_of
+from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, keys_of
+from lmchat.config.settings import Settings
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
@@ -25,10 +26,11 @@ class CommandItem(Struct, frozen=True):
     keys: str = ""  # as people write them; several are divided by commas
     slash: str = ""  # the slash command with the form of its argument
     command: Command | None = None  # what Enter runs; None for a key that is only explained
+    argument: str = ""
 
 
 class CommandsDialog(ListDialog):
-    """List of items below headings; returns the command of the chosen one.
+    """List of items below headings; returns the chosen one.
 
     Typed text filters the items: the best match comes first, and there are no headings.
     """
@@ -83,11 +85,6 @@ class CommandsDialog(ListDialog):
             key=item,
         )
 
-    def action_accept(self) -> None:
-        """Leave with the chosen command; a row that only explains a key closes the dialog."""
-        if isinstance(self.list.key, CommandItem):
-            self.dismiss(self.list.key.command)
-
 
 def _match(typed: str, item: CommandItem) -> FuzzyMatch | None:
     """Match the typed text with the title, slash command and keys of an item; the best counts.
@@ -116,6 +113,21 @@ def item_of(command: Command, overrides: Mapping[str, str], subject: str = "") -
         slash=command.slash,
         command=None if command.action else command,
     )
+
+
+def named_items(settings: Settings) -> list[CommandItem]:
+    """Return an item for each preset and profile of the configuration."""
+    names = (("preset", settings.prompts), ("profile", settings.profiles))
+    return [
+        CommandItem(
+            title=safe_line(f"{command_id.title()}: {name}"),
+            slash=safe_line(f"{BY_ID[command_id].name} {name}"),
+            command=BY_ID[command_id],
+            argument=name,
+        )
+        for command_id, configured in names
+        for name in configured
+    ]
 
 
 def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandItem]]:
