@@ -69,7 +69,7 @@ class Front(Protocol):
     async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
         """Ask for a text until it can be used; raises `WrongUse` where it must be typed behind."""
 
-    async def choose(self, title: str, rows: Sequence[tuple[str, str, str]], nothing: str) -> str:
+    async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         """Return the first text of the row that the user chooses, or ""."""
 
     async def run_turn(self, begin: Callable[[], None]) -> None: ...
@@ -117,7 +117,7 @@ async def _start_answer(front: Front, text: str) -> None:
 async def _use_profile(front: Front, name: str) -> None:
     choices, profiles = front.chat.turn_choices, front.settings.profiles
     if not name:
-        rows = [(profile, "", "") for profile in (*profiles, NO_PROFILE) if profiles]
+        rows = [(profile, "") for profile in (*profiles, NO_PROFILE) if profiles]
         title = f"Profiles. In use: {choices.profile_name or NO_PROFILE}"
         nothing = "No profiles: add [profiles.NAME] to config.toml."
         name = await front.choose(title, rows, nothing)
@@ -132,7 +132,7 @@ async def _use_effort(front: Front, level: str) -> None:
     choices, own_sampling = front.chat.turn_choices, front.chat.shown.own_sampling
     if not level:
         title = f"Reasoning effort, or tokens. In use: {choices.effort_words(own_sampling)}"
-        level = await front.choose(title, [(level, "", "") for level in LEVELS], "")
+        level = await front.choose(title, [(level, "") for level in LEVELS], "")
     if level:
         choices.use_effort(level)
         front.notify(f"Reasoning effort: {choices.effort_words(own_sampling)}.")
@@ -148,7 +148,7 @@ async def _set_option(front: Front, typed: str) -> None:
         front.notify(await set_command.set_option(chat, session, typed))
         return
     rows = [
-        (option.name, value_words(option), option.origin.words)
+        (option.name, f"{value_words(option)} ({option.origin.words})")
         for option in set_command.listed_options(chat.turn_choices, session)
     ]
     name = await front.choose("Sampling", rows, NOTHING_SET)
@@ -165,7 +165,7 @@ async def _use_preset(front: Front, typed: str) -> None:
     presets = front.settings.prompts
     name, _, text = typed.partition(" ")
     if not name:
-        rows = [(preset, safe_line(presets[preset].text, limit=40), "") for preset in presets]
+        rows = [(preset, safe_line(presets[preset].text, limit=40)) for preset in presets]
         nothing = "No presets: add [prompts.NAME] to config.toml."
         name = await front.choose("Presets", rows, nothing)
     if name and not text and "input" in _placeholders(preset_named(presets, name)):

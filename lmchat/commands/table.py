@@ -25,15 +25,15 @@ class Scope(StrEnum):
     PICKER = "The model picker"
 
 
-class Command(Struct, frozen=True, kw_only=True):
+class Command(Struct, frozen=True):
     """Row of the table of commands: its keys and its words."""
 
+    scope: Scope
     # as `stop` or `message.copy`; commands on messages are also named without `message.`
     command_id: str
     keys: str  # Textual's key names, comma-separated; empty for a command without a key
     label: str  # a word or two for what it does, for the row of keys
     title: str  # the same in a phrase, for the palette and the help
-    scope: Scope
     slash: str = ""  # the slash command with the form of its argument, such as `/title [TEXT]`
     # Textual's action of the widget that has its keys, if only that can run it: `hit(1)`
     action: str = ""
@@ -56,53 +56,27 @@ class Command(Struct, frozen=True, kw_only=True):
         return bool(argument) and not argument.startswith("[")
 
 
-def _command(
-    scope: Scope,
-    command_id: str,
-    keys: str,
-    label: str,
-    title: str,
-    **fields: Any,
-) -> Command:
-    """Return a row; the fields that most rows have are positional."""
-    return Command(
-        command_id=command_id,
-        keys=keys,
-        label=label,
-        title=title,
-        scope=scope,
-        **fields,
-    )
-
-
-_chat = partial(_command, Scope.CHAT)
+_chat = partial(Command, Scope.CHAT)
 _key = partial(_chat, is_priority=True)  # its key works in the prompt, too
 
 
 def _slash(name: str, title: str, slash: str, **fields: Any) -> Command:
     """Return a slash command of the chat screen without a key; its label is its name."""
-    return _chat(
-        command_id=name,
-        keys="",
-        label=name,
-        title=title,
-        slash=slash,
-        **fields,
-    )
+    return _chat(name, "", name, title, slash=slash, **fields)
 
 
 def _message(name: str, keys: str, label: str, title: str, **fields: Any) -> Command:
     """Return a command on the focused message."""
-    return _command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
+    return Command(Scope.MESSAGE, f"message.{name}", keys, label, title, **fields)
 
 
-_log = partial(_command, Scope.MESSAGE, is_offered=False)  # it concerns only the log
+_log = partial(Command, Scope.MESSAGE, is_offered=False)  # it concerns only the log
 
 
 def _session(name: str, keys: str, label: str, title: str) -> Command:
     """Return a command on the chosen session of the list, which posts it with that session's id."""
     command_id = f"session.{name}"
-    return _command(Scope.SESSIONS, command_id, keys, label, title, action=f"act({command_id!r})")
+    return Command(Scope.SESSIONS, command_id, keys, label, title, action=f"act({command_id!r})")
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -294,7 +268,7 @@ COMMANDS: tuple[Command, ...] = (
         "Check everything and show what to do next",
         "/doctor",
     ),
-    _command(
+    Command(
         Scope.APP,
         "copy_or_stop",
         "ctrl+c",
@@ -303,7 +277,7 @@ COMMANDS: tuple[Command, ...] = (
         is_offered=False,
         is_priority=True,
     ),
-    _command(
+    Command(
         Scope.APP,
         "commands",
         "ctrl+p",
@@ -311,7 +285,7 @@ COMMANDS: tuple[Command, ...] = (
         "Command palette",
         is_offered=False,
     ),
-    _command(
+    Command(
         Scope.APP,
         "help",
         "f1,question_mark",
@@ -319,21 +293,21 @@ COMMANDS: tuple[Command, ...] = (
         "All commands and their keys",
         slash="/help",
     ),
-    _command(
+    Command(
         Scope.APP,
         "redraw",
         "",
         "redraw",
         "Retry drawing what failed",
     ),
-    _command(
+    Command(
         Scope.APP,
         "copy_drawing_error",
         "",
         "copy drawing error",
         "Copy the details of a failed drawing",
     ),
-    _command(
+    Command(
         Scope.APP,
         "suspend",
         "",
@@ -341,7 +315,7 @@ COMMANDS: tuple[Command, ...] = (
         "Suspend lmchat (resume with fg)",
         slash="/suspend",
     ),
-    _command(
+    Command(
         Scope.APP,
         "quit",
         "ctrl+q",
@@ -480,7 +454,7 @@ COMMANDS: tuple[Command, ...] = (
         slash="/delete",
     ),
     # it needs no message
-    _command(
+    Command(
         Scope.MESSAGE,
         "message.undo",
         "u",
@@ -495,14 +469,14 @@ COMMANDS: tuple[Command, ...] = (
     _session("archive", "a", "archive", "Archive or restore it"),
     _session("delete", "d", "delete", "Move it to the trash"),
     # it needs no session
-    _command(
+    Command(
         Scope.SESSIONS,
         "session.undo",
         "u",
         "undo",
         "Undo the last deletion",
     ),
-    _command(
+    Command(
         Scope.PICKER,
         "picker.load",
         "ctrl+l",
@@ -512,7 +486,7 @@ COMMANDS: tuple[Command, ...] = (
         is_offered=False,
         is_priority=True,
     ),
-    _command(
+    Command(
         Scope.PICKER,
         "picker.load_with",
         "ctrl+g",
@@ -522,7 +496,7 @@ COMMANDS: tuple[Command, ...] = (
         is_offered=False,
         is_priority=True,
     ),
-    _command(
+    Command(
         Scope.PICKER,
         "picker.refresh",
         "ctrl+r",

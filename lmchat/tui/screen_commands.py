@@ -29,7 +29,6 @@ from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.dialogs.ask_dialog import AskDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.tui.widgets.line import MUTED
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
 Work = Awaitable[None] | None
@@ -232,12 +231,12 @@ class ScreenCommands:
     async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
         await self._ui.ask(AskDialog(title, verb="run it", attempt=use))
 
-    async def choose(self, title: str, rows: Sequence[tuple[str, str, str]], nothing: str) -> str:
-        width = max((len(name) for name, *_ in rows), default=0)
-        list_rows: list[ListRow] = []
-        for name, value, origin in rows:
-            pieces = (((f" {name:<{width}}", NAME),), ((f"  {value}", ASIDE),))
-            list_rows.append(ListRow(pieces=pieces, right=((origin, MUTED),), key=name))
+    async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
+        width = max((len(name) for name, _ in rows), default=0)
+        list_rows = [
+            ListRow(pieces=(((f" {name:<{width}}", NAME), (f"  {words}", ASIDE)),), key=name)
+            for name, words in rows
+        ]
         dialog = PickDialog(title, list_rows, verb="select", nothing=nothing)
         chosen: str | None = await self._ui.ask(dialog)
         return chosen or ""

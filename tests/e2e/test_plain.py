@@ -443,7 +443,7 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     lines = ("/set", "one", "/set top_p 1", "/set top_p=0.5", "two", "/set", "/set top_p high")
     done = cli("--plain", stdin="\n".join(lines))
     assert done.stdout.startswith("No sampling option is set, so the server decides.")
-    assert "top_p     0.5  session\n" in done.stdout
+    assert "top_p     0.5 (session)\n" in done.stdout
     assert "top_p is 0.5 from the next answer on (session)." in done.stderr
     assert "top_p must be a number, not high." in done.stderr
     assert done.returncode == 2

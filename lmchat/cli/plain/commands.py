@@ -211,9 +211,9 @@ class PlainFront:
     async def ask(self, title: str, _: Callable[[str], Awaitable[None]]) -> None:
         raise WrongUse(title, hint="Type it behind the command.")
 
-    async def choose(self, title: str, rows: Sequence[tuple[str, str, str]], nothing: str) -> str:
+    async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         """Print the rows, for the user to name one behind the command."""
-        self._print_lines(table((title, "", ""), rows) if rows else [nothing])
+        self._print_lines(table((title, ""), rows) if rows else [nothing])
         return ""
 
     async def run_turn(self, begin: Callable[[], None]) -> None:

@@ -100,20 +100,17 @@ class SavedSessions:
         self._session_view.switch_to(session_id)
 
     async def pin(self, session_id: str) -> None:
-        if self._is_saved(session_id):
-            is_pinned = (await self._header(session_id)).is_pinned
-            changed = await self._library.pin(session_id, is_pinned=not is_pinned)
-            self._show_changed(changed, "Unpinned" if is_pinned else "Pinned")
+        if header := await self._saved(session_id):
+            changed = await self._library.pin(session_id, is_pinned=not header.is_pinned)
+            self._show_changed(changed, "Pinned" if changed.is_pinned else "Unpinned")
 
     async def archive(self, session_id: str) -> None:
-        if not self._is_saved(session_id):
-            return
-        is_archived = (await self._header(session_id)).is_archived
-        changed = await self._library.archive(session_id, is_archived=not is_archived)
-        if is_archived:
-            self._show_changed(changed, "Restored from the archive")
-        else:
-            self._show_changed(changed, "Archived", undone_by="session.archive")
+        if header := await self._saved(session_id):
+            is_archived = not header.is_archived
+            changed = await self._library.archive(session_id, is_archived=is_archived)
+            result = "Archived" if is_archived else "Restored from the archive"
+            undone_by = "session.archive" if is_archived else ""
+            self._show_changed(changed, result, undone_by=undone_by)
 
     async def rename(self, session_id: str, typed: str = "") -> None:
         """Give a session another title; a dialog asks for one if none was typed."""
@@ -121,9 +118,8 @@ class SavedSessions:
         if typed and opened is not None and not opened.has_had_messages:
             # in memory only: the first prompt saves the title
             self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
-        elif self._is_saved(session_id):
-            title = safe_line((await self._header(session_id)).title)
-            dialog = AskDialog("Rename session", value=title, verb="rename")
+        elif header := await self._saved(session_id):
+            dialog = AskDialog("Rename session", value=safe_line(header.title), verb="rename")
             if typed := typed or await self._ui.ask(dialog):
                 self._show_changed(await self._library.rename(session_id, typed), "Renamed")
 
@@ -132,17 +128,17 @@ class SavedSessions:
 
         If none was typed, a dialog asks for all tags.
         """
-        if not self._is_saved(session_id):
+        header = await self._saved(session_id)
+        if header is None:
             return
         if typed:
             changed = await self._library.toggle_tags(session_id, typed)
         else:
-            tags = (await self._header(session_id)).tags
             dialog = AskDialog(
                 "Session tags",
                 text="Separate tags with spaces. "
                 "To find them, type #tag in the filter of the list.",
-                value=safe_line(" ".join(tags)),
+                value=safe_line(" ".join(header.tags)),
                 verb="save",
                 may_be_empty=True,
             )
@@ -160,9 +156,10 @@ class SavedSessions:
         from the trash. If the user has changed to another session while the turn ended, that stays
         shown.
         """
-        if not self._is_saved(session_id):
-            return
         opened = self._chat.in_memory.find(session_id)
+        if opened is not None and not opened.has_had_messages:
+            self._ui.notify(NOTHING_YET)
+            return
         if opened is not None:
             await self._chat.stop_and_wait(opened)
         with self._chat.in_memory.changing_path(session_id):
@@ -173,16 +170,13 @@ class SavedSessions:
         self._deletions += 1
         self._show_result("In the trash", undone_by="session.undo")
 
-    def _is_saved(self, session_id: str) -> bool:
-        """Return whether a session ever had a message; if not, tell the user."""
+    async def _saved(self, session_id: str) -> SessionHeader | None:
+        """Return the header of a session; None, and a notice, if it has never had a message."""
         opened = self._chat.in_memory.find(session_id)
-        is_new = opened is not None and not opened.has_had_messages
-        if is_new:
+        if opened is not None and not opened.has_had_messages:
             self._ui.notify(NOTHING_YET)
-        return not is_new
-
-    async def _header(self, session_id: str) -> SessionHeader:
-        # not more than one message is read, as only the header is needed
+            return None
+        # only the header is needed, so not more than one message is read
         return (await self._store.open_session(session_id, count=1)).header
 
     async def undo(self) -> None:
