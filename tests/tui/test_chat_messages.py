@@ -75,7 +75,7 @@ async def test_a_prompt_is_answered_once_more_edited_and_sent_again(tmp_path):
 async def test_a_command_of_the_palette_asks_for_its_argument_and_leaves_the_draft(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
         await desk.press("x", "ctrl+p", *"change the system", sees="Change the system prompt")
-        await desk.press("enter", leads_to=AskDialog, sees="As typed: /system TEXT")
+        await desk.press("enter", leads_to=AskDialog, sees="Esc close")
         await desk.press("enter", sees="Type something")
         await desk.press(*"Be kind.", "enter", leads_to=ChatScreen, sees="Be kind.")
         await desk.press("ctrl+p", *"set the reasoning", "enter", leads_to=AskDialog)
