@@ -521,7 +521,8 @@ class HttpServerClient:
                 hint="Choose it again, or another model.",
                 kind="model_missing",
             )
-        prepared = self._checks.admit(request, self._preparer.prepare)
+        prepared = self._preparer.prepare(request)
+        self._checks.admit(prepared)
         _logger.info("chat request to %s", endpoint.origin)
         events: EventQueue = asyncio.Queue()
         exchange = Exchange(

@@ -1,4 +1,4 @@
-"""Target of a turn: the server and the model that answer it."""
+"""Target of a turn or request: the server and the model that answer it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lmchat.servers.model import ModelInfo, server_id_of
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Server and model that answer the next turn."""
+    """Server and model that are asked."""
 
     endpoint: Endpoint
     product: str

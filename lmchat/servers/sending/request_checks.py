@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lmchat.config.settings import Settings
@@ -87,11 +87,12 @@ def check_request(request: ChatRequest) -> None:
             raise RequestInvalid(f"Invalid message content: message {position} has no text.")
 
 
-def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
-    """Raise `BodyTooLarge`, which names the largest message, if `body` exceeds `limit_mb` (MB).
+def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
+    """Raise `BodyTooLarge`, which names the largest message, if the body exceeds `limit_mb` (MB).
 
     Images do not count, because they have their own limits.
     """
+    request = prepared.request
     image_bytes = 0
     sizes: list[int] = []  # bytes of each message with its text files, which the user can shorten
     for message in request.messages:
@@ -103,7 +104,7 @@ def check_size(request: ChatRequest, body: bytes, limit_mb: float) -> None:
             else:
                 message_bytes += file_bytes
         sizes.append(message_bytes)
-    size_bytes = len(body) - image_bytes * _BASE64_GROWTH
+    size_bytes = len(prepared.body) - image_bytes * _BASE64_GROWTH
     if size_bytes <= limit_mb * 1e6:
         return
     raise BodyTooLarge(
@@ -123,26 +124,20 @@ class RequestChecks:
         self._forward_limiter = Limiter(settings.serve.requests_per_minute, section="serve")
         self._counters = counters
 
-    def admit(
-        self, request: ChatRequest, prepare: Callable[[ChatRequest], PreparedRequest]
-    ) -> PreparedRequest:
+    def admit(self, prepared: PreparedRequest) -> None:
         """Run all checks on a request, and count it for the limit of requests per minute.
-
-        Return what `prepare` makes of the request. It is called when the messages are known to be
-        valid; then the size of the body is checked.
 
         Raises:
             LMChatError: a check refuses the request; the checks after it do not run.
         """
+        request = prepared.request
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
             self.allowed.check(request.target.endpoint)
-            prepared = prepare(request)
-            check_size(request, prepared.body, self._max_body_mb)
+            check_size(prepared, self._max_body_mb)
             # A command that sends many requests to this machine would soon reach the limit.
             if not (request.is_batch and request.target.endpoint.is_loopback):
                 self.limiter.count_request(request.target.product)
-        return prepared
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
         """Check a request of another program; its size was checked when it was read.
