@@ -103,6 +103,7 @@ class AnswerFigures(Struct, kw_only=True):
     stalls: int = 0  # how often the server has sent nothing for a while
     silent_s: float = 0.0  # seconds without a byte, while it is stalled
     finish_reason: str = ""  # as the server gave it; empty before, or if it gave none
+    estimated_prompt_tokens: int = 0  # known at the end of an answer
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages

@@ -8,7 +8,7 @@ begun. `answer_beginnings.py` says what a beginning and prefill are.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from itertools import chain
 
@@ -25,7 +25,6 @@ from lmchat.chat.answer_beginnings import (
 from lmchat.chat.planning.meter import ContextMeter
 from lmchat.chat.planning.plan import (
     ContextPlan,
-    LeftOutNotes,
     cut_note,
     has_images,
     larger_window_step,
@@ -89,8 +88,7 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
 class AnswerRequest:
     """The request for one answer, which a refusal may change, and the stream of its events.
 
-    `TurnRunner` makes one for each answer, and reads `events`. At the end of the answer,
-    `RunningAnswer` calls `stats` and `learn_from_count` with its figures.
+    A `Turn` makes one for each answer, reads `events`, and calls `ended` at the end of the answer.
     """
 
     def __init__(
@@ -158,19 +156,32 @@ class AnswerRequest:
         self._was_shortened = False  # whether a refusal has made the plan shorter
         self._most_tokens: int | None = None  # room for a plan after a prompt was cut
 
-    async def events(self, left_out_notes: LeftOutNotes) -> AsyncGenerator[StreamEvent, None]:
+    def for_path(self, path: MessagePath, beginning: Beginning | None = None) -> AnswerRequest:
+        """Return the request for another answer of the same turn."""
+        return AnswerRequest(
+            self.settings,
+            path,
+            backend=self._backend,
+            meter=self._meter,
+            store=self._store,
+            rounds=self.rounds,
+            beginning=beginning,
+        )
+
+    async def events(
+        self, note_left_out: Callable[[int], list[str]]
+    ) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
-        Notes about messages that are not sent come first, as `RequestAdapted`; `left_out_notes` has
-        the number that earlier requests of the session have noted. After a refusal, the request is
-        sent again without prefill or with fewer messages. If neither is possible, `ServerRejected`
-        is raised. After `answer_now`, the server is asked to end the thought when the next piece of
-        it arrives.
+        Notes about messages that are not sent come first, as `RequestAdapted`; the one about their
+        number is made by `note_left_out`. After a refusal, the request is sent again without
+        prefill or with fewer messages. If neither is possible, `ServerRejected` is raised. After
+        `answer_now`, the server is asked to end the thought when the next piece of it arrives.
         """
         await self._prepare()
         can_adapt = True
         while True:  # each round sends one request
-            for note in self._note_what_does_not_fit(left_out_notes):
+            for note in self._note_what_does_not_fit(note_left_out):
                 yield RequestAdapted(note=note)
             request = self._make_request()
             try:
@@ -232,8 +243,30 @@ class AnswerRequest:
         name = call_in_text(text) if self._tools else ""
         return self.rounds.full_name(name) if name and self.rounds is not None else ""
 
-    def stats(self, figures: AnswerFigures) -> AnswerStats:
-        """Return the figures of an answer, including those of the answer that it continues."""
+    def ended(self, figures: AnswerFigures) -> tuple[AnswerStats, str]:
+        """Return the stats of the answer, with those of the answer that it continues.
+
+        The estimates of tokens are corrected by the server's count of the prompt. Return also a
+        note for the user if the server has left out a part of the prompt, else "".
+        """
+        figures.estimated_prompt_tokens = self.plan.tokens
+        counted = figures.usage.prompt_tokens
+        is_cut = counted is not None and self._is_prompt_cut(counted)
+        stats = self._stats(figures)
+        note = ""
+        if counted is not None:
+            target = self.settings.target
+            if is_cut and not self._has_noted_length:
+                note = cut_note(
+                    target,
+                    tokens=self.plan.tokens,
+                    window=self._meter.window(target),
+                    read_tokens=counted,
+                )
+            self._meter.learn(target, self.plan, counted - self._tool_tokens)
+        return replace(stats, is_prompt_cut=stats.is_prompt_cut or is_cut), note
+
+    def _stats(self, figures: AnswerFigures) -> AnswerStats:
         target = self.settings.target
         # window and limit are saved with the answer: they show which of them cut it short
         stats = figures.stats(
@@ -258,33 +291,11 @@ class AnswerRequest:
         is_missing = needs_blank(begun_text, event.text, (begun_text, *texts))
         return replace(event, text=f" {event.text}") if is_missing else event
 
-    def is_prompt_cut(self, prompt_tokens: int | None) -> bool:
+    def _is_prompt_cut(self, prompt_tokens: int) -> bool:
         """Whether the server's count shows that it has left out a part of the prompt."""
-        if prompt_tokens is None:
-            return False
         # about the tokens of the messages alone, as the meter learns and compares only these
         counted = prompt_tokens - self._tool_tokens
         return self._meter.is_cut(self.settings.target, self.plan, counted)
-
-    def learn_from_count(self, figures: AnswerFigures, *, is_cut: bool) -> str:
-        """Correct the estimates of tokens by the server's count of the prompt, if it has counted.
-
-        Return a note for the user if the server has left out a part of the prompt (`is_cut`).
-        Return "" otherwise, and if a note has already said that the prompt is too long.
-        """
-        prompt_tokens = figures.usage.prompt_tokens
-        if prompt_tokens is None:
-            return ""
-        target = self.settings.target
-        self._meter.learn(target, self.plan, prompt_tokens - self._tool_tokens)
-        if self._has_noted_length or not is_cut:
-            return ""
-        return cut_note(
-            target,
-            tokens=self.plan.tokens,
-            window=self._meter.window(target),
-            read_tokens=prompt_tokens,
-        )
 
     def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
         """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
@@ -298,7 +309,7 @@ class AnswerRequest:
         product = product_named(target.product)
         if prompt_tokens is None or is_of_use or not product.cuts_prompts:
             return
-        if not self.is_prompt_cut(prompt_tokens):
+        if not self._is_prompt_cut(prompt_tokens):
             return
         error = ServerRejected(
             f"{product.subject} has left out a part of the prompt: it has "
@@ -418,13 +429,13 @@ class AnswerRequest:
             kind="context_overflow",
         )
 
-    def _note_what_does_not_fit(self, left_out_notes: LeftOutNotes) -> list[str]:
+    def _note_what_does_not_fit(self, note_left_out: Callable[[int], list[str]]) -> list[str]:
         """Return notes about messages that are left out, and about a prompt that is too long.
 
         A prompt is too long if the messages that are always sent do not fit. It is noted once.
         """
         plan = self.plan
-        notes = left_out_notes.take(plan.left_out)
+        notes = note_left_out(plan.left_out)
         if plan.limit is not None and plan.tokens > plan.limit and not self._has_noted_length:
             self._has_noted_length = True
             notes.append(cut_note(self.settings.target, tokens=plan.tokens, window=plan.limit))

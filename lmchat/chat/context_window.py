@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.chat.open_session import OpenSession
 from lmchat.chat.planning.compacting import COMPACT_FROM, compacting_start
 from lmchat.chat.planning.meter import ContextMeter, ContextUse
 from lmchat.chat.planning.plan import ContextPlan, plan_context
+from lmchat.chat.session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.attached_files import Prompt, split_draft
 from lmchat.sessions.session import MessagePath
 from lmchat.token_estimate import estimate_tokens
 
@@ -47,7 +47,7 @@ class ContextWindow:
         if not opened.has_all_messages:
             return None
         use = self.meter.use(self._turn_choices.target, opened.messages)
-        if opened.figures is None or not opened.is_running:
+        if opened.figures is None or not opened.figures.is_running:
             return use
         return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
 
@@ -63,8 +63,7 @@ class ContextWindow:
             return None
         path = opened.messages
         if draft:
-            text, files = split_draft(draft)
-            start = self._turn_choices.prompt_start(text, files, opened.first_words)(path)
+            start = self._turn_choices.prompt_start(Prompt.of(draft), opened.first_words)(path)
             path = start.sent_path
             if start.beginning is not None:  # the first words of the answer, which are sent too
                 path = path.added(start.beginning.message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.session import OpenSession
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.errors import LMChatError, SessionPurged
@@ -17,9 +17,8 @@ class Drafts(SessionTexts):
     on the screen is there text that is not sent. Its `PromptText` changes the drafts; `restore`
     changes one, once after the start.
 
-    On the disk, a draft begins with the prompts that are no messages yet: that of the running turn
-    (`Turn.unsent`), then the queued ones. So they survive a kill of any front end. `ChatService`,
-    `TurnRunner` and `PromptQueue`, which change these prompts, then call `write_soon`.
+    On the disk, a draft begins with the prompts that are no messages yet (`OpenSession.pending`).
+    So they survive a kill of any front end.
     """
 
     def __init__(self, store: Store, in_memory: SessionsInMemory) -> None:
@@ -62,7 +61,7 @@ class Drafts(SessionTexts):
     @property
     def _with_prompts(self) -> list[OpenSession]:
         """The sessions with prompts that are no messages yet."""
-        return [one for one in self._in_memory.all if one.turn.unsent or one.queue]
+        return [one for one in self._in_memory.all if one.pending]
 
     async def _save_draft(self, session_id: str, text: str) -> None:
         """Save a draft; what was typed since its session was purged belongs to no saved session."""
@@ -83,7 +82,7 @@ class Drafts(SessionTexts):
     def _text_to_save(self, session_id: str) -> str:
         """Return the prompts of a session that are no messages yet, and behind them its draft."""
         opened, draft = self._in_memory.find(session_id), self.text(session_id)
-        return joined_prompts(opened.turn.unsent, *opened.queue, draft) if opened else draft
+        return joined_prompts(*opened.pending, draft) if opened else draft
 
     async def restore(self) -> str:
         """Give the new session the drafts of earlier runs that belong to no saved session.

@@ -1,4 +1,4 @@
-"""Events of turns for front ends, besides those of the stream, and the protocol of a front end."""
+"""What a `TurnListener` is shown and asked of the turns of all sessions, and who does it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.errors import LMChatError
 from lmchat.servers.events import StreamEvent
-from lmchat.sessions.message import AnswerState, ChatMessage
-from lmchat.tools.calls import Decision
+from lmchat.sessions.message import ChatMessage
+from lmchat.tools.calls import ApprovalScope, Decision
 
 
 class TurnBegun(Struct, frozen=True):
@@ -47,32 +46,6 @@ class MessageEnded(Struct, frozen=True):
     message: ChatMessage
 
 
-class TurnEnded(Struct, frozen=True, kw_only=True):
-    """A turn has ended, or was refused before anything was sent."""
-
-    state: AnswerState  # of the turn: that of its last answer, unless an error or a stop ended it
-    answer: ChatMessage | None = None  # its last; None if the path has no answer of this turn
-    error: LMChatError | None = None
-    """Why it was refused, or why a summary failed; `Turn` lists the other errors of a turn."""
-    is_summary: bool = False
-    seconds: float = 0.0
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it was refused, failed or broke off."""
-        return self.state in (AnswerState.FAILED, AnswerState.INTERRUPTED)
-
-
-class QueueChanged(Struct, frozen=True):
-    """Prompts were queued, or taken out of the queue."""
-
-
-class PromptsReturned(Struct, frozen=True, kw_only=True):
-    """Prompts that were not sent; they return to the draft of their session, at its beginning."""
-
-    prompts: tuple[str, ...]
-
-
 class TitleChanged(Struct, frozen=True):
     """The model has named the session."""
 
@@ -91,11 +64,36 @@ ChatEvent = (
 )
 
 
-class FrontEnd(Protocol):
+class TurnListener(Protocol):
     """The screen, the plain chat, or `ask`."""
 
-    def receive(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
         """Take an event of a session, which need not be the shown one, and let the user see it."""
 
-    async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool; a stop of the turn cancels the question."""
+
+
+class Reporter:
+    """Gives events to the front end, and asks it about tool calls."""
+
+    def __init__(self) -> None:
+        self.listener: TurnListener | None = None  # the front end sets this itself
+
+    def report(self, opened: OpenSession, event: ChatEvent) -> None:
+        """Give an event to the front end, if there is one.
+
+        If it raises an error, as at a broken pipe, the turn is stopped. `ChatService.wait` then
+        raises the error.
+        """
+        if self.listener is not None:
+            try:
+                self.listener.on_event(opened, event)
+            except Exception as error:  # noqa: BLE001 - of any class, as it is raised again
+                opened.fail(error)
+
+    async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+        """Let the front end ask the user about a tool call; without a front end, refuse it."""
+        if self.listener is None:
+            return Decision(choice=ApprovalScope.NO)
+        return await self.listener.approve(opened, question)

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 
-from lmchat.chat.request_preview import next_request
 from lmchat.chat.service import ChatService
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.target import Target
+from lmchat.sessions.attached_files import Prompt
 
 LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
 _logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class ReadAhead:
         """
         if not self._turn_choices.is_ready or not product_named(target.product).read_ahead_fields:
             return False
-        if not self._chat.shown.has_all_messages or self._chat.in_memory.busy:
+        if not self._chat.shown.has_all_messages or self._chat.in_memory.running:
             return False
         toolbox = self._turn_choices.toolbox
         # a request with tools starts their servers, which only a prompt that is sent may do
@@ -89,7 +89,7 @@ class ReadAhead:
             return
         try:
             # with an empty prompt: what the user types is not known yet
-            request = await next_request(self._chat, opened, text="")
+            request = await self._chat.next_request(opened, Prompt(""))
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._backend.read_ahead(request)) as reports:

@@ -14,23 +14,21 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.open_session import OpenSession
 from lmchat.chat.planning.meter import ContextMeter
 from lmchat.chat.planning.plan import dialogue_of, message_tokens
 from lmchat.chat.service import ChatService
-from lmchat.chat.turn_choices import TurnSettings
+from lmchat.chat.session import OpenSession
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.safe_text import safe_json, safe_line, shell_word
 from lmchat.servers.products import sent_thoughts_to
 from lmchat.servers.request import ChatRequest, tool_in_request
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.servers.target import Target
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import (
     NOT_SENT,
     ChatMessage,
-    FilePart,
     Role,
-    text_message,
     thoughts_to_send,
     tool_calls_text,
 )
@@ -68,51 +66,19 @@ class ContextList(Struct, frozen=True, kw_only=True):
     is_estimated: bool  # whether the server has not counted `tokens`
 
 
-async def next_request(
-    chat: ChatService,
-    opened: OpenSession,
-    text: str,
-    files: Sequence[FilePart] = (),
-    *,
-    settings: TurnSettings | None = None,
-) -> ChatRequest:
-    """Return the request that `ChatService.send_now` would send first, without sending it.
-
-    Without text and files, the request has an empty prompt. It includes what has arrived of a
-    running answer. Raises the errors of `ChatService.send_now`.
-    """
-    await opened.load_older(chat.store)  # only the end of a long session was read
-    settings = settings or chat.turn_choices.settings(opened.own_sampling)
-    make_start = chat.turn_choices.prompt_start(text, files, opened.first_words)
-    start = make_start(opened.shown_messages)
-    request = await chat.plan_turn(opened, start, settings).request.prepared_request()
-    if text or files:
-        return request
-    # The plan has left out the empty prompt, so its last message may be an answer. The server would
-    # continue that answer, and its chat template would write another text than for the next prompt.
-    # So the prompt is put back; only first words of the next answer come after it.
-    messages = list(request.messages)
-    index = len(messages) if start.beginning is None else len(messages) - 1
-    messages.insert(index, text_message(Role.USER, ""))
-    return replace(request, messages=tuple(messages))
-
-
 async def context_of_next_request(
-    chat: ChatService,
-    opened: OpenSession,
-    text: str,
-    files: Sequence[FilePart] = (),
+    chat: ChatService, opened: OpenSession, prompt: Prompt
 ) -> ContextList:
     """Return what the next request holds, for `/context`.
 
     The estimates are scaled to the server's count, if it can count now. Messages that do not fit
     are listed as left out, even if the settings do not allow that. Raises the errors of
-    `next_request`.
+    `ChatService.next_request`.
     """
     settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)
-    await opened.load_older(chat.store)
+    await opened.load_older()
     path = opened.shown_messages  # an answer may begin while the request is made
-    request = await next_request(chat, opened, text, files, settings=settings)
+    request = await chat.next_request(opened, prompt, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
         total = await chat.backend.count_tokens(request)

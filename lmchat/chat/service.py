@@ -12,45 +12,24 @@ from msgspec.structs import replace
 from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
-from lmchat.chat.events import (
-    PathChanged,
-    PromptsReturned,
-    TitleChanged,
-    TurnBegun,
-    TurnEnded,
-)
-from lmchat.chat.open_session import Hold, OpenSession, Turn
-from lmchat.chat.prompt_queue import PromptQueue
-from lmchat.chat.reporter import Reporter
+from lmchat.chat.events import PathChanged, Reporter, TitleChanged, TurnBegun
 from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import MovedMessages, SaveQueue
-from lmchat.chat.session_changes import SessionChanges
+from lmchat.chat.session import Hold, OpenSession, PromptsReturned, QueueChanged, TurnEnded
 from lmchat.chat.sessions_in_memory import SessionsInMemory
 from lmchat.chat.titles import TitleWriter
 from lmchat.chat.toolbox import Toolbox
+from lmchat.chat.turn import Turn
 from lmchat.chat.turn_choices import TurnChoices, TurnSettings
-from lmchat.chat.turn_runner import TurnRunner, shown_error
-from lmchat.chat.turn_starts import (
-    MakeStart,
-    TurnStart,
-    continued,
-    edited,
-    regenerated,
-)
+from lmchat.chat.turn_starts import MakeStart, TurnStart, continued, edited, regenerated
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.protocols import AnswerSource
+from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import split_draft
-from lmchat.sessions.message import (
-    AnswerState,
-    ChatMessage,
-    FilePart,
-    Role,
-    new_id,
-    text_message,
-)
+from lmchat.sessions.attached_files import Prompt, split_draft
+from lmchat.sessions.message import ChatMessage, Role, new_id, text_message
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.store import Store
 
@@ -66,20 +45,13 @@ _PURGED_AND_NEW = (
 class ChatService:
     """The root of the chat: begins and ends the turns of all sessions, shown or not.
 
-    It makes what turns share: the sessions in memory, the prompts that wait, the drafts, the
-    choices for the next turn, its context window, and the queue of saves. It also makes the
-    reporter to the front end, and the changes that need no turn. Front ends use these parts
-    directly.
+    It makes what turns share; front ends use these parts directly. A turn is a task; a session has
+    at most one. The screen stops it with `OpenSession.stop` at Esc; plain chat and `ask` cancel
+    their `wait` at Ctrl+C, which calls that. `_after_turn` then follows, as it does after each
+    turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue.
 
-    A turn is a task; a session has at most one. `OpenSession.stop_turn` cancels the task. The
-    screen calls it at Esc; plain chat and `ask` cancel their `wait` at Ctrl+C, which calls it.
-    `_after_turn` then follows, as it does after each turn. A prompt that is sent during a turn, or
-    before a model is ready, waits in the queue.
-
-    A *draft* is a prompt as one text, in which attached files are lines (`split_draft`). The
-    argument `unsent` of a method is the draft of its prompt. If the prompt cannot become a message,
-    the front end gets the draft back, as `PromptsReturned`. `unsent` is empty if nothing is to come
-    back, as for an answer that is regenerated.
+    A *draft* is a prompt as one text, in which attached files are lines (`Prompt.of`). If a prompt
+    cannot become a message, the front end gets its draft back, as `PromptsReturned`.
     """
 
     def __init__(
@@ -102,90 +74,82 @@ class ChatService:
         self.save_queue = SaveQueue(store)
         self.backend = backend
         self.store = store
-        self._clock = clock
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent."""
-        self.in_memory = SessionsInMemory(store, self.save_queue, clock=clock)
-        self.drafts = Drafts(store, self.in_memory)
         self.reporter = Reporter()
-        self.queue = PromptQueue(self.in_memory, self.drafts, self.reporter)
+        self.in_memory = SessionsInMemory(
+            store, self.save_queue, clock=clock, on_pending_change=self._follow_pending
+        )
+        self.drafts = Drafts(store, self.in_memory)
         self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
         self.save_queue.on_purged = self._leave_purged
         self._told_purged: set[str] = set()  # ids of sessions of which the user was told
-        self.changes = SessionChanges(store, self.save_queue, self.in_memory, self.turn_choices)
 
     @property
     def shown(self) -> OpenSession:
         """The session that is shown."""
         return self.in_memory.shown
 
+    def _follow_pending(
+        self, opened: OpenSession, event: QueueChanged | PromptsReturned | None
+    ) -> None:
+        """Have the draft written that begins with the pending prompts, and report their change."""
+        self.drafts.write_soon()
+        if event is not None:
+            self.reporter.report(opened, event)
+
     # Sending
 
-    def send(self, opened: OpenSession, text: str) -> None:
+    def send(
+        self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
+    ) -> None:
         """Send a prompt, or queue it while a turn runs, no model is ready, or one before it waits.
 
-        `text` is a draft. If this method raises an error, the caller keeps the prompt. If the
-        prompt is refused later, it comes back as `PromptsReturned`.
+        With the setting `auto_compact`, a summary comes first if the context window is nearly full.
+        If this method raises an error, the caller keeps the prompt. If the prompt is refused later,
+        it comes back as `PromptsReturned`.
         """
-        if opened.is_busy or not self.turn_choices.is_ready or opened.held:
-            self.queue.add(opened, text)
+        if opened.is_running or not self.turn_choices.is_ready or opened.held:
+            opened.enqueue(prompt.draft)
         else:
-            self._send_draft_now(opened, text)
+            self._send_now(opened, prompt, settings=settings)
 
-    def _send_draft_now(self, opened: OpenSession, draft: str, *, may_compact: bool = True) -> None:
-        """Begin the turn of a draft; with `may_compact`, a summary may be made first."""
-        text, files = split_draft(draft)
-        self.send_now(opened, text, files, unsent=draft, may_compact=may_compact)
-
-    def _send_first_queued(self, opened: OpenSession, *, may_compact: bool = True) -> None:
-        """Send the first prompt of the queue.
-
-        If it is refused, the whole queue returns to the prompt field. With `may_compact`, a summary
-        may be made first.
-        """
-        prompt = self.queue.take_first(opened)
-        try:
-            self._send_draft_now(opened, prompt, may_compact=may_compact)
-        except LMChatError as refusal:  # for example, the server is gone by now
-            self._refuse(opened, refusal, prompt)
-
-    def send_now(
+    def _send_now(
         self,
         opened: OpenSession,
-        text: str,
-        files: Sequence[FilePart] = (),
+        prompt: Prompt,
         *,
         settings: TurnSettings | None = None,
-        unsent: str = "",
-        may_compact: bool = False,
+        may_compact: bool = True,
     ) -> None:
-        """Begin the turn of a prompt with its files at once, where `send` may queue the prompt.
-
-        With `may_compact`, a summary comes first if the setting `auto_compact` is on and the
-        context window is nearly full. Until the summary has ended, `unsent` waits in the queue.
-        """
         self._begin(
             opened,
-            self.turn_choices.prompt_start(text, files, opened.first_words),
+            self.turn_choices.prompt_start(prompt, opened.first_words),
             settings=settings,
-            unsent=unsent,
-            may_compact=may_compact,
+            pending=prompt.draft,
+            may_compact=may_compact and self.turn_choices.chat_settings.auto_compact,
         )
 
+    def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
+        """Send the first prompt of the queue; if it is refused, the whole queue returns."""
+        draft = opened.dequeue()
+        try:
+            self._send_now(opened, Prompt.of(draft), may_compact=may_compact)
+        except LMChatError as refusal:  # for example, the server is gone by now
+            self._refuse(opened, refusal, draft)
+
     def edit(
-        self,
-        opened: OpenSession,
-        message_id: str,
-        text: str,
-        files: Sequence[FilePart] | None,
-        *,
-        unsent: str = "",
+        self, opened: OpenSession, message_id: str, prompt: Prompt, *, keeps_files: bool = False
     ) -> None:
-        """Send another version of a prompt; `files` None keeps the files that it has."""
+        """Send another version of a prompt, perhaps with the files that it has."""
         make_start = partial(
-            edited, message_id=message_id, text=text, files=files, first_words=opened.first_words
+            edited,
+            message_id=message_id,
+            text=prompt.text,
+            files=None if keeps_files else prompt.files,
+            first_words=opened.first_words,
         )
-        self._begin(opened, make_start, unsent=unsent)
+        self._begin(opened, make_start, pending=prompt.draft)
 
     def regenerate(
         self, opened: OpenSession, message: ChatMessage, target: Target | None = None
@@ -242,10 +206,51 @@ class ChatService:
             toolbox=None,
         )
 
+    async def next_request(
+        self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
+    ) -> ChatRequest:
+        """Return the request that `send` would send first, without sending it.
+
+        The prompt may be empty. What has arrived of a running answer is in the request. Raises the
+        errors of `send`.
+        """
+        await opened.load_older()  # only the end of a long session was read
+        settings = settings or self._settings(opened)
+        start = self.turn_choices.prompt_start(prompt, opened.first_words)(opened.shown_messages)
+        request = await self.request_of(opened, start, settings)
+        if prompt.text or prompt.files:
+            return request
+        # The plan has left out the empty prompt, so its last message may be an answer. The server
+        # would continue that answer, and its chat template would write another text than for the
+        # next prompt. So the prompt is put back; only first words of the next answer come after it.
+        messages = list(request.messages)
+        index = len(messages) if start.beginning is None else len(messages) - 1
+        messages.insert(index, text_message(Role.USER, ""))
+        return replace(request, messages=tuple(messages))
+
+    async def request_of(
+        self, opened: OpenSession, start: TurnStart, settings: TurnSettings
+    ) -> ChatRequest:
+        """Return the first request of a turn that would begin so, without sending it."""
+        return await self._new_turn(opened).plan(start, settings).prepared_request()
+
     # A turn
 
     def _settings(self, opened: OpenSession) -> TurnSettings:
         return self.turn_choices.settings(opened.own_sampling)
+
+    def _new_turn(
+        self, opened: OpenSession, *, pending: str = "", is_summary: bool = False
+    ) -> Turn:
+        return Turn(
+            opened,
+            backend=self.backend,
+            save_queue=self.save_queue,
+            meter=self.context_window.meter,
+            reporter=self.reporter,
+            pending=pending,
+            is_summary=is_summary,
+        )
 
     def _begin(
         self,
@@ -253,85 +258,61 @@ class ChatService:
         make_start: MakeStart,
         *,
         settings: TurnSettings | None = None,
-        unsent: str = "",
+        pending: str = "",
         may_compact: bool = False,
         is_summary: bool = False,
     ) -> None:
         """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
 
         `make_start` gets the whole path. Without `settings`, the turn has those that are chosen
-        now. With `may_compact`, the turn makes a summary instead if the settings want that and
-        `can_compact` says so; its prompt then waits in the queue. `is_summary` says that the turn
-        is the summary that the user has asked for (`compact`).
+        now. With `may_compact`, the turn makes a summary instead if `can_compact` says so; its
+        prompt then waits in the queue. `is_summary` says that the turn is the summary that the user
+        has asked for (`compact`).
         """
         settings = settings or self._settings(opened)
         opened.require_idle()
         self._titles.give_up()
-        may_compact = may_compact and self.turn_choices.chat_settings.auto_compact
-        running = self._run_turn(opened, make_start, settings, may_compact=may_compact)
-        task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
-        task.add_done_callback(partial(self._after_turn, opened, settings.target, self._clock()))
-        opened.turn = Turn(task=task, unsent=unsent, is_summary=is_summary)
-        self.drafts.write_soon()  # the draft on the disk begins with `unsent`
+        turn = self._new_turn(opened, pending=pending, is_summary=is_summary)
+        turn.begin(
+            self._run(turn, opened, make_start, settings, may_compact=may_compact),
+            partial(self._after_turn, turn, opened, settings.target),
+        )
+        opened.begin_turn(turn)
+        self.drafts.write_soon()  # the draft on the disk begins with `pending`
         self.reporter.report(opened, TurnBegun())
 
-    async def _run_turn(
+    async def _run(
         self,
+        turn: Turn,
         opened: OpenSession,
         make_start: MakeStart,
         settings: TurnSettings,
         *,
         may_compact: bool,
     ) -> None:
-        """Run a turn that `_begin` has begun; if a summary comes first, run that instead.
-
-        The prompt is then queued, so that its turn follows.
-        """
-        await opened.load_older(self.store)  # only the end of a long session was read
+        """Run a turn that `_begin` has begun; if a summary comes first, run that instead."""
+        await opened.load_older()  # only the end of a long session was read
         # only now, as `can_compact` counts the messages in memory
-        if may_compact and self.context_window.can_compact(opened, opened.turn.unsent):
-            opened.turn.is_summary = True  # the turn of the prompt follows
-            self.queue.put_first(opened, opened.take_unsent())
+        if may_compact and self.context_window.can_compact(opened, turn.pending):
+            opened.enqueue_first(turn.become_summary())
             make_start = self.context_window.summary_start
             # of the same model, although the user may have chosen another one in the meantime
             settings = replace(self._summary_settings(opened), target=settings.target)
-        await self.plan_turn(opened, make_start(opened.messages), settings).run()
-
-    def plan_turn(
-        self, opened: OpenSession, start: TurnStart, settings: TurnSettings
-    ) -> TurnRunner:
-        """Return a turn whose first request is planned; raises the errors of `TurnRunner`."""
-        return TurnRunner(
-            opened,
-            start,
-            settings,
-            backend=self.backend,
-            save_queue=self.save_queue,
-            meter=self.context_window.meter,
-            drafts=self.drafts,
-            reporter=self.reporter,
-        )
+        await turn.run(make_start(opened.messages), settings)
 
     def _after_turn(
-        self, opened: OpenSession, target: Target, began_s: float, task: asyncio.Task[None]
+        self, turn: Turn, opened: OpenSession, target: Target, task: asyncio.Task[None]
     ) -> None:
         """Show how a turn ended; then send what waits, or let its model name the session.
 
-        While lmchat is closing, nothing is sent, and only the unsent prompt is shown.
+        While lmchat is closing, nothing is sent, and only the pending prompt is shown.
         """
-        turn = opened.turn
-        state, raised = _ending(opened, task)
-        returned = opened.end_turn(raised)  # its prompt, if that has not become a message
-        ended = TurnEnded(
-            state=state,
-            answer=opened.find(turn.answer_id),
-            error=raised if isinstance(raised, LMChatError) else None,
-            is_summary=turn.is_summary,
-            seconds=self._clock() - began_s,
-        )
+        returned = (turn.pending,) if turn.pending else ()  # it has not become a message
+        ended = turn.end(task)
+        opened.end_turn(ended)
         self.in_memory.mark_unread(opened)
         if ended.has_failed and not self.is_closing:  # the next prompt would probably fail, too
-            self.queue.return_all(opened, *returned)
+            opened.return_prompts(*returned)
         elif returned:
             self.reporter.report(opened, PromptsReturned(prompts=returned))
         if self.is_closing:  # the queue stays in the session: the draft on the disk has it
@@ -339,40 +320,39 @@ class ChatService:
         self.reporter.report(opened, ended)
         if opened.has_prompt_to_send:
             # one summary is enough, also if it was stopped, or the session is still too long
-            self._send_first_queued(opened, may_compact=not turn.is_summary)
+            self._send_next(opened, may_compact=not turn.is_summary)
         else:
             self._titles.begin(opened, target)
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        """Return refused prompts and the queue to the prompt field, and report why.
+        """Return refused prompts and the queue to the prompt field, and report why."""
+        ended = opened.refuse(error)
+        opened.return_prompts(*prompts)
+        self.reporter.report(opened, ended)
 
-        No caller waits for the error of a queued prompt. So it is kept in a `Turn` that has ended
-        already, and `wait` raises it.
-        """
-        opened.turn = Turn(error=error)
-        self.queue.return_all(opened, *prompts)
-        self.reporter.report(opened, TurnEnded(state=AnswerState.FAILED, error=error))
-
-    async def wait(self, opened: OpenSession) -> None:
+    async def wait(self, opened: OpenSession) -> TurnEnded:
         """Wait until the turn of a session and those of its queued prompts have ended.
 
-        If the wait is cancelled, the turn is stopped, and the queue returns to the prompt field.
-        Raises the error of a refused turn, or what the front end has raised.
+        Return how the last one ended. If the wait is cancelled, the turn is stopped, and the queue
+        returns to the prompt field. Raises the error of the turn unless its answer shows it: it was
+        refused, its summary is unusable, or the front end has failed.
         """
         try:
             # the end of a turn may begin the turn of a queued prompt
-            while opened.turn.task is not None:
+            while opened.turn is not None and opened.turn.task is not None:
                 await asyncio.wait([opened.turn.task])
         except asyncio.CancelledError:
             await self.stop_and_wait(opened)
             raise
-        if opened.turn.error is not None:
-            raise opened.turn.error
+        ended = opened.last_end
+        if ended.error is not None and not ended.is_shown_in_answer:
+            raise ended.error
+        return ended
 
     async def stop_and_wait(self, opened: OpenSession) -> None:
         """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
-        self.queue.return_all(opened)  # else the end of the turn sends the next one
-        opened.stop_turn()
+        opened.return_prompts()  # else the end of the turn sends the next one
+        opened.stop()
         await opened.wait_until_saved()
 
     def _leave_purged(
@@ -423,7 +403,7 @@ class ChatService:
             return
         # while the failed turn still runs, no other one can begin; at its end, the queue returns to
         # the prompt field, and the user decides
-        if has_loaded and not self.shown.is_busy:
+        if has_loaded and not self.shown.is_running:
             last = self.shown.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":
                 try:
@@ -432,15 +412,22 @@ class ChatService:
                     self._refuse(self.shown, error)
         for opened in self.in_memory.waiting:
             if opened.has_prompt_to_send:
-                self._send_first_queued(opened)
+                self._send_next(opened)
+
+    def return_waiting(self) -> None:
+        """Return all waiting prompts to the prompt field, as no model can answer."""
+        for opened in self.in_memory.waiting:
+            opened.return_prompts()
 
     def end_hold(self, hold: Hold) -> None:
         """Let a held prompt be sent, now or when its turn comes: its files are read."""
-        opened = self.queue.end_hold(hold)
-        if opened is None or opened.is_busy or self.is_closing:
+        opened = self.in_memory.with_hold(hold)
+        if opened is None:
             return
-        if opened.has_prompt_to_send and self.turn_choices.is_ready:
-            self._send_first_queued(opened)
+        opened.end_hold(hold)
+        may_send = not opened.is_running and not self.is_closing and self.turn_choices.is_ready
+        if may_send and opened.has_prompt_to_send:
+            self._send_next(opened)
 
     # The end
 
@@ -450,8 +437,8 @@ class ChatService:
         Queued prompts stay in the queue: the next start finds them in the drafts.
         """
         self.is_closing = True
-        for opened in self.in_memory.busy:
-            opened.stop_turn()
+        for opened in self.in_memory.running:
+            opened.stop()
         for opened in self.in_memory.all:
             await opened.wait_until_saved()
         await self.save_queue.write_unsaved()
@@ -459,7 +446,7 @@ class ChatService:
     def reopen(self) -> None:
         """Continue after `close`, as the user stays; queued prompts return to the prompt field."""
         self.is_closing = False
-        self.queue.return_waiting()
+        self.return_waiting()
 
     def unsaved(self) -> list[Session]:
         """Return what the disk lacks of sessions, as they are in memory, with their drafts.
@@ -483,21 +470,3 @@ class ChatService:
             )
             sessions.append(Session(header=header, messages=messages))
         return sessions
-
-
-def _ending(
-    opened: OpenSession, task: asyncio.Task[None]
-) -> tuple[AnswerState, BaseException | None]:
-    """Return how a turn ended, and what it raised, if anything, for `wait`.
-
-    A turn that raises nothing may have an answer that failed: then only the state says so.
-    """
-    if opened.turn.error is not None:  # what the front end has raised: `Reporter` stopped it
-        return AnswerState.FAILED, opened.turn.error
-    if task.cancelled():
-        return AnswerState.STOPPED, None
-    raised = task.exception()
-    if raised is not None:
-        return AnswerState.FAILED, shown_error(raised)
-    figures = opened.figures  # of the last answer; a turn that raises nothing has begun one
-    return AnswerState.STOPPED if figures is None else figures.state, None

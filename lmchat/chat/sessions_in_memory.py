@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.chat.open_session import OpenSession
 from lmchat.chat.save_queue import SaveQueue
+from lmchat.chat.session import Hold, OnPendingChange, OpenSession
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage, new_id, now
 from lmchat.sessions.session import MESSAGES_PER_READ, Session, SessionHeader, title_of
@@ -28,12 +29,15 @@ class SessionsInMemory:
         save_queue: SaveQueue,
         *,
         clock: Callable[[], float],
+        on_pending_change: OnPendingChange,
     ) -> None:
         """Begin with a new session."""
         self.unread: set[str] = set()  # ids of sessions whose turn ended while another was shown
         self._store = store
         self._save_queue = save_queue
-        self._clock = clock
+        self._make = partial(
+            OpenSession, save_queue=save_queue, clock=clock, on_pending_change=on_pending_change
+        )
         self._sessions: dict[str, OpenSession] = {}  # by their ids; the shown one is among them
         self.new_session = self._make_new()
         """The session that `switch_to_new` shows, and replaces by another one once it has begun."""
@@ -82,6 +86,35 @@ class SessionsInMemory:
         opened.require_free_end()
         return opened.changing()
 
+    async def choose_path(self, session_id: str, message_id: str) -> Session:
+        """Choose the newest path through a message of a session, and return it.
+
+        The caller shows the path. Raises `RequestInvalid` while a turn may add messages to the path
+        that is chosen now.
+        """
+        with self.changing_path(session_id):
+            return await self._store.choose_path_through(session_id, message_id)
+
+    async def delete(self, opened: OpenSession, message_id: str) -> Session:
+        """Hide a message of a session and all below it; return the session with the path to show.
+
+        Raises `RequestInvalid` while a turn runs.
+        """
+        opened.require_idle()
+        with opened.changing():
+            return await self._store.delete_message(opened.session_id, message_id)
+
+    async def undo_delete(self, session_id: str) -> Session | None:
+        """Restore what was deleted last in a session, and return the session with the path to it.
+
+        Return None if nothing was deleted. Raises `RequestInvalid` as `choose_path` does.
+        """
+        with self.changing_path(session_id):
+            deleted_id = await self._store.last_deleted_id(session_id)
+            if deleted_id is None:
+                return None
+            return await self._store.restore_message(session_id, deleted_id)
+
     def switch_to_path(self, session: Session) -> OpenSession:
         """Make a session the shown one, with a path that was read from the disk; return it.
 
@@ -91,7 +124,7 @@ class SessionsInMemory:
         if opened is None:
             opened = self._make(session)
         else:
-            opened.replace_path(session)
+            opened.show_path(session)
         return self.switch_to(opened)
 
     def switch_to(self, opened: OpenSession) -> OpenSession:
@@ -121,19 +154,12 @@ class SessionsInMemory:
     def _kept_in_memory(self, session_id: str) -> OpenSession | None:
         """Return the session of an id if it must stay in memory, as the disk lacks a part of it."""
         opened = self._sessions.get(session_id)
-        if opened is None:
-            return None
-        is_ahead = opened.is_busy or opened.is_changing or opened.queue or opened.first_words
-        return opened if is_ahead or self._save_queue.is_unsaved(session_id) else None
-
-    def _make(self, session: Session) -> OpenSession:
-        return OpenSession(session, clock=self._clock)
+        return opened if opened is not None and opened.is_ahead_of_disk else None
 
     @property
     def running_ids(self) -> frozenset[str]:
-        """The ids of the sessions in which an answer streams, or tools run."""
-        running = [opened for opened in self.all if opened.is_running]
-        return frozenset(opened.session_id for opened in running)
+        """The ids of the sessions in which a turn runs."""
+        return frozenset(opened.session_id for opened in self.running)
 
     @property
     def asking_ids(self) -> frozenset[str]:
@@ -147,8 +173,12 @@ class SessionsInMemory:
         return tuple(opened for opened in self.all if opened.is_waiting)
 
     @property
-    def busy(self) -> tuple[OpenSession, ...]:
-        return tuple(opened for opened in self.all if opened.is_busy)
+    def running(self) -> tuple[OpenSession, ...]:
+        return tuple(opened for opened in self.all if opened.is_running)
+
+    def with_hold(self, hold: Hold) -> OpenSession | None:
+        """Return the session in whose queue a prompt has this hold; None if it waits no more."""
+        return next((opened for opened in self.all if hold in opened.held), None)
 
     def find(self, session_id: str) -> OpenSession | None:
         """Return the session of an id if it is in memory."""
@@ -157,18 +187,12 @@ class SessionsInMemory:
     def update_header(self, changed: SessionHeader) -> None:
         """Change the header as it was changed on the disk, if the session is in memory.
 
-        An export writes the header in memory, so it would lack the change otherwise. Other fields,
-        such as the sampling, are newer in memory and stay. A session that the disk does not have
-        yet gets its title only here; the first prompt saves it.
+        An export writes the header in memory, so it would lack the change otherwise. A session that
+        the disk does not have yet gets its title only here; the first prompt saves it.
         """
         opened = self._sessions.get(changed.session_id)
         if opened is not None:
-            opened.change_header(
-                title=changed.title,
-                tags=changed.tags,
-                is_pinned=changed.is_pinned,
-                is_archived=changed.is_archived,
-            )
+            opened.update_header(changed)
 
     def unsaved(self) -> list[SessionHeader]:
         """Return the headers of the sessions with messages that are not on the disk.

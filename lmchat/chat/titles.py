@@ -8,9 +8,8 @@ from contextlib import suppress
 from msgspec.structs import replace
 
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.events import TitleChanged
-from lmchat.chat.open_session import OpenSession
-from lmchat.chat.reporter import Reporter
+from lmchat.chat.events import Reporter, TitleChanged
+from lmchat.chat.session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.errors import LMChatError
 from lmchat.servers.protocols import AnswerSource
@@ -107,5 +106,5 @@ class TitleWriter:
         )
         if stored.title != title:  # the user has changed it in the meantime
             return
-        opened.change_header(title=title)
+        opened.rename(title)
         self._reporter.report(opened, TitleChanged())

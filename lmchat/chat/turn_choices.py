@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from msgspec import Struct, field
@@ -30,7 +30,7 @@ from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.products import no_model_selected, product_named
 from lmchat.servers.request import AnyText, Sampling, WantedOutput
 from lmchat.servers.target import Target
-from lmchat.sessions.message import FilePart
+from lmchat.sessions.attached_files import Prompt
 
 NO_PROFILE = "none"  # name that returns to the settings without a profile
 _NO_EFFORT = "default"  # level that lets the server decide
@@ -134,15 +134,15 @@ class TurnChoices:
             toolbox=self.toolbox,
         )
 
-    def prompt_start(self, text: str, files: Sequence[FilePart], first_words: str) -> MakeStart:
+    def prompt_start(self, prompt: Prompt, first_words: str) -> MakeStart:
         """Return the function that makes the `TurnStart` of a new prompt.
 
         The turn, its preview and the plan of the context window begin with it.
         """
         return partial(
             new_prompt,
-            text=text,
-            files=files,
+            text=prompt.text,
+            files=prompt.files,
             system_prompt=self.chat_settings.system_prompt,
             first_words=first_words,
         )

@@ -18,7 +18,7 @@ _MAX_ARGUMENTS = 600  # so that the whole question fits on a screen of 24 lines
 _CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())
 
 
-async def approve(question: ToolQuestion, context: Context) -> Decision:
+async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
     """Ask the user whether a call may run, and return the decision.
 
     The question is repeated until the answer is one of the choices. What the user types after a no

@@ -5,7 +5,7 @@ If a turn would be refused for the same reason, the words are those of `chat/tur
 
 from __future__ import annotations
 
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.session import OpenSession
 from lmchat.chat.turn_starts import IMPORTED_CALL, why_not_rewritten
 from lmchat.errors import StillAnswering
 from lmchat.sessions.message import (
@@ -27,7 +27,7 @@ def reason_against(command_id: str, session: OpenSession, message: ChatMessage |
         return NOTHING_YET
     name = command_id.removeprefix("message.")
     # a front end may still have the message as it was when it began to stream
-    return unavailable_reason(name, session.current(message), is_busy=session.is_busy)
+    return unavailable_reason(name, session.current(message), is_busy=session.is_running)
 
 
 def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str:

@@ -11,9 +11,9 @@ import re
 
 from msgspec.structs import replace
 
-from lmchat.chat.open_session import OpenSession
 from lmchat.chat.sampling_layers import OptionValues, SetOption
 from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession
 from lmchat.chat.turn_choices import TurnChoices
 from lmchat.config.origin import Level
 from lmchat.errors import WrongUse
@@ -64,7 +64,7 @@ async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
     """
     options, words = _with_option(chat.turn_choices, opened, typed)
     if options != opened.header.sampling:
-        await chat.changes.set_sampling(opened, options)
+        await opened.set_sampling(options)
     return words
 
 

@@ -98,9 +98,9 @@ async def _compact(front: Front, _: str) -> None:
 
 
 async def _change_system_prompt(front: Front, text: str) -> None:
-    chat, session = front.chat, front.chat.shown
-    message = await chat.changes.set_system_prompt(session, text)
-    chat.reporter.report(session, MessageAdded(message))
+    session = front.chat.shown
+    message = await session.set_system_prompt(text)
+    front.chat.reporter.report(session, MessageAdded(message))
     front.notify("System prompt changed.")
 
 
@@ -110,7 +110,7 @@ async def _start_answer(front: Front, text: str) -> None:
     if not text and not session.first_words:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
         return
-    front.chat.changes.use_first_words(session, text)
+    session.use_first_words(text, front.chat.turn_choices.target)
     front.notify(f"The next answer begins with {'your' if text else 'no'} text.")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from msgspec import MsgspecError, json
+from msgspec import MsgspecError, Struct, json
 from msgspec.structs import replace
 
 from lmchat.safe_text import safe_line
@@ -106,6 +106,22 @@ def draft_of(text: str, files: Iterable[FilePart]) -> str:
         without_file_lines(piece) if isinstance(piece, str) else file_line(piece)
         for piece in pieces_of(text, files)
     )
+
+
+class Prompt(Struct, frozen=True):
+    """A prompt to send, with its files."""
+
+    text: str
+    files: tuple[FilePart, ...] = ()
+
+    @classmethod
+    def of(cls, draft: str) -> Prompt:
+        text, files = split_draft(draft)
+        return cls(text, tuple(files))
+
+    @property
+    def draft(self) -> str:
+        return draft_of(self.text, self.files)
 
 
 def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:

@@ -124,7 +124,7 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
         (0.2, ReasoningDelta(text="Hm.")),
     ]
     chat = begin(store, TimedBackend(script(*events, **usage)))
-    await chat.sessions.changes.set_sampling(chat.opened, {"seed": 7})
+    await chat.opened.set_sampling({"seed": 7})
     answer = await ask(chat)
     lines = shown(answer)
     assert lines[:4] == [

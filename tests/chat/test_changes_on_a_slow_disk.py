@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lmchat.errors import RequestInvalid
+from lmchat.sessions.attached_files import Prompt
 from tests.support.chat_turns import ChatTurns
 
 
@@ -36,35 +37,37 @@ async def test_no_prompt_gets_lost_behind_a_change_that_waits_for_the_disk(store
     await chat.send("one")
     await chat.send("two")
     await chat.edit(chat.path[2], "two again")
-    changes, first_version, prompt = chat.sessions.changes, chat.path[1], chat.path[2]
+    in_memory, first_version, prompt = chat.sessions.in_memory, chat.path[1], chat.path[2]
     session_id = chat.opened.session_id
 
     async def show(change):
-        chat.sessions.in_memory.switch_to_path(await change)
+        in_memory.switch_to_path(await change)
 
     if act == "undo":
-        await show(changes.delete(chat.opened, prompt.message_id))
+        await show(in_memory.delete(chat.opened, prompt.message_id))
     work = {
-        "delete": lambda: show(changes.delete(chat.opened, prompt.message_id)),
-        "undo": lambda: show(changes.undo_delete(session_id)),
-        "another version": lambda: show(changes.choose_path(session_id, first_version.message_id)),
-        "take out": lambda: changes.toggle_excluded(chat.opened, prompt.message_id),
+        "delete": lambda: show(in_memory.delete(chat.opened, prompt.message_id)),
+        "undo": lambda: show(in_memory.undo_delete(session_id)),
+        "another version": lambda: show(
+            in_memory.choose_path(session_id, first_version.message_id)
+        ),
+        "take out": lambda: chat.opened.toggle_excluded(prompt.message_id),
     }
     async with held_disk(store):
         changing = asyncio.create_task(work[act]())
         await asyncio.sleep(0)  # it waits for the disk
         requests = len(chat.server.requests)
         for refused in (
-            lambda: chat.sessions.send(chat.opened, "next"),
+            lambda: chat.sessions.send(chat.opened, Prompt("next")),
             lambda: chat.sessions.regenerate(chat.opened, chat.path[-1]),
             lambda: chat.sessions.compact(chat.opened),
         ):
             with pytest.raises(RequestInvalid, match="being changed"):
                 refused()
         for other in (
-            changes.delete(chat.opened, chat.path[0].message_id),
-            changes.undo_delete(session_id),
-            changes.set_system_prompt(chat.opened, "Be short."),
+            in_memory.delete(chat.opened, chat.path[0].message_id),
+            in_memory.undo_delete(session_id),
+            chat.opened.set_system_prompt("Be short."),
         ):
             with pytest.raises(RequestInvalid, match="being changed"):
                 await other

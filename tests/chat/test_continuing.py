@@ -35,7 +35,7 @@ async def resumed(store, *scripts) -> ChatTurns:
 
 async def test_ollama_continues_the_words_of_the_user(store):
     chat = ChatTurns(store, answer_steps(" there."), product="Ollama")
-    chat.sessions.changes.use_first_words(chat.opened, "Hello")
+    chat.opened.use_first_words("Hello", chat.sessions.turn_choices.target)
     await chat.send("Say hello.")
     (request,) = chat.server.requests
     assert (request.messages[-1].role, request.messages[-1].text) == (Role.ASSISTANT, "Hello")
@@ -80,7 +80,7 @@ async def test_a_seed_is_drawn_where_the_server_takes_one_unless_it_is_set(store
         ("llama.cpp", {"extra.seed": 5}, False),
     ):
         chat = ChatTurns(store, product=product)
-        await chat.sessions.changes.set_sampling(chat.opened, options)
+        await chat.opened.set_sampling(options)
         await chat.send("x")
         (request,) = chat.server.requests
         assert request.has_drawn_seed is is_drawn
@@ -98,7 +98,7 @@ async def answered(store, *scripts) -> ChatTurns:
 
 
 async def rewrite(chat: ChatTurns, text: str, index: int = -1):
-    version = await chat.sessions.changes.rewrite(chat.opened, chat.path[index].message_id, text)
+    version = await chat.opened.rewrite(chat.path[index].message_id, text)
     await chat.sessions.close()
     return version
 
@@ -179,7 +179,7 @@ async def test_words_of_the_user_that_a_server_cannot_continue_are_refused_and_n
 async def test_an_answer_begins_with_the_first_words_and_only_the_next_one_does(store):
     rest = [TextDelta(text=" grow"), TextDelta(text="."), END]
     chat = ChatTurns(store, rest, answer_steps("Yes."), answer_steps("No."))
-    chat.sessions.changes.use_first_words(chat.opened, "Ferns ")
+    chat.opened.use_first_words("Ferns ", chat.sessions.turn_choices.target)
     await chat.send("What grows in shade?")
     sent = chat.server.requests[0].messages[-1]
     assert (sent.role, sent.text) == (Role.ASSISTANT, "Ferns")
@@ -197,7 +197,7 @@ async def test_a_stop_before_the_first_token_loses_no_first_words(store):
         ([TextDelta(text=" gr"), asyncio.Event()], "Ferns gr"),
     ):
         chat = ChatTurns(store, script)
-        chat.sessions.changes.use_first_words(chat.opened, "Ferns")
+        chat.opened.use_first_words("Ferns", chat.sessions.turn_choices.target)
         await chat.begin("What grows?", type(script[0]))
         await chat.stop()
         last = (await chat.on_disk())[-1]

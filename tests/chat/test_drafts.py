@@ -12,6 +12,7 @@ from lmchat.chat.service import ChatService
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
+from lmchat.sessions.attached_files import Prompt
 from lmchat.storage import opening
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
@@ -74,7 +75,7 @@ async def test_a_prompt_that_waits_is_no_less_unwritten_where_its_draft_cannot_b
     chat = ChatTurns(store)
     drafts, read = chat.sessions.drafts, store.draft
     drafts._read = AsyncMock(side_effect=StoreUnavailable("no"))
-    chat.sessions.queue.add(chat.opened, "waiting")
+    chat.opened.enqueue("waiting")
     assert not await drafts.write()
     assert drafts.unwritten() == {chat.opened.session_id: "waiting"}
     drafts._read = read
@@ -88,7 +89,7 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
     gate = hold(store, "append")
     turns.sessions.drafts.change(session_id, "next")
     for text in ("What grows?", "And then?"):
-        turns.sessions.send(turns.opened, text)
+        turns.sessions.send(turns.opened, Prompt(text))
     await turns.until(MessageAdded)
     await is_on_disk(store, session_id, "What grows?\n\nAnd then?\n\nnext")
     gate.set()
@@ -185,5 +186,5 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
 
 async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
     chat = ChatTurns(store)
-    chat.sessions.queue.add(chat.opened, "waiting")
+    chat.opened.enqueue("waiting")
     await is_on_disk(store, chat.opened.session_id, "waiting")

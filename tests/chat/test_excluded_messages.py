@@ -13,6 +13,7 @@ from lmchat.chat.request_preview import context_of_next_request
 from lmchat.chat.turn_starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role, ToolCallPart, ToolResultPart, text_message
 from lmchat.sessions.session import MessagePath
 from tests.support.chat_turns import ChatTurns
@@ -25,7 +26,7 @@ async def say(chat: ChatTurns, *texts: str) -> None:
 
 
 async def toggle(chat: ChatTurns, index: int) -> None:
-    await chat.sessions.changes.toggle_excluded(chat.opened, chat.path[index].message_id)
+    await chat.opened.toggle_excluded(chat.path[index].message_id)
 
 
 def call(call_id: str) -> ToolCallPart:
@@ -101,9 +102,9 @@ async def test_the_list_says_what_is_sent_and_what_is_not(store):
     await say(chat, "a", "b")
     await toggle(chat, 0)
     used = chat.sessions.context_window.context_use(chat.opened)
-    estimated = await context_of_next_request(chat.sessions, chat.opened, "What else?")
+    estimated = await context_of_next_request(chat.sessions, chat.opened, Prompt("What else?"))
     chat.server.tokens = 1000
-    counted = await context_of_next_request(chat.sessions, chat.opened, "What else?")
+    counted = await context_of_next_request(chat.sessions, chat.opened, Prompt("What else?"))
     for listed in (estimated, counted):
         assert [(item.author, item.words, item.state) for item in listed.items] == [
             ("you", "a", "not sent"),
@@ -128,5 +129,5 @@ async def test_the_list_is_of_the_messages_for_which_the_request_was_made(store)
         chat.opened.add(text_message(Role.ASSISTANT, "Late.", parent_id=chat.opened.leaf_id))
 
     chat.server.count_tokens = count_late
-    listed = await context_of_next_request(chat.sessions, chat.opened, "b")
+    listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("b"))
     assert [item.words for item in listed.items] == ["a", "Lettuce does well.", "b"]

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.errors import FileRefused
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import FilePart, TextPart
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import target
@@ -60,7 +61,7 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
         await chat.send("And here?", [image])
     assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)
     assert len(chat.path) == 2
-    assert chat.returned == ["And here?"]
+    assert chat.returned == [Prompt("And here?", (image.part,)).draft]
     await chat.send("Sure?", [notes])
     assert chat.server.requests[1].files == {image.part.digest: b"", notes.part.digest: notes.data}
 

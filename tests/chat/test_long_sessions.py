@@ -64,7 +64,7 @@ async def test_an_answer_is_regenerated_and_a_prompt_edited_in_its_place(gated):
 
 async def test_another_path_shown_while_older_messages_are_read_is_not_mixed_with_them(gated):
     chat, talk = await opened(gated)
-    filling = asyncio.create_task(chat.opened.load_older(chat.sessions.store))
+    filling = asyncio.create_task(chat.opened.load_older())
     await gated.asked.wait()
     chat.sessions.in_memory.switch_to_path(
         await gated.choose_path_through(chat.opened.session_id, talk[-1].message_id)
@@ -82,8 +82,8 @@ async def test_a_failing_disk_refuses_a_prompt_and_the_next_try_continues(gated)
         await chat.send("lost?")
     assert list(chat.path) == talk[-MESSAGES_PER_READ:]
     gated.error = None
-    message = await chat.sessions.changes.set_system_prompt(chat.opened, "be brief")
-    await chat.opened.load_older(chat.sessions.store)
+    message = await chat.opened.set_system_prompt("be brief")
+    await chat.opened.load_older()
     assert list(chat.path) == [*talk, message]
     await chat.send("found")
     assert chat.sent() == ["be brief", *(one.text for one in talk), "found"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lmchat.chat.answer_beginnings import has_text_to_continue
-from lmchat.chat.open_session import OpenSession
-from lmchat.chat.request_preview import context_of_next_request, next_request
+from lmchat.chat.request_preview import context_of_next_request
+from lmchat.chat.session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_starts import continued, regenerated
 from lmchat.errors import RequestInvalid
@@ -22,6 +22,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.target import Target
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import (
     NO_RESULT,
     AnswerState,
@@ -129,7 +130,7 @@ async def test_the_model_gets_told_of_a_declined_call_and_takes_the_next_prompts
         await chat.send("And now?")
         assert sent_messages(server)[: len(before)] == before
         assert chat.path[-1].state is AnswerState.COMPLETE
-        listed = await context_of_next_request(chat.sessions, chat.opened, "What is left?")
+        listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("What is left?"))
         assert [one.state for one in listed.items] == [""] * len(listed.items)
 
         chat.sessions.turn_choices.toolbox = None  # without tools, the same as text
@@ -163,15 +164,15 @@ async def test_an_answer_before_the_first_prompt_is_not_sent_and_cannot_be_regen
             await act(greeting)
     await chat.send("Hello")
     assert chat.sent() == ["Hello"]
-    listed = await context_of_next_request(chat.sessions, chat.opened, "More")
+    listed = await context_of_next_request(chat.sessions, chat.opened, Prompt("More"))
     assert listed.items[0].state == "not sent"
     assert chat.notes == [], "it is not left out because of the window"
 
 
 async def test_a_look_at_the_next_request_of_a_new_session_has_its_first_words(store):
     chat = ChatTurns(store)
-    chat.opened.first_words = "Because"
-    request = await next_request(chat.sessions, chat.opened, "")
+    chat.opened.use_first_words("Because", chat.sessions.turn_choices.target)
+    request = await chat.sessions.next_request(chat.opened, Prompt(""))
     assert [one.text for one in request.messages] == ["", "Because"]
 
 
@@ -182,7 +183,7 @@ async def test_images_of_neighbouring_prompts_stay_beside_their_words(client, st
         server.on(CHAT, error_reply(500, "Compute error."))
         chat = ChatTurns(store, server=client, target=target_at(server.url))
         for text, files in (("a", [image]), ("b", []), ("", [image]), ("d", [])):
-            chat.sessions.send_now(chat.opened, text, files)
+            chat.sessions.send(chat.opened, Prompt(text, tuple(files)))
             await chat.wait()
         (message,) = sent_messages(server)
         parts = [one.get("text", one["type"]) for one in message["content"]]
@@ -239,7 +240,7 @@ async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[
     """Return the messages of the next request of a session, as its server would get them."""
     path, turn_settings = opened.messages, chat.sessions.turn_choices.settings({})
     if kind in TYPED:
-        request = await next_request(chat.sessions, opened, TYPED[kind])
+        request = await chat.sessions.next_request(opened, Prompt(TYPED[kind]))
     else:
         last_id = path[-1].message_id
         start = (
@@ -247,8 +248,7 @@ async def body_of_turn(chat: ChatTurns, opened: OpenSession, kind: str) -> list[
             if kind == "continue"
             else regenerated(path, last_id, first_words=opened.first_words)
         )
-        turn = chat.sessions.plan_turn(opened, start, turn_settings)
-        request = await turn.request.prepared_request()
+        request = await chat.sessions.request_of(opened, start, turn_settings)
     return json.loads((await chat.server.prepare(request)).body)["messages"]
 
 
@@ -268,8 +268,9 @@ async def test_of_any_history_prompts_and_answers_take_turns_and_results_have_th
     chat = ChatTurns(store, server=client, box=toolbox() if has_tools else None)
     chat.use(product, window=window)
     session = Session(header=chats.header("Any"), messages=MessagePath(path))
-    opened = OpenSession(session, clock=chat.opened.clock)
-    opened.first_words = first_words
+    opened = chat.sessions.in_memory.switch_to_path(session)
+    if first_words:
+        opened.use_first_words(first_words, None)
     role = path[-1].role if path else Role.SYSTEM
     is_begun = role is Role.ASSISTANT and has_text_to_continue(path[-1])
     can_repeat = is_begun if kind == "continue" else role in (Role.USER, Role.ASSISTANT)

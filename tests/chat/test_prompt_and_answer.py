@@ -10,8 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
-from lmchat.chat.request_preview import next_request
-from lmchat.chat.turn_runner import log_failure
+from lmchat.chat.turn import log_failure
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
@@ -26,6 +25,7 @@ from lmchat.servers.events import (
     StreamFinished,
     TextDelta,
 )
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.journal_entries import RESET
 from lmchat.sessions.message import AnswerState, RefusalPart, Role
 from tests.support.chat_turns import ChatTurns
@@ -66,16 +66,16 @@ async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_ke
     assert (reply.state, reply.parent_id) == (AnswerState.COMPLETE, prompt.message_id)
     assert reply.stats.completion_tokens == 3
     assert chat.opened.header.title == "What grows in shade?"
-    assert not chat.opened.is_busy
+    assert not chat.opened.is_running
     await chat.send("And in the sun?")  # without the thought
     assert chat.sent() == ["Be brief.", prompt.text, reply.text, "And in the sun?"]
 
 
 async def test_the_preview_of_a_prompt_is_the_request_that_the_server_gets(store):
     chat = ChatTurns(store, box=toolbox(), system_prompt="Be brief.", seed=42)
-    chat.sessions.changes.use_first_words(chat.opened, "Ferns")
+    chat.opened.use_first_words("Ferns", chat.sessions.turn_choices.target)
     for text in ("What grows in shade?", "And in the sun?"):
-        preview = await next_request(chat.sessions, chat.opened, text)
+        preview = await chat.sessions.next_request(chat.opened, Prompt(text))
         await chat.send(text)
         sent = chat.server.requests[-1]
         assert chat.sent() == [message.text for message in preview.messages]
@@ -175,8 +175,8 @@ async def test_a_front_end_that_cannot_show_an_event_ends_the_request_and_the_an
 ):
     chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), END, asyncio.Event()])
     chat.breaks_at = StreamFinished
-    chat.sessions.send(chat.opened, "x")
-    chat.sessions.send(chat.opened, "y")
+    chat.sessions.send(chat.opened, Prompt("x"))
+    chat.sessions.send(chat.opened, Prompt("y"))
     with pytest.raises(BrokenPipeError):
         await chat.wait()
     reply = (await chat.on_disk())[-1]
@@ -201,13 +201,13 @@ async def test_a_prompt_is_saved_although_its_turn_cannot_be_shown_and_the_error
 async def test_a_changed_system_prompt_holds_for_another_version_of_what_is_above_it(store):
     chat = ChatTurns(store, system_prompt="Be kind.")
     await chat.send("one")
-    await chat.sessions.changes.set_system_prompt(chat.opened, "Be brief.")
+    await chat.opened.set_system_prompt("Be brief.")
     await chat.regenerate(chat.path[2])
     assert chat.sent() == ["Be brief.", "one"]
     roles = [message.role for message in chat.path]
     assert roles == [Role.SYSTEM, Role.USER, Role.SYSTEM, Role.ASSISTANT]
     assert (chat.path[1].version, chat.path[1].versions) == (2, 2)
-    await chat.sessions.changes.set_system_prompt(chat.opened, "Be rude.")
+    await chat.opened.set_system_prompt("Be rude.")
     await chat.edit(chat.path[1], "two")
     assert chat.sent() == ["Be rude.", "two"]
     await chat.send("three")
@@ -221,7 +221,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     await chat.begin("one", TextDelta)
     first = chat.opened
     with pytest.raises(RequestInvalid):
-        await chat.send("y")
+        await chat.regenerate(chat.path[0])
     chat.sessions.in_memory.switch_to_new()
     assert chat.sessions.in_memory.running_ids == {first.session_id}
     await chat.send("two")
@@ -240,7 +240,7 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
 async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_is_shown(store):
     chat = ChatTurns(store)
     first = chat.opened
-    chat.sessions.send(first, "one")
+    chat.sessions.send(first, Prompt("one"))
     chat.sessions.in_memory.switch_to_new()
     await chat.sessions.wait(first)
     assert chat.sessions.in_memory.unread == {first.session_id}

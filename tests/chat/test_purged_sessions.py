@@ -11,6 +11,7 @@ import pytest
 from lmchat.chat.events import AnswerBegun, PathChanged
 from lmchat.errors import LMChatError, SessionPurged, StoreUnavailable
 from lmchat.servers.events import TextDelta
+from lmchat.sessions.attached_files import Prompt
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import Clock, store_at
@@ -37,7 +38,7 @@ async def begun(store, *answers, **settings) -> ChatTurns:
 
 
 async def say(chat: ChatTurns, text: str) -> None:
-    chat.sessions.send(chat.opened, text)
+    chat.sessions.send(chat.opened, Prompt(text))
     await chat.wait()
 
 
@@ -73,20 +74,20 @@ async def test_the_next_prompt_in_a_purged_session_begins_a_new_one_without_the_
 
 async def test_nothing_that_a_window_does_brings_a_purged_session_back(store, other, tmp_path):
     chat = await begun(store, *[answer_steps("Kale.")] * 4)
-    opened, changes = chat.opened, chat.sessions.changes
+    opened, in_memory = chat.opened, chat.sessions.in_memory
     old_id, answer = opened.session_id, opened.messages[-1]
     chat.sessions.drafts.change(old_id, "typed secret")
     await chat.sessions.drafts.write()
     await other.purge(old_id)
 
-    await changes.rewrite(opened, answer.message_id, "Rewritten secret")
+    await opened.rewrite(answer.message_id, "Rewritten secret")
     await opened.wait_until_saved()
     await store.save_bookmark(old_id, "secret place")
-    await changes.set_sampling(opened, {"stop": ["secret"]})
+    await opened.set_sampling({"stop": ["secret"]})
     for act in (
-        changes.toggle_excluded(opened, opened.messages[0].message_id),
-        changes.choose_path(old_id, answer.message_id),
-        changes.delete(opened, answer.message_id),
+        opened.toggle_excluded(opened.messages[0].message_id),
+        in_memory.choose_path(old_id, answer.message_id),
+        in_memory.delete(opened, answer.message_id),
         store.fork(old_id, answer.message_id),
         store.update_session(old_id, {"title": "secret", "tags": ("secret",)}),
     ):
@@ -115,7 +116,7 @@ async def test_an_answer_that_streams_while_its_session_is_purged_is_in_no_file(
     chat = ChatTurns(
         store, half("Turnips in secret", gate, " and secret kale."), answer_steps("Kale.")
     )
-    chat.sessions.send(chat.opened, "What grows in secret?")
+    chat.sessions.send(chat.opened, Prompt("What grows in secret?"))
     await chat.until(TextDelta)
     await other.purge(chat.opened.session_id)
     gate.set()
@@ -133,7 +134,7 @@ async def test_an_answer_that_streams_while_it_is_deleted_and_purged_is_in_no_fi
 ):
     gate = asyncio.Event()
     chat = await begun(store, half("Sacred turnips", gate, " and sacred kale."))
-    chat.sessions.send(chat.opened, "What grows as sacred?")
+    chat.sessions.send(chat.opened, Prompt("What grows as sacred?"))
     await chat.until(AnswerBegun)
     await until(lambda: b"acred turnips" in all_text(tmp_path), "the file of the answer")
     await other.delete_message(chat.opened.session_id, chat.path[-2].message_id)
@@ -171,7 +172,7 @@ async def test_a_queued_and_a_typed_text_of_a_purged_session_stay(store, other):
     old_id = chat.opened.session_id
     await other.purge(old_id)
     chat.sessions.turn_choices.use_target(None)
-    chat.sessions.send(chat.opened, "queued")
+    chat.sessions.send(chat.opened, Prompt("queued"))
     chat.sessions.drafts.change(old_id, "typed since")
     await chat.sessions.drafts.write()
     assert await other.draft(old_id) == ""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable, StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.sessions.attached_files import file_line
+from lmchat.sessions.attached_files import Prompt, file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
@@ -30,14 +30,14 @@ async def test_a_queue_is_sent_in_order_in_its_own_session_after_good_ends_and_s
     chat = ChatTurns(store, [*HALF, gate, END], [*HALF, asyncio.Event()], answer_steps("Last."))
     first = chat.opened
     for text in ("one", "two", "three"):
-        chat.sessions.send(first, text)
+        chat.sessions.send(first, Prompt(text))
     assert first.queue == ("two", "three")
     chat.sessions.in_memory.switch_to_new()
     assert await chat.sessions.in_memory.find_or_load(first.session_id) is first
     gate.set()
     await until(lambda: len(chat.server.requests) == 2, "the second prompt")
-    assert first.stop_turn()
-    assert not first.stop_turn(), "it is being stopped already"
+    assert first.stop()
+    assert not first.stop(), "it is being stopped already"
     await chat.sessions.wait(first)
     assert chat.path == ()
     assert chat.sessions.in_memory.unread == {first.session_id}
@@ -57,7 +57,7 @@ async def test_after_a_failure_the_queue_returns_in_order_also_behind_another_se
         chat = ChatTurns(store, [gate, *script])
         first = chat.opened
         for text in ("one", "two", "three"):
-            chat.sessions.send(first, text)
+            chat.sessions.send(first, Prompt(text))
         chat.sessions.in_memory.switch_to_new()
         gate.set()
         await chat.sessions.wait(first)
@@ -72,7 +72,7 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     await chat.send("one")
     gate = asyncio.Event()
     load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
-    chat.sessions.send(chat.opened, "two")
+    chat.sessions.send(chat.opened, Prompt("two"))
     assert chat.opened.is_waiting
     gate.set()
     await load
@@ -80,8 +80,8 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     await chat.wait()
     assert chat.texts == ["one", "There.", "two", "Two."]
     chat.sessions.turn_choices.use_target(None)
-    chat.sessions.send(chat.opened, "three")
-    chat.sessions.queue.return_waiting()
+    chat.sessions.send(chat.opened, Prompt("three"))
+    chat.sessions.return_waiting()
     assert chat.returned == ["three"]
     assert chat.opened.queue == ()
 
@@ -96,14 +96,14 @@ async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_
 
     store.end_answer = end_slowly
     chat = ChatTurns(store, [NOT_LOADED])
-    chat.sessions.send(chat.opened, "one")
-    chat.sessions.send(chat.opened, "two")
+    chat.sessions.send(chat.opened, Prompt("one"))
+    chat.sessions.send(chat.opened, Prompt("two"))
     await is_saving.wait()
     chat.sessions.send_waiting(has_loaded=True)
     may_save.set()
     await chat.wait()
     (end,) = chat.ends
-    assert end.error is None, "the failed answer itself says why"
+    assert end.is_shown_in_answer, "the failed answer itself says why"
     assert end.answer is not None
     assert chat.returned == ["two"]
 
@@ -119,7 +119,7 @@ async def filled(store, *scripts) -> ChatTurns:
     chat = ChatTurns(store, *nearly_full(*scripts), window=1000, auto_compact=True)
     for text in "abc":
         await chat.send(text)
-    chat.sessions.send(chat.opened, "d")
+    chat.sessions.send(chat.opened, Prompt("d"))
     return chat
 
 
@@ -131,8 +131,8 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
     await chat.wait()
     assert chat.texts[1:] == ["They spoke.", "b", "B.", "c", "C.", "d", "D."]
     chat = await filled(store, [*HALF, asyncio.Event()], answer_steps("D."))
-    await until(lambda: chat.opened.aside, "the summary")
-    chat.opened.stop_turn()
+    await until(lambda: chat.opened.turn.summary, "the summary")
+    chat.opened.stop()
     await chat.wait()
     assert chat.texts == ["a", "A.", "b", "B.", "c", "C.", "d", "D."]
 
@@ -140,7 +140,7 @@ async def test_a_prompt_for_a_full_window_follows_a_summary_also_a_stopped_one(s
 async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_it(store):
     chat = await filled(store, [*HALF, asyncio.Event()])
     waiting = asyncio.create_task(chat.wait())
-    await until(lambda: chat.opened.aside, "the summary")
+    await until(lambda: chat.opened.turn.summary, "the summary")
     waiting.cancel()
     await asyncio.wait([waiting])
     assert chat.returned == ["d"]
@@ -162,13 +162,13 @@ async def test_a_session_in_which_prompts_only_wait_is_listed_by_the_words_or_fi
     chat.sessions.turn_choices.use_target(None)
     notes = FilePart(digest="0" * 64, name="notes.md", media_type="text/markdown", size=1)
     for text in (f"{file_line(notes)}What grows?", file_line(notes)):
-        chat.sessions.send(chat.opened, text)
-        chat.sessions.send(chat.opened, "and in shade?")
+        chat.sessions.send(chat.opened, Prompt.of(text))
+        chat.sessions.send(chat.opened, Prompt("and in shade?"))
         assert chat.sessions.in_memory.only_queued() == [], "it is the shown one"
         chat.sessions.in_memory.switch_to_new()
         (listed,) = chat.sessions.in_memory.only_queued()
         assert listed.title == ("What grows?" if "grows" in text else "notes.md")
-        chat.sessions.queue.return_waiting()
+        chat.sessions.return_waiting()
 
 
 async def test_the_model_names_a_session_unless_the_user_has_and_a_turn_ends_that(store):

@@ -14,6 +14,7 @@ from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import PromptProgress
 from lmchat.servers.target import Target
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
 from tests.support.scripted_backend import ScriptedBackend, model
@@ -128,7 +129,7 @@ async def test_nothing_is_read_while_any_session_is_answered(store):
     other = typist.chat.shown
     gate = asyncio.Event()
     typist.backend.scripts = [[gate]]
-    typist.chat.send_now(other, "And?")
+    typist.chat.send(other, Prompt("And?"))
     typist.open(*LONG)
     assert await typist.type("W") == 0
     gate.set()

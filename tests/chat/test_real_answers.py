@@ -32,13 +32,14 @@ async def chat_at(client, store, url, tokens: int) -> ChatTurns:
 
 async def use_tokens(chat: ChatTurns, tokens: int) -> None:
     options = {"temperature": 0.0, "seed": 1, "max_tokens": tokens}
-    await chat.sessions.changes.set_sampling(chat.opened, options)
+    await chat.opened.set_sampling(options)
 
 
 async def asked(client, store, url, tokens: int, *, first_words: str = "") -> ChatTurns:
     """Return a session with one answer."""
     chat = await chat_at(client, store, url, tokens)
-    chat.opened.first_words = first_words
+    if first_words:
+        chat.opened.use_first_words(first_words, chat.sessions.turn_choices.target)
     await chat.send(PROMPT)
     return chat
 
@@ -88,9 +89,7 @@ async def test_an_answer_is_continued_as_if_it_had_never_been_cut(real_server, c
     await use_tokens(chat, 20)
     written = "Adding numbers is easy:  first you tak"
     opened = chat.opened
-    version = await chat.sessions.changes.rewrite(
-        opened, opened.messages[-1].message_id, f"{written} \n"
-    )
+    version = await opened.rewrite(opened.messages[-1].message_id, f"{written} \n")
     await chat.continue_answer(version)
     rest = await sent_directly(url, written, 20)
     assert chat.path[-1].text == written + rest

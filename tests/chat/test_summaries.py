@@ -60,7 +60,7 @@ async def test_a_summary_keeps_calls_with_their_results_and_the_last_system_prom
         store, answer_steps("A."), read, answer_steps("B."), answer_steps("C."), box=toolbox()
     )
     await chat.send("a")
-    await chat.sessions.changes.set_system_prompt(chat.opened, "Be kind.")
+    await chat.opened.set_system_prompt("Be kind.")
     await chat.send("b")
     await chat.send("c")
     kept = [(one.role, one.text, one.tool_result) for one in chat.path[3:]]
@@ -150,7 +150,7 @@ async def test_a_part_of_a_summary_takes_no_message_away(store):
 async def test_a_summary_has_none_of_the_options_that_limit_the_answers_of_the_session(store):
     chat = await talked(store, max_tokens=9, temperature=0.1)
     limits = {"stop": ("A",), "grammar": "root ::= [A]", "t_max_predict_ms": 5, "top_k": 3}
-    await chat.sessions.changes.set_sampling(chat.opened, limits)
+    await chat.opened.set_sampling(limits)
     await chat.compact()
     assert set_options(chat.server.requests[-1]) == {"temperature": 0.1, "top_k": 3}
     await chat.send("d")
@@ -165,8 +165,8 @@ async def test_a_stopped_summary_changes_nothing_but_what_the_user_changed_meanw
     chat.events.clear()
     chat.sessions.compact(chat.opened)
     await chat.until(TextDelta)
-    chat.opened.header = replace(chat.opened.header, title="Garden", tags=("beds",))
-    await chat.sessions.changes.set_sampling(chat.opened, {"temperature": 0.5})
+    chat.opened.update_header(replace(chat.opened.header, title="Garden", tags=("beds",)))
+    await chat.opened.set_sampling({"temperature": 0.5})
     shown = [message.text for message in chat.opened.shown_messages]
     assert shown == [*TALK, COMPACT_PROMPT, "Th"]
     assert [one.text for one in await chat.on_disk()] == TALK

@@ -12,6 +12,7 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import Approval, McpSettings, ToolSettings
 from lmchat.errors import RequestInvalid
 from lmchat.servers.events import TextDelta
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, Role, ToolCallPart
 from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tools.protocols import ToolResult
@@ -123,10 +124,10 @@ async def test_a_call_that_has_ended_keeps_its_result_if_a_stop_comes_while_anot
         await save(header, *messages, **more)
 
     chat.sessions.save_queue.save = save_later
-    chat.sessions.send_now(chat.opened, "Read all", unsent="Read all")
+    chat.sessions.send(chat.opened, Prompt("Read all"))
     await is_saving.wait()
     await until(lambda: len(host.calls) == 3, "the calls")
-    chat.opened.stop_turn()
+    chat.opened.stop()
     may_save.set()
     await chat.opened.wait_until_saved()
     ended = [(AnswerState.COMPLETE, "text of a"), (AnswerState.COMPLETE, "text of b")]

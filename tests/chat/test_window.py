@@ -20,7 +20,7 @@ from lmchat.servers.events import (
     UsageReported,
 )
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import file_line
+from lmchat.sessions.attached_files import Prompt, file_line
 from lmchat.sessions.message import AnswerState, FilePart, Role, text_message
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import model
@@ -141,7 +141,7 @@ async def test_a_refusal_of_an_image_shortens_the_request_and_teaches_nothing_ab
     await chat.send(DIGITS)
     await chat.send("And now?")
     image = FilePart(name="a.png", media_type="image/png", digest="0" * 64, size=9, tokens=85)
-    chat.sessions.send_now(chat.opened, "What grows here?", [image])
+    chat.sessions.send(chat.opened, Prompt("What grows here?", (image,)))
     await chat.wait()
     assert len(chat.sent(2)) > len(chat.sent(3)) >= 2
     meter = chat.sessions.context_window.meter
@@ -305,7 +305,7 @@ async def test_left_out_messages_are_noted_at_first_and_when_they_have_doubled(s
 
 def test_the_plan_of_a_draft_has_all_that_its_turn_would_send(store):
     sessions = ChatTurns(store, system_prompt="Be brief.").sessions
-    sessions.changes.use_first_words(sessions.shown, "Because")
+    sessions.shown.use_first_words("Because", sessions.turn_choices.target)
     plan = sessions.context_window.plan(sessions.shown, "Why?")
     assert [message.text for message in plan.messages] == ["Be brief.", "Why?", "Because"]
 

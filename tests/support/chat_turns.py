@@ -9,14 +9,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.chat.events import ChatEvent, FrontEnd, PromptsReturned, TurnEnded
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.events import ChatEvent, PromptsReturned, TurnEnded, TurnListener
 from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.toolbox import Toolbox
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import RequestAdapted
 from lmchat.servers.target import Target
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath, Session
 from lmchat.tools.calls import Decision
@@ -24,7 +25,7 @@ from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
 
 
-class ChatTurns(FrontEnd):
+class ChatTurns(TurnListener):
     """A front end that keeps all events; `decisions` answer the questions about tools."""
 
     def __init__(
@@ -48,7 +49,7 @@ class ChatTurns(FrontEnd):
             toolbox=box,
             clock=clock,
         )
-        self.sessions.reporter.front_end = self
+        self.sessions.reporter.listener = self
         if target is None:
             self.use(product, window=window)
         else:
@@ -61,7 +62,7 @@ class ChatTurns(FrontEnd):
         """A kind of event that the front end cannot show."""
         self._came = asyncio.Event()
 
-    def receive(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
         if self.breaks_at is not None and isinstance(event, self.breaks_at):
             raise BrokenPipeError
         self.events.append(event)
@@ -69,7 +70,7 @@ class ChatTurns(FrontEnd):
             self.returned += event.prompts
         self._came.set()
 
-    async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         self.questions.append(question)
         self._came.set()
         while not self.decisions:
@@ -131,11 +132,17 @@ class ChatTurns(FrontEnd):
     async def send(self, text: str, files: Sequence[Any] = ()) -> None:
         for file in files:
             await self.store.save_file(file.data)
-        self.sessions.send_now(self.opened, text, [file.part for file in files], unsent=text)
+        await self.send_prompt(Prompt(text, tuple(file.part for file in files)))
+
+    async def send_prompt(self, prompt: Prompt) -> None:
+        """Send a prompt, with settings: while no model can answer, they say why."""
+        settings = self.sessions.turn_choices.settings(self.opened.own_sampling)
+        self.sessions.send(self.opened, prompt, settings=settings)
         await self.wait()
 
     async def edit(self, message: ChatMessage, text: str, files=None) -> None:
-        self.sessions.edit(self.opened, message.message_id, text, files)
+        prompt = Prompt(text, tuple(files or ()))
+        self.sessions.edit(self.opened, message.message_id, prompt, keeps_files=files is None)
         await self.wait()
 
     async def regenerate(self, message: ChatMessage, target: Target | None = None) -> None:
@@ -153,11 +160,11 @@ class ChatTurns(FrontEnd):
     async def begin(self, text: str, until: type) -> None:
         """Send a prompt, and wait until an event of this kind was shown."""
         self.events.clear()
-        self.sessions.send_now(self.opened, text, unsent=text)
+        self.sessions.send(self.opened, Prompt(text))
         await self.until(until)
 
     async def stop(self) -> None:
-        self.opened.stop_turn()
+        self.opened.stop()
         await self.opened.wait_until_saved()
 
     async def wait(self) -> None:

@@ -187,7 +187,7 @@ class Desktop:
     async def answered(self, count: int = 1) -> None:
         await self.until(
             lambda: (
-                not self.chat.shown.is_busy
+                not self.chat.shown.is_running
                 and sum(bool(m.stats) for m in self.shown.messages) >= count
             ),
             f"{count} answers",
@@ -197,7 +197,7 @@ class Desktop:
     async def at_rest(self, *, requests: int = 0) -> None:
         """Wait until the shown session has no turn, and so many requests have gone out."""
         await self.until(
-            lambda: len(self.backend.requests) >= requests and not self.chat.shown.is_busy,
+            lambda: len(self.backend.requests) >= requests and not self.chat.shown.is_running,
             "a session at rest",
         )
         await self.pilot.pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from lmchat.chat.running_answer import NOT_THINKING
+from lmchat.chat.turn import NOT_THINKING
 from lmchat.servers.events import ReasoningDelta, RequestSent, StreamFinished, TextDelta
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import llama

@@ -70,11 +70,11 @@ async def test_stopping_before_it_was_sent_gives_it_back_and_leaving_keeps_it_as
     async with long_session(tmp_path) as desk:
         session_id = desk.session_id
         await desk.say("so")
-        await desk.until(lambda: desk.chat.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.chat.shown.is_running, "the turn")
         await desk.press("escape")
         await desk.prompt_is("so")
         await desk.press("enter")
-        await desk.until(lambda: desk.chat.shown.is_busy, "the turn")
+        await desk.until(lambda: desk.chat.shown.is_running, "the turn")
         await desk.app.stop_and_save()
         assert not desk.backend.requests
         assert await desk.store.draft(session_id) == "so"

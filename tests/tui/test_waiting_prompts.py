@@ -127,7 +127,7 @@ async def test_prompts_that_cannot_be_sent_return_to_the_new_session_from_one_wi
         await desk.type("typed")
         await desk.press("ctrl+n", hides="next  one")
         await shown(desk, "Not saved")
-        desk.chat.queue.return_waiting()
+        desk.chat.return_waiting()
         await desk.prompt_is("one\n\ntyped")
         await gone(desk, "Not saved")
 

@@ -217,22 +217,3 @@ def larger_window_step(target: Target, tokens: int) -> str:
     name = shell_word(target.model_id)
     step = product_named(target.product).window_step(name, target.model, enough_tokens)
     return f"{step or 'Shorten it, or use a larger context window'}."
-
-
-class LeftOutNotes:
-    """Notes to the user about messages that the plans of a session leave out.
-
-    In a long session, each turn leaves out a few more messages. To keep notes rare, the next one
-    comes when more than twice as many messages are left out as the last note has reported.
-    """
-
-    def __init__(self) -> None:
-        self._reported = 0  # number of left-out messages in the last note
-
-    def take(self, left_out: int) -> list[str]:
-        """Return a list with the note for so many left-out messages; empty if none is due."""
-        if left_out <= 2 * self._reported:
-            return []
-        self._reported = left_out
-        oldest = "message is" if left_out == 1 else f"{left_out} messages are"
-        return [f"The context window is full: the oldest {oldest} left out."]

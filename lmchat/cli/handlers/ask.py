@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from lmchat.answers.json_schema import WantedValue
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
-from lmchat.chat.events import ChatEvent, FrontEnd
-from lmchat.chat.open_session import OpenSession
-from lmchat.chat.request_preview import curl_command, json_text, next_request
+from lmchat.chat.events import ChatEvent, TurnListener
+from lmchat.chat.request_preview import curl_command, json_text
 from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn_choices import TurnSettings
 from lmchat.cli.context import Context
@@ -24,13 +24,14 @@ from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set
 from lmchat.cli.setup.find_target import target_of_command
 from lmchat.cli.setup.make_toolbox import how_to_configure, start_tools
 from lmchat.cli.setup.wiring import Runtime, make_chat, make_pages, open_runtime
-from lmchat.cli.tool_approval import approve
+from lmchat.cli.tool_approval import ask_about_call
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_json
 from lmchat.servers.request import ChatRequest
-from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, FilePart, Role
+from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, Role
 from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.terminal.output import SHORT_ID, failure_detail, is_terminal, is_utf8, to_json
 from lmchat.tools.calls import Decision
@@ -83,29 +84,27 @@ async def ask(context: Context) -> int:
             session_id = await runtime.store.find_id(options.resume)
             opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
-                await chat.changes.set_system_prompt(opened, options.system_prompt)
+                await opened.set_system_prompt(options.system_prompt)
         target = await target_of_command(context, runtime)
         chat.turn_choices.use_target(target)
         if not options.yes:  # asked now: the model's window decides which sets are large
             for file_set in file_sets:
                 await require_consent_to_set(file_set, target.context)
         if options.start.strip():
-            chat.changes.use_first_words(chat.shown, options.start)
+            chat.shown.use_first_words(options.start, target)
         toolbox = chat.turn_choices.toolbox
         if toolbox is not None:
             await stack.enter_async_context(aclosing(toolbox.host))
             await start_tools(context, toolbox, target)
         for file in files:
             await runtime.store.save_file(file.data)
-        parts = [file.part for file in files]
+        sent = Prompt(prompt, tuple(file.part for file in files))
         front_end = _AskFrontEnd(context, chat, wanted, is_saved=is_saved)
         if options.dry_run_form:
-            request = await next_request(
-                chat, chat.shown, prompt, parts, settings=front_end.settings
-            )
+            request = await chat.next_request(chat.shown, sent, settings=front_end.settings)
             await _print_request(context, runtime, request)
             return 0
-        error = await front_end.run(prompt, parts)
+        error = await front_end.run(sent)
     return 0 if error is None else context.output.print_error(error)
 
 
@@ -129,7 +128,7 @@ async def _print_request(context: Context, runtime: Runtime, request: ChatReques
         output.print_exactly(text)
 
 
-class _AskFrontEnd(FrontEnd):
+class _AskFrontEnd(TurnListener):
     """Front end of one prompt: runs the turn and prints the answer and its end.
 
     With `--code` or `--schema`, only an extract of the answer is printed: its code blocks, or its
@@ -149,7 +148,7 @@ class _AskFrontEnd(FrontEnd):
         self._output = context.output
         self._chat = chat
         self._opened = chat.shown
-        chat.reporter.front_end = self
+        chat.reporter.listener = self
         self._wanted = wanted
         self._extract: dict[str, Any] = {}
         """The field of JSON output that `--code` or a schema adds: `code` or `value`.
@@ -171,27 +170,27 @@ class _AskFrontEnd(FrontEnd):
         settings = self._chat.turn_choices.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
-    def receive(self, _: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of the turn; there is only one session."""
         self._printer.print_event(event)
 
-    async def ask_about_call(self, _: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool."""
-        return await approve(question, self._context)
+        return await ask_about_call(question, self._context)
 
-    async def run(self, prompt: str, files: Sequence[FilePart]) -> LMChatError | None:
+    async def run(self, prompt: Prompt) -> LMChatError | None:
         """Send the prompt and print the answer; return the error to print, None without one.
 
         This is the error of the answer, else its misfit, else the error of saving it. If a signal
         cancels this method, it prints the end of what has arrived, and raises `CancelledError`.
         """
         try:
-            misfit = await self._run_turn(prompt, files)
+            misfit = await self._run_turn(prompt)
             if isinstance(misfit, AnswerUnfit) and misfit.retry_prompt:
                 if self._output.is_json_lines:
                     self._output.print_json({"repair": misfit.message})
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
-                misfit = await self._run_turn(misfit.retry_prompt)
+                misfit = await self._run_turn(Prompt(misfit.retry_prompt))
         except asyncio.CancelledError:
             if self._opened.figures is not None:  # otherwise no answer has begun
                 self._set_extract()
@@ -199,9 +198,9 @@ class _AskFrontEnd(FrontEnd):
             raise
         return self._print_end(misfit)
 
-    async def _run_turn(self, prompt: str, files: Sequence[FilePart] = ()) -> LMChatError | None:
+    async def _run_turn(self, prompt: Prompt) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit."""
-        self._chat.send_now(self._opened, prompt, files, settings=self.settings)
+        self._chat.send(self._opened, prompt, settings=self.settings)
         async with self._printer.stages_shown(lambda: self._opened.figures):
             await self._chat.wait(self._opened)
         return self._set_extract()
@@ -284,8 +283,8 @@ class _AskFrontEnd(FrontEnd):
         """
         if answer.state is AnswerState.COMPLETE:
             return misfit
-        error = self._opened.turn.answer_error
-        if error is None:  # the user has stopped it
+        error = self._opened.last_end.error
+        if not isinstance(error, LMChatError):  # the user has stopped it
             return LMChatError("Stopped before the answer was complete.", kind="interrupted")
         if error.kind == "interrupted":  # the connection broke; the error's hint is for the screen
             error.hint = _SAVED_HINT.format(session_id[:SHORT_ID]) if session_id else _UNSAVED_HINT
@@ -313,12 +312,13 @@ class _AskFrontEnd(FrontEnd):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints of an answer; times are in milliseconds."""
-        # an answer has begun by now, so this is None for the type checker only
-        streamed = self._opened.answer
+        # an answer has begun by now, so these are None for the type checker only
+        turn, figures = self._opened.turn, self._opened.figures
+        tokens = turn.answer.tokens if turn is not None and turn.answer is not None else ()
         stats = answer.stats or AnswerStats()
         prompt_tokens = stats.prompt_tokens
         if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given
-            prompt_tokens = streamed.request.plan.tokens if streamed is not None else 0
+            prompt_tokens = figures.estimated_prompt_tokens if figures is not None else 0
         completion_tokens = stats.completion_tokens or 0
         document = {
             "reply": answer.text,
@@ -346,8 +346,8 @@ class _AskFrontEnd(FrontEnd):
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
-        if streamed is not None and streamed.tokens:
-            document["logprobs"] = _choices_json(streamed.tokens)
+        if tokens:
+            document["logprobs"] = _choices_json(tokens)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document

@@ -104,7 +104,7 @@ class PlainFront:
         then change. Where lines cannot be edited, both are printed, and the user has to type them.
         """
         opened = self.chat.shown
-        await opened.load_older(self.chat.store)  # at first, only the last messages are in memory
+        await opened.load_older()  # at first, only the last messages are in memory
         prompts = [message for message in opened.messages if message.role is Role.USER]
         if not prompts:
             raise WrongUse(NOTHING_YET)

@@ -8,22 +8,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from lmchat.attachments.attachment import Attachment
-from lmchat.chat.events import AnswerBegun, ChatEvent, FrontEnd, PromptsReturned, TurnEnded
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.events import AnswerBegun, ChatEvent, TurnListener
 from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession, PromptsReturned, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import LineReader
 from lmchat.cli.setup.wiring import Runtime
-from lmchat.cli.tool_approval import approve
+from lmchat.cli.tool_approval import ask_about_call
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import FileRefused, LMChatError
 from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.target import Target
-from lmchat.sessions.attached_files import draft_of
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.output import SHORT_ID, SafeStream, local_time
@@ -32,7 +32,7 @@ from lmchat.tools.calls import Decision
 from lmchat.units import counted
 
 
-class PlainTurns(FrontEnd):
+class PlainTurns(TurnListener):
     """The shown session, the files of its next prompt, and the printer of its answers.
 
     `_stream` prints the answers. With `--inline`, on a terminal that can redraw, it is `_inline`,
@@ -62,7 +62,7 @@ class PlainTurns(FrontEnd):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether the last answer has reasoning
-        chat.reporter.front_end = self
+        chat.reporter.listener = self
 
     async def aclose(self) -> None:
         """Save the sessions, and end the programs that the chat has started.
@@ -139,13 +139,12 @@ class PlainTurns(FrontEnd):
         chat, opened = self.chat, self.chat.shown
         for file in self._files:
             await chat.store.save_file(file.data)
-        files = [file.part for file in self._files]
-        draft = draft_of(text, files)  # returns as an event if the prompt cannot be sent
+        prompt = Prompt(text, tuple(file.part for file in self._files))
         if edited_id:
-            # None: the new version has the files of the old one
-            chat.edit(opened, edited_id, text, files or None, unsent=draft)
+            chat.edit(opened, edited_id, prompt, keeps_files=not prompt.files)
         else:
-            chat.send_now(opened, text, files, unsent=draft, may_compact=True)
+            # with settings, which say why no model can answer: nobody would send a queued prompt
+            chat.send(opened, prompt, settings=chat.turn_choices.settings(opened.own_sampling))
         attached, self._files = self._files, []  # after an error above, the files stay
         self._has_returned = False
         try:
@@ -168,17 +167,17 @@ class PlainTurns(FrontEnd):
             # no echo: what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
                 async with printer.stages_shown(lambda: opened.figures):
-                    await self.chat.wait(opened)
+                    ended = await self.chat.wait(opened)
                 if inline is not None:
                     await inline.print_all()
         finally:  # also if Ctrl+C stops the answer
             printer.end()
-        error = opened.turn.answer_error or self.chat.save_queue.warning
+        error = ended.error or self.chat.save_queue.warning
         if error is not None:
             raise error
         printer.print_notes_on(opened.messages[-1])  # such as that it was cut short
 
-    def receive(self, _: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
         """Print an event of a turn; a turn with tools has several answers.
 
         A note below a complete summary says where the older messages are.
@@ -205,10 +204,10 @@ class PlainTurns(FrontEnd):
         if self.reader.is_terminal:
             self.note(label)
 
-    async def ask_about_call(self, _: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool, below the text so far."""
         self._printer.end()
-        return await approve(question, self.context)
+        return await ask_about_call(question, self.context)
 
 
 def session_words(header: SessionHeader) -> str:

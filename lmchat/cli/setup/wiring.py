@@ -108,6 +108,8 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
     """
     options, chat_settings = context.options, runtime.settings.chat
     is_chat = not options.handler  # otherwise, it is `ask`
+    if not is_chat:
+        chat_settings = replace(chat_settings, auto_compact=False)
     if not with_titles:
         chat_settings = replace(chat_settings, auto_title=False)
     toolbox = None

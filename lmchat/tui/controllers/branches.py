@@ -84,7 +84,7 @@ class Branches:
             self._ui.notify("Only one version is left.")
             return
         chosen_id = ids[(ids.index(message.message_id) + step) % len(ids)]
-        path = await self._chat.changes.choose_path(session_id, chosen_id)
+        path = await self._chat.in_memory.choose_path(session_id, chosen_id)
         row = self._log.viewport.row_of(message.message_id)
         if self._show_unless_left(path):
             self._log.go_to_message(chosen_id, row=row)
@@ -129,7 +129,7 @@ class Branches:
         old_id = self._prompt_text.edited_id
         try:
             words = _without_files(text)
-            version = await self._chat.changes.rewrite(opened, old_id, words)
+            version = await opened.rewrite(old_id, words)
         except LMChatError:
             self._prompt_text.put_rewritten_back(opened, old_id, text)
             raise
@@ -145,7 +145,7 @@ class Branches:
 
     async def toggle_excluded(self, message_id: str) -> None:
         """Take a message of the path, with its tool calls, out of all requests, or put it back."""
-        changed = await self._chat.changes.toggle_excluded(self._chat.shown, message_id)
+        changed = await self._chat.shown.toggle_excluded(message_id)
         for message in changed:
             self._log.replace(message)
         if changed:
@@ -162,7 +162,7 @@ class Branches:
         """
         opened = self._chat.shown
         await self._chat.stop_and_wait(opened)
-        path = await self._chat.changes.delete(opened, message.message_id)
+        path = await self._chat.in_memory.delete(opened, message.message_id)
         self._deletions[opened.session_id] += 1
         self._ui.show_action("deleted")
         if not self._show_unless_left(path):  # /undo would restore a message of another session
@@ -179,7 +179,7 @@ class Branches:
         Raises `RequestInvalid` while a turn may add messages to the shown path.
         """
         session_id = self._session_view.shown_id
-        path = await self._chat.changes.undo_delete(session_id)
+        path = await self._chat.in_memory.undo_delete(session_id)
         left = self._deletions[session_id] - 1  # -1 after a deletion of an earlier run
         self._deletions[session_id] = max(left, 0) if path is not None else 0
         if path is None:
@@ -195,7 +195,7 @@ class Branches:
         """Show all branches of the session in a dialog; if one is chosen, go to it."""
         opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
-        await opened.load_older(self._store)  # else `opened.messages` may be only the newest ones
+        await opened.load_older()  # else `opened.messages` may be only the newest ones
         path_ids = {message.message_id for message in opened.messages}
         if opened is self._chat.shown:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)

@@ -63,7 +63,7 @@ class ExportImport:
 
         Raises `FileRefused` as `write_asking` does.
         """
-        await self._chat.shown.load_older(self._ui.workspace.store)
+        await self._chat.shown.load_older()
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(

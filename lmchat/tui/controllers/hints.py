@@ -122,7 +122,7 @@ class KeyHints:
         """
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
-        stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_busy else []
+        stop_hint = [(stop_key, stop_word)] if self._chat.shown.is_running else []
         # without a turn, the key of `stop` ends an edit, or else a selection, and its hint says so
         if widgets.log.selection.selected is not None:
             copy_hint = self._hint("copy_or_stop")
@@ -205,7 +205,7 @@ class KeyHints:
         shown = self._chat.shown
         current = shown.current(message)  # the log may have it without its text
         for name in MESSAGE_HINTS:
-            if unavailable_reason(name, current, is_busy=shown.is_busy):
+            if unavailable_reason(name, current, is_busy=shown.is_running):
                 continue
             if name == "resume" and not has_text_to_continue(current):
                 continue  # it would regenerate the answer, as the hint of `regenerate` says
@@ -227,7 +227,7 @@ class KeyHints:
         """
         shown = self._chat.shown
         last = shown.last_answer_or_prompt
-        if last is None or shown.is_busy or self._ui.widgets.prompt_input.text:
+        if last is None or shown.is_running or self._ui.widgets.prompt_input.text:
             return []
         retry = self._hint("retry")
         if last.role is Role.USER:  # its answer was deleted, or stopped before it began

@@ -133,7 +133,7 @@ class MessageActions:
         If there is no such prompt, notify the user.
         """
         opened = self._chat.shown
-        await opened.load_older(self._store)  # the prompt may not be read yet
+        await opened.load_older()  # the prompt may not be read yet
         prompt: ChatMessage | None = message
         while prompt is not None and prompt.role is not Role.USER:
             prompt = opened.find(prompt.parent_id or "")

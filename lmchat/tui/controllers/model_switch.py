@@ -333,7 +333,7 @@ class ModelSwitch:
                 # also regenerates the last answer if it failed for want of a loaded model
                 self._chat.send_waiting(has_loaded=True)
             elif self.is_in_use(model):
-                self._chat.queue.return_waiting()
+                self._chat.return_waiting()
             self._show_new_states()
 
     def _show_new_states(self) -> None:

@@ -20,7 +20,7 @@ from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.dropped_files import named_files
 from lmchat.attachments.shell_command import ShellCommand, output_attachment
 from lmchat.attachments.web_page import is_page_address
-from lmchat.chat.open_session import Hold, OpenSession
+from lmchat.chat.session import Hold, OpenSession
 from lmchat.commands.shared import Question, ReadFiles, read_files
 from lmchat.commands.typed_line import SlashCommand
 from lmchat.files.disk import expanded_path
@@ -94,7 +94,7 @@ class PromptFiles:
         Without such a prompt, a file is read on: the next prompt must not be sent without it.
         """
         shown = self._chat.shown
-        has_returned = self._chat.queue.return_held(shown)
+        has_returned = shown.return_held()
         for reading in self._readings:
             if has_returned and reading.opened is shown and reading.worker is not None:
                 reading.worker.cancel()
@@ -131,7 +131,7 @@ class PromptFiles:
             return ""
         if not pending:
             return text
-        hold = self._chat.queue.hold(self._chat.shown, text)
+        hold = self._chat.shown.enqueue_held(text)
         for reading in pending:
             reading.hold = hold
         self._prompt_text.remember(text)
@@ -141,7 +141,7 @@ class PromptFiles:
     def _is_of(self, reading: Reading, number: int) -> bool:
         """Return whether files were named in the prompt with a number, which is shown or sent."""
         hold = reading.hold
-        if hold is not None and (hold.is_dropped or self._chat.queue.is_held(hold)):
+        if hold is not None and (hold.is_dropped or self._chat.in_memory.with_hold(hold)):
             return False
         is_shown = reading.opened.session_id == self._chat.shown.session_id
         is_in_edit = reading.edited_id == self._prompt_text.edited_id
@@ -196,16 +196,16 @@ class PromptFiles:
 
     def _end(self, reading: Reading) -> None:
         """Put files into their prompt: the one that is typed, a queued one, or a draft."""
-        hold, queue = reading.hold, self._chat.queue
+        hold = reading.hold
         if self._chat.is_closing or (hold is not None and hold.is_dropped):
             return  # when lmchat ends, the saved draft has the prompt, also a queued one
         sent_count = self._ui.widgets.prompt_input.sent_count
-        if hold is not None and queue.is_held(hold):
+        opened = self._chat.in_memory.with_hold(hold) if hold is not None else None
+        if hold is not None and opened is not None:
             if reading.lines is None:
-                opened = next(one for one in self._chat.in_memory.all if hold in one.held)
-                queue.return_held(opened)
+                opened.return_held()
                 return
-            queue.change_held(hold, partial(self._with_files, reading=reading))
+            opened.change_held(hold, partial(self._with_files, reading=reading))
             if all(other.hold is not hold for other in self._readings):
                 self._chat.end_hold(hold)
         elif sent_count > self._held_number and self._is_of(reading, sent_count):

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from lmchat.chat.drafts import joined_prompts
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.session import OpenSession
 from lmchat.sessions.attached_files import (
     draft_of,
     split_draft,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
-from lmchat.chat.request_preview import checked_form, context_of_next_request, next_request
+from lmchat.chat.request_preview import checked_form, context_of_next_request
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.metrics import METRICS_RESET
 from lmchat.safe_text import safe_text
 from lmchat.servers.request import TemplateText
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import now
 from lmchat.sessions.statistics import figures_by_model
 from lmchat.tui.controllers.branches import Branches
@@ -61,9 +61,9 @@ class Reports:
 
     async def _fill(self, dialog: ContextDialog) -> None:
         """Show the messages of the next request in the dialog; after an error, close it."""
-        text, files = split_draft(self._prompt_text.typed_prompt)
+        prompt = Prompt.of(self._prompt_text.typed_prompt)
         try:
-            dialog.show(await context_of_next_request(self._chat, self._chat.shown, text, files))
+            dialog.show(await context_of_next_request(self._chat, self._chat.shown, prompt))
         except LMChatError:
             dialog.dismiss(None)
             raise
@@ -82,8 +82,8 @@ class Reports:
         form = checked_form(typed_form)
         opened = self._chat.shown
         backend = self._ui.workspace.backend
-        words, files = split_draft(self._prompt_text.typed_prompt)
-        request = await next_request(self._chat, opened, words, files)
+        prompt = Prompt.of(self._prompt_text.typed_prompt)
+        request = await self._chat.next_request(opened, prompt)
         prepared = await backend.prepare(request)
         template_text: TemplateText | LMChatError
         try:

@@ -11,7 +11,7 @@ from functools import partial
 
 from textual.timer import Timer
 
-from lmchat.chat.open_session import OpenSession
+from lmchat.chat.session import OpenSession
 from lmchat.chat.session_texts import SessionTexts
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
@@ -90,7 +90,7 @@ class SessionView:
         during the reading, nothing is shown.
         """
         if opened is self._chat.shown:
-            await opened.load_older(self._store)
+            await opened.load_older()
         if opened is self._chat.shown:
             self._log.prepend_older(opened.shown_messages)
             self.mark_left_out()
@@ -225,20 +225,20 @@ class SessionView:
         await self._chat.drafts.load(session_id)
         bookmark: Bookmark | None = None
         if message_id:
-            path = await self._chat.changes.choose_path(session_id, message_id)
+            path = await self._chat.in_memory.choose_path(session_id, message_id)
             change_session = partial(self._chat.in_memory.switch_to_path, path)
         else:
             opened = await self._chat.in_memory.find_or_load(session_id)
             bookmark = Bookmark.parse(await self.bookmarks.load(session_id))
             if bookmark is not None and opened.find(bookmark.message_id) is None:
-                await opened.load_older(self._store)  # it is among the older messages
+                await opened.load_older()  # it is among the older messages
             change_session = partial(self._chat.in_memory.switch_to, opened)
         self.leave()  # only now: until here, the user may have typed and scrolled
 
         left = self._chat.shown
         change_session()
         if takes_queue:
-            self._chat.queue.move(left, self._chat.shown)
+            left.move_queue(self._chat.shown)
         self._prompt_text.show_draft()
         self.redraw()
         self._ui.widgets.prompt_input.focus()

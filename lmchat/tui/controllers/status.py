@@ -109,7 +109,7 @@ class StatusDisplay:
         figures = shown.figures
         if figures is not None and figures.is_running:
             hint = ""
-            if shown.answer is not None and shown.answer.can_answer_now:
+            if shown.turn is not None and shown.turn.can_answer_now:
                 # the key that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
             # a copy: the turn changes its figures in place

@@ -1,13 +1,9 @@
 """Turns on the chat screen: what the user wants of `ChatService`, and the events that come back.
 
 A prompt passes, in this order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `TurnView.submit`, `ChatService.send`. Then a `TurnRunner`, in a task of the session,
-shows it here (`MessageAdded`), saves it and asks the server. Events come to `TurnView.receive`,
+`_submit`, `TurnView.submit`, `ChatService.send`. Then a `Turn`, in a task of the session,
+shows it here (`MessageAdded`), saves it and asks the server. Events come to `TurnView.on_event`,
 also those of sessions that are not shown.
-
-`TurnView` is one object for all turns. `OpenSession.turn`, a `Turn`, is what is known of the
-running turn of a session, or of its last one. `OpenSession.answer`, a `RunningAnswer`, is the
-answer that began last in it.
 """
 
 from __future__ import annotations
@@ -19,19 +15,16 @@ from functools import partial
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
-    FrontEnd,
     MessageAdded,
     MessageEnded,
     PathChanged,
-    PromptsReturned,
-    QueueChanged,
     TitleChanged,
     TurnBegun,
-    TurnEnded,
+    TurnListener,
 )
-from lmchat.chat.open_session import OpenSession, Turn
-from lmchat.chat.running_answer import NOT_THINKING
+from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
 from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.chat.turn import NOT_THINKING
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
@@ -45,7 +38,7 @@ from lmchat.servers.events import (
     ToolCallDelta,
 )
 from lmchat.servers.model import LoadState
-from lmchat.sessions.attached_files import split_draft
+from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState, ChatMessage, Role
 from lmchat.tools.calls import ApprovalScope, Decision
 from lmchat.tui.controllers.prompt_text import PromptText
@@ -76,7 +69,7 @@ _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 """States of a model that its server loads with the next request."""
 
 
-class TurnView(FrontEnd):
+class TurnView(TurnListener):
     """Sends what the user wants to the sessions in memory, and shows what their turns do.
 
     `opened` is always the open session of a turn; it may be another than the shown one.
@@ -95,13 +88,10 @@ class TurnView(FrontEnd):
         self._status = status
         self._session_view = session_view
         self._prompt_text = prompt_text
-        self._failed_turn: Turn | None = None  # the last one with an event that could not be shown
+        self._failed_turn: object = self  # the last one with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
-        """Futures on which turns wait for decisions about calls, by the ids of the calls' messages.
-
-        `OpenSession.question` alone says whether a call waits; a future only brings the decision.
-        """
-        self._chat.reporter.front_end = self
+        """Futures on which turns wait for decisions, by the ids of the messages of the calls."""
+        self._chat.reporter.listener = self
 
     # What the user wants
 
@@ -117,7 +107,7 @@ class TurnView(FrontEnd):
             return
         # now, not when a queued prompt is sent later: the user may then be reading farther up
         self._log.scroll_end()
-        if not self._attempt(partial(self._chat.send, opened, text)):
+        if not self._attempt(partial(self._chat.send, opened, Prompt.of(text))):
             self._prompt_text.put_before_typed(opened, text)
         elif opened.queue:
             self._ui.show_action("queued")
@@ -129,10 +119,7 @@ class TurnView(FrontEnd):
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
         """Send a text as another version of a prompt; the edit ends if a turn can begin."""
-        words, files = split_draft(text)
-        # `unsent` returns to the prompt field if the turn has begun and is then refused
-        edit = partial(self._chat.edit, opened, edited_id, words, files, unsent=text)
-        if self._attempt(edit):
+        if self._attempt(partial(self._chat.edit, opened, edited_id, Prompt.of(text))):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
         else:
@@ -152,15 +139,15 @@ class TurnView(FrontEnd):
 
         Return False also for a turn that is being stopped already.
         """
-        is_stopping = self._chat.shown.stop_turn()
+        is_stopping = self._chat.shown.stop()
         if is_stopping:
             self._ui.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
         """Let the model end its thought and answer; if that is not possible, tell the user why."""
-        answer = self._chat.shown.answer
-        refusal = answer.answer_now() if answer is not None else NOT_THINKING
+        turn = self._chat.shown.turn
+        refusal = turn.answer_now() if turn is not None else NOT_THINKING
         if refusal:
             self._ui.notify(refusal)
         else:
@@ -170,7 +157,7 @@ class TurnView(FrontEnd):
         """Call a method of `ChatService` that begins or queues a turn; return whether it did.
 
         If the turn is refused at once, the error is shown. Errors of a turn that has begun come
-        with `TurnEnded`, or as the failure of the answer (see `Turn`). While lmchat quits, nothing
+        with `TurnEnded`. While lmchat quits, nothing
         is called.
         """
         if self._chat.is_closing:
@@ -188,7 +175,7 @@ class TurnView(FrontEnd):
         """Move the newest queued prompt into the prompt field, before what is typed there."""
         opened = self._chat.shown
         if opened.queue:
-            self._prompt_text.put_before_typed(opened, self._chat.queue.take_last(opened))
+            self._prompt_text.put_before_typed(opened, opened.dequeue_last())
 
     def take_back(self) -> bool:
         """Move the newest queued prompt back into the prompt field, for Esc.
@@ -205,7 +192,7 @@ class TurnView(FrontEnd):
     def remove_queued(self) -> None:
         """Drop the newest queued prompt."""
         if self._chat.shown.queue:
-            self._chat.queue.drop_last(self._chat.shown)
+            self._chat.shown.dequeue_last(is_dropped=True)
 
     # The card of a tool call
 
@@ -220,7 +207,7 @@ class TurnView(FrontEnd):
         if self._log.calls.was_following:
             self._log.scroll_end()
 
-    async def ask_about_call(self, opened: OpenSession, question: ToolQuestion) -> Decision:
+    async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
         """Show the user that a call waits for a decision, and return the decision.
 
         In the shown session, the card of the call gets the focus if the user is not typing. For
@@ -252,12 +239,10 @@ class TurnView(FrontEnd):
         opened = self._chat.shown
         if opened.question is not None:
             self._ui.begin(
-                partial(self._give, opened, opened.question, choice), "decision", holds_keys=True
+                partial(self._give, opened.question, choice), "decision", holds_keys=True
             )
 
-    async def _give(
-        self, opened: OpenSession, question: ToolQuestion, choice: ApprovalScope
-    ) -> None:
+    async def _give(self, question: ToolQuestion, choice: ApprovalScope) -> None:
         """Give a turn the decision; a no includes the reason that the user is asked for."""
         reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
         if choice is ApprovalScope.NO:
@@ -266,18 +251,16 @@ class TurnView(FrontEnd):
             dialog = AskDialog(title, text=text, verb="refuse", may_be_empty=True)
             reason = await self._ui.ask(dialog)
         # a turn that was stopped while the dialog was open does not wait for this any more
-        if reason is None or not opened.take_question(question):
+        waiting = self._decisions.get(question.message.message_id)
+        if reason is None or waiting is None or waiting.done():
             return
-        decision = Decision(choice=choice, reason=reason)
-        self._decisions[question.message.message_id].set_result(
-            decision
-        )  # `ask_about_call` waits for it
+        waiting.set_result(Decision(choice=choice, reason=reason))
         self._ui.show_action(question.name)
         self._leave_card()
 
     # What turns do
 
-    def receive(self, opened: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
         """Show an event of a turn in the log, the list of sessions, the panel or a notification.
 
         If the session of the turn is not shown, nothing is changed in the log. A bug in showing an
@@ -368,9 +351,9 @@ class TurnView(FrontEnd):
 
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if it was refused, show only why."""
-        if ended.error is not None:
+        if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
-            if not opened.turn.answer_id:  # no answer has begun
+            if opened.turn is None or opened.turn.message is None:  # no answer has begun
                 return
         monitor = self._ui.workspace.monitor
         # health checks pause while an answer streams in any session (R-29)

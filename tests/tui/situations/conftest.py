@@ -24,13 +24,12 @@ def still(monkeypatch, tmp_path):
 
     for module in (
         "sessions.message",
-        "chat.open_session",
-        "chat.running_answer",
-        "chat.service",
+        "chat.session",
+        "chat.turn",
         "chat.turn_starts",
     ):
         monkeypatch.setattr(f"lmchat.{module}.now", moment, raising=False)
-    monkeypatch.setattr("lmchat.chat.turn_runner.new_error_id", lambda: f"{next(ids):04x}")
+    monkeypatch.setattr("lmchat.chat.turn.new_error_id", lambda: f"{next(ids):04x}")
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)

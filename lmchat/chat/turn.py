@@ -1,0 +1,566 @@
+"""One turn of a session, step by step. All kinds of turns run this code; a stop cancels the task.
+
+1. The new prompts are shown, and the turn waits until the disk has them, or has failed.
+2. For each answer, the file of the running answer is created, then the request is sent. Events go
+   into memory, to the file a few times a second, and to the front end.
+3. However the answer ends (complete, stopped, interrupted, failed), it becomes final in memory, and
+   then on the disk. A turn that is cancelled also does this to the end.
+4. The calls of an answer run, and the model is asked again with their results.
+
+After a kill, the next start finds the file of the running answer without a lock, and saves its text
+as an interrupted answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
+from lmchat.chat.events import (
+    AnswerBegun,
+    ChatEvent,
+    MessageAdded,
+    MessageEnded,
+    PathChanged,
+    Reporter,
+)
+from lmchat.chat.planning.compacting import compacted_branch
+from lmchat.chat.planning.meter import ContextMeter
+from lmchat.chat.save_queue import SaveQueue, journal_writer
+from lmchat.chat.session import OpenSession, TurnEnded
+from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
+from lmchat.chat.turn_choices import TurnSettings
+from lmchat.chat.turn_starts import TurnStart
+from lmchat.errors import LMChatError, log_bug, new_error_id
+from lmchat.servers.events import RequestAdapted
+from lmchat.servers.protocols import AnswerSource
+from lmchat.servers.target import Target
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    Failure,
+    Part,
+    Role,
+    ToolCallPart,
+    new_id,
+    now,
+)
+from lmchat.sessions.session import MessagePath
+from lmchat.sessions.statistics import AnswerRecord
+from lmchat.tools.calls import Decision
+
+NOT_THINKING = "The model is not thinking now."
+_FIELDS_OF_STATS = [
+    name for name in AnswerRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
+]
+"""Fields of an answer record that are copied from the stats of the answer."""
+_logger = logging.getLogger(__name__)
+
+
+class Turn:
+    """One turn of a session: one answer or, with tools, several and a round of calls between two.
+
+    Others see it as the `TurnState` of its session.
+    """
+
+    def __init__(
+        self,
+        session: OpenSession,
+        *,
+        backend: AnswerSource,
+        save_queue: SaveQueue,
+        meter: ContextMeter,
+        reporter: Reporter,
+        pending: str = "",
+        is_summary: bool = False,
+    ) -> None:
+        """Make a turn that does not run yet; `pending` is its prompt as a draft, if it has one."""
+        self._session = session
+        self._backend = backend
+        self._save_queue = save_queue
+        self._meter = meter
+        self._reporter = reporter
+        self._began_s = session.clock()
+        self._pending = pending
+        self._is_summary = is_summary
+        self._summary = MessagePath()
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._error: Exception | None = None  # that the front end has raised
+        self._must_report_cut = False  # whether messages have left the path since the last report
+        self._rounds: ToolRounds | None = None  # None if the model gets no tools
+        self._question: ToolQuestion | None = None
+        self._figures: AnswerFigures | None = None
+        # of the answer that began last
+        self._request: AnswerRequest | None = None
+        self._answer: StreamedAnswer | None = None
+        self._message: ChatMessage | None = None  # as it began, until it is final
+        self._answer_error: LMChatError | None = None
+
+    # What all see
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        return self._task
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None
+
+    @property
+    def answer(self) -> StreamedAnswer | None:
+        return self._answer
+
+    @property
+    def message(self) -> ChatMessage | None:
+        message, answer = self._message, self._answer
+        if message is None or answer is None or message.state is not AnswerState.STREAMING:
+            return message
+        return _so_far(message, answer)
+
+    @property
+    def figures(self) -> AnswerFigures | None:
+        return self._figures
+
+    @property
+    def question(self) -> ToolQuestion | None:
+        return self._question
+
+    @property
+    def pending(self) -> str:
+        return self._pending
+
+    @property
+    def is_summary(self) -> bool:
+        return self._is_summary
+
+    @property
+    def summary(self) -> MessagePath:
+        return self._summary
+
+    @property
+    def may_call_tools(self) -> bool:
+        return self._rounds is not None
+
+    @property
+    def can_answer_now(self) -> bool:
+        """Whether `answer_now` could end a thought, if the model thinks."""
+        answer, request = self._answer, self._request
+        if answer is None or request is None:
+            return False
+        return answer.figures.is_running and request.can_answer_now
+
+    # What all may do
+
+    def stop(self) -> bool:
+        """Begin to stop it; return False if it has ended, or is already being stopped."""
+        task = self._task
+        if task is None or self._is_stopping:
+            return False
+        self._is_stopping = True
+        # not at once: a turn that was begun just now first adds its prompt
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return True
+
+    def answer_now(self) -> str:
+        """End the thought that the model is writing, or its next one, so that it answers at once.
+
+        Return why that is not possible, or an empty text.
+        """
+        answer, request = self._answer, self._request
+        if answer is None or request is None or not answer.figures.may_be_thinking:
+            return NOT_THINKING
+        return request.answer_now()
+
+    def fail(self, error: Exception) -> None:
+        """Stop it, as the front end has raised an error, with which it then ends."""
+        self._error = error
+        self.stop()
+
+    # For `ChatService`, which begins and ends it
+
+    def begin(
+        self, work: Coroutine[Any, Any, None], on_end: Callable[[asyncio.Task[None]], None]
+    ) -> None:
+        """Do the work of the turn in a task; `on_end` is called with the task when it is done."""
+        self._task = asyncio.create_task(work, name=f"turn-{self._session.session_id}")
+        self._task.add_done_callback(on_end)
+
+    def become_summary(self) -> str:
+        """Write a summary instead, and return the prompt, whose turn is to follow."""
+        self._is_summary = True
+        return self._take_pending()
+
+    def end(self, task: asyncio.Task[None]) -> TurnEnded:
+        """Return how the turn has ended, whose task is done; its prompt is pending no longer."""
+        self._task = None
+        self._pending = ""
+        self._summary = MessagePath()  # it is on the path now, or was given up
+        state, error = AnswerState.FAILED, self._error or self._answer_error
+        if self._error is None and task.cancelled():
+            state = AnswerState.STOPPED
+        elif self._error is None and (raised := task.exception()) is not None:
+            error = shown_error(raised)
+        elif self._error is None and self._figures is not None:
+            state = self._figures.state
+        message = self._message
+        return TurnEnded(
+            state=state,
+            answer=self._session.find(message.message_id) if message is not None else None,
+            error=error,
+            is_shown_in_answer=error is not None and error is self._answer_error,
+            is_summary=self._is_summary,
+            seconds=self._session.clock() - self._began_s,
+        )
+
+    def plan(self, start: TurnStart, settings: TurnSettings) -> AnswerRequest:
+        """Return the first request, planned; nothing is shown, saved or sent.
+
+        Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
+        `AnswerRequest` does.
+        """
+        refuse_unseen_images(settings.target, start.prompts)
+        if settings.toolbox is not None:
+            self._rounds = ToolRounds(settings.toolbox, self._session.session_id)
+        return AnswerRequest(
+            settings,
+            start.sent_path,
+            backend=self._backend,
+            meter=self._meter,
+            store=self._save_queue.store,
+            rounds=self._rounds,
+            beginning=start.beginning,
+        )
+
+    async def run(self, start: TurnStart, settings: TurnSettings) -> None:
+        """Run the turn to its end: an answer, a round of its calls, the next answer, and so on.
+
+        A turn that repeats a call begins with the round. When no further round is allowed, the next
+        answer fails with the reason, as `ToolRounds` offers no tools for it. Raises as `plan` does.
+        """
+        session, request = self._session, self.plan(start, settings)
+        session_id = session.session_id
+        # the messages behind the end of `start.path` leave the path; they stay in the tree
+        self._must_report_cut = len(session.messages) > len(start.path)
+        if start.summarised:
+            self._summary = MessagePath(start.prompts)
+        session.start(start)
+        await self._save_prompts(start)
+        if session.session_id != session_id:  # it was purged: the new one has the prompts alone
+            request = request.for_path(session.messages, start.beginning)
+        rounds = self._rounds
+        if start.calls and rounds is not None:
+            answer = await self._answer_after(
+                rounds, request, start.calls, start.copied, start.version
+            )
+        else:
+            answer = await self._stream_answer(request, start.version)
+        while rounds is not None and (calls := streamed_calls(session.messages, answer)):
+            self._report(MessageEnded(answer))  # `TurnEnded` shows the end of the last answer
+            answer = await self._answer_after(rounds, request, calls)
+        if start.summarised:
+            branch = compacted_branch(start, answer)
+            await self._save_queue.write_unsaved()  # the branch needs its session on the disk
+            session.show_path(await self._save_queue.store.append_branch(session.header, branch))
+
+    async def _answer_after(
+        self,
+        rounds: ToolRounds,
+        request: AnswerRequest,
+        calls: Sequence[ToolCallPart],
+        copied: Sequence[ChatMessage] = (),
+        version: int = 1,
+    ) -> ChatMessage:
+        """Run a round of calls (`_run_calls`), and return the answer to their results."""
+        if rounds.count_round(calls):  # else the answer fails with the reason
+            await self._run_calls(rounds, request.settings.target, calls, copied, version)
+        # an answer to new messages has no other version
+        return await self._stream_answer(request.for_path(self._session.messages), version=1)
+
+    async def _save_prompts(self, start: TurnStart) -> None:
+        """Report the new prompts at once, then wait until the save queue has tried to write them.
+
+        The prompt of a summary is saved later, together with the summary.
+        """
+        session = self._session
+        for message in start.prompts:
+            self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
+        try:
+            if start.prompts and not start.summarised:
+                await session.finish(self._save_queue.save(session.header, *start.prompts))
+        finally:
+            # Until here, the draft on the disk begins with the prompt, in case lmchat is killed.
+            self._take_pending()
+            session.note_pending_change()
+
+    def _take_pending(self) -> str:
+        pending, self._pending = self._pending, ""
+        return pending
+
+    # One answer
+
+    async def _stream_answer(self, request: AnswerRequest, version: int) -> ChatMessage:
+        """Stream one answer to its end, which may be a stop or an error, and return it."""
+        session, beginning = self._session, request.beginning
+        parts = beginning.message.parts if beginning is not None else ()
+        message = streaming_message(
+            Role.ASSISTANT, parts, request.path, request.settings.target, version
+        )
+        answer = StreamedAnswer(
+            message.model,
+            begun=beginning.message if beginning is not None else None,
+            begun_tokens=beginning.choices if beginning is not None else (),
+            clock=session.clock,
+            steps=request.rounds.steps if request.rounds else 0,
+            is_summary=self._is_summary,
+        )
+        self._request, self._answer, self._message = request, answer, message
+        self._figures = answer.figures
+        # a summary has no row and no file while it streams: `run` writes it when it is complete
+        is_summary = self._is_summary
+        if is_summary:
+            self._summary = self._summary.added(message)
+        else:
+            session.start_answer(request.path, message)
+        state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
+        failure: Failure | None = None
+        try:
+            if not is_summary:
+                await self._save_queue.begin_answer(session.header, message)
+            has_first_words = beginning is not None and beginning.is_first_words
+            first_words = message.text if has_first_words else ""
+            self._report(AnswerBegun(message=message, first_words=first_words))
+            async with (
+                journal_writer(self._save_queue, message.message_id) as entries,
+                aclosing(request.events(session.note_left_out)) as events,
+            ):
+                if not is_summary:
+                    entries.extend(answer.growing.entries)  # the text that it continues
+                async for event in events:
+                    new_entries = answer.add(event)
+                    if not is_summary:
+                        entries.extend(new_entries)
+                    self._report(event)
+            state = AnswerState.COMPLETE
+        except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
+            state = AnswerState.INTERRUPTED if answer.growing.entries else AnswerState.FAILED
+            failure = log_failure(error)
+            self._answer_error = shown_error(error, failure)
+        finally:  # memory first: the screen never waits for the disk
+            message, note = self._end_answer(request, answer, message, state, failure)
+            if note:
+                self._report(RequestAdapted(note=note))
+            await session.finish(self._save_answer(request.settings.target, answer, message))
+        return message
+
+    def _end_answer(
+        self,
+        request: AnswerRequest,
+        answer: StreamedAnswer,
+        message: ChatMessage,
+        state: AnswerState,
+        failure: Failure | None,
+    ) -> tuple[ChatMessage, str]:
+        """Make the message final, with its whole text, its state and its figures; return it.
+
+        Return also a note for the user if the server has cut the prompt, else "".
+        """
+        answer.end(state)
+        message = replace(_so_far(message, answer), state=state, failure=failure)
+        note = ""
+        try:
+            stats, note = request.ended(answer.figures)
+            if state is AnswerState.COMPLETE and not message.tool_calls:
+                stats = replace(stats, call_as_text=request.call_in(message.text))
+            message = replace(message, stats=stats)
+        except Exception:  # the text of the answer must be saved in any case
+            _logger.exception("the figures of an answer could not be made")
+        self._message = message
+        if self._is_summary:
+            self._summary = self._summary.replaced(message)
+        else:
+            self._session.end_answer(message)
+        return message, note
+
+    async def _save_answer(
+        self, target: Target, answer: StreamedAnswer, message: ChatMessage
+    ) -> None:
+        """Save an ended answer and its figures.
+
+        The text of a summary is not saved here: `run` saves it with its branch.
+        """
+        save_queue, figures = self._save_queue, answer.figures
+        if not self._is_summary:
+            await save_queue.save(self._session.header, message, choices=answer.tokens)
+        # not `message.stats`: these include the figures of an answer that this one continues
+        stats = figures.stats(product=target.product)
+        record = AnswerRecord(
+            message_id=message.message_id,
+            endpoint=target.server_id,
+            model=message.model,
+            quantization=target.model.quantization if target.model else "",
+            state=message.state,
+            stalls=figures.stalls,
+            **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
+        )
+        await save_queue.add_answer_record(record)
+
+    # A round of calls
+
+    async def _run_calls(
+        self,
+        rounds: ToolRounds,
+        target: Target,
+        calls: Sequence[ToolCallPart],
+        copied: Sequence[ChatMessage],
+        version: int,
+    ) -> None:
+        """Run calls side by side; each is on the disk before it runs, and when it has ended.
+
+        Each call becomes a tool message on the path; `version` is the number of the first one among
+        its versions. When the user repeats one call of an answer, a branch begins. `copied` then
+        has the tool messages of the other calls of that answer, and the branch gets copies of them.
+        If the turn is stopped, calls without a result become stopped messages.
+        """
+        session, save_queue = self._session, self._save_queue
+        # in place of the figures of the answer before it
+        self._figures = figures = AnswerFigures(
+            model=target.model_id,
+            started_s=session.clock(),
+            stage=Stage.TOOLS,
+            steps=rounds.steps,
+        )
+        running: dict[str, ChatMessage] = {}  # those without a result, by message id
+        try:
+            # a turn that repeats a call has asked for no tools yet: this starts their servers
+            await rounds.toolbox.host.start_servers()
+            for call in calls:
+                named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
+                message = streaming_message(Role.TOOL, (named,), session.messages, target, version)
+                session.add(message)
+                version = 1  # the calls after the first have no other version
+                running[message.message_id] = message
+                self._report(MessageAdded(message))
+                # a call has a row and a file of its own, as an answer has, before it runs
+                await save_queue.begin_answer(session.header, message)
+            for ended in copied:
+                copy = replace(
+                    ended,
+                    message_id=new_id(),
+                    parent_id=session.leaf_id,
+                    version=1,
+                    versions=1,
+                )
+                session.add(copy)
+                self._report(MessageAdded(copy))
+                await save_queue.save(session.header, copy)
+            await rounds.run(tuple(running.values()), self._ask, partial(self._end_call, running))
+        except BaseException:  # a stop, which is a cancellation, or an error
+            # no next answer comes, whose figures would replace these
+            figures.end(AnswerState.STOPPED, session.clock())
+            stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
+            for message in stopped:
+                session.replace(message)
+            await session.finish(save_queue.save(session.header, *stopped))
+            raise
+
+    async def _ask(self, question: ToolQuestion) -> Decision:
+        self._question = question
+        try:
+            return await self._reporter.ask(self._session, question)
+        finally:
+            self._question = None
+
+    async def _end_call(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
+        """Put a call with its result in its place on the path, save it, and show it."""
+        del running[call.message_id]  # else a stop would mark it as stopped
+        self._session.replace(call)
+        # to its end, as a stop may cancel this task, and the result must not be lost
+        await self._session.finish(self._save_queue.save(self._session.header, call))
+        self._report(MessageEnded(call))
+
+    def _report(self, event: ChatEvent) -> None:
+        """Report an event of the turn; if messages have left the path, first a `PathChanged`.
+
+        `PathChanged` waits for this event, whose message is already on the new path. So the front
+        end removes the old messages and shows the new one at once.
+        """
+        if self._must_report_cut:
+            self._must_report_cut = False
+            self._reporter.report(self._session, PathChanged())
+        self._reporter.report(self._session, event)
+
+
+def _so_far(message: ChatMessage, answer: StreamedAnswer) -> ChatMessage:
+    """Return a message with the text that has come."""
+    # the server may have named another model than was asked for
+    return replace(message, parts=answer.growing.parts, model=answer.figures.model)
+
+
+def streaming_message(
+    role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
+) -> ChatMessage:
+    """Return a new message below the last one of a path; its content is still to come.
+
+    `parts` is the content that it begins with. `version` is its number among its versions, from 1;
+    as it is the newest, there are as many versions.
+    """
+    return ChatMessage(
+        message_id=new_id(),
+        role=role,
+        parts=parts,
+        created_at=now(),
+        parent_id=path[-1].message_id if path else None,
+        state=AnswerState.STREAMING,
+        model=target.model_id,
+        endpoint=target.endpoint.url,
+        version=version,
+        versions=version,
+    )
+
+
+def log_failure(error: BaseException) -> Failure:
+    """Log an error in which an answer ended, and return it as the failure of the message.
+
+    The failure has the id of the log entry, with which the user finds the details in the log.
+    """
+    if isinstance(error, LMChatError):
+        failure_id = new_error_id()
+        _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
+        return Failure(
+            kind=error.kind,
+            message=error.message,
+            hint=error.hint,
+            details=error.details,
+            failure_id=failure_id,
+        )
+    return Failure(
+        kind="bug",
+        message="lmchat had an internal error.",
+        hint="Try again. The log file has details under this id.",
+        details=type(error).__name__,
+        failure_id=log_bug(error),
+    )
+
+
+def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatError:
+    """Return the error that the user is shown.
+
+    An `LMChatError` is returned itself. Any other error is a fault of lmchat, for which the user
+    gets the words of a `Failure`. `failure` is what `log_failure` has returned for the error; None
+    if the error is to be logged here.
+    """
+    if isinstance(error, LMChatError):
+        return error
+    failure = failure or log_failure(error)
+    return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
