@@ -78,8 +78,8 @@ async def test_a_command_of_the_palette_asks_for_its_argument_and_leaves_the_dra
         await desk.press("enter", leads_to=AskDialog, sees="Esc close")
         await desk.press("enter", sees="Type something")
         await desk.press(*"Be kind.", "enter", leads_to=ChatScreen, sees="Be kind.")
-        await desk.press("ctrl+p", *"set the reasoning", "enter", leads_to=AskDialog)
-        await desk.press(*"hard", "enter", sees="The levels are none, minimal")
+        await desk.press("ctrl+p", *"add files", "enter", leads_to=AskDialog)
+        await desk.press(*"no.txt", "enter", sees="no.txt does not exist. Check the path.")
         assert isinstance(desk.app.screen, AskDialog)
         await desk.press("escape", leads_to=ChatScreen)
         assert desk.prompt_input.text == "x"
