@@ -7,6 +7,7 @@ import random
 import select
 import time
 from concurrent.futures import ThreadPoolExecutor
+from subprocess import PIPE
 
 import pytest
 
@@ -113,16 +114,25 @@ def test_a_killed_answer_of_a_real_server_is_continued_to_the_text_of_an_undistu
     (_, undisturbed) = stored(whole.home).messages
     assert undisturbed.stats.finish_reason == "stop"
 
-    with killed.start("ask", "--save", prompt) as process:
-        wait_until(lambda: arriving(killed.home), "the first words on the disk")
-        process.kill()
-    (_, cut) = stored(killed.home).messages
-    assert cut.state is AnswerState.INTERRUPTED
-    assert 0 < len(cut.text) < len(undisturbed.text)
+    texts_so_far = [""]
+    for words, line in (
+        (("ask", "--save", prompt), b""),
+        (("--plain", "-r", "last"), b"/continue\n"),
+    ):
+        with killed.start(*words, stdin=PIPE) as process:
+            process.stdin.write(line)
+            process.stdin.close()
+            wait_until(lambda: arriving(killed.home), "more of it on the disk")
+            process.kill()
+        (_, cut) = stored(killed.home).messages
+        assert cut.state is AnswerState.INTERRUPTED
+        assert len(texts_so_far[-1]) < len(cut.text) < len(undisturbed.text)
+        texts_so_far.append(cut.text)
 
     done = killed("--plain", "-r", "last", stdin="/continue\n")
     assert done.returncode == 0, done.stderr
     (_, continued) = stored(killed.home).messages
-    assert continued.text == cut.text + done.stdout.removesuffix("\n") == undisturbed.text
+    assert texts_so_far[-1] + done.stdout.removesuffix("\n") == undisturbed.text
+    assert continued.text == undisturbed.text
     assert continued.state is AnswerState.COMPLETE
     assert continued.stats.finish_reason == "stop"
