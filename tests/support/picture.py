@@ -138,7 +138,7 @@ async def talking(theme: str, size: tuple[int, int]) -> AsyncIterator[Desktop]:
             *words,
             asyncio.Event(),
         ],
-        servers=CANDIDATES,
+        results=CANDIDATES,
     )
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock()
