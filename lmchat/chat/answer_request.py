@@ -2,7 +2,7 @@
 
 A *plan* (`ContextPlan`) has the messages that are sent. It is made at the start, and again when the
 tools or a refusal have changed what fits. A *refusal* is a `ServerRejected` before the answer has
-begun. `answer_beginnings.py` says what a beginning and prefill are.
+begun. `turn_starts.py` says what a beginning and prefill are.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from itertools import chain
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
-from lmchat.chat.answer_beginnings import (
-    CONTINUE,
-    QUOTED_END_CHARS,
-    Beginning,
-    needs_blank,
-    require_prefill,
-)
-from lmchat.chat.planning.meter import ContextMeter
-from lmchat.chat.planning.plan import (
+from lmchat.chat.context import (
+    ContextMeter,
     ContextPlan,
     cut_note,
     has_images,
     larger_window_step,
     plan_context,
 )
+from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolRounds, call_in_text
-from lmchat.chat.turn_choices import TurnSettings
+from lmchat.chat.turn_starts import (
+    CONTINUE,
+    QUOTED_END_CHARS,
+    Beginning,
+    needs_blank,
+    require_prefill,
+)
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (

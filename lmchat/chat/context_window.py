@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.chat.planning.compacting import COMPACT_FROM, compacting_start
-from lmchat.chat.planning.meter import ContextMeter, ContextUse
-from lmchat.chat.planning.plan import ContextPlan, plan_context
+from lmchat.chat.compacting import COMPACT_FROM, compacting_start
+from lmchat.chat.context import ContextMeter, ContextPlan, ContextUse, plan_context
 from lmchat.chat.session import OpenSession
-from lmchat.chat.turn_choices import TurnChoices
+from lmchat.chat.settings import TurnChoices
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import RequestInvalid
 from lmchat.servers.products import sent_thoughts_to

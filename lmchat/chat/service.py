@@ -9,19 +9,25 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.chat.answer_beginnings import Beginning, has_text_to_continue
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import PathChanged, Reporter, TitleChanged, TurnBegun
-from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.save_queue import MovedMessages, SaveQueue
 from lmchat.chat.session import Hold, OpenSession, PromptsReturned, QueueChanged, TurnEnded
-from lmchat.chat.sessions_in_memory import SessionsInMemory
+from lmchat.chat.sessions import SessionsInMemory
+from lmchat.chat.settings import SamplingLayers, TurnChoices, TurnSettings
 from lmchat.chat.titles import TitleWriter
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn import Turn
-from lmchat.chat.turn_choices import TurnChoices, TurnSettings
-from lmchat.chat.turn_starts import MakeStart, TurnStart, continued, edited, regenerated
+from lmchat.chat.turn_starts import (
+    Beginning,
+    MakeStart,
+    TurnStart,
+    continued,
+    edited,
+    has_text_to_continue,
+    regenerated,
+)
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.servers.events import RequestAdapted

@@ -13,10 +13,9 @@ from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.chat.answer_beginnings import require_prefill
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.turn_starts import TurnStart, messages_together, rewritten
+from lmchat.chat.turn_starts import TurnStart, messages_together, require_prefill, rewritten
 from lmchat.errors import RequestInvalid, SessionNotFound, StillAnswering, WrongUse
 from lmchat.servers.sampling_options import usable_options
 from lmchat.servers.target import Target

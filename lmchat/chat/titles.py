@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.events import Reporter, TitleChanged
 from lmchat.chat.session import OpenSession
-from lmchat.chat.turn_choices import TurnChoices
+from lmchat.chat.settings import TurnChoices
 from lmchat.errors import LMChatError
 from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest, Sampling

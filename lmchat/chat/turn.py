@@ -25,6 +25,8 @@ from msgspec.structs import replace
 from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
+from lmchat.chat.compacting import compacted_branch
+from lmchat.chat.context import ContextMeter
 from lmchat.chat.events import (
     AnswerBegun,
     ChatEvent,
@@ -33,12 +35,10 @@ from lmchat.chat.events import (
     PathChanged,
     Reporter,
 )
-from lmchat.chat.planning.compacting import compacted_branch
-from lmchat.chat.planning.meter import ContextMeter
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.chat.session import OpenSession, TurnEnded
+from lmchat.chat.settings import TurnSettings
 from lmchat.chat.tool_rounds import ToolQuestion, ToolRounds, streamed_calls
-from lmchat.chat.turn_choices import TurnSettings
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, log_bug, new_error_id
 from lmchat.servers.events import RequestAdapted

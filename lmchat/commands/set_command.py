@@ -1,7 +1,7 @@
 """`/set`: what was typed behind it is parsed, and what is set is listed and explained.
 
 A sampling option can be set at several places, such as the session or a profile. Its origin is the
-place whose value is used: `chat/sampling_layers.py` decides that. `/set` changes the value of the
+place whose value is used: `chat/settings.py` decides that. `/set` changes the value of the
 session, which `SessionChanges.set_sampling` saves.
 """
 
@@ -11,10 +11,9 @@ import re
 
 from msgspec.structs import replace
 
-from lmchat.chat.sampling_layers import OptionValues, SetOption
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
-from lmchat.chat.turn_choices import TurnChoices
+from lmchat.chat.settings import OptionValues, SetOption, TurnChoices
 from lmchat.config.origin import Level
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line

@@ -23,7 +23,7 @@ from lmchat.attachments.file_sets import MOST_UNASKED, FileSet, parse_set_name, 
 from lmchat.attachments.web_page import PageAddress, WebPages, is_page_address, not_allowed
 from lmchat.chat.events import MessageAdded
 from lmchat.chat.service import ChatService
-from lmchat.chat.turn_choices import LEVELS, NO_PROFILE
+from lmchat.chat.settings import LEVELS, NO_PROFILE
 from lmchat.commands import set_command
 from lmchat.commands.set_command import NOTHING_SET, value_words
 from lmchat.config.settings import Preset, Settings

@@ -25,7 +25,7 @@ OFFENDERS = re.compile(
     r"|there is room again|so many|is to mean|made for another|mend it|sets? aside|was begun|it is asked)\b",
     re.IGNORECASE,
 )
-PROMPTS = {"answer_beginnings.py"}  # modules whose texts go to a model
+PROMPTS = {"turn_starts.py"}  # modules whose texts go to a model
 NAMES = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | {"NothingAnswers"}
 SELF_EXPLAINING = {
     "RequestInvalid",

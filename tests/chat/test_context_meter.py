@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.chat.planning.meter import ContextMeter
-from lmchat.chat.planning.plan import plan_context
+from lmchat.chat.context import ContextMeter, plan_context
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from lmchat.chat.answer_beginnings import CONTINUE
+from lmchat.chat.turn_starts import CONTINUE
 from lmchat.errors import RequestInvalid, ServerRejected, StreamInterrupted
 from lmchat.formats.exports.markdown import to_markdown
 from lmchat.formats.exports.text import to_text

@@ -7,9 +7,9 @@ from asyncio.subprocess import PIPE
 from contextlib import aclosing, closing
 from unittest.mock import AsyncMock
 
+from lmchat.chat.drafts import SessionTexts
 from lmchat.chat.events import AnswerBegun, MessageAdded
 from lmchat.chat.service import ChatService
-from lmchat.chat.session_texts import SessionTexts
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.attached_files import Prompt

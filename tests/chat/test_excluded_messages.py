@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.planning.plan import plan_context
-from lmchat.chat.request_preview import context_of_next_request
+from lmchat.chat.context import plan_context
+from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.turn_starts import messages_together
 from lmchat.errors import RequestInvalid, StoreUnavailable
 from lmchat.servers.events import RequestSent

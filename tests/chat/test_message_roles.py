@@ -12,11 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.chat.answer_beginnings import has_text_to_continue
-from lmchat.chat.request_preview import context_of_next_request
+from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.turn_starts import continued, regenerated
+from lmchat.chat.turn_starts import continued, has_text_to_continue, regenerated
 from lmchat.errors import RequestInvalid
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent

@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.planning.meter import ContextMeter
+from lmchat.chat.context import ContextMeter
 from lmchat.config.settings import COMPACT_PROMPT
 from lmchat.errors import LMChatError, RequestInvalid, StoreUnavailable, StreamInterrupted
 from lmchat.servers.events import (

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.planning.plan import plan_context
+from lmchat.chat.context import plan_context
 from lmchat.errors import RequestInvalid, ServerRejected
 from lmchat.formats.exports.html import to_html
 from lmchat.formats.exports.markdown import to_markdown

@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.chat.settings import SamplingLayers
 from lmchat.commands.set_command import listed_options, set_option, value_words
 from lmchat.errors import StoreUnavailable, WrongUse
 from tests.support.chat_turns import ChatTurns

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lmchat.chat.request_preview import ContextItem, ContextList
+from lmchat.chat.preview import ContextItem, ContextList
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import STATUS, ServerStatus
 from lmchat.servers.endpoint import Endpoint

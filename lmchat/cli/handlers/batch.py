@@ -22,7 +22,7 @@ from lmchat.answers.json_schema import WantedValue
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.batch.row_file import RowFile
 from lmchat.batch.task_answers import Progress, Task, answer_to, print_remote_note
-from lmchat.chat.sampling_layers import SamplingLayers
+from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import preset_prompt, wanted_value
 from lmchat.cli.setup.find_target import target_of_command

@@ -15,8 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.attachments.web_page import WebPages
-from lmchat.chat.sampling_layers import SamplingLayers
 from lmchat.chat.service import ChatService
+from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.setup.api_keys import ApiKeys
 from lmchat.cli.setup.make_toolbox import make_toolbox

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from lmchat.chat.answer_beginnings import NO_PROBABILITIES, Beginning
+from lmchat.chat.turn_starts import NO_PROBABILITIES, Beginning
 from lmchat.errors import LMChatError, RequestInvalid
 from lmchat.sessions.attached_files import split_draft
 from lmchat.sessions.message import ChatMessage

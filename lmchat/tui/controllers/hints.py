@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lmchat.chat.answer_beginnings import has_text_to_continue
+from lmchat.chat.turn_starts import has_text_to_continue
 from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import (
     BY_ID,

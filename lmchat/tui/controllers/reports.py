@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import partial
 
-from lmchat.chat.request_preview import checked_form, context_of_next_request
+from lmchat.chat.preview import checked_form, context_of_next_request
 from lmchat.doctor.report import report_text, summary
 from lmchat.errors import LMChatError
 from lmchat.metrics import METRICS_RESET

@@ -11,8 +11,8 @@ from functools import partial
 
 from textual.timer import Timer
 
+from lmchat.chat.drafts import SessionTexts
 from lmchat.chat.session import OpenSession
-from lmchat.chat.session_texts import SessionTexts
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import Session

@@ -12,7 +12,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from lmchat import units
-from lmchat.chat.request_preview import ContextItem, ContextList
+from lmchat.chat.preview import ContextItem, ContextList
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from lmchat import units
-from lmchat.chat.request_preview import FORMS, curl_command, json_text
+from lmchat.chat.preview import FORMS, curl_command, json_text
 from lmchat.errors import LMChatError
 from lmchat.servers.request import TemplateText
 from lmchat.servers.sending.prepared_request import PreparedRequest

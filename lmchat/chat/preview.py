@@ -14,8 +14,7 @@ from contextlib import suppress
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.chat.planning.meter import ContextMeter
-from lmchat.chat.planning.plan import dialogue_of, message_tokens
+from lmchat.chat.context import ContextMeter, dialogue_of, message_tokens
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.errors import LMChatError, WrongUse

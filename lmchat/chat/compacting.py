@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from lmchat.chat.planning.plan import plan_context
+from lmchat.chat.context import plan_context
 from lmchat.chat.turn_starts import TurnStart
 from lmchat.errors import LMChatError, RequestInvalid, StillAnswering
 from lmchat.safe_text import safe_line

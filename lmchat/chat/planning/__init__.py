@@ -1,1 +1,0 @@
-"""The plan of a request, which is what fits into the context window; estimates, and summaries."""
