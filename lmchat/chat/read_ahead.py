@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from lmchat.chat.service import ChatService
+from lmchat.chat.context_window import ContextWindow
+from lmchat.chat.session import OpenSession
+from lmchat.chat.sessions import SessionsInMemory
+from lmchat.chat.settings import TurnChoices
 from lmchat.errors import LMChatError
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import AnswerSource
+from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 
@@ -23,30 +27,42 @@ _logger = logging.getLogger(__name__)
 
 
 class ReadAhead:
-    """Lets the server of the next turn read the shown session while a prompt is typed."""
+    """Lets the server of the next turn read the shown session while a prompt is typed.
 
-    def __init__(self, backend: AnswerSource, chat: ChatService) -> None:
-        """Read nothing yet: the screen calls `follow` and `cancel`, and shows `fraction`."""
+    The screen calls `follow` and shows `fraction`. `ChatService` ends the reading when a turn
+    begins, which may need the same server, and when lmchat ends.
+    """
+
+    def __init__(
+        self,
+        backend: AnswerSource,
+        turn_choices: TurnChoices,
+        sessions: SessionsInMemory,
+        context_window: ContextWindow,
+        next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
+    ) -> None:
         self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
-        self._chat = chat
-        self._turn_choices = chat.turn_choices
+        self._turn_choices = turn_choices
+        self._sessions = sessions
+        self._context_window = context_window
+        self._next_request = next_request
         self._task: asyncio.Task[None] | None = None
         self._followed: object = None
-        """Server, model, session and last message that are or were read; None after `cancel`."""
+        """Server, model and messages that are or were read; None after `cancel`."""
 
     def follow(self, draft: str) -> None:
         """Begin or end the reading; to be called after each change of the draft.
 
         The reading begins with the draft, and again if the server, the model, the session or its
-        last message has changed since. An empty draft ends it.
+        messages have changed since. An empty draft ends it.
         """
-        shown, target = self._chat.shown, self._turn_choices.target
+        shown, target = self._sessions.shown, self._turn_choices.target
         if not draft or target is None:
             self.cancel()
             return
-        followed = (target.endpoint, target.model_id, shown.session_id, shown.leaf_id)
+        followed = (target.endpoint, target.model_id, shown.messages)
         if followed == self._followed:  # it is read, or was read, for this draft
             return
         self.cancel()
@@ -69,7 +85,7 @@ class ReadAhead:
         """
         if not self._turn_choices.is_ready or not product_named(target.product).read_ahead_fields:
             return False
-        if not self._chat.shown.has_all_messages or self._chat.in_memory.running:
+        if not self._sessions.shown.has_all_messages or self._sessions.running:
             return False
         toolbox = self._turn_choices.toolbox
         # a request with tools starts their servers, which only a prompt that is sent may do
@@ -83,13 +99,13 @@ class ReadAhead:
 
         An error only ends the reading: the prompt is sent without it.
         """
-        opened = self._chat.shown
-        use = self._chat.context_window.context_use(opened)
+        opened = self._sessions.shown
+        use = self._context_window.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
             # with an empty prompt: what the user types is not known yet
-            request = await self._chat.next_request(opened, Prompt(""))
+            request = await self._next_request(opened, Prompt(""))
             self.fraction = 0.0
             self.on_change()
             async with aclosing(self._backend.read_ahead(request)) as reports:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from lmchat.chat.context_window import ContextWindow
 from lmchat.chat.drafts import Drafts
 from lmchat.chat.events import PathChanged, Reporter, TitleChanged, TurnBegun
+from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.save_queue import MovedMessages, SaveQueue
 from lmchat.chat.session import Hold, OpenSession, PromptsReturned, QueueChanged, TurnEnded
 from lmchat.chat.sessions import SessionsInMemory
@@ -87,6 +88,9 @@ class ChatService:
             store, self.save_queue, clock=clock, on_pending_change=self._follow_pending
         )
         self.drafts = Drafts(store, self.in_memory)
+        self.read_ahead = ReadAhead(
+            backend, self.turn_choices, self.in_memory, self.context_window, self.next_request
+        )
         self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
         self.save_queue.on_purged = self._leave_purged
         self._told_purged: set[str] = set()  # ids of sessions of which the user was told
@@ -278,6 +282,7 @@ class ChatService:
         settings = settings or self._settings(opened)
         opened.require_idle()
         self._titles.give_up()
+        self.read_ahead.cancel()  # the turn may need the same server
         turn = self._new_turn(opened, pending=pending, is_summary=is_summary)
         turn.begin(
             self._run(turn, opened, make_start, settings, may_compact=may_compact),
@@ -443,6 +448,7 @@ class ChatService:
         Queued prompts stay in the queue: the next start finds them in the drafts.
         """
         self.is_closing = True
+        self.read_ahead.cancel()
         for opened in self.in_memory.running:
             opened.stop()
         for opened in self.in_memory.all:

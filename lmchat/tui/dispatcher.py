@@ -176,7 +176,6 @@ class Dispatcher:
 
         The bookmark is the place to which the shown session is scrolled.
         """
-        self.ui.read_ahead.cancel()
         await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
         self._keep_draft_and_place()
         await self.chat.drafts.write_at_end()
@@ -307,7 +306,7 @@ class Dispatcher:
         self.hints.show()
         self.session_view.mark_left_out_soon()
         self.prompt_text.keep_draft()
-        self.ui.read_ahead.follow(self.prompt_text.typed_prompt)
+        self.chat.read_ahead.follow(self.prompt_text.typed_prompt)
 
     def focus_message(self, step: int) -> None:
         """Focus the message below (`step` 1) or above (-1); below the last one is the prompt."""

@@ -21,7 +21,6 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
-from lmchat.chat.read_ahead import ReadAhead
 from lmchat.config.state import Change
 from lmchat.errors import LMChatError
 from lmchat.safe_text import without_controls
@@ -48,9 +47,7 @@ class ScreenServices:
         self.screen = app.chat_screen
         self.widgets = app.chat_screen.widgets
         self.workspace = workspace
-        # here, because four use it: a draft begins it, turns and branches end it, `status` shows it
-        self.read_ahead = ReadAhead(workspace.backend, workspace.chat)
-        self.read_ahead.on_change = self.show_changes
+        workspace.chat.read_ahead.on_change = self.show_changes
         self.last_action = ""  # what was done last; `show_action` sets it for the panel
         self._warnings = {"sessions": "", "state": ""}  # by source, the most urgent first
         self._remember_lock = asyncio.Lock()

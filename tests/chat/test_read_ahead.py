@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from lmchat.chat.read_ahead import ReadAhead
 from lmchat.chat.service import ChatService
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import ServerUnavailable
@@ -47,7 +46,7 @@ class Typist:
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
         self.chat.turn_choices.use_target(self.target)
-        self.read_ahead = ReadAhead(self.backend, self.chat)
+        self.read_ahead = self.chat.read_ahead
 
     def open(self, *texts: str, earlier_id: str | None = None) -> None:
         header = self.chat.in_memory.switch_to_new().header
@@ -76,6 +75,20 @@ async def test_one_request_reads_the_session_without_the_draft(store):
     assert await typist.type("Secret plans") == 1, "further letters read nothing more"
     assert await typist.type("") == 1
     assert await typist.type("Other plans") == 2
+
+
+@pytest.mark.rule("R-41")
+async def test_a_session_is_read_again_without_a_message_that_was_taken_out(store):
+    typist = Typist(store)
+    typist.open(*LONG)
+    assert await typist.type("W") == 1
+    shown = typist.chat.shown
+    for message in shown.messages:
+        await store.append(shown.header, message)
+    await shown.toggle_excluded(shown.leaf_id)
+    assert await typist.type("Wh") == 2
+    request = typist.backend.read_ahead_requests[1]
+    assert [message.text for message in request.messages] == [LONG[0], ""]
 
 
 async def test_after_an_error_nothing_is_read_until_the_draft_is_begun_again(store):

@@ -149,7 +149,6 @@ class Branches:
         for message in changed:
             self._log.replace(message)
         if changed:
-            self._ui.read_ahead.cancel()  # what the server reads now is not what will be sent
             self._session_view.mark_left_out()
             self._ui.show_action("taken out" if changed[0].is_excluded else "put back")
 

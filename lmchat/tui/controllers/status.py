@@ -134,7 +134,7 @@ class StatusDisplay:
         self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
         self.show_line()
         is_loading = workspace.chat_state is ServerState.LOADING
-        is_reading = self._ui.read_ahead.fraction is not None
+        is_reading = self._chat.read_ahead.fraction is not None
         is_answering = bool(self._chat.in_memory.running_ids)
         is_failing = save_error is not None or self.health.is_down
         if is_failing or is_loading or is_reading or is_answering:
@@ -175,7 +175,7 @@ class StatusDisplay:
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
                 is_asking=shown.question is not None,
-                read_ahead=self._ui.read_ahead.fraction,
+                read_ahead=self._chat.read_ahead.fraction,
             ),
             "requests": request_rows(backend.metrics(), backend.budget(), figures),
             "activity": activity_rows(

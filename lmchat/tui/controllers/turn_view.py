@@ -293,7 +293,7 @@ class TurnView(TurnListener):
                 self._log.apply(event)
                 return
             case TurnBegun():
-                self._ui.read_ahead.cancel()  # the turn may need the same server
+                pass
             case PathChanged() if is_shown:
                 self._session_view.show_messages()
             case MessageAdded(message):
