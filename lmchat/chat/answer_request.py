@@ -233,7 +233,7 @@ class AnswerRequest:
         subject = product_named(self.settings.target.product).subject
         return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
 
-    async def prepared_request(self) -> ChatRequest:
+    async def first_request(self) -> ChatRequest:
         """Complete the plan and return the request that `events` would send, without sending it."""
         await self._prepare()
         return self._make_request()

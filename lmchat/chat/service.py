@@ -242,7 +242,7 @@ class ChatService:
         self, opened: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
         """Return the first request of a turn that would begin so, without sending it."""
-        return await self._new_turn(opened).plan(start, settings).prepared_request()
+        return await self._new_turn(opened).plan(start, settings).first_request()
 
     # A turn
 
