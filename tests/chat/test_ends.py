@@ -1,0 +1,150 @@
+"""How turns end: what `wait` gives, which event comes, and what the last answer says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from lmchat.chat.events import AnswerBegun
+from lmchat.chat.session import TurnEnded
+from lmchat.errors import LMChatError, RequestInvalid, ServerUnavailable, StreamInterrupted
+from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
+from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.message import AnswerState
+from tests.support.chat_turns import ChatTurns
+from tests.support.scripted_backend import answer_steps
+
+COMPLETE, STOPPED, FAILED = AnswerState.COMPLETE, AnswerState.STOPPED, AnswerState.FAILED
+INTERRUPTED = AnswerState.INTERRUPTED
+OFFLINE = ServerUnavailable("It is gone.", hint="Start it.", kind="offline")
+BROKE = StreamInterrupted("The connection broke.", hint="Ask again.")
+TEXT = TextDelta(text="Let")
+HELD = [RequestSent(), TEXT, asyncio.Event()]
+
+
+class Row(NamedTuple):
+    act: Callable[[ChatTurns], None]  # begins the turn
+    script: list[object]
+    state: AnswerState
+    error: type[Exception] | None = None
+    is_raised: bool = False  # by `wait`
+    answer: tuple[AnswerState, str] | None = (COMPLETE, "")  # state and failure of the last one
+    breaks_at: type | None = None  # the event that the front end cannot show
+    stops_at: type | None = None
+
+
+def send(chat: ChatTurns) -> None:
+    chat.sessions.send(chat.opened, Prompt("next"))
+
+
+def compact(chat: ChatTurns) -> None:
+    chat.sessions.compact(chat.opened)
+
+
+def compact_too_early(chat: ChatTurns) -> None:
+    chat.sessions.in_memory.switch_to_new()
+    compact(chat)
+
+
+def queue_without_server(chat: ChatTurns) -> None:
+    """Queue a prompt behind a turn, and lose the server before it is sent."""
+    send(chat)
+    send(chat)
+    chat.sessions.turn_choices.use_target(None)
+
+
+ROWS = {
+    "complete": Row(send, answer_steps("Kale."), COMPLETE),
+    "refused from the queue": Row(
+        queue_without_server, answer_steps("Kale."), FAILED, RequestInvalid, is_raised=True
+    ),
+    "refused before an answer": Row(
+        compact_too_early, [], FAILED, RequestInvalid, is_raised=True, answer=None
+    ),
+    "failed before text": Row(
+        send, [OFFLINE], FAILED, ServerUnavailable, answer=(FAILED, "It is gone.")
+    ),
+    "broken off": Row(
+        send,
+        [RequestSent(), TEXT, BROKE],
+        INTERRUPTED,
+        StreamInterrupted,
+        answer=(INTERRUPTED, "The connection broke."),
+    ),
+    "a bug": Row(
+        send,
+        [KeyError("secret")],
+        FAILED,
+        LMChatError,
+        answer=(FAILED, "lmchat had an internal error."),
+    ),
+    "stopped before an answer": Row(send, answer_steps("Kale."), STOPPED, stops_at=TurnEnded),
+    "stopped before text": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=AnswerBegun),
+    "stopped": Row(send, HELD, STOPPED, answer=(STOPPED, ""), stops_at=TextDelta),
+    "front end raised": Row(
+        send,
+        HELD,
+        FAILED,
+        BrokenPipeError,
+        is_raised=True,
+        answer=(STOPPED, ""),
+        breaks_at=TextDelta,
+    ),
+    "front end raised at the end": Row(
+        send, answer_steps("Kale."), COMPLETE, BrokenPipeError, is_raised=True, breaks_at=TurnEnded
+    ),
+    "summary broke off": Row(
+        compact, [RequestSent(), TEXT, BROKE], FAILED, LMChatError, is_raised=True
+    ),
+    "summary without a word": Row(
+        compact, [RequestSent(), StreamFinished(reason="stop")], FAILED, LMChatError, is_raised=True
+    ),
+    "summary stopped": Row(compact, HELD, STOPPED, stops_at=TextDelta),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+async def test_a_turn_ends_once_and_its_error_is_told_at_one_place(store, name):
+    row = ROWS[name]
+    chat = ChatTurns(store, *(answer_steps(one) for one in ("A.", "B.", "C.")), row.script)
+    for one in "abc":
+        await chat.send(one)
+    chat.events.clear()
+    chat.breaks_at = row.breaks_at
+    row.act(chat)
+    if row.stops_at is TurnEnded:
+        chat.opened.stop()
+    elif row.stops_at is not None:
+        await chat.until(row.stops_at)
+        chat.opened.stop()
+
+    raised: Exception | None = None
+    try:
+        ended = await chat.sessions.wait(chat.opened)
+    except (LMChatError, BrokenPipeError) as error:
+        raised, ended = error, chat.opened.last_end
+    assert (raised is not None) == row.is_raised
+    assert ended == chat.opened.last_end
+    assert (ended.state, type(ended.error)) == (row.state, row.error or type(None))
+    assert raised in (None, ended.error)
+    assert ended.is_shown_in_answer == (row.error is not None and not row.is_raised)
+    if row.breaks_at is not TurnEnded:
+        assert chat.ends[-1] == ended, "the event is what `wait` gives"
+    assert len(chat.ends) <= 2, "that of a queued prompt comes behind that of its turn"
+
+    last = chat.opened.last_answer_or_prompt
+    if row.answer is None:
+        assert last is None
+        return
+    assert last is not None
+    failure = last.failure.message if last.failure else ""
+    assert (last.state, failure) == row.answer
+    assert list(await chat.on_disk()) == list(chat.path)
+    assert not chat.opened.is_running
+    chat.breaks_at = None
+    chat.use("llama.cpp")
+    await chat.send("after")
+    assert chat.opened.last_end.state is COMPLETE, "the next turn is free of it"
