@@ -1,8 +1,5 @@
 """Branches of the session on the chat screen: versions, forks, the tree, and deletions.
 
-All messages of a session are a tree. The path is the part of it that is shown and sent. Versions
-are messages of one role with the same parent. A fork is a copy of a path as a new session.
-
 What changes the path of a session first waits for the disk. If the user has gone to another session
 by then, the change stays, and nothing is shown.
 """
@@ -50,10 +47,7 @@ class Branches:
         return self._deletions[self._session_view.shown_id] > 0
 
     async def fork(self, message: ChatMessage) -> None:
-        """Copy the path up to a message into a new session, and show that session.
-
-        If the user has gone to another session since, the new one is only listed.
-        """
+        """Copy the path up to a message into a new session, and show that session."""
         session_id = self._session_view.shown_id
         fork = await self._store.fork(session_id, message.message_id)
         if session_id != self._session_view.shown_id:
@@ -67,11 +61,7 @@ class Branches:
     # Versions
 
     async def switch_version(self, step: int, message: ChatMessage) -> None:
-        """Show the next version of a message (`step` 1) or the previous one (-1), in a ring.
-
-        The version appears at the row of the screen where the message was. Raises `RequestInvalid`
-        while a turn may add messages to the shown path.
-        """
+        """Show the next version (`step` 1) or the previous one (-1), in a ring, at the same row."""
         session_id = self._session_view.shown_id
         # the versions, oldest first
         ids = [
@@ -90,10 +80,10 @@ class Branches:
             self._log.go_to_message(chosen_id, row=row)
 
     async def open_probabilities(self, message: ChatMessage) -> None:
-        """Show how sure the model was of each token of an answer, and the alternatives to it.
+        """Show how sure the model was of each token, and the alternatives to it.
 
-        If the user takes an alternative, another version begins with the answer up to that token
-        and the alternative in its place. The model continues this version.
+        If the user takes one, another version begins with the answer up to there, and the model
+        continues it.
         """
         tokens = await self._store.token_choices(message.message_id)
         if not tokens:
@@ -109,21 +99,16 @@ class Branches:
             self._turn_view.answer_again(begin)
 
     def _show_unless_left(self, path: Session) -> bool:
-        """Show another path of the shown session, and return True.
-
-        `path` is the session as it was read with this path. If the user has gone to another session
-        since, do nothing and return False.
-        """
+        """Show another path of the shown session; return whether that session is still shown."""
         is_shown = path.header.session_id == self._session_view.shown_id
         if is_shown:
             self._session_view.show_path(path)
         return is_shown
 
     async def rewrite(self, text: str) -> None:
-        """Save a text as another version of the answer that is being rewritten, and show it.
+        """Save a text as another version of the answer that is being rewritten, at the same row.
 
-        The version appears at the row of the screen where the answer was. If the text cannot be
-        saved, it returns to the prompt, and the rewriting continues.
+        If it cannot be saved, it returns to the prompt, and the rewriting continues.
         """
         opened = self._chat.shown
         old_id = self._prompt_text.edited_id
@@ -155,10 +140,7 @@ class Branches:
     # Deleting
 
     async def delete(self, message: ChatMessage) -> None:
-        """Stop the running turn, and hide a message with what follows it; `undo` restores it.
-
-        Prompts in the queue return to the prompt field.
-        """
+        """Stop the running turn, and hide a message with what follows it; `undo` restores it."""
         opened = self._chat.shown
         await self._chat.stop_and_wait(opened)
         path = await self._chat.in_memory.delete(opened, message.message_id)
@@ -173,10 +155,6 @@ class Branches:
         self._ui.notify(f"Deleted, with everything after it. {undo} restores it.")
 
     async def undo(self) -> None:
-        """Restore what was deleted last in the shown session; if nothing was, notify the user.
-
-        Raises `RequestInvalid` while a turn may add messages to the shown path.
-        """
         session_id = self._session_view.shown_id
         path = await self._chat.in_memory.undo_delete(session_id)
         left = self._deletions[session_id] - 1  # -1 after a deletion of an earlier run
@@ -191,7 +169,6 @@ class Branches:
     # The tree
 
     async def open_tree(self) -> None:
-        """Show all branches of the session in a dialog; if one is chosen, go to it."""
         opened = self._chat.shown
         messages = await self._store.tree(opened.session_id)
         await opened.load_older()  # else `opened.messages` may be only the newest ones
@@ -200,17 +177,12 @@ class Branches:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
-        """Scroll to the first message of a branch, which was chosen in the tree.
-
-        `branch_id` is the id of this message, or None if no branch was chosen. If the message is
-        not on the shown path, show a path with it.
-        """
+        """Go to the first message of a branch, and show a path with it if needed."""
         if branch_id and not self._log.go_to_message(branch_id):
             self._session_view.switch_to(self._session_view.shown_id, message_id=branch_id)
 
 
 def _without_files(text: str) -> str:
-    """Return a text that has no files; raises `RequestInvalid` for any other."""
     words, files = split_draft(text)
     if files:
         problem = "Files go with prompts, not with answers."

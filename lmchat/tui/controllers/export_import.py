@@ -1,8 +1,4 @@
-"""Export of the shown session to a file; import of chats from files and other programs.
-
-The outcome of an import has the chats that were imported, and the name and error of each file that
-was refused.
-"""
+"""Export of the shown session to a file; import of chats from files and other programs."""
 
 from __future__ import annotations
 
@@ -39,10 +35,7 @@ class ExportImport:
     # Export
 
     async def export(self, typed: str = "") -> None:
-        """Export the shown session to the file in `typed`; if none is named, ask in a dialog.
-
-        An empty session is not exported.
-        """
+        """Export to the file in `typed`; if it names none, ask in a dialog."""
         if not self._chat.shown.messages:
             self._ui.notify("There is nothing to export yet.")
         elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
@@ -59,10 +52,7 @@ class ExportImport:
             self._ui.open_dialog(dialog)
 
     async def _write(self, typed: str) -> None:
-        """Write the shown session, with its older messages, into the file that was typed.
-
-        Raises `FileRefused` as `write_asking` does.
-        """
+        """Raises `FileRefused` as `write_asking` does."""
         await self._chat.shown.load_older()
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
@@ -85,11 +75,7 @@ class ExportImport:
     # Import
 
     async def import_(self, name: str = "") -> None:
-        """Import the chats of a file, or with the name `all` those of all other programs.
-
-        Without a name, ask for a file. Then show what was imported. Raises `WrongUse` in
-        a temporary chat.
-        """
+        """Import the chats of a file, or with the name `all` those of all other programs."""
         importer = self._ui.workspace.importer
         if importer is None:
             hint = "Start lmchat without --temporary, or import in a shell: lmchat import FILE"
@@ -104,10 +90,7 @@ class ExportImport:
             self._ui.open_dialog(dialog, self._show_outcome)
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
-        """Import what `name` says, and return the outcome.
-
-        Raises the error of the first refused file if no chat was imported.
-        """
+        """Raises the error of the first refused file if no chat was imported."""
         # format and path of each place; AUTO: the content tells from which program it is
         sources = [(AUTO, name)]
         if name == "all":
@@ -132,10 +115,7 @@ class ExportImport:
         return outcome
 
     async def _confirmed_places(self, importer: Importer) -> list[tuple[str, str]]:
-        """Ask whether to import the chats of other programs; return format and path of each place.
-
-        Return an empty list if there are none, or if the user says no.
-        """
+        """Return format and path of the chats of other programs, if the user agrees."""
         places = await importer.places()
         if not places:
             self._ui.notify("No chats of other programs were found.")
@@ -147,11 +127,7 @@ class ExportImport:
         return [(place.program.source, str(place.path)) for place in places]
 
     def _show_outcome(self, outcome: ImportOutcome | None) -> None:
-        """Show what was imported: one line as a notification, more in a dialog.
-
-        A single chat is opened, unless it is in the trash. None means that the user has left the
-        question for a file.
-        """
+        """Show what was imported, and open a single chat that is not in the trash."""
         if outcome is None:
             return
         self._ui.show_action("imported")
@@ -169,7 +145,7 @@ class ExportImport:
 
 
 class Write(Protocol):
-    """Writes a file and returns its path; raises `FileExists` unless it is forced."""
+    """Raises `FileExists` unless it is forced."""
 
     def __call__(self, *, is_forced: bool) -> Awaitable[Path]: ...
 
@@ -177,9 +153,8 @@ class Write(Protocol):
 async def write_asking(ui: ScreenServices, write: Write, done: str) -> None:
     """Write a file; if it exists, ask whether to overwrite it.
 
-    `done` is the first word of the notification that follows, such as `Exported`. Raises
-    `FileRefused` if the file cannot be written, or is not to be overwritten: the dialog that asked
-    for its name then stays open, for another one.
+    `done` is the first word of the notification, such as `Exported`. Raises `FileRefused`, also
+    after a no: the dialog that asked for the name then stays open for another one.
     """
     try:
         file = await write(is_forced=False)

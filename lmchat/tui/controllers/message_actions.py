@@ -1,8 +1,4 @@
-"""Commands on single messages: copy, save, edit, files, links, details.
-
-In these commands, the words of a message are its text, or if it has none what else can be read of
-it, as `readable_text` returns it.
-"""
+"""Commands on single messages: copy, save, edit, files, links, details."""
 
 from __future__ import annotations
 
@@ -63,27 +59,22 @@ class MessageActions:
         self._code_to_save = ("", 0)
 
     def fold(self, message: ChatMessage) -> Awaitable[None] | None:
-        """Fold or unfold a message, and show its files, whose rows in the log never unfold.
-
-        An imported answer may have both: files, and reasoning to unfold.
-        """
+        """Fold or unfold a message, and show its files, whose rows in the log never unfold."""
         self._focus(message)
         self._log.toggle("is_folded")
         return self._open_files(message) if message.files else None
 
     def switch_source(self, message: ChatMessage) -> None:
-        """Show the Markdown source of a message, or if that is shown the laid out text again."""
         self._focus(message)
         self._log.toggle("is_source")
 
     def copy_code(
         self, message: ChatMessage, index: int | None = None, *, is_thought: bool = False
     ) -> None:
-        """Copy a code block of a message, and notify the user which one it is.
+        """Copy a code block of a message, and say which one it is.
 
-        A click on a block gives its index among the blocks of the text, or with `is_thought` among
-        those of the reasoning. The command gives None: then the block of the text after the one
-        that was copied last is copied, and after the last block the first.
+        A click gives its index among the blocks of the text, or with `is_thought` of the reasoning.
+        None: the block of the text after the one that was copied last, in a ring.
         """
         # `current`: after a click, the message may be as it was when its answer began to stream
         message = self._chat.shown.current(message)
@@ -103,16 +94,13 @@ class MessageActions:
         self._ui.copy(blocks[index].content, note)
 
     def _focus(self, message: ChatMessage) -> None:
-        """Focus a message in the log, if it is not focused, so that the user sees what changes."""
+        """Focus a message, so that the user sees what changes."""
         focused = self._ui.widgets.focused_message
         if focused is None or focused.message_id != message.message_id:
             self._log.go_to_message(message.message_id)
 
     async def copy(self, message: ChatMessage) -> None:
-        """Copy the text of a message with the text files in it, or else its reasoning or calls.
-
-        If the message has failed, its failure follows.
-        """
+        """Copy the text with its text files, or else reasoning or calls; a failure follows."""
         contents: dict[str, bytes] = {}
         for file in message.files:
             if file.place is not None:  # a text file: others have no place in the text
@@ -128,10 +116,7 @@ class MessageActions:
         self._ui.copy(text)
 
     async def edit(self, message: ChatMessage) -> None:
-        """Edit a prompt; for an answer or a tool message, the prompt before it on the path.
-
-        If there is no such prompt, notify the user.
-        """
+        """Edit a prompt; for an answer or a tool message, the prompt before it on the path."""
         opened = self._chat.shown
         await opened.load_older()  # the prompt may not be read yet
         prompt: ChatMessage | None = message
@@ -147,7 +132,7 @@ class MessageActions:
     async def open_in_pager(self, message: ChatMessage) -> None:
         """Show the text of a message in the user's pager, or its files in the system's viewer.
 
-        Any text of which the log shows only the beginning and the end is in the pager, too.
+        Any text of which the log shows only the two ends is in the pager, too.
         """
         for file in message.files:
             await self._open_file(file)
@@ -159,10 +144,7 @@ class MessageActions:
             self._ui.show_in_pager("\n\n".join(dict.fromkeys(texts)))
 
     async def _open_file(self, file: FilePart) -> None:
-        """Open a file in the system's viewer.
-
-        The suffix follows the type of the content, as the name may have a wrong suffix.
-        """
+        """The suffix follows the type of the content, as the name may have a wrong one."""
         suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
         name = PurePath(safe_line(file.name)).stem + suffix
         data = await self._store.read_file(file.digest)
@@ -170,7 +152,7 @@ class MessageActions:
             self._ui.notify("No viewer is available on this machine.")
 
     async def _open_files(self, message: ChatMessage) -> None:
-        """Open the attached images of a message in the viewer, and show its texts in one dialog."""
+        """Open the images of a message in the viewer, and show its texts in one dialog."""
         texts: list[str] = []
         for file in message.files:
             if file.is_image:
@@ -189,11 +171,9 @@ class MessageActions:
         self._ui.begin(lambda: self._offer_links({address: ""}), "message")
 
     async def _offer_links(self, texts_by_address: Mapping[str, str]) -> None:
-        """Open a link that the user chooses from a list; a single one needs no list.
+        """Open a link that the user chooses; a single one needs no list.
 
-        Links that are no web pages are left out. If none remains, notify the user. The question
-        names the host in full and in ASCII, as an address may look like another one. Without a
-        browser, the address is copied.
+        The question names the host in full and in ASCII, as an address may look like another one.
         """
         links_to_pages = {
             address: text for address, text in texts_by_address.items() if can_be_opened(address)
@@ -218,8 +198,7 @@ class MessageActions:
     async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it; without code, its words.
 
-        The first call for a message takes its first block. Each further call takes the next one;
-        the first one follows the last.
+        Each further call takes the next block, in a ring.
         """
         words = readable_text(message)
         # without code; `suggested_name` says what `info` is
@@ -248,7 +227,6 @@ class MessageActions:
         self._ui.open_dialog(dialog)
 
     async def _write(self, text: str, name: str) -> None:
-        """Write a text into the named file; if it exists, ask the user first."""
         # `write_asking` adds `is_forced`
         write = partial(asyncio.to_thread, write_new_file, expanded_path(name), text)
         await write_asking(self._ui, write, "Saved")
@@ -257,8 +235,8 @@ class MessageActions:
 def suggested_name(info: str, words: str) -> str:
     """Return the name of a file for a code block, or for the words of a message.
 
-    `info` is what the opening fence of the block says: the language, and often the name of a file,
-    as `python garden.py`. If it has no name, the first words of the message make one.
+    `info` is what the opening fence says: the language, and often the name of a file, as `python
+    garden.py`. Without one, the first words of the message make a name.
     """
     language, _, path = info.strip().partition(" ")
     name = PureWindowsPath(path).name  # without folders, whether they are divided by / or by \\
@@ -273,7 +251,7 @@ def suggested_name(info: str, words: str) -> str:
 
 
 def failure_text(failure: Failure) -> str:
-    """Return the message, hint, details and id of a failure, each on a line, for a report."""
+    """Return what a report needs of a failure."""
     failure_id = f"error id {failure.failure_id}" if failure.failure_id else ""
     lines = [failure.message, failure.hint, failure.details, failure_id]
     return "\n".join(line for line in lines if line)

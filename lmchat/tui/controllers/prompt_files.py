@@ -1,9 +1,4 @@
-"""Files of a draft: attached ones, output of shell commands, pages of the web.
-
-In the prompt, a file is one line. It replaces `typed`, the words of the prompt that have named the
-file, such as `@gar`; `typed` is empty if none have. In a sentence, as `Explain @gar`, `shown_name`
-takes the place of these words.
-"""
+"""Files of a draft: attached ones, output of shell commands, pages of the web."""
 
 from __future__ import annotations
 
@@ -36,7 +31,7 @@ _LINE_CELLS = 200  # to which a path or an address in a question is cut
 
 
 class Reading(Struct, eq=False):
-    """Files on their way into the prompt in which they were named. Two are never equal."""
+    """Files on their way into the prompt in which they were named."""
 
     opened: OpenSession
     edited_id: str  # of the message that was edited; empty for a new prompt
@@ -69,7 +64,6 @@ class PromptFiles:
 
     @property
     def running_words(self) -> str:
-        """Words for the commands that are running, else for the pages that are fetched; or ""."""
         if commands := self._commands:
             return f"Running: {', '.join(safe_line(run.command) for run in commands)}"
         pages = ", ".join(reading.words for reading in self._readings if reading.is_page)
@@ -81,7 +75,7 @@ class PromptFiles:
 
     @property
     def awaited_words(self) -> str:
-        """Words for the files that queued prompts of the shown session wait for; or ""."""
+        """What queued prompts of the shown session wait for."""
         if not self._chat.shown.held:
             return ""
         held = self._chat.shown.held
@@ -90,8 +84,8 @@ class PromptFiles:
     def stop(self) -> bool:
         """Begin to stop the running commands, else the downloads; return whether there were any.
 
-        Prompts that wait for files return to the prompt field, and these files are not read on.
-        Without such a prompt, a file is read on: the next prompt must not be sent without it.
+        Prompts that wait for files return, and these files are not read on. Without such a prompt,
+        a file is read on: the next prompt must not be sent without it.
         """
         shown = self._chat.shown
         has_returned = shown.return_held()
@@ -110,11 +104,10 @@ class PromptFiles:
     # Enter
 
     def hold(self, text: str, number: int) -> str:
-        """Queue a prompt until the files that were named in it are there.
+        """Return a prompt with its files if it can be sent; "" if it is queued until they are read.
 
-        Return the prompt with the files if all were read since Enter, or none was named: it can be
-        sent. Return "" if it is queued, or has returned to the prompt field: a file could not be
-        read, or an earlier message is edited, whose new version cannot be queued.
+        "" also if it has returned to the prompt field: a file could not be read, or an earlier
+        message is edited, whose new version cannot be queued.
         """
         self._held_number = number
         ended = [reading for reading in self._ended if reading.number < number]
@@ -157,10 +150,7 @@ class PromptFiles:
     def _begin_reading(
         self, words: str, number: int | None = None, typed: str = "", shown_name: str = ""
     ) -> Reading:
-        """Note that files are read for the prompt of the session that is shown now.
-
-        Without `number`, they were named in the prompt that is typed now.
-        """
+        """Without `number`, the files were named in the prompt that is typed now."""
         if number is None:
             number = self._ui.widgets.prompt_input.sent_count
         reading = Reading(
@@ -181,9 +171,9 @@ class PromptFiles:
             self._expected.append(self._begin_reading(name or "the clipboard", number))
 
     async def _read(self, reading: Reading, read: ReadFiles) -> Sequence[Attachment]:
-        """Put files into their prompt, and return them; there are none if none was named.
+        """Put files into their prompt, and return them.
 
-        After an error, a prompt that waits for the files returns to the prompt field.
+        After an error, a prompt that waits for them returns to the prompt field.
         """
         files: Sequence[Attachment] = ()
         try:
@@ -237,7 +227,6 @@ class PromptFiles:
         self._ui.begin(run, "shell", typed=line)
 
     async def _run_command(self, reading: Reading, text: str) -> Sequence[Attachment]:
-        """Run a shell command to its end, and return its output."""
         reading.command = command = self._ui.workspace.platform.shell_command(text)
         self._ui.show_action("running a command")
         try:
@@ -248,7 +237,6 @@ class PromptFiles:
         return [output_attachment(command)]
 
     async def _fetch_page(self, reading: Reading, read: ReadFiles) -> None:
-        """Fetch a page, and show meanwhile that it is fetched."""
         reading.is_page = True
         self._ui.show_action("downloading a page")
         try:
@@ -276,7 +264,7 @@ class PromptFiles:
     def attach(self, path: str, text: str, number: int) -> None:
         """Attach the file with which `@` was completed; without a path, the files that were pasted.
 
-        `text` becomes `typed`: it is `@` with the typed letters, or the pasted text.
+        `text` is `@` with the typed letters, or the pasted text.
         """
         if path:
             shown_name = safe_line(Path(path).name)
@@ -290,14 +278,10 @@ class PromptFiles:
         self._ui.begin(work, "attach")
 
     async def _read_pasted(self, text: str) -> Sequence[Attachment]:
-        """Read the files that a pasted text names; if it names none, the text stays."""
+        """If the text names no file, it stays."""
         return await read_files(await run_abandonable(partial(named_files, text)), self.confirm)
 
     async def _read_files(self, reading: Reading, read: ReadFiles) -> None:
-        """Put files of this machine into their prompt, which `stop` can cancel.
-
-        If the model cannot see an image in the prompt that is typed, the user is told.
-        """
         with suppress(NoActiveWorker):
             reading.worker = get_current_worker()
         files = await self._read(reading, read)

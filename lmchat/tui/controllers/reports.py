@@ -43,10 +43,7 @@ class Reports:
     # The next request: with what is typed as its prompt, unless that is an edit or a command
 
     def open_context(self) -> None:
-        """Show the messages of the next request, in a dialog in which they can be taken out of it.
-
-        Raises `LMChatError` if no model can answer.
-        """
+        """Show the messages of the next request, which can be taken out of it."""
         self._chat.turn_choices.required_target()  # raises before the dialog opens
         dialog = ContextDialog(
             lambda message_id: self._ui.begin(partial(self._toggle, dialog, message_id), "exclude")
@@ -56,11 +53,9 @@ class Reports:
         self._begin_to_fill(dialog)
 
     def _begin_to_fill(self, dialog: ContextDialog) -> None:
-        """Call `_fill` in a worker: the server may be asked to count the tokens."""
         self._ui.begin(partial(self._fill, dialog), "context", is_only=True)
 
     async def _fill(self, dialog: ContextDialog) -> None:
-        """Show the messages of the next request in the dialog; after an error, close it."""
         prompt = Prompt.of(self._prompt_text.typed_prompt)
         try:
             dialog.show(await context_of_next_request(self._chat, self._chat.shown, prompt))
@@ -69,16 +64,11 @@ class Reports:
             raise
 
     async def _toggle(self, dialog: ContextDialog, message_id: str) -> None:
-        """Take a message out of requests, or put it back, and show the result in the dialog."""
         await self._branches.toggle_excluded(message_id)
         self._begin_to_fill(dialog)
 
     async def open_request(self, typed_form: str = "") -> None:
-        """Show the next request, unless another session is shown by the time it is complete.
-
-        The form is `text`, `json` or `curl`. If none was typed, the first of these that the server
-        has is shown. Nothing is generated or saved.
-        """
+        """Show the next request in the typed form, or else the first that the server has."""
         form = checked_form(typed_form)
         opened = self._chat.shown
         backend = self._ui.workspace.backend
@@ -97,7 +87,6 @@ class Reports:
     # lmchat itself
 
     async def open_statistics(self) -> None:
-        """Show the requests of this run, and what each model did in the last `RECORD_DAYS` days."""
         try:
             since = now() - timedelta(days=RECORD_DAYS)
             rows = await self._workspace.store.statistics.answer_records(since=since)
@@ -110,13 +99,12 @@ class Reports:
         self._ui.open_dialog(TextDialog("Statistics", text))
 
     async def reset_metrics(self) -> None:
-        """Set the counters to 0: those of all runs, as `lmchat metrics reset`, and of this run."""
+        """Those of all runs, as `lmchat metrics reset`, and of this run."""
         await self._workspace.store.statistics.reset_counters()
         self._workspace.backend.reset_metrics()
         self._ui.notify(METRICS_RESET)
 
     async def open_doctor(self) -> None:
-        """Run all checks, and show the report, as on the command line."""
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
         self._ui.open_dialog(dialog)
         findings = await self._workspace.platform.examine()

@@ -24,10 +24,7 @@ from lmchat.tui.screen_services import ScreenServices
 
 
 class SavedSessions:
-    """Fills the list of sessions, and changes them as a whole, but deletes none permanently.
-
-    `SessionView` opens what is chosen in the list.
-    """
+    """Fills the list of sessions, and changes them as a whole, but deletes none permanently."""
 
     def __init__(self, ui: ScreenServices, session_view: SessionView) -> None:
         self._ui = ui
@@ -46,12 +43,10 @@ class SavedSessions:
     # The list
 
     def refresh(self) -> None:
-        """Read the list in a worker if what it shows may have changed since it was read last.
+        """Read the list again if what it shows may have changed.
 
-        Controllers do not call this: like `StatusDisplay.refresh`, it runs with each `ShowChanges`.
-        The list shows the sessions on the disk, and which sessions are shown, running, unread,
-        asking, unsaved or only queued. Changes by another lmchat are not noticed; for these, the
-        message `ReadSessions` is posted.
+        `Dispatcher` calls this with each `ShowChanges`. Changes by another lmchat are not noticed;
+        for these, the message `ReadSessions` is posted.
         """
         in_memory = self._chat.in_memory
         state = (
@@ -69,15 +64,13 @@ class SavedSessions:
             self.reload()
 
     def reload(self) -> None:
-        """Read the list in a worker; one that is still reading it is cancelled."""
         self._ui.begin(self._load, "library", is_only=True)
 
     async def _load(self) -> None:
-        """Read the saved sessions, and show them with those that are not on the disk.
+        """Show the saved sessions, with those that have only unsaved messages or a queued prompt.
 
-        A session that is not on the disk has messages that wait to be written, or only a queued
-        prompt. If the saved sessions cannot be read, show them as they were read last, and a
-        warning in the panel.
+        If the saved ones cannot be read, show them as they were read last, and a warning in the
+        panel.
         """
         try:
             self._groups = await self._library.groups()
@@ -113,7 +106,7 @@ class SavedSessions:
             self._show_changed(changed, result, undone_by=undone_by)
 
     async def rename(self, session_id: str, typed: str = "") -> None:
-        """Give a session another title; a dialog asks for one if none was typed."""
+        """Without a typed title, a dialog asks for one."""
         opened = self._chat.in_memory.find(session_id)
         if typed and opened is not None and not opened.has_had_messages:
             # in memory only: the first prompt saves the title
@@ -150,11 +143,10 @@ class SavedSessions:
         self._show_changed(changed, safe_line(f"Tagged {words}") if words else "Tags removed")
 
     async def delete(self, session_id: str) -> None:
-        """Stop the turn of a session and move it to the trash; if it is shown, show a new session.
+        """Stop the turn of a session, and move it to the trash.
 
         Its queued prompts return to the prompt field: a later turn would bring the session back
-        from the trash. If the user has changed to another session while the turn ended, that stays
-        shown.
+        from the trash.
         """
         opened = self._chat.in_memory.find(session_id)
         if opened is not None and not opened.has_had_messages:
@@ -180,38 +172,26 @@ class SavedSessions:
         return (await self._store.open_session(session_id, count=1)).header
 
     async def undo(self) -> None:
-        """Restore the session that was deleted last; if none was, notify the user."""
         restored = await self._library.undo_delete()
         self._deletions = max(self._deletions - 1, 0) if restored else 0
         self._show_result("Restored" if restored else "Nothing to undo")
 
     def _show_changed(self, changed: SessionHeader, result: str, *, undone_by: str = "") -> None:
-        """Show a changed header, if its session is in memory, and tell the user what was done.
-
-        `result` and `undone_by` are those of `_show_result`.
-        """
         self._chat.in_memory.update_header(changed)
         self._session_view.show_title()
         self._show_result(result, undone_by=undone_by)
 
     def _show_result(self, result: str, *, undone_by: str = "") -> None:
-        """Tell the user what was done, such as `Renamed`, and how to undo it.
-
-        `undone_by` is the id of the command that does that; empty if none does.
-        """
+        """Say what was done; `undone_by` is the id of the command that undoes it."""
         self._ui.show_action(result.lower())  # the panel has no room for the key
         hint = f"; {self._ui.key_name(undone_by)} restores it" if undone_by else ""
         self._ui.notify(f"{result}{hint}.")
 
     def search(self, query: str = "") -> None:
-        """Search all sessions in a dialog, and show the message of the chosen hit."""
         self._ui.open_dialog(SearchDialog(self._store.search, now, query), self._open_hit)
 
     def _open_hit(self, hit: SearchHit | None) -> None:
-        """Show the message of a hit of the search; None if the dialog was left.
-
-        What may cover the chat is closed: the welcome page, and on a narrow screen the sessions.
-        """
+        """Show the message of a hit, and close what may cover the chat."""
         if hit is None:
             return
         # a message, since `ServerSearch`, which closes the welcome page, is made later

@@ -1,8 +1,4 @@
-"""The session on the chat screen: its messages, its prompt, and the change to another one.
-
-A bookmark is the place to which the log of a session was scrolled. Messages are left out of a
-request if they do not fit into the context window; they are the oldest ones.
-"""
+"""The session on the chat screen: its messages, its prompt, and the change to another one."""
 
 from __future__ import annotations
 
@@ -55,19 +51,15 @@ class SessionView:
     # Messages, title and queue
 
     def redraw(self) -> None:
-        """Show everything of the session, after a change to another session or another path.
-
-        This includes the marks of messages that the next request leaves out.
-        """
         self.show_messages()
         self.mark_left_out()
         self.show_title()
         self.show_queue()
 
     def show_messages(self) -> None:
-        """Show the messages of the session in the log, scrolled to their end.
+        """Show the messages in the log, scrolled to their end.
 
-        A long session has only its newest messages in memory. The older ones are read in a worker,
+        Of a long session, only the newest are in memory. The older ones are read
         `_LOAD_OLDER_AFTER_S` later, so that the first keys do not wait.
         """
         opened = self._chat.shown
@@ -84,11 +76,6 @@ class SessionView:
             )
 
     async def _load_older(self, opened: OpenSession) -> None:
-        """Read the older messages of a session, and show them.
-
-        If another session is shown by now, nothing is read. If the user changes to another one
-        during the reading, nothing is shown.
-        """
         if opened is self._chat.shown:
             await opened.load_older()
         if opened is self._chat.shown:
@@ -96,11 +83,7 @@ class SessionView:
             self.mark_left_out()
 
     def mark_left_out(self) -> None:
-        """Mark in the log which messages a request with the typed text would leave out.
-
-        The panel shows their number with its next `refresh`. If the context window of the model is
-        not known, there is no plan, and no message is marked.
-        """
+        """Mark which messages a request with the typed text would leave out."""
         self._mark_timer = None  # done: the next key begins another one
         draft = self._ui.widgets.prompt_input.full_text
         plan = self._chat.context_window.plan(self._chat.shown, draft)
@@ -121,13 +104,12 @@ class SessionView:
         self._ui.widgets.show_title(safe_line(self._chat.shown.header.title))
 
     def show_queue(self) -> None:
-        """Show the queued prompts of the session above the prompt."""
         self._ui.widgets.prompt_area.show_queue(self._chat.shown.queue)
 
     # Tool calls
 
     def show_calls(self) -> None:
-        """Show the running tool calls of the shown session, and the card of the one that asks.
+        """Show the running tool calls, and the card of the one that asks.
 
         `Dispatcher` calls this with each `ShowChanges`: calls also change without an event, such as
         their times, and whether the card is seen. Below a dialog, the card takes no keys.
@@ -158,8 +140,7 @@ class SessionView:
     def start_new(self) -> None:
         """Show the new session with its draft; a running answer continues.
 
-        If nothing has begun in the shown session, it stays, and only the list of sessions is read
-        again. A switch that is still reading another session is cancelled.
+        If nothing has begun in the shown session, it stays.
         """
         self._ui.stop(_SWITCH)
         if self._chat.shown.has_begun:
@@ -174,10 +155,7 @@ class SessionView:
         self._ui.widgets.prompt_input.focus()
 
     def leave(self) -> None:
-        """Prepare the change to another session, which the caller shows next.
-
-        Keep draft and bookmark, cancel an edit, and begin the curve of speeds in the panel again.
-        """
+        """Prepare the change to another session, which the caller shows next."""
         self.keep_draft_and_place()
         self._prompt_text.cancel_edit()
         self._status.speedometer.restart()
@@ -188,18 +166,17 @@ class SessionView:
         self.redraw()
 
     def show_path(self, session: Session) -> None:
-        """Show a path that was read from the disk, of the shown session or of another one."""
         self._chat.in_memory.switch_to_path(session)
         self.redraw()
 
     def switch_to(
         self, session_id: str, *, message_id: str = "", words: Sequence[str] = ()
     ) -> None:
-        """Call `go_to` in a worker: show another session, or a message in it with marked words."""
+        """Show another session, or a message in it with marked words."""
         self.begin_switch(partial(self.go_to, session_id, message_id=message_id, words=words))
 
     def begin_switch(self, work: Work) -> None:
-        """Run work that calls `go_to` in a worker; an earlier switch is cancelled."""
+        """Run work that calls `go_to`; an earlier switch is cancelled."""
         self._ui.begin(work, _SWITCH, is_only=True, holds_keys=True)
 
     async def go_to(
@@ -212,14 +189,10 @@ class SessionView:
     ) -> None:
         """Show another session. It is read first; if that fails, the shown session stays.
 
-        Args:
-            session_id: Its id.
-            message_id: The message to show. The path to it becomes the chosen one of its session,
-                also on the disk. If empty, show the place where the user left the session.
-            words: Words to mark in this message, as hits of a search.
-            takes_queue: Whether prompts that wait in the session shown now move into the other one.
-
-        Raises `RequestInvalid` for a message while a turn may add messages to the chosen path.
+        With a message, the path to it becomes the chosen one of its session, also on the disk,
+        which raises `RequestInvalid` while a turn may add messages to the chosen path. Otherwise
+        the place is shown where the user left the session. With `takes_queue`, prompts that wait in
+        the session shown now move into the other one.
         """
         # read all that is needed; nothing is changed yet
         await self._chat.drafts.load(session_id)
@@ -255,7 +228,7 @@ class SessionView:
             self._log.finder.mark_words(message_id, words)
 
     def keep_draft_and_place(self) -> None:
-        """Keep the draft of the shown session, and its bookmark, in memory; both are saved soon."""
+        """Both are saved soon."""
         bookmark = self._log.viewport.bookmark
         self.bookmarks.change(self.shown_id, bookmark)
         self._prompt_text.keep_draft()

@@ -1,10 +1,4 @@
-"""Turns on the chat screen: what the user wants of `ChatService`, and the events that come back.
-
-A prompt passes, in this order: `PromptInput.submit`, `ChatScreen.pass_on`, `Dispatcher.receive` and
-`_submit`, `TurnView.submit`, `ChatService.send`. Then a `Turn`, in a task of the session,
-shows it here (`MessageAdded`), saves it and asks the server. Events come to `TurnView.on_event`,
-also those of sessions that are not shown.
-"""
+"""Turns on the chat screen: what the user wants of `ChatService`, and the events that come back."""
 
 from __future__ import annotations
 
@@ -70,10 +64,7 @@ _UNLOADED_STATES = (LoadState.ASLEEP, LoadState.NOT_LOADED)
 
 
 class TurnView(TurnListener):
-    """Sends what the user wants to the sessions in memory, and shows what their turns do.
-
-    `opened` is always the open session of a turn; it may be another than the shown one.
-    """
+    """Sends prompts, and shows what the turns of all sessions do."""
 
     def __init__(
         self,
@@ -96,11 +87,7 @@ class TurnView(TurnListener):
     # What the user wants
 
     def submit(self, text: str) -> None:
-        """Send what was typed in the shown session, as a new prompt or a version of an edited one.
-
-        What cannot be sent returns to the prompt field. A rewritten answer does not come here:
-        `MessageActions.save_rewritten` gets it.
-        """
+        """Send what was typed, as a new prompt or another version of the edited one."""
         opened = self._chat.shown
         if self._prompt_text.edited_id:
             self._submit_edit(opened, text, self._prompt_text.edited_id)
@@ -118,7 +105,6 @@ class TurnView(TurnListener):
                 self._ui.notify(f"{words}; {self._ui.key_name('stop')} cancels it.")
 
     def _submit_edit(self, opened: OpenSession, text: str, edited_id: str) -> None:
-        """Send a text as another version of a prompt; the edit ends if a turn can begin."""
         if self._attempt(partial(self._chat.edit, opened, edited_id, Prompt.of(text))):
             self._prompt_text.leave_edit()
             self._ui.show_action("edited")
@@ -126,26 +112,22 @@ class TurnView(TurnListener):
             self._ui.widgets.prompt_input.put_before_typed(text)
 
     def answer_again(self, begin_turn: Callable[[], None]) -> None:
-        """Begin another version of an answer; once it has begun, the prompt gets the focus.
+        """Begin another version of an answer.
 
-        If the message kept the focus, the letters of the next prompt would be commands, such as
-        `d`.
+        The prompt then gets the focus: on the message, the letters of the next prompt would be
+        commands, such as `d`.
         """
         if self._attempt(begin_turn):
             self._ui.screen.set_focus(self._ui.widgets.prompt_input)
 
     def stop(self) -> bool:
-        """Begin to stop the turn of the shown session; return whether one was running.
-
-        Return False also for a turn that is being stopped already.
-        """
+        """Return whether a turn was running that was not being stopped already."""
         is_stopping = self._chat.shown.stop()
         if is_stopping:
             self._ui.show_action("stopped")
         return is_stopping
 
     def answer_now(self) -> None:
-        """Let the model end its thought and answer; if that is not possible, tell the user why."""
         turn = self._chat.shown.turn
         refusal = turn.answer_now() if turn is not None else NOT_THINKING
         if refusal:
@@ -154,11 +136,10 @@ class TurnView(TurnListener):
             self._ui.show_action("answer now")
 
     def _attempt(self, begin_turn: Callable[[], object]) -> bool:
-        """Call a method of `ChatService` that begins or queues a turn; return whether it did.
+        """Return whether a turn has begun or was queued; the error of a refusal is shown.
 
-        If the turn is refused at once, the error is shown. Errors of a turn that has begun come
-        with `TurnEnded`. While lmchat quits, nothing
-        is called.
+        Errors of a turn that has begun come with `TurnEnded`. While lmchat quits, nothing is
+        called.
         """
         if self._chat.is_closing:
             return False
@@ -172,16 +153,15 @@ class TurnView(TurnListener):
     # Queued prompts
 
     def edit_queued(self) -> None:
-        """Move the newest queued prompt into the prompt field, before what is typed there."""
+        """Move the newest queued prompt before what is typed."""
         opened = self._chat.shown
         if opened.queue:
             self._prompt_text.put_before_typed(opened, opened.dequeue_last())
 
     def take_back(self) -> bool:
-        """Move the newest queued prompt back into the prompt field, for Esc.
+        """Move the newest queued prompt back into the prompt field, for Esc, and return True.
 
-        Return False, and do nothing, unless the prompt waits for a server or a model. If it waits
-        for the end of the running answer, it stays: Esc stops that answer.
+        If it waits for the end of the running answer, it stays: Esc stops that answer.
         """
         if not self._chat.shown.is_waiting:
             return False
@@ -190,28 +170,26 @@ class TurnView(TurnListener):
         return True
 
     def remove_queued(self) -> None:
-        """Drop the newest queued prompt."""
         if self._chat.shown.queue:
             self._chat.shown.dequeue_last(is_dropped=True)
 
     # The card of a tool call
 
     def _leave_card(self) -> None:
-        """Focus the prompt after the decision on a tool call, or the end of its turn.
+        """Focus the prompt after a decision, or the end of the turn.
 
-        If other calls are below the card, the log was scrolled up to the card when that got the
-        focus. Since then, the log has not followed its end. It follows it again now, unless the
-        user has scrolled away.
+        The log was scrolled up to the card if other calls are below it. It follows its end again
+        now, unless the user has scrolled away.
         """
         self._ui.screen.set_focus(self._ui.widgets.prompt_input)
         if self._log.calls.was_following:
             self._log.scroll_end()
 
     async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Show the user that a call waits for a decision, and return the decision.
+        """Show that a call waits, and return the user's decision.
 
-        In the shown session, the card of the call gets the focus if the user is not typing. For
-        another session, a notification names tool and session, and the list marks the session.
+        The card gets the focus if the user is not typing. For another session, a notification names
+        tool and session.
         """
         decision: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._decisions[question.message.message_id] = decision
@@ -231,11 +209,7 @@ class TurnView(TurnListener):
             del self._decisions[question.message.message_id]
 
     def decide(self, choice: ApprovalScope) -> None:
-        """Give the turn of the shown session what the user chose on the card, in a worker.
-
-        After a no, ask for a reason first. Do nothing if the user leaves that dialog, or if no call
-        waits any more, as after a stop of the turn.
-        """
+        """Pass on what the user chose on the card; after a no, ask for a reason first."""
         opened = self._chat.shown
         if opened.question is not None:
             self._ui.begin(
@@ -243,7 +217,6 @@ class TurnView(TurnListener):
             )
 
     async def _give(self, question: ToolQuestion, choice: ApprovalScope) -> None:
-        """Give a turn the decision; a no includes the reason that the user is asked for."""
         reason: str | None = ""  # "": no reason; None: the dialog was left without a decision
         if choice is ApprovalScope.NO:
             title = f"Refuse {safe_line(question.name, limit=_MAX_NAME)}?"
@@ -261,11 +234,10 @@ class TurnView(TurnListener):
     # What turns do
 
     def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event of a turn in the log, the list of sessions, the panel or a notification.
+        """Show an event of a turn.
 
-        If the session of the turn is not shown, nothing is changed in the log. A bug in showing an
-        event does not stop the turn. It is reported once a turn: each piece of an answer may meet
-        it again.
+        A bug in showing one does not stop the turn. It is reported once a turn: each piece of an
+        answer may meet it again.
         """
         if not self._ui.screen.is_attached:  # lmchat ends: the widgets are gone
             return
@@ -277,10 +249,9 @@ class TurnView(TurnListener):
                 self._ui.app.report_failure(error)
 
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Show an event, and then what depends on it: the figures and the list of sessions.
+        """The cases without `is_shown` concern every session.
 
-        The cases without `is_shown` concern every session, shown or not. After a piece of text or
-        of a tool call, the figures are left to their timer.
+        Text and tool calls leave figures to their timer.
         """
         is_shown = opened is self._chat.shown
         match event:
@@ -327,7 +298,6 @@ class TurnView(TurnListener):
         self._ui.show_changes()
 
     def _show_added(self, opened: OpenSession, message: ChatMessage) -> None:
-        """Show a prompt or a tool message that was added to a session; title and list follow."""
         is_shown = opened is self._chat.shown
         # after a `PathChanged`, `show_messages` has shown it already
         if is_shown and self._log.document.index_of(message.message_id) is None:
@@ -338,7 +308,6 @@ class TurnView(TurnListener):
             self._session_view.show_title()
 
     def _show_begun(self, opened: OpenSession, answer: ChatMessage) -> None:
-        """Show the beginning of an answer; panel and list follow, and health checks pause."""
         self._ui.workspace.monitor.note_streaming(is_streaming=True)
         self._ui.show_action("streaming")
         if opened is not self._chat.shown:
@@ -350,7 +319,7 @@ class TurnView(TurnListener):
     # The end of a turn
 
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
-        """Show how a turn ended; if it was refused, show only why."""
+        """Show how a turn ended; if no answer began, only why."""
         if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
             if opened.turn is None or opened.turn.message is None:  # no answer has begun
