@@ -19,10 +19,7 @@ class Appearance:
         self._ui = ui
 
     def use_theme(self, name: str = "") -> None:
-        """Use the named theme, or without a name the one chosen from a list, and remember it.
-
-        Raises `WrongUse` for an unknown name.
-        """
+        """Without a name, a list shows all. Raises `WrongUse` for an unknown name."""
         app = self._ui.app
         other_names = sorted(app.available_themes.keys() - {theme.name for theme in THEMES})
         # lmchat's styles use variables that the themes of Textual do not have
@@ -39,7 +36,6 @@ class Appearance:
         self._use(full_name)
 
     def _use(self, theme: str | None) -> None:
-        """Use and remember a theme; None if the list was left without one."""
         if theme is not None:
             self._ui.app.theme = theme
             self._ui.remember(lambda state: replace(state, theme=theme))
@@ -60,14 +56,13 @@ class Appearance:
             self._ui.widgets.prompt_input.focus()
 
     def toggle_telemetry(self) -> None:
-        """Show the telemetry panel with new figures, or hide it."""
         self._toggle_panel("telemetry", covers_chat=self._ui.screen.has_class("-narrow"))
 
     def _toggle_panel(self, name: str, *, covers_chat: bool) -> None:
         """Show a panel, or hide it if it is shown, and remember that for the next run.
 
-        With `covers_chat`, the screen is too narrow for the panel as a column. Then the panel is
-        shown over the chat, or hidden again, and nothing is remembered.
+        With `covers_chat`, the screen is too narrow for a column: the panel is shown over the chat,
+        or hidden again, and nothing is remembered.
         """
         screen = self._ui.screen
         if covers_chat:

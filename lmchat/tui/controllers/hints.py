@@ -1,8 +1,7 @@
 """The hints in the row of keys, the note above the prompt, and the placeholder of an empty prompt.
 
 A hint is a key and a word for what it does. The key has Textual's name, such as `ctrl+b`, or is a
-slash command. The hints depend on what has the focus: prompt, message, list of sessions or find
-bar. Next steps are hints for ways to continue an unfinished answer.
+slash command.
 """
 
 from __future__ import annotations
@@ -55,7 +54,6 @@ class KeyHints:
         self._saved_sessions = saved_sessions
 
     def show(self) -> None:
-        """Show the keys, the note above the prompt, and in an empty prompt a placeholder."""
         widgets = self._ui.widgets
         last_hints = [self._hint("commands"), self._hint("help")]
         if widgets.has_log_focus:
@@ -68,15 +66,7 @@ class KeyHints:
         widgets.prompt_input.placeholder = Content(self._placeholder())
 
     def _note(self) -> tuple[str, str]:
-        """Return the note above the prompt: its text, and at the right what the keys do.
-
-        The note is the first of these that applies; without any, both texts are "".
-
-        - which files a queued prompt waits for
-        - what runs or is fetched for the prompt
-        - that an answer is being rewritten
-        - with which words the next answer begins
-        """
+        """Return the note above the prompt: its text, and at the right what the keys do."""
         if awaited_words := self._prompt_files.awaited_words:
             return (
                 f"Sent once {awaited_words} is there",
@@ -92,14 +82,7 @@ class KeyHints:
         return f"Next answer: {first_words}", "/start takes it back"
 
     def _placeholder(self) -> str:
-        """Return the words that an empty prompt shows.
-
-        They are the first of these that applies; without any, they are empty.
-
-        - that a rewritten answer needs a text
-        - the next steps
-        - how to begin, in a new session
-        """
+        """Return the words that an empty prompt shows."""
         if self._prompt_text.is_rewriting:
             key = self._ui.key_name("stop")
             return f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
@@ -116,9 +99,8 @@ class KeyHints:
     def _hints(self) -> list[Hint]:
         """Return the hints for the selection in the log, else for what has the focus.
 
-        While a turn runs, the hint of `stop` comes first: its key then stops the turn, and neither
-        clears a selection nor cancels an edit. In the find bar and the filter, this key does not
-        stop the turn, so there the hint is missing.
+        While a turn runs, the key of `stop` stops it, and neither clears a selection nor cancels an
+        edit. In the find bar and the filter, it does not stop the turn.
         """
         widgets = self._ui.widgets
         stop_key, stop_word = self._hint("stop")
@@ -148,12 +130,7 @@ class KeyHints:
         return self._prompt_hints(stop_hint)
 
     def _prompt_hints(self, stop_hint: list[Hint]) -> list[Hint]:
-        """Return the hints for the prompt.
-
-        First comes the key that takes back a waiting prompt, or the one that stops the turn
-        (`stop_hint`, empty if none runs). Then come what the user needs to do next, and general
-        commands.
-        """
+        """First comes what stops or takes back, then what the user needs to do next."""
         shown = self._chat.shown
         stop_key, _ = self._hint("stop")
         hints = [(stop_key, "cancel")] if shown.is_waiting else [*stop_hint]
@@ -180,7 +157,6 @@ class KeyHints:
         return list(word_of_key.items())
 
     def _session_hints(self) -> list[Hint]:
-        """Return the hints for the chosen session of the list: what can be done with it."""
         chosen_id = self._ui.widgets.session_list.chosen_id
         opened = self._chat.in_memory.find(chosen_id)
         names = ["undo"] if self._saved_sessions.can_undo else []
@@ -191,10 +167,7 @@ class KeyHints:
         return [self._hint(f"session.{name}") for name in names]
 
     def _message_hints(self) -> list[Hint]:
-        """Return the hints for the focused message: the commands that can do something with it.
-
-        If it is a tool call that waits for the user, the hints are the keys of the decision.
-        """
+        """Return what can be done with the focused message, or the keys of a decision."""
         log = self._ui.widgets.log
         message = log.focused_message
         if log.calls.has_cursor:
@@ -221,10 +194,7 @@ class KeyHints:
         return hints
 
     def _next_steps(self) -> list[Hint]:
-        """Return the ways to continue the last answer if it is unfinished, best first.
-
-        Return an empty list while a turn runs or something is typed.
-        """
+        """Return the ways to continue the last answer if it is unfinished, best first."""
         shown = self._chat.shown
         last = shown.last_answer_or_prompt
         if last is None or shown.is_running or self._ui.widgets.prompt_input.text:

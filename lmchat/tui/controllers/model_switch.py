@@ -1,8 +1,4 @@
-"""Models: the one in use, with its server; the picker, switching, loading and unloading.
-
-The target is one value of server and model. It is None if no server is in use, and has an empty
-`model_id` if a server is, but none of its models. Which models are loaded now is in `ModelLists`.
-"""
+"""Models: the one in use, with its server; the picker, switching, loading and unloading."""
 
 from __future__ import annotations
 
@@ -49,7 +45,6 @@ class ModelSwitch:
     # The model in use
 
     def is_in_use(self, model: ModelInfo) -> bool:
-        """Return whether a model is the one in use."""
         target = self._chat.turn_choices.target
         used = target.model if target else None
         return used is not None and (used.endpoint, used.model_id) == (
@@ -58,10 +53,9 @@ class ModelSwitch:
         )
 
     def use(self, target: Target) -> None:
-        """Use a server and its model from now on.
+        """Use a server and its model from now on, also in the next run.
 
-        If the target has a model, the choice is remembered for the next run, and the waiting
-        prompts are sent. While the model is still loading, they keep waiting.
+        The waiting prompts are sent, unless the model is still loading.
         """
         self.aim_at(target)
         if not target.model_id:
@@ -76,20 +70,16 @@ class ModelSwitch:
             self._chat.send_waiting()
 
     def aim_at(self, target: Target | None) -> None:
-        """Set the target, or none, and let the monitor check its server.
-
-        Unlike `use`, this neither remembers the model nor sends the waiting prompts.
-        """
+        """Unlike `use`, this neither remembers the model nor sends the waiting prompts."""
         self._chat.turn_choices.use_target(target)
         self._workspace.monitor.aim(target)
 
     def update_target(self, health: ServerHealth) -> None:
         """Give the target the product and model of a health check of the server in use.
 
-        The user and the search decide which server and model are the target. The checks find out
-        their state, such as whether the model is loaded. Do nothing if the check was of another
-        server, or found no model. A model that has become a remote one is not used any more: the
-        user has not chosen that.
+        The user and the search decide which server and model are the target; the checks find out
+        their state. A model that has become a remote one is not used any more: the user has not
+        chosen that.
         """
         target, checked = self._chat.turn_choices.target, health.target
         if target is None or checked is None or checked.model is None:
@@ -109,8 +99,8 @@ class ModelSwitch:
     def pick(self, name: str = "") -> None:
         """Switch to a model by its name, a part of it, or its number among the recent ones.
 
-        Without a name, open the picker. If no model has the number, notify the user. Raises
-        `WrongUse` for a name that means no model that can chat.
+        Without a name, open the picker. Raises `WrongUse` for a name that means no model that can
+        chat.
         """
         if not name:
             self.open_picker()
@@ -127,10 +117,7 @@ class ModelSwitch:
         self._ui.notify(f"There {verb} {count}. {self._ui.key_name('model')} lists the models.")
 
     def pick_named(self, name: str) -> None:
-        """Switch to a model by its name or a part of it; raises `WrongUse` as `pick` does.
-
-        A whole name that no server lists is used on a server that may have it all the same.
-        """
+        """A whole name that no server lists is used on a server that may have it all the same."""
         try:
             model = model_meant(name, self._workspace.backend.cached_models().models)
         except WrongUse as error:
@@ -144,7 +131,6 @@ class ModelSwitch:
         self.switch_to(model)
 
     def _unlisted(self, name: str) -> ModelInfo | None:
-        """Return a model that no server lists, on a server that may have it; None without one."""
         workspace = self._workspace
         return unlisted_model(
             name,
@@ -156,9 +142,8 @@ class ModelSwitch:
     def open_picker(self, then: Callable[[ModelInfo], None] | None = None) -> None:
         """Open the picker with the models that are known, and refresh it.
 
-        If no server was found, show the welcome page instead. While an image is attached that the
-        model in use cannot see, the picker shows only models that can. `then` is called with the
-        chosen model; by default the model is used from now on.
+        While an image is attached that the model in use cannot see, it shows only models that can.
+        `then` is called with the chosen model; by default that is used from now on.
         """
         if self._workspace.chat_state in LACKS_SERVER:
             self._ui.screen.post_message(ShowServers())
@@ -181,13 +166,11 @@ class ModelSwitch:
         self._begin_refresh()
 
     def _leave_picker(self, use: Callable[[ModelInfo], None], model: ModelInfo | None) -> None:
-        """Call `use` with the model that was chosen in the picker; None if none was chosen."""
         self._picker = None
         if model is not None:
             use(model)
 
     def regenerate_with_another(self, message: ChatMessage) -> None:
-        """Give an answer another version by a model that the user picks."""
         chat = self._chat
 
         def regenerate(model: ModelInfo) -> None:
@@ -204,10 +187,7 @@ class ModelSwitch:
         self._ui.begin(self._refresh_picker, "picker", is_only=True)
 
     async def _refresh_picker(self) -> None:
-        """Ask the servers for their models, and show them in the picker, if it is open.
-
-        If no server answers with a model, show the models that are known, with their age.
-        """
+        """If no server answers with a model, show the models that are known, with their age."""
         note, age_s = "", 0.0  # why the lists are not new, and their age
         models: Sequence[ModelInfo] = ()
         try:
@@ -224,7 +204,6 @@ class ModelSwitch:
             self._picker.update_rows(self._rows(models), age_s=age_s, note=note)
 
     def _rows(self, models: Iterable[ModelInfo]) -> tuple[ModelRow, ...]:
-        """Return the rows of the picker, the recent models first."""
         return rows_of(
             map(self._lists.with_load, models),
             self._workspace.state,
@@ -242,7 +221,7 @@ class ModelSwitch:
     # Loading
 
     def _load_or_unload(self, model: ModelInfo) -> None:
-        """Begin to load a model; if it is loaded, unload it; if it is being loaded, stop that."""
+        """Load a model; if it is loaded, unload it; if it is being loaded, stop that."""
         if self._is_remote(model):
             return
         if self._lists.load_of(model) is not None:
@@ -254,17 +233,12 @@ class ModelSwitch:
             self._begin_load(model)
 
     def _is_remote(self, model: ModelInfo) -> bool:
-        """Return whether a model is a remote one; then tell the user that it is not in memory."""
         if model.is_remote:
             self._ui.notify(f"{_short_name(model)} is a remote model: it is not in memory here.")
         return model.is_remote
 
     def _ask_for_context(self, model: ModelInfo) -> None:
-        """Ask for the size of the context window, and begin to load the model with it.
-
-        A model that is in memory is loaded again. If its server does not take a size when it loads
-        a model, a notification says so, and how to get a larger window there.
-        """
+        """Ask for a context window, and load the model with it, also if it is in memory."""
         if self._is_remote(model):
             return
         product = product_named(model.product)
@@ -283,7 +257,7 @@ class ModelSwitch:
         self._ui.open_dialog(dialog)
 
     async def _try_to_load(self, model: ModelInfo, typed: str) -> str | None:
-        """Begin to load a model with the typed size; else return why not, for the dialog."""
+        """Return why the typed size cannot be used, for the dialog."""
         if not (typed.isdecimal() and int(typed)):
             return "The context window must be a whole number of tokens."
         if self._lists.load_of(model) is not None:
@@ -292,18 +266,16 @@ class ModelSwitch:
         return None
 
     def _begin_load(self, model: ModelInfo, context: int | None = None) -> None:
-        """Load a model in a worker, unless it is being loaded.
+        """Load a model, unless it is being loaded; `context` is the size of the window in tokens.
 
-        `context` is the size of the window in tokens; None leaves that to the server. The model
-        counts as loading from here on. Otherwise a prompt could be sent first, and would make some
-        servers load the model once more.
+        It counts as loading from here on. Otherwise a prompt could be sent first, and would make
+        some servers load the model once more.
         """
         if self._lists.load_of(model) is None:
             load = self._workspace.backend.load(model, context=context)
             self._ui.begin(partial(self._wait_for_load, model, load), _group(model))
 
     async def _unload(self, model: ModelInfo) -> None:
-        """Unload a model, and show the new states of the models, also if that fails."""
         self._ui.show_action(f"unloading {_short_name(model)}")
         try:
             await self._workspace.backend.unload(model)
@@ -314,9 +286,8 @@ class ModelSwitch:
     async def _wait_for_load(self, model: ModelInfo, load: asyncio.Task[None]) -> None:
         """Wait for the end of a load; if the model is in use, the waiting prompts are sent then.
 
-        If it cannot be loaded, or the load is stopped, the prompts return to the prompt field. Some
-        servers do not load on request. For the model in use this is no failure: its server may load
-        it with the first prompt.
+        After a failure they return. Some servers do not load on request. For the model in use this
+        is no failure: its server may load it with the first prompt.
         """
         self._ui.show_action(f"loading {_short_name(model)}")
         can_answer = False
@@ -337,20 +308,17 @@ class ModelSwitch:
             self._show_new_states()
 
     def _show_new_states(self) -> None:
-        """Check the server at once, and refresh the picker if it is open."""
         self._workspace.monitor.check_now()
         if self._picker is not None:
             self._begin_refresh()
 
     def _show_loads(self) -> None:
-        """Show how far models are loaded, in the picker if it is open, and in the panel."""
         if self._picker is not None:
             self._picker.update_models(self._lists.with_load)
         self._ui.show_changes()
 
 
 def _group(model: ModelInfo) -> str:
-    """Return the group of the worker that loads a model."""
     return f"load {model.endpoint.netloc} {model.model_id}"
 
 

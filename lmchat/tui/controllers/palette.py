@@ -73,11 +73,7 @@ class Palette:
         self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
 
     def _run_chosen(self, item: CommandItem | None) -> None:
-        """Run the chosen command; None if the dialog was left without one.
-
-        The dialog may have been opened over the welcome page. A command of the chat closes that
-        page first, so that its effect is seen.
-        """
+        """A command of the chat closes the welcome page first, so that its effect is seen."""
         if item is None or item.command is None:
             return
         command = item.command

@@ -1,18 +1,8 @@
 """Text of the prompt: drafts, earlier prompts, an edit.
 
-The draft of a session is what is typed there. Four classes work on it:
-
-- `PromptInput` has the text that is being typed. In it, each attached file is a line.
-- `PromptFiles` makes these lines, also those of files that arrive late (`add_files`).
-- `PromptText`, here, puts the draft together (`keep_draft`). Without an edit, the draft is the text
-  of the input. While an earlier prompt or answer is edited, the input has the text of that one.
-  Then the draft begins with `_before_edit`, which was typed before the edit and comes back after
-  it. The text of the input follows, if it is no longer `_unedited`, with which the edit began.
-- `Drafts` (`ChatService.drafts`) has the drafts of all sessions, and saves them.
-
-Once after the start, `load_history` has `Drafts` move what earlier runs left into the draft of the
-new session, in memory and on the disk. So this draft has the text also if the prompt shows it
-only after ↑.
+The draft of a session is what is typed there. While an earlier prompt or answer is edited, the
+input has the text of that one. Then the draft begins with `_before_edit`, which comes back after
+the edit; the text of the input follows, if it is no longer `_unedited`, with which the edit began.
 """
 
 from __future__ import annotations
@@ -75,15 +65,14 @@ class PromptText:
         return target is not None and target.is_blind and any(part.is_image for part in files)
 
     def show_draft(self) -> None:
-        """Put the draft of the shown session into the prompt."""
         self._restored = ""  # the draft has it
         self._input.show_draft(self._drafts.text(self._chat.shown.session_id))
 
     async def load_history(self) -> None:
         """Read what earlier runs have left: prompts, which ↑ brings back, and drafts.
 
-        Drafts that belong to no saved session are shown if the session is new and nothing is typed;
-        otherwise ↑ brings them back, too.
+        Drafts of no saved session are shown if the session is new and nothing is typed; otherwise ↑
+        brings them back, too.
         """
         # the prompt with which lmchat asks for a summary was not typed
         compact_prompt = self._chat.turn_choices.compact_prompt
@@ -111,9 +100,7 @@ class PromptText:
     def keep_draft(self, *, sent: str = "") -> None:
         """Keep what is typed as the draft of the shown session.
 
-        The draft begins with a draft of earlier runs, until that is a part of what is typed or
-        `sent`. Then comes what was typed before an edit; the text of the edit follows it if it was
-        changed.
+        It begins with a draft of earlier runs, until that is a part of what is typed or `sent`.
         """
         draft = joined_prompts(self._before_edit, self._changed_text)
         if self._restored:
@@ -135,9 +122,8 @@ class PromptText:
     def begin_edit(self, message: ChatMessage) -> None:
         """Put an earlier prompt with its files, or an answer, into the input.
 
-        Enter then sends the prompt, or saves the answer, as another version. What was typed before
-        comes back when the edit ends. If this edit replaces another one, the text of that one comes
-        back, too, if the user has changed it.
+        Enter then sends or saves it as another version. What was typed before comes back when the
+        edit ends, and so does the changed text of an edit that this one replaces.
         """
         self._before_edit = joined_prompts(self._before_edit, self._changed_text)
         self.edited_id = message.message_id
@@ -157,7 +143,7 @@ class PromptText:
         return True
 
     def leave_edit(self, *, keeps_typed: bool = False) -> None:
-        """End an edit, if there is one, and restore what was typed before it.
+        """End an edit, and restore what was typed before it.
 
         With `keeps_typed`, what the input has stays behind that: it was typed after Enter.
         """
@@ -180,12 +166,11 @@ class PromptText:
     def add_files(
         self, opened: OpenSession, edited_id: str, lines: Sequence[str], typed: str, name: str
     ) -> None:
-        """Put stored files into the prompt in which they were named; `place_of_files` says where.
+        """Put stored files into the prompt in which they were named.
 
-        `lines` represent the files there, each with its line break. If the session is not shown,
-        they are put into its draft. `edited_id` is the message that was edited when they were
-        named. If an edit has begun since, they are put into the text that comes back after it; if
-        the edit has ended, its text is gone, and they are not attached.
+        `lines` represent them there, each with its line break. If another edit has begun since,
+        they are put into the text that comes back after it; if their edit has ended, they are not
+        attached.
         """
         # compared by id: a session that was left and is shown again may have been read again
         if opened.session_id != self._chat.shown.session_id:
@@ -205,8 +190,8 @@ class PromptText:
         """Return unsent prompts to their session, in front of what is typed there.
 
         During an edit, they are put before the text that comes back after it: Enter must not send
-        them with the edited text. The user cannot go back to a session that was left without
-        messages. So its prompts and its draft go to the new session, which always exists.
+        them with the edited text. Those of a session without messages, to which the user cannot go
+        back, go to the new session.
         """
         shown = self._chat.shown
         if opened is not shown and not opened.messages:
@@ -223,14 +208,10 @@ class PromptText:
             self._input.put_before_typed(joined_prompts(*prompts))
 
     def edit_in_program(self) -> None:
-        """Edit the prompt in the user's editor, which runs on the terminal."""
         self._ui.lend_terminal_to(self._edit)
 
     async def _edit(self) -> None:
-        """Let the user edit the prompt in an editor, and put the result into the prompt.
-
-        If the editor fails, what it has saved is put there, too.
-        """
+        """If the editor fails, what it has saved is put into the prompt, too."""
         before = self._input.full_text
         editor = self._workspace.platform.editor(before)
         self._editing = _InEditor(editor, self._chat.shown, before)
@@ -250,10 +231,9 @@ class PromptText:
     def _put_edited(self, text: str) -> None:
         """Put the text of the editor into the prompt, in place of that with which it began.
 
-        What has come since stays in front of it. If the user has left the session, the text is put
-        into its draft. A line with the mark of an attached file keeps its mark only if it was in
-        the prompt before. The editor may bring such a line from another text, and it would attach a
-        file unseen.
+        What has come since stays in front of it. A line with the mark of an attached file keeps its
+        mark only if it was in the prompt before: the editor may bring such a line from another
+        text, and it would attach a file unseen.
         """
         editing = self._editing
         if editing is None or text == editing.before:

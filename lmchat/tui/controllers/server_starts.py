@@ -1,8 +1,7 @@
 """Starts of servers: the built-in engine, and installed programs.
 
-The engine, which is a part of lmchat, serves a model file of this disk. A `ServerStart` is the
-command line that starts the server of an installed program; the `ServerLauncher` runs it. Facts
-about this machine, which the welcome page shows, are read in workers.
+A `ServerStart` is the command line that starts the server of an installed program; the
+`ServerLauncher` runs it.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ class ServerStarts:
     # Facts for the welcome page
 
     def read_installed(self) -> None:
-        """Read in a worker what the engine offers, its model files, and the installed programs."""
         self._ui.begin(self._read_installed, "machine", is_only=True)
 
     @property
@@ -56,7 +54,7 @@ class ServerStarts:
         return state.model if state.endpoint == BUILT_IN else ""
 
     async def _read_installed(self) -> None:
-        """Read what this machine has; when all is known, put it into `machine` in one step."""
+        """When all is known, put it into `machine` in one step."""
         engine, launcher = self._workspace.engine, self._workspace.launcher
         installed = None if launcher is None else tuple(await run_abandonable(launcher.find))
         install_command = ""
@@ -80,9 +78,9 @@ class ServerStarts:
     # Programs
 
     async def start_program(self, start: ServerStart) -> ServerStatus | None:
-        """Show the command of a start; if the user agrees, run it, and return the started server.
+        """Run a command, if the user agrees, and return the started server.
 
-        Return None if the user does not agree, or if the start fails; then `problem` says why.
+        None if the user does not agree, or if the start fails; then `problem` says why.
         """
         launcher = self._workspace.launcher
         if launcher is None or not await self._ui.ask(start_question(start)):
@@ -98,10 +96,9 @@ class ServerStarts:
     # The engine
 
     async def start_engine(self, named: str = "") -> bool:
-        """Start the engine with the named model, or without a name one that it chooses.
+        """Start the engine with the named model; return whether it serves the model.
 
-        Return True if the engine serves the model. Return False if there is no engine, if the user
-        does not want a download, and after a failure; then `problem` says why.
+        If it does not, because of a failure, `problem` says why.
         """
         if (engine := self._workspace.engine) is None:
             return False
@@ -119,10 +116,8 @@ class ServerStarts:
     async def _choose(self, engine: Engine, named: str) -> ModelFile | None:
         """Return a model file of this disk; if there is none, ask to download the demo model.
 
-        The file is the named or the configured one; if there is no name, the one that the engine
-        used last, else the best. A demo model that is named and not on the disk is downloaded, too.
-        Return None if the user does not want a download, or stops it. Commands and the plain chat
-        have no dialog, so there `start_engine_without_screen` does the same.
+        Commands and the plain chat have no dialog, so there `start_engine_without_screen` does the
+        same.
         """
         named = named or self._workspace.local_model or self._workspace.settings.local.model
         model = await engine.choose(named, last=self._last_model)
@@ -146,9 +141,8 @@ class ServerStarts:
     async def _serve(self, engine: Engine, model: ModelFile) -> None:
         """Start the engine with a model, and use it from now on; requests wait until it is loaded.
 
-        If the start fails, set the earlier target again, unless that was the engine, too, and raise
-        the error. A target that the user has chosen since stays. After a cancelled start, the
-        engine stays the target: the next request starts it.
+        If the start fails, set the earlier target again. A target that the user has chosen since
+        stays. After a cancelled start, the engine stays the target: the next request starts it.
         """
         old_target = self._workspace.chat.turn_choices.target
         if old_target is not None and old_target.product == BUILT_IN:

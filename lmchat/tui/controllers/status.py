@@ -1,8 +1,4 @@
-"""Figures of the chat screen: telemetry panel, status line, and the rows below a running answer.
-
-They are updated when something has changed, and by a timer, which runs only while figures change
-without a key.
-"""
+"""Figures of the chat screen: telemetry panel, status line, and the rows below a running answer."""
 
 from __future__ import annotations
 
@@ -50,11 +46,7 @@ class Speedometer:
         self._counts[int(now_s)] += 1
 
     def values(self, now_s: float) -> tuple[float, ...]:
-        """Return the tokens of each second since the first token, oldest first.
-
-        At most the last `_SHOWN_S` seconds are returned. The running second is left out, because it
-        is not complete.
-        """
+        """Return the tokens of each complete second since the first token, oldest first."""
         running_second = int(now_s)
         oldest_second = running_second - _SHOWN_S
         first_second = max(min(self._counts, default=running_second), oldest_second)
@@ -91,10 +83,7 @@ class StatusDisplay:
         return health_in_turn(self._workspace.monitor.health, self._chat.shown.figures)
 
     def tick(self) -> None:
-        """Update all figures, for the timer.
-
-        While text flows, this is done with its next frame, which `show_with_frame` says.
-        """
+        """While text flows, figures are updated with its next frame."""
         if not self._ui.widgets.log.inflow.show_with_frame(self._show_figures):
             self._show_figures_of_answer()
             self._ui.show_changes()  # has `refresh` called, and running tool calls shown
@@ -104,7 +93,6 @@ class StatusDisplay:
         self.refresh()
 
     def _show_figures_of_answer(self) -> None:
-        """Show the figures below the answer of a running turn."""
         shown = self._chat.shown
         figures = shown.figures
         if figures is not None and figures.is_running:
@@ -116,10 +104,9 @@ class StatusDisplay:
             self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
 
     def refresh(self) -> None:
-        """Show the figures in the panel and the status line, a warning, and a new notice.
+        """Show panel and status line, and a new notice of the store.
 
-        The notice is that of the store. The timer is resumed while figures change without a key,
-        and otherwise paused.
+        The timer is resumed while figures change without a key, and otherwise paused.
         """
         workspace = self._workspace
         notice = workspace.store.notice  # any reading may find damage, and replace the file
@@ -143,7 +130,6 @@ class StatusDisplay:
             self._ticker.pause()
 
     def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
-        """Return the panel's sections for the shown session and the server, in their order."""
         shown = self._chat.shown
         turn_choices, window = self._chat.turn_choices, self._chat.context_window
         backend = self._workspace.backend
@@ -189,12 +175,10 @@ class StatusDisplay:
     # The status line
 
     def show_line(self) -> None:
-        """Show the status line: the server's sign, model and product, then the figures.
+        """Show server, model and figures in the prompt's last row.
 
-        The figures are the size of the draft, and the share of the context window that session and
-        draft take. A command counts as an empty draft. On a narrow screen, which has no panel, the
-        speed of the answer takes the place of the size. If nothing is saved, the figures begin with
-        a word for it.
+        A command counts as an empty draft. On a narrow screen, which has no panel, the speed of the
+        answer takes the place of the size of the draft.
         """
         widgets, window = self._ui.widgets, self._chat.context_window
         shown = self._chat.shown
@@ -223,10 +207,7 @@ class StatusDisplay:
         )
 
     def _names(self) -> list[str]:
-        """Return the names of model and product; if there is no server, one sentence that says so.
-
-        While the model loads, its name says so, and how much of it is loaded.
-        """
+        """Return the names of model and product; without a server, one sentence that says so."""
         target = self._chat.turn_choices.target
         if target is None:
             state = self._workspace.chat_state
@@ -242,8 +223,8 @@ class StatusDisplay:
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.
 
-        The text is empty if neither is known. For a load that lmchat did not begin, the time is
-        counted from the first check that found the server in its present state.
+        For a load that lmchat did not begin, the time is counted from the first check that found
+        the server in its present state.
         """
         load = self._workspace.backend.model_lists.load_of(target.model)
         if load is not None and load.fraction:
