@@ -71,7 +71,6 @@ class Dispatcher:
         self.chat = workspace.chat
         self.ui = ui = ScreenServices(app, workspace)
         self.status = status = StatusDisplay(ui)
-        self.find_bar = ui.widgets.find_bar  # acts itself, so it needs no controller
         self.prompt_text = prompt_text = PromptText(ui)
         self.prompt_files = prompt_files = PromptFiles(ui, prompt_text)
         self.session_view = session_view = SessionView(ui, status, prompt_text)
@@ -109,11 +108,7 @@ class Dispatcher:
     # The start
 
     def start(self) -> None:
-        """Show the session, begin to search for a server, and begin to read what is on the disk.
-
-        The list of sessions, earlier prompts, and the session that the command line names are read
-        at once. The daily check of the file of sessions follows a few seconds later.
-        """
+        """Show the session, begin to search for a server, and begin to read what is on the disk."""
         widgets, workspace = self.ui.widgets, self.workspace
         widgets.log.today = workspace.library.today  # other days are shown with their date
         widgets.prompt_input.find_files = workspace.platform.find_files
@@ -132,20 +127,17 @@ class Dispatcher:
         self.ui.begin_later(CHECK_AFTER_S, lambda: self.ui.begin(self._check_daily, "daily check"))
 
     async def _open_store(self) -> None:
-        """Open the store, and read earlier prompts."""
         await self.workspace.store.open()
         await self.prompt_text.load_history()
 
     async def _check_daily(self) -> None:
-        """Check the file of sessions if that was not done today."""
         with suppress(LMChatError):  # a file that cannot be read is reported where it is used
             await self.workspace.store.daily_check()
 
     async def _open_named_session(self) -> None:
         """Show the session that the command line names.
 
-        Until it is read, a new session is shown. A prompt that was sent there and still waits is
-        moved into the queue of the named session; if a model is ready, send it.
+        A prompt that was sent in the new session before it was read is moved into its queue.
         """
         session_id = await self.workspace.store.find_id(self.workspace.resume_id)
         await self.session_view.go_to(session_id, takes_queue=True)
@@ -172,10 +164,6 @@ class Dispatcher:
             await asyncio.to_thread(write_unsaved, self.workspace.platform.state_folder, unsaved)
 
     async def _stop_and_save(self) -> None:
-        """Stop all answers, and wait until the answers, the drafts and the bookmark are saved.
-
-        The bookmark is the place to which the shown session is scrolled.
-        """
         await self.chat.close()  # before the drafts: it may return an unsent prompt to the input
         self._keep_draft_and_place()
         await self.chat.drafts.write_at_end()
@@ -186,10 +174,9 @@ class Dispatcher:
             self.session_view.keep_draft_and_place()
 
     def follow_app_focus(self, *, is_focused: bool) -> None:
-        """React to the terminal's window getting or losing the focus.
+        """With the focus, search for a server at once if there is no model.
 
-        With the focus, search for a server at once if there is no model. Without it, save draft and
-        bookmark: the user may open the session in another lmchat, which begins with them.
+        Without it, save draft and bookmark: the user may open the session in another lmchat.
         """
         if is_focused:
             self.server_search.search_soon()
@@ -199,10 +186,7 @@ class Dispatcher:
     # Messages and commands
 
     async def receive(self, message: Message) -> None:
-        """Do what a message of a widget or dialog asks for, then show what has changed.
-
-        If the message cannot be acted on, show the error.
-        """
+        """Do what a message of a widget or dialog asks for, then show what has changed."""
         try:
             await self._act_on(message)
         except Exception as error:  # noqa: BLE001 - an answer may be running: lmchat continues
@@ -211,7 +195,7 @@ class Dispatcher:
             self.ui.show_changes()
 
     async def _act_on(self, message: Message) -> None:  # noqa: C901 - one case a message
-        """Do what a message asks for. A message without a case concerns only widgets."""
+        """A message without a case concerns only widgets."""
         match message:
             case RunCommand(command_id=command_id, argument=argument):
                 self.commands.run(BY_ID[command_id], argument)
@@ -272,9 +256,8 @@ class Dispatcher:
     def _submit(self, text: str, number: int) -> None:
         """Send what was typed, save it as a rewritten answer, or run it as a command.
 
-        A prompt waits in the queue for its files, which are being read; `number` says which.
-
-        A rewritten answer is no prompt, so ↑ does not bring it back.
+        `number` says which prompt it is, for files that are being read. A rewritten answer is no
+        prompt, so ↑ does not bring it back.
         """
         # `text` is not in the input any more, so the draft is kept without it. `follow_typing` does
         # this, too, but later. Until then, the saved draft would have `text` twice: as a draft, and
@@ -297,11 +280,6 @@ class Dispatcher:
                 self.ui.notify(notice)
 
     def follow_typing(self) -> None:
-        """Update what depends on the typed text: figures, keys, marks in the log, the draft.
-
-        The marks are those of messages that the next request leaves out. The server may also begin
-        to read the session into its cache (`ReadAhead`).
-        """
         self.status.show_line()
         self.hints.show()
         self.session_view.mark_left_out_soon()
@@ -314,31 +292,19 @@ class Dispatcher:
             self.ui.widgets.prompt_input.focus()
 
     def _follow_log(self) -> None:
-        """Update the pill and the find bar after a change in the log.
-
-        The pill is the button below the log that leads to its end. Figures and keys follow as after
-        any message.
-        """
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
         self.ui.widgets.prompt_area.pill.words = "" if viewport.is_at_end else words  # "" hides it
-        self.find_bar.show_number()
+        self.ui.widgets.find_bar.show_number()
 
     # Esc
 
     def stop_running(self) -> bool:
-        """Stop the first of these that runs: shell commands, downloads of pages, the answer.
-
-        Return whether anything was stopped.
-        """
+        """Stop shell commands, else downloads of pages, else the answer; return whether any ran."""
         return self.prompt_files.stop() or self.turn_view.stop()
 
     def stop_or_leave(self) -> None:
-        """Do, for Esc, the first step of `has_done_something` that has an effect.
-
-        Each step returns whether it had one. If none had, close the find bar and the panels over
-        the chat, and focus the prompt.
-        """
+        """Do, for Esc, the first step of `has_done_something` that has an effect."""
         prompt_input = self.ui.widgets.prompt_input
         is_in_prompt = self.ui.screen.focused is prompt_input
         has_done_something = (
@@ -350,19 +316,14 @@ class Dispatcher:
             )  # elsewhere, Esc first leads to the prompt
         )
         if not has_done_something:
-            self.find_bar.close()
+            self.ui.widgets.find_bar.close()
             self.ui.screen.remove_class("-sessions-over", "-telemetry-over")
             prompt_input.focus()
 
     # Ctrl+C and the end
 
     def copy_or_stop(self) -> None:
-        """Do the first of these that is possible: copy, stop the answer, quit.
-
-        The selection in the focused input is copied, else that of the screen, else that in the chat
-        log. To quit, the key must be pressed twice within `_TWICE_WITHIN_S`; the first time, a
-        notification says so.
-        """
+        """Copy the selection, else stop the answer, else quit after a second press."""
         app, log = self.app, self.ui.widgets.log
         focused = app.focused
         selected = focused.selected_text if isinstance(focused, Input | TextArea) else ""
@@ -383,7 +344,6 @@ class Dispatcher:
             self.ui.notify(f"Press {key} again to quit.", timeout_s=_TWICE_WITHIN_S)
 
     def suspend(self) -> None:
-        """Suspend lmchat until the shell resumes it; refuse if no shell could do that."""
         if has_shell():
             self.app.action_suspend_process()
         else:

@@ -1,12 +1,8 @@
 """Services that all controllers share: notices, dialogs, workers, the clipboard.
 
-Look here first for what acts on the screen, and in `workspace.py` for what exists without one:
-settings, sessions, servers, disk and other programs. Each controller gets a `ScreenServices`, whose
-field `workspace` is the `Workspace`.
-
-A method is here if it concerns the screen as a whole, as a notice, a dialog or a worker does. A
-method that concerns one subject is in the controller of this subject. Other controllers that need
-it get that controller in their `__init__`, which thus shows on whom they depend.
+What exists without a screen is in `workspace.py`. A method that concerns one subject is in the
+controller of this subject; other controllers get that one in their `__init__`, which thus shows on
+whom they depend.
 """
 
 from __future__ import annotations
@@ -37,10 +33,7 @@ _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the
 
 
 class ScreenServices:
-    """The chat on the screen, made once for all controllers.
-
-    The `__init__` of a controller takes what it uses often from `widgets` and `workspace`.
-    """
+    """The chat on the screen, made once for all controllers."""
 
     def __init__(self, app: LMChatApp, workspace: Workspace) -> None:
         self.app = app
@@ -57,13 +50,12 @@ class ScreenServices:
     def show_changes(self) -> None:
         """Let `Dispatcher` show what has changed: figures, list of sessions, row of keys.
 
-        Several calls in a row have the effect of one. Only work that continues after a change needs
-        to call this: the docstring of `StatusDisplay` lists when `Dispatcher` does it unasked.
+        Only work that continues after a change needs this: `StatusDisplay` lists when it is done
+        unasked.
         """
         self.screen.post_message(ShowChanges())
 
     def show_action(self, words: str) -> None:
-        """Show in the panel what was done last."""
         self.last_action = words
         self.show_changes()
 
@@ -75,12 +67,8 @@ class ScreenServices:
     def set_warning(self, source: str, words: str) -> None:
         """Set the standing warning of a source; empty words take it back.
 
-        Workers call this; the panel follows at their end. The sources are `sessions` (their list is
-        out of date) and `state` (`remember` could not write).
-
-        Three other warnings do not come here. `SaveQueue.warning` says that saving has failed; the
-        panel shows it first, while it lasts. `Store.notice` says that a file of sessions was
-        replaced, and `Workspace.notices` what is wrong at the start; `warn` shows these once.
+        `SaveQueue.warning` says that saving has failed; the panel shows it first. `Store.notice`
+        and `Workspace.notices` are shown once.
         """
         self._warnings[source] = words
 
@@ -100,7 +88,6 @@ class ScreenServices:
         return "Enter" if self.app.key_queue.last_key == "enter" else "y"
 
     def notify(self, words: str, *, timeout_s: float | None = None) -> None:
-        """Show a notification, for `timeout_s` or by default for as long as Textual shows one."""
         self.app.notify(words, timeout=timeout_s)
 
     def warn(self, words: str) -> None:
@@ -115,7 +102,7 @@ class ScreenServices:
             write_to_terminal(self.app, self.workspace.platform.notification(words))
 
     async def ask(self, dialog: Screen[Any]) -> Any:
-        """Show a dialog from a worker and return its result; None if the user left it."""
+        """Show a dialog from a worker; the result is None if the user left it."""
         return await self.app.push_screen_wait(dialog)
 
     def open_dialog(
@@ -138,13 +125,13 @@ class ScreenServices:
         """Run work in a worker, and show the `LMChatError` that it raises.
 
         `group` is a name for workers of one kind, by which `stop` finds them. With `is_only`,
-        earlier workers of the group are cancelled.
+        earlier ones of the group are cancelled.
 
         `typed` is the command that began the work. After such an error, ↑ brings it back: in the
         prompt, it would be joined to what is typed next.
 
-        With `holds_keys`, the keys that follow the one that began the work wait until the work ends
-        or opens a dialog. This is for short work that may open a dialog, or move the focus.
+        With `holds_keys`, the keys that follow wait until the work ends or opens a dialog: for
+        short work that may open a dialog, or move the focus.
         """
         run = partial(self._run, work, typed)
         worker: Worker[None] = self.screen.run_worker(
@@ -157,7 +144,7 @@ class ScreenServices:
             )
 
     async def _run(self, work: Work, typed: str) -> None:
-        """Do work for `begin`; Textual gives any other error to `LMChatApp.report_failure`."""
+        """Textual gives any other error to `LMChatApp.report_failure`."""
         try:
             await work()
         except LMChatError as error:
@@ -176,35 +163,27 @@ class ScreenServices:
         return bool(self.screen.workers.cancel_group(self.screen, group))
 
     def lend_terminal_to(self, work: Work) -> None:
-        """Run work that uses the terminal for another program, such as an editor.
-
-        Do nothing while such work is running: a key that is pressed twice starts one program.
-        """
+        """Run work that uses the terminal for another program, unless such work is running."""
         workers = [worker for worker in self.app.workers if worker.group == _OTHER_PROGRAM]
         if all(worker.is_finished for worker in workers):
             self.begin(partial(self._run_on_terminal, work), _OTHER_PROGRAM)
 
     async def _run_on_terminal(self, work: Work) -> None:
-        """Do work while the terminal is lent to another program."""
         async with self.app.lent_terminal():
             await work()
 
     def show_in_pager(self, text: str) -> None:
-        """Show a text in the user's pager."""
         self.lend_terminal_to(partial(self.workspace.platform.show_in_pager, text))
 
     def copy(self, text: str, note: str = "") -> None:
-        """Copy a text to the clipboard in a worker, and notify the user.
+        """Copy a text by a tool of the desktop, else by the terminal (OSC 52), and say so.
 
-        If no tool of the desktop can copy it, it is sent to the terminal (OSC 52). `note` says
-        which part of a message the text is, such as `Block 2 of 3`. The notification begins with
-        it, unless it is empty.
+        `note` says which part of a message the text is, such as `Block 2 of 3`.
         """
         remember_copied(self.app, without_controls(text))  # for Ctrl+V in lmchat
         self.begin(partial(self._copy, text, note), "copy", is_only=True)
 
     async def _copy(self, text: str, note: str) -> None:
-        """Copy by a tool of the desktop, else by the terminal, and say which it was."""
         tool = await self.workspace.platform.copy(text)
         words = f"copied ({tool})"
         if not tool:  # none could copy
@@ -214,15 +193,11 @@ class ScreenServices:
         self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 
     def remember(self, change: Change) -> None:
-        """Change what lmchat remembers between its runs, and write it to the disk in a worker.
-
-        While it cannot be written, the panel warns.
-        """
+        """Change what lmchat remembers between its runs, also on the disk."""
         self.workspace.state = change(self.workspace.state)
         self.begin(partial(self._write_change, change), "remember")
 
     async def _write_change(self, change: Change) -> None:
-        """Write to the disk a change that `remember` has made in memory."""
         async with self._remember_lock:  # else a later change may be written first
             try:
                 await self.workspace.platform.remember(change)
