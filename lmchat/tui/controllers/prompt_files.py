@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from textual.worker import NoActiveWorker, Worker, get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.dropped_files import named_files
@@ -178,7 +177,9 @@ class PromptFiles:
         files: Sequence[Attachment] = ()
         try:
             files = await read()
-            reading.lines = [await self._stored(file) for file in files]
+            for file in files:
+                await self._ui.workspace.store.save_file(file.data)
+            reading.lines = [file_line(file.part) for file in files]
         finally:
             self._readings.remove(reading)
             self._end(reading)
@@ -208,11 +209,6 @@ class PromptFiles:
                 reading.typed,
                 reading.shown_name,
             )
-
-    async def _stored(self, file: Attachment) -> str:
-        """Store a file, and return its line for the prompt."""
-        await self._ui.workspace.store.save_file(file.data)
-        return file_line(file.part)
 
     # Shell commands and pages
 
@@ -282,8 +278,7 @@ class PromptFiles:
         return await read_files(await run_abandonable(partial(named_files, text)), self.confirm)
 
     async def _read_files(self, reading: Reading, read: ReadFiles) -> None:
-        with suppress(NoActiveWorker):
-            reading.worker = get_current_worker()
+        reading.worker = get_current_worker()
         files = await self._read(reading, read)
         has_image = any(file.part.is_image for file in files)
         if has_image and self._prompt_text.has_unseen_image:
