@@ -91,62 +91,32 @@ class Turn:
         self._meter = meter
         self._reporter = reporter
         self._began_s = session.clock()
-        self._pending = pending
-        self._is_summary = is_summary
-        self._summary = MessagePath()
-        self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._error: Exception | None = None  # that the front end has raised
         self._must_report_cut = False  # whether messages have left the path since the last report
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
-        self._question: ToolQuestion | None = None
-        self._figures: AnswerFigures | None = None
+        self.pending = pending
+        self.is_summary = is_summary
+        self.summary = MessagePath()
+        self.task: asyncio.Task[None] | None = None
+        self.question: ToolQuestion | None = None
+        self.figures: AnswerFigures | None = None
         # of the answer that began last
+        self.answer: StreamedAnswer | None = None
         self._request: AnswerRequest | None = None
-        self._answer: StreamedAnswer | None = None
         self._message: ChatMessage | None = None  # as it began, until it is final
         self._answer_error: LMChatError | None = None
 
-    # What all see
-
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        return self._task
-
     @property
     def is_running(self) -> bool:
-        return self._task is not None
-
-    @property
-    def answer(self) -> StreamedAnswer | None:
-        return self._answer
+        return self.task is not None
 
     @property
     def message(self) -> ChatMessage | None:
-        message, answer = self._message, self._answer
+        message, answer = self._message, self.answer
         if message is None or answer is None or message.state is not AnswerState.STREAMING:
             return message
         return _so_far(message, answer)
-
-    @property
-    def figures(self) -> AnswerFigures | None:
-        return self._figures
-
-    @property
-    def question(self) -> ToolQuestion | None:
-        return self._question
-
-    @property
-    def pending(self) -> str:
-        return self._pending
-
-    @property
-    def is_summary(self) -> bool:
-        return self._is_summary
-
-    @property
-    def summary(self) -> MessagePath:
-        return self._summary
 
     @property
     def may_call_tools(self) -> bool:
@@ -155,7 +125,7 @@ class Turn:
     @property
     def can_answer_now(self) -> bool:
         """Whether `answer_now` could end a thought, if the model thinks."""
-        answer, request = self._answer, self._request
+        answer, request = self.answer, self._request
         if answer is None or request is None:
             return False
         return answer.figures.is_running and request.can_answer_now
@@ -164,7 +134,7 @@ class Turn:
 
     def stop(self) -> bool:
         """Begin to stop it; return False if it has ended, or is already being stopped."""
-        task = self._task
+        task = self.task
         if task is None or self._is_stopping:
             return False
         self._is_stopping = True
@@ -177,7 +147,7 @@ class Turn:
 
         Return why that is not possible, or an empty text.
         """
-        answer, request = self._answer, self._request
+        answer, request = self.answer, self._request
         if answer is None or request is None or not answer.figures.may_be_thinking:
             return NOT_THINKING
         return request.answer_now()
@@ -193,33 +163,33 @@ class Turn:
         self, work: Coroutine[Any, Any, None], on_end: Callable[[asyncio.Task[None]], None]
     ) -> None:
         """Do the work of the turn in a task; `on_end` is called with the task when it is done."""
-        self._task = asyncio.create_task(work, name=f"turn-{self._session.session_id}")
-        self._task.add_done_callback(on_end)
+        self.task = asyncio.create_task(work, name=f"turn-{self._session.session_id}")
+        self.task.add_done_callback(on_end)
 
     def become_summary(self) -> str:
         """Write a summary instead, and return the prompt, whose turn is to follow."""
-        self._is_summary = True
+        self.is_summary = True
         return self._take_pending()
 
     def end(self, task: asyncio.Task[None]) -> TurnEnded:
         """Return how the turn has ended, whose task is done; its prompt is pending no longer."""
-        self._task = None
-        self._pending = ""
-        self._summary = MessagePath()  # it is on the path now, or was given up
+        self.task = None
+        self.pending = ""
+        self.summary = MessagePath()  # it is on the path now, or was given up
         state, error = AnswerState.FAILED, self._error or self._answer_error
         if self._error is None and task.cancelled():
             state = AnswerState.STOPPED
         elif self._error is None and (raised := task.exception()) is not None:
-            error = shown_error(raised)
-        elif self._error is None and self._figures is not None:
-            state = self._figures.state
+            error, _ = shown_error(raised)
+        elif self._error is None and self.figures is not None:
+            state = self.figures.state
         message = self._message
         return TurnEnded(
             state=state,
             answer=self._session.find(message.message_id) if message is not None else None,
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
-            is_summary=self._is_summary,
+            is_summary=self.is_summary,
             seconds=self._session.clock() - self._began_s,
         )
 
@@ -253,7 +223,7 @@ class Turn:
         # the messages behind the end of `start.path` leave the path; they stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         if start.summarised:
-            self._summary = MessagePath(start.prompts)
+            self.summary = MessagePath(start.prompts)
         session.start(start)
         await self._save_prompts(start)
         if session.session_id != session_id:  # it was purged: the new one has the prompts alone
@@ -304,7 +274,7 @@ class Turn:
             session.note_pending_change()
 
     def _take_pending(self) -> str:
-        pending, self._pending = self._pending, ""
+        pending, self.pending = self.pending, ""
         return pending
 
     # One answer
@@ -322,14 +292,14 @@ class Turn:
             begun_tokens=beginning.choices if beginning is not None else (),
             clock=session.clock,
             steps=request.rounds.steps if request.rounds else 0,
-            is_summary=self._is_summary,
+            is_summary=self.is_summary,
         )
-        self._request, self._answer, self._message = request, answer, message
-        self._figures = answer.figures
+        self._request, self.answer, self._message = request, answer, message
+        self.figures = answer.figures
         # a summary has no row and no file while it streams: `run` writes it when it is complete
-        is_summary = self._is_summary
+        is_summary = self.is_summary
         if is_summary:
-            self._summary = self._summary.added(message)
+            self.summary = self.summary.added(message)
         else:
             session.start_answer(request.path, message)
         state = AnswerState.STOPPED  # a stop is a cancellation, which only `finally` sees
@@ -354,8 +324,7 @@ class Turn:
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if answer.growing.entries else AnswerState.FAILED
-            failure = log_failure(error)
-            self._answer_error = shown_error(error, failure)
+            self._answer_error, failure = shown_error(error)
         finally:  # memory first: the screen never waits for the disk
             message, note = self._end_answer(request, answer, message, state, failure)
             if note:
@@ -386,8 +355,8 @@ class Turn:
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the figures of an answer could not be made")
         self._message = message
-        if self._is_summary:
-            self._summary = self._summary.replaced(message)
+        if self.is_summary:
+            self.summary = self.summary.replaced(message)
         else:
             self._session.end_answer(message)
         return message, note
@@ -400,7 +369,7 @@ class Turn:
         The text of a summary is not saved here: `run` saves it with its branch.
         """
         save_queue, figures = self._save_queue, answer.figures
-        if not self._is_summary:
+        if not self.is_summary:
             await save_queue.save(self._session.header, message, choices=answer.tokens)
         # not `message.stats`: these include the figures of an answer that this one continues
         stats = figures.stats(product=target.product)
@@ -434,7 +403,7 @@ class Turn:
         """
         session, save_queue = self._session, self._save_queue
         # in place of the figures of the answer before it
-        self._figures = figures = AnswerFigures(
+        self.figures = figures = AnswerFigures(
             model=target.model_id,
             started_s=session.clock(),
             stage=Stage.TOOLS,
@@ -475,11 +444,11 @@ class Turn:
             raise
 
     async def _ask(self, question: ToolQuestion) -> Decision:
-        self._question = question
+        self.question = question
         try:
             return await self._reporter.ask(self._session, question)
         finally:
-            self._question = None
+            self.question = None
 
     async def _end_call(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
         """Put a call with its result in its place on the path, save it, and show it."""
@@ -529,38 +498,26 @@ def streaming_message(
     )
 
 
-def log_failure(error: BaseException) -> Failure:
-    """Log an error in which an answer ended, and return it as the failure of the message.
+def shown_error(error: BaseException) -> tuple[LMChatError, Failure]:
+    """Log an error in which an answer or a turn ended; return what is shown, and saved, of it.
 
-    The failure has the id of the log entry, with which the user finds the details in the log.
+    An error that is no `LMChatError` is a fault of lmchat. The failure has the id of the log entry,
+    with which the user finds the details in the log.
     """
     if isinstance(error, LMChatError):
-        failure_id = new_error_id()
+        shown, failure_id = error, new_error_id()
         _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
-        return Failure(
-            kind=error.kind,
-            message=error.message,
-            hint=error.hint,
-            details=error.details,
-            failure_id=failure_id,
+    else:
+        failure_id = log_bug(error)
+        hint = "Try again. The log file has details under this id."
+        shown = LMChatError(
+            "lmchat had an internal error.", hint=hint, kind="bug", details=type(error).__name__
         )
-    return Failure(
-        kind="bug",
-        message="lmchat had an internal error.",
-        hint="Try again. The log file has details under this id.",
-        details=type(error).__name__,
-        failure_id=log_bug(error),
+    failure = Failure(
+        kind=shown.kind,
+        message=shown.message,
+        hint=shown.hint,
+        details=shown.details,
+        failure_id=failure_id,
     )
-
-
-def shown_error(error: BaseException, failure: Failure | None = None) -> LMChatError:
-    """Return the error that the user is shown.
-
-    An `LMChatError` is returned itself. Any other error is a fault of lmchat, for which the user
-    gets the words of a `Failure`. `failure` is what `log_failure` has returned for the error; None
-    if the error is to be logged here.
-    """
-    if isinstance(error, LMChatError):
-        return error
-    failure = failure or log_failure(error)
-    return LMChatError(failure.message, hint=failure.hint, kind=failure.kind)
+    return shown, failure

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from lmchat.chat.events import AnswerBegun, MessageAdded, TurnBegun, TurnEnded
-from lmchat.chat.turn import log_failure
+from lmchat.chat.turn import shown_error
 from lmchat.errors import (
     RequestInvalid,
     ServerUnavailable,
@@ -166,7 +166,7 @@ async def test_an_answer_that_breaks_off_is_kept_and_says_why_without_words_of_a
         assert reply.failure.message
         assert "ours" not in reply.failure.message
         assert f"id {reply.failure.failure_id}" in caplog.messages[-1]
-    log_failure(KeyError("secret words"))
+    shown_error(KeyError("secret words"))
     assert "secret words" not in caplog.messages[-1]
 
 
