@@ -161,7 +161,7 @@ UNUSABLE_SUMMARY = tuple(
     )
     for what, summary, says in (
         ("empty", chat_reply(""), "lmchat: The model wrote no summary.\nNothing has changed; "),
-        ("broken", HALF, BROKE),
+        ("broken", HALF, f"{BROKE}Nothing has changed; /compact tries again.\n"),
     )
 )
 ENDS = (

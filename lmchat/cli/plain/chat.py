@@ -30,7 +30,6 @@ from lmchat.sessions.attached_files import split_draft
 
 _CHOOSE_MODEL = "/model lists the models; /model N chooses one."
 _HINTS = {
-    "interrupted": "Type /continue for the rest of the answer, or /retry.",
     "model_missing": _CHOOSE_MODEL,
     "model_not_loaded": _CHOOSE_MODEL,
 }

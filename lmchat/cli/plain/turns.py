@@ -18,7 +18,7 @@ from lmchat.cli.plain.line_reader import LineReader
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.cli.tool_approval import ask_about_call
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.errors import FileRefused, LMChatError
+from lmchat.errors import FileRefused, LMChatError, StreamInterrupted
 from lmchat.library.unsaved import write_unsaved
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import ModelInfo
@@ -173,6 +173,8 @@ class PlainTurns(TurnListener):
         finally:  # also if Ctrl+C stops the answer
             printer.end()
         error = ended.error or self.chat.save_queue.warning
+        if isinstance(error, StreamInterrupted):  # its own hint needs the screen
+            error.hint = "Type /continue for the rest of the answer, or /retry."
         if error is not None:
             raise error
         printer.print_notes_on(opened.messages[-1])  # such as that it was cut short
