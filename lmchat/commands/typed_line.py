@@ -26,6 +26,7 @@ _ALIASES: Mapping[str, str] = {
     "/exit": "/quit",
     "/less": "/pager",
     "/open": "/file",
+    "/preset": "/p",
     "/q": "/quit",
     "/redo": "/retry",
     "/regen": "/retry",

@@ -156,14 +156,14 @@ class ScreenCommands:
         self._hold_keys(self.on_session[command_id](session_id))
 
     def run_line(self, line: str, number: int | None = None) -> None:
-        """Run a slash command in a worker; an unknown one returns to the prompt, for correction.
+        """Run a slash command in a worker; ↑ brings back one that is unknown or fails.
 
         `number` is that of the prompt before it, by default the last one.
         """
         try:
             slash = require_slash(line, help_by=self._ui.key_name("help"))
         except WrongUse as error:
-            self._ui.widgets.prompt_input.put_unknown_command(line)
+            self._ui.widgets.prompt_input.remember_newest(line)
             self._ui.show_error(error)
             return
         self._prompt_files.expect(slash, number)

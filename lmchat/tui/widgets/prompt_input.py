@@ -20,7 +20,6 @@ from textual.message import Message
 from textual.reactive import var
 from textual.strip import Strip
 from textual.widgets import TextArea
-from textual.widgets.text_area import Selection
 
 from lmchat import units
 from lmchat.commands.table import Command
@@ -311,16 +310,6 @@ class PromptInput(TextArea):
         ending = "" if text.endswith("\n") else "\n\n"
         place = (0, 0)
         self.replace(self._folded(text) + ending, place, place, maintain_selection_offset=True)
-
-    def put_unknown_command(self, line: str) -> None:
-        """Put an unknown command back below the folded blocks, unless words were typed since then.
-
-        It is selected, so that what is typed next takes its place, and is never joined to it.
-        """
-        if not self._words_beside_blocks.strip():
-            self.put(self._blocks.lines_of(self.text) + line)
-            row, column = self.document.end
-            self.selection = Selection((row, 0), (row, column))
 
     def _post_to_parent(self, message: Message) -> None:
         """Post a message to the parent.
