@@ -17,9 +17,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.cli.context import Context
-from lmchat.cli.plain.commands import PlainFront
+from lmchat.cli.plain.front import PlainFront
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
-from lmchat.cli.plain.turns import PlainTurns
 from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.typed_line import is_command, is_shell_command, message_notice
@@ -77,20 +76,19 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
         settings = await start_engine_without_screen(context, runtime)
         runtime = replace(runtime, settings=settings)
     chat = make_chat(context, runtime)
-    turns = PlainTurns(context, runtime, chat, reader)
-    stack.push_async_callback(turns.aclose)
+    front = PlainFront(context, runtime, chat, reader)
+    stack.push_async_callback(front.aclose)
     if context.options.resume is not None:
         session_id = await runtime.store.find_id(context.options.resume)
         chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
-    return PlainChat(turns)
+    return PlainChat(front)
 
 
 class PlainChat:
     """The loop of the chat: it reads a line, a command or a prompt, and runs it to its end."""
 
-    def __init__(self, turns: PlainTurns) -> None:
-        self._turns = turns
-        self._commands = PlainFront(turns)
+    def __init__(self, front: PlainFront) -> None:
+        self._front = front
 
     def run(self, runner: asyncio.Runner, signals: Sequence[int]) -> int:
         """Read and run one line after the other until the chat ends; return the exit code.
@@ -102,7 +100,7 @@ class PlainChat:
 
         This is no coroutine, as reading blocks. What a line begins runs in `runner`.
         """
-        reader, output = self._turns.reader, self._turns.output
+        reader, output = self._front.reader, self._front.output
         exit_code = 0
         work: Coroutine[Any, Any, None] | None = self._begin()
         while work is not None:
@@ -120,7 +118,7 @@ class PlainChat:
                     exit_code = exit_code or error.exit_code  # that of the first error
                     if isinstance(error, NoServerFound):
                         break
-            work = None if self._commands.is_leaving else self._next_work(signals)
+            work = None if self._front.is_leaving else self._next_work(signals)
         return exit_code
 
     def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
@@ -128,57 +126,57 @@ class PlainChat:
 
         `signals` are those of `run`.
         """
-        reader = self._turns.reader
+        reader = self._front.reader
         while True:
             try:
                 line = reader.read()
                 if line is None:
-                    self._turns.print_label("")  # ends the line on which Ctrl+D was pressed
+                    self._front.print_label("")  # ends the line on which Ctrl+D was pressed
                     return None
                 is_block = line.startswith(QUOTES)  # a block is a prompt, and never a command
                 if is_block:
                     line = reader.read_block(line)
                 reader.remember(line)
-                return self._turns.send(line) if is_block else self._handle_line(line)
+                return self._front.send(line) if is_block else self._handle_line(line)
             except KeyboardInterrupt:
                 if signals or not reader.is_terminal:
                     raise
-                self._turns.note("", "Ctrl+D quits.")  # the empty text ends the typed line
+                self._front.notify("", "Ctrl+D quits.")  # the empty text ends the typed line
 
     async def _begin(self) -> None:
         """At a terminal, load the history of prompts, print the session, and connect to a server.
 
         Notes say what the store had to replace, and how to list the commands.
         """
-        turns = self._turns
-        if not turns.reader.is_terminal:
+        front = self._front
+        if not front.reader.is_terminal:
             return
-        if notice := await turns.runtime.store.open():
-            turns.note(f"lmchat: {notice}")
+        if notice := await front.runtime.store.open():
+            front.notify(f"lmchat: {notice}")
         # Of each draft, the text without its files is taken. It is made safe: an imported prompt
         # may hold characters that readline refuses or does not filter.
-        drafts = await turns.runtime.store.prompt_history()
+        drafts = await front.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
         # Prompts that look like a shell command are left out. They were sent as text, perhaps by
         # another program, but ↑ and Enter would run them, even with line ends around them.
-        turns.reader.begin(
+        front.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
-        turns.print_session()
-        await turns.connect()
-        if turns.context.options.temporary:
-            turns.note("Temporary: this chat is in memory only.")
-        turns.note("/help lists the commands.")
+        front.print_session()
+        await front.connect()
+        if front.context.options.temporary:
+            front.notify("Temporary: this chat is in memory only.")
+        front.notify("/help lists the commands.")
 
     async def _handle_line(self, line: str) -> None:
         """Run a command of the chat or of the user's shell, or send any other text."""
         shell_line = line.strip("\n")  # a paste of one line may have line ends around it
         # `is_command` refuses a text of several lines, but a prompt after `/edit` may have several
         if is_command(line, is_plain=True) or line.startswith("/edit "):
-            await self._commands.run(line)
-        elif self._turns.reader.is_terminal and is_shell_command(shell_line):
-            await self._commands.run_in_shell(shell_line)
+            await self._front.run(line)
+        elif self._front.reader.is_terminal and is_shell_command(shell_line):
+            await self._front.run_in_shell(shell_line)
         else:
             if notice := message_notice(line, is_plain=True):
-                self._turns.note(notice)
-            await self._turns.send(line)
+                self._front.notify(notice)
+            await self._front.send(line)

@@ -1,0 +1,463 @@
+"""The plain chat: its commands and prompts, and the answers that are printed as they arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import TypeVar
+
+from lmchat.attachments.attachment import Attachment, ClipboardReader
+from lmchat.attachments.shell_command import ShellCommand, output_attachment
+from lmchat.chat.events import AnswerBegun, ChatEvent, TurnListener
+from lmchat.chat.service import ChatService
+from lmchat.chat.session import OpenSession, PromptsReturned, TurnEnded
+from lmchat.chat.tool_rounds import ToolQuestion
+from lmchat.cli.context import Context
+from lmchat.cli.plain.inline import InlineText
+from lmchat.cli.plain.line_reader import QUOTES, LineReader
+from lmchat.cli.setup.find_target import load_if_needed
+from lmchat.cli.setup.wiring import Runtime, make_pages
+from lmchat.cli.tool_approval import ask_about_call
+from lmchat.cli.turn_printer import TurnPrinter
+from lmchat.commands.conditions import NOTHING_YET, reason_against
+from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question, ReadFiles
+from lmchat.commands.table import COMMANDS
+from lmchat.commands.typed_line import require_slash
+from lmchat.config.state import change_state
+from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
+from lmchat.library.unsaved import write_unsaved
+from lmchat.safe_text import safe_text
+from lmchat.servers.events import ReasoningDelta
+from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.target import Target
+from lmchat.sessions.attached_files import Prompt
+from lmchat.sessions.message import Role
+from lmchat.sessions.session import SessionHeader
+from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table
+from lmchat.terminal.tty import drop_typed, echo
+from lmchat.tools.calls import Decision
+from lmchat.units import counted
+
+_MAX_SESSIONS = 30  # in a list
+_MOST_DIGITS = 9
+_SHELL_HELP = "!COMMAND runs a command of your shell; its output goes with your next prompt."
+Item = TypeVar("Item")
+
+
+class PlainFront(TurnListener):
+    """The plain chat: runs its commands, sends its prompts, and prints the answers as they arrive.
+
+    `_stream` prints the answers. With `--inline`, on a terminal that can redraw, it is `_inline`,
+    which formats them. Otherwise `_inline` is None, and a `SafeStream` prints them as they arrive.
+    A label is a line that helps a person at a terminal, and that a pipe does not get.
+    """
+
+    def __init__(
+        self, context: Context, runtime: Runtime, chat: ChatService, reader: LineReader
+    ) -> None:
+        self.context = context
+        self.runtime = runtime
+        self.chat = chat
+        self.reader = reader
+        self.output = context.output
+        self.notify = context.output.note
+        self.settings = context.settings
+        self.clipboard: ClipboardReader = Clipboard(context.environ_of_programs)
+        self.pages = make_pages(runtime.settings)
+        self.is_leaving = False  # whether the chat ends after this line
+        self._models: list[ModelInfo] = []  # in the last printed list
+        self._headers: Sequence[SessionHeader] = ()  # in the last printed list
+        self._files: list[Attachment] = []  # of the next prompt
+        self._lacks_files = False  # whether that must not be sent, as a file of it was refused
+        self._has_returned = False  # whether the last prompt was not sent
+        self._inline: InlineText | None = None
+        if context.options.inline and reader.can_redraw:
+            self._inline = InlineText(self.output.print_exactly, context.environ)
+            self.output.before_notes = self._inline.end_line  # a note begins a line of its own
+        # a screen reader, which may read the plain chat, would read out each change of a progress
+        self.output.has_progress = self._inline is not None
+        self._stream = self._inline or SafeStream()
+        self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
+        self._has_thought = False  # whether the last answer has reasoning
+        chat.reporter.listener = self
+        self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
+            **{name: partial(run, self) for name, run in SHARED.items()},
+            "retry": partial(self._run_on_last, "message.regenerate"),
+            "message.resume": partial(self._run_on_last, "message.resume"),
+            "message.edit": self.edit,
+            "model": self.choose_model,
+            "new": self.new,
+            "clear": self.new,
+            "sessions": self.open_session,
+            "help": self.list_commands,
+            "quit": self.quit,
+        }
+        """Each gets what was typed behind the command; other commands need the screen."""
+
+    # Commands
+
+    async def run(self, line: str) -> None:
+        """Run a slash command.
+
+        Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
+        is missing.
+        """
+        slash = require_slash(line, help_by="/help", is_plain=True)
+        command = slash.command
+        handler = self.handlers.get(command.command_id)
+        if handler is None:
+            hint = "Start lmchat without --plain, or see what the shell can do: lmchat --help."
+            raise WrongUse(f"{command.name} needs the screen.", hint=hint)
+        if command.needs_argument and not slash.argument:
+            raise WrongUse(f"{command.name} needs a value.", hint="/help shows its form.")
+        await handler(slash.argument)
+
+    async def new(self, _: str) -> None:
+        self.chat.in_memory.switch_to_new()
+        self.notify("New session.")
+
+    async def _run_on_last(self, command_id: str, _: str) -> None:
+        """Run a command on the last answer or prompt; raise `WrongUse` if it can do nothing."""
+        session = self.chat.shown
+        message = session.last_answer_or_prompt
+        reason = reason_against(command_id, session, message)
+        if message is None or reason:
+            raise WrongUse(reason)
+        await SHARED_ON_MESSAGE[command_id](self, message)
+
+    async def edit(self, text: str) -> None:
+        """Send a text as another version of the last prompt.
+
+        Without a text, the next line begins with this command and the prompt, which the user can
+        then change. Where lines cannot be edited, both are printed, and the user has to type them.
+        """
+        opened = self.chat.shown
+        await opened.load_older()  # at first, only the last messages are in memory
+        prompts = [message for message in opened.messages if message.role is Role.USER]
+        if not prompts:
+            raise WrongUse(NOTHING_YET)
+        if text:
+            await self.send(text, edited_id=prompts[-1].message_id)
+            return
+        line = safe_text(f"/edit {prompts[-1].text}")  # readline does not filter what it prints
+        self.notify("Change the next line, and press Enter.")
+        if not self.reader.set_next_text(line):
+            self.notify(*line.split("\n"))
+
+    async def list_commands(self, _: str) -> None:
+        """List the commands that work here, with the titles that they have on the screen."""
+        self.output.print_lines(
+            f"{command.slash}: {command.title}"
+            for command in COMMANDS
+            if command.command_id in self.handlers
+        )
+        self.notify(
+            "/sessions lists the sessions here, and /sessions N opens one.",
+            *([_SHELL_HELP] if self.reader.has_paste_marks else []),
+            f"A prompt of several lines begins and ends with {QUOTES}.",
+            "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
+        )
+
+    async def choose_model(self, wanted: str) -> None:
+        """Use a model for the next turn; without an argument, list the models that can chat.
+
+        A model is named by its number in the last list, its name or a part of it. A number refers
+        to the list as it was printed, since the servers may list their models in another order now.
+        Raises `WrongUse` for an unknown model, or one that cannot chat.
+        """
+        if wanted:
+            model = (
+                _by_number(self._models, wanted, "model", "/model") if wanted.isdecimal() else None
+            )
+            await self._switch_to(model or (await self.runtime.finder().models_named([wanted]))[0])
+            return
+        listed = await self.runtime.finder().models()
+        self._models = sorted(
+            (model for model in listed if model.can_chat), key=lambda model: model.is_remote
+        )
+        lines = _numbered(
+            # the state is shown if an answer has to wait until the model is loaded, or comes from
+            # another machine
+            f"{model_words(model)}, {model.state}"
+            if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP, LoadState.REMOTE)
+            else model_words(model)
+            for model in self._models
+        )
+        self.output.print_lines(lines or ["No server has a model. Download one there."])
+
+    async def _switch_to(self, model: ModelInfo) -> None:
+        """Use a model for the next turn, and for the next start; load it if needed."""
+        if model.state is LoadState.NOT_LOADED:
+            self.notify("Loading model…")
+            await load_if_needed(self.runtime, model, self.output)
+        target = Target.of(model)
+        self.chat.turn_choices.use_target(target)
+        await asyncio.to_thread(  # the next start of lmchat uses it, too
+            change_state,
+            self.context.paths.state_file,
+            lambda state: state.with_model(
+                target.server_id, target.model_id, is_remote=target.is_remote
+            ),
+        )
+        self.notify(f"Model: {model_words(target)}.")
+
+    async def quit(self, _: str) -> None:
+        self.is_leaving = True
+
+    async def open_session(self, wanted: str) -> None:
+        """Open a session, by its number in the last list or its id.
+
+        Without an argument, list sessions: the pinned ones, then the newest.
+        """
+        if not wanted:
+            self._headers = (await self.chat.store.list_sessions())[:_MAX_SESSIONS]
+            lines = _numbered(map(session_words, self._headers))
+            self.output.print_lines(lines or ["There are no saved sessions."])
+            return
+        if wanted.isdecimal() and len(wanted) < SHORT_ID:  # else digits are the beginning of an id
+            wanted = _by_number(self._headers, wanted, "session", "/sessions").session_id
+        session_id = await self.chat.store.find_id(wanted)
+        in_memory = self.chat.in_memory
+        in_memory.switch_to(await in_memory.find_or_load(session_id))
+        self.print_session()
+
+    async def confirm(self, question: Question) -> bool:
+        """Ask whether a typed line may take effect: it may be a paste that the user has not read.
+
+        On a pipe, no line is a paste.
+        """
+        if can_ask():
+            drop_typed(sys.stdin.fileno())  # the next lines of a paste are no answer
+            self.notify(*question.text.split("\n"))
+            return await ask_yes_no(question.title)
+        if question.refusal is not None:
+            raise question.refusal
+        return not self.reader.is_terminal
+
+    async def ask(self, title: str, _: Callable[[str], Awaitable[None]]) -> None:
+        raise WrongUse(title, hint="Type it behind the command.")
+
+    async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
+        """Print the rows, for the user to name one behind the command."""
+        self.output.print_lines(table((title, ""), rows) if rows else [nothing])
+        return ""
+
+    async def run_turn(self, begin: Callable[[], None]) -> None:
+        await self.connect()
+        begin()
+        await self.print_turn()
+
+    async def attach(self, _: str, read: ReadFiles) -> None:
+        """Attach files to the next prompt.
+
+        On a pipe, that prompt is written already, so after an error it is not sent without them. At
+        a terminal, the user has read the error.
+        """
+        try:
+            self._attach(await read())
+        except LMChatError:
+            self._lacks_files = not self.reader.is_terminal
+            raise
+
+    def _attach(self, files: Sequence[Attachment]) -> None:
+        self._files += files
+        words = files[0].part.words if len(files) == 1 else counted(len(files), "file")
+        self.notify(f"Your next prompt begins with {words}.")
+
+    async def use_model(self, name: str) -> None:
+        [model, *_] = await self.runtime.finder().models_named([name])
+        await self._switch_to(model)
+
+    # Turns
+
+    async def connect(self) -> None:
+        """Choose server and model for the next turn, unless they are chosen already."""
+        if self.chat.turn_choices.target is None:
+            target = await self.runtime.finder().ready_target(note=self.notify)
+            self.chat.turn_choices.use_target(target)
+            self.print_label(f"Model: {model_words(target)}.")
+
+    def print_session(self) -> None:
+        """At a terminal, print the title of the shown session and the last two of its messages."""
+        opened = self.chat.shown
+        if self.reader.is_terminal and opened.messages:
+            self.notify(f"Session: {session_words(opened.header)}")
+            for message in opened.messages[-2:]:
+                is_prompt = message.role is Role.USER
+                self.notify("You:" if is_prompt else f"{message.model or message.role}:")
+                self._stream.write(message.text)
+                self._stream.end()
+
+    async def send(self, text: str, *, edited_id: str = "") -> None:
+        """Send a prompt with the files of the next prompt, and print the answer.
+
+        Do nothing for a blank text. With `edited_id`, the text is another version of the prompt
+        with this id. Otherwise, a summary is made and printed first if the session is too long and
+        the settings allow it. Raises the error that the turn ends with. If the prompt was not sent,
+        its files stay for the next one, but for images that the model cannot see.
+        """
+        if not text.strip():
+            return
+        if self._lacks_files:
+            self._lacks_files, self._files = False, []
+            problem = "A prompt was not sent, as the file before it could not be attached."
+            raise FileRefused(problem, hint="Correct or remove the line that names the file.")
+        await self.connect()
+        chat, opened = self.chat, self.chat.shown
+        for file in self._files:
+            await chat.store.save_file(file.data)
+        prompt = Prompt(text, tuple(file.part for file in self._files))
+        if edited_id:
+            chat.edit(opened, edited_id, prompt, keeps_files=not prompt.files)
+        else:
+            # with settings, which say why no model can answer: nobody would send a queued prompt
+            chat.send(opened, prompt, settings=chat.turn_choices.settings(opened.own_sampling))
+        attached, self._files = self._files, []  # after an error above, the files stay
+        self._has_returned = False
+        try:
+            await self.print_turn()
+        except FileRefused:  # the next prompt would be refused as well
+            attached = [file for file in attached if not file.part.is_image]
+            raise
+        finally:
+            if self._has_returned and attached:
+                self._attach(attached)
+
+    async def print_turn(self) -> None:
+        """Print the answer of the turn that has just begun, while it arrives.
+
+        Raises the error of the turn, of its answer, or of saving it.
+        """
+        opened, inline = self.chat.shown, self._inline
+        printer = self._printer = TurnPrinter(self.output, stream=self._stream)
+        try:
+            # no echo: what is typed would get between the words of a paragraph
+            with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
+                async with printer.stages_shown(lambda: opened.figures):
+                    ended = await self.chat.wait(opened)
+                if inline is not None:
+                    await inline.print_all()
+        finally:  # also if Ctrl+C stops the answer
+            printer.end()
+        error = ended.error or self.chat.save_queue.warning
+        if isinstance(error, StreamInterrupted):  # its own hint needs the screen
+            error.hint = "Type /continue for the rest of the answer, or /retry."
+        if error is not None:
+            raise error
+        printer.print_notes_on(opened.messages[-1])  # such as that it was cut short
+
+    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
+        """Print an event of a turn; a turn with tools has several answers.
+
+        A note below a complete summary says where the older messages are.
+        """
+        if isinstance(event, TurnEnded):
+            if event.is_summary and event.answer is not None and not event.has_failed:
+                self._printer.end()  # the note begins a line of its own
+                self.notify(
+                    "This summary takes the place of the older messages; "
+                    "/tree on the screen lists their branch."
+                )
+        elif isinstance(event, PromptsReturned):
+            self._has_returned = True
+        elif isinstance(event, AnswerBegun):
+            self._has_thought = False
+            self.print_label(f"{event.message.model}:")
+        elif isinstance(event, ReasoningDelta) and not self._has_thought:
+            self._has_thought = True
+            self.notify("Thinking…")
+        self._printer.print_event(event)
+
+    def print_label(self, label: str) -> None:
+        """At a terminal, print a line such as the name of the model above its answer, on stderr."""
+        if self.reader.is_terminal:
+            self.notify(label)
+
+    async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
+        """Ask the user about a call of a tool, below the text so far."""
+        self._printer.end()
+        return await ask_about_call(question, self.context)
+
+    # The user's shell
+
+    async def run_in_shell(self, line: str) -> None:
+        """Run the line `!COMMAND`, and attach its output to the next prompt.
+
+        Ctrl+C stops the command; what it has printed until then is attached. Raises `WrongUse` at a
+        terminal that does not mark pastes, where a pasted line could run.
+        """
+        if not self.reader.has_paste_marks:
+            raise WrongUse(
+                "This terminal does not mark pastes, so no command runs here.",
+                hint="Run it in a shell, and attach what it prints with /file.",
+            )
+        command = ShellCommand(line.removeprefix("!").strip(), self.context.environ_of_programs)
+        self.notify("Running. Ctrl+C stops it.")
+        try:
+            await command.run()
+        except asyncio.CancelledError:
+            command.stop()
+            raise
+        finally:
+            if command.ending:  # empty if the command never ran
+                self._attach([output_attachment(command)])
+
+    # The end
+
+    async def aclose(self) -> None:
+        """Save the sessions, and end the programs that the chat has started.
+
+        What cannot be saved is written into files, which are named to the user.
+        """
+        await self.chat.close()
+        unsaved = [] if self.context.options.temporary else self.chat.unsaved()
+        folder = self.context.paths.state_dir
+        try:
+            files = await asyncio.to_thread(write_unsaved, folder, unsaved)
+        except LMChatError as error:
+            self.notify(f"The end of the chat could not be saved: {error.message}")
+        else:
+            for file in files:
+                self.notify(
+                    f"The end of the chat could not be saved. lmchat import {file} adds it."
+                )
+        if self._inline is not None:
+            await self._inline.aclose()
+        if self.chat.turn_choices.toolbox is not None:
+            await self.chat.turn_choices.toolbox.host.aclose()
+
+
+def session_words(header: SessionHeader) -> str:
+    """Return what tells a session from others in a list: title, size, time and short id."""
+    changed = local_time(header.updated_at)
+    short_id = header.session_id[:SHORT_ID]
+    return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
+
+
+def model_words(model: ModelInfo | Target) -> str:
+    """Return the name of a model and its server: several servers may have a model of this name."""
+    return f"{model.model_id} at {model.product} {model.endpoint.netloc}"
+
+
+def _numbered(texts: Iterable[str]) -> list[str]:
+    """Return the texts as lines with numbers from 1, which the user can type to choose one."""
+    return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
+
+
+def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:
+    """Return the item of the last printed list with the typed number, from 1.
+
+    Raises `WrongUse` if the list does not have this number: it means nothing else.
+    """
+    # no list has more than a few digits, and Python refuses to read thousands of them
+    position = int(number) if len(number) < _MOST_DIGITS else 0
+    if 0 < position <= len(items):
+        return items[position - 1]
+    if not items:
+        raise WrongUse(f"No {noun}s are listed yet.", hint=f"{command} lists them.")
+    verb = "is" if len(items) == 1 else "are"
+    raise WrongUse(f"There {verb} {counted(len(items), noun)}.", hint="Type a number of the list.")
