@@ -111,7 +111,7 @@ async def _start_answer(front: Front, text: str) -> None:
         await front.ask("Begin the next answer with which text?", partial(_start_answer, front))
         return
     session.use_first_words(text, front.chat.turn_choices.target)
-    front.notify(f"The next answer begins with {'your' if text else 'no'} text.")
+    front.notify(f"The next answer begins {'with your text' if text else 'as usual'}.")
 
 
 async def _use_profile(front: Front, name: str) -> None:
@@ -131,7 +131,9 @@ async def _use_profile(front: Front, name: str) -> None:
 async def _use_effort(front: Front, level: str) -> None:
     choices, own_sampling = front.chat.turn_choices, front.chat.shown.own_sampling
     if not level:
-        title = f"Reasoning effort, or tokens. In use: {choices.effort_words(own_sampling)}"
+        title = (
+            f"Reasoning effort (or /effort TOKENS). In use: {choices.effort_words(own_sampling)}"
+        )
         level = await front.choose(title, [(level, "") for level in LEVELS], "")
     if level:
         choices.use_effort(level)

@@ -31,8 +31,8 @@ from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 
-Work = Awaitable[None] | None
-"""What a command returns: None after a function, which has had its effect; else it is awaited."""
+Pending = Awaitable[None] | None
+"""What a command leaves to be awaited; None after a function, which has had its effect."""
 
 
 class ScreenCommands:
@@ -74,7 +74,7 @@ class ScreenCommands:
         appearance = Appearance(ui)
         palette = Palette(ui, server_search, self.can_run)
         reports = Reports(ui, prompt_text, branches)
-        without_argument: dict[str, Callable[[], Work]] = {
+        without_argument: dict[str, Callable[[], Pending]] = {
             **own,
             "new": session_view.start_new,
             "clear": session_view.start_new,
@@ -102,7 +102,7 @@ class ScreenCommands:
             "message.undo": branches.undo,
             "session.undo": saved_sessions.undo,
         }
-        self.handlers: Mapping[str, Callable[[str], Work]] = {
+        self.handlers: Mapping[str, Callable[[str], Pending]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             **{name: partial(_run_alone, run) for name, run in without_argument.items()},
             "model": model_switch.pick,
@@ -116,7 +116,7 @@ class ScreenCommands:
             "copy": self._copy_last,
             "theme": appearance.use_theme,
         }
-        self.on_message: Mapping[str, Callable[[ChatMessage], Work]] = {
+        self.on_message: Mapping[str, Callable[[ChatMessage], Pending]] = {
             **{name: partial(run, self) for name, run in SHARED_ON_MESSAGE.items()},
             "message.copy": message_actions.copy,
             "message.copy_code": message_actions.copy_code,
@@ -136,7 +136,7 @@ class ScreenCommands:
             "message.pager": message_actions.open_in_pager,
             "message.delete": branches.delete,
         }
-        self.on_session: Mapping[str, Callable[[str], Work]] = {
+        self.on_session: Mapping[str, Callable[[str], Pending]] = {
             "session.open": saved_sessions.open,
             "session.rename": saved_sessions.rename,
             "session.tag": saved_sessions.tag,
@@ -156,19 +156,14 @@ class ScreenCommands:
         self._hold_keys(self.on_session[command_id](session_id))
 
     def run_line(self, line: str, number: int | None = None) -> None:
-        """Run a slash command in a worker; ↑ brings back one that is unknown or fails.
+        """Run a slash command in a worker; raise `WrongUse` for an unknown one.
 
         `number` is that of the prompt before it, by default the last one.
         """
-        try:
-            slash = require_slash(line, help_by=self._ui.key_name("help"))
-        except WrongUse as error:
-            self._ui.widgets.prompt_input.remember_newest(line)
-            self._ui.show_error(error)
-            return
+        slash = require_slash(line, help_by=self._ui.key_name("help"))
         self._prompt_files.expect(slash, number)
         run = partial(self._run, slash.command, slash.argument)
-        self._ui.begin(run, "slash", typed=line, holds_keys=True)
+        self._ui.begin(run, "slash", holds_keys=True)
 
     def can_run(self, command: Command) -> bool:
         """Return whether a command could act; one that needs no message always can."""
@@ -176,7 +171,7 @@ class ScreenCommands:
         is_free = command_id not in self.on_message
         return is_free or not reason_against(command_id, self.chat.shown, self._subject)
 
-    def _hold_keys(self, work: Work) -> None:
+    def _hold_keys(self, work: Pending) -> None:
         """Do the rest of a command in a worker, for which the next keys wait."""
         if work is not None:
             self._ui.begin(lambda: work, "command", holds_keys=True)
@@ -186,7 +181,7 @@ class ScreenCommands:
         if work is not None:
             await work
 
-    def _begin(self, command: Command, argument: str) -> Work:
+    def _begin(self, command: Command, argument: str) -> Pending:
         """Call the handler of a command; a dialog asks for an argument that is missing."""
         command_id = command.command_id
         if command_id in self.on_message:
@@ -200,7 +195,7 @@ class ScreenCommands:
             return self.ask(command.title, partial(self._run, command))
         return self.handlers[command_id](argument)
 
-    def _begin_on(self, command_id: str, message: ChatMessage | None) -> Work:
+    def _begin_on(self, command_id: str, message: ChatMessage | None) -> Pending:
         """Call the handler of a command with a message as it is now, or notify the user why not."""
         reason = reason_against(command_id, self.chat.shown, message)
         if message is None or reason:
@@ -208,7 +203,7 @@ class ScreenCommands:
             return None
         return self.on_message[command_id](self.chat.shown.current(message))
 
-    def _run_on_last(self, command_id: str) -> Work:
+    def _run_on_last(self, command_id: str) -> Pending:
         return self._begin_on(command_id, self.chat.shown.last_answer_or_prompt)
 
     @property
@@ -216,7 +211,7 @@ class ScreenCommands:
         """The focused message, or else the last answer or prompt; None without any."""
         return self._ui.widgets.focused_message or self.chat.shown.last_answer_or_prompt
 
-    def _copy_last(self, part: str) -> Work:
+    def _copy_last(self, part: str) -> Pending:
         """Copy the last answer; with the part `code`, copy a code block of it.
 
         Raises `WrongUse` for another part.
@@ -255,5 +250,5 @@ class ScreenCommands:
         self._model_switch.pick_named(name)
 
 
-def _run_alone(run: Callable[[], Work], _: str) -> Work:
+def _run_alone(run: Callable[[], Pending], _: str) -> Pending:
     return run()

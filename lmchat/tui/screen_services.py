@@ -119,7 +119,6 @@ class ScreenServices:
         group: str,
         *,
         is_only: bool = False,
-        typed: str = "",
         holds_keys: bool = False,
     ) -> None:
         """Run work in a worker, and show the `LMChatError` that it raises.
@@ -127,13 +126,10 @@ class ScreenServices:
         `group` is a name for workers of one kind, by which `stop` finds them. With `is_only`,
         earlier ones of the group are cancelled.
 
-        `typed` is the command that began the work. After such an error, ↑ brings it back: in the
-        prompt, it would be joined to what is typed next.
-
         With `holds_keys`, the keys that follow wait until the work ends or opens a dialog: for
         short work that may open a dialog, or move the focus.
         """
-        run = partial(self._run, work, typed)
+        run = partial(self._run, work)
         worker: Worker[None] = self.screen.run_worker(
             run, name=group, group=group, exclusive=is_only
         )
@@ -143,14 +139,11 @@ class ScreenServices:
                 lambda: not worker.is_finished and self.app.screen_stack == screens
             )
 
-    async def _run(self, work: Work, typed: str) -> None:
+    async def _run(self, work: Work) -> None:
         """Textual gives any other error to `LMChatApp.report_failure`."""
         try:
             await work()
         except LMChatError as error:
-            prompt_input = self.widgets.prompt_input
-            if typed and typed not in prompt_input.history_of_prompts[:1]:
-                prompt_input.remember_newest(typed)
             self.show_error(error)
         finally:
             self.show_changes()

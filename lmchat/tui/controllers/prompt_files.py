@@ -220,7 +220,7 @@ class PromptFiles:
         command = line.removeprefix("!").strip()
         reading = self._begin_reading(f"!{command}", number)
         run = partial(self._read, reading, partial(self._run_command, reading, command))
-        self._ui.begin(run, "shell", typed=line)
+        self._ui.begin(run, "shell")
 
     async def _run_command(self, reading: Reading, text: str) -> Sequence[Attachment]:
         reading.command = command = self._ui.workspace.platform.shell_command(text)
@@ -253,7 +253,7 @@ class PromptFiles:
         if is_page_address(name):
             # in a worker of its own, which holds no keys
             fetch = partial(self._fetch_page, reading, read)
-            self._ui.begin(fetch, "page", typed=f"/file {name}")
+            self._ui.begin(fetch, "page")
         else:
             await self._read_files(reading, read)
 
