@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-from msgspec.structs import replace
-
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import OptionValues, SetOption, TurnChoices
@@ -36,24 +34,24 @@ _FORM = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)?(.*)", re.DOTALL)
 _MAX_VALUE_CHARS = 60
 
 
-def value_words(option: SetOption) -> str:
+def _value_words(option: SetOption) -> str:
     """Return the value of an option on one line, as it may be typed."""
     return safe_line(value_text(option.value), limit=_MAX_VALUE_CHARS)
 
 
-def listed_options(choices: TurnChoices, opened: OpenSession) -> tuple[SetOption, ...]:
-    """Return the sampling options that are set for a session, for the list of `/set`.
+def option_rows(choices: TurnChoices, opened: OpenSession) -> list[tuple[str, str, str]]:
+    """Return the sampling options that are set for a session: name, value and origin.
 
-    If the server in use ignores an option, its `origin.words` add that it is not sent.
+    If the server in use ignores an option, its origin adds that it is not sent.
     """
     product = choices.target.product if choices.target else ""
-    listed: list[SetOption] = []
+    rows: list[tuple[str, str, str]] = []
     for option in choices.options_with_origin(opened.own_sampling):
-        origin = option.origin
+        origin = option.origin.words
         if product and not product_named(product).takes_option(option.name):
-            origin = replace(origin, words=f"{origin.words}; not sent to {product}")
-        listed.append(replace(option, origin=origin))
-    return tuple(listed)
+            origin = f"{origin}; not sent to {product}"
+        rows.append((option.name, _value_words(option), origin))
+    return rows
 
 
 async def set_option(chat: ChatService, opened: OpenSession, typed: str) -> str:
@@ -84,7 +82,7 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
     if not text:
         if before is None:
             return options, f"{name} is not set. {form}"
-        return options, f"{name} is {value_words(before)} ({before.origin.words}). {form}"
+        return options, f"{name} is {_value_words(before)} ({before.origin.words}). {form}"
 
     # a value of these levels has priority, so that of the session would have no effect
     if before is not None and before.origin.level in (Level.EFFORT, Level.COMMAND_LINE):
@@ -101,7 +99,7 @@ def _with_option(choices: TurnChoices, opened: OpenSession, typed: str) -> tuple
     option = _option(choices, name, options)
     if option is None:
         return options, f"{name} is not sent, from the next answer on."
-    words = f"{name} is {value_words(option)} from the next answer on ({option.origin.words})."
+    words = f"{name} is {_value_words(option)} from the next answer on ({option.origin.words})."
     return options, words
 
 

@@ -25,7 +25,7 @@ from lmchat.chat.events import MessageAdded
 from lmchat.chat.service import ChatService
 from lmchat.chat.settings import LEVELS, NO_PROFILE
 from lmchat.commands import set_command
-from lmchat.commands.set_command import NOTHING_SET, value_words
+from lmchat.commands.set_command import NOTHING_SET
 from lmchat.config.settings import Preset, Settings
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
@@ -150,8 +150,8 @@ async def _set_option(front: Front, typed: str) -> None:
         front.notify(await set_command.set_option(chat, session, typed))
         return
     rows = [
-        (option.name, f"{value_words(option)} ({option.origin.words})")
-        for option in set_command.listed_options(chat.turn_choices, session)
+        (option, f"{value} ({origin})")
+        for option, value, origin in set_command.option_rows(chat.turn_choices, session)
     ]
     name = await front.choose("Sampling", rows, NOTHING_SET)
     if name:

@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from lmchat.chat.settings import SamplingLayers
-from lmchat.commands.set_command import listed_options, set_option, value_words
+from lmchat.commands.set_command import option_rows, set_option
 from lmchat.errors import StoreUnavailable, WrongUse
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import set_options
@@ -18,8 +18,7 @@ async def change(chat: ChatTurns, typed: str) -> str:
 
 
 def rows(chat: ChatTurns) -> list[tuple[str, str, str]]:
-    options = listed_options(chat.sessions.turn_choices, chat.opened)
-    return [(option.name, value_words(option), option.origin.words) for option in options]
+    return option_rows(chat.sessions.turn_choices, chat.opened)
 
 
 async def ask(chat: ChatTurns, text: str) -> dict[str, object]:
