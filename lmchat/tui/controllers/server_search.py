@@ -64,14 +64,10 @@ class ServerSearch:
         self._ui.begin(self._watch_server, "health")
 
     def search_soon(self) -> None:
-        """End the pause of the search."""
         self._search_wanted.set()
 
     def check_now(self) -> None:
-        """Check the server in use at once, and search if there is no model or the page is open.
-
-        For the page, what is installed on this machine is also read again.
-        """
+        """Check the server in use at once, and search if there is no model or the page is open."""
         self._workspace.backend.forget_lists()
         self.search_soon()  # `_search` decides whether to search
         self._workspace.monitor.check_now()
@@ -80,16 +76,12 @@ class ServerSearch:
         self._ui.show_action("checking")
 
     async def _watch_server(self) -> None:
-        """Take over and show the health checks, until lmchat ends."""
         async for health in self._workspace.monitor.watch():
             self._model_switch.update_target(health)
             self._ui.show_changes()
 
     async def _search(self) -> None:
-        """Search, with pauses, while there is no model or the welcome page is open.
-
-        With `--local`, the built-in engine is started first.
-        """
+        """Search, with pauses, while there is no model or the welcome page is open."""
         if self._workspace.is_local:
             await self._starts.start_engine()
         while True:
@@ -128,16 +120,14 @@ class ServerSearch:
     # The decision
 
     def _target_on(self, server: ServerStatus) -> Choice:
-        """Return a server with the model to use on it, as `choose_on_server` chooses."""
         workspace = self._workspace
         return choose_on_server(server, model=workspace.settings.model, state=workspace.state)
 
     def _use_or_show_page(self, found: Choice) -> None:
         """Use the server that was found if nothing is missing; otherwise show the welcome page.
 
-        Waiting prompts are sent to the chosen server, unless it is still loading its model. A
-        server of which no model is chosen, or which has none, becomes the target without a model.
-        Health checks then use it, and so does the picker, in which the user can choose a model.
+        A server of which no model is chosen, or which has none, becomes the target without a model:
+        health checks then use it, and so do the model picker and the panel.
         """
         target, current = found.target, self._workspace.chat.turn_choices.target
         if found.is_complete and target is not None:
@@ -155,8 +145,7 @@ class ServerSearch:
         """Use a server that the user has chosen, or ask for what it lacks.
 
         It may lack the permission for its host, an API key, or a model, perhaps an unlisted one. If
-        it cannot be used, search at once, as it may have changed. None means that the user has left
-        a dialog: then do nothing.
+        it cannot be used, search at once, as it may have changed.
         """
         if server is None:
             return
@@ -180,7 +169,6 @@ class ServerSearch:
             self.search_soon()
 
     def _use_model(self, model: ModelInfo) -> None:
-        """Use a model that was picked from the welcome page, and close the page."""
         self._model_switch.switch_to(model)
         self.close_page()
 
@@ -193,7 +181,6 @@ class ServerSearch:
             self.close_page()
 
     async def _ask_about_host(self, endpoint: Endpoint) -> None:
-        """Ask whether requests may go to the host of a server, and then use it or warn why not."""
         result = await self._try_server(endpoint)  # may ask the user about the host
         if not isinstance(result, str):
             self._use_result(result)
@@ -205,8 +192,8 @@ class ServerSearch:
         """Check a server, after asking whether its host is allowed if that is another machine.
 
         Return the server if it is usable and has models, or if it wants an API key or the name of a
-        model, for which the caller asks. Otherwise return why it cannot be used; an empty text if
-        the user does not allow its host. A `key` with which the server can be used is saved.
+        model, for which the caller asks. Otherwise return why it cannot be used; "" if the user
+        does not allow its host.
         """
         backend = self._workspace.backend
         try:
@@ -246,8 +233,8 @@ class ServerSearch:
     def act_on_choice(self, choice: ServerRow | str, typed: str) -> None:
         """Do what the chosen row of the page offers.
 
-        `choice` is a server, or names another way to one, such as `files`. `typed` is a word that
-        was pasted on the page: the question for an address begins with it.
+        `choice` is a server, or names another way to one, such as `files`. `typed` was pasted on
+        the page: the question for an address begins with it.
         """
         machine = self._starts.machine
         match choice:
@@ -271,7 +258,6 @@ class ServerSearch:
                 self._ask_address(typed)
 
     def _ask_address(self, typed: str) -> None:
-        """Ask for an address, and use the server that answers there."""
         text = "Host and port, for example localhost:9931; http:// and /v1 are optional."
         dialog = AskDialog(
             "Server address",
@@ -283,7 +269,6 @@ class ServerSearch:
         self._ui.open_dialog(dialog, self._use_result)
 
     def _start_engine(self, name: str) -> None:
-        """Start the built-in engine in a worker with the named model file."""
         self._ui.begin(partial(self._use_engine, name), "engine", is_only=True)
 
     async def _use_engine(self, name: str) -> None:
@@ -302,8 +287,7 @@ class ServerSearch:
     async def _start_program(self, start: ServerStart) -> None:
         """Start a server with its program, and use it, unless the user has left the page by then.
 
-        A user who has left the page may have chosen another model. Then only the search may use the
-        server, which it does if there is no model.
+        Such a user may have chosen another model: then only the search may use the server.
         """
         server = await self._starts.start_program(start)
         if self._page is None:
@@ -316,9 +300,8 @@ class ServerSearch:
     def _show_page(self) -> None:
         """Show the servers on the welcome page; if it is closed and may be opened, open it first.
 
-        The page is not opened over a dialog, or after the user has left it. While the user writes a
-        prompt, or reads a session with messages, it is not opened either: it would get the next
-        keys.
+        It is not opened over a dialog, after the user has left it, or while the user writes a
+        prompt or reads a session with messages: it would get the next keys.
         """
         is_writing = self._ui.widgets.prompt_input.is_being_written
         is_reading = bool(self._workspace.chat.shown.messages)
@@ -330,7 +313,6 @@ class ServerSearch:
         self._draw_page()  # an open page shows the new servers; without one, this does nothing
 
     def open_welcome_page(self) -> None:
-        """Show the welcome page because the user asks for it, and search."""
         if self._page is None:
             self._mount_page()
         self.check_now()  # also reads what is installed
@@ -344,7 +326,6 @@ class ServerSearch:
         self._page = None
 
     def _draw_page(self) -> None:
-        """Show on the welcome page what is known now, if it is open."""
         if self._page is None:
             return
         problem = self._starts.problem
@@ -367,7 +348,7 @@ class ServerSearch:
         )
 
     def close_page(self) -> None:
-        """Close the welcome page if it is open; if a dialog covers it, as soon as that is left."""
+        """If a dialog covers the page, it is closed as soon as that is left."""
         if self._page is not None:
             self._page.leave()
 
