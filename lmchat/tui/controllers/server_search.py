@@ -193,7 +193,7 @@ class ServerSearch:
 
         Return the server if it is usable and has models, or if it wants an API key or the name of a
         model, for which the caller asks. Otherwise return why it cannot be used; "" if the user
-        does not allow its host.
+        does not allow its host. A `key` with which the server can be used is saved.
         """
         backend = self._workspace.backend
         try:
