@@ -94,7 +94,7 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     screen.type("y")
     screen.wait_until(lambda: b"\x1b]52;c;" in screen.raw, "the copy")
     server.on(CHAT, failure(words))
-    screen.type("\x12", sees="copy details")
+    screen.type("\x12", sees="error id")
     screen.type("\x1b", hides=_ON_MESSAGE)
     screen.type("/title ", sees="▌ /title")
     screen.paste(

@@ -48,7 +48,7 @@ def test_pieces_add_up_to_the_whole_screen(tmp_path, server):
     pieces = [step for at in range(0, len(text), 12) for step in (text[at : at + 12], Pause(0.004))]
     server.on(CHAT, sse(*pieces, finish(), DONE))
     with ready_screen(tmp_path, server.url) as screen:
-        for count, keys in enumerate(("", "\x02", "\x14", "\x0f\x1b", "\x1b[5~", "/mo"), 1):
+        for count, keys in enumerate(("", "\x02\x02", "\x14", "\x0f\x1b", "\x1b[5~", "/mo"), 1):
             screen.ask("go")
             screen.type(keys)
             screen.wait_until(lambda: is_complete(tmp_path, count), "the end", 30)  # noqa: B023
