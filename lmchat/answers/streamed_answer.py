@@ -69,6 +69,11 @@ class StreamedAnswer:
         self._token_log.add(event)
         return self.growing.add(event)
 
+    def so_far(self, message: ChatMessage) -> ChatMessage:
+        """Return its message with the text that has come."""
+        # the server may have named another model than was asked for
+        return replace(message, parts=self.growing.parts, model=self.figures.model)
+
     def end(self, state: AnswerState) -> None:
         self.figures.end(state, self._clock())
 

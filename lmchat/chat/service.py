@@ -81,11 +81,12 @@ class ChatService:
         self.save_queue = SaveQueue(store)
         self.backend = backend
         self.store = store
+        self._clock = clock
         self.is_closing = False
         """Whether lmchat is quitting: then no queued prompt is sent."""
         self.reporter = Reporter()
         self.in_memory = SessionsInMemory(
-            store, self.save_queue, clock=clock, on_pending_change=self._follow_pending
+            store, self.save_queue, on_pending_change=self._follow_pending
         )
         self.drafts = Drafts(store, self.in_memory)
         self.read_ahead = ReadAhead(
@@ -258,6 +259,7 @@ class ChatService:
             save_queue=self.save_queue,
             meter=self.context_window.meter,
             reporter=self.reporter,
+            clock=self._clock,
             pending=pending,
             is_summary=is_summary,
         )

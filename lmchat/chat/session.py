@@ -55,11 +55,9 @@ class TurnState(Protocol):
     @property
     def task(self) -> asyncio.Task[None] | None: ...  # None once it has ended
     @property
-    def is_running(self) -> bool: ...  # from its prompt until its end is saved
-    @property
     def answer(self) -> StreamedAnswer | None: ...  # the one that began last
     @property
-    def message(self) -> ChatMessage | None: ...  # of that answer, as far as it has come
+    def message(self) -> ChatMessage | None: ...  # of that answer; it gets its text at the end
     @property
     def figures(self) -> AnswerFigures | None: ...  # of that answer, or of the calls behind it
     @property
@@ -107,11 +105,9 @@ class OpenSession:
         session: Session,
         *,
         save_queue: SaveQueue,
-        clock: Callable[[], float],
         on_pending_change: OnPendingChange,
     ) -> None:
         """Take over a session as it was read, perhaps with the end of its path only."""
-        self.clock = clock  # monotonic seconds, for figures
         self._save_queue = save_queue
         self._on_pending_change = on_pending_change
         self._header = session.header
@@ -172,7 +168,7 @@ class OpenSession:
     @property
     def is_running(self) -> bool:
         """Whether a turn runs, from its prompt until its end is saved."""
-        return self._turn is not None and self._turn.is_running
+        return self._turn is not None and self._turn.task is not None
 
     @property
     def figures(self) -> AnswerFigures | None:
@@ -253,7 +249,7 @@ class OpenSession:
 
     def fail(self, error: Exception) -> None:
         """Let the turn end with an error of the front end, or note it if the turn has ended."""
-        if self._turn is not None and self._turn.is_running:
+        if self._turn is not None and self._turn.task is not None:
             self._turn.fail(error)
         else:
             self._last_end = replace(self._last_end, error=error, is_shown_in_answer=False)
@@ -288,14 +284,19 @@ class OpenSession:
     @property
     def shown_messages(self) -> MessagePath:
         """The path, and a summary that streams; a running answer has the text so far."""
+        shown, answer = self._messages, self._answer_so_far
+        if self._turn is not None:
+            shown = shown.added(*self._turn.summary)
+        return shown.replaced(answer) if answer is not None else shown
+
+    @property
+    def _answer_so_far(self) -> ChatMessage | None:
+        """The answer that streams, with the text so far; only its end puts it on the path."""
         turn = self._turn
-        if turn is None:
-            return self._messages
-        shown = self._messages.added(*turn.summary)
-        message = turn.message
-        if message is None or message.state is not AnswerState.STREAMING:
-            return shown
-        return shown.replaced(message)
+        if turn is None or turn.message is None or turn.answer is None:
+            return None
+        is_streaming = turn.message.state is AnswerState.STREAMING
+        return turn.answer.so_far(turn.message) if is_streaming else None
 
     def find(self, message_id: str) -> ChatMessage | None:
         index = self._messages.index_of(message_id)
@@ -304,14 +305,13 @@ class OpenSession:
     def current(self, message: ChatMessage) -> ChatMessage:
         """Return a message as it is now, for an action on it.
 
-        The log may have an answer as it was when it began to stream, without its text. While the
-        answer streams, only its turn has the text; `messages` gets it at the end.
+        The log may have an answer as it was when it began to stream, without its text.
         """
         if message.state is not AnswerState.STREAMING:
             return message
-        running = self._turn.message if self._turn is not None else None
-        if running is not None and running.message_id == message.message_id:
-            return running
+        answer = self._answer_so_far
+        if answer is not None and answer.message_id == message.message_id:
+            return answer
         return self.find(message.message_id) or message
 
     @property
@@ -430,10 +430,6 @@ class OpenSession:
             is_pinned=changed.is_pinned,
             is_archived=changed.is_archived,
         )
-
-    def rename(self, title: str) -> None:
-        """Take over a title that the disk has."""
-        self._change_header(title=title)
 
     def _change_header(self, **fields: object) -> None:
         """Change fields in memory: with each message, the store changes the others by itself."""
@@ -612,12 +608,11 @@ class OpenSession:
         self._header = session.header
         self._messages = MessagePath(session.messages)
         self._earlier_id = session.earlier_id
-        # The disk may be behind the last answer of the running turn. It may have only a part of its
-        # text or, while a tool runs, not its end.
+        # The disk may be behind the last answer of the running turn: it may not have its end yet.
+        # While it streams, the path is without its text, which `shown_messages` and figures add.
+        # The branch of a summary has another copy of the answer, and the path before it has none.
         turn = self._turn
-        if turn is None or turn.message is None or turn.figures is None:
-            return
-        if turn.figures.is_running:
+        if self.is_running and turn is not None and turn.message and not turn.is_summary:
             self.replace(turn.message)
 
     def leave_purged(self, messages: Sequence[ChatMessage]) -> None:

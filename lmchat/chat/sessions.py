@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -28,7 +28,6 @@ class SessionsInMemory:
         store: Store,
         save_queue: SaveQueue,
         *,
-        clock: Callable[[], float],
         on_pending_change: OnPendingChange,
     ) -> None:
         """Begin with a new session."""
@@ -36,7 +35,7 @@ class SessionsInMemory:
         self._store = store
         self._save_queue = save_queue
         self._make = partial(
-            OpenSession, save_queue=save_queue, clock=clock, on_pending_change=on_pending_change
+            OpenSession, save_queue=save_queue, on_pending_change=on_pending_change
         )
         self._sessions: dict[str, OpenSession] = {}  # by their ids; the shown one is among them
         self.new_session = self._make_new()

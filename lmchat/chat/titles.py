@@ -106,5 +106,5 @@ class TitleWriter:
         )
         if stored.title != title:  # the user has changed it in the meantime
             return
-        opened.rename(title)
+        opened.update_header(stored)
         self._reporter.report(opened, TitleChanged())

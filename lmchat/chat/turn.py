@@ -81,6 +81,7 @@ class Turn:
         save_queue: SaveQueue,
         meter: ContextMeter,
         reporter: Reporter,
+        clock: Callable[[], float],
         pending: str = "",
         is_summary: bool = False,
     ) -> None:
@@ -90,7 +91,8 @@ class Turn:
         self._save_queue = save_queue
         self._meter = meter
         self._reporter = reporter
-        self._began_s = session.clock()
+        self._clock = clock  # monotonic seconds
+        self._began_s = clock()
         self._is_stopping = False
         self._error: Exception | None = None  # that the front end has raised
         self._must_report_cut = False  # whether messages have left the path since the last report
@@ -104,19 +106,8 @@ class Turn:
         # of the answer that began last
         self.answer: StreamedAnswer | None = None
         self._request: AnswerRequest | None = None
-        self._message: ChatMessage | None = None  # as it began, until it is final
+        self.message: ChatMessage | None = None
         self._answer_error: LMChatError | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self.task is not None
-
-    @property
-    def message(self) -> ChatMessage | None:
-        message, answer = self._message, self.answer
-        if message is None or answer is None or message.state is not AnswerState.STREAMING:
-            return message
-        return _so_far(message, answer)
 
     @property
     def may_call_tools(self) -> bool:
@@ -183,14 +174,14 @@ class Turn:
             error, _ = shown_error(raised)
         elif self._error is None and self.figures is not None:
             state = self.figures.state
-        message = self._message
+        message = self.message
         return TurnEnded(
             state=state,
             answer=self._session.find(message.message_id) if message is not None else None,
             error=error,
             is_shown_in_answer=error is not None and error is self._answer_error,
             is_summary=self.is_summary,
-            seconds=self._session.clock() - self._began_s,
+            seconds=self._clock() - self._began_s,
         )
 
     def plan(self, start: TurnStart, settings: TurnSettings) -> AnswerRequest:
@@ -290,11 +281,11 @@ class Turn:
             message.model,
             begun=beginning.message if beginning is not None else None,
             begun_tokens=beginning.choices if beginning is not None else (),
-            clock=session.clock,
+            clock=self._clock,
             steps=request.rounds.steps if request.rounds else 0,
             is_summary=self.is_summary,
         )
-        self._request, self.answer, self._message = request, answer, message
+        self._request, self.answer, self.message = request, answer, message
         self.figures = answer.figures
         # a summary has no row and no file while it streams: `run` writes it when it is complete
         is_summary = self.is_summary
@@ -345,7 +336,7 @@ class Turn:
         Return also a note for the user if the server has cut the prompt, else "".
         """
         answer.end(state)
-        message = replace(_so_far(message, answer), state=state, failure=failure)
+        message = replace(answer.so_far(message), state=state, failure=failure)
         note = ""
         try:
             stats, note = request.ended(answer.figures)
@@ -354,7 +345,7 @@ class Turn:
             message = replace(message, stats=stats)
         except Exception:  # the text of the answer must be saved in any case
             _logger.exception("the figures of an answer could not be made")
-        self._message = message
+        self.message = message
         if self.is_summary:
             self.summary = self.summary.replaced(message)
         else:
@@ -405,7 +396,7 @@ class Turn:
         # in place of the figures of the answer before it
         self.figures = figures = AnswerFigures(
             model=target.model_id,
-            started_s=session.clock(),
+            started_s=self._clock(),
             stage=Stage.TOOLS,
             steps=rounds.steps,
         )
@@ -436,7 +427,7 @@ class Turn:
             await rounds.run(tuple(running.values()), self._ask, partial(self._end_call, running))
         except BaseException:  # a stop, which is a cancellation, or an error
             # no next answer comes, whose figures would replace these
-            figures.end(AnswerState.STOPPED, session.clock())
+            figures.end(AnswerState.STOPPED, self._clock())
             stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
             for message in stopped:
                 session.replace(message)
@@ -468,12 +459,6 @@ class Turn:
             self._must_report_cut = False
             self._reporter.report(self._session, PathChanged())
         self._reporter.report(self._session, event)
-
-
-def _so_far(message: ChatMessage, answer: StreamedAnswer) -> ChatMessage:
-    """Return a message with the text that has come."""
-    # the server may have named another model than was asked for
-    return replace(message, parts=answer.growing.parts, model=answer.figures.model)
 
 
 def streaming_message(

@@ -237,6 +237,38 @@ async def test_a_second_turn_in_a_session_is_refused_and_an_answer_may_stream_in
     assert prompts == ["one"]
 
 
+async def test_a_path_that_is_shown_while_its_answer_streams_or_is_saved_has_the_answer_once(store):
+    end_answer, gate, is_saving, may_save = store.end_answer, *(asyncio.Event() for _ in "abc")
+
+    async def end_slowly(*args) -> None:
+        is_saving.set()
+        await may_save.wait()
+        await end_answer(*args)
+
+    store.end_answer = end_slowly
+    text = "lettuce " * 50
+    chat = ChatTurns(store, [RequestSent(), TextDelta(text=text), gate, END])
+    use = chat.sessions.context_window.context_use
+    in_memory = chat.sessions.in_memory
+
+    async def show() -> None:
+        last_id = chat.path[-1].message_id
+        in_memory.switch_to_path(await in_memory.choose_path(chat.opened.session_id, last_id))
+
+    await chat.begin("one", TextDelta)
+    before = use(chat.opened)
+    await show()
+    assert use(chat.opened) == before, "its tokens are counted once"
+    assert chat.opened.shown_messages[-1].text == text
+    gate.set()
+    await is_saving.wait()
+    await show()
+    assert chat.texts == ["one", text], "the disk does not have its end yet"
+    may_save.set()
+    await chat.wait()
+    assert chat.path == await chat.on_disk()
+
+
 async def test_an_ended_session_is_read_from_the_disk_again_and_unread_until_it_is_shown(store):
     chat = ChatTurns(store)
     first = chat.opened
