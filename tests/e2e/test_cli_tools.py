@@ -175,6 +175,19 @@ def test_an_answer_with_an_allowed_tool_has_its_steps(adding, server):
     assert adding("ask", "--tools", "?").stdout == "Let me see.\nIt is 5.\n"
 
 
+def test_a_stop_while_a_call_runs_leaves_the_estimate_of_the_prompt_in_the_answer(adding, server):
+    started = adding.folder / "started"
+    slow = f"def add(a: int) -> int:\n    'Add.'\n    open({str(started)!r}, 'w').close()\n"
+    write_tools(adding, f"import time\n{slow}    time.sleep(600)\n", config=_ALLOWED)
+    with adding.start("ask", "--tools", "--json", "3 and 2?") as program:
+        wait_until(started.exists, "the call runs")
+        program.send_signal(signal.SIGTERM)
+        out, _ = program.communicate()
+    value = json.loads(out)
+    assert (value["reply"], value["state"]) == ("Let me see.", "stopped")
+    assert value["usage"]["prompt_tokens"] > 0, "the server of this test counts nothing"
+
+
 def test_a_call_that_is_sent_twice_runs_once_and_one_without_a_name_not_at_all(adding, server):
     function = {"name": "python__add", "arguments": '{"a": 3}'}
     twice = [

@@ -312,13 +312,12 @@ class _AskFrontEnd(TurnListener):
         self, answer: ChatMessage, session_id: str | None, error: LMChatError | None
     ) -> dict[str, Any]:
         """Return what `--json` prints of an answer; times are in milliseconds."""
-        # an answer has begun by now, so these are None for the type checker only
-        turn, figures = self._opened.turn, self._opened.figures
-        tokens = turn.answer.tokens if turn is not None and turn.answer is not None else ()
+        turn = self._opened.turn
+        streamed = turn.answer if turn is not None else None  # None: it was stopped before
         stats = answer.stats or AnswerStats()
         prompt_tokens = stats.prompt_tokens
         if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given
-            prompt_tokens = figures.estimated_prompt_tokens if figures is not None else 0
+            prompt_tokens = streamed.figures.estimated_prompt_tokens if streamed else 0
         completion_tokens = stats.completion_tokens or 0
         document = {
             "reply": answer.text,
@@ -346,8 +345,8 @@ class _AskFrontEnd(TurnListener):
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
-        if tokens:
-            document["logprobs"] = _choices_json(tokens)
+        if streamed is not None and streamed.tokens:
+            document["logprobs"] = _choices_json(streamed.tokens)
         if error is not None:
             document["detail"] = failure_detail(error)
         return document
