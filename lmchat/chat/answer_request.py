@@ -104,30 +104,24 @@ class AnswerRequest:
     ) -> None:
         """Make the first plan for the answer to a path; nothing is sent.
 
-        Raises `RequestInvalid` if the messages do not fit and none may be left out, or if the
-        server cannot continue words of the user. After calls of tools, `events` raises the first of
-        these errors instead, so that it ends an answer.
-
-        Args:
-            settings: Settings of the turn.
-            path: The messages before the answer.
-            backend: Access to the model servers.
-            meter: Estimates, which learn from this answer.
-            store: Access to attached files.
-            rounds: Rounds of tool calls of this turn; None if the model gets no tools.
-            beginning: What the answer begins with; None if the model begins it.
+        Without `rounds`, the model gets no tools. Raises `RequestInvalid` if the messages do not
+        fit and none may be left out, or if the server cannot continue words of the user. After
+        calls of tools, `events` raises the first of these errors instead, so that it ends an
+        answer.
         """
         self.settings = settings
+        self.target = target = settings.target
         self.path = path
         self.rounds = rounds
         self.beginning = beginning
         self._backend = backend
         self._meter = meter
         self._store = store
+        self._product = product = product_named(target.product)
 
         if beginning is not None and beginning.is_exact:
-            require_prefill(settings.target, beginning)
-        self._is_prefilled = beginning is not None and beginning.can_prefill(settings.target)
+            require_prefill(target, beginning)
+        self._is_prefilled = beginning is not None and beginning.can_prefill(target)
         """Whether there is a beginning, and it is sent as the last message (prefill).
 
         Without prefill, a prompt asks for what follows the beginning.
@@ -143,7 +137,7 @@ class AnswerRequest:
         self.sampling = settings.sampling
         """Options of all requests; with a random seed, which lets the user repeat the answer."""
         self._has_drawn_seed = False
-        seed = product_named(settings.target.product).drawn_seed(self.sampling.options)
+        seed = product.drawn_seed(self.sampling.options)
         if seed is not None:
             self._has_drawn_seed = True
             self.sampling = replace(self.sampling, seed=seed)
@@ -151,7 +145,7 @@ class AnswerRequest:
         self._files: dict[str, bytes] = {}
         """Content by digest; b"" for images that are not sent. Missing files have no entry."""
         self._must_end_thought = False  # `answer_now` was called; the server was not asked yet
-        self.can_answer_now = product_named(settings.target.product).can_prefill_thought
+        self.can_answer_now = product.can_prefill_thought
         """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
         self._was_shortened = False  # whether a refusal has made the plan shorter
         self._most_tokens: int | None = None  # room for a plan after a prompt was cut
@@ -220,7 +214,7 @@ class AnswerRequest:
         """
         # the servers that can continue a thought are also those that can end one: llama.cpp and the
         # engine that is built on it
-        if not product_named(self.settings.target.product).can_prefill_thought:
+        if not self._product.can_prefill_thought:
             return self._no_thought_end_note
         if self.can_answer_now:  # the first call
             self._must_end_thought = True
@@ -230,7 +224,7 @@ class AnswerRequest:
     @property
     def _no_thought_end_note(self) -> str:
         """What the user is told if the server cannot end a thought."""
-        subject = product_named(self.settings.target.product).subject
+        subject = self._product.subject
         return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
 
     async def first_request(self) -> ChatRequest:
@@ -250,31 +244,25 @@ class AnswerRequest:
         note for the user if the server has left out a part of the prompt, else "".
         """
         figures.estimated_prompt_tokens = self.plan.tokens
-        counted = figures.usage.prompt_tokens
-        is_cut = counted is not None and self._is_prompt_cut(counted)
-        stats = self._stats(figures)
+        stats, counted, target = self._stats(figures), figures.usage.prompt_tokens, self.target
+        if counted is None:
+            return stats, ""
+        is_cut = self._is_prompt_cut(counted)  # before the estimates are corrected by this count
+        self._meter.learn(target, self.plan, counted - self._tool_tokens)
         note = ""
-        if counted is not None:
-            target = self.settings.target
-            if is_cut and not self._has_noted_length:
-                note = cut_note(
-                    target,
-                    tokens=self.plan.tokens,
-                    window=self._meter.window(target),
-                    read_tokens=counted,
-                )
-            self._meter.learn(target, self.plan, counted - self._tool_tokens)
+        if is_cut and not self._has_noted_length:
+            window = self._meter.window(target)
+            note = cut_note(target, tokens=self.plan.tokens, window=window, read_tokens=counted)
         return replace(stats, is_prompt_cut=stats.is_prompt_cut or is_cut), note
 
     def _stats(self, figures: AnswerFigures) -> AnswerStats:
-        target = self.settings.target
         # window and limit are saved with the answer: they show which of them cut it short
         stats = figures.stats(
-            product=target.product,
-            context=self._meter.window(target),
+            product=self.target.product,
+            context=self._meter.window(self.target),
             max_tokens=self.settings.sampling.max_tokens,
         )
-        if not product_named(target.product).names_build:
+        if not self._product.names_build:
             # such products have something else in the field (`system_fingerprint`)
             stats = replace(stats, build="")
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
@@ -295,7 +283,7 @@ class AnswerRequest:
         """Whether the server's count shows that it has left out a part of the prompt."""
         # about the tokens of the messages alone, as the meter learns and compares only these
         counted = prompt_tokens - self._tool_tokens
-        return self._meter.is_cut(self.settings.target, self.plan, counted)
+        return self._meter.is_cut(self.target, self.plan, counted)
 
     def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
         """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
@@ -305,8 +293,7 @@ class AnswerRequest:
         has to be known to cut prompts.
         """
         is_of_use = has_answer and not isinstance(self.settings.output, FittingValue)
-        target, tokens = self.settings.target, self.plan.tokens
-        product = product_named(target.product)
+        target, tokens, product = self.target, self.plan.tokens, self._product
         if prompt_tokens is None or is_of_use or not product.cuts_prompts:
             return
         if not self._is_prompt_cut(prompt_tokens):
@@ -341,7 +328,7 @@ class AnswerRequest:
         if error.kind not in _TOO_LONG:
             return False
         if error.room_tokens:
-            self._meter.learn_window(self.settings.target, error.room_tokens)
+            self._meter.learn_window(self.target, error.room_tokens)
         if self._was_shortened:
             return False
         if error.kind == "answer_limit" and not error.needed_tokens:
@@ -353,7 +340,7 @@ class AnswerRequest:
             return False
         refused_plan = self.plan
         # learned also if nothing may be left out: later plans and the figures are nearer the truth
-        factor = self._meter.learn_refusal(self.settings.target, refused_plan, least_tokens)
+        factor = self._meter.learn_refusal(self.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
             self.plan = self._make_plan(error.room_tokens or self._most_tokens, factor=factor)
         self._was_shortened = self.plan.left_out > refused_plan.left_out
@@ -367,9 +354,8 @@ class AnswerRequest:
         Raises the error of `ToolRounds.offered` if no further round of calls is allowed. Raises
         `RequestInvalid` if the messages do not fit beside the tools, and none may be left out.
         """
-        settings = self.settings
         if self.rounds is not None:
-            self._tools = await self.rounds.offered(settings.target)
+            self._tools = await self.rounds.offered(self.target)
             self._tool_tokens = sum(
                 estimate_tokens(json.dumps(tool_in_request(tool), ensure_ascii=False))
                 for tool in self._tools
@@ -378,7 +364,7 @@ class AnswerRequest:
             self._require_fit()
         # A model that cannot see gets no image. Any other model gets the newest images until their
         # sizes reach the limit; the last of these images may exceed it.
-        image_room = 0 if settings.target.is_blind else _MAX_IMAGE_BYTES
+        image_room = 0 if self.target.is_blind else _MAX_IMAGE_BYTES
         newest_first = reversed(self.plan.messages)
         for part in chain.from_iterable(message.files for message in newest_first):
             if part.digest in self._files:  # a newer message has the same one
@@ -398,8 +384,7 @@ class AnswerRequest:
         `factor` is what `learn_refusal` has returned. None stands for the window of the target, or
         for the factor that the meter has for it.
         """
-        target = self.settings.target
-        path = self.path
+        target, path = self.target, self.path
         sent_thoughts = sent_thoughts_to(target)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
@@ -438,7 +423,7 @@ class AnswerRequest:
         notes = note_left_out(plan.left_out)
         if plan.limit is not None and plan.tokens > plan.limit and not self._has_noted_length:
             self._has_noted_length = True
-            notes.append(cut_note(self.settings.target, tokens=plan.tokens, window=plan.limit))
+            notes.append(cut_note(self.target, tokens=plan.tokens, window=plan.limit))
         return notes
 
     def _make_request(self) -> ChatRequest:
@@ -453,7 +438,7 @@ class AnswerRequest:
             messages = (*messages, text_message(Role.USER, text))
         settings = self.settings
         return ChatRequest(
-            target=settings.target,
+            target=self.target,
             messages=messages,
             sampling=self.sampling,
             has_drawn_seed=self._has_drawn_seed,

@@ -71,13 +71,13 @@ class TurnState(Protocol):
     @property
     def may_call_tools(self) -> bool: ...
     @property
-    def can_answer_now(self) -> bool: ...
+    def can_answer_now(self) -> bool: ...  # whether `answer_now` could, if the model thinks
 
     def stop(self) -> bool:
         """Begin to stop it; return False if it has ended, or is already being stopped."""
 
     def answer_now(self) -> str:
-        """End the thought of the model, so that it answers; return why that is not possible."""
+        """End the thought that is written, or the next one; return why that is not possible."""
 
     def fail(self, error: Exception) -> None:
         """Stop it, as the front end has raised an error, with which it then ends."""
@@ -489,7 +489,7 @@ class OpenSession:
         if not count:
             return False
         returned, self._held = self._queue[-count:], ()
-        self._change_queue(self._queue[:-count])
+        self._queue = self._queue[:-count]
         self._on_pending_change(self, PromptsReturned(prompts=returned))
         return True
 

@@ -115,7 +115,6 @@ class Turn:
 
     @property
     def can_answer_now(self) -> bool:
-        """Whether `answer_now` could end a thought, if the model thinks."""
         answer, request = self.answer, self._request
         if answer is None or request is None:
             return False
@@ -124,7 +123,6 @@ class Turn:
     # What all may do
 
     def stop(self) -> bool:
-        """Begin to stop it; return False if it has ended, or is already being stopped."""
         task = self.task
         if task is None or self._is_stopping:
             return False
@@ -134,17 +132,12 @@ class Turn:
         return True
 
     def answer_now(self) -> str:
-        """End the thought that the model is writing, or its next one, so that it answers at once.
-
-        Return why that is not possible, or an empty text.
-        """
         answer, request = self.answer, self._request
         if answer is None or request is None or not answer.figures.may_be_thinking:
             return NOT_THINKING
         return request.answer_now()
 
     def fail(self, error: Exception) -> None:
-        """Stop it, as the front end has raised an error, with which it then ends."""
         self._error = error
         self.stop()
 
@@ -168,11 +161,13 @@ class Turn:
         self.pending = ""
         self.summary = MessagePath()  # it is on the path now, or was given up
         state, error = AnswerState.FAILED, self._error or self._answer_error
-        if self._error is None and task.cancelled():
+        if self._error is not None:
+            pass  # the stop is only what follows
+        elif task.cancelled():
             state = AnswerState.STOPPED
-        elif self._error is None and (raised := task.exception()) is not None:
+        elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
-        elif self._error is None and self.figures is not None:
+        elif self.figures is not None:
             state = self.figures.state
         message = self.message
         return TurnEnded(
@@ -244,7 +239,7 @@ class Turn:
     ) -> ChatMessage:
         """Run a round of calls (`_run_calls`), and return the answer to their results."""
         if rounds.count_round(calls):  # else the answer fails with the reason
-            await self._run_calls(rounds, request.settings.target, calls, copied, version)
+            await self._run_calls(rounds, request.target, calls, copied, version)
         # an answer to new messages has no other version
         return await self._stream_answer(request.for_path(self._session.messages), version=1)
 
@@ -274,9 +269,7 @@ class Turn:
         """Stream one answer to its end, which may be a stop or an error, and return it."""
         session, beginning = self._session, request.beginning
         parts = beginning.message.parts if beginning is not None else ()
-        message = streaming_message(
-            Role.ASSISTANT, parts, request.path, request.settings.target, version
-        )
+        message = streaming_message(Role.ASSISTANT, parts, request.path, request.target, version)
         answer = StreamedAnswer(
             message.model,
             begun=beginning.message if beginning is not None else None,
@@ -320,7 +313,7 @@ class Turn:
             message, note = self._end_answer(request, answer, message, state, failure)
             if note:
                 self._report(RequestAdapted(note=note))
-            await session.finish(self._save_answer(request.settings.target, answer, message))
+            await session.finish(self._save_answer(request.target, answer, message))
         return message
 
     def _end_answer(
