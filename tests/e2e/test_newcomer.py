@@ -63,7 +63,7 @@ def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path):
         screen.wait_for("Download a demo model?", 30)
         screen.wait_for("Apache-2.0")
         screen.wait_quiet(0.6)  # it takes no key at once
-        screen.type("y")
+        screen.type("\r")
         screen.wait_for("built-in         ready", 120)
         screen.type("Say hello.\r")
         screen.wait_for(re.compile(r"answering|TTFT\s\d"), 60)

@@ -135,7 +135,7 @@ def attach(screen: LMChatScreen, line: str, sees: str) -> None:
     question = "Attach from outside this folder?"
     screen.type(f"{line}\r", sees=question)
     screen.wait_time(0.6)  # it takes no key at once
-    screen.type("y", hides=question)
+    screen.type("\r", hides=question)
     screen.wait_until(lambda: sees in screen.prompt_text, f"{sees} in the prompt")
 
 

@@ -168,14 +168,13 @@ class ConfirmDialog(Dialog):
     def on_key(self, event: events.Key) -> None:
         """Leave with True on the key for a yes, if no key came in the pause before it.
 
-        If a key came, say at the bottom that the key for a yes is needed again. After an Enter that
-        means nothing, say which key does.
+        Otherwise, and after a yes by another key, say at the bottom which key is needed.
         """
         is_ready = self.key_pause.takes_key(event.time)  # called for all keys: each begins a pause
         if event.key == self._key and is_ready:
             event.stop()
             self.dismiss(True)
-        elif event.key in (self._key, "enter"):
+        elif event.key in (self._key, "enter", "y"):
             [(key, verb)] = self.hints
             words = f"{key} again" if event.key == self._key else f"Press {key}"
             self.show_keys(((words, verb),))
