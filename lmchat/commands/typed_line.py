@@ -65,7 +65,7 @@ def is_command(text: str, *, is_plain: bool = False) -> bool:
 
 def message_notice(text: str, *, is_plain: bool = False) -> str:
     """Return why a text that begins with a command is sent as a message; "" for other texts."""
-    if not text.startswith("/") or "\n" in text or is_command(text, is_plain=is_plain):
+    if "\n" in text or is_command(text, is_plain=is_plain):
         return ""
     name, words = _divided(text)
     command = _command_named(name)

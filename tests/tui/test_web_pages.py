@@ -32,7 +32,6 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     await desk.prompt_is(f"/file {address}")
     await desk.press("enter", leads_to=ConfirmDialog)
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
-    await desk.press("enter")  # too early to be meant for the question
     assert host.connections == 0
     await desk.confirm()
     await desk.prompt_is(f"[{address} (15 bytes)]\n")

@@ -169,11 +169,11 @@ class PlainFront(TurnListener):
         to the list as it was printed, since the servers may list their models in another order now.
         Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
+        if wanted.isdecimal():
+            await self._switch_to(_by_number(self._models, wanted, "model", "/model"))
+            return
         if wanted:
-            model = (
-                _by_number(self._models, wanted, "model", "/model") if wanted.isdecimal() else None
-            )
-            await self._switch_to(model or (await self.runtime.finder().models_named([wanted]))[0])
+            await self.use_model(wanted)
             return
         listed = await self.runtime.finder().models()
         self._models = sorted(
