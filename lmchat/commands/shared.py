@@ -67,7 +67,7 @@ class Front(Protocol):
     async def confirm(self, question: Question, /) -> bool: ...
 
     async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
-        """Ask for a text until it can be used; raises `WrongUse` where it must be typed behind."""
+        """Ask for a text until it can be used; a front without dialogs raises `WrongUse`."""
 
     async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         """Return the first text of the row that the user chooses, or ""."""
