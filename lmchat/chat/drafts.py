@@ -142,6 +142,8 @@ class Drafts(SessionTexts):
 
     async def write(self) -> bool:
         """Write what has changed, also in sessions where nothing is typed, but a prompt waits."""
+        # a prompt that leaves a draft on the disk has to be a message there
+        await self._in_memory.write_unsaved()
         for opened in self._with_prompts:
             await self.load(opened.session_id)  # else its draft on the disk would be replaced
         is_written = await super().write()

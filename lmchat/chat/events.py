@@ -20,7 +20,7 @@ class TurnBegun(Struct, frozen=True):
 class PathChanged(Struct, frozen=True):
     """Messages have left the path: show `OpenSession.shown_messages` in place of what is shown.
 
-    Another event follows at once. Its message is among the `shown_messages` already.
+    Another event may follow at once, whose message is among the `shown_messages` already.
     """
 
 
@@ -47,7 +47,7 @@ class MessageEnded(Struct, frozen=True):
 
 
 class TitleChanged(Struct, frozen=True):
-    """The model has named the session."""
+    """The title of the session is another one."""
 
 
 ChatEvent = (

@@ -114,7 +114,7 @@ class ChatService:
     def send(
         self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
     ) -> None:
-        """Send a prompt, or queue it while a turn runs, no model is ready, or one before it waits.
+        """Send a prompt, or queue it while a turn runs, no model is ready, or files are read.
 
         With the setting `auto_compact`, a summary comes first if the context window is nearly full.
         If this method raises an error, the caller keeps the prompt. If the prompt is refused later,
@@ -331,7 +331,7 @@ class ChatService:
         if self.is_closing:  # the queue stays in the session: the draft on the disk has it
             return
         self.reporter.report(opened, ended)
-        if opened.has_prompt_to_send:
+        if opened.has_prompt_to_send and self.turn_choices.is_ready:  # else it waits for a model
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_next(opened, may_compact=not turn.is_summary)
         else:

@@ -155,12 +155,12 @@ class OpenSession:
 
     @property
     def turn(self) -> TurnState | None:
-        """The running turn, or the last one; None before the first, and after a refused prompt."""
+        """The running turn, or the last one; None before the first, and if one did not begin."""
         return self._turn
 
     @property
     def last_end(self) -> TurnEnded:
-        """How the last turn ended: the only place of its error."""
+        """How the last turn ended, with its error."""
         return self._last_end
 
     # What runs
@@ -539,7 +539,7 @@ class OpenSession:
         self._messages = self._messages.replaced(message)
 
     def start_answer(self, path: MessagePath, message: ChatMessage) -> None:
-        """Show the path of an answer that begins, and the answer at its end."""
+        """Take the path of an answer that begins, with the answer at its end."""
         self._messages = path.added(message)
 
     def end_answer(self, message: ChatMessage) -> None:

@@ -193,6 +193,14 @@ class SessionsInMemory:
         if opened is not None:
             opened.update_header(changed)
 
+    async def write_unsaved(self) -> None:
+        """Try to write the messages that the disk has refused."""
+        for opened in self.all:
+            is_first_try = opened.turn is not None and opened.turn.pending
+            if self._save_queue.is_unsaved(opened.session_id) and not is_first_try:
+                await self._save_queue.write_unsaved()
+                return
+
     def unsaved(self) -> list[SessionHeader]:
         """Return the headers of the sessions with messages that are not on the disk.
 

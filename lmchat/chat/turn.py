@@ -161,15 +161,17 @@ class Turn:
         self.pending = ""
         self.summary = MessagePath()  # it is on the path now, or was given up
         state, error = AnswerState.FAILED, self._error or self._answer_error
+        message = self.message
         if self._error is not None:
             pass  # the stop is only what follows
         elif task.cancelled():
             state = AnswerState.STOPPED
+            if message is not None and not (self.is_summary or message.tool_calls):
+                state = message.state  # it had ended before the stop, and was being saved
         elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
         elif self.figures is not None:
             state = self.figures.state
-        message = self.message
         return TurnEnded(
             state=state,
             answer=self._session.find(message.message_id) if message is not None else None,
@@ -309,7 +311,7 @@ class Turn:
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
             state = AnswerState.INTERRUPTED if answer.growing.entries else AnswerState.FAILED
             self._answer_error, failure = shown_error(error)
-        finally:  # memory first: the screen never waits for the disk
+        finally:  # memory first, which does not fail
             message, note = self._end_answer(request, answer, message, state, failure)
             if note:
                 self._report(RequestAdapted(note=note))

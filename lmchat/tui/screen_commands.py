@@ -36,8 +36,9 @@ Pending = Awaitable[None] | None
 
 
 class ScreenCommands:
-    """Runs the commands of the table; a key of the log, a list or the picker is their own action.
+    """The screen as a `Front`, which runs the commands of the table (`commands/table.py`).
 
+    Keys whose row there has an `action` are run by the log, the list or the picker itself.
     `handlers` get what was typed behind a slash command: "" for a key. A handler `on_message` gets
     the focused message, or else the last answer or prompt; `on_session` one of the list, by its id.
     """

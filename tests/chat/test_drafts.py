@@ -101,6 +101,24 @@ async def test_a_sent_or_queued_prompt_stays_in_the_draft_until_it_is_a_row(stor
     await is_on_disk(store, session_id, "next")
 
 
+async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draft(store):
+    turns = ChatTurns(store, answer_steps("Lettuce."))
+    session_id, append, gate = turns.opened.session_id, store.append, asyncio.Event()
+
+    async def refuse(*_) -> None:
+        await gate.wait()
+        raise StoreUnavailable("locked")
+
+    store.append = refuse
+    turns.sessions.send(turns.opened, Prompt("What grows?"))
+    await is_on_disk(store, session_id, "What grows?")
+    gate.set()
+    await turns.wait()
+    store.append = append  # the disk works again, and nothing is said of it
+    await is_on_disk(store, session_id, "")
+    assert [message.text for message in await turns.on_disk()] == ["What grows?", "Lettuce."]
+
+
 def run_on(store: Store) -> ChatService:
     return ChatService(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
 

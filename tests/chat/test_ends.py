@@ -7,10 +7,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from lmchat.chat.events import AnswerBegun
 from lmchat.chat.session import TurnEnded
-from lmchat.errors import LMChatError, RequestInvalid, ServerUnavailable, StreamInterrupted
+from lmchat.errors import (
+    LMChatError,
+    RequestInvalid,
+    ServerUnavailable,
+    StreamInterrupted,
+    WrongUse,
+)
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import AnswerState
@@ -49,17 +56,19 @@ def compact_too_early(chat: ChatTurns) -> None:
     compact(chat)
 
 
-def queue_without_server(chat: ChatTurns) -> None:
-    """Queue a prompt behind a turn, and lose the server before it is sent."""
+def queue_with_option(chat: ChatTurns) -> None:
+    """Queue a prompt behind a turn, and take a server that knows an option of the command line not."""
     send(chat)
     send(chat)
-    chat.sessions.turn_choices.use_target(None)
+    choices = chat.sessions.turn_choices
+    choices.layers = replace(choices.layers, command_line={"min_p": 0.1})
+    chat.use("Mistral")
 
 
 ROWS = {
     "complete": Row(send, answer_steps("Kale."), COMPLETE),
     "refused from the queue": Row(
-        queue_without_server, answer_steps("Kale."), FAILED, RequestInvalid, is_raised=True
+        queue_with_option, answer_steps("Kale."), FAILED, WrongUse, is_raised=True
     ),
     "refused before an answer": Row(
         compact_too_early, [], FAILED, RequestInvalid, is_raised=True, answer=None

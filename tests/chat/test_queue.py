@@ -86,6 +86,43 @@ async def test_prompts_wait_for_a_model_and_the_answer_that_lacked_one_is_retrie
     assert chat.opened.queue == ()
 
 
+async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_meanwhile(store):
+    chat = ChatTurns(store)
+    chat.sessions.send(chat.opened, Prompt("one"))
+    chat.sessions.send(chat.opened, Prompt("two"))
+    target, gate = chat.sessions.turn_choices.target, asyncio.Event()
+    load = chat.server.model_lists.load(target.model, lambda _: gate.wait())
+    await chat.wait()
+    assert (chat.opened.queue, chat.returned) == (("two",), [])
+    gate.set()
+    await load
+    chat.sessions.send_waiting(has_loaded=True)
+    await chat.wait()
+    assert chat.texts[-2:] == ["two", "Lettuce does well."]
+
+
+async def test_a_stop_while_a_broken_answer_is_saved_makes_it_no_other_end(store):
+    end_answer, is_saving = store.end_answer, asyncio.Event()
+    may_save = asyncio.Event()
+
+    async def end_slowly(*args) -> None:
+        is_saving.set()
+        await may_save.wait()
+        await end_answer(*args)
+
+    store.end_answer = end_slowly
+    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), StreamInterrupted("It broke.")])
+    for text in ("one", "two"):
+        chat.sessions.send(chat.opened, Prompt(text))
+    await is_saving.wait()
+    assert chat.opened.stop()
+    may_save.set()
+    await chat.wait()
+    (end,) = chat.ends
+    assert end.state is AnswerState.INTERRUPTED
+    assert chat.returned == ["two"], "after a failure, the next prompt would fail, too"
+
+
 async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_prompt(store):
     end_answer, is_saving, may_save = store.end_answer, asyncio.Event(), asyncio.Event()
 

@@ -320,6 +320,11 @@ class TurnView(TurnListener):
 
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer began, only why."""
+        if opened is self._chat.shown:
+            if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
+                self._leave_card()
+            for message in opened.last_calls:  # the log still shows stopped ones as running
+                self._log.replace(message)
         if isinstance(ended.error, LMChatError) and not ended.is_shown_in_answer:
             self._ui.show_error(ended.error)
             if opened.turn is None or opened.turn.message is None:  # no answer has begun
@@ -328,10 +333,6 @@ class TurnView(TurnListener):
         # health checks pause while an answer streams in any session (R-29)
         monitor.note_streaming(is_streaming=bool(self._chat.in_memory.running_ids))
         if opened is self._chat.shown:
-            if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
-                self._leave_card()
-            for message in opened.last_calls:  # the log still shows stopped ones as running
-                self._log.replace(message)
             # The whole path is shown again if the turn was stopped before an answer began, or after
             # a summary, which begins another branch.
             if ended.answer is None or ended.is_summary:
