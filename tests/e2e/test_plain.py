@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from unittest.mock import AsyncMock
+import sqlite3
+from contextlib import closing
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -259,6 +261,26 @@ def test_through_a_pipe_a_line_goes_in_and_an_answer_comes_out(cli, server):
     assert done.stderr == "New session.\n"
     assert server.seen(CHAT)[0].json["messages"][-1]["content"] == "a\n/new"
     assert texts(cli.home) == ["b\nc", "Two."], "the end of the input ends a block"
+
+
+def test_a_prompt_whose_saving_takes_long_is_in_no_draft_once_it_is_a_message(cli, server):
+    append, save_draft = Store.append, Store.save_draft
+    for words, stdin in ((["ask", "--save", "A prompt"], ""), (["--plain"], "A prompt")):
+        has_draft = asyncio.Event()
+
+        async def append_late(*args, has_draft=has_draft):
+            await has_draft.wait()  # which has the prompt, in case lmchat is killed
+            await append(*args)
+
+        async def save_and_tell(*args, has_draft=has_draft):
+            await save_draft(*args)
+            has_draft.set()
+
+        server.on(CHAT, chat_reply("One."))
+        with patch.multiple(Store, append=append_late, save_draft=save_and_tell):
+            assert cli(*words, stdin=stdin).stdout == "One.\n"
+        with closing(sqlite3.connect(cli.folder / "sessions.db")) as saved:
+            assert saved.execute("select text from drafts").fetchall() == []
 
 
 def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):

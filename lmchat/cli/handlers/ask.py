@@ -80,6 +80,8 @@ async def ask(context: Context) -> int:
     async with AsyncExitStack() as stack:
         runtime = await stack.enter_async_context(open_runtime(context, is_saved=is_saved))
         chat = make_chat(context, runtime)
+        # the draft on the disk may still have the prompt, for the case that lmchat is killed
+        stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
             session_id = await runtime.store.find_id(options.resume)
             opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))

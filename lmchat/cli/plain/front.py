@@ -414,6 +414,7 @@ class PlainFront(TurnListener):
         What cannot be saved is written into files, which are named to the user.
         """
         await self.chat.close()
+        await self.chat.drafts.write()  # without the prompts that are messages by now
         unsaved = [] if self.context.options.temporary else self.chat.unsaved()
         folder = self.context.paths.state_dir
         try:
