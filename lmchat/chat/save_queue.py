@@ -124,10 +124,7 @@ class SaveQueue:
                 if header.session_id in failed_ids | purged_ids:
                     continue
                 try:
-                    if message.role in (
-                        Role.ASSISTANT,
-                        Role.TOOL,
-                    ):
+                    if message.role in (Role.ASSISTANT, Role.TOOL):  # it has a row since it began
                         await self.store.end_answer(header.session_id, message, choices)
                     else:
                         await self.store.append(header, message)
