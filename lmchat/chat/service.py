@@ -331,7 +331,7 @@ class ChatService:
         if self.is_closing:  # the queue stays in the session: the draft on the disk has it
             return
         self.reporter.report(opened, ended)
-        if opened.has_prompt_to_send and self.turn_choices.is_ready:  # else it waits for a model
+        if opened.has_prompt_to_send and not self.turn_choices.is_loading:  # else it waits
             # one summary is enough, also if it was stopped, or the session is still too long
             self._send_next(opened, may_compact=not turn.is_summary)
         else:

@@ -62,13 +62,12 @@ async def test_a_queued_prompt_that_is_refused_leaves_the_answer_before_it_as_it
         await desk.say("one", sees="Let")
         await desk.say("two", sees="next  two")
         await desk.say("three", sees="next  three")
-        choices = desk.chat.turn_choices
-        choices.layers = replace(choices.layers, command_line={"min_p": 0.1})
-        choices.use_target(replace(choices.target, product="Mistral"))  # which has no such option
+        known = desk.chat.turn_choices.target
+        desk.chat.turn_choices.use_target(replace(known, model=None))  # it went in the meantime
         gate.set()
         await desk.prompt_is("two\n\nthree")
         assert desk.texts == ["one", "Lettuce."]
-        await shown(desk, "Lettuce.", "min_p", "complete")
+        await shown(desk, "Lettuce.", "No LM Studio model selected", "complete")
         assert "failed" not in desk.text.replace("failed                 0", "")
 
 
