@@ -80,7 +80,8 @@ class Reports:
             template_text = await backend.template_text(request)
         except LMChatError as error:  # the dialog shows it, and the other forms of the request
             template_text = error
-        if opened is self._chat.shown:
+        # the server may have counted for long: another session, or a dialog, may be shown by now
+        if opened is self._chat.shown and self._ui.screen.is_current:
             dialog = RequestDialog(template_text, prepared, form, self._ui.show_in_pager)
             self._ui.open_dialog(dialog)
 
