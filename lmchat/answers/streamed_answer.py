@@ -9,10 +9,17 @@ from time import monotonic
 from msgspec.structs import replace
 
 from lmchat.answers.answer_figures import AnswerFigures
-from lmchat.answers.growing_answer import GrowingAnswer
-from lmchat.servers.events import Rethought, StreamEvent, TokensChosen
-from lmchat.sessions.journal_entries import JournalEntry
-from lmchat.sessions.message import AnswerState, ChatMessage
+from lmchat.servers.events import (
+    ReasoningDelta,
+    RefusalDelta,
+    Rethought,
+    StreamEvent,
+    TextDelta,
+    TokensChosen,
+    ToolCallDelta,
+)
+from lmchat.sessions.journal_entries import RESET, JournalEntry, parts_of
+from lmchat.sessions.message import AnswerState, ChatMessage, Part, new_id
 from lmchat.sessions.tokens import TokenProbabilities, count_probabilities
 
 _MAX_PROBABILITIES = 300_000
@@ -37,6 +44,92 @@ class TokenLog:
                 self.tokens[index] = replace(self.tokens[index], is_thought=True)
 
 
+class AnswerContent:
+    """Text of a running answer, and before it the text of `begun`, the answer that it continues.
+
+    `begun` is None if the answer continues no other.
+    """
+
+    def __init__(self, begun: ChatMessage | None = None) -> None:
+        self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
+        """Texts of the entries so far, by their kind: one of these, or a field of a tool call."""
+        if begun is not None:
+            self._texts["reasoning"] = [begun.reasoning]
+            self._texts["text"] = [begun.text]  # which has its refusal too
+        self._begun_text_count = len(self._texts["text"])
+        """Number of texts from `begun`, 1 or 0: a `Rethought` changes only the texts after it."""
+
+    def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
+        """Add the text of an event; return the entries for its journal.
+
+        For an event without text there are none. A `Rethought`, which says that all text so far was
+        reasoning, changes the kind of earlier entries. In that case, the entries are `RESET`, which
+        drops the entries in the journal, and then all entries so far, each with its right kind.
+        """
+        match event:
+            case TextDelta(text=text):
+                return self._add_entries([("text", text)])
+            case ReasoningDelta(text=text):
+                return self._add_entries([("reasoning", text)])
+            case RefusalDelta(text=text):
+                return self._add_entries([("refusal", text)])
+            case Rethought():
+                self._move_text_to_reasoning()
+                return (RESET, *self.entries)
+            case ToolCallDelta():
+                return self._add_entries(self._entries_of_call(event))
+            case _:
+                pass
+        return ()
+
+    def _move_text_to_reasoning(self) -> None:
+        """Turn the text of this answer into reasoning, as a `Rethought` says that it was.
+
+        The text of `begun`, which this answer continues, stays as it is.
+        """
+        texts = self._texts["text"]
+        self._texts["reasoning"] += texts[self._begun_text_count :]
+        del texts[self._begun_text_count :]
+
+    def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
+        """Return an event of a tool call as entries: the next characters of its arguments.
+
+        Before these come the id and the name, if the call has none yet. If the server gives no id,
+        the call gets a new one. An entry may be empty, as `_add_entries` drops it: the name may
+        come with a later event.
+        """
+        prefix = f"tool_call {delta.index}"
+        entries: list[JournalEntry] = []
+        if f"{prefix} id" not in self._texts:
+            call_id = delta.call_id or f"call_{new_id()[:8]}"
+            entries.append((f"{prefix} id", call_id))
+        if f"{prefix} name" not in self._texts:
+            entries.append((f"{prefix} name", delta.name))
+        entries.append((f"{prefix} arguments", delta.arguments))
+        return entries
+
+    def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
+        """Add the entries whose text is not empty, and return the added ones."""
+        not_empty = tuple((kind, text) for kind, text in entries if text)
+        for kind, text in not_empty:
+            self._texts.setdefault(kind, []).append(text)
+        return not_empty
+
+    def text(self, *kinds: str) -> str:
+        """Return the texts of the given kinds, joined: all of the first kind, then of the next."""
+        return "".join("".join(self._texts[kind]) for kind in kinds)
+
+    @property
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """The answer as entries: one for each kind that has a text."""
+        joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
+        return tuple((kind, text) for kind, text in joined if text)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return parts_of(self.entries)
+
+
 class StreamedAnswer:
     """An answer as far as it has come. It knows no request."""
 
@@ -54,7 +147,7 @@ class StreamedAnswer:
         self.figures = AnswerFigures(
             model=model, started_s=clock(), steps=steps, is_summary=is_summary
         )
-        self.growing = GrowingAnswer(begun)
+        self.content = AnswerContent(begun)
         self._token_log = TokenLog(begun_tokens)
         self._clock = clock
 
@@ -64,15 +157,15 @@ class StreamedAnswer:
         return self._token_log.tokens
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Add an event; return its text as entries for the journal (`GrowingAnswer.add`)."""
+        """Add an event; return its text as entries for the journal (`AnswerContent.add`)."""
         self.figures.apply(event, self._clock())
         self._token_log.add(event)
-        return self.growing.add(event)
+        return self.content.add(event)
 
     def so_far(self, message: ChatMessage) -> ChatMessage:
         """Return its message with the text that has come."""
         # the server may have named another model than was asked for
-        return replace(message, parts=self.growing.parts, model=self.figures.model)
+        return replace(message, parts=self.content.parts, model=self.figures.model)
 
     def end(self, state: AnswerState) -> None:
         self.figures.end(state, self._clock())

@@ -279,7 +279,7 @@ class Client:
         request = _request(target, messages, options, output)
         streamed = StreamedAnswer(target.model_id)
         await streamed.read(self._events_of(request))
-        content = streamed.growing  # the parts of the answer
+        content = streamed.content  # the parts of the answer
         figures = streamed.figures
         # with both limits, the figures say which one cut an answer short
         stats = figures.stats(

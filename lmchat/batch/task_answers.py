@@ -126,7 +126,7 @@ async def answer_to(
             await answer.read(server.stream(request), show)
         except LMChatError as error:
             failure = error
-    reply = answer.growing.text("text", "refusal")
+    reply = answer.content.text("text", "refusal")
     stats = answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens)
     if failure is None:
         try:
@@ -136,8 +136,8 @@ async def answer_to(
     return TaskAnswer(
         model=answer.figures.model,
         reply=reply,
-        reasoning=answer.growing.text("reasoning"),
-        is_refusal=bool(answer.growing.text("refusal")),
+        reasoning=answer.content.text("reasoning"),
+        is_refusal=bool(answer.content.text("refusal")),
         stats=stats,  # with both limits, the figures say which one cut an answer short
         error=failure,
     )

@@ -95,7 +95,7 @@ class TitleWriter:
         async with asyncio.timeout(_TIMEOUT_S):
             await streamed.read(self._backend.stream(request))
         # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
-        written = streamed.growing.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
+        written = streamed.content.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
         # the title is its first line, which is cut if the answer is and has no further line
         is_whole = is_whole_end(streamed.figures.finish_reason) or "\n" in written
         if not written or not is_whole:  # there may be nothing but a thought

@@ -301,7 +301,7 @@ class Turn:
                 aclosing(request.events(session.note_left_out)) as events,
             ):
                 if not is_summary:
-                    entries.extend(answer.growing.entries)  # the text that it continues
+                    entries.extend(answer.content.entries)  # the text that it continues
                 async for event in events:
                     new_entries = answer.add(event)
                     if not is_summary:
@@ -309,7 +309,7 @@ class Turn:
                     self._report(event)
             state = AnswerState.COMPLETE
         except Exception as error:  # noqa: BLE001 - any error is shown, the answer kept
-            state = AnswerState.INTERRUPTED if answer.growing.entries else AnswerState.FAILED
+            state = AnswerState.INTERRUPTED if answer.content.entries else AnswerState.FAILED
             self._answer_error, failure = shown_error(error)
         finally:  # memory first, which does not fail
             message, note = self._end_answer(request, answer, message, state, failure)

@@ -75,7 +75,7 @@ async def test_each_product_is_read_as_it_writes(server, client):
     ):
         server.on(CHAT, sse(*chunks, every=5))
         events = await answered(client, ask(server, product=product))
-        answer = streamed(events).growing
+        answer = streamed(events).content
         assert (answer.text("text"), answer.text("reasoning")) == ("Hi!", thought)
         assert events[-1] == StreamFinished(reason="stop")
         assert [one for one in events if isinstance(one, UsageReported)][-1] == figures

@@ -73,7 +73,7 @@ async def test_a_provider_is_asked_and_heard_in_its_own_form_and_gets_the_key_in
     assert {one.path for one in server.seen()} == {f"{provider.path}/models"}
     request = chat(endpoint, provider, max_tokens=9, seed=7, reasoning_effort="low")
     events = await answered(client, request)
-    answer = streamed(events).growing
+    answer = streamed(events).content
     assert (answer.text("reasoning"), answer.text("text")) == (provider.thought, "Hello there.")
     calls = [part for part in answer.parts if isinstance(part, ToolCallPart)]
     assert tuple((one.name, one.arguments) for one in calls) == provider.calls

@@ -314,7 +314,7 @@ async def test_vllm_that_was_started_with_parsers_takes_tools(client):
         probed = await client.check(Endpoint.parse(server.url))
         events = await answered(client, request_to(probed, "smollm2", tools=(ADD,)))
     assert not [one for one in events if isinstance(one, RequestAdapted)]
-    assert streamed(events).growing.entries
+    assert streamed(events).content.entries
 
 
 def test_an_empty_answer_to_a_prompt_that_was_cut_is_an_overflow(tmp_path):

@@ -88,7 +88,7 @@ async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, .
     end = events[-1] if error is None else (type(error), error.kind, error.message)
     answer_so_far = streamed(events)
     figures = answer_so_far.figures
-    return answer_so_far.growing.entries, answer_so_far.tokens, figures.usage, figures.build, end
+    return answer_so_far.content.entries, answer_so_far.tokens, figures.usage, figures.build, end
 
 
 BODIES = {name: body_of(name) for name in NAMES if b"text/event-stream" in reads(name)[0].lower()}

@@ -461,7 +461,7 @@ async def test_every_case_of_the_catalogue(server, make_client):
         server.requests.clear()
         server.on(CHAT, case.reply)
         events, error = await events_of(make_client(), ask(server))
-        answer = streamed(events).growing
+        answer = streamed(events).content
         assert answer.text("text", "refusal") == case.text, name
         assert answer.text("reasoning") == case.thought, name
         if case.kind:

@@ -457,13 +457,13 @@ async def test_calls_in_a_message_count_once_beside_those_in_deltas(server, make
     ):
         server.on(CHAT, sse(*chunks, DONE))
         events = await answered(make_client(), ask(server))
-        parts = [part for part in streamed(events).growing.parts if isinstance(part, ToolCallPart)]
+        parts = [part for part in streamed(events).content.parts if isinstance(part, ToolCallPart)]
         assert [part.arguments for part in parts] == found
         assert text_of(events) == ("So: " if chunks[0] == "So: " else "")
     server.on(CHAT, json_reply(last(weigh, other)))
     events = await answered(make_client(), ask(server))
     assert (
-        len([one for one in streamed(events).growing.parts if isinstance(one, ToolCallPart)]) == 2
+        len([one for one in streamed(events).content.parts if isinstance(one, ToolCallPart)]) == 2
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lmchat.answers.growing_answer import GrowingAnswer
+from lmchat.answers.streamed_answer import AnswerContent
 from lmchat.errors import StoreUnavailable
 from lmchat.servers.events import ToolCallDelta
 from lmchat.sessions.journal_entries import RESET
@@ -221,9 +221,9 @@ async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted
     session, asked = await begin_session(store, "How is the weather?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
     await store.begin_answer(session.session_id, said)
-    growing = GrowingAnswer()
+    content = AnswerContent()
     for event in CALLED:
-        await store.add_entries(said.message_id, growing.add(event))
+        await store.add_entries(said.message_id, content.add(event))
     running = (await store.open_session(session.session_id)).messages[1]
     assert (running.parts, running.state) == (CALLS, AnswerState.STREAMING)
     as_killed(tmp_path, said)
