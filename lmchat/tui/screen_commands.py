@@ -238,7 +238,7 @@ class ScreenCommands:
         return chosen or ""
 
     async def run_turn(self, begin: Callable[[], None]) -> None:
-        self._turn_view.answer_again(begin)
+        self._turn_view.run_turn(begin)
 
     async def send(self, text: str) -> None:
         if self._prompt_text.is_rewriting:  # `submit` would send it as an edit of the answer

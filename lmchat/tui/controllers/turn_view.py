@@ -111,8 +111,8 @@ class TurnView(TurnListener):
         else:
             self._ui.widgets.prompt_input.put_before_typed(text)
 
-    def answer_again(self, begin_turn: Callable[[], None]) -> None:
-        """Begin another version of an answer.
+    def run_turn(self, begin_turn: Callable[[], None]) -> None:
+        """Begin a turn without a new prompt.
 
         The prompt then gets the focus: on the message, the letters of the next prompt would be
         commands, such as `d`.

@@ -237,7 +237,7 @@ class PromptInput(TextArea):
     def remember_newest(self, prompt: str) -> None:
         """Let ↑ recall a prompt before all others."""
         self.history_of_prompts = (prompt, *self.history_of_prompts)
-        if self._history_index != _DRAFT:  # a failed command may come while one is shown
+        if self._history_index != _DRAFT:  # one is shown already
             self._history_index += 1
 
     def remember_older(self, prompts: Iterable[str]) -> None:
