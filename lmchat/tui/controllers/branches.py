@@ -96,7 +96,7 @@ class Branches:
             beginning = Beginning(message=begun, choices=kept, is_exact=True)
             chat = self._chat
             begin = partial(chat.continue_answer, chat.shown, message, beginning)
-            self._turn_view.answer_again(begin)
+            self._turn_view.run_turn(begin)
 
     def _show_unless_left(self, path: Session) -> bool:
         """Show another path of the shown session; return whether that session is still shown."""
