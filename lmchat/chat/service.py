@@ -243,7 +243,7 @@ class ChatService:
         self, opened: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
         """Return the first request of a turn that would begin so, without sending it."""
-        return await self._new_turn(opened).plan(start, settings).first_request()
+        return await self._new_turn(opened).answer_request(start, settings).first_request()
 
     # A turn
 
@@ -286,10 +286,9 @@ class ChatService:
         self._titles.give_up()
         self.read_ahead.cancel()  # the turn may need the same server
         turn = self._new_turn(opened, pending=pending, is_summary=is_summary)
-        turn.begin(
-            self._run(turn, opened, make_start, settings, may_compact=may_compact),
-            partial(self._after_turn, turn, opened, settings.target),
-        )
+        running = self._run(turn, opened, make_start, settings, may_compact=may_compact)
+        turn.task = asyncio.create_task(running, name=f"turn-{opened.session_id}")
+        turn.task.add_done_callback(partial(self._after_turn, turn, opened, settings.target))
         opened.begin_turn(turn)
         self.drafts.write_soon()  # the draft on the disk begins with `pending`
         self.reporter.report(opened, TurnBegun())

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -143,13 +142,6 @@ class Turn:
 
     # For `ChatService`, which begins and ends it
 
-    def begin(
-        self, work: Coroutine[Any, Any, None], on_end: Callable[[asyncio.Task[None]], None]
-    ) -> None:
-        """Do the work of the turn in a task; `on_end` is called with the task when it is done."""
-        self.task = asyncio.create_task(work, name=f"turn-{self._session.session_id}")
-        self.task.add_done_callback(on_end)
-
     def become_summary(self) -> str:
         """Write a summary instead, and return the prompt, whose turn is to follow."""
         self.is_summary = True
@@ -181,8 +173,8 @@ class Turn:
             seconds=self._clock() - self._began_s,
         )
 
-    def plan(self, start: TurnStart, settings: TurnSettings) -> AnswerRequest:
-        """Return the first request, planned; nothing is shown, saved or sent.
+    def answer_request(self, start: TurnStart, settings: TurnSettings) -> AnswerRequest:
+        """Return the request for its first answer; nothing is shown, saved or sent.
 
         Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
         `AnswerRequest` does.
@@ -204,9 +196,10 @@ class Turn:
         """Run the turn to its end: an answer, a round of its calls, the next answer, and so on.
 
         A turn that repeats a call begins with the round. When no further round is allowed, the next
-        answer fails with the reason, as `ToolRounds` offers no tools for it. Raises as `plan` does.
+        answer fails with the reason, as `ToolRounds` offers no tools for it. Raises as
+        `answer_request` does.
         """
-        session, request = self._session, self.plan(start, settings)
+        session, request = self._session, self.answer_request(start, settings)
         session_id = session.session_id
         # the messages behind the end of `start.path` leave the path; they stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
