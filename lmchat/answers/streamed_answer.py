@@ -23,7 +23,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Part, new_id
 from lmchat.sessions.tokens import TokenProbabilities, count_probabilities
 
 _MAX_PROBABILITIES = 300_000
-"""Probabilities that are kept of one answer, some 50 MB: with 5 a token, of 50,000 tokens."""
+"""Of one answer, some 50 MB: 50,000 tokens with 5 alternatives each."""
 
 
 class TokenLog:
@@ -31,8 +31,8 @@ class TokenLog:
 
     def __init__(self, begun: Sequence[TokenProbabilities]) -> None:
         self.tokens = list(begun)
-        self._begun_count = len(begun)  # a `Rethought` changes only the tokens behind them
-        self._probability_count = count_probabilities(begun)  # of all reported tokens
+        self._begun_count = len(begun)  # a `Rethought` changes only tokens behind them
+        self._probability_count = count_probabilities(begun)
 
     def add(self, event: StreamEvent) -> None:
         if isinstance(event, TokensChosen):
@@ -45,27 +45,19 @@ class TokenLog:
 
 
 class AnswerContent:
-    """Text of a running answer, and before it the text of `begun`, the answer that it continues.
-
-    `begun` is None if the answer continues no other.
-    """
+    """Text of a running answer behind that of `begun`, which it continues."""
 
     def __init__(self, begun: ChatMessage | None = None) -> None:
         self._texts: dict[str, list[str]] = {"reasoning": [], "text": [], "refusal": []}
-        """Texts of the entries so far, by their kind: one of these, or a field of a tool call."""
+        """By kind: one of these, or a field of a tool call."""
         if begun is not None:
             self._texts["reasoning"] = [begun.reasoning]
-            self._texts["text"] = [begun.text]  # which has its refusal too
+            self._texts["text"] = [begun.text]  # with its refusal
         self._begun_text_count = len(self._texts["text"])
-        """Number of texts from `begun`, 1 or 0: a `Rethought` changes only the texts after it."""
+        """A `Rethought` changes only later texts."""
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Add the text of an event; return the entries for its journal.
-
-        For an event without text there are none. A `Rethought`, which says that all text so far was
-        reasoning, changes the kind of earlier entries. In that case, the entries are `RESET`, which
-        drops the entries in the journal, and then all entries so far, each with its right kind.
-        """
+        """Return the entries for the journal; for a `Rethought`, `RESET` and all so far."""
         match event:
             case TextDelta(text=text):
                 return self._add_entries([("text", text)])
@@ -83,21 +75,12 @@ class AnswerContent:
         return ()
 
     def _move_text_to_reasoning(self) -> None:
-        """Turn the text of this answer into reasoning, as a `Rethought` says that it was.
-
-        The text of `begun`, which this answer continues, stays as it is.
-        """
         texts = self._texts["text"]
         self._texts["reasoning"] += texts[self._begun_text_count :]
         del texts[self._begun_text_count :]
 
     def _entries_of_call(self, delta: ToolCallDelta) -> list[JournalEntry]:
-        """Return an event of a tool call as entries: the next characters of its arguments.
-
-        Before these come the id and the name, if the call has none yet. If the server gives no id,
-        the call gets a new one. An entry may be empty, as `_add_entries` drops it: the name may
-        come with a later event.
-        """
+        """The id is made if the server gives none; the name may come with a later event."""
         prefix = f"tool_call {delta.index}"
         entries: list[JournalEntry] = []
         if f"{prefix} id" not in self._texts:
@@ -109,19 +92,18 @@ class AnswerContent:
         return entries
 
     def _add_entries(self, entries: Sequence[JournalEntry]) -> tuple[JournalEntry, ...]:
-        """Add the entries whose text is not empty, and return the added ones."""
         not_empty = tuple((kind, text) for kind, text in entries if text)
         for kind, text in not_empty:
             self._texts.setdefault(kind, []).append(text)
         return not_empty
 
     def text(self, *kinds: str) -> str:
-        """Return the texts of the given kinds, joined: all of the first kind, then of the next."""
+        """Texts of the first kind come first."""
         return "".join("".join(self._texts[kind]) for kind in kinds)
 
     @property
     def entries(self) -> tuple[JournalEntry, ...]:
-        """The answer as entries: one for each kind that has a text."""
+        """One for each kind that has a text."""
         joined = ((kind, "".join(texts)) for kind, texts in self._texts.items())
         return tuple((kind, text) for kind, text in joined if text)
 
@@ -143,7 +125,7 @@ class StreamedAnswer:
         steps: int = 0,
         is_summary: bool = False,
     ) -> None:
-        """`begun` is the answer that it continues, with its tokens as far as they are known."""
+        """`begun` is the answer that it continues."""
         self.figures = AnswerFigures(
             model=model, started_s=clock(), steps=steps, is_summary=is_summary
         )
@@ -153,18 +135,16 @@ class StreamedAnswer:
 
     @property
     def tokens(self) -> Sequence[TokenProbabilities]:
-        """Its tokens, if the server reports them, behind those of what it continues."""
         return self._token_log.tokens
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
-        """Add an event; return its text as entries for the journal (`AnswerContent.add`)."""
+        """Return the entries for the journal."""
         self.figures.apply(event, self._clock())
         self._token_log.add(event)
         return self.content.add(event)
 
     def so_far(self, message: ChatMessage) -> ChatMessage:
-        """Return its message with the text that has come."""
-        # the server may have named another model than was asked for
+        # the server may have named another model
         return replace(message, parts=self.content.parts, model=self.figures.model)
 
     def end(self, state: AnswerState) -> None:
@@ -177,8 +157,8 @@ class StreamedAnswer:
     ) -> None:
         """Read a stream to its end and close it; call `show` with each event.
 
-        After an error or a cancellation, which is raised, the text so far is there, and the state
-        is `FAILED`. `STOPPED` is for turns that a user stops.
+        After an error or a cancellation, which is raised, the text so far is there. The state is
+        `FAILED`, as `STOPPED` is for turns that a user stops.
         """
         state = AnswerState.FAILED
         try:

@@ -1,8 +1,7 @@
-"""The request for one answer: which messages are sent for it, and what is sent after a refusal.
+"""The request for one answer: which messages are sent, and what changes after a refusal.
 
-A *plan* (`ContextPlan`) has the messages that are sent. It is made at the start, and again when the
-tools or a refusal have changed what fits. A *refusal* is a `ServerRejected` before the answer has
-begun. `turn_starts.py` says what a beginning and prefill are.
+A *refusal* is a `ServerRejected` before the answer has begun. `turn_starts.py` explains beginning
+and prefill.
 """
 
 from __future__ import annotations
@@ -67,18 +66,18 @@ from lmchat.token_estimate import estimate_tokens
 
 _ANSWER_EVENTS = (TextDelta, RefusalDelta, ToolCallDelta)
 _CONTENT_EVENTS = (*_ANSWER_EVENTS, ReasoningDelta)
-"""Events after which a request is not sent again: the answer has begun."""
+"""After these, a request is not sent again: the answer has begun."""
 _PREFILL_REFUSED = ("bad_request", "template", "server_error", "unsupported")
-"""Kinds of errors by which servers refuse prefill, as for models that think."""
+"""Errors by which servers refuse prefill, as for models that think."""
 _TOO_LONG = ("context_overflow", "answer_limit")
-"""Kinds of errors that a shorter prompt helps with: the answer needs room beside it."""
-_MOST_TEXTS = 20  # messages in which words are looked for
+"""Errors that a shorter prompt avoids."""
+_MOST_TEXTS = 20  # for `needs_blank`
 _MAX_IMAGE_BYTES = 20_000_000
-"""Images are read, newest first, up to about this sum of sizes; the others are only named."""
+"""Sum of sizes from which older images are only named."""
 
 
 def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None:
-    """Raise `FileRefused` if a prompt has an image and the model cannot see images."""
+    """Raise `FileRefused` if a prompt has an image and the model cannot see."""
     if target.is_blind and has_images(prompts):
         problem = f"{safe_line(target.model_id, limit=80)} cannot see images."
         hint = "Choose a model with vision, or remove the image."
@@ -86,10 +85,7 @@ def refuse_unseen_images(target: Target, prompts: Sequence[ChatMessage]) -> None
 
 
 class AnswerRequest:
-    """The request for one answer, which a refusal may change, and the stream of its events.
-
-    A `Turn` makes one for each answer, reads `events`, and calls `ended` at the end of the answer.
-    """
+    """The request for one answer, and its events."""
 
     def __init__(
         self,
@@ -102,12 +98,10 @@ class AnswerRequest:
         rounds: ToolRounds | None = None,
         beginning: Beginning | None = None,
     ) -> None:
-        """Make the first plan for the answer to a path; nothing is sent.
+        """Without `rounds`, the model gets no tools.
 
-        Without `rounds`, the model gets no tools. Raises `RequestInvalid` if the messages do not
-        fit and none may be left out, or if the server cannot continue words of the user. After
-        calls of tools, `events` raises the first of these errors instead, so that it ends an
-        answer.
+        Raises `RequestInvalid` if the messages do not fit and none may be left out (after calls of
+        tools, `events` raises it), or if the server cannot continue words of the user.
         """
         self.settings = settings
         self.target = target = settings.target
@@ -122,36 +116,29 @@ class AnswerRequest:
         if beginning is not None and beginning.is_exact:
             require_prefill(target, beginning)
         self._is_prefilled = beginning is not None and beginning.can_prefill(target)
-        """Whether there is a beginning, and it is sent as the last message (prefill).
-
-        Without prefill, a prompt asks for what follows the beginning.
-        """
-        self._tools: tuple[Tool, ...] = ()  # offered to the model
-        self._tool_tokens = 0  # estimate for the descriptions of these tools
+        self._tools: tuple[Tool, ...] = ()
+        self._tool_tokens = 0  # estimate
         self.plan = self._make_plan()  # which reads the attributes above
-        # After calls of tools, the error comes from `events`, which plans again. It is then shown
-        # and saved with an answer; raised here, it would end the turn without one.
+        # after calls of tools, `events` raises it, else the error would not be saved with an answer
         if rounds is None or rounds.steps == 0:
             self._require_fit()
 
         self.sampling = settings.sampling
-        """Options of all requests; with a random seed, which lets the user repeat the answer."""
+        """With a random seed, which lets the user repeat the answer."""
         self._has_drawn_seed = False
         seed = product.drawn_seed(self.sampling.options)
         if seed is not None:
             self._has_drawn_seed = True
             self.sampling = replace(self.sampling, seed=seed)
-        self._has_noted_length = False  # whether a note has said that the prompt is too long
+        self._has_noted_length = False
         self._files: dict[str, bytes] = {}
-        """Content by digest; b"" for images that are not sent. Missing files have no entry."""
-        self._must_end_thought = False  # `answer_now` was called; the server was not asked yet
+        """By digest; b"" for images that are not sent. Missing files have no entry."""
+        self._must_end_thought = False  # the next piece of a thought asks the server
         self.can_answer_now = product.can_prefill_thought
-        """Whether `answer_now` was not called yet, and the server may be able to end a thought."""
-        self._was_shortened = False  # whether a refusal has made the plan shorter
-        self._most_tokens: int | None = None  # room for a plan after a prompt was cut
+        self._was_shortened = False  # by a refusal
+        self._most_tokens: int | None = None  # room, after a prompt was cut
 
     def for_path(self, path: MessagePath, beginning: Beginning | None = None) -> AnswerRequest:
-        """Return the request for another answer of the same turn."""
         return AnswerRequest(
             self.settings,
             path,
@@ -167,22 +154,20 @@ class AnswerRequest:
     ) -> AsyncGenerator[StreamEvent, None]:
         """Complete the plan, send it, and yield the events of the answer.
 
-        Notes about messages that are not sent come first, as `RequestAdapted`; the one about their
-        number is made by `note_left_out`. After a refusal, the request is sent again without
-        prefill or with fewer messages. If neither is possible, `ServerRejected` is raised. After
-        `answer_now`, the server is asked to end the thought when the next piece of it arrives.
+        Notes about left out messages come first. Raises `ServerRejected` if no change of the
+        request helps.
         """
         await self._prepare()
         can_adapt = True
-        while True:  # each round sends one request
+        while True:
             for note in self._note_what_does_not_fit(note_left_out):
                 yield RequestAdapted(note=note)
             request = self._make_request()
             try:
                 prompt_tokens: int | None = None
                 has_text = False
-                has_answer = False  # whether more than a thought has come
-                answer_id = ""  # the server's name of the answer
+                has_answer = False  # more than a thought
+                answer_id = ""
                 async with aclosing(self._backend.stream(request)) as events:
                     async for event in events:
                         if isinstance(event, ModelNamed):
@@ -190,11 +175,11 @@ class AnswerRequest:
                         if isinstance(event, UsageReported):
                             prompt_tokens = event.prompt_tokens or prompt_tokens
                         is_first = not has_text and isinstance(event, TextDelta)
-                        if isinstance(event, TextDelta | Rethought):  # then no text came so far
+                        if isinstance(event, TextDelta | Rethought):
                             has_text = isinstance(event, TextDelta)
                         has_answer |= isinstance(event, _ANSWER_EVENTS)
                         if isinstance(event, _CONTENT_EVENTS):
-                            can_adapt = False  # the user has seen a part of this answer
+                            can_adapt = False  # the user has seen a part
                         yield self._with_blank(event) if is_first else event
                         if self._must_end_thought and isinstance(event, ReasoningDelta):
                             self._must_end_thought = False
@@ -208,46 +193,36 @@ class AnswerRequest:
                 return
 
     def answer_now(self) -> str:
-        """End the thought that the model is writing, or its next one, so that it answers at once.
-
-        Return why the server cannot do that, or an empty text. A second call does nothing.
-        """
-        # the servers that can continue a thought are also those that can end one: llama.cpp and the
-        # engine that is built on it
+        """End this thought, or the next, once; return why the server cannot, or ""."""
+        # only llama.cpp and the engine built on it can continue or end a thought
         if not self._product.can_prefill_thought:
             return self._no_thought_end_note
-        if self.can_answer_now:  # the first call
+        if self.can_answer_now:
             self._must_end_thought = True
             self.can_answer_now = False
         return ""
 
     @property
     def _no_thought_end_note(self) -> str:
-        """What the user is told if the server cannot end a thought."""
         subject = self._product.subject
         return f"{subject} cannot end a thought: wait, or stop it and choose a lower /effort."
 
     async def first_request(self) -> ChatRequest:
-        """Complete the plan and return the request that `events` would send, without sending it."""
         await self._prepare()
         return self._make_request()
 
     def call_in(self, text: str) -> str:
-        """Return the full name of the tool that a text calls; "" without tools, and if none."""
+        """Return the full name of the tool that a text calls, or ""."""
         name = call_in_text(text) if self._tools else ""
         return self.rounds.full_name(name) if name and self.rounds is not None else ""
 
     def ended(self, figures: AnswerFigures) -> tuple[AnswerStats, str]:
-        """Return the stats of the answer, with those of the answer that it continues.
-
-        The estimates of tokens are corrected by the server's count of the prompt. Return also a
-        note for the user if the server has left out a part of the prompt, else "".
-        """
+        """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
         figures.estimated_prompt_tokens = self.plan.tokens
         stats, counted, target = self._stats(figures), figures.usage.prompt_tokens, self.target
         if counted is None:
             return stats, ""
-        is_cut = self._is_prompt_cut(counted)  # before the estimates are corrected by this count
+        is_cut = self._is_prompt_cut(counted)  # before `learn` corrects the estimates
         self._meter.learn(target, self.plan, counted - self._tool_tokens)
         note = ""
         if is_cut and not self._has_noted_length:
@@ -256,22 +231,19 @@ class AnswerRequest:
         return replace(stats, is_prompt_cut=stats.is_prompt_cut or is_cut), note
 
     def _stats(self, figures: AnswerFigures) -> AnswerStats:
-        # window and limit are saved with the answer: they show which of them cut it short
+        # saved, they show whether the window or the limit cut the answer short
         stats = figures.stats(
             product=self.target.product,
             context=self._meter.window(self.target),
             max_tokens=self.settings.sampling.max_tokens,
         )
         if not self._product.names_build:
-            # such products have something else in the field (`system_fingerprint`)
+            # they have something else in `system_fingerprint`
             stats = replace(stats, build="")
         return stats.after(self.beginning.message.stats if self.beginning is not None else None)
 
     def _with_blank(self, event: StreamEvent) -> StreamEvent:
-        """Return the first text of an answer, with the blank that it lacks behind its beginning.
-
-        With prefill, the model continues the very tokens, and writes the blank itself.
-        """
+        """With prefill, the model writes the blank itself."""
         if not isinstance(event, TextDelta) or self.beginning is None or self._is_prefilled:
             return event
         begun_text = self.beginning.message.text
@@ -280,17 +252,15 @@ class AnswerRequest:
         return replace(event, text=f" {event.text}") if is_missing else event
 
     def _is_prompt_cut(self, prompt_tokens: int) -> bool:
-        """Whether the server's count shows that it has left out a part of the prompt."""
-        # about the tokens of the messages alone, as the meter learns and compares only these
+        # the meter learns and compares the tokens of the messages alone
         counted = prompt_tokens - self._tool_tokens
         return self._meter.is_cut(self.target, self.plan, counted)
 
     def _require_whole_prompt(self, prompt_tokens: int | None, *, has_answer: bool) -> None:
-        """Raise `ServerRejected` if the answer is worth nothing, as the server has cut the prompt.
+        """Raise `ServerRejected` if the server has cut the prompt and the answer is of no use.
 
-        An answer to a part of the prompt is worth something, unless it is empty, or has to match a
-        schema: then its values are invented. The count alone is too rough for an error: the product
-        has to be known to cut prompts.
+        The values for a schema would be invented. The count alone is too rough for an error: the
+        product has to be known to cut prompts.
         """
         is_of_use = has_answer and not isinstance(self.settings.output, FittingValue)
         target, tokens, product = self.target, self.plan.tokens, self._product
@@ -306,17 +276,12 @@ class AnswerRequest:
         )
         error.needed_tokens = tokens
         window = self._meter.window(target)
-        # what was read says nothing of the window: Ollama keeps the half of it
+        # the count is not the window: Ollama keeps half of it
         self._most_tokens = window if window and window < tokens else prompt_tokens
         raise error
 
     def _adapt_request(self, error: ServerRejected) -> bool:
-        """Change what is sent after a refusal, and return whether to send the request again.
-
-        There are two changes. If the server refuses prefill, the beginning is sent without it,
-        unless it has to be continued exactly. If the prompt was too long, the plan leaves out more
-        messages, at most once in an answer.
-        """
+        """Return whether to send a changed request; more messages are left out at most once."""
         beginning = self.beginning
         if beginning is not None and self._is_prefilled and error.kind in _PREFILL_REFUSED:
             if beginning.is_exact:  # it is sent with prefill or not at all
@@ -333,13 +298,12 @@ class AnswerRequest:
             return False
         if error.kind == "answer_limit" and not error.needed_tokens:
             return False  # it says nothing about the prompt
-        # The refusal gives a lower bound for the tokens of the prompt. It is the server's count if
-        # the server has named one, else the window: as the server has named it, or that of the plan
+        # the server's count, or else the window that the prompt exceeds
         least_tokens = error.needed_tokens or error.room_tokens or self.plan.limit
         if not least_tokens:
             return False
         refused_plan = self.plan
-        # learned also if nothing may be left out: later plans and the figures are nearer the truth
+        # also for later plans and the figures
         factor = self._meter.learn_refusal(self.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
             self.plan = self._make_plan(error.room_tokens or self._most_tokens, factor=factor)
@@ -349,11 +313,7 @@ class AnswerRequest:
     # The plan
 
     async def _prepare(self) -> None:
-        """Plan again with the tokens of the tools, and read the files.
-
-        Raises the error of `ToolRounds.offered` if no further round of calls is allowed. Raises
-        `RequestInvalid` if the messages do not fit beside the tools, and none may be left out.
-        """
+        """Raises `RequestInvalid` as `__init__` does, and the error of `ToolRounds.offered`."""
         if self.rounds is not None:
             self._tools = await self.rounds.offered(self.target)
             self._tool_tokens = sum(
@@ -362,34 +322,26 @@ class AnswerRequest:
             )
             self.plan = self._make_plan()
             self._require_fit()
-        # A model that cannot see gets no image. Any other model gets the newest images until their
-        # sizes reach the limit; the last of these images may exceed it.
         image_room = 0 if self.target.is_blind else _MAX_IMAGE_BYTES
         newest_first = reversed(self.plan.messages)
         for part in chain.from_iterable(message.files for message in newest_first):
-            if part.digest in self._files:  # a newer message has the same one
+            if part.digest in self._files:
                 continue
             if part.is_image:
                 if image_room <= 0:
-                    self._files[part.digest] = b""  # the model gets only its name
+                    self._files[part.digest] = b""
                     continue
                 image_room -= part.size
-            with suppress(LMChatError):  # the model gets the name, and a note that it is missing
+            with suppress(LMChatError):  # the model gets a note that it is missing
                 self._files[part.digest] = await self._store.read_file(part.digest)
 
     def _make_plan(self, limit: int | None = None, *, factor: float | None = None) -> ContextPlan:
-        """Return the plan: the messages of the path, without the oldest if they do not fit.
-
-        After a refusal, `limit` is the context window that the server has named, in tokens, and
-        `factor` is what `learn_refusal` has returned. None stands for the window of the target, or
-        for the factor that the meter has for it.
-        """
+        """`limit` and `factor` come from a refusal."""
         target, path = self.target, self.path
         sent_thoughts = sent_thoughts_to(target)
         if self.beginning is not None:
             path = path.added(self.beginning.message)
-            # without prefill, the last prompt is the one that asks for the continuation: no answer
-            # follows it whose thought could be sent
+            # no thought follows the prompt that asks for the continuation
             if not self._is_prefilled and sent_thoughts is SentThoughts.SINCE_PROMPT:
                 sent_thoughts = SentThoughts.NONE
         return plan_context(
@@ -403,7 +355,6 @@ class AnswerRequest:
         )
 
     def _require_fit(self) -> None:
-        """Raise `RequestInvalid` if the messages do not fit, and none may be left out."""
         plan = self.plan
         if plan.fits or self.settings.is_truncating:
             return
@@ -415,10 +366,6 @@ class AnswerRequest:
         )
 
     def _note_what_does_not_fit(self, note_left_out: Callable[[int], list[str]]) -> list[str]:
-        """Return notes about messages that are left out, and about a prompt that is too long.
-
-        A prompt is too long if the messages that are always sent do not fit. It is noted once.
-        """
         plan = self.plan
         notes = note_left_out(plan.left_out)
         if plan.limit is not None and plan.tokens > plan.limit and not self._has_noted_length:
@@ -427,12 +374,9 @@ class AnswerRequest:
         return notes
 
     def _make_request(self) -> ChatRequest:
-        """Return the request for the plan; without prefill, a prompt asks for the continuation."""
         messages = self.plan.messages
         begun_text = self.beginning.message.text if self.beginning is not None else ""
-        # Without prefill, a prompt quotes the end of the beginning, from which the model continues.
-        # A beginning that is only a thought cannot be continued in this way: the model answers the
-        # last prompt again.
+        # a thought alone cannot be quoted: the model answers the prompt again
         if begun_text and not self._is_prefilled:
             text = f"{CONTINUE}\n\n{begun_text.rstrip()[-QUOTED_END_CHARS:]}"
             messages = (*messages, text_message(Role.USER, text))

@@ -1,8 +1,7 @@
 """Compacting: a summary takes the place of the older messages, on a branch of its own.
 
-The branch begins with the prompt that asks for the summary, and the summary as its answer. Chat
-templates need this prompt, as some take only prompts and answers in turn. Copies of the last
-exchanges follow. An exchange is a prompt and all that answers it.
+The prompt for the summary comes first, as some chat templates take only prompts and answers in
+turn. Copies of the last exchanges (a prompt and what answers it) follow.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from lmchat.sessions.session import MessagePath
 COMPACT_FROM = 0.8  # share of the context window from which compacting is offered
 _KEPT_EXCHANGES = 2
 _MAX_KEPT_SHARE = 0.75
-"""If the kept exchanges take more than this share of the tokens, a summary makes no room."""
+"""If the kept exchanges take a larger share, a summary makes no room."""
 
 
 def compacting_start(
@@ -38,10 +37,8 @@ def compacting_start(
 ) -> TurnStart:
     """Return the start of a turn that summarises all but the last two exchanges.
 
-    `prompt` is the text that asks for a summary. `tokens` is `ContextUse.tokens` of the path.
-    Prompts that are taken out of requests begin no exchange. Raises `RequestInvalid` if only
-    summaries would be replaced, or if the kept exchanges take most of the tokens. It is also raised
-    while the last answer is streaming, perhaps in another lmchat.
+    `tokens` is `ContextUse.tokens`. Raises `RequestInvalid` if there would be no more room, or if
+    the last answer is streaming, perhaps in another lmchat.
     """
     if path and path[-1].state is AnswerState.STREAMING:
         raise StillAnswering
@@ -52,12 +49,11 @@ def compacting_start(
     ]
     hint = "A summary takes the place of all but the last two prompts and answers."
     summarised_indexes = prompt_indexes[:-_KEPT_EXCHANGES]
-    # there are no older prompts, or only those that asked for earlier summaries
+    # none, or only prompts for earlier summaries
     if all(path[index].text == prompt for index in summarised_indexes):
         raise RequestInvalid("There are no older messages to summarise yet.", hint=hint)
     older = MessagePath(path[: prompt_indexes[-_KEPT_EXCHANGES]])
-    # A plan only for its sums: as it has no limit, it leaves out no message. Its raw estimates have
-    # no factor, while `tokens` may be a count: that is exact enough for this limit.
+    # only for its sums; raw estimates are exact enough for this limit
     kept = plan_context(path[len(older) :], limit=None, sent_thoughts=sent_thoughts)
     if kept.raw_text + kept.raw_thoughts > _MAX_KEPT_SHARE * tokens:
         problem = "A summary would make no room: the last prompts and answers take most of it."
@@ -67,12 +63,10 @@ def compacting_start(
 
 
 def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage, ...]:
-    """Return the messages of the new branch: prompt, summary, copies of the kept exchanges.
+    """Return the messages of the new branch; raises `LMChatError` without a whole summary.
 
-    Each message is the parent of the next one. The last system prompt among the summarised messages
-    stays in force. If it is the first message of the session, the new branch begins below it;
-    otherwise the branch begins with a copy of it. Stats lose their prompt tokens, as the server has
-    counted the messages of the old branch. Raises `LMChatError` if there is no whole summary.
+    The last system prompt stays in force. Stats lose their prompt tokens, as the server has counted
+    the old branch.
     """
     hint = "Nothing has changed; /compact tries again."
     if answer.failure is not None:
@@ -90,7 +84,6 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
 
     first = start.path[0]
     parent_id: str | None = None
-    # the last one, or none
     system = [message for message in start.summarised if message.role is Role.SYSTEM][-1:]
     if first in system:
         system = []
@@ -105,5 +98,4 @@ def compacted_branch(start: TurnStart, answer: ChatMessage) -> tuple[ChatMessage
 
 
 def _copies(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """Return copies of messages, each with an id of its own."""
     return [replace(message, message_id=new_id()) for message in messages]

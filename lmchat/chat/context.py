@@ -1,9 +1,7 @@
 """Which messages of a path fit into the context window, and estimates of tokens that learn.
 
-A *raw* estimate of tokens is made from the characters of a text, and is the same for all models. An
-*estimate* is the raw estimate times the *factor* of the model, which `ContextMeter` has learned.
-Added to it are tokens that no factor changes: those of images, of tools, and of the chat template.
-A *count* is what the server has counted.
+A *raw* estimate depends only on the characters. An *estimate* is the raw one times the *factor* of
+the model, plus the tokens of images, tools and chat template. A *count* is the server's.
 """
 
 from __future__ import annotations
@@ -25,23 +23,17 @@ from lmchat.sessions.message import (
 )
 from lmchat.token_estimate import TEMPLATE_TOKENS, is_prompt_cut, raw_tokens
 
-_MAX_RESERVE = 1000  # tokens kept free for an answer without a limit of its own
+_MAX_RESERVE = 1000  # tokens for an answer without a limit of its own
 
 
 def _raw_text_tokens(message: ChatMessage) -> float:
-    """Return the raw estimate for the text of a message and its text files.
-
-    Images are left out: no factor applies to their tokens.
-    """
+    """Images are left out: no factor applies to their tokens."""
     file_tokens = sum(part.tokens for part in message.files if not part.is_image)  # raw, too
     return raw_tokens(message.sent_text) + file_tokens
 
 
 def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a message; `thought` is the one that is sent with it, "" if none is.
-
-    The factor applies to texts, not to images.
-    """
+    """Estimate tokens; the factor does not apply to images."""
     raw = _raw_text_tokens(message) + raw_tokens(thought)
     text_tokens = max(1, round(raw * factor)) if raw else 0
     image_tokens = sum(part.tokens for part in message.files if part.is_image)
@@ -49,27 +41,26 @@ def message_tokens(message: ChatMessage, thought: str = "", *, factor: float = 1
 
 
 def has_images(messages: Sequence[ChatMessage]) -> bool:
-    """Whether some message has an image; only the server knows how many tokens that takes."""
+    """Whether any has an image; only the server knows its tokens."""
     return any(part.is_image for message in messages for part in message.files)
 
 
 class ContextPlan(Struct, frozen=True, kw_only=True):
     """The messages of a path that will be sent, and their tokens."""
 
-    messages: tuple[ChatMessage, ...]  # the system prompt, if any, then the others, oldest first
-    left_out: int  # number of messages that are not sent because they do not fit
-    # estimate for `messages` and the offered tools; it contains the factor of the model already
-    tokens: int
-    needed_tokens: int  # the same if no message were left out
-    limit: int | None  # tokens of the context window; None if unknown
-    reserve: int  # tokens that are kept free for the answer
-    raw_text: float  # raw estimate for the texts and text files of `messages`
-    raw_thoughts: float  # raw estimate for the thoughts that are sent with them
+    messages: tuple[ChatMessage, ...]
+    left_out: int  # messages that do not fit
+    tokens: int  # estimate for `messages` and tools, with the factor
+    needed_tokens: int  # if no message were left out
+    limit: int | None  # tokens; None if unknown
+    reserve: int  # tokens for the answer
+    raw_text: float  # with text files
+    raw_thoughts: float  # of the sent thoughts
     has_images: bool
 
     @property
     def fits(self) -> bool:
-        """Whether the request would fit, with room for the answer, if nothing were left out."""
+        """Whether all would fit if nothing were left out."""
         return self.limit is None or self.needed_tokens + self.reserve <= self.limit
 
 
@@ -85,20 +76,11 @@ def plan_context(
 ) -> ContextPlan:
     """Return the plan of a request: the system prompt and the last messages that fit.
 
-    Chat templates take only prompts and answers in turn, the first of them a prompt. So whole
-    exchanges are left out, the oldest first, until the others and the reserve for the answer fit
-    into the window. An exchange is a prompt and all that answers it, if anything does. A message is
-    never cut. The last prompt and all messages after it are sent even if they do not fit.
+    Chat templates take only prompts and answers in turn, so whole exchanges are left out, the
+    oldest first. The last prompt and all after it are sent even if they do not fit.
 
-    Args:
-        messages: The path.
-        limit: Tokens of the context window; None if unknown, then all messages are sent.
-        max_tokens: Limit of the answer, which is kept free. Without one, 1000 tokens are kept free,
-            but at most a quarter of the window.
-        factor: The factor of the model.
-        tool_tokens: Estimate for the tools that are offered; no factor applies to it.
-        sent_thoughts: Which thoughts of earlier answers are sent.
-        is_continued: Whether the last answer is sent even if it has nothing but a thought.
+    Without `max_tokens`, 1000 tokens are kept free for the answer, but at most a quarter of the
+    window. No factor applies to `tool_tokens`.
     """
     system = _system_prompt(messages)
     dialogue = dialogue_of(messages, is_continued=is_continued)
@@ -116,7 +98,7 @@ def plan_context(
     prompt_indexes = [index for index, message in enumerate(dialogue) if message.role is Role.USER]
     left_out = 0
     kept_tokens = needed_tokens
-    for start, end in pairwise(prompt_indexes):  # of each exchange but the last one
+    for start, end in pairwise(prompt_indexes):
         if limit is None or kept_tokens <= limit - reserve:
             break
         kept_tokens -= sum(tokens[start:end])
@@ -136,16 +118,12 @@ def plan_context(
 
 
 def sent_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the messages of a path that are sent if all fit: the system prompt and the others."""
+    """Return the messages that are sent if all fit."""
     return [*_system_prompt(messages), *dialogue_of(messages)]
 
 
 def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the last system message, in a list; an empty list if no system prompt is in force.
-
-    None is in force if the last system message has no text: the user has removed the prompt by it.
-    A system message that is taken out of requests is ignored.
-    """
+    """With an empty system message, the user has removed the prompt."""
     for message in reversed(messages):
         if message.role is Role.SYSTEM and not message.is_excluded:
             return [message] if message.text else []
@@ -155,15 +133,13 @@ def _system_prompt(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
 def dialogue_of(
     messages: Sequence[ChatMessage], *, is_continued: bool = False
 ) -> list[ChatMessage]:
-    """Return the messages of a path that can be sent, without system messages; a prompt is first.
+    """Return the messages that can be sent, without system messages; a prompt is first.
 
-    Messages without content are not among them, nor those that are taken out of requests. If an
-    answer is taken out, the results of its tool calls are not sent either. Answers before the first
-    prompt are not sent, as in some imported chats: chat templates refuse them. With `is_continued`,
-    the last message is sent even if it has only a thought: the server continues the thought.
+    The results of calls go with their answer. Chat templates refuse answers before the first
+    prompt, as in some imported chats. The server continues even a thought alone (`is_continued`).
     """
     dialogue: list[ChatMessage] = []
-    is_answer_excluded = False  # whether the answer whose results come next is taken out
+    is_answer_excluded = False
     for index, message in enumerate(messages):
         if message.role is not Role.TOOL:
             is_answer_excluded = message.is_excluded
@@ -177,7 +153,6 @@ def dialogue_of(
 
 
 def _has_content(messages: Sequence[ChatMessage], index: int) -> bool:
-    """Whether the message at `index` has something to send; a system message has nothing here."""
     message = messages[index]
     match message.role:
         case Role.SYSTEM:
@@ -192,15 +167,14 @@ def _has_content(messages: Sequence[ChatMessage], index: int) -> bool:
 
 
 def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: int = 0) -> str:
-    """Return the sentences about a prompt of `tokens` tokens for a window of `window` tokens.
+    """Return what the server does with a too long prompt, and what to do.
 
-    They say what the server does with a prompt that is too long, and what the user can do. If that
-    window is not known, or has room for the prompt, the server has read only `read_tokens`.
+    `read_tokens` is for a prompt that was cut although the window is unknown or has room for it.
     """
     product = product_named(target.product)
     refuses_or_drops = "may refuse the prompt or drop a part of it"
     effect = "drops its beginning" if product.cuts_prompts else refuses_or_drops
-    # what is read of a cut prompt is less than the window: Ollama keeps the half of it
+    # less than the window is read of a cut prompt: Ollama keeps half of it
     size = (
         f"the context window {window}"
         if window and tokens > window
@@ -211,25 +185,24 @@ def cut_note(target: Target, *, tokens: int, window: int | None, read_tokens: in
 
 
 def larger_window_step(target: Target, tokens: int) -> str:
-    """Return the sentence that says how to get a window for a prompt of `tokens` tokens."""
-    # the next power of two has room for the prompt and an answer
+    """Return how to get a window for that many tokens."""
     enough_tokens = 1 << (tokens + _MAX_RESERVE).bit_length()
     name = shell_word(target.model_id)
     step = product_named(target.product).window_step(name, target.model, enough_tokens)
     return f"{step or 'Shorten it, or use a larger context window'}."
 
 
-# in counts of smaller prompts, the system prompt that many chat templates add weighs too much
+# below, the system prompt that many chat templates add distorts a count
 _SMALL_TOKENS = 200
-_MAX_FACTOR = 4.0  # highest factor; the lowest is a quarter
+_MAX_FACTOR = 4.0  # the lowest is a quarter
 
 
 class ContextUse(Struct, frozen=True, kw_only=True):
     """Part of the window that the messages of a session take."""
 
     tokens: int
-    limit: int | None  # tokens of the window; None if unknown
-    is_estimated: bool  # False if the server has counted all of it
+    limit: int | None  # None if unknown
+    is_estimated: bool  # at least partly
 
     @property
     def fraction(self) -> float | None:
@@ -239,81 +212,61 @@ class ContextUse(Struct, frozen=True, kw_only=True):
 class ContextMeter:
     """The factors of the models, and the estimates that are made with them.
 
-    The factor of a model is the server's count of texts, divided by the raw estimate for them. The
-    argument `counted` is the server's count for the messages of a plan. Tools are not in it, as
-    `AnswerRequest` has taken the estimate for them off.
+    A factor is the server's count of texts, divided by their raw estimate. The tokens of tools are
+    not in `counted`.
     """
 
     def __init__(self) -> None:
-        self._factors: dict[tuple[str, str], float] = {}  # by URL of the server and name of model
+        self._factors: dict[tuple[str, str], float] = {}
         self._windows: dict[tuple[str, str], tuple[int | None, int]] = {}
-        """By the same: the window that the list told, and the one that a refusal has named then."""
+        """The window of the list, and the one that a refusal has named then."""
         self._last_use: tuple[Sequence[ChatMessage], object, ContextUse] | None = None
-        """Cache of `use`: messages, what else the result depends on, and the result."""
 
     def factor(self, target: Target | None) -> float:
-        """Return the learned factor of a model; 1 before the first count."""
+        """1 before the first count."""
         return 1.0 if target is None else self._factors.get(_model_key(target), 1.0)
 
     def window(self, target: Target | None) -> int | None:
-        """Return the window of a model in tokens: as a refusal has named it, else as it is listed.
-
-        A window that the list has changed since counts more than the refusal (R-13).
-        """
+        """In tokens, as a refusal has named it, unless the list has changed since (R-13)."""
         if target is None:
             return None
         told, named = self._windows.get(_model_key(target), (None, None))
         return named if named and told == target.context else target.context
 
     def learn_window(self, target: Target, window: int) -> None:
-        """Note the window of a model that a refusal has named."""
+        """Note a window that a refusal has named."""
         self._windows[_model_key(target)] = (target.context, window)
 
     def learn(self, target: Target, plan: ContextPlan, counted: int) -> None:
-        """Change the factor of a model after its server has counted the messages of a plan.
-
-        The earlier factor has a weight of one third. A count that may be too low is ignored: the
-        server has cut the prompt, or the chat template may have left out thoughts. With
-        `SentThoughts.ALL`, the template is known to keep them. The count of a prompt with images or
-        with little text is ignored, too.
-        """
+        """Learn the factor, but not from counts that may be too low, with images or little text."""
         raw = plan.raw_text + plan.raw_thoughts
         # `counted` is below 0 if the estimate for the tools was too high
         if plan.has_images or counted <= 0 or raw < _SMALL_TOKENS:
             return
         if plan.raw_thoughts > 0 and sent_thoughts_to(target) is not SentThoughts.ALL:
-            return  # the template may leave out the thoughts
+            return  # the template may leave them out
         if self.is_cut(target, plan, counted):
             return
-        # the part of the count that the text has made, without the marks of the chat template
         factor = (counted - TEMPLATE_TOKENS * len(plan.messages)) / raw
-        # the first count of a model alone makes its factor
         earlier_factor = self._factors.get(_model_key(target), factor)
         self._set_factor(target, (earlier_factor + 2 * factor) / 3)
 
     def learn_refusal(self, target: Target, plan: ContextPlan, least_tokens: int) -> float:
-        """Return the factor for a new plan after the server has refused this one as too long.
+        """Return the factor for a new plan after a prompt of at least `least_tokens` was too long.
 
-        The refusal shows that the prompt has `least_tokens` tokens or more. If the estimate
-        `plan.tokens` was lower, the factor is raised in proportion, and noted for later plans. It
-        is not noted if this plan has images: their tokens are unknown, and would be taken for those
-        of texts. If the estimate was not too low, the factor stays as it is. The new plan may still
-        differ, as the server may have named a smaller window.
+        It is not noted with images: their unknown tokens would be taken for those of texts. It may
+        stay as it is: the server may have named a smaller window.
         """
         factor = self.factor(target)
         if plan.tokens < least_tokens:
-            # `plan.tokens` contains `factor` already. It also has tokens that no factor changes
-            # (images, tools, template), so the new factor is a little too low.
+            # a little too low: no factor changes the tokens of images, tools and template
             factor = min(factor * least_tokens / plan.tokens, _MAX_FACTOR)
             if not plan.has_images:
                 self._set_factor(target, factor)
         return factor
 
     def is_cut(self, target: Target, plan: ContextPlan, counted: int) -> bool:
-        """Whether a server seems to have left out a part of the prompt (`is_prompt_cut`).
-
-        The estimate is that of the messages without their thoughts, which templates may leave out.
-        """
+        """Thoughts are not in the estimate, as templates may leave them out."""
         return is_prompt_cut(
             counted,
             estimate=plan.raw_text * self.factor(target) + TEMPLATE_TOKENS * len(plan.messages),
@@ -323,25 +276,20 @@ class ContextMeter:
         )
 
     def use(self, target: Target | None, messages: Sequence[ChatMessage]) -> ContextUse:
-        """Return the part of the window that the messages take.
-
-        The tokens are the last count of the model's server, plus an estimate for the later
-        messages. If messages are taken out of requests, all is an estimate. If nothing has changed
-        since the last call, the same result is returned.
-        """
+        """Return the last count of the model's server, plus an estimate for later messages."""
         factor = self.factor(target)
         limit = self.window(target)
         sent_thoughts = sent_thoughts_to(target)
         model_id = target.model_id if target else ""
         key = (model_id, factor, limit, sent_thoughts)
-        if self._last_use is not None:  # the screen asks whenever it shows its figures
+        if self._last_use is not None:  # the screen asks often
             last_messages, last_key, last_use = self._last_use
             if last_messages is messages and last_key == key:
                 return last_use
 
         tokens = 0
-        uncounted: Sequence[ChatMessage] = []  # the messages that have to be estimated
-        # if messages are taken out of requests now, no count is used: it may include them
+        uncounted: Sequence[ChatMessage] = []
+        # a count may include messages that are taken out of requests now
         if any(message.is_excluded for message in messages):
             uncounted = sent_messages(messages)
         else:
@@ -354,19 +302,12 @@ class ContextMeter:
         return use
 
     def _set_factor(self, target: Target, factor: float) -> None:
-        """Note the factor of a model, limited to the range from a quarter to 4.
-
-        A server that counts wrongly must not make all messages seem to fit, or none.
-        """
+        """A server that counts wrongly must not make all messages seem to fit, or none."""
         self._factors[_model_key(target)] = min(max(factor, 1 / _MAX_FACTOR), _MAX_FACTOR)
 
 
 def _counted_tokens(message: ChatMessage) -> int:
-    """Return the tokens of the session up to the end of this answer, as the server counted them.
-
-    The sum is the server's count of the prompt, which has all earlier messages, and that of the
-    answer. Return 0 for other messages, and if the server has not counted both.
-    """
+    """Return the count of prompt and answer, or 0."""
     stats = message.stats
     if message.role is not Role.ASSISTANT or stats is None or stats.is_estimated:
         return 0
@@ -380,11 +321,7 @@ def _counted_tokens(message: ChatMessage) -> int:
 def _last_count(
     messages: Sequence[ChatMessage], model_id: str
 ) -> tuple[int, Sequence[ChatMessage]]:
-    """Return the tokens up to the last answer with a count, and the messages after it.
-
-    Only counts of this model are used, as another one has other tokens; if `model_id` is empty, any
-    count is. Without a count, return 0 and all messages.
-    """
+    """Another model has other tokens; if `model_id` is empty, any count is used."""
     for index in reversed(range(len(messages))):
         answer = messages[index]
         tokens = _counted_tokens(answer) if model_id in ("", answer.model) else 0
@@ -394,5 +331,5 @@ def _last_count(
 
 
 def _model_key(target: Target) -> tuple[str, str]:
-    """Return the key of a model's factor, with the server: others may have a model of this name."""
+    """Other servers may have a model of this name."""
     return target.endpoint.url, target.model_id

@@ -1,7 +1,4 @@
-"""How much of the context window a session and its draft take, and what of them will be sent.
-
-The tokens of a draft are always estimated; those of messages may be counts of the server.
-"""
+"""How much of the context window a session and its draft take, and what of them is sent."""
 
 from __future__ import annotations
 
@@ -20,17 +17,13 @@ from lmchat.token_estimate import estimate_tokens
 
 
 class ContextWindow:
-    """Context window of the next turn, for the model that `TurnChoices` has for it.
-
-    It owns the meter, which learns from the answers of all sessions how a model counts tokens.
-    """
+    """Context window of the next turn, with the meter of all sessions."""
 
     def __init__(self, turn_choices: TurnChoices) -> None:
         self._turn_choices = turn_choices
         self.meter = ContextMeter()
 
     def draft_tokens(self, draft: str) -> int:
-        """Estimate the tokens of a draft with its files."""
         text, files = split_draft(draft)
         factor = self.meter.factor(self._turn_choices.target)
         # no factor applies to images
@@ -38,11 +31,7 @@ class ContextWindow:
         return estimate_tokens(text, factor=factor) + round(file_tokens)
 
     def context_use(self, opened: OpenSession) -> ContextUse | None:
-        """Return how much of the context window the messages of a session take.
-
-        A running answer is included with the tokens that have arrived. Return None while the older
-        messages of a long session are not read yet.
-        """
+        """None while older messages are not read yet."""
         if not opened.has_all_messages:
             return None
         use = self.meter.use(self._turn_choices.target, opened.messages)
@@ -51,10 +40,10 @@ class ContextWindow:
         return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
 
     def plan(self, opened: OpenSession, draft: str) -> ContextPlan | None:
-        """Return the plan of the messages that would be sent now, with the draft as a prompt.
+        """Return the plan of what would be sent now, with the draft as a prompt.
 
-        The tools are not counted, as they may not be known before the request. Return None if there
-        is no server, if the context window is unknown, or while older messages are not read yet.
+        Tools are not counted, as they may not be known yet. None without a known window, or while
+        older messages are not read yet.
         """
         target = self._turn_choices.target
         limit = self.meter.window(target)
@@ -64,7 +53,7 @@ class ContextWindow:
         if draft:
             start = self._turn_choices.prompt_start(Prompt.of(draft), opened.first_words)(path)
             path = start.sent_path
-            if start.beginning is not None:  # the first words of the answer, which are sent too
+            if start.beginning is not None:
                 path = path.added(start.beginning.message)
         return plan_context(
             path,
@@ -75,23 +64,22 @@ class ContextWindow:
         )
 
     def can_compact(self, opened: OpenSession, draft: str = "") -> bool:
-        """Whether messages and draft nearly fill the window, and a summary would make room.
+        """Whether the window is nearly full, and a summary would make room.
 
-        Only messages in memory are counted. Once `OpenSession.load_older` has read the others, the
-        result is exact.
+        Only messages in memory are counted.
         """
         use = self.meter.use(self._turn_choices.target, opened.messages)
         tokens = use.tokens + self.draft_tokens(draft)
         if use.limit is None or tokens < COMPACT_FROM * use.limit:
             return False
-        try:  # a summary that would make no room cannot begin
+        try:
             self.summary_start(opened.messages)
         except RequestInvalid:
             return False
         return True
 
     def summary_start(self, path: MessagePath) -> TurnStart:
-        """Return the start of the turn that summarises a path; raises `RequestInvalid`."""
+        """Raises `RequestInvalid`."""
         target = self._turn_choices.target
         return compacting_start(
             path,

@@ -1,7 +1,6 @@
 """The next request of a session: its messages as a list, its JSON, or a shell command.
 
-The model is not asked for an answer. But the servers of tools are started, as their tools are in
-the request. The model's server may be asked to count the tokens of the request.
+The servers of tools are started, and the model's server may count the tokens.
 """
 
 from __future__ import annotations
@@ -34,14 +33,13 @@ from lmchat.sessions.message import (
 from lmchat.token_estimate import estimate_tokens
 
 FORMS = ("text", "json", "curl")
-"""Forms of a request: the text that the model gets, the body, and a shell command."""
-KEY_VARIABLE = "LMCHAT_API_KEY"  # of the environment, in place of the key in a command
-_SHOWN_DATA_CHARS = 32  # of an image; a whole one would hide the rest of the request
+"""The text that the model gets, the body, and a shell command."""
+KEY_VARIABLE = "LMCHAT_API_KEY"  # in place of the key in a command
+_SHOWN_DATA_CHARS = 32  # a whole image would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
-"""An image in an encoded body: its type and its data, between `"url":"data:` and `"`."""
-_END = "JSON"  # line that ends the body in a command; no line of indented JSON is equal to it
+_END = "JSON"  # no line of indented JSON is equal to it
 LEFT_OUT = "left out"
-_SHOWN_CHARS = 300  # of the words of an item
+_SHOWN_CHARS = 300
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
 
@@ -49,20 +47,19 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     """A message with its files, or all tools, for `/context`."""
 
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
-    words: str  # first characters of its text or result, or the names of its calls, files or tools
-    message_id: str = ""  # empty if the message is not on the path, as a draft, and for the tools
-    state: str = ""  # `LEFT_OUT` or `NOT_SENT`; empty for a message that is sent
-    # estimate; that of a sent message is scaled to the server's count of the request, if it counts
-    tokens: int = 0
+    words: str  # beginning of text or result, or names of calls, files or tools
+    message_id: str = ""  # empty if it is not on the path
+    state: str = ""  # `LEFT_OUT` or `NOT_SENT`; empty if sent
+    tokens: int = 0  # estimate; if sent, scaled to the server's count
 
 
 class ContextList(Struct, frozen=True, kw_only=True):
-    """Content of the next request, and the messages of the session that it does not hold."""
+    """The next request, and the messages of the session that it lacks."""
 
     items: tuple[ContextItem, ...]
     tokens: int  # of the next request
-    limit: int | None  # tokens of the context window; None if unknown
-    is_estimated: bool  # whether the server has not counted `tokens`
+    limit: int | None  # tokens; None if unknown
+    is_estimated: bool
 
 
 async def context_of_next_request(
@@ -70,13 +67,11 @@ async def context_of_next_request(
 ) -> ContextList:
     """Return what the next request holds, for `/context`.
 
-    The estimates are scaled to the server's count, if it can count now. Messages that do not fit
-    are listed as left out, even if the settings do not allow that. Raises the errors of
-    `ChatService.next_request`.
+    Messages may be left out whatever the settings. Raises the errors of `ChatService.next_request`.
     """
     settings = replace(chat.turn_choices.settings(opened.own_sampling), is_truncating=True)
     await opened.load_older()
-    path = opened.shown_messages  # an answer may begin while the request is made
+    path = opened.shown_messages  # before an answer begins while the request is made
     request = await chat.next_request(opened, prompt, settings=settings)
     total: int | None = None
     with suppress(LMChatError):
@@ -98,12 +93,7 @@ def _context_list(
     *,
     total: int | None,
 ) -> ContextList:
-    """List the messages of a session and of its next request, with estimates of their tokens.
-
-    After the messages of the path come those that only the request has, such as the draft. `total`
-    is the server's count of the request, to which the estimates are scaled; None if it cannot count
-    now.
-    """
+    """After the path come messages that only the request has; `total` is the server's count."""
     factor = meter.factor(target)
     thoughts = thoughts_to_send(request.messages, sent_thoughts_to(target))
     sent_ids = [message.message_id for message in request.messages]
@@ -115,10 +105,10 @@ def _context_list(
     for message in (*path, *new):
         is_new = message.message_id not in path_ids
         state = ""
-        if message.message_id not in thoughts_by_id:  # it is not in the request
+        if message.message_id not in thoughts_by_id:
             if not (message.sent_text or message.files):  # such as a failed answer
                 continue
-            # never sent are, for example, an old system prompt and an answer without a prompt
+            # never sent: for example, an old system prompt
             state = LEFT_OUT if message.message_id in ids_of_dialogue else NOT_SENT
         author = _AUTHORS.get(message.role) or message.model or "answer"
         if is_new and message.role is Role.USER:
@@ -141,12 +131,11 @@ def _context_list(
             words=", ".join(tool.name for tool in request.tools),
             tokens=estimate_tokens(text, factor=factor),
         )
-        # behind the system prompt, if the session has one
         is_system_first = bool(items) and items[0].author == "system"
         items.insert(1 if is_system_first else 0, tools)
     tokens = sum(item.tokens for item in items if not item.state)
     if total is not None:
-        scale = total / max(tokens, 1)  # 0 if nothing is sent
+        scale = total / max(tokens, 1)
         tokens = total
         items = [
             item if item.state else replace(item, tokens=round(item.tokens * scale))
@@ -161,7 +150,7 @@ def _context_list(
 
 
 def checked_form(typed: str) -> str:
-    """Return the form that was typed, which may be empty; raises `WrongUse` for an unknown one."""
+    """Return the typed form, which may be empty; raises `WrongUse`."""
     form = typed.strip().lower()
     if form and form not in FORMS:
         problem = f"Unknown form of a request: {safe_line(typed, limit=20)}."
@@ -170,15 +159,14 @@ def checked_form(typed: str) -> str:
 
 
 def json_text(prepared: PreparedRequest) -> str:
-    """Return the body as indented JSON that is safe on a terminal; images are cut."""
+    """Return indented JSON that is safe on a terminal; images are cut."""
     return _indented(_IMAGE.sub(_cut_image, prepared.body))
 
 
 def curl_command(prepared: PreparedRequest) -> str:
-    """Return a command for a POSIX shell that sends the request.
+    """Return a command for a POSIX shell.
 
-    The shell puts the API key into the command. It reads the body from the lines below the command,
-    in which no character is special.
+    The shell puts in the API key. In the body below, no character is special.
     """
     lines = [f"curl --silent --show-error --no-buffer {shell_word(prepared.url)}"]
     for name, value in prepared.headers.items():
@@ -195,10 +183,6 @@ def _indented(body: bytes) -> str:
 
 
 def _cut_image(image: re.Match[bytes]) -> bytes:
-    """Return an image with only the beginning of its data, and the number of its characters.
-
-    An image with short data stays as it is.
-    """
     media_type, data = image.groups()
     if len(data) <= _SHOWN_DATA_CHARS:
         return image[0]

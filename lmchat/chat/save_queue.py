@@ -1,7 +1,7 @@
 """Queue of writes: messages, and the text of running answers.
 
-A message that cannot be written stays in the queue, in memory. It is tried again by the next write,
-every few seconds, and at the end of lmchat.
+A message that cannot be written stays in memory. It is tried again by the next write, every few
+seconds, and at the end of lmchat.
 """
 
 from __future__ import annotations
@@ -22,14 +22,10 @@ from lmchat.storage.store import Store
 _logger = logging.getLogger(__name__)
 
 RETRY_S = 5.0
-# text is promised to be on the disk 250 ms after it arrived; 80 ms are for reading and writing
+# text is promised to be on the disk after 250 ms; 80 ms are for reading and writing
 WRITE_EVERY_S = 0.17
 
-# A message that is not written yet, the header of its session, and the choices at its tokens.
 _Unsaved = tuple[SessionHeader, ChatMessage, Sequence[TokenProbabilities]]
-
-
-# Messages to write, and the header of their session.
 MovedMessages = tuple[SessionHeader, Sequence[ChatMessage]]
 
 
@@ -38,12 +34,9 @@ class SaveQueue:
 
     def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
         self.store = store
-        self.warning: LMChatError | None = None  # last error of a write; None once all is saved
+        self.warning: LMChatError | None = None  # until all is saved
         self.on_purged: Callable[[str, Sequence[ChatMessage]], MovedMessages | None] | None = None
-        """Is called if a session was deleted permanently, with its id and unsaved messages.
-
-        It returns those that are written all the same, to a new session.
-        """
+        """Gets id and unsaved messages of a purged session; returns those to write to another."""
         self._retry_s = retry_s
         self._retrying: asyncio.Task[None] | None = None  # runs while there is a warning
         self._unsaved: list[_Unsaved] = []  # in the order of the calls of `save`
@@ -57,9 +50,7 @@ class SaveQueue:
     ) -> None:
         """Write messages behind all earlier ones that are not written yet; wait for the disk.
 
-        `choices` are the tokens of an answer, with what the model could have chosen in their place;
-        empty if they are not known. If a write fails, `warning` is set, and the message is tried
-        again later.
+        A failed write sets `warning`, and is tried again.
         """
         self._unsaved += [(header, message, choices) for message in messages]
         await self.write_unsaved()
@@ -67,8 +58,7 @@ class SaveQueue:
     async def begin_answer(self, header: SessionHeader, answer: ChatMessage) -> None:
         """Create the file of a running answer, and its row unless earlier messages are unsaved.
 
-        If that fails, `warning` is set, and the answer is saved when it has ended. Raises
-        `SessionPurged`.
+        If that fails, `warning` is set, and the answer is saved at its end. Raises `SessionPurged`.
         """
         has_prompt = not self.is_unsaved(header.session_id)  # else the row would lack its parent
         try:
@@ -79,10 +69,7 @@ class SaveQueue:
             self._warn(error)
 
     async def add_entries(self, message_id: str, entries: Sequence[JournalEntry]) -> bool:
-        """Append text to the file of a running answer; return False if the caller must try again.
-
-        The caller is `journal_writer`, which then calls this with the same entries and later ones.
-        """
+        """Append text to the file of a running answer; False: the caller must try again."""
         try:
             await self.store.add_entries(message_id, entries)
         except LMChatError as error:
@@ -93,7 +80,7 @@ class SaveQueue:
         return True
 
     async def add_answer_record(self, record: AnswerRecord) -> None:
-        """Write an answer record; it is dropped if the disk fails."""
+        """It is dropped if the disk fails."""
         try:
             await self.store.statistics.add_answer_record(record)
         except LMChatError as error:
@@ -109,9 +96,8 @@ class SaveQueue:
     async def _write_unsaved(self) -> None:
         """Write the unsaved messages in order, one caller after the other.
 
-        After a failure, later messages of the same session are skipped, those of other sessions are
-        written. If all are written, `warning` is removed. Those of a session that was deleted
-        permanently are moved (`on_purged`), and written last.
+        After a failure, later messages of the same session are skipped. Those of a purged session
+        are moved (`on_purged`), and written last.
         """
         async with self._lock:
             failed_ids: set[str] = set()
@@ -162,7 +148,7 @@ class SaveQueue:
         return entries
 
     def _warn(self, error: LMChatError) -> None:
-        """Set `warning`, and try again later; the first error since all was saved is logged."""
+        """Only the first error since all was saved is logged."""
         if self.warning is None:
             _logger.warning("the store failed: %s", error.kind)
         self.warning = error
@@ -170,10 +156,9 @@ class SaveQueue:
             self._retrying = asyncio.create_task(self._retry_until_saved(), name="unsaved messages")
 
     async def _retry_until_saved(self) -> None:
-        """Try the unsaved messages again every few seconds, until a success ends the warning.
+        """Without unsaved messages, the warning is about the text of a running answer.
 
-        Without unsaved messages, the warning is about the text of a running answer.
-        `journal_writer` tries to write this text again, and its success ends the warning, too.
+        `journal_writer` writes this text again, and its success ends the warning.
         """
         while self.warning is not None:
             await asyncio.sleep(self._retry_s)
@@ -185,9 +170,9 @@ class SaveQueue:
 async def journal_writer(
     save_queue: SaveQueue, message_id: str
 ) -> AsyncIterator[list[JournalEntry]]:
-    """Yield a list whose entries are written to the file of a running answer, a few times a second.
+    """Write the entries of the yielded list to the file of a running answer.
 
-    If some are unwritten at the end, their text is saved with the ended answer.
+    Those unwritten at the end are saved with the ended answer.
     """
     entries: list[JournalEntry] = []
     writing = _write_entries(save_queue, message_id, entries)
@@ -202,10 +187,7 @@ async def journal_writer(
 async def _write_entries(
     save_queue: SaveQueue, message_id: str, entries: list[JournalEntry]
 ) -> None:
-    """Write new entries again and again, and remove them from the list, until cancelled.
-
-    Entries that cannot be written stay in it, and are tried again together with later ones.
-    """
+    """Entries that cannot be written are tried again together with later ones."""
     while True:
         await asyncio.sleep(WRITE_EVERY_S)
         taken = tuple(entries)

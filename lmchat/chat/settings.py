@@ -30,7 +30,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 
 OptionValues = Mapping[str, object]
-"""Values of sampling options by their names, as in `servers/sampling_options.py`."""
+"""Values by the names in `servers/sampling_options.py`."""
 
 
 class SetOption(Struct, frozen=True):
@@ -44,46 +44,37 @@ class SetOption(Struct, frozen=True):
 class SamplingLayers(Struct, frozen=True, kw_only=True):
     """The places that set sampling options, in order of priority.
 
-    The places are `/effort`, the command line, the session, the profile, the table of the model,
-    and `[chat]`. An option has the value of the first place that sets it. If this value is empty,
-    the option is not sent. The options of the session are not a field: callers pass them.
+    An empty value of the first place that sets an option takes it back. The session's
+    options, which callers pass, come after the command line.
     """
 
-    effort: str | None = None  # chosen with `/effort`: "" for "default"; None: nothing was chosen
+    effort: str | None = None  # of `/effort`: "" for "default"; None: not chosen
     command_line: OptionValues = field(default_factory=dict)
     profile_name: str = ""
     profile: OptionValues = field(default_factory=dict)
     models: Mapping[str, SamplingSettings] = field(default_factory=dict)
-    """Tables of options by a shell pattern of the names of models, in the order of the file."""
+    """By shell patterns of names of models, in the order of the file."""
     chat: OptionValues = field(default_factory=dict)
 
     def options_with_origin(
         self, session_options: OptionValues, model_id: str
     ) -> tuple[SetOption, ...]:
-        """Return the options that are sent to a model, sorted by name.
-
-        `session_options` has the options that the session sets.
-        """
+        """Sorted by name."""
         first_set: dict[str, SetOption] = {}
         for origin, options in self._layers(session_options, model_id):
             for name, value in options.items():
                 first_set.setdefault(name, SetOption(name, value, origin))
-        # an empty value in the first place that sets an option takes it back
         sent = [option for option in first_set.values() if option.value not in (None, "", ())]
         return tuple(sorted(sent, key=lambda option: option.name))
 
     def values(self, session_options: OptionValues, model_id: str) -> dict[str, object]:
-        """Return the values of `options_with_origin` by name."""
         options = self.options_with_origin(session_options, model_id)
         return {option.name: option.value for option in options}
 
     def _layers(
         self, session_options: OptionValues, model_id: str
     ) -> Iterator[tuple[Origin, OptionValues]]:
-        """Yield the origin and the options of each place, those with priority first.
-
-        If the patterns of several tables fit the model's name, only the first table is used.
-        """
+        """Only the first table whose pattern fits the model's name is used."""
         if self.effort is not None:
             yield Origin(Level.EFFORT, "/effort"), {"reasoning_effort": self.effort}
         yield Origin(Level.COMMAND_LINE, "command line"), self.command_line
@@ -97,34 +88,30 @@ class SamplingLayers(Struct, frozen=True, kw_only=True):
 
 
 def options_set_in(settings: SamplingSettings) -> dict[str, object]:
-    """Return the sampling options that are set in a table of the configuration, by name.
+    """Return the sampling options that are set in a table of the configuration.
 
-    An empty text or list in a table counts as not set, so that a later place sets the option. In
-    `/effort`, the command line and a session, an empty value counts: the option is not sent.
+    An empty text or list counts as not set, unlike in `/effort`, the command line and a session.
     """
     return given_options(settings, SamplingSettings.__struct_fields__)
 
 
-NO_PROFILE = "none"  # name that returns to the settings without a profile
-_NO_EFFORT = "default"  # level that lets the server decide
+NO_PROFILE = "none"
+_NO_EFFORT = "default"  # the server decides
 LEVELS = (*EFFORTS, _NO_EFFORT)
 
 
 class TurnSettings(Struct, frozen=True, kw_only=True):
-    """Settings that a turn begins with and keeps, as `TurnChoices.settings` makes them."""
+    """Settings that a turn begins with and keeps."""
 
     target: Target
     sampling: Sampling = field(default_factory=Sampling)
     is_truncating: bool = True  # whether older messages may be left out
     output: WantedOutput = field(default_factory=AnyText)
-    toolbox: Toolbox | None = None  # tools that the model may call
+    toolbox: Toolbox | None = None
 
 
 class TurnChoices:
-    """Owner of the choices for the next turn in all sessions, and of the tools.
-
-    `settings` returns them for a turn that begins; a running turn keeps those it began with.
-    """
+    """Owner of the choices for the next turn in all sessions, and of the tools."""
 
     def __init__(
         self,
@@ -134,50 +121,39 @@ class TurnChoices:
         toolbox: Toolbox | None,
         model_lists: ModelLists,
     ) -> None:
-        """Begin with the settings `chat`; without `layers`, all sampling comes from them.
-
-        `profile_name` is the profile that lmchat was started with; `chat` and `layers` include it.
-        """
+        """Without `layers`, all sampling comes from `chat`; both include the profile."""
         self._model_lists = model_lists
-        self.chat_settings = chat  # of the configuration, changed by the profile
+        self.chat_settings = chat  # changed by the profile
         self.layers = layers or SamplingLayers(chat=options_set_in(chat))  # without the session's
-        self.profile_name = profile_name  # profile in use; empty without one
-        self.target: Target | None = None  # server and model; only `use_target` changes it
-        self.toolbox = toolbox  # None if no tools are configured
-        self._started_with = (chat, self.layers, profile_name)  # every profile is applied to these
+        self.profile_name = profile_name  # empty without one
+        self.target: Target | None = None  # only `use_target` changes it
+        self.toolbox = toolbox
+        self._started_with = (chat, self.layers, profile_name)
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a server with a chosen model that is not loading."""
         target = self.target
         return target is not None and bool(target.model_id) and not self.is_loading
 
     @property
     def is_loading(self) -> bool:
-        """Whether prompts have to wait until the model is loaded."""
         return self.target is not None and self._model_lists.is_loading(self.target)
 
     def sampling(self, session_options: OptionValues) -> Sampling:
-        """Return the sampling for the next answer of a session; `session_options` are its own."""
         model_id = self.target.model_id if self.target else ""
         return Sampling().with_options(self.layers.values(session_options, model_id))
 
     def effort_words(self, session_options: OptionValues) -> str:
-        """Return the reasoning effort in a session: "low", "500 tokens" or "default"."""
+        """Such as "low", "500 tokens" or "default"."""
         effort = self.sampling(session_options).reasoning_effort or _NO_EFFORT
         return effort if effort in LEVELS else f"{effort} tokens"
 
     @property
     def compact_prompt(self) -> str:
-        """The prompt that asks for a summary: the configured one, or else the built-in one."""
         return self.chat_settings.compact_prompt.strip() or COMPACT_PROMPT
 
     def required_target(self) -> Target:
-        """Return the target.
-
-        Raises `RequestInvalid` if there is no server, if it is loading its model, or if no model is
-        chosen.
-        """
+        """Raises `RequestInvalid` if no chosen model can answer yet."""
         target = self.target
         if target is None:
             hint = "lmchat keeps checking; /model lists the models."
@@ -186,17 +162,16 @@ class TurnChoices:
             problem = f"{target.product} is still loading its model."
             raise RequestInvalid(problem, hint="Try again when it is loaded.", kind="loading")
         if not target.model_id:
-            # without a full stop: scripts rely on these words for LM Studio
+            # without a full stop: scripts rely on it for LM Studio
             problem = no_model_selected(target.product)
             raise RequestInvalid(problem, hint="Choose one with /model.", kind="model_missing")
         return target
 
     def settings(self, session_options: OptionValues) -> TurnSettings:
-        """Return the settings of a turn in a session; `session_options` are its own options.
+        """Raises `RequestInvalid`, and `WrongUse` for an ignored option of the command line.
 
-        Raises `RequestInvalid` if no model can answer, and `WrongUse` if the command line sets an
-        option that the server ignores. An option of the session that the server ignores may have
-        been set for another server: it is not sent, and a note says so.
+        An ignored option of the session may have been set for another server: a note says that it
+        is not sent.
         """
         target = self.required_target()
         product_named(target.product).refuse_ignored(self.layers.command_line)
@@ -208,10 +183,6 @@ class TurnChoices:
         )
 
     def prompt_start(self, prompt: Prompt, first_words: str) -> MakeStart:
-        """Return the function that makes the `TurnStart` of a new prompt.
-
-        The turn, its preview and the plan of the context window begin with it.
-        """
         return partial(
             new_prompt,
             text=prompt.text,
@@ -221,21 +192,18 @@ class TurnChoices:
         )
 
     def use_target(self, target: Target | None) -> None:
-        """Use a server and its model for the next turns; None if no server is known."""
         self.target = target
 
     def use_profile(self, name: str, profiles: Mapping[str, Profile]) -> Profile:
-        """Use the profile `name` for the next turns, and return it.
+        """Apply it to the settings at the start, so that nothing of an earlier profile stays.
 
-        The profile is applied to the settings that lmchat was started with, so that nothing of an
-        earlier profile stays. The name "none" returns to these settings, unless a profile has it.
-        Raises `WrongUse` for an unknown name.
+        Raises `WrongUse`. "none" returns to these, unless a profile has this name.
         """
         chat, layers, first_profile_name = self._started_with
         if name in profiles:
             profile = profiles[name]
         elif name == NO_PROFILE:
-            profile, name = Profile(), first_profile_name  # an empty profile changes nothing
+            profile, name = Profile(), first_profile_name
         else:
             problem = f"Unknown profile: {safe_line(name, limit=40)}."
             raise WrongUse(problem, hint=f"Configured: {', '.join(profiles) or NO_PROFILE}.")
@@ -249,27 +217,19 @@ class TurnChoices:
         return profile
 
     def use_effort(self, typed: str) -> None:
-        """Set the reasoning effort for the next turns; another profile does not change it.
-
-        The level "default" leaves the effort to the server. Raises `WrongUse` for a text that is
-        neither one of `LEVELS` nor a number of tokens.
-        """
-        effort = "" if typed == _NO_EFFORT else effort_of(typed)  # an empty one is not sent
+        """Raises `WrongUse` for a text that is neither one of `LEVELS` nor a number of tokens."""
+        effort = "" if typed == _NO_EFFORT else effort_of(typed)
         if effort is None:
             hint = f"The levels are {', '.join(LEVELS)}; or type a number of tokens."
             raise WrongUse(f"Unknown reasoning effort: {safe_line(typed, limit=20)}.", hint=hint)
         self.layers = replace(self.layers, effort=effort)
 
     def options_with_origin(self, session_options: OptionValues) -> tuple[SetOption, ...]:
-        """Return the options of `sampling`, each with the layer that sets it, for `/set`."""
         model_id = self.target.model_id if self.target else ""
         return self.layers.options_with_origin(session_options, model_id)
 
     def has_tools(self, session_id: str) -> bool:
-        """Whether the model is offered any tool in a session, as far as tools are known.
-
-        The tools of a server are known when it has started.
-        """
+        """A server's tools are known once it has started."""
         toolbox = self.toolbox
         if toolbox is None or self.target is None or not toolbox.can_use(self.target):
             return False

@@ -1,7 +1,6 @@
-"""Rounds of tool calls of a turn: the calls of an answer are approved, and run at the same time.
+"""Rounds of tool calls of a turn: all calls of one answer, approved and run at the same time.
 
-A *round* is all calls of one answer. An error of a call becomes its result, which the model gets,
-and the turn continues with the next answer.
+An error of a call becomes its result, and the turn continues.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from lmchat.sessions.message import (
 )
 from lmchat.tools.calls import ApprovalScope, Decision, Run, run_call
 
-_MAX_SAME_CALLS = 3  # at the third same call in a row, its round does not run: the turn ends
+_MAX_SAME_CALLS = 3  # in a row: the last round does not run
 
 
 class ToolQuestion(Struct, frozen=True, kw_only=True):
     """A call that waits until the user decides."""
 
-    message: ChatMessage  # the tool message of this call
+    message: ChatMessage
     name: str  # `SERVER/TOOL`
-    note: str = ""  # why the user is asked about a tool that was always allowed; else empty
+    note: str = ""  # why the user is asked about a tool that was always allowed
 
 
-Ask = Callable[[ToolQuestion], Awaitable[Decision]]  # asks the user, and waits for the decision
+Ask = Callable[[ToolQuestion], Awaitable[Decision]]
 
 
-# Calls in the markup of Hermes (also in Qwen3), Qwen3-Coder, GLM and MiniMax: their chat templates.
+# from the chat templates of Hermes (also Qwen3), Qwen3-Coder, GLM and MiniMax
 _CALL_IN_TEXT = re.compile(
     r"""
     <tool_call>\s{0,20}\{[^{}]{0,200}?"name"\s{0,9}:\s{0,9}"(?P<hermes>[^"\n]{1,200})"
@@ -57,20 +56,19 @@ _MAX_CALL_HEAD = 1_000
 
 
 def call_in_text(text: str) -> str:
-    """Return the name of the tool in a call with which a text begins; "" if it begins with none.
+    """Return the name of the tool in a call with which a text begins, or "".
 
-    A model writes such text if the server does not understand its calls.
+    A model writes it if the server does not understand its calls.
     """
     call = _CALL_IN_TEXT.match(text[:_MAX_CALL_HEAD].lstrip())
     return next(filter(None, call.groups()), "") if call else ""
 
 
 def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[ToolCallPart, ...]:
-    """Return the tool calls of `answer`, which this turn has streamed, to be run.
+    """Return the calls to run, of an answer that this turn has streamed.
 
-    Return none if the answer is not complete, or if it is not the last message of `path`, because
-    another branch is shown by now. Other answers must not be passed: their calls may have come with
-    an imported file, and only run if the user repeats one.
+    Empty if another branch is shown by now. Other answers must not be passed: calls from an
+    imported file only run if the user repeats one.
     """
     if answer.state is not AnswerState.COMPLETE:
         return ()
@@ -79,40 +77,32 @@ def streamed_calls(path: Sequence[ChatMessage], answer: ChatMessage) -> tuple[To
 
 
 class ToolRounds:
-    """The rounds of one turn: in each, the model calls tools and gets their results."""
+    """The rounds of one turn."""
 
     def __init__(self, toolbox: Toolbox, session_id: str) -> None:
         self.toolbox = toolbox
-        self.steps = 0  # rounds so far
+        self.steps = 0
         self._session_id = session_id
-        self._last_call = ("", "")  # name in requests, and arguments; empty before the first call
-        self._same_calls = 0  # how often the model has made the last call in a row
-        self._limit: LMChatError | None = None  # why no further round may run; None if one may
+        self._last_call = ("", "")  # name in requests, and arguments
+        self._same_calls = 0  # in a row
+        self._limit: LMChatError | None = None  # why no further round may run
 
     @property
     def must_call(self) -> bool:
-        """Whether the next answer has to call a tool: only the first of a turn, with `required`.
-
-        If the answers to results had to call one, too, the turn would not end.
-        """
+        """Only with `required`, and only the first answer: else the turn would not end."""
         return self.steps == 0 and self.toolbox.settings.choice == "required"
 
     async def offered(self, target: Target) -> tuple[Tool, ...]:
-        """Return the tools to offer for the next answer.
-
-        Raises the error that `count_round` has noted when it refused a round.
-        """
+        """Raises the reason for which `count_round` has refused a round."""
         if self._limit is not None:
             raise self._limit
         return await self.toolbox.offered(target, self._session_id)
 
     def count_round(self, calls: Sequence[ToolCallPart]) -> bool:
-        """Count a round with these calls, and return whether it may run.
+        """Return whether this round may run.
 
-        A round may not run if the number of rounds has reached `max_steps`, or if the same call was
-        made too often in a row. The turn then asks for a next answer all the same: its request
-        fails, as `offered` raises the reason. So the reason is saved and shown with an answer, and
-        the turn ends.
+        If not, the turn still asks for an answer, which fails as `offered` raises the reason: so
+        the reason is saved and shown with an answer.
         """
         if self.steps >= self.toolbox.settings.max_steps:
             problem = f"The model called tools {self.steps} times without an answer."
@@ -135,7 +125,7 @@ class ToolRounds:
         return self._limit is None
 
     def full_name(self, wire_name: str) -> str:
-        """Return `SERVER/TOOL` for the name of a tool in requests; an unknown name as it is."""
+        """`SERVER/TOOL`; an unknown name as it is."""
         tool = self.toolbox.find(wire_name)
         return tool.full_name if tool else wire_name
 
@@ -147,17 +137,15 @@ class ToolRounds:
     ) -> None:
         """Ask about one call after the other, then run all at the same time.
 
-        `messages` are tool messages with one call each. `on_end` gets each of them with its result,
-        in the order in which they end. If this is cancelled, running calls are, too. Those that
-        have ended by then, while `on_end` saved another one, still get to it.
+        A cancellation also cancels running calls; those that have ended while `on_end` saved
+        another one still get to it.
         """
-        # for each call a function, or the reason why it may not run, which becomes its result
         runs = [await self._make_run(message, ask) for message in messages]
         tasks = [
             asyncio.create_task(run_call(message, run))
             for message, run in zip(messages, runs, strict=True)
         ]
-        taken: set[str] = set()  # ids of the messages that `on_end` got
+        taken: set[str] = set()
         try:
             for ended in asyncio.as_completed(tasks):
                 message = await ended
@@ -171,11 +159,7 @@ class ToolRounds:
                     await on_end(task.result())
 
     async def _make_run(self, message: ChatMessage, ask: Ask) -> Run | str:
-        """Return the function that runs a call, or the reason why it may not run.
-
-        If the approval of the tool is `ASK`, the user decides, and the toolbox notes the decision
-        for later calls.
-        """
+        """Return what runs a call, or why it may not run."""
         call, toolbox, session_id = message.tool_calls[0], self.toolbox, self._session_id
         tool = toolbox.find(call.name)
         if tool is None:

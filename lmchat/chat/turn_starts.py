@@ -1,14 +1,9 @@
 """What each kind of turn follows, adds, and continues or repeats; only a summary is elsewhere.
 
-Each function takes a complete path. It raises `RequestInvalid` for what is not possible, and
-changes nothing. `first_words` are words of the user with which the answer begins; they are empty if
-the model begins it. A new version of a message gets the number `ChatMessage.versions` + 1, as this
-field says how many versions there are.
+The functions take a complete path, and raise `RequestInvalid`. `first_words` are the user's.
 
-A *beginning* is a text that the model continues: an answer before its connection broke, words of
-the user, or an answer up to a token that the user has replaced. With *prefill*, it is the last
-message of the request, and the server lets the model write on. Without prefill, a prompt quotes its
-end and asks the model to continue it.
+A *beginning* is a text that the model continues. With *prefill*, it is the last message of the
+request. Without, a prompt quotes its end.
 """
 
 from __future__ import annotations
@@ -44,14 +39,14 @@ CONTINUE = (
     "if need be. Its last words are below: do not repeat them, write what follows them. "
     "No greeting, no comment, no code fence that is open already."
 )
-QUOTED_END_CHARS = 60  # length of the end of an answer in the prompt to continue it
+QUOTED_END_CHARS = 60
 NO_PROBABILITIES = (
     "This answer has no probabilities. "
     "Type /set logprobs 5, and the next answers have those of each word."
 )
 
 _MOST_CHARS = 100
-_LEAST_CHARS = 3  # of a known word behind the blank; a shorter one may be the end of another word
+_LEAST_CHARS = 3  # a shorter word behind the blank may be the end of another
 _WORD = re.compile(r"\w+")
 _COMMON_WORDS = frozenset(
     _WORD.findall(
@@ -61,7 +56,7 @@ _COMMON_WORDS = frozenset(
 )
 _LAST_WORD = re.compile(r"\w{1,99}$")
 _FIRST_WORD = re.compile(r"\w{1,99}")
-# the letters of Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese, which have no blanks
+# Thai, Lao, Tibetan, Burmese, Khmer, Japanese and Chinese have no blanks
 _JOINED = re.compile(
     "[\u0e00-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U00020000-\U0003ffff]"
@@ -69,17 +64,16 @@ _JOINED = re.compile(
 
 
 class Beginning(Struct, frozen=True, kw_only=True):
-    """The beginning of an answer, which the model is to continue."""
+    """The beginning of an answer, which the model continues."""
 
-    message: ChatMessage  # an answer whose text, and thought, are to be continued
-    choices: tuple[TokenProbabilities, ...] = ()  # of its tokens, as far as they are known
+    message: ChatMessage
+    choices: tuple[TokenProbabilities, ...] = ()
     is_exact: bool = False
-    """Whether it is sent with prefill or not at all, as words of the user are continued exactly."""
-    is_first_words: bool = False  # whether it is words from `/start`, not from an answer
+    """Whether it is sent with prefill or not at all, as it has words of the user."""
+    is_first_words: bool = False  # from `/start`
 
     @classmethod
     def of_words(cls, words: str) -> Beginning | None:
-        """Return the user's first words as a beginning; None if they are empty."""
         if not words:
             return None
         message = text_message(Role.ASSISTANT, words)
@@ -87,23 +81,15 @@ class Beginning(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_answer(cls, answer: ChatMessage) -> Beginning:
-        """Return the beginning with which an answer is continued: its text so far.
-
-        Blanks at the end of the user's words are left out (R-43): the model itself writes the blank
-        before its next word.
-        """
+        """Blanks at the end of the user's words are left out (R-43): the model writes its own."""
         stats = answer.stats
-        if stats is not None and stats.ends_with_edit:  # such an answer has only a text
+        if stats is not None and stats.ends_with_edit:  # it has only a text
             answer = replace(answer, parts=(TextPart(text=answer.text.rstrip()),))
-        # an edited answer has words of the user and is continued exactly, even if a model has added
-        # to it
+        # an edited answer is exact even if a model has added to it
         return cls(message=answer, is_exact=stats is not None and stats.is_edited)
 
     def can_prefill(self, target: Target) -> bool:
-        """Whether the server continues it as the last message of a request.
-
-        Some servers continue a text, but not an answer that has only a thought.
-        """
+        """Some servers cannot continue a thought alone."""
         product = product_named(target.product)
         return product.can_prefill if self.message.text else product.can_prefill_thought
 
@@ -111,10 +97,8 @@ class Beginning(Struct, frozen=True, kw_only=True):
 def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     """Whether a blank is missing between an answer that broke off and what a model wrote on.
 
-    It is missing where both sides are words, and neither has one. But the answer may have broken
-    off within a word: then neither side is a word of the texts of the session, or a common one, or
-    the joined letters begin a word of the texts. Nothing is added in code, within a number, and in
-    scripts that have no blanks between words.
+    It may have broken off within a word: then neither side is known, or the joined letters begin a
+    word of `texts`. Code, numbers, and some scripts need no blank.
     """
     match = _LAST_WORD.search(before[-_MOST_CHARS:]), _FIRST_WORD.match(after)
     if match[0] is None or match[1] is None:
@@ -124,7 +108,7 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     is_number = left[-1].isdigit() and right[0].isdigit()
     if is_code or is_number or _JOINED.match(left[-1]) or _JOINED.match(right[0]):
         return False
-    # some of the texts are, or quote, the answer that broke off: its last letters are no word there
+    # in texts that are, or quote, the broken answer, its last letters are not a word
     known_text = " ".join(text.rstrip().removesuffix(left) for text in texts).lower()
     words = set(_WORD.findall(known_text))
     joined = f"{left}{right}".lower()
@@ -137,18 +121,12 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
 
 
 def has_text_to_continue(message: ChatMessage) -> bool:
-    """Return whether an unfinished answer has text or reasoning that the model can continue.
-
-    Return False for a failed answer, which is regenerated instead.
-    """
+    """Whether an unfinished answer can be continued; a failed one is regenerated."""
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
 
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
-    """Raise `RequestInvalid` if the server of a target cannot continue words of the user.
-
-    Some servers can continue a text but not a thought. `beginning` None stands for any text.
-    """
+    """Raise `RequestInvalid` if the server cannot continue words of the user; None: any text."""
     product = product_named(target.product)
     can_prefill = beginning.can_prefill(target) if beginning else product.can_prefill
     if not can_prefill:
@@ -167,31 +145,23 @@ IMPORTED_CALL = (
 class TurnStart(Struct, frozen=True, kw_only=True):
     """All that a turn begins with."""
 
-    path: MessagePath  # what stays of the path; messages after it are then on another branch
-    prompts: tuple[ChatMessage, ...] = ()  # new ones behind the path, system prompts too
+    path: MessagePath  # what stays of the path
+    prompts: tuple[ChatMessage, ...] = ()  # new ones, system prompts too
     version: int = 1
-    """Number, among its versions, of the first answer or tool message that the turn makes."""
-    beginning: Beginning | None = None  # what the answer begins with; None: the model begins it
-    calls: tuple[ToolCallPart, ...] = ()  # one call to repeat before the first answer, or none
+    """Of the first answer or tool message that the turn makes."""
+    beginning: Beginning | None = None
+    calls: tuple[ToolCallPart, ...] = ()  # at most one, to repeat before the first answer
     copied: tuple[ChatMessage, ...] = ()
-    """Tool messages of other calls of the same answer, which do not run again.
-
-    The new branch gets copies of them behind the repeated call.
-    """
+    """Tool messages of other calls of the same answer, which do not run again but are copied."""
     summarised: MessagePath = MessagePath()
-    """Older messages of which the answer is a summary; empty in other turns.
-
-    They are sent with `prompts`, instead of `path`.
-    """
+    """Older messages of which the answer is a summary: sent with `prompts`, instead of `path`."""
 
     @property
     def sent_path(self) -> MessagePath:
-        """The messages before the first answer."""
         return (self.summarised or self.path).added(*self.prompts)
 
 
-# Makes the start of a turn once the whole path is read, as the functions below with their other
-# arguments filled in.
+# called once the whole path is read
 MakeStart = Callable[[MessagePath], TurnStart]
 
 
@@ -203,7 +173,7 @@ def new_prompt(
     system_prompt: str = "",
     first_words: str = "",
 ) -> TurnStart:
-    """Return the start of a turn with a new prompt; a new session first gets `system_prompt`."""
+    """Start with a new prompt; a new session first gets `system_prompt`."""
     prompts: list[ChatMessage] = []
     parent_id = path[-1].message_id if path else None
     if not path and system_prompt:
@@ -221,10 +191,10 @@ def edited(
     *,
     first_words: str,
 ) -> TurnStart:
-    """Return the start of a turn with another version of a prompt; `files` None keeps its files.
+    """Start with another version of a prompt; `files` None keeps its files.
 
-    If the path ends in a system prompt, the user has just set that for the next answer. It would be
-    left on the old branch, so a copy of it follows the new version.
+    A system prompt at the end was set for the next answer: it is copied, else it would be left on
+    the old branch.
     """
     index = _index_of(path, message_id)
     old = path[index]
@@ -242,33 +212,30 @@ def edited(
 
 
 def regenerated(path: MessagePath, message_id: str, *, first_words: str) -> TurnStart:
-    """Return the start of a turn that answers a prompt, repeats a call, or regenerates an answer.
+    """Start with a new version of an answer or a call, also from its prompt.
 
-    If the prompt already has an answer, the answer gets another version. Raises `RequestInvalid`
-    for a message on another branch, for an imported call, and if a message that the turn needs is
-    taken out of requests.
+    Raises `RequestInvalid` also for an imported call, and if a needed message is taken out of
+    requests.
     """
     index = _index_of(path, message_id)
     message = path[index]
     if message.role is Role.TOOL:
         return _repeated_call(path, index)
-    following = path[index + 1 : index + 2]  # the next message, or none at the end
-    if message.role is Role.ASSISTANT:  # the model gets the messages before it
+    following = path[index + 1 : index + 2]
+    if message.role is Role.ASSISTANT:
         sent, version = MessagePath(path[:index]), message.versions + 1
-    else:  # its answer, if it has one, gets another version
+    else:
         sent, version = MessagePath(path[: index + 1]), 1
         if following and following[0].role is Role.ASSISTANT:
             version = following[0].versions + 1
     _require_sent(sent)
     if sent and sent[-1].role is Role.USER and path[-1].role is Role.SYSTEM:
-        # The system prompt was changed after the answer. So that the new answer follows it, the
-        # prompt gets another version, and `edited` puts a copy of the system prompt behind that.
+        # the new answer follows the system prompt that was set after the old one
         return edited(path, sent[-1].message_id, sent[-1].text, first_words=first_words)
     return TurnStart(path=sent, version=version, beginning=Beginning.of_words(first_words))
 
 
 def _repeated_call(path: MessagePath, index: int) -> TurnStart:
-    """Return the start of a turn that repeats a tool call; raises as `regenerated` does."""
     call = path[index]
     _require_sent(path[: index + 1])
     if is_imported_call(call):
@@ -277,17 +244,12 @@ def _repeated_call(path: MessagePath, index: int) -> TurnStart:
         path=MessagePath(path[:index]),
         version=call.versions + 1,
         calls=call.tool_calls,
-        # the results of other calls of the same answer do not change: they are copied behind it
         copied=tuple(_results(path[index + 1 :])),
     )
 
 
 def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) -> TurnStart:
-    """Return the start of a turn that continues an answer in a new version.
-
-    The new version begins with `beginning`; None stands for the answer as it is. Raises
-    `RequestInvalid` as `regenerated` does.
-    """
+    """Start with a new version that continues an answer; without `beginning`, from its end."""
     index = _index_of(path, answer_id)
     old = path[index]
     _require_sent(path[: index + 1])
@@ -299,11 +261,10 @@ def continued(path: MessagePath, answer_id: str, beginning: Beginning | None) ->
 
 
 def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
-    """Return the path up to another version of an answer, with a text by the user.
+    """Return the path up to a new version of an answer, with a text by the user.
 
-    The new version does not get the thought of the old answer. This thought led to other words, and
-    would be sent back to the model (R-45) as if it had led to these. Raises `RequestInvalid` for a
-    message on another branch, for a blank text, and with the words of `why_not_rewritten`.
+    It lacks the old thought, which led to other words and would be sent back to the model (R-45).
+    Raises `RequestInvalid`, as for a blank text.
     """
     index = _index_of(path, answer_id)
     old = path[index]
@@ -329,33 +290,31 @@ def rewritten(path: MessagePath, answer_id: str, text: str) -> MessagePath:
 
 
 def why_not_rewritten(message: ChatMessage) -> str:
-    """Return why the user cannot give a message another text, in one sentence; else ""."""
+    """Return the reason as a sentence, or ""."""
     if message.role is not Role.ASSISTANT:
         return "Only answers can be rewritten."
     return "Only answers without tool calls can be rewritten." if message.tool_calls else ""
 
 
 def messages_together(path: MessagePath, message_id: str) -> list[ChatMessage]:
-    """Return the messages that are taken out of requests together with this one, itself included.
+    """Return the messages that are taken out together: an answer with calls and its results.
 
-    They are an answer with tool calls and all its results. Any other message is alone. The list is
-    empty if the message is not on the path.
+    The list is empty if the message is not on the path.
     """
     first = path.index_of(message_id)
     if first is None:
         return []
-    while first > 0 and path[first].role is Role.TOOL:  # back to the answer with the calls
+    while first > 0 and path[first].role is Role.TOOL:
         first -= 1
     return [path[first], *_results(path[first + 1 :])]
 
 
 def _results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Return the tool messages at the beginning of `messages`, up to the first other one."""
     return list(takewhile(lambda message: message.role is Role.TOOL, messages))
 
 
 def _index_of(path: MessagePath, message_id: str) -> int:
-    """Return the index of a message on the path; raises `RequestInvalid` if it is not there."""
+    """Raises `RequestInvalid` if it is not there."""
     index = path.index_of(message_id)
     if index is None:
         problem = "This message is on another branch."
@@ -364,12 +323,12 @@ def _index_of(path: MessagePath, message_id: str) -> int:
 
 
 def _require_sent(path: Sequence[ChatMessage]) -> None:
-    """Raise `RequestInvalid` if there is no prompt, or if it or the last message is not sent.
+    """Raise `RequestInvalid` without a prompt, or if it or the last message is not sent.
 
-    Without them, the model would not know what to answer or to continue.
+    The model would not know what to answer or to continue.
     """
     prompts = [message for message in path if message.role is Role.USER]
-    if not prompts:  # in some imported chats, an answer comes first
+    if not prompts:  # in some imported chats
         raise RequestInvalid("No prompt comes before this answer.", hint="Type a prompt.")
     if any(message.is_excluded for message in (*prompts[-1:], *path[-1:])):
         problem = "This message, or its prompt, is taken out of requests."
@@ -377,7 +336,7 @@ def _require_sent(path: Sequence[ChatMessage]) -> None:
 
 
 def _prompt(text: str, files: Sequence[FilePart], parent_id: str | None) -> ChatMessage:
-    """Return a prompt that begins with its files; if it has any, an empty text is left out."""
+    """If it has files, an empty text is left out."""
     message = text_message(Role.USER, text, parent_id=parent_id)
     parts = message.parts if text or not files else ()
     return replace(message, parts=(*files, *parts))
