@@ -1,4 +1,4 @@
-"""What a `TurnListener` is shown and asked of the turns of all sessions, and who does it."""
+"""Events of all turns, and the front end that gets them."""
 
 from __future__ import annotations
 
@@ -14,40 +14,37 @@ from lmchat.tools.calls import ApprovalScope, Decision
 
 
 class TurnBegun(Struct, frozen=True):
-    """A turn begins; it may first read older messages, and may still be refused."""
+    """A turn begins; it may still be refused."""
 
 
 class PathChanged(Struct, frozen=True):
-    """Messages have left the path: show `OpenSession.shown_messages` in place of what is shown.
+    """Messages have left the path: show `OpenSession.shown_messages` instead.
 
-    Another event may follow at once, whose message is among the `shown_messages` already.
+    They may already have the message of the next event.
     """
 
 
 class MessageAdded(Struct, frozen=True):
-    """A prompt or a tool call was added to the path; it may not be on the disk yet."""
+    """A new prompt or tool call, perhaps not on the disk yet."""
 
     message: ChatMessage
 
 
 class AnswerBegun(Struct, frozen=True, kw_only=True):
-    """An answer begins, with the text that it continues, if any."""
+    """An answer begins, with the text that it continues."""
 
     message: ChatMessage
-    first_words: str = ""  # words of the user (`/start`) with which the message begins, if any
+    first_words: str = ""  # of the user (`/start`), at the beginning of the message
 
 
 class MessageEnded(Struct, frozen=True):
-    """A tool call has its result, or an answer has ended whose calls run next.
-
-    The last answer of a turn has no such event: `TurnEnded` has it.
-    """
+    """End of a tool call, or of an answer whose calls run next; `TurnEnded` has the last."""
 
     message: ChatMessage
 
 
 class TitleChanged(Struct, frozen=True):
-    """The title of the session is another one."""
+    """The session has another title."""
 
 
 ChatEvent = (
@@ -65,27 +62,23 @@ ChatEvent = (
 
 
 class TurnListener(Protocol):
-    """The screen, the plain chat, or `ask`."""
+    """Front end: the screen, the plain chat, or `ask`."""
 
     def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Take an event of a session, which need not be the shown one, and let the user see it."""
+        """Show the event; its session need not be the shown one."""
 
     async def approve(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user about a call of a tool; a stop of the turn cancels the question."""
+        """Ask the user; a stop of the turn cancels the question."""
 
 
 class Reporter:
-    """Gives events to the front end, and asks it about tool calls."""
+    """Link to the front end."""
 
     def __init__(self) -> None:
-        self.listener: TurnListener | None = None  # the front end sets this itself
+        self.listener: TurnListener | None = None  # the front end sets it
 
     def report(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Give an event to the front end, if there is one.
-
-        If it raises an error, as at a broken pipe, the turn is stopped. `ChatService.wait` then
-        raises the error.
-        """
+        """An error of the front end stops the turn, and `ChatService.wait` raises it."""
         if self.listener is not None:
             try:
                 self.listener.on_event(opened, event)
@@ -93,7 +86,7 @@ class Reporter:
                 opened.fail(error)
 
     async def ask(self, opened: OpenSession, question: ToolQuestion) -> Decision:
-        """Let the front end ask the user about a tool call; without a front end, refuse it."""
+        """Without a front end, the call is refused."""
         if self.listener is None:
             return Decision(choice=ApprovalScope.NO)
         return await self.listener.approve(opened, question)

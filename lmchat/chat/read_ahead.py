@@ -1,8 +1,4 @@
-"""Reading ahead: a server reads the shown session into its prompt cache while the user types.
-
-When the prompt is sent, the server finds all earlier messages in its cache, and the answer begins
-sooner (R-41).
-"""
+"""Reading ahead (R-41): the server caches the shown session while the user types."""
 
 from __future__ import annotations
 
@@ -22,16 +18,12 @@ from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 
-LEAST_TOKENS = 500  # fewer are read so fast that it is not worth a request
+LEAST_TOKENS = 500  # fewer are not worth a request
 _logger = logging.getLogger(__name__)
 
 
 class ReadAhead:
-    """Lets the server of the next turn read the shown session while a prompt is typed.
-
-    The screen calls `follow` and shows `fraction`. `ChatService` ends the reading when a turn
-    begins, which may need the same server, and when lmchat ends.
-    """
+    """Reader of the shown session on the server of the next turn."""
 
     def __init__(
         self,
@@ -41,7 +33,7 @@ class ReadAhead:
         context_window: ContextWindow,
         next_request: Callable[[OpenSession, Prompt], Awaitable[ChatRequest]],
     ) -> None:
-        self.fraction: float | None = None  # part that is read, 0 to 1; None while nothing is read
+        self.fraction: float | None = None  # 0 to 1; None while nothing is read
         self.on_change: Callable[[], None] = lambda: None  # called when reading begins and ends
         self._backend = backend
         self._turn_choices = turn_choices
@@ -53,17 +45,16 @@ class ReadAhead:
         """Server, model and messages that are or were read; None after `cancel`."""
 
     def follow(self, draft: str) -> None:
-        """Begin or end the reading; to be called after each change of the draft.
+        """Call it after each change of the draft.
 
-        The reading begins with the draft, and again if the server, the model, the session or its
-        messages have changed since. An empty draft ends it.
+        Reading begins again if what is read has changed since. An empty draft ends it.
         """
         shown, target = self._sessions.shown, self._turn_choices.target
         if not draft or target is None:
             self.cancel()
             return
         followed = (target.endpoint, target.model_id, shown.messages)
-        if followed == self._followed:  # it is read, or was read, for this draft
+        if followed == self._followed:
             return
         self.cancel()
         if self._may_read(target):  # else the next letter tries again
@@ -71,7 +62,7 @@ class ReadAhead:
             self._task = asyncio.create_task(self._read(), name="read ahead")
 
     def cancel(self) -> None:
-        """End the reading at once; what the server has read stays in its cache."""
+        """What the server has read stays in its cache."""
         self._followed = None
         self.fraction = None
         if self._task is not None:
@@ -79,32 +70,26 @@ class ReadAhead:
             self._task = None
 
     def _may_read(self, target: Target) -> bool:
-        """Whether the settings, the server and the sessions allow to read ahead now.
-
-        While any session has a turn, nothing is read: the turn may need the same server.
-        """
+        """False while any session has a turn, which may need the same server."""
         if not self._turn_choices.is_ready or not product_named(target.product).read_ahead_fields:
             return False
         if not self._sessions.shown.has_all_messages or self._sessions.running:
             return False
         toolbox = self._turn_choices.toolbox
-        # a request with tools starts their servers, which only a prompt that is sent may do
+        # a request with tools starts their servers, which only a sent prompt may do
         if toolbox is not None and toolbox.can_use(target) and not toolbox.has_started:
             return False
         wanted = self._turn_choices.chat_settings.read_ahead
         return wanted == "always" or (wanted == "local" and target.endpoint.is_loopback)
 
     async def _read(self) -> None:
-        """Let the server read the shown session, unless it has less than `LEAST_TOKENS`.
-
-        An error only ends the reading: the prompt is sent without it.
-        """
+        """An error only ends the reading: the prompt is sent without it."""
         opened = self._sessions.shown
         use = self._context_window.context_use(opened)
         if use is None or use.tokens < LEAST_TOKENS:
             return
         try:
-            # with an empty prompt: what the user types is not known yet
+            # an empty prompt: what the user types is not known yet
             request = await self._next_request(opened, Prompt(""))
             self.fraction = 0.0
             self.on_change()

@@ -1,4 +1,4 @@
-"""The chat as front ends use it: the turns of all sessions, and what follows a turn."""
+"""The chat for front ends."""
 
 from __future__ import annotations
 
@@ -50,15 +50,13 @@ _PURGED_AND_NEW = (
 
 
 class ChatService:
-    """The root of the chat: begins and ends the turns of all sessions, shown or not.
+    """Root of the chat: the turns of all sessions, shown or not.
 
-    It makes what turns share; front ends use these parts directly. A turn is a task; a session has
-    at most one. The screen stops it with `OpenSession.stop` at Esc; plain chat and `ask` cancel
-    their `wait` at Ctrl+C, which calls that. `_after_turn` then follows, as it does after each
-    turn. A prompt that is sent during a turn, or before a model is ready, waits in the queue.
+    Front ends use its parts directly. Each turn is a task that ends in `_after_turn`, also after a
+    stop or a cancelled `wait`.
 
-    A *draft* is a prompt as one text, in which attached files are lines (`Prompt.of`). If a prompt
-    cannot become a message, the front end gets its draft back, as `PromptsReturned`.
+    A *draft* is a prompt as one text, with attached files as lines (`Prompt.of`). It returns as
+    `PromptsReturned` if it cannot become a message.
     """
 
     def __init__(
@@ -72,10 +70,6 @@ class ChatService:
         toolbox: Toolbox | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with a new session.
-
-        `chat`, `profile_name`, `layers` and `toolbox` are for the next turns, as in `TurnChoices`.
-        """
         self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_choices)
         self.save_queue = SaveQueue(store)
@@ -83,7 +77,7 @@ class ChatService:
         self.store = store
         self._clock = clock
         self.is_closing = False
-        """Whether lmchat is quitting: then no queued prompt is sent."""
+        """While lmchat is quitting, no queued prompt is sent."""
         self.reporter = Reporter()
         self.in_memory = SessionsInMemory(
             store, self.save_queue, on_pending_change=self._follow_pending
@@ -94,17 +88,16 @@ class ChatService:
         )
         self._titles = TitleWriter(self.turn_choices, backend, store, self.reporter)
         self.save_queue.on_purged = self._leave_purged
-        self._told_purged: set[str] = set()  # ids of sessions of which the user was told
+        self._told_purged: set[str] = set()  # session ids
 
     @property
     def shown(self) -> OpenSession:
-        """The session that is shown."""
         return self.in_memory.shown
 
     def _follow_pending(
         self, opened: OpenSession, event: QueueChanged | PromptsReturned | None
     ) -> None:
-        """Have the draft written that begins with the pending prompts, and report their change."""
+        """The draft on the disk begins with the pending prompts."""
         self.drafts.write_soon()
         if event is not None:
             self.reporter.report(opened, event)
@@ -114,11 +107,9 @@ class ChatService:
     def send(
         self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
     ) -> None:
-        """Send a prompt, or queue it while a turn runs, no model is ready, or files are read.
+        """If this raises an error, the caller keeps the prompt.
 
-        With the setting `auto_compact`, a summary comes first if the context window is nearly full.
-        If this method raises an error, the caller keeps the prompt. If the prompt is refused later,
-        it comes back as `PromptsReturned`.
+        If the prompt is refused later, it returns as `PromptsReturned`.
         """
         if opened.is_running or not self.turn_choices.is_ready or opened.held:
             opened.enqueue(prompt.draft)
@@ -142,7 +133,7 @@ class ChatService:
         )
 
     def _send_next(self, opened: OpenSession, *, may_compact: bool = True) -> None:
-        """Send the first prompt of the queue; if it is refused, the whole queue returns."""
+        """If the prompt is refused, the whole queue returns."""
         draft = opened.dequeue()
         try:
             self._send_now(opened, Prompt.of(draft), may_compact=may_compact)
@@ -152,7 +143,6 @@ class ChatService:
     def edit(
         self, opened: OpenSession, message_id: str, prompt: Prompt, *, keeps_files: bool = False
     ) -> None:
-        """Send another version of a prompt, perhaps with the files that it has."""
         make_start = partial(
             edited,
             message_id=message_id,
@@ -165,11 +155,7 @@ class ChatService:
     def regenerate(
         self, opened: OpenSession, message: ChatMessage, target: Target | None = None
     ) -> None:
-        """Give an answer another version, perhaps by another model, or repeat a tool call.
-
-        If `message` is a prompt, its answer gets another version; a prompt without an answer is
-        answered.
-        """
+        """A prompt gets another version of its answer, or its first; a tool call is repeated."""
         if message.role is Role.TOOL and self.turn_choices.toolbox is None:
             problem = "No tools are configured."
             raise RequestInvalid(problem, hint="/tools shows what to write in config.toml.")
@@ -184,10 +170,9 @@ class ChatService:
     def continue_answer(
         self, opened: OpenSession, message: ChatMessage, beginning: Beginning | None = None
     ) -> None:
-        """Continue an unfinished answer in another version; regenerate one without any words.
+        """Continue an answer in another version; regenerate one that failed or has no words.
 
-        A failed answer is regenerated, too. The new version continues the answer's own text, or the
-        `beginning` if there is one, such as the tokens up to a chosen one.
+        `beginning` replaces its own text.
         """
         if beginning is None and not has_text_to_continue(message):
             self.regenerate(opened, message)
@@ -196,10 +181,7 @@ class ChatService:
         self._begin(opened, make_start)
 
     def compact(self, opened: OpenSession) -> None:
-        """Let the model summarise the older messages; the summary begins a new branch.
-
-        The branch is written when the summary is complete; until then, nothing changes.
-        """
+        """Nothing changes until the summary is complete; it then begins a branch."""
         self._begin(
             opened,
             self.context_window.summary_start,
@@ -208,7 +190,6 @@ class ChatService:
         )
 
     def _summary_settings(self, opened: OpenSession) -> TurnSettings:
-        """Return the settings for a whole summary: without tools, and of the messages that fit."""
         settings = self._settings(opened)
         return replace(
             settings,
@@ -220,20 +201,19 @@ class ChatService:
     async def next_request(
         self, opened: OpenSession, prompt: Prompt, *, settings: TurnSettings | None = None
     ) -> ChatRequest:
-        """Return the request that `send` would send first, without sending it.
+        """Return the first request of `send` without sending it; raise as `send` does.
 
-        The prompt may be empty. What has arrived of a running answer is in the request. Raises the
-        errors of `send`.
+        The prompt may be empty. The request has what has arrived of a running answer.
         """
-        await opened.load_older()  # only the end of a long session was read
+        await opened.load_older()
         settings = settings or self._settings(opened)
         start = self.turn_choices.prompt_start(prompt, opened.first_words)(opened.shown_messages)
         request = await self.request_of(opened, start, settings)
         if prompt.text or prompt.files:
             return request
-        # The plan has left out the empty prompt, so its last message may be an answer. The server
-        # would continue that answer, and its chat template would write another text than for the
-        # next prompt. So the prompt is put back; only first words of the next answer come after it.
+        # The plan leaves out the empty prompt, so the last message may be an answer. A server would
+        # continue it, with other template text than for the next prompt. So the prompt is put
+        # back, before any first words of the next answer.
         messages = list(request.messages)
         index = len(messages) if start.beginning is None else len(messages) - 1
         messages.insert(index, text_message(Role.USER, ""))
@@ -242,7 +222,6 @@ class ChatService:
     async def request_of(
         self, opened: OpenSession, start: TurnStart, settings: TurnSettings
     ) -> ChatRequest:
-        """Return the first request of a turn that would begin so, without sending it."""
         return await self._new_turn(opened).answer_request(start, settings).first_request()
 
     # A turn
@@ -274,12 +253,9 @@ class ChatService:
         may_compact: bool = False,
         is_summary: bool = False,
     ) -> None:
-        """Begin a turn in a task; raises `RequestInvalid` if the session already has one.
+        """Raises `RequestInvalid` if the session already has a turn.
 
-        `make_start` gets the whole path. Without `settings`, the turn has those that are chosen
-        now. With `may_compact`, the turn makes a summary instead if `can_compact` says so; its
-        prompt then waits in the queue. `is_summary` says that the turn is the summary that the user
-        has asked for (`compact`).
+        With `may_compact`, a summary may come first; the prompt then waits in the queue.
         """
         settings = settings or self._settings(opened)
         opened.require_idle()
@@ -302,23 +278,19 @@ class ChatService:
         *,
         may_compact: bool,
     ) -> None:
-        """Run a turn that `_begin` has begun; if a summary comes first, run that instead."""
-        await opened.load_older()  # only the end of a long session was read
+        await opened.load_older()
         # only now, as `can_compact` counts the messages in memory
         if may_compact and self.context_window.can_compact(opened, turn.pending):
             opened.enqueue_first(turn.become_summary())
             make_start = self.context_window.summary_start
-            # of the same model, although the user may have chosen another one in the meantime
+            # of the same model, even if the user has chosen another one since
             settings = replace(self._summary_settings(opened), target=settings.target)
         await turn.run(make_start(opened.messages), settings)
 
     def _after_turn(
         self, turn: Turn, opened: OpenSession, target: Target, task: asyncio.Task[None]
     ) -> None:
-        """Show how a turn ended; then send what waits, or let its model name the session.
-
-        While lmchat is closing, nothing is sent, and only the pending prompt is shown.
-        """
+        """While lmchat is closing, nothing is sent, and only the pending prompt is reported."""
         returned = (turn.pending,) if turn.pending else ()  # it has not become a message
         ended = turn.end(task)
         opened.end_turn(ended)
@@ -331,23 +303,21 @@ class ChatService:
             return
         self.reporter.report(opened, ended)
         if opened.has_prompt_to_send and not self.turn_choices.is_loading:  # else it waits
-            # one summary is enough, also if it was stopped, or the session is still too long
+            # one summary is enough, even if stopped, or if the session is still too long
             self._send_next(opened, may_compact=not turn.is_summary)
         else:
             self._titles.begin(opened, target)
 
     def _refuse(self, opened: OpenSession, error: LMChatError, *prompts: str) -> None:
-        """Return refused prompts and the queue to the prompt field, and report why."""
         ended = opened.refuse(error)
         opened.return_prompts(*prompts)
         self.reporter.report(opened, ended)
 
     async def wait(self, opened: OpenSession) -> TurnEnded:
-        """Wait until the turn of a session and those of its queued prompts have ended.
+        """Wait for the turn and those of queued prompts; return the last end.
 
-        Return how the last one ended. If the wait is cancelled, the turn is stopped, and the queue
-        returns to the prompt field. Raises the error of the turn unless its answer shows it: it was
-        refused, its summary is unusable, or the front end has failed.
+        A cancelled wait stops the turn and returns the queue. Raises an error that no answer shows:
+        a refusal, an unusable summary, or a failed front end.
         """
         try:
             # the end of a turn may begin the turn of a queued prompt
@@ -362,7 +332,6 @@ class ChatService:
         return ended
 
     async def stop_and_wait(self, opened: OpenSession) -> None:
-        """Return queued prompts to the prompt field, stop the turn, and wait for its end."""
         opened.return_prompts()  # else the end of the turn sends the next one
         opened.stop()
         await opened.wait_until_saved()
@@ -370,10 +339,10 @@ class ChatService:
     def _leave_purged(
         self, session_id: str, unsaved: Sequence[ChatMessage]
     ) -> MovedMessages | None:
-        """Let a session that was deleted permanently go on as a new one, from its unsaved prompt.
+        """Continue a purged session as a new one, from its unsaved prompt.
 
-        Return the new session, and the messages to write. Without a prompt, the unsaved messages
-        belong to what was deleted: return None, and only report it.
+        Return the new session and the messages to write. Without a prompt, the messages belong to
+        what was deleted.
         """
         opened = self.in_memory.find(session_id)
         if opened is None:
@@ -388,7 +357,7 @@ class ChatService:
         start = unsaved[begin]
         index = opened.messages.index_of(start.message_id)
         path = unsaved[begin:] if index is None else opened.messages[index:]
-        # as any new session, it begins with the system prompt of the settings
+        # a new session begins with the system prompt of the settings
         first: tuple[ChatMessage, ...] = ()
         system_prompt = self.turn_choices.chat_settings.system_prompt
         if system_prompt and start.role is Role.USER:
@@ -405,16 +374,13 @@ class ChatService:
     # The prompts that wait
 
     def send_waiting(self, *, has_loaded: bool = False) -> None:
-        """Send the first prompt of each queue that waited for a model.
+        """If a model `has_loaded`, a shown answer that failed without one is regenerated first.
 
-        `has_loaded` says that a model has just been loaded. If the last answer of the shown session
-        failed because no model was loaded, it is regenerated first. While lmchat is closing,
-        prompts stay in the queue: the next start finds them in the drafts.
+        While lmchat is closing, prompts stay queued: the next start finds them in the drafts.
         """
         if self.is_closing:
             return
-        # while the failed turn still runs, no other one can begin; at its end, the queue returns to
-        # the prompt field, and the user decides
+        # while the failed turn runs, no other can begin; at its end, the queue returns to the user
         if has_loaded and not self.shown.is_running:
             last = self.shown.last_answer_or_prompt
             if last is not None and last.failure and last.failure.kind == "model_not_loaded":
@@ -427,12 +393,11 @@ class ChatService:
                 self._send_next(opened)
 
     def return_waiting(self) -> None:
-        """Return all waiting prompts to the prompt field, as no model can answer."""
         for opened in self.in_memory.waiting:
             opened.return_prompts()
 
     def end_hold(self, hold: Hold) -> None:
-        """Let a held prompt be sent, now or when its turn comes: its files are read."""
+        """Send a prompt whose files are read, now or when its turn comes."""
         opened = self.in_memory.with_hold(hold)
         if opened is None:
             return
@@ -444,9 +409,9 @@ class ChatService:
     # The end
 
     async def close(self) -> None:
-        """Stop all turns, and save how they end and what could not be saved before.
+        """Save how turns end, and what could not be saved before.
 
-        Queued prompts stay in the queue: the next start finds them in the drafts.
+        Queued prompts stay: the next start finds them in the drafts.
         """
         self.is_closing = True
         self.read_ahead.cancel()
@@ -457,15 +422,14 @@ class ChatService:
         await self.save_queue.write_unsaved()
 
     def reopen(self) -> None:
-        """Continue after `close`, as the user stays; queued prompts return to the prompt field."""
+        """Continue after `close`, as the user stays."""
         self.is_closing = False
         self.return_waiting()
 
     def unsaved(self) -> list[Session]:
-        """Return what the disk lacks of sessions, as they are in memory, with their drafts.
+        """Return sessions that the disk lacks in part, each with its draft at the end.
 
-        A draft is the last message. The sessions get new ids, so that they can be imported beside
-        what the disk has of them.
+        New ids let them be imported beside what the disk has.
         """
         drafts = self.drafts.unwritten()
         ids = {header.session_id for header in self.in_memory.unsaved()} | set(drafts)

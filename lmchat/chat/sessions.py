@@ -1,4 +1,4 @@
-"""Which sessions are in memory, and which of them is shown."""
+"""Sessions in memory, one of which is shown."""
 
 from __future__ import annotations
 
@@ -17,11 +17,7 @@ from lmchat.storage.store import Store
 
 
 class SessionsInMemory:
-    """The shown session, and others that are not wholly on the disk yet.
-
-    The others have a running turn, prompts in the queue, unsaved messages, or first words for the
-    next answer.
-    """
+    """The shown session, and others of which the disk lacks a part (`is_ahead_of_disk`)."""
 
     def __init__(
         self,
@@ -30,42 +26,36 @@ class SessionsInMemory:
         *,
         on_pending_change: OnPendingChange,
     ) -> None:
-        """Begin with a new session."""
-        self.unread: set[str] = set()  # ids of sessions whose turn ended while another was shown
+        self.unread: set[str] = set()  # ids; the turn ended while another was shown
         self._store = store
         self._save_queue = save_queue
         self._make = partial(
             OpenSession, save_queue=save_queue, on_pending_change=on_pending_change
         )
-        self._sessions: dict[str, OpenSession] = {}  # by their ids; the shown one is among them
+        self._sessions: dict[str, OpenSession] = {}  # by id; with the shown one
         self.new_session = self._make_new()
-        """The session that `switch_to_new` shows, and replaces by another one once it has begun."""
-        self.shown = self.switch_to(self.new_session)  # `switch_to` sets it too; this declares it
+        """`switch_to_new` shows it, and replaces it once it has begun."""
+        self.shown = self.switch_to(self.new_session)  # `switch_to` sets it
 
     @property
     def all(self) -> tuple[OpenSession, ...]:
         return tuple(self._sessions.values())
 
     def switch_to_new(self) -> OpenSession:
-        """Make the new session the shown one, and return it.
-
-        It stays the same session until its first prompt.
-        """
         if self.new_session.has_begun:
             self.new_session = self._make_new()
         return self.switch_to(self.new_session)
 
     def _make_new(self) -> OpenSession:
-        """Return an empty session with an id of its own; the disk has it from its first prompt."""
+        """The disk has the session from its first prompt."""
         moment = now()
         header = SessionHeader(session_id=new_id(), title="", created_at=moment, updated_at=moment)
         return self._make(Session(header=header))
 
     async def find_or_load(self, session_id: str) -> OpenSession:
-        """Return the session of an id; `switch_to` then shows it.
+        """Return the session from memory if the disk lacks a part of it, else from the disk.
 
-        If the session in memory has something that is not on the disk, it is returned. Otherwise
-        it is read from the disk, where another lmchat may have changed it.
+        There, another lmchat may have changed it. `switch_to` then shows it.
         """
         if (opened := self._kept_in_memory(session_id)) is not None:
             return opened
@@ -74,10 +64,9 @@ class SessionsInMemory:
         return self._kept_in_memory(session_id) or self._make(session)
 
     def changing_path(self, session_id: str) -> AbstractContextManager[None]:
-        """Return a block in which no turn begins, as it changes a path on the disk.
+        """Let no turn begin while the block changes a path on the disk.
 
-        Raises `RequestInvalid` if another branch cannot be shown now, because a turn or a change
-        may replace the end of the path. A session that is not in memory is free.
+        Raises `RequestInvalid` as `require_free_end` does. A session not in memory is free.
         """
         opened = self._sessions.get(session_id)
         if opened is None:
@@ -86,27 +75,26 @@ class SessionsInMemory:
         return opened.changing()
 
     async def choose_path(self, session_id: str, message_id: str) -> Session:
-        """Choose the newest path through a message of a session, and return it.
+        """Choose the newest path through a message; the caller shows it.
 
-        The caller shows the path. Raises `RequestInvalid` while a turn may add messages to the path
-        that is chosen now.
+        Raises as `changing_path` does.
         """
         with self.changing_path(session_id):
             return await self._store.choose_path_through(session_id, message_id)
 
     async def delete(self, opened: OpenSession, message_id: str) -> Session:
-        """Hide a message of a session and all below it; return the session with the path to show.
+        """Hide a message and all below it; return the path to show.
 
-        Raises `RequestInvalid` while a turn runs.
+        Raises as `require_idle` does.
         """
         opened.require_idle()
         with opened.changing():
             return await self._store.delete_message(opened.session_id, message_id)
 
     async def undo_delete(self, session_id: str) -> Session | None:
-        """Restore what was deleted last in a session, and return the session with the path to it.
+        """Restore what was deleted last; None if nothing was.
 
-        Return None if nothing was deleted. Raises `RequestInvalid` as `choose_path` does.
+        Raises as `changing_path` does.
         """
         with self.changing_path(session_id):
             deleted_id = await self._store.last_deleted_id(session_id)
@@ -115,10 +103,7 @@ class SessionsInMemory:
             return await self._store.restore_message(session_id, deleted_id)
 
     def switch_to_path(self, session: Session) -> OpenSession:
-        """Make a session the shown one, with a path that was read from the disk; return it.
-
-        If the session is in memory, its messages are replaced by this path.
-        """
+        """Show a path that was read from the disk, in place of the one in memory."""
         opened = self._sessions.get(session.header.session_id)
         if opened is None:
             opened = self._make(session)
@@ -127,7 +112,7 @@ class SessionsInMemory:
         return self.switch_to(opened)
 
     def switch_to(self, opened: OpenSession) -> OpenSession:
-        """Make a session the shown one; drop the others that can be read from the disk again."""
+        """Show a session; drop the others that can be read from the disk again."""
         self.shown = opened
         self._sessions = {
             session_id: other
@@ -139,36 +124,31 @@ class SessionsInMemory:
         return opened
 
     def leave_purged(self, opened: OpenSession, messages: Sequence[ChatMessage]) -> None:
-        """Let a session that was deleted permanently go on as a new one, with these messages."""
         del self._sessions[opened.session_id]
         self.unread.discard(opened.session_id)
         opened.leave_purged(messages)
         self._sessions[opened.session_id] = opened
 
     def mark_unread(self, opened: OpenSession) -> None:
-        """Mark a session whose turn has ended as unread, unless it is shown."""
         if opened is not self.shown:
             self.unread.add(opened.session_id)
 
     def _kept_in_memory(self, session_id: str) -> OpenSession | None:
-        """Return the session of an id if it must stay in memory, as the disk lacks a part of it."""
         opened = self._sessions.get(session_id)
         return opened if opened is not None and opened.is_ahead_of_disk else None
 
     @property
     def running_ids(self) -> frozenset[str]:
-        """The ids of the sessions in which a turn runs."""
         return frozenset(opened.session_id for opened in self.running)
 
     @property
     def asking_ids(self) -> frozenset[str]:
-        """The ids of the other sessions in which a tool call waits for the user."""
+        """Other sessions than the shown one in which a tool call waits for the user."""
         others = [opened for opened in self.all if opened is not self.shown]
         return frozenset(opened.session_id for opened in others if opened.question is not None)
 
     @property
     def waiting(self) -> tuple[OpenSession, ...]:
-        """The sessions with prompts that wait for a server or a model."""
         return tuple(opened for opened in self.all if opened.is_waiting)
 
     @property
@@ -176,25 +156,23 @@ class SessionsInMemory:
         return tuple(opened for opened in self.all if opened.is_running)
 
     def with_hold(self, hold: Hold) -> OpenSession | None:
-        """Return the session in whose queue a prompt has this hold; None if it waits no more."""
+        """None if the prompt waits no more."""
         return next((opened for opened in self.all if hold in opened.held), None)
 
     def find(self, session_id: str) -> OpenSession | None:
-        """Return the session of an id if it is in memory."""
         return self._sessions.get(session_id)
 
     def update_header(self, changed: SessionHeader) -> None:
-        """Change the header as it was changed on the disk, if the session is in memory.
+        """Follow a change on the disk; else an export would lack it.
 
-        An export writes the header in memory, so it would lack the change otherwise. A session that
-        the disk does not have yet gets its title only here; the first prompt saves it.
+        A session that is not on the disk yet gets its title only here; its first prompt saves it.
         """
         opened = self._sessions.get(changed.session_id)
         if opened is not None:
             opened.update_header(changed)
 
     async def write_unsaved(self) -> None:
-        """Try to write the messages that the disk has refused."""
+        """Retry the messages that the disk has refused."""
         for opened in self.all:
             is_first_try = opened.turn is not None and opened.turn.pending
             if self._save_queue.is_unsaved(opened.session_id) and not is_first_try:
@@ -202,18 +180,14 @@ class SessionsInMemory:
                 return
 
     def unsaved(self) -> list[SessionHeader]:
-        """Return the headers of the sessions with messages that are not on the disk.
-
-        They are for the list of sessions, as the list that is read from the disk may lack them.
-        """
+        """Return headers that the list read from the disk may lack."""
         headers = [opened.header for opened in self.all]
         return [header for header in headers if self._save_queue.is_unsaved(header.session_id)]
 
     def only_queued(self) -> list[SessionHeader]:
-        """Return headers for the other sessions that have prompts in the queue and no message.
+        """Return headers of other sessions with queued prompts only, which the disk lacks.
 
-        They are for the list of sessions, as the disk does not have these sessions yet. The first
-        queued prompt gives the title, as when it is sent, unless the user has given one.
+        The first prompt gives a missing title, as when it is sent.
         """
         headers: list[SessionHeader] = []
         for opened in self.waiting:

@@ -1,4 +1,4 @@
-"""Titles that the model writes for a session after its first answer."""
+"""Session titles written by the model."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lmchat.storage.store import Store
 
 _TIMEOUT_S = 60.0
 _MAX_TOKENS = 1000  # enough for a model that thinks first
-_QUOTED_CHARS = 2000  # most characters of the prompt, and of the answer, that the model sees
+_QUOTED_CHARS = 2000  # of the prompt, and of the answer
 _TITLE_REQUEST = (
     "Write a title of at most six words, in the language of the prompt, "
     "for a chat that begins as follows. "
     "Answer with the title alone.\n\nPrompt: {prompt}\n\nAnswer: {answer}"
 )
-_AROUND_TITLE = "\"'“”„*. \n"  # quotes, bold and the final dot that models put around a title
+_AROUND_TITLE = "\"'“”„*. \n"  # models put these around a title
 
 
 class TitleWriter:
-    """Lets the model name a session after its first answer, if the settings want that.
+    """Lets the model name a session after its first answer.
 
-    A title from the user is kept. If the model fails, the title made of the prompt is kept.
+    A title from the user is kept.
     """
 
     def __init__(
@@ -47,18 +47,15 @@ class TitleWriter:
         self._backend = backend
         self._store = store
         self._reporter = reporter
-        self._task: asyncio.Task[None] | None = None  # asks the model for a title
+        self._task: asyncio.Task[None] | None = None
 
     def begin(self, opened: OpenSession, target: Target) -> None:
-        """Name a session in a task; a session with several prompts keeps its title.
-
-        `target` is that of the turn: no other model gets to read the chat.
-        """
+        """`target` is that of the turn: no other model gets to read the chat."""
         if self._turn_choices.chat_settings.auto_title:
             self._task = asyncio.create_task(self._try_to_rename(opened, target), name="title")
 
     def give_up(self) -> None:
-        """Give up the title that the model is writing: it keeps the server busy."""
+        """Give up the title: it keeps the server busy."""
         if self._task is not None:
             self._task.cancel()
 
@@ -67,10 +64,9 @@ class TitleWriter:
             await self._rename(opened, target)
 
     async def _rename(self, opened: OpenSession, target: Target) -> None:
-        """Ask the model for a title, and rename the session to it.
+        """Rename a session with one prompt, its complete answer, and the title made of it.
 
-        Only a session with one prompt and its complete answer is renamed, and only while it has the
-        title that was made of this prompt. Raises `LMChatError` or `TimeoutError`.
+        Raises `LMChatError` or `TimeoutError`.
         """
         prompts = [message for message in opened.messages if message.role is Role.USER]
         if len(prompts) != 1:
@@ -94,9 +90,9 @@ class TitleWriter:
         streamed = StreamedAnswer(target.model_id)
         async with asyncio.timeout(_TIMEOUT_S):
             await streamed.read(self._backend.stream(request))
-        # without the thought; "Title: **Lettuce in pots**." becomes "Lettuce in pots"
+        # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
         written = streamed.content.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
-        # the title is its first line, which is cut if the answer is and has no further line
+        # the title is the first line, cut if the answer is cut and has no further line
         is_whole = is_whole_end(streamed.figures.finish_reason) or "\n" in written
         if not written or not is_whole:  # there may be nothing but a thought
             return
@@ -104,7 +100,7 @@ class TitleWriter:
         stored = await self._store.update_session(
             opened.session_id, {"title": title}, old_title=first_title
         )
-        if stored.title != title:  # the user has changed it in the meantime
+        if stored.title != title:  # the user has changed it since
             return
         opened.update_header(stored)
         self._reporter.report(opened, TitleChanged())

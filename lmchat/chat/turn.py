@@ -1,14 +1,12 @@
-"""One turn of a session, step by step. All kinds of turns run this code; a stop cancels the task.
+"""One turn of a session; a stop cancels its task.
 
-1. The new prompts are shown, and the turn waits until the disk has them, or has failed.
-2. For each answer, the file of the running answer is created, then the request is sent. Events go
-   into memory, to the file a few times a second, and to the front end.
-3. However the answer ends (complete, stopped, interrupted, failed), it becomes final in memory, and
-   then on the disk. A turn that is cancelled also does this to the end.
-4. The calls of an answer run, and the model is asked again with their results.
+1. New prompts are shown; then the turn waits until the disk has them, or has failed.
+2. For each answer, its file is created, then the request is sent. Events go into memory, to the
+   file a few times a second, and to the front end.
+3. However the answer ends, it is final in memory first, then on the disk, also after a stop.
+4. Its calls run, and the model is asked again.
 
-After a kill, the next start finds the file of the running answer without a lock, and saves its text
-as an interrupted answer.
+After a kill, the next start finds the file without a lock, and saves an interrupted answer.
 """
 
 from __future__ import annotations
@@ -62,14 +60,13 @@ NOT_THINKING = "The model is not thinking now."
 _FIELDS_OF_STATS = [
     name for name in AnswerRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
 ]
-"""Fields of an answer record that are copied from the stats of the answer."""
 _logger = logging.getLogger(__name__)
 
 
 class Turn:
-    """One turn of a session: one answer or, with tools, several and a round of calls between two.
+    """One answer or, with tools, several and a round of calls between two.
 
-    Others see it as the `TurnState` of its session.
+    Others see it as `TurnState`.
     """
 
     def __init__(
@@ -84,7 +81,6 @@ class Turn:
         pending: str = "",
         is_summary: bool = False,
     ) -> None:
-        """Make a turn that does not run yet; `pending` is its prompt as a draft, if it has one."""
         self._session = session
         self._backend = backend
         self._save_queue = save_queue
@@ -93,8 +89,8 @@ class Turn:
         self._clock = clock  # monotonic seconds
         self._began_s = clock()
         self._is_stopping = False
-        self._error: Exception | None = None  # that the front end has raised
-        self._must_report_cut = False  # whether messages have left the path since the last report
+        self._error: Exception | None = None  # of the front end
+        self._must_report_cut = False  # messages have left the path since the last report
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
         self.pending = pending
         self.is_summary = is_summary
@@ -126,7 +122,7 @@ class Turn:
         if task is None or self._is_stopping:
             return False
         self._is_stopping = True
-        # not at once: a turn that was begun just now first adds its prompt
+        # not at once: a turn begun just now first adds its prompt
         asyncio.get_running_loop().call_soon(task.cancel)
         return True
 
@@ -143,12 +139,11 @@ class Turn:
     # For `ChatService`, which begins and ends it
 
     def become_summary(self) -> str:
-        """Write a summary instead, and return the prompt, whose turn is to follow."""
+        """Return the prompt, whose turn follows the summary."""
         self.is_summary = True
         return self._take_pending()
 
     def end(self, task: asyncio.Task[None]) -> TurnEnded:
-        """Return how the turn has ended, whose task is done; its prompt is pending no longer."""
         self.task = None
         self.pending = ""
         self.summary = MessagePath()  # it is on the path now, or was given up
@@ -174,10 +169,9 @@ class Turn:
         )
 
     def answer_request(self, start: TurnStart, settings: TurnSettings) -> AnswerRequest:
-        """Return the request for its first answer; nothing is shown, saved or sent.
+        """Nothing is shown, saved or sent.
 
-        Raises `FileRefused` for an image that the model cannot see, and `RequestInvalid` as
-        `AnswerRequest` does.
+        Raises `FileRefused` for an image that the model cannot see, and as `AnswerRequest` does.
         """
         refuse_unseen_images(settings.target, start.prompts)
         if settings.toolbox is not None:
@@ -193,15 +187,10 @@ class Turn:
         )
 
     async def run(self, start: TurnStart, settings: TurnSettings) -> None:
-        """Run the turn to its end: an answer, a round of its calls, the next answer, and so on.
-
-        A turn that repeats a call begins with the round. When no further round is allowed, the next
-        answer fails with the reason, as `ToolRounds` offers no tools for it. Raises as
-        `answer_request` does.
-        """
+        """Raises as `answer_request` does. A turn that repeats a call begins with the round."""
         session, request = self._session, self.answer_request(start, settings)
         session_id = session.session_id
-        # the messages behind the end of `start.path` leave the path; they stay in the tree
+        # messages behind `start.path` leave the path, but stay in the tree
         self._must_report_cut = len(session.messages) > len(start.path)
         if start.summarised:
             self.summary = MessagePath(start.prompts)
@@ -232,17 +221,13 @@ class Turn:
         copied: Sequence[ChatMessage] = (),
         version: int = 1,
     ) -> ChatMessage:
-        """Run a round of calls (`_run_calls`), and return the answer to their results."""
         if rounds.count_round(calls):  # else the answer fails with the reason
             await self._run_calls(rounds, request.target, calls, copied, version)
         # an answer to new messages has no other version
         return await self._stream_answer(request.for_path(self._session.messages), version=1)
 
     async def _save_prompts(self, start: TurnStart) -> None:
-        """Report the new prompts at once, then wait until the save queue has tried to write them.
-
-        The prompt of a summary is saved later, together with the summary.
-        """
+        """The prompt of a summary is saved later, with the summary."""
         session = self._session
         for message in start.prompts:
             self._report(MessageAdded(message))  # first, as the disk may be locked for seconds
@@ -250,7 +235,7 @@ class Turn:
             if start.prompts and not start.summarised:
                 await session.finish(self._save_queue.save(session.header, *start.prompts))
         finally:
-            # Until here, the draft on the disk begins with the prompt, in case lmchat is killed.
+            # until here, the draft on the disk begins with the prompt, in case of a kill
             self._take_pending()
             session.note_pending_change()
 
@@ -261,7 +246,7 @@ class Turn:
     # One answer
 
     async def _stream_answer(self, request: AnswerRequest, version: int) -> ChatMessage:
-        """Stream one answer to its end, which may be a stop or an error, and return it."""
+        """Return the ended answer, also a failed one; a stop is raised once it is saved."""
         session, beginning = self._session, request.beginning
         parts = beginning.message.parts if beginning is not None else ()
         message = streaming_message(Role.ASSISTANT, parts, request.path, request.target, version)
@@ -275,7 +260,7 @@ class Turn:
         )
         self._request, self.answer, self.message = request, answer, message
         self.figures = answer.figures
-        # a summary has no row and no file while it streams: `run` writes it when it is complete
+        # a summary has no row or file until `run` writes it, complete
         is_summary = self.is_summary
         if is_summary:
             self.summary = self.summary.added(message)
@@ -319,10 +304,7 @@ class Turn:
         state: AnswerState,
         failure: Failure | None,
     ) -> tuple[ChatMessage, str]:
-        """Make the message final, with its whole text, its state and its figures; return it.
-
-        Return also a note for the user if the server has cut the prompt, else "".
-        """
+        """Return the final message, and a note for the user if the server has cut the prompt."""
         answer.end(state)
         message = replace(answer.so_far(message), state=state, failure=failure)
         note = ""
@@ -343,10 +325,7 @@ class Turn:
     async def _save_answer(
         self, target: Target, answer: StreamedAnswer, message: ChatMessage
     ) -> None:
-        """Save an ended answer and its figures.
-
-        The text of a summary is not saved here: `run` saves it with its branch.
-        """
+        """`run` saves the text of a summary."""
         save_queue, figures = self._save_queue, answer.figures
         if not self.is_summary:
             await save_queue.save(self._session.header, message, choices=answer.tokens)
@@ -375,22 +354,19 @@ class Turn:
     ) -> None:
         """Run calls side by side; each is on the disk before it runs, and when it has ended.
 
-        Each call becomes a tool message on the path; `version` is the number of the first one among
-        its versions. When the user repeats one call of an answer, a branch begins. `copied` then
-        has the tool messages of the other calls of that answer, and the branch gets copies of them.
-        If the turn is stopped, calls without a result become stopped messages.
+        `version` is that of the first call. A repeated call begins a branch with copies of
+        `copied`, the other calls of its answer.
         """
         session, save_queue = self._session, self._save_queue
-        # in place of the figures of the answer before it
         self.figures = figures = AnswerFigures(
             model=target.model_id,
             started_s=self._clock(),
             stage=Stage.TOOLS,
             steps=rounds.steps,
         )
-        running: dict[str, ChatMessage] = {}  # those without a result, by message id
+        running: dict[str, ChatMessage] = {}  # without a result, by message id
         try:
-            # a turn that repeats a call has asked for no tools yet: this starts their servers
+            # not started yet if the turn repeats a call
             await rounds.toolbox.host.start_servers()
             for call in calls:
                 named = replace(call, name=rounds.full_name(call.name))  # `SERVER/TOOL`
@@ -399,7 +375,7 @@ class Turn:
                 version = 1  # the calls after the first have no other version
                 running[message.message_id] = message
                 self._report(MessageAdded(message))
-                # a call has a row and a file of its own, as an answer has, before it runs
+                # a row and a file, as for an answer, before the call runs
                 await save_queue.begin_answer(session.header, message)
             for ended in copied:
                 copy = replace(
@@ -430,7 +406,6 @@ class Turn:
             self.question = None
 
     async def _end_call(self, running: dict[str, ChatMessage], call: ChatMessage) -> None:
-        """Put a call with its result in its place on the path, save it, and show it."""
         del running[call.message_id]  # else a stop would mark it as stopped
         self._session.replace(call)
         # to its end, as a stop may cancel this task, and the result must not be lost
@@ -438,10 +413,9 @@ class Turn:
         self._report(MessageEnded(call))
 
     def _report(self, event: ChatEvent) -> None:
-        """Report an event of the turn; if messages have left the path, first a `PathChanged`.
+        """`PathChanged` waits for an event whose message is already on the new path.
 
-        `PathChanged` waits for this event, whose message is already on the new path. So the front
-        end removes the old messages and shows the new one at once.
+        So the front end removes the old messages and shows the new one at once.
         """
         if self._must_report_cut:
             self._must_report_cut = False
@@ -452,11 +426,7 @@ class Turn:
 def streaming_message(
     role: Role, parts: tuple[Part, ...], path: MessagePath, target: Target, version: int
 ) -> ChatMessage:
-    """Return a new message below the last one of a path; its content is still to come.
-
-    `parts` is the content that it begins with. `version` is its number among its versions, from 1;
-    as it is the newest, there are as many versions.
-    """
+    """Return a message below the end of a path, the newest of its versions."""
     return ChatMessage(
         message_id=new_id(),
         role=role,
@@ -472,11 +442,7 @@ def streaming_message(
 
 
 def shown_error(error: BaseException) -> tuple[LMChatError, Failure]:
-    """Log an error in which an answer or a turn ended; return what is shown, and saved, of it.
-
-    An error that is no `LMChatError` is a fault of lmchat. The failure has the id of the log entry,
-    with which the user finds the details in the log.
-    """
+    """Log an error; return what is shown and what is saved, with the id of the log entry."""
     if isinstance(error, LMChatError):
         shown, failure_id = error, new_error_id()
         _logger.warning("an answer ended in an error of kind %s, id %s", error.kind, failure_id)
