@@ -280,6 +280,7 @@ class ChatService:
     ) -> None:
         await opened.load_older()
         # only now, as `can_compact` counts the messages in memory
+        may_compact = may_compact and not turn.is_stopping  # else a stop would miss the prompt
         if may_compact and self.context_window.can_compact(opened, turn.pending):
             opened.enqueue_first(turn.become_summary())
             make_start = self.context_window.summary_start

@@ -88,7 +88,7 @@ class Turn:
         self._reporter = reporter
         self._clock = clock  # monotonic seconds
         self._began_s = clock()
-        self._is_stopping = False
+        self.is_stopping = False
         self._error: Exception | None = None  # of the front end
         self._must_report_cut = False  # messages have left the path since the last report
         self._rounds: ToolRounds | None = None  # None if the model gets no tools
@@ -119,9 +119,9 @@ class Turn:
 
     def stop(self) -> bool:
         task = self.task
-        if task is None or self._is_stopping:
+        if task is None or self.is_stopping:
             return False
-        self._is_stopping = True
+        self.is_stopping = True
         # not at once: a turn begun just now first adds its prompt
         asyncio.get_running_loop().call_soon(task.cancel)
         return True
@@ -153,8 +153,10 @@ class Turn:
             pass  # the stop is only what follows
         elif task.cancelled():
             state = AnswerState.STOPPED
-            if message is not None and not (self.is_summary or message.tool_calls):
-                state = message.state  # it had ended before the stop, and was being saved
+            if message is not None and not self.is_summary:
+                is_complete = message.state is AnswerState.COMPLETE
+                if not (is_complete and self.may_call_tools and message.tool_calls):
+                    state = message.state  # it had ended before the stop, and was being saved
         elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
         elif self.figures is not None:

@@ -14,10 +14,12 @@ from lmchat.sessions.message import AnswerState, FilePart, Role
 from tests.support.chat_turns import ChatTurns
 from tests.support.programs import until
 from tests.support.scripted_backend import answer_steps
+from tests.support.scripted_tools import calls, toolbox
 
 END = StreamFinished(reason="stop")
 HALF = [RequestSent(), TextDelta(text="Let")]
 AWAY = ServerUnavailable("It is away.")
+BROKE = StreamInterrupted("It broke.")
 NOT_LOADED = ServerRejected("No model is loaded.", kind="model_not_loaded")
 
 
@@ -101,7 +103,24 @@ async def test_a_prompt_behind_an_answer_waits_for_the_model_that_was_chosen_mea
     assert chat.texts[-2:] == ["two", "Lettuce does well."]
 
 
-async def test_a_stop_while_a_broken_answer_is_saved_makes_it_no_other_end(store):
+@pytest.mark.parametrize(
+    ("said", "end", "returned"),
+    [
+        ([TextDelta(text="Let"), BROKE], AnswerState.INTERRUPTED, ["two"]),
+        (
+            [*calls(("files__read_text", {"path": "a"}))[:-1], BROKE],
+            AnswerState.INTERRUPTED,
+            ["two"],
+        ),
+        ([BROKE], AnswerState.FAILED, ["two"]),
+        ([TextDelta(text="Let."), END], AnswerState.COMPLETE, []),
+        (calls(("files__read_text", {"path": "a"})), AnswerState.STOPPED, []),
+    ],
+    ids=["broken", "broken in a call", "failed", "complete", "complete with calls to run"],
+)
+async def test_a_stop_while_an_answer_is_saved_changes_its_end_only_if_calls_would_run(
+    store, said, end, returned
+):
     end_answer, is_saving = store.end_answer, asyncio.Event()
     may_save = asyncio.Event()
 
@@ -111,16 +130,16 @@ async def test_a_stop_while_a_broken_answer_is_saved_makes_it_no_other_end(store
         await end_answer(*args)
 
     store.end_answer = end_slowly
-    chat = ChatTurns(store, [RequestSent(), TextDelta(text="Let"), StreamInterrupted("It broke.")])
+    chat = ChatTurns(store, [RequestSent(), *said], answer_steps("Two."), box=toolbox())
     for text in ("one", "two"):
         chat.sessions.send(chat.opened, Prompt(text))
     await is_saving.wait()
     assert chat.opened.stop()
     may_save.set()
     await chat.wait()
-    (end,) = chat.ends
-    assert end.state is AnswerState.INTERRUPTED
-    assert chat.returned == ["two"], "after a failure, the next prompt would fail, too"
+    assert chat.ends[0].state is end
+    assert chat.returned == returned, "after a failure, the next prompt would fail, too"
+    assert (chat.texts[-1] == "Two.") == (not returned)
 
 
 async def test_a_model_that_is_loaded_while_the_failed_answer_is_saved_loses_no_prompt(store):
@@ -182,6 +201,14 @@ async def test_a_wait_that_is_cancelled_during_a_summary_sends_no_prompt_behind_
     await asyncio.wait([waiting])
     assert chat.returned == ["d"]
     assert len(chat.server.requests) == 4
+
+
+async def test_a_stop_before_its_turn_has_begun_makes_no_summary_of_a_prompt(store):
+    chat = await filled(store)
+    await chat.sessions.stop_and_wait(chat.opened)
+    assert chat.ends[-1].state is AnswerState.STOPPED
+    assert prompts(chat) == ["a", "b", "c", "d"]
+    assert len(chat.server.requests) == 3
 
 
 async def test_a_prompt_behind_a_summary_that_fails_returns(store):
