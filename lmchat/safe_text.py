@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+from contextlib import suppress
 from typing import NewType
 
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # a shorter one is in many words, which would be cut with it
 _SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
+# Byte order marks but that of UTF-8. That of UTF-32 begins as that of UTF-16 does.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 # joiners (ZWNJ and ZWJ) and variation selectors: they change how the characters beside them look
 _JOINERS = "\u200c\u200d"
 SELECTORS = "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
@@ -176,12 +185,18 @@ def _json_escape(unsafe: re.Match[str]) -> str:
 
 
 def decoded_text(data: bytes) -> str:
-    """Return bytes as text: as UTF-8 if they are valid UTF-8, else as the likelier encoding.
+    """Return bytes as text: in the encoding of their byte order mark, which is left out.
 
-    Bytes of another encoding hardly ever form a UTF-8 character beyond ASCII by chance. So bytes
-    with such a character are taken for damaged UTF-8, others for Windows-1252, which is common for
-    old files. Bytes that the encoding does not have become U+FFFD.
+    Without a mark, as UTF-8 if they are valid UTF-8, else as the likelier encoding. Bytes of
+    another encoding hardly ever form a UTF-8 character beyond ASCII by chance. So bytes with such a
+    character are taken for damaged UTF-8, others for Windows-1252, which is common for old files.
+    Bytes that the encoding does not have become U+FFFD.
     """
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            with suppress(UnicodeDecodeError):
+                return data[len(mark) :].decode(encoding)
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import re
@@ -25,7 +26,7 @@ from lmchat.token_estimate import estimate_tokens
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 _MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
-_CONTROLS = re.compile(rb"[\x01-\x06\x0e-\x1a]")  # bytes that no text has, in whatever encoding
+_CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in whatever encoding
 PDF_HEAD = b"%PDF-"
 PDF_TYPE = "application/pdf"
 # Problem and hint for a file that cannot be read, by the number of the error.
@@ -109,14 +110,14 @@ def read_attachment(path: Path) -> Attachment:
         other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
         reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
         raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
-    if not data:
-        raise FileRefused(f"{name} is empty.", hint="Choose another file.")
-
     if image_type(data):
         return _image_attachment(name, data)
     if data.startswith(PDF_HEAD):
         return _pdf_attachment(name, data)
-    return text_attachment(name, "text/plain", data, language=language_of(name))
+    attachment = text_attachment(name, "text/plain", data, language=language_of(name))
+    if not attachment.data:
+        raise FileRefused(f"{name} is empty.", hint="Choose another file.")
+    return attachment
 
 
 def language_of(name: str) -> str:
@@ -137,22 +138,31 @@ def _image_attachment(name: str, data: bytes) -> Attachment:
     return Attachment(part=part, data=image.data)
 
 
+def text_of(name: str, data: bytes) -> str:
+    """Return the text of a file without its byte order mark; CRLF becomes LF.
+
+    Raises `FileRefused` for bytes that are no text.
+    """
+    text = decoded_text(data)
+    is_utf_8 = text.encode() == data.removeprefix(codecs.BOM_UTF8)
+    # UTF-8 text may have control characters, as the log of a terminal has. In a file that is not
+    # UTF-8, they show that it is no text.
+    if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
+        message = f"{name} is neither text nor an image nor a PDF."
+        raise FileRefused(message, hint="Convert it to one of them.")
+    return text.replace("\r\n", "\n")
+
+
 def text_attachment(name: str, media_type: str, data: bytes, *, language: str = "") -> Attachment:
     """Return the attachment of a text, converted to UTF-8; `language` is for its code fence.
 
     Raises `FileRefused` for more than `MAX_TEXT_BYTES`, and for bytes that are no text.
     """
-    if len(data) > MAX_TEXT_BYTES:
+    text = text_of(name, data)
+    content = text.encode()
+    if len(content) > MAX_TEXT_BYTES:
         message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(message, hint="Save the part you need as a separate file.")
-    text = decoded_text(data)
-    content = text.encode()
-    is_utf_8 = content == data
-    # UTF-8 text may have control characters, as the log of a terminal has. In a file that is not
-    # UTF-8, they show that it is no text.
-    if b"\0" in data or (not is_utf_8 and _CONTROLS.search(data)):
-        message = f"{name} is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF."
-        raise FileRefused(message, hint="Convert it to one of them.")
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
     return Attachment(part=replace(part, language=language), data=content)
 

@@ -38,16 +38,21 @@ async def test_50_million_pixels_are_scaled_and_turned_as_the_camera_was_held(tm
     assert len(found.data) < 2_000_000
 
 
-async def test_a_text_is_taken_byte_for_byte_if_it_is_utf_8_and_else_converted(tmp_path):
+async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path):
     data = b"\xef\xbb\xbf# Plan\r\n" + "ü".encode() * 4
     found = await attach(tmp_path, "notes\x1b.md", data)
-    assert found.data == data
+    assert found.data == data[3:].replace(b"\r", b"")
     assert (found.part.name, found.part.media_type) == ("notes␛.md", "text/plain")
-    assert found.part.words == "notes␛.md (19 B)"
+    assert found.part.words == "notes␛.md (15 B)"
     assert 3 <= found.part.tokens <= 6
     for data, text in (
         (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),  # Windows-1252
+        (b"\xef\xbb\xbfna\xefve", "na\u00efve"),
         ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),  # cut within a character
+        ("\ufeffzwölf\r\n🌱".encode("utf-16-le"), "zwölf\n🌱"),
+        ("\ufeffzwölf\r\n🌱".encode("utf-16-be"), "zwölf\n🌱"),
+        ("zwölf".encode("utf-32"), "zwölf"),
+        (b"a\nb\r\nc\rd\n\re\x1b[0m", "a\nb\nc\rd\n\re\x1b[0m"),  # as a terminal's log has
     ):
         assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
 
@@ -124,12 +129,12 @@ async def test_what_the_text_of_a_pdf_lacks_is_said_and_its_form_is_a_part_of_it
             "bomb.png has more than 100 million pixels.",
         ),
         ("notes.md", b"", "notes.md is empty."),
+        ("notes.md", b"\xff\xfe", "notes.md is empty."),
         ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
-        (
-            "a.zip",
-            b"PK\3\4\0",
-            "a.zip is neither UTF-8 text nor a PNG, JPEG, WebP or GIF image nor a PDF.",
-        ),
+        ("a.zip", b"PK\3\4\0", "a.zip is neither text nor an image nor a PDF."),
+        ("a.bin", b"\xff\xfe\1\0a\0", "a.bin is neither text nor an image nor a PDF."),
+        ("a.bin", b"\xff\xfea\0\0\0", "a.bin is neither text nor an image nor a PDF."),
+        ("a.txt", "oats".encode("utf-16-le"), "a.txt is neither text nor an image nor a PDF."),
         (
             "plan.pdf",
             pdf("Hello")[:60],
