@@ -266,9 +266,11 @@ lmchat serve --host 192.168.1.20 --key garden-gate""",
     ),
     json_help="",
     notes="Other programs use the address http://127.0.0.1:8642/v1 and any API key.\n"
-    "Paths: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings;\n"
-    "/health, /models, /detect-endpoint, /chat/completions, /metrics,\n"
-    "/metrics/reset. A model of several servers is also there as NAME@PRODUCT.",
+    "Paths: /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings,\n"
+    "/v1/responses, /v1/responses/input_tokens, /v1/messages,\n"
+    "/v1/messages/count_tokens, /v1/rerank; /health, /models, /detect-endpoint,\n"
+    "/chat/completions, /metrics, /metrics/reset. A model of several servers is\n"
+    "also there as NAME@PRODUCT.",
     handler="serve:serve",
 )
 _EVAL = Subcommand(

@@ -1,8 +1,8 @@
 """The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on.
 
-There are two families of routes. The routes below `/v1` have the form of OpenAI's API. The bare
-routes, without `/v1`, are for older programs, which know only these. A request to a bare route may
-name its server (`endpoint`), and the reply for an error is one text.
+There are two families of routes. The routes below `/v1` are those of OpenAI's and Anthropic's API.
+The bare routes, without `/v1`, are for older programs, which know only these. A request to a bare
+route may name its server (`endpoint`), and the reply for an error is one text.
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ from lmchat.servers.request import CHAT_PATH, ForwardedRequest
 from lmchat.sessions.statistics import AnswerRecord
 
 API = "/v1"
-EMBEDDINGS_PATH = "/embeddings"
+_ANSWERED = (CHAT_PATH, "/completions", "/responses", "/messages")
+"""Paths of requests for an answer, which statistics count; these and the others are passed on."""
+_FORWARDED = (
+    *_ANSWERED,
+    *("/responses/input_tokens", "/messages/count_tokens", "/embeddings", "/rerank"),
+)
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
 """Values of `Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
@@ -117,8 +122,7 @@ class ServeApp(Struct, kw_only=True):
     def __post_init__(self) -> None:
         """Begin to count, and make the routes."""
         self._metrics_at_reset = self.client.metrics()
-        forwarded = [CHAT_PATH]  # the bare one
-        forwarded += [f"{API}{path}" for path in (CHAT_PATH, "/completions", EMBEDDINGS_PATH)]
+        forwarded = (CHAT_PATH, *(f"{API}{path}" for path in _FORWARDED))  # first the bare one
         self._app = Starlette(
             routes=[
                 Route(f"{API}/models", self._list_models),
@@ -138,7 +142,7 @@ class ServeApp(Struct, kw_only=True):
         headers = Headers(scope=scope)
         program = next(iter(headers.get("user-agent", "").split()), "")
         report = RequestReport(program=program, subject=scope["path"])
-        scope[_REPORT] = report
+        scope = {**scope, "path": _usual_path(scope["path"]), _REPORT: report}
 
         async def send_noted(message: Message) -> None:
             report.note(message)
@@ -160,10 +164,17 @@ class ServeApp(Struct, kw_only=True):
         rebinding). A request for an image has neither, but the browser says in `Sec-Fetch-Site`
         that another site asks for it. Other programs send no such header.
         """
-        # with a key, any host name will do: a web page does not know the key
-        if not self.key and headers.get("host", "").lower() not in self.hosts:
+        if self.key:  # of no web page: these do not know it
+            if not self._has_key(headers):
+                raise LMChatError(
+                    "The API key is missing or wrong.",
+                    kind="auth",
+                    hint="Use the key that lmchat serve was started with (--key).",
+                )
+            return
+        if headers.get("host", "").lower() not in self.hosts:
             raise LMChatError(
-                "This address is for programs of this machine: the Host header names another one.",
+                "This address is for programs of this machine: the Host header does not name it.",
                 kind="forbidden",
                 hint="Use http://127.0.0.1 with this port.",
             )
@@ -171,18 +182,16 @@ class ServeApp(Struct, kw_only=True):
             raise LMChatError(
                 "Web pages may not use this address.",
                 kind="forbidden",
-                hint="Use a program that is not a page in a browser.",
+                hint="Use a program that is not a page in a browser, "
+                "or start lmchat serve with --key and let the program send it.",
             )
-        scheme, _, key = headers.get("authorization", "").partition(" ")
+
+    def _has_key(self, headers: Headers) -> bool:
+        """Whether a request has the key as programs for OpenAI or for Anthropic send it."""
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        keys = [headers.get("x-api-key", ""), bearer if scheme.lower() == "bearer" else ""]
         # takes as long for any wrong key, so its time does not help to guess the key
-        is_equal = hmac.compare_digest(key.strip().encode(), self.key.encode())
-        is_allowed = is_equal and scheme.lower() == "bearer"
-        if self.key and not is_allowed:
-            raise LMChatError(
-                "The API key is missing or wrong.",
-                kind="auth",
-                hint="Use the key that lmchat serve was started with (--key).",
-            )
+        return any(hmac.compare_digest(key.strip().encode(), self.key.encode()) for key in keys)
 
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Return the reply for an error, in the shape of the family of routes that was asked.
@@ -294,8 +303,7 @@ class ServeApp(Struct, kw_only=True):
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
         # `report.row`: the answer record, which `_answer` has put there if a request was sent
-        is_turn = not request.scope["path"].endswith(EMBEDDINGS_PATH)
-        if report.row is not None and is_turn:
+        if report.row is not None and request.scope["path"].endswith(_ANSWERED):
             try:
                 await self.add_answer_record(report.row)
             except LMChatError as error:
@@ -374,6 +382,18 @@ class _ForwardRoute(Struct, frozen=True):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app.forward(Request(scope, receive), send)
+
+
+def _usual_path(path: str) -> str:
+    """Return a path as the routes have it; addresses are typed with one slash more, or `/v1` twice.
+
+    `/v1` may be missing where no bare route has the name.
+    """
+    parts = [part for part in path.split("/") if part]
+    while parts[:2] == [API[1:]] * 2:
+        del parts[0]
+    path = "/" + "/".join(parts)
+    return f"{API}{path}" if path in _FORWARDED and path != CHAT_PATH else path
 
 
 async def _wait_for_hang_up(receive: Receive) -> None:

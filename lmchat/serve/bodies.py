@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
+from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.products import no_model_selected
 from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
@@ -20,8 +21,6 @@ _MAX_NAME_CHARS = 1000
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
-
-T = TypeVar("T")
 
 
 class BodyFields(Struct, frozen=True):
@@ -96,27 +95,50 @@ async def read_body(request: Request, limit_mb: float) -> bytes:
 
 
 def fields_of(body: bytes) -> BodyFields:
-    """Return the fields of a body; raises `RequestInvalid` if it is no JSON object."""
-    return _decoded(body, BodyFields)
+    """Return the fields of a body.
+
+    Raises `RequestInvalid` if it is no JSON object, or names its model twice: servers differ in
+    which of two fields counts, so the request could reach another model than the one chosen here.
+    """
+    names, value = _object(body)
+    # servers that are written in Go take `Model` for `model`
+    if sum(name.lower() == "model" for name in names) > 1:
+        raise RequestInvalid("Invalid model parameter: the request names its model twice.")
+    return BodyFields(**{name: value.get(name) for name in BodyFields.__struct_fields__})
 
 
 def with_changes(body: bytes, changes: Mapping[str, object]) -> bytes:
     """Return a body with the fields in `changes` set, and without `endpoint`, which is for lmchat.
 
-    The values of all other fields stay byte for byte as they are. Raises `RequestInvalid` if the
-    name of one of them is no UTF-8. This error can still come after `fields_of` has accepted the
-    body, as that does not read these names.
+    The values of all other fields stay byte for byte as they are, unless half of a surrogate pair
+    or wrong UTF-8 is among them: U+FFFD takes its place.
     """
-    fields = _decoded(body, dict[str, msgspec.Raw])
-    fields.pop("endpoint", None)
-    for name, value in changes.items():
-        fields[name] = msgspec.Raw(msgspec.json.encode(value))
-    return msgspec.json.encode(fields)
-
-
-def _decoded(body: bytes, value_type: type[T]) -> T:
-    """Return a JSON object as a value of this type; raises `RequestInvalid` for another body."""
     try:
-        return msgspec.json.decode(body, type=value_type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RequestInvalid("The body of the request is not a JSON object.") from None
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        new = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in changes.items()}
+        return msgspec.json.encode(_changed(fields, new))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        _, value = _object(body)
+        return encode(_changed(value, changes))
+
+
+def _changed(fields: Mapping[str, object], changes: Mapping[str, object]) -> JsonObject:
+    return {name: value for name, value in fields.items() if name != "endpoint"} | dict(changes)
+
+
+def _object(body: bytes) -> tuple[list[str], JsonObject]:
+    """Return the names in a JSON object, one that is there twice twice, and the object itself."""
+    names: list[str] = []
+
+    def closed(pairs: list[tuple[str, object]]) -> JsonObject:
+        nonlocal names
+        names = [name for name, _ in pairs]  # at last, those of the outermost object
+        return dict(pairs)
+
+    try:
+        value = json.loads(body.decode("utf-8", "replace"), object_pairs_hook=closed)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise RequestInvalid("The body of the request is no JSON object, or nested too deeply.")
+    return names, value

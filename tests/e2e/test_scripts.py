@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 
 import httpx
 import pytest
@@ -132,3 +133,17 @@ def test_curl_the_openai_package_and_an_editor_ask_through_lmchat_serve(gateway,
     chunks = [json.loads(line) for line in data if "delta" in line]
     texts = [chunk["choices"][0]["delta"].get("content", "") for chunk in chunks]
     assert ("".join(texts), data[-1]) == ("Hello there.", "[DONE]")
+
+
+def test_codex_and_claude_code_reach_their_paths_through_lmchat_serve(gateway, server):
+    config = tomllib.loads(recipe("### Codex", "toml"))
+    provider = config["model_providers"][config["model_provider"]]
+    line = dict(re.findall(r"(\w+)=(\S+)", recipe("### Claude Code")))
+    assert config["model"] == line["ANTHROPIC_MODEL"] == MODEL
+    for url, path in (
+        (f"{provider['base_url']}/{provider['wire_api']}", "/v1/responses"),
+        (f"{line['ANTHROPIC_BASE_URL']}/v1/messages?beta=true", "/v1/messages"),
+    ):
+        server.on(f"POST {path}", json_reply({"id": "1"}))
+        reply = httpx.post(url.replace(ADDRESS, gateway.url), json={"model": MODEL})
+        assert reply.json() == {"id": "1"}

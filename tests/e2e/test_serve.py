@@ -17,6 +17,7 @@ from tests.support.scripted_products import (
     CHAT,
     chat_reply,
     echo,
+    guarded,
     llama_cpp,
     lm_studio,
     ollama,
@@ -85,6 +86,58 @@ def test_a_stream_comes_back_byte_for_byte_and_the_body_goes_out_so(gateway, ser
     end = b"data: " + json.dumps(finish()).encode() + b"\n\n" + DONE
     assert reply.content == b": a comment\r\n" + b"".join(events) + end
     assert reply.headers["content-type"] == "text/event-stream"
+
+
+PASSED_ON = (
+    *("/responses", "/responses/input_tokens", "/messages", "/messages/count_tokens"),
+    *("/rerank", "/embeddings", "/completions"),
+)
+
+
+@pytest.mark.parametrize("path", PASSED_ON)
+def test_what_codex_and_claude_code_ask_for_passes_byte_for_byte(gateway, server, path):
+    body = b'{ "stream":true, "model" : "tiny","input":"\\u0041 \\ud83c", "x": 1.00 }'
+    # as llama.cpp sends it, but for the bytes that are no UTF-8
+    events = (
+        b": a comment\r\n",
+        b'event: message_start\ndata: {"type":"message_start","message":{"content":[]}}\n\n',
+        b'event: error\ndata: {"type":"error","error":{"message":"late"}}\n\n',
+        b"event: response.completed\ndata: \xff\xf0 not even JSON\n\n",
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    )
+    server.on(f"POST /v1{path}", guarded(KEY, json_reply({}, status=401), sse(*events, every=7)))
+    reply = gateway.post(f"/v1{path}?beta=true", content=body)
+    assert (reply.status_code, reply.content) == (200, b"".join(events))
+    assert server.seen(f"POST /v1{path}")[0].body == body
+    for value, code in (({"model": "nope"}, 404), ({}, 400), ({"model": None}, 400), ([], 400)):
+        assert gateway.post(f"/v1{path}", value).status_code == code
+    assert len(server.seen(f"POST /v1{path}")) == 1
+    lacking = {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}}
+    server.on(f"POST /v1{path}", json_reply(lacking, status=404))
+    reply = gateway.post(f"/v1{path}", {"model": "tiny"})
+    assert (reply.status_code, reply.json()) == (404, lacking)
+
+
+def test_a_slash_too_many_and_v1_twice_or_missing_are_the_same_path(gateway, server):
+    models = gateway.get("/v1/models").json()
+    for path in ("/v1/models/", "//v1//models", "/v1/v1/models", "/v1%2Fmodels", "/v1//v1/models/"):
+        assert gateway.get(path).json() == models, path
+    assert gateway.get("/v1/models/tiny/").json()["id"] == "tiny"
+    server.on("POST /v1/messages", json_reply({"type": "message"}))
+    for path in ("/messages", "/v1/v1/messages", "/v1/messages/", "//v1//messages//"):
+        assert gateway.post(path, {"model": "tiny"}).json() == {"type": "message"}, path
+    assert gateway.chat("//chat//completions/").headers["content-type"] == "text/event-stream"
+    for path in (
+        "/",
+        "/v1",
+        "/v1/",
+        "/v2/models",
+        "/v1/responses/resp_1",
+        "/v1/audio/speech",
+        "/V1",
+    ):
+        reply = gateway.post(path, {"model": "tiny"})
+        assert (reply.status_code, error_of(reply)["code"]) == (404, "wrong_path"), path
 
 
 def test_only_some_headers_come_back_and_the_server_gets_its_own_key_alone(gateway, server):
@@ -196,8 +249,17 @@ def test_a_key_guards_every_route_and_with_it_this_machine_may_have_any_name(sev
             reply = gateway.get(path, headers={"Authorization": key.encode("latin-1")})
             assert (reply.status_code, error_of(reply)["code"]) == (401, "invalid_api_key")
             assert GATE not in reply.text
-    assert gateway.get("/v1/models", headers={"Host": "box.local:1"}).status_code == 200
-    assert gateway.get("/v1/models", headers={"Origin": "http://box.local"}).status_code == 403
+    for headers in (
+        {"Host": "box.local:1"},
+        {"Origin": "app://notes", "Sec-Fetch-Site": "cross-site"},  # a program made of web pages
+        {"Authorization": "", "X-Api-Key": GATE},  # as programs for Anthropic send it
+        {"X-Api-Key": "wrong"},
+    ):
+        reply = gateway.get("/v1/models", headers=headers)
+        assert reply.status_code == 200
+        assert "access-control-allow-origin" not in reply.headers
+    wrong = {"Authorization": "", "X-Api-Key": "wrong", "Origin": "app://notes"}
+    assert gateway.get("/v1/models", headers=wrong).status_code == 401
 
 
 def test_models_are_listed_with_the_details_that_the_command_prints(several):
@@ -254,6 +316,66 @@ def test_what_is_wrong_is_refused_in_the_shape_of_openai(gateway, server):
     ]
     assert gateway.chat(messages=messages).is_success, "all that is right passes"
     assert server.seen(CHAT)[0].json["messages"] == messages
+
+
+def test_a_body_of_any_form_gets_an_answer_and_a_model_named_twice_reaches_no_server(
+    gateway, server
+):
+    server.on(CHAT, chat_reply())
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for more, status, text in (
+        (b', "model": "other"', 400, "Invalid model parameter: the request names its model twice."),
+        (b', "MODEL": "other"', 400, "Invalid model parameter: the request names its model twice."),
+        (
+            b', "\\u006dodel": ""',
+            400,
+            "Invalid model parameter: the request names its model twice.",
+        ),
+        (b', "messages": []', 400, "Invalid messages array"),
+        (b', "x": ' + deep, 400, "The body of the request is no JSON object"),
+        (b', "x": "\n"', 400, "The body of the request is no JSON object"),
+        (b', "x": {"model": "other"}', 200, ""),
+        (b', "\\ud83c": "\\udf31 \\ud83c"', 200, ""),
+        (b', "\xff": "\xfe"', 200, ""),
+        (b', "x": [NaN, 1e999]', 200, ""),
+    ):
+        body = b'{"model": "tiny", "messages": [{"role": "user", "content": "Hi"}]' + more + b"}"
+        server.requests.clear()
+        reply = gateway.post(CHAT_PATH, content=body)
+        assert reply.status_code == status, more[:40]
+        if text:
+            assert error_of(reply)["message"].startswith(text)
+        assert [seen.body for seen in server.seen(CHAT)] == [body] * (status == 200)
+        named = body.replace(b'"tiny"', b'"tiny@OpenAI-compatible"')
+        assert gateway.post(CHAT_PATH, content=named).status_code == status
+        assert all(seen.json["model"] == "tiny" for seen in server.seen(CHAT)[1:])
+
+
+def test_requests_of_old_and_odd_programs_get_an_answer(gateway, server):
+    def status(head: str, body: bytes = b"", *, asks_first: bool = False) -> int:
+        with socket.create_connection(("127.0.0.1", gateway.port), 5) as program:
+            program.sendall(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+            if asks_first:
+                assert program.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            program.sendall(body)
+            return int(program.recv(12)[9:])
+
+    body = json.dumps({"model": "tiny", "messages": HI}).encode()
+    post = f"POST {CHAT_PATH} HTTP/1.%d\nHost: 127.0.0.1\n"
+    length = f"Content-Length: {len(body)}"
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    assert status(post % 0 + length, body) == 200
+    assert status(post % 1 + length + "\nExpect: 100-continue", body, asks_first=True) == 200
+    assert status(post % 1 + "Transfer-Encoding: chunked", chunks) == 200
+    assert status(post % 1 + "Transfer-Encoding: chunked", b"zz\r\n") == 400
+    assert status(post % 1 + "Content-Length: -1") == 400
+    assert status("GET /v1/models HTTP/1.0") == 403
+    assert status("HEAD /v1/models HTTP/1.1\nHost: 127.0.0.1") == 200
+    assert status("OPTIONS /v1/messages HTTP/1.1\nHost: 127.0.0.1") == 405
+    assert status("GET /v1/models/" + "a" * 60_000 + " HTTP/1.1\nHost: 127.0.0.1") == 404
+    assert status("GET /v1/models/%00%0d%0a%ff HTTP/1.1\nHost: 127.0.0.1") == 404
+    websocket = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13"
+    assert status(f"GET /v1/responses HTTP/1.1\nHost: 127.0.0.1\n{websocket}") == 405
 
 
 def test_web_pages_and_foreign_hosts_are_refused_everywhere(gateway, server):

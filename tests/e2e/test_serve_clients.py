@@ -32,3 +32,30 @@ def test_the_official_package_talks_to_a_real_server_and_frees_its_slot_by_hangi
         assert "".join(filter(None, deltas)) == whole.choices[0].message.content
         done = client.completions.create(model=model.id, prompt="One, two,", max_tokens=4)
         assert done.choices[0].text
+
+
+def test_responses_and_messages_of_a_real_server_pass_whole_and_in_parts(tmp_path, real_server):
+    model = real_server.models[0]
+    with (
+        serving(tmp_path, url=real_server.url) as gateway,
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="any", max_retries=0) as client,
+    ):
+        asked = {"model": model, "input": "Hi"}
+        options = {**asked, "max_output_tokens": 8, "temperature": 0}
+        whole = client.responses.create(**options)
+        events = list(client.responses.create(**options, stream=True))
+        assert events[-1].type == "response.completed"
+        parts = [event.delta for event in events if event.type == "response.output_text.delta"]
+        assert "".join(parts) == whole.output_text != ""
+        assert client.responses.input_tokens.count(**asked).input_tokens > 0
+        with pytest.raises(openai.NotFoundError, match="no such path"):
+            client.responses.retrieve(whole.id)
+
+        # as Claude Code sends it
+        message = {"model": model, "max_tokens": 8, "messages": HI}
+        reply = gateway.post("/v1/messages?beta=true", message, headers={"X-Api-Key": "any"})
+        assert reply.json()["content"][0]["text"]
+        stream = gateway.post("/v1/messages?beta=true", {**message, "stream": True}).text
+        assert stream.rstrip().endswith('data: {"type":"message_stop"}')
+        counted = gateway.post("/v1/messages/count_tokens?beta=true", message)
+        assert counted.json()["input_tokens"] > 0
