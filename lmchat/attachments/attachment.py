@@ -24,7 +24,7 @@ from lmchat.sessions.message import FilePart
 from lmchat.token_estimate import estimate_tokens
 
 MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
-_MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
+MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in whatever encoding
 PDF_HEAD = b"%PDF-"
@@ -36,7 +36,7 @@ _REASONS_AND_HINTS = {
     errno.EINVAL: ("is not a regular file", "Save its content to a file first."),
     errno.ENXIO: ("is not a regular file", "Save its content to a file first."),
     errno.EACCES: ("cannot be read: you have no permission", "Change its permissions, or copy it."),
-    errno.EFBIG: (f"is larger than {_MAX_READ_BYTES // 1_000_000} MB", "Attach a smaller file."),
+    errno.EFBIG: (f"is larger than {MAX_READ_BYTES // 1_000_000} MB", "Attach a smaller file."),
 }
 
 
@@ -105,19 +105,29 @@ def read_attachment(path: Path) -> Attachment:
     """
     name = safe_line(path.name, limit=_MAX_NAME_CHARS)
     try:
-        data = read_plain(path, max_bytes=_MAX_READ_BYTES)
+        data = read_plain(path, max_bytes=MAX_READ_BYTES)
     except OSError as error:
         other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
         reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
         raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
-    if image_type(data):
-        return _image_attachment(name, data)
-    if data.startswith(PDF_HEAD):
-        return _pdf_attachment(name, data)
+    if (found := file_attachment(name, data)) is not None:
+        return found
     attachment = text_attachment(name, "text/plain", data, language=language_of(name))
     if not attachment.data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
     return attachment
+
+
+def file_attachment(name: str, data: bytes) -> Attachment | None:
+    """Return the attachment of an image or a PDF, None for other bytes. Blocks.
+
+    Raises `FileRefused`.
+    """
+    if image_type(data):
+        return _image_attachment(name, data)
+    if data.startswith(PDF_HEAD):
+        return _pdf_attachment(name, data)
+    return None
 
 
 def language_of(name: str) -> str:

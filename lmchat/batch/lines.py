@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,11 @@ def lines_of(path: Path | None, *, is_text: bool) -> Iterator[BatchLine]:
     """
     try:
         with path.open("rb") if path else open_stdin() as file:
-            for number, data in enumerate(file, 1):
+            lines: Iterable[bytes] = file
+            if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # as of PowerShell
+                text_file = TextIOWrapper(file, "utf-16", errors="replace", newline="\n")
+                lines = (line.encode() for line in text_file)
+            for number, data in enumerate(lines, 1):
                 # editors of Windows begin files with a byte order mark
                 text = data.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")
                 if text.strip():

@@ -2,44 +2,99 @@
 
 from __future__ import annotations
 
-from io import BufferedReader
+import asyncio
+import sys
 from pathlib import Path
 
 from lmchat.answers.json_schema import WantedValue, read_schema
-from lmchat.attachments.attachment import Attachment, read_attachment
+from lmchat.attachments.attachment import (
+    MAX_READ_BYTES,
+    Attachment,
+    file_attachment,
+    read_attachment,
+    text_of,
+)
 from lmchat.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.attachments.web_page import WebPages, is_page_address, refuse_host
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.commands.shared import filled_preset, set_question
-from lmchat.errors import WrongUse
+from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.processes.threads import run_abandonable
-from lmchat.safe_text import decoded_text
 from lmchat.terminal.clipboard import Clipboard
-from lmchat.terminal.output import ask_yes_no, call_with_stdin, can_ask, has_piped_input
+from lmchat.terminal.output import (
+    ask_yes_no,
+    call_with_stdin,
+    can_ask,
+    has_piped_input,
+    is_terminal,
+)
+
+_STDIN = "stdin"  # name of what is piped in
+_QUIET_S = 2.0  # after this time without the end of stdin, a line says what is waited for
 
 
-async def prompt_of(context: Context) -> str:
+async def prompt_of(context: Context, files: list[Attachment] | None = None) -> str:
     """Return the prompt of the command line.
 
     The prompt is the argument, an empty line and the text on stdin, or only one of the two if the
     other is blank. If `--preset` names a preset, the prompt is this preset, filled in with that
-    text. Raises `WrongUse` if the prompt is empty and no file is attached.
+    text. An image or a PDF on stdin is added to `files`.
+
+    Raises `WrongUse` if the prompt is empty and no file is attached, for an image or a PDF without
+    `files`, and for anything else on stdin that is no text.
     """
     options = context.options
+    data = await _piped_data(context)
     piped_text = ""
-    if has_piped_input():
-        # not by `sys.stdin`: Python could not exit while an abandoned thread reads it
-        data = await run_abandonable(lambda: call_with_stdin(BufferedReader.read))
-        piped_text = decoded_text(data).rstrip("\n")
+    try:
+        found = await run_abandonable(lambda: file_attachment(_STDIN, data))
+        if found is None:
+            piped_text = text_of(_STDIN, data).rstrip("\n")
+    except FileRefused as error:
+        raise WrongUse(error.message, hint=error.hint) from error
+    if found is not None:
+        if files is None:
+            message = "stdin has an image or a PDF, which only `lmchat ask` takes."
+            raise WrongUse(message, hint="Pipe in its text.")
+        files.append(found)
+        if found.part.left_out:
+            context.output.note(f"lmchat: {_STDIN}: {found.part.left_out}.")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)
-    if not prompt and not options.files:
+    if not prompt and not options.files and not files:
         hint = 'Pass a prompt: lmchat ask "PROMPT", or pipe one in.'
         raise WrongUse("The prompt is empty.", hint=hint)
     return prompt
+
+
+async def _piped_data(context: Context) -> bytes:
+    """Return what is piped in; on a terminal, a line says if that takes long."""
+    if not has_piped_input():
+        return b""
+
+    def say_more() -> None:
+        if is_terminal(sys.stderr):
+            words = "waiting for the end of stdin; add </dev/null if there is none."
+            context.output.note(f"lmchat: {words}")
+
+    waiting = asyncio.get_running_loop().call_later(_QUIET_S, say_more)
+    try:
+        # not by `sys.stdin`: Python could not exit while an abandoned thread reads it
+        data = await run_abandonable(
+            lambda: call_with_stdin(lambda file: file.read(MAX_READ_BYTES + 1))
+        )
+    except OSError as error:  # a folder, or the terminal of another process
+        message = f"{_STDIN} cannot be read: {error.strerror or error}."
+        raise WrongUse(message, hint="Add </dev/null if there is none.") from error
+    finally:
+        waiting.cancel()
+    if len(data) > MAX_READ_BYTES:
+        message = f"{_STDIN} has more than {MAX_READ_BYTES // 1_000_000} MB."
+        raise WrongUse(message, hint="Pipe in the part you need.")
+    return data
 
 
 async def preset_prompt(context: Context, name: str, typed: str) -> str:

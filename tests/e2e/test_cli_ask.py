@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
+import sys
+from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
+from tests.support.files_to_attach import image, pdf
 from tests.support.programs import WAIT_S, Inside, run, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, llama_cpp, plain
@@ -136,6 +142,56 @@ def test_the_prompt_is_typed_or_piped_or_both_and_never_empty(cli, server):
         "caf\u00e9",
         "caf\ufffd \ufffd",
     ]
+
+
+def test_what_is_piped_in_is_read_as_a_file_is(cli, server):
+    config = '[prompts.sum]\ntext = "Sum up: {{input}}"\n'
+    cli.configure(config)
+    for stdin in (
+        "\ufeffone\r\ntwo\r\n".encode(),
+        "one\r\ntwo\r\n".encode("utf-16"),
+        "one\ntwo".encode("utf-32"),
+    ):
+        cli("ask", "Explain", stdin=stdin)
+        cli("ask", "--preset", "sum", stdin=stdin)
+        asked = [prompt for seen in server.seen(CHAT)[-2:] for prompt in seen.json["messages"]]
+        told = [message["content"] for message in asked]
+        assert told == ["Explain\n\none\ntwo", "Sum up: one\ntwo"]
+    count = len(server.seen(CHAT))
+    for stdin in (Path(sys.executable).read_bytes()[:5_000], b"%PDF-1.5 cut", image()[:99]):
+        for words in (["ask"], ["ask", "Explain"], ["ask", "--preset", "sum"], ["decide", "Spam?"]):
+            done = cli(*words, stdin=stdin)
+            assert (done.returncode, done.stdout) == (2, ""), words
+            assert done.stderr.startswith("lmchat: stdin ")
+            assert done.stderr.count("\n") == 2
+    assert len(server.seen(CHAT)) == count
+
+
+def test_an_image_or_a_pdf_on_stdin_is_attached_and_only_ask_takes_it(cli, server):
+    done = cli("ask", stdin=image())
+    assert (done.returncode, done.stderr) == (0, "")
+    [part] = server.seen(CHAT)[-1].json["messages"][-1]["content"]
+    assert part["image_url"]["url"].startswith("data:image/png;base64,")
+    pytest.importorskip("pypdf")
+    done = cli("ask", "Sum up", stdin=pdf("Sow lettuce.", ""))
+    assert done.stderr == "lmchat: stdin: 1 of 2 pages has no text: 2.\n"
+    assert "Sow lettuce." in server.seen(CHAT)[-1].json["messages"][-1]["content"]
+    for words in (["decide", "Is it spam?"], ["compare", "-m", "tiny", "-m", "tiny"]):
+        done = cli(*words, stdin=pdf("Sow lettuce."))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "only `lmchat ask` takes" in done.stderr
+
+
+def test_a_pipe_that_stays_open_is_named_on_the_terminal(cli, server, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    piped = f"cat {pipe} | {shlex.join(cli.argv('ask', 'hi'))}"
+    with PtyProgram(["sh", "-c", piped], home=cli.home) as program:
+        program.wait_for("lmchat: waiting for the end of stdin; add </dev/null if there is none.")
+        assert not server.seen(CHAT)
+        pipe.write_text("more")
+        assert program.wait_exit() == 0
+    assert server.seen(CHAT)[-1].json["messages"][-1]["content"] == "hi\n\nmore"
 
 
 def test_an_answer_is_saved_only_if_that_is_asked_for_and_then_gone_on_with(cli, server):

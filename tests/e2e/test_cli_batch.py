@@ -136,10 +136,12 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     cli.configure('[prompts.shout]\ntext = "Shout: {{input}}"\n')
     options = ("-p", "shout", "--system", "Be loud.", "--set", "temperature=0.5")
     # editors of Windows begin with a mark, which is no part of the prompt
-    done = cli("batch", "--text", *options, stdin="\ufeffa\n\n  \nb\r\n")
-    assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [1, 4]
-    for seen, letter in zip(server.seen(CHAT), "ab", strict=True):
+    for encoding in ("utf-8", "utf-16-le"):
+        stdin = "\ufeffa\n\n  \nb\r\n".encode(encoding)
+        done = cli("batch", "--text", *options, "--jobs", "1", stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [1, 4]
+    for seen, letter in zip(server.seen(CHAT), "abab", strict=True):
         assert [m["content"] for m in seen.json["messages"]] == ["Be loud.", f"Shout: {letter}"]
         assert seen.json["temperature"] == 0.5
     schema = tmp_path / "s.json"

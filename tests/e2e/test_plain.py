@@ -283,6 +283,14 @@ def test_a_prompt_whose_saving_takes_long_is_in_no_draft_once_it_is_a_message(cl
             assert saved.execute("select text from drafts").fetchall() == []
 
 
+def test_lines_of_a_pipe_may_be_of_an_old_encoding_and_have_a_mark(cli, server):
+    cli("--plain", stdin=b"\xef\xbb\xbfcaf\xe9\r\n/system Short, \xe4h.\r\ntwo\r\n")
+    asked = [[one["content"] for one in seen.json["messages"]] for seen in server.seen(CHAT)]
+    assert asked[0] == ["café"]
+    assert (asked[-1][0], asked[-1][-1]) == ("Short, äh.", "two")
+    assert cli("--plain", stdin=b"\xef\xbb\xbf/theme\r\n").returncode == 2
+
+
 def test_the_exit_code_of_a_pipe_is_that_of_its_first_failure(cli, server):
     server.on(CHAT, sse("Half", Cut()), chat_reply("Two."))
     done = cli("--plain", stdin="a\n/theme\nb\n")

@@ -69,7 +69,7 @@ async def ask(context: Context) -> int:
             context.output.note(f"lmchat: {name}: {found.words}.")
             files += found.files
             file_sets.append(found)
-    prompt = await prompt_of(context)
+    prompt = await prompt_of(context, files)
 
     if options.temporary or options.dry_run_form:
         is_saved = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -45,9 +44,6 @@ def run_plain(context: Context) -> int:
     if reader.is_terminal and hasattr(signal, "SIGTSTP"):
         # Ctrl+Z is ignored: the shell would switch bracketed paste off, and leave it off
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    if sys.stdin is not None:
-        # bytes that are not UTF-8 become `�`, where by default they would raise an error
-        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number is
     # added to this list; Ctrl+C adds none.
     signals = interrupt_on_ending_signals()

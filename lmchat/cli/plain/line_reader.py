@@ -10,8 +10,10 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any
 
+from lmchat.safe_text import decoded_text
 from lmchat.terminal.output import is_terminal
 from lmchat.terminal.tty import drop_typed, has_more_input
 
@@ -36,6 +38,11 @@ class LineReader:
         self.has_paste_marks = False  # whether the terminal marks what is pasted
         self._readline: Any = None  # the module `readline`; None if lines cannot be edited
         self._next_text = ""  # what the next line holds when the user begins to edit it
+        if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
+            # by default, a byte that is not UTF-8 would raise an error
+            sys.stdin.reconfigure(errors="replace")
+        elif isinstance(sys.stdin, TextIOWrapper):  # `read` decodes bytes that are not UTF-8
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape", newline=None)
 
     def begin(self, history: Iterable[str]) -> None:
         """Let the user edit lines and recall those of `history`, if the terminal can draw them.
@@ -90,6 +97,8 @@ class LineReader:
             text = input(prompt if self.is_terminal else "")
         except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
             return None
+        if not self.is_terminal:
+            return decoded_text(text.encode(errors="surrogateescape"))
         with suppress(EOFError):  # Ctrl+D after the last line of a paste
             while may_be_paste and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
