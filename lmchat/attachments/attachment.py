@@ -7,17 +7,20 @@ import errno
 import os
 import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.attachments.pdf_text import pdf_text
+from lmchat.attachments.pdf_text_child import PdfText
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_type
 from lmchat.files.paths import home_folder
+from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import decoded_text, safe_line
 from lmchat.sessions.message import FilePart
@@ -27,8 +30,11 @@ MAX_TEXT_BYTES = 1_000_000  # more than the context window of most local models
 MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in whatever encoding
-PDF_HEAD = b"%PDF-"
-PDF_TYPE = "application/pdf"
+_PDF_HEAD = b"%PDF-"
+_PDF_TAIL = b"%%EOF"
+_PDF_HEAD_BYTES = 1024  # in which a PDF begins, and in which its tail ends
+_PDF_CHILD = "lmchat.attachments.pdf_text_child"
+_PDF_S = 120  # a book takes about 20 s
 # Problem and hint for a file that cannot be read, by the number of the error.
 _REASONS_AND_HINTS = {
     errno.ENOENT: ("does not exist", "Check the path."),
@@ -96,38 +102,58 @@ async def read_clipboard(clipboard: ClipboardReader) -> Attachment:
     )
 
 
-@in_thread
-def read_attachment(path: Path) -> Attachment:
-    """Read a text, an image or a PDF; raises `FileRefused`.
+async def read_attachment(path: Path) -> Attachment:
+    """Read a text, an image or a PDF; raises `FileRefused`."""
+    data = await _read(path)
+    return await attachment_of(safe_line(path.name, limit=_MAX_NAME_CHARS), data)
 
-    The first bytes show whether the file is an image or a PDF; any other file is taken for a text.
-    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
-    """
-    name = safe_line(path.name, limit=_MAX_NAME_CHARS)
+
+@in_thread
+def _read(path: Path) -> bytes:
+    """Return the content of a file; raises `FileRefused`."""
     try:
-        data = read_plain(path, max_bytes=MAX_READ_BYTES)
+        return read_plain(path, max_bytes=MAX_READ_BYTES)
     except OSError as error:
         other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
         reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)
         raise FileRefused(f"{safe_line(str(path))} {reason}.", hint=hint) from error
-    if (found := file_attachment(name, data)) is not None:
+
+
+async def attachment_of(name: str, data: bytes) -> Attachment:
+    """Return the attachment of a text, an image or a PDF; raises `FileRefused`.
+
+    The content shows whether it is an image or a PDF; anything else is taken for a text.
+    """
+    if (found := await file_attachment(name, data)) is not None:
         return found
-    attachment = text_attachment(name, "text/plain", data, language=language_of(name))
+    language = language_of(name)
+    attachment = await run_abandonable(
+        lambda: text_attachment(name, "text/plain", data, language=language)
+    )
     if not attachment.data:
         raise FileRefused(f"{name} is empty.", hint="Choose another file.")
     return attachment
 
 
-def file_attachment(name: str, data: bytes) -> Attachment | None:
-    """Return the attachment of an image or a PDF, None for other bytes. Blocks.
+async def file_attachment(name: str, data: bytes) -> Attachment | None:
+    """Return the attachment of an image or a PDF, None for other bytes; raises `FileRefused`.
 
-    Raises `FileRefused`.
+    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
     """
     if image_type(data):
-        return _image_attachment(name, data)
-    if data.startswith(PDF_HEAD):
-        return _pdf_attachment(name, data)
+        return await run_abandonable(lambda: _image_attachment(name, data))
+    if is_pdf(data):
+        return await _pdf_attachment(name, data)
     return None
+
+
+def is_pdf(data: bytes) -> bool:
+    """Return whether content is a PDF; there may be other bytes before it, as viewers allow.
+
+    Those may be a byte order mark, or the head of a reply of HTTP. A text about PDFs is none.
+    """
+    at = data.find(_PDF_HEAD, 0, _PDF_HEAD_BYTES)
+    return at == 0 or (at > 0 and _PDF_TAIL in data[-_PDF_HEAD_BYTES:])
 
 
 def language_of(name: str) -> str:
@@ -185,24 +211,27 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
     return FilePart(name=name, media_type=media_type, digest=digest, size=len(data), tokens=tokens)
 
 
-def _pdf_attachment(name: str, data: bytes) -> Attachment:
-    """Return the attachment of the text of a PDF; a line says which pages have none. Blocks.
+async def _pdf_attachment(name: str, data: bytes) -> Attachment:
+    """Return the attachment of the text of a PDF; a line says what it lacks.
 
-    Raises `FileRefused` if pypdf is missing, or if the PDF is damaged or has no text.
+    Raises `FileRefused` if pypdf is missing, or if the PDF cannot be read or has no text.
     """
-    try:
-        found = pdf_text(data, most_chars=MAX_TEXT_BYTES)
-    except ImportError as error:
+    if find_spec("pypdf") is None:
         message = f"{name} is a PDF, which cannot be read without pypdf."
-        raise FileRefused(message, hint='Install it: pip install "lmchat[pdf]"') from error
-    except Exception as error:  # a parser may raise anything
-        message = f"{name} cannot be read: it is damaged or needs a password."
-        raise FileRefused(message, hint="Save its text in another file.") from error
+        raise FileRefused(message, hint='Install it: pip install "lmchat[pdf]"')
+    pdf = data[data.find(_PDF_HEAD) :]  # places in a PDF are counted from its head
+    try:
+        reply = await ChildProcess.answer(_PDF_CHILD, pdf, timeout_s=_PDF_S)
+    except ChildEndedError:
+        message = f"{name} is too complicated to be turned into text."
+        raise FileRefused(message, hint="Save the pages you need as a separate PDF.") from None
+    found = msgspec.json.decode(reply, type=PdfText)
+    if found.problem:
+        raise FileRefused(f"{name} {found.problem}.", hint=found.hint)
     if not found.text:
         message = f"{name} has no text, as if it were scanned."
         raise FileRefused(message, hint="Attach its pages as images.")
-    left_out = f"[{found.left_out}]\n\n" if found.left_out else ""
-    text = f"{left_out}{found.text}\n"
-    attachment = text_attachment(name, PDF_TYPE, text.encode("utf-8", "replace"))
-    part = replace(attachment.part, left_out=found.left_out)
-    return replace(attachment, part=part)
+    left_out = safe_line(found.left_out)
+    text = f"[{left_out}]\n\n{found.text}\n" if left_out else f"{found.text}\n"
+    attachment = text_attachment(name, "application/pdf", text.encode())
+    return replace(attachment, part=replace(attachment.part, left_out=left_out))

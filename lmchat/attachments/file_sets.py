@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from lmchat.attachments.attachment import (
     MAX_TEXT_BYTES,
-    PDF_HEAD,
     Attachment,
+    is_pdf,
     language_of,
     text_attachment,
 )
@@ -153,7 +153,7 @@ def _text_file(name: str, path: Path) -> Attachment | None:
         data = read_plain(path, max_bytes=MAX_TEXT_BYTES)
     except OSError:
         return None
-    if not data or data.startswith(PDF_HEAD):  # a PDF may have no byte that shows it is no text
+    if not data or is_pdf(data):  # a PDF may have no byte that shows it is no text
         return None
     try:
         shown_name = safe_line(name, limit=_MOST_NAME_CHARS)

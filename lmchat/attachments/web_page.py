@@ -264,13 +264,11 @@ async def _text_of_html(html: str) -> str:
     if find_spec("inscriptis") is None:
         problem = "The page is HTML, which cannot be read without inscriptis."
         raise FileRefused(problem, hint='Install it: pip install "lmchat[web]"')
-    child = await ChildProcess.start_own(_CHILD)
     try:
-        async with asyncio.timeout(_CONVERT_S):
-            await child.send_frame(html.encode("utf-8", "replace"))
-            return (await child.receive_frame()).decode()
-    except (TimeoutError, ChildEndedError):
+        text = await ChildProcess.answer(
+            _CHILD, html.encode("utf-8", "replace"), timeout_s=_CONVERT_S
+        )
+    except ChildEndedError:
         problem = "The page is too complicated to be turned into text."
         raise FileRefused(problem, hint=_SAVE_PART) from None
-    finally:
-        await child.end()
+    return text.decode()

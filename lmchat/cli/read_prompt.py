@@ -49,7 +49,7 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
     data = await _piped_data(context)
     piped_text = ""
     try:
-        found = await run_abandonable(lambda: file_attachment(_STDIN, data))
+        found = await file_attachment(_STDIN, data)
         if found is None:
             piped_text = text_of(_STDIN, data).rstrip("\n")
     except FileRefused as error:

@@ -282,6 +282,23 @@ class ChildProcess:
         output, _ = await self._process.communicate(data)
         return output or b""
 
+    @classmethod
+    async def answer(cls, module: str, frame: bytes, *, timeout_s: float) -> bytes:
+        """Return what a module of lmchat answers to one frame, in a child that ends then.
+
+        Raises `ChildEndedError` if it takes too long or too much memory; `LMChatError` as
+        `start_own`.
+        """
+        child = await cls.start_own(module)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await child.send_frame(frame)
+                return await child.receive_frame()
+        except TimeoutError:
+            raise ChildEndedError("the child took too long") from None
+        finally:
+            await child.end()
+
     async def send_frame(self, frame: bytes) -> None:
         """Send a frame.
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from io import BytesIO
 
 import pytest
@@ -9,10 +8,7 @@ import pytest
 from lmchat.attachments.attachment import read_attachment
 from lmchat.errors import FileRefused
 from lmchat.files.images import LONGEST_SIDE
-from tests.support.files_to_attach import Image, image, pdf
-
-if not find_spec("pypdf"):  # its import takes a second: only those who run these tests wait for it
-    pytest.skip("pypdf is not installed", allow_module_level=True)
+from tests.support.files_to_attach import Image, image
 
 
 async def attach(tmp_path, name, data):
@@ -57,68 +53,6 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
         assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
 
 
-async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra(
-    tmp_path, monkeypatch
-):
-    found = await attach(tmp_path, "plan.pdf", pdf("Sow lettuce in April."))
-    assert found.data == b"Sow lettuce in April.\n"
-    assert found.part.media_type == "application/pdf"
-    monkeypatch.setitem(sys.modules, "pypdf", None)
-    with pytest.raises(FileRefused, match="without pypdf") as refused:
-        await attach(tmp_path, "plan.pdf", pdf("Hello"))
-    assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'
-
-
-DAMAGED = b"/Filter /Unknown"
-FORM = """<< /Fields [101 0 R 102 0 R 104 0 R 105 0 R 106 0 R 107 0 R 108 0 R 110 0 R] >>
-<< /T (name) /TU (Your name) /FT /Tx /V (Ada) >>
-<< /T (home) /FT /Tx /V (none) /Kids [103 0 R 102 0 R 111 0 R] >>
-<< /T (city) /V (Bern) >>
-<< /T (agree) /FT /Btn /V /Yes >>
-<< /T (news) /FT /Btn >>
-<< /T (send) /FT /Btn /Ff 65536 >>
-<< /T (beds) /FT /Ch /V [(a) (b)] /Opt [[(a) (North)] (b)] >>
-<< /T (colour) /FT /Btn /Ff 32768 /V /Red /Kids [109 0 R] >>
-<< /AS /Red >>
-<< /T (remark) /FT /Tx >>
-<< /T (zip) >>"""
-LINES = """name (Your name): Ada
-home.city: Bern
-home.zip: none
-agree: Yes
-news: Off
-beds: North, b
-colour: Red
-remark:"""
-
-
-async def test_what_the_text_of_a_pdf_lacks_is_said_and_its_form_is_a_part_of_it(tmp_path):
-    deep = "\n".join(f"<< /T (a) /Kids [{number} 0 R] >>" for number in range(102, 190))
-    for pages, form, text, left_out in (
-        (("One", "", "Two", ""), "", "One\n\nTwo", "2 of 4 pages have no text: 2, 4"),
-        (("One", ""), "", "One", "1 of 2 pages has no text: 2"),
-        (("", "", "One", "", ""), "", "One", "4 of 5 pages have no text: 1–2, 4–5"),
-        (("One", DAMAGED), "", "One", "1 of 2 pages cannot be read: 2"),
-        (
-            ("One", DAMAGED, "", DAMAGED),
-            "",
-            "One",
-            "1 of 4 pages has no text: 3; 2 of 4 pages cannot be read: 2, 4",
-        ),
-        (("One",), FORM, f"One\n\nForm fields:\n{LINES}", ""),
-        (("",), FORM, f"Form fields:\n{LINES}", "1 of 1 page has no text: 1"),
-        (("One",), "<< /XFA (x) /Fields [] >>", "One", "its form cannot be read"),
-        (("One",), "<< /Fields [5] >>", "One", "its form cannot be read"),
-        (("One",), f"<< /Fields [101 0 R] >>\n{deep}", "One", "its form cannot be read"),
-        (("One\\000two",), "", "One\ufffdtwo", ""),  # a letter without a name
-    ):
-        found = await attach(tmp_path, "plan.pdf", pdf(*pages, form=form))
-        head = f"[{left_out}]\n\n" if left_out else ""
-        assert found.data.decode() == f"{head}{text}\n"
-        assert found.part.left_out == left_out
-        assert found.part.words.endswith(f"B; {left_out})" if left_out else " B)")
-
-
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [
@@ -135,17 +69,6 @@ async def test_what_the_text_of_a_pdf_lacks_is_said_and_its_form_is_a_part_of_it
         ("a.bin", b"\xff\xfe\1\0a\0", "a.bin is neither text nor an image nor a PDF."),
         ("a.bin", b"\xff\xfea\0\0\0", "a.bin is neither text nor an image nor a PDF."),
         ("a.txt", "oats".encode("utf-16-le"), "a.txt is neither text nor an image nor a PDF."),
-        (
-            "plan.pdf",
-            pdf("Hello")[:60],
-            "plan.pdf cannot be read: it is damaged or needs a password.",
-        ),
-        ("plan.pdf", pdf(""), "plan.pdf has no text, as if it were scanned."),
-        (
-            "plan.pdf",
-            pdf(DAMAGED, DAMAGED),
-            "plan.pdf cannot be read: it is damaged or needs a password.",
-        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -1,0 +1,237 @@
+"""Child process that reads PDFs: they are untrusted, and some take very long. Needs pypdf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from lmchat.processes.child import answer_parent, limit_memory
+from lmchat.units import breakable, counted, whole_number
+
+_MAX_MEMORY_BYTES = 2_000_000_000  # the largest PDF that is attached has 100 MB
+_MOST_CHARS = 1_000_000  # an attached text has at most as many bytes: a longer one is refused
+_FEW_CHARS = 100  # on a page with an image: what a scanner or a court adds to each page
+_MOST_FIELDS = 10_000  # of a form, with those that only group others
+_MOST_LEVELS = 50  # of fields in fields
+_MOST_NAMED = 10  # pages, rows of pages, or files that are named
+_PUSH_BUTTON = 1 << 16  # flag of a button without a value
+_INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
+_NO_COMMENTS = ("/Widget", "/Link", "/Popup")  # a popup shows the comment of another one
+# Codes that fonts of TeX give for letters that they do not name, and halves of characters.
+_NO_LETTERS = dict.fromkeys(
+    {*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)} - {*b"\t\n"},
+    "\N{REPLACEMENT CHARACTER}",
+)
+
+
+class PdfText(msgspec.Struct, frozen=True):
+    """Text of a PDF, or why it cannot be read."""
+
+    text: str = ""  # pages, comments and form fields, as paragraphs; empty if it has none
+    left_out: str = ""  # what is not in it: `2 of 4 pages have no text: 2, 4`; else empty
+    problem: str = ""  # as the end of a sentence; else empty
+    hint: str = ""  # what helps
+
+
+def main() -> None:
+    """Answer each PDF of the parent with its `PdfText` as JSON."""
+    limit_memory(_MAX_MEMORY_BYTES)
+    answer_parent(_answer)
+
+
+def _answer(data: bytes, send: Callable[[bytes], None]) -> None:
+    send(msgspec.json.encode(pdf_text(data)))
+
+
+def pdf_text(data: bytes) -> PdfText:
+    """Return the text of a PDF; this may take very long.
+
+    Reading ends with the page after which the text has more than `_MOST_CHARS`.
+    """
+    from pypdf import PdfReader  # noqa: PLC0415 - an extra; the parent imports this module, too
+    from pypdf.errors import DependencyError  # noqa: PLC0415 - see above
+
+    try:
+        reader = PdfReader(BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            return PdfText(problem="needs a password", hint="Save a copy without a password.")
+        return _read(reader)
+    except Exception as error:  # noqa: BLE001 - a parser may raise anything
+        problem, hint = "is damaged", "Download it again, or print it to a new PDF."
+        if b"/Encrypt" in data and isinstance(error, DependencyError):
+            problem = "is encrypted, and cannot be read without cryptography"
+            hint = 'Install it: pip install "lmchat[pdf]"'
+        elif b"/Encrypt" in data and isinstance(error, NotImplementedError):
+            problem = "is encrypted in a way that pypdf does not know"
+            hint = "Print it to a new PDF."
+        return PdfText(problem=problem, hint=hint)
+
+
+def _read(reader: Any) -> PdfText:
+    """Return the text of a PDF; raises any error if no page can be read."""
+    page_count = len(reader.pages)
+    texts: list[str] = []
+    char_count = 0
+    without_text: list[int] = []
+    as_images: list[int] = []
+    unreadable: list[int] = []
+    with_unread_comments: list[int] = []
+    files: list[str] = []  # names of attached ones
+    for number in range(1, page_count + 1):
+        try:
+            page = reader.pages[number - 1]
+            text = page.extract_text().translate(_NO_LETTERS)
+        except Exception:  # a parser may raise anything
+            unreadable.append(number)
+            if len(unreadable) == page_count:
+                raise
+            continue
+        visible = "".join(text.split())
+        if 2 * visible.count("\N{REPLACEMENT CHARACTER}") >= len(visible):
+            without_text.append(number)
+        else:
+            texts.append(text.rstrip())
+            char_count += len(text)
+            if len(visible) < _FEW_CHARS and _has_image(page):
+                as_images.append(number)
+        try:
+            texts += _comments(page, files)
+        except Exception:  # noqa: BLE001 - see above
+            with_unread_comments.append(number)
+        if char_count > _MOST_CHARS:
+            break
+
+    left_out = [
+        _pages(without_text, page_count, "has no text", "have no text"),
+        _pages(as_images, page_count, "is an image with few words", "are images with few words"),
+        _pages(unreadable, page_count, "cannot be read", "cannot be read"),
+        _pages(with_unread_comments, page_count, "has unreadable notes", "have unreadable notes"),
+    ]
+    try:
+        form = _value(reader.root_object.get("/AcroForm")) or {}
+        fields = list(_form_lines(form))
+        if fields:
+            texts.append("\n".join(["Form fields:", *fields]))
+        elif "/XFA" in form:
+            left_out.append("its form cannot be read (XFA)")
+    except Exception:  # noqa: BLE001 - see above
+        left_out.append("its form cannot be read")
+    try:
+        files += map(_text, reader.attachments)
+    except Exception:  # noqa: BLE001 - see above
+        left_out.append("its attached files cannot be read")
+    if files:
+        files = list(dict.fromkeys(files))
+        left_out.append(f"{counted(len(files), 'attached file')} left out: {_named(files)}")
+    return PdfText("\n\n".join(texts), breakable("; ".join(filter(None, left_out))))
+
+
+def _has_image(page: Any) -> bool:
+    """Return whether a page shows an image; what is damaged counts as none."""
+    try:
+        objects = _value(_value(page.get("/Resources", {})).get("/XObject", {}))
+        return any(_value(each).get("/Subtype") == "/Image" for each in objects.values())
+    except Exception:  # noqa: BLE001 - see above
+        return False
+
+
+def _comments(page: Any, files: list[str]) -> Iterator[str]:
+    """Yield the comments of a page, as `Comment: Too long`, and collect the names of its files.
+
+    Some programs write such comments on the lines of a form. Raises any error if they are damaged.
+    """
+    for reference in _value(page.get("/Annots")) or ():
+        note = _value(reference)
+        if note.get("/Subtype") == "/FileAttachment":
+            file = _value(note.get("/FS")) or {}
+            files.append(_text(file.get("/UF", file.get("/F", "?"))))
+        elif note.get("/Subtype") not in _NO_COMMENTS:
+            text = _text(note.get("/Contents", "")).strip()
+            if text:
+                yield f"Comment: {text}"
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return the first names of a list, with a mark for the others."""
+    return ", ".join([*names[:_MOST_NAMED], *(["…"] if len(names) > _MOST_NAMED else [])])
+
+
+def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str) -> str:
+    """Return how many pages something is said of, and which: `2 of 4 pages have no text: 2, 4`."""
+    if not numbers:
+        return ""
+    # the pages of a row have the same distance from their indices
+    rows = [
+        [number for _, number in row]
+        for _, row in groupby(enumerate(numbers), key=lambda item: item[1] - item[0])
+    ]
+    names = [f"{row[0]}–{row[-1]}" if len(row) > 1 else str(row[0]) for row in rows]
+    words = f"{whole_number(len(numbers))} of {counted(page_count, 'page')}"
+    return f"{words} {verb_of_many if len(numbers) > 1 else verb}: {_named(names)}"
+
+
+def _form_lines(form: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the fields of a form as lines: `Name: Ada`; the value may be empty.
+
+    Raises any error for a damaged form, and `ValueError` for one with too many fields.
+    """
+    seen: set[int] = set()  # numbers of fields, which may lead to each other
+    # field, name of those above it, values that it inherits, and its level
+    left: list[tuple[Any, str, Mapping[str, Any], int]]
+    left = [(field, "", {}, 0) for field in reversed(_value(form.get("/Fields")) or ())]
+    while left:
+        reference, above, inherited, level = left.pop()
+        number = getattr(reference, "idnum", None)
+        if number in seen:
+            continue
+        seen.add(id(reference) if number is None else number)
+        if len(seen) > _MOST_FIELDS or level > _MOST_LEVELS:
+            raise ValueError("too many fields")
+        field = _value(reference)
+        name = ".".join(filter(None, (above, _text(field.get("/T", "")))))
+        values = {key: field.get(key, inherited.get(key)) for key in _INHERITED}
+        kids = _value(field.get("/Kids")) or ()
+        fields = [kid for kid in kids if "/T" in _value(kid)]  # the others only show the field
+        if fields:
+            left += [(kid, name, values, level + 1) for kid in reversed(fields)]
+        elif not (_value(values["/FT"]) == "/Btn" and int(values["/Ff"] or 0) & _PUSH_BUTTON):
+            title = _text(field.get("/TU", ""))
+            label = f"{name} ({title})" if title and title != name else name
+            yield f"{label}: {_field_text(values)}".rstrip()
+
+
+def _field_text(values: Mapping[str, Any]) -> str:
+    """Return the value of a field as it is shown; of a choice, those that are chosen."""
+    value = _value(values["/V"])
+    if value is None:  # a button that is not pressed has none
+        return "Off" if _value(values["/FT"]) == "/Btn" else ""
+    if _value(values["/FT"]) == "/Sig":
+        return "signed"
+    options: dict[str, str] = {}  # shown words by the stored ones
+    if _value(values["/FT"]) == "/Ch":
+        pairs = map(_value, _value(values["/Opt"]) or ())
+        options = {_text(pair[0]): _text(pair[1]) for pair in pairs if isinstance(pair, list)}
+    chosen = map(_text, value if isinstance(value, list) else [value])
+    return ", ".join(options.get(text, text) for text in chosen)
+
+
+def _text(reference: Any) -> str:
+    """Return a text, the name of a state of a button, or the text of a stream."""
+    value = _value(reference)
+    if hasattr(value, "get_data"):
+        value = value.get_data()
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    # the name of a state begins with a slash, as `/Yes`; a text may do so, too
+    is_name = type(value).__name__ == "NameObject"
+    text = str(value).removeprefix("/") if is_name else str(value)
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_NO_LETTERS)
+
+
+def _value(reference: Any) -> Any:
+    """Return what a reference of pypdf leads to; any other value is returned unchanged."""
+    return reference.get_object() if hasattr(reference, "get_object") else reference

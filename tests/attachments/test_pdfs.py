@@ -1,0 +1,170 @@
+"""Text of PDFs, and what is said of all that is not in it."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from lmchat.attachments.attachment import attachment_of
+from lmchat.attachments.pdf_text_child import PdfText, pdf_text
+from lmchat.errors import FileRefused
+from lmchat.processes.child import ChildEndedError, ChildProcess
+from tests.support.files_to_attach import pdf
+
+if not find_spec("pypdf"):  # its import takes a second: only those who run these tests wait for it
+    pytest.skip("pypdf is not installed", allow_module_level=True)
+
+PDFS = Path(__file__).with_name("pdfs")
+DAMAGED = b"/Filter /Unknown"
+FORM = """<< /Fields [101 0 R 102 0 R 104 0 R 105 0 R 106 0 R 107 0 R 108 0 R 110 0 R] >>
+<< /T (name) /TU (Your name) /FT /Tx /V (Ada) >>
+<< /T (home) /FT /Tx /V (none) /Kids [103 0 R 102 0 R 111 0 R] >>
+<< /T (city) /V (Bern) >>
+<< /T (agree) /FT /Btn /V /Yes >>
+<< /T (news) /FT /Btn >>
+<< /T (send) /FT /Btn /Ff 65536 >>
+<< /T (beds) /FT /Ch /V [(a) (b)] /Opt [[(a) (North)] (b)] >>
+<< /T (colour) /FT /Btn /Ff 32768 /V /Red /Kids [109 0 R] >>
+<< /AS /Red >>
+<< /T (remark) /FT /Tx /V (one\\rtwo) >>
+<< /T (zip) >>"""
+LINES = """name (Your name): Ada
+home.city: Bern
+home.zip: none
+agree: Yes
+news: Off
+beds: North, b
+colour: Red
+remark: one
+two"""
+
+
+def test_pages_forms_and_comments_of_four_programs_are_read():
+    texts = {
+        "latex": PdfText("The first fine flowers affect the field.\n\nBean 12\nPea 7"),
+        # the ligatures have codes of which nobody knows the letters
+        "latex-bitmap": PdfText("The �rst �ne �owers a�ect the �eld.\n\nBean 12\nPea 7"),
+        "libreoffice": PdfText(
+            "Bed for the fair of März\nI agree\n\nComment: Too early?\n\n"
+            "Form fields:\ngardener: Ada\nagree: Yes",
+            "1 of 2 pages has no text: 2",
+        ),
+        "chromium": PdfText(
+            "The first fine flowers affect the field. Sow café beans in März.\n"
+            "Bean 12\nPea 7\n\nSecond page: plain",
+            "1 of 3 pages has no text: 3",
+        ),
+        "scanner": PdfText(
+            "Order of ten beans \nfor the west bed",
+            "1 of 2 pages has no text: 2; 1 of 2 pages is an image with few words: 1",
+        ),
+    }
+    for name, text in texts.items():
+        assert pdf_text((PDFS / f"{name}.pdf").read_bytes()) == text
+
+
+def test_what_the_text_of_a_pdf_lacks_is_said_and_its_form_is_a_part_of_it():
+    deep = "\n".join(f"<< /T (a) /Kids [{number} 0 R] >>" for number in range(102, 190))
+    for pages, form, text, left_out in (
+        (("One", "", "Two", ""), "", "One\n\nTwo", "2 of 4 pages have no text: 2, 4"),
+        (("One", ""), "", "One", "1 of 2 pages has no text: 2"),
+        (("", "", "One", "", ""), "", "One", "4 of 5 pages have no text: 1–2, 4–5"),
+        (("One", *[""] * 999), "", "One", "999 of 1 000 pages have no text: 2–1000"),
+        (("One", DAMAGED), "", "One", "1 of 2 pages cannot be read: 2"),
+        (
+            ("One", DAMAGED, "", DAMAGED),
+            "",
+            "One",
+            "1 of 4 pages has no text: 3; 2 of 4 pages cannot be read: 2, 4",
+        ),
+        (("One",), FORM, f"One\n\nForm fields:\n{LINES}", ""),
+        (("",), FORM, f"Form fields:\n{LINES}", "1 of 1 page has no text: 1"),
+        (("One",), "<< /XFA (x) /Fields [] >>", "One", "its form cannot be read (XFA)"),
+        (("One",), "<< /Fields [5] >>", "One", "its form cannot be read"),
+        (("One",), f"<< /Fields [101 0 R] >>\n{deep}", "One", "its form cannot be read"),
+        (("One\\000\\001\\377two",), "", "One��ÿtwo", ""),  # letters without a name
+        (("One", "\\001\\002a"), "", "One", "1 of 2 pages has no text: 2"),
+    ):
+        assert pdf_text(pdf(*pages, form=form)) == PdfText(text, left_out)
+
+
+def test_comments_are_read_and_attached_files_are_named():
+    from pypdf import PdfReader, PdfWriter  # noqa: PLC0415 - see above
+    from pypdf.annotations import FreeText, Text  # noqa: PLC0415
+
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(pdf("One", "Two"))))
+    place = (10, 10, 50, 50)
+    writer.add_annotation(0, FreeText(text="typed on it", rect=place))
+    writer.add_annotation(0, Text(text="see\rbelow", rect=place))
+    writer.add_annotation(1, Text(text=" ", rect=place))
+    writer.add_attachment("plan.csv", b"1,2")
+    writer.add_attachment("b\x1b.csv", b"1,2")
+    made = BytesIO()
+    writer.write(made)
+    assert pdf_text(made.getvalue()) == PdfText(
+        "One\n\nComment: typed on it\n\nComment: see\nbelow\n\nTwo",
+        "2 attached files left out: b�.csv, plan.csv",
+    )
+
+
+def test_an_encrypted_pdf_is_read_unless_a_password_or_a_package_is_missing(monkeypatch):
+    open_to_all = (PDFS / "owner-only.pdf").read_bytes()
+    assert pdf_text(open_to_all).text.startswith("Order of ten beans")
+    locked = pdf_text((PDFS / "password.pdf").read_bytes())
+    assert locked == PdfText(problem="needs a password", hint="Save a copy without a password.")
+    unknown = pdf_text(open_to_all.replace(b"/Filter /Standard", b"/Filter /Strange!"))
+    assert unknown.problem == "is encrypted in a way that pypdf does not know"
+
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "pypdf":
+            monkeypatch.delitem(sys.modules, name)
+    for package in ("cryptography", "Crypto"):
+        monkeypatch.setitem(sys.modules, package, None)
+    refused = pdf_text(open_to_all)
+    assert refused.problem == "is encrypted, and cannot be read without cryptography"
+    assert refused.hint == 'Install it: pip install "lmchat[pdf]"'
+
+
+async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra(monkeypatch):
+    found = await attachment_of("plan.pdf", pdf("Sow lettuce.", ""))
+    assert found.data == b"[1 of 2 pages has no text: 2]\n\nSow lettuce.\n"
+    assert found.part.left_out == "1 of 2 pages has no text: 2"
+    assert found.part.words == "plan.pdf (44 B; 1 of 2 pages has no text: 2)"
+    assert found.part.media_type == "application/pdf"
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(FileRefused, match="without pypdf") as refused:
+        await attachment_of("plan.pdf", pdf("Hello"))
+    assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'
+
+
+async def test_other_bytes_may_stand_before_a_pdf_but_a_text_about_pdfs_is_a_text():
+    for before in (b"\r\n", b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\n\r\n", b"\0" * 1015):
+        found = await attachment_of("plan.pdf", before + pdf("Hello"))
+        assert found.data == b"Hello\n"
+    about = b"# PDFs\nThey begin with %PDF-1.4, and end with %%EOF."
+    for text in (about + b"\n" * 1025, b"\n" * 1025 + about, about[:40]):
+        assert (await attachment_of("about.md", text)).data == text
+
+
+async def test_a_pdf_that_cannot_be_read_is_refused_in_one_sentence(monkeypatch):
+    for data, sentence in (
+        (pdf("Hello")[:60], "plan.pdf is damaged."),
+        (pdf(""), "plan.pdf has no text, as if it were scanned."),
+        (pdf(DAMAGED, DAMAGED), "plan.pdf is damaged."),
+        (b"%PDF-", "plan.pdf is damaged."),
+    ):
+        with pytest.raises(FileRefused) as refused:
+            await attachment_of("plan.pdf", data)
+        assert refused.value.message == sentence
+        assert refused.value.hint.endswith(".")
+
+    async def take_too_long(module, frame, *, timeout_s):
+        raise ChildEndedError(f"{module}, {len(frame)}, {timeout_s}")
+
+    monkeypatch.setattr(ChildProcess, "answer", take_too_long)
+    with pytest.raises(FileRefused, match=r"^plan.pdf is too complicated"):
+        await attachment_of("plan.pdf", pdf("Hello"))
