@@ -10,10 +10,35 @@ from lmchat.answers.json_text import UnfitError, find_value, strict_json
 from lmchat.errors import AnswerUnfit, RequestInvalid, WrongUse
 from lmchat.files.disk import read_plain
 from lmchat.safe_text import safe_line
+from lmchat.servers.http.json_values import JsonObject, dict_or_empty
 from lmchat.servers.request import AnyObject, FittingValue, WantedOutput
 
 _MAX_ERROR_CHARS = 200
 _MAX_SCHEMA_BYTES = 1024 * 1024
+_CHECKING = frozenset(
+    (
+        *("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "not", "if"),
+        *("type", "enum", "const", "format", "pattern", "minLength", "maxLength"),
+        *("properties", "patternProperties", "additionalProperties"),
+        *("propertyNames", "unevaluatedProperties", "required"),
+        *("dependencies", "dependentRequired", "dependentSchemas"),
+        *("minProperties", "maxProperties", "minItems", "maxItems", "uniqueItems"),
+        *("items", "prefixItems", "contains", "unevaluatedItems"),
+        *("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf"),
+    )
+)
+"""Keywords that can refuse a value, of all drafts from 4 on."""
+_OTHER_KEYWORDS = frozenset(
+    (
+        *("$schema", "$id", "id", "$vocabulary", "$comment", "$defs", "definitions"),
+        *("$anchor", "$dynamicAnchor", "$recursiveAnchor"),
+        *("then", "else", "additionalItems", "minContains", "maxContains"),
+        *("title", "description", "default", "examples", "deprecated"),
+        *("readOnly", "writeOnly"),
+        *("contentEncoding", "contentMediaType", "contentSchema"),
+    )
+)
+"""Keywords that refuse nothing by themselves."""
 _RETRY_PROMPT = (
     "Your answer does not match: {}. Answer again with {}, "
     "and with nothing else: no explanation, no code fence."
@@ -23,7 +48,8 @@ _RETRY_PROMPT = (
 class Schema:
     """A valid JSON schema; other documents that it refers to are never fetched.
 
-    Making one raises `RequestInvalid` for a value that is no schema.
+    The objects in which OpenAI's requests name a schema are taken off. Making one raises
+    `RequestInvalid` for a value that is no schema, or checks nothing.
     """
 
     def __init__(self, value: object) -> None:
@@ -35,6 +61,13 @@ class Schema:
             raise _invalid_schema_error("it is not valid JSON") from None
         if not isinstance(schema, dict):
             raise _invalid_schema_error("it must be a JSON object")
+        schema = _unwrapped(schema)
+        if not _CHECKING & schema.keys():
+            raise RequestInvalid(
+                "This JSON schema cannot be used: it has no keyword that checks anything.",
+                hint='Write a schema, such as {"type": "object"}; an example of a value is none.',
+            )
+        self.unknown = tuple(schema.keys() - _CHECKING - _OTHER_KEYWORDS)
         # The schema for a request. `$schema`, which names the version of the standard, is left out,
         # as some servers refuse it.
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
@@ -65,7 +98,12 @@ class WantedValue:
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
         self.output: WantedOutput = AnyObject()  # the form of the answer, for a request
+        self.note = ""  # sentence about a schema that may check less than it seems to
         if self._schema is not None:
+            if unknown := sorted(self._schema.unknown):
+                names = ", ".join(unknown)
+                words = f"The schema has names at its top level that check nothing: {names}"
+                self.note = safe_line(words, limit=_MAX_ERROR_CHARS)
             self.output = FittingValue(schema=self._schema.sent, name=name)
 
     def value_in(
@@ -121,6 +159,14 @@ def read_schema(path: Path) -> WantedValue:
     except ValueError as error:  # no UTF-8, or no JSON
         reason = f"is not valid JSON: {error}"
     raise WrongUse(f"The schema {path} {reason}.", hint="Check the path and the file.")
+
+
+def _unwrapped(value: JsonObject) -> JsonObject:
+    """Return the schema in an object with `schema`, or `json_schema`, as OpenAI's requests have."""
+    if _CHECKING & value.keys() - {"type"} or value.get("type", "json_schema") != "json_schema":
+        return value
+    schema = (dict_or_empty(value.get("json_schema")) or value).get("schema")
+    return schema if isinstance(schema, dict) else value
 
 
 def _invalid_schema_error(reason: str) -> RequestInvalid:

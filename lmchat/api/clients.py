@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import aclosing, suppress
@@ -217,11 +218,13 @@ class Client:
         lmchat uses the strictest method that the server accepts, and checks the answer. If the
         value does not match, lmchat asks once more, then raises `AnswerUnfit`. It does not ask
         again after a refusal or an answer cut short. `name` is the name that the server gets for
-        the schema.
+        the schema. Names at the top level of the schema that check nothing are a `UserWarning`.
         """
         sent = messages_of(messages)
         first_misfit = ""
         wanted = WantedValue(schema, name=name)
+        if wanted.note:
+            warnings.warn(wanted.note, stacklevel=2)
         while True:
             answer = await self._answer(sent, model, options, wanted.output)
             try:

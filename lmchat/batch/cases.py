@@ -47,7 +47,7 @@ class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("The case has no prompt, messages or file")
         if has_messages and (has_prompt or self.system is not None):
             raise ValueError("messages takes the place of prompt, file and system")
-        has_schema = self.schema is not None  # {} is one, too: any JSON value matches it
+        has_schema = self.schema is not None  # one of {} is refused with a sentence of its own
         if not (self.expect or self.reject or self.regex or has_schema):
             raise ValueError("The case checks nothing; checks: expect, reject, regex, schema")
 

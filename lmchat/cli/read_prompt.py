@@ -17,7 +17,6 @@ from lmchat.attachments.attachment import (
 from lmchat.attachments.file_sets import FileSet, parse_set_name, read_set
 from lmchat.attachments.web_page import WebPages, is_page_address, refuse_host
 from lmchat.cli.context import Context
-from lmchat.cli.options import ParsedOptions
 from lmchat.commands.shared import filled_preset, set_question
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import expanded_path
@@ -132,6 +131,11 @@ async def require_consent_to_set(found: FileSet, window: int | None) -> None:
         raise WrongUse("The files were not attached.", hint="Name a smaller folder or a pattern.")
 
 
-def wanted_value(options: ParsedOptions) -> WantedValue | None:
+def wanted_value(context: Context) -> WantedValue | None:
     """Return the value that `--schema` asks for; raises `WrongUse` for a wrong file."""
-    return None if options.schema is None else read_schema(expanded_path(options.schema))
+    if context.options.schema is None:
+        return None
+    wanted = read_schema(expanded_path(context.options.schema))
+    if wanted.note:
+        context.output.note(f"lmchat: {wanted.note}.")
+    return wanted

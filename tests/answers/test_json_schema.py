@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmchat.answers.json_schema import Schema, WantedValue
-from lmchat.errors import RequestInvalid
+from lmchat.errors import AnswerUnfit, RequestInvalid
 
 _DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 PERSON = {
@@ -50,6 +50,54 @@ def test_what_is_no_schema_is_refused_with_the_path():
         with pytest.raises(RequestInvalid) as caught:
             Schema(schema)
         assert str(caught.value) == f"This JSON schema cannot be used: {why}."
+
+
+_NOTHING = "it has no keyword that checks anything."
+
+
+def test_the_objects_around_a_schema_in_requests_are_taken_off():
+    schema = {"type": "object", "required": ["kind"]}
+    for wrapper in (
+        {"name": "seed", "schema": schema},
+        {"name": "seed", "description": "One seed", "strict": True, "schema": schema},
+        {"type": "json_schema", "name": "seed", "schema": schema},
+        {"type": "json_schema", "json_schema": {"name": "seed", "schema": schema}},
+        {"json_schema": {"schema": schema}},
+    ):
+        wanted = WantedValue(wrapper)
+        assert wanted.output.schema == schema
+        with pytest.raises(AnswerUnfit, match='at \\$: "kind" is a required property'):
+            wanted.value_in('{"a": 1}')
+    for other in ({"type": "json_schema"}, {"type": "json_schema", "json_schema": schema}):
+        with pytest.raises(RequestInvalid):
+            Schema(other)
+    assert WantedValue({**schema, "schema": {"type": "array"}}).output.schema["type"] == "object"
+
+
+def test_a_schema_that_checks_nothing_is_refused_and_unknown_names_are_told():
+    for schema in (
+        {},
+        {"name": "Emma", "year": 1815},  # an example
+        {"title": "Emma", "description": "A novel"},
+        {"$schema": _DRAFT_7, "$defs": {"a": {"type": "string"}}, "default": 1},
+        {"requird": ["a"]},
+        {"name": "seed", "parameters": {"type": "object"}},
+        {"name": "seed", "schema": {}},
+        {"name": "seed", "schema": True},
+    ):
+        with pytest.raises(RequestInvalid, match=_NOTHING):
+            Schema(schema)
+    for schema in (True, False):
+        with pytest.raises(RequestInvalid, match="it must be a JSON object"):
+            Schema(schema)
+    for more, names in (
+        ({}, ""),
+        ({"title": "a", "$id": "b", "$defs": {}, "examples": [], "$comment": ""}, ""),
+        ({"requird": ["a"], "nullable": True}, "nullable, requird"),
+        ({"Properties": {}, "a\x1b[2J": 1}, "Properties, a␛[2J"),
+    ):
+        note = WantedValue({"type": "object", **more}).note
+        assert note.rpartition(": ")[2] == names
 
 
 def test_nothing_that_a_schema_names_is_fetched(monkeypatch):

@@ -145,7 +145,7 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
         assert [m["content"] for m in seen.json["messages"]] == ["Be loud.", f"Shout: {letter}"]
         assert seen.json["temperature"] == 0.5
     schema = tmp_path / "s.json"
-    schema.write_text('{"type": "object", "required": ["n"]}')
+    schema.write_text('{"type": "object", "required": ["n"], "nullable": true}')
     done = cli("batch", "--text", "--schema", str(schema), stdin='{"n": 1}\n{}\n{}\n')
     first, second, third = sorted(
         map(json.loads, done.stdout.splitlines()), key=lambda row: row["index"]
@@ -153,6 +153,7 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     assert (done.returncode, first["value"]) == (1, {"n": 1})
     for row in (second, third):  # and the third is no second attempt
         assert "does not match the schema:" in row["error"]["message"]
+    assert "that check nothing: nullable." in done.stderr
 
 
 def test_failed_lines_are_done_again_and_only_those(cli, server, to_target, target):

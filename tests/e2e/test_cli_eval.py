@@ -160,6 +160,7 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
         (_CASE, "checks nothing"),
         (f'{_CASE}regex = "("', 'at $.pattern: "(" is not a "regex"'),
         (f'{_CASE}schema = {{ type = "odd" }}', "be used: at $.type"),
+        (f"{_CASE}schema = {{ }}", "it has no keyword that checks anything"),
         ('[[case]]\nfile = "none.txt"\nexpect = "a"', "none.txt"),
         (f'{_CASE}expect = "a"\nset = {{ tempratur = 1 }}', "tempratur"),
         (_PIRATE, "case 1 cannot be used: Invalid message role"),
@@ -175,6 +176,8 @@ def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, 
     _, hint = cli("eval", cases(""), "-m", "tiny").stderr.splitlines()
     assert cli("eval", cases(hint.removeprefix("Example: ")), "-m", "tiny").stderr == ""
     assert len(server.seen(CHAT)) == 1
+    done = cli("eval", cases(f'{_CASE}schema = {{ type = "object", requird = [] }}'), "-m", "tiny")
+    assert "lmchat: case 1: The schema has names" in done.stderr
 
 
 SLOW_PATTERN = (

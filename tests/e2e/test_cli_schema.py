@@ -54,11 +54,12 @@ def test_the_value_stands_alone_on_stdout(cli, server, person, tmp_path):
     *chunks, last = map(json.loads, done.stdout.splitlines())
     assert "".join(line["chunk"] for line in chunks) == ADA_TEXT
     assert last == {"done": True, "finish_reason": "stop", "value": ADA}
-    (tmp_path / "any.json").write_text("{}")
+    (tmp_path / "any.json").write_text('{"type": ["null", "boolean"], "requird": []}')
     for text in ("null", "false"):
         server.on(CHAT, chat_reply(text))
         done = cli("ask", "--schema", str(tmp_path / "any.json"), "hi")
         assert (done.returncode, done.stdout) == (0, text + "\n")
+        assert "that check nothing: requird." in done.stderr
 
 
 def test_an_answer_that_does_not_fit_is_asked_for_once_more(cli, server, person):
@@ -92,6 +93,7 @@ def test_a_file_that_holds_no_schema_is_refused_before_anything_is_sent(cli, ser
     for content, why in (
         (b'{"type": "person"}', 'at $.type: "person" is not valid'),
         (b'{"properties": {"a": {"$ref": "http://h/a"}}}', "http://h/a is another document"),
+        (b'{"name": "Emma"}', "it has no keyword that checks anything"),
         (b'{"type":\n "object",}', "is not valid JSON: Expecting"),
         (b"\xff\xfe", "can't decode byte 0xff"),
         (b" " * (1 << 20) + b"{}", "File too large"),

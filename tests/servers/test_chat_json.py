@@ -38,6 +38,16 @@ async def test_the_value_is_returned_with_the_answer_that_held_it(server, client
     assert seen.json["response_format"]["json_schema"] == {"name": "person", "schema": PERSON}
 
 
+async def test_a_schema_with_unknown_names_is_a_warning_and_one_that_checks_nothing_an_error(
+    server, client
+):
+    server.on(CHAT, chat_reply(ADA_TEXT))
+    with pytest.warns(UserWarning, match="check nothing: requird"):
+        assert (await client.chat_json("Who?", {**PERSON, "requird": []})).value == ADA
+    with pytest.raises(RequestInvalid, match="no keyword that checks"):
+        await client.chat_json("Who?", {"name": "Emma"})
+
+
 async def test_a_model_that_ignores_the_schema_is_told_what_does_not_fit(server, client):
     text, misfit = '{"name": "Ada", "age": "36"}', 'at $.age: "36" is not of type "integer"'
     server.on(CHAT, chat_reply(text), chat_reply(ADA_TEXT))

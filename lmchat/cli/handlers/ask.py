@@ -49,7 +49,7 @@ async def ask(context: Context) -> int:
     wanted code or value, or could not be saved. Errors before the prompt is sent are raised.
     """
     options = context.options
-    wanted = wanted_value(options)
+    wanted = wanted_value(context)
     if options.tools and not context.has_tools:
         raise WrongUse("No tools are configured.", hint=how_to_configure(context))
 

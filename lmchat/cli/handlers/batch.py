@@ -49,7 +49,7 @@ async def batch(context: Context) -> int:
     used, or if there is no server.
     """
     options, output = context.options, context.output
-    layers, wanted = sampling_layers(context), wanted_value(options)
+    layers, wanted = sampling_layers(context), wanted_value(context)
     preset_text = ""
     if options.preset is not None:
         preset_text = preset_named(context.settings.prompts, options.preset).text

@@ -55,6 +55,8 @@ async def evaluate(context: Context) -> int:
     for case in cases:
         for part in (part for message in case.messages for part in message.files if part.left_out):
             output.note(f"lmchat: {safe_line(case.name)}: {part.words}.")
+        if case.wanted and case.wanted.note:
+            output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
     results: list[_Result] = []
     async with open_runtime(context, is_saved=False) as runtime:
         if options.models:
