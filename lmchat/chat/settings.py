@@ -11,11 +11,12 @@ from msgspec.structs import replace
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.chat.turn_starts import MakeStart, new_prompt
-from lmchat.config.origin import Level, Origin
 from lmchat.config.settings import (
     COMPACT_PROMPT,
     EFFORTS,
     ChatSettings,
+    Level,
+    Origin,
     Profile,
     SamplingSettings,
     effort_of,

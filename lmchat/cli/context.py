@@ -30,6 +30,7 @@ class Context:
         self.options = options
         self.environ = environ
         self.output = output
+        self.tells_notes = True  # False: the command itself tells those of `loaded`
 
     @cached_property
     def paths(self) -> Paths:
@@ -48,7 +49,11 @@ class Context:
         # each field of `Flags` has the name of an option
         flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
-        return load(self.config_file, self.environ, flags, is_required=is_required)
+        loaded = load(self.config_file, self.environ, flags, is_required=is_required)
+        if self.tells_notes:
+            for note in loaded.notes:
+                self.output.note(f"lmchat: {note.sentence}")
+        return loaded
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -134,6 +134,7 @@ def _run_screen(context: Context) -> int:
     import asyncio  # noqa: PLC0415 - after `gc.disable`, as its objects stay, too
 
     run_chat = import_function("lmchat.cli.run_screen:run_chat")
+    context.tells_notes = False  # the screen shows them as notices
     context.start_log()
     code: int = asyncio.run(run_chat(context.settings, context))
     return code

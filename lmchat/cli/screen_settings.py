@@ -46,7 +46,7 @@ def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) ->
     `keys_of_command` has the keys of all commands, by name. A reason ends without a full stop.
     """
     if name not in BY_ID:
-        yield f"is not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
+        yield f"not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
         return
     scope = BY_ID[name].scope
     for key in filter(None, keys_of_command[name]):  # a command without keys has "" there
@@ -74,7 +74,7 @@ def theme_problems(loaded: LoadedSettings) -> list[Problem]:
     names = (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
     if theme_named(name, names):
         return []
-    reason = "is not a theme; /theme lists all themes"
+    reason = "not a theme; /theme lists all themes"
     line = line_of(loaded.text, ("ui", "theme"))
     return [Problem(source=str(loaded.file), line=line, key="ui.theme", reason=reason)]
 

@@ -6,7 +6,7 @@ import sys
 
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
-from lmchat.config.file import toml_value
+from lmchat.config.toml import toml_value
 from lmchat.safe_text import safe_line
 from lmchat.terminal.output import can_ask, typed_line
 from lmchat.terminal.tty import drop_typed, has_more_input

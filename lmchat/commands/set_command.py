@@ -12,7 +12,7 @@ import re
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import OptionValues, SetOption, TurnChoices
-from lmchat.config.origin import Level
+from lmchat.config.settings import Level
 from lmchat.errors import WrongUse
 from lmchat.safe_text import safe_line
 from lmchat.servers.products import product_named

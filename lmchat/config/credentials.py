@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import tomllib
 from pathlib import Path
 
 import tomli_w
-from msgspec import Struct, convert
+from msgspec import Struct
 
+from lmchat.config.toml import TomlError, read_toml
 from lmchat.errors import StoreUnavailable
-from lmchat.files.disk import OWNER_ONLY, explain_system_error, locked, read_plain, write_atomically
+from lmchat.files.disk import OWNER_ONLY, explain_system_error, locked, write_atomically
 
 _logger = logging.getLogger(__name__)
 
@@ -69,15 +69,14 @@ class Credentials:
             if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
                 _logger.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(OWNER_ONLY)
-            entries = convert(tomllib.loads(read_plain(self._path).decode()), dict[str, _StoredKey])
+            entries, _ = read_toml(self._path, dict[str, _StoredKey])
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise explain_system_error(error, self._path) from error
-        except (ValueError, RecursionError):
-            # the parser's message, which may quote a key, is not repeated
+        except TomlError as error:
             raise StoreUnavailable(
-                f"{name} is not valid: the API keys in it are not used.",
+                f"{name} is not valid ({error}): the API keys in it are not used.",
                 hint="Fix the file, or delete it and re-enter your API keys.",
             ) from None
         return {origin: entry.key for origin, entry in entries.items()}

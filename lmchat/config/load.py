@@ -6,19 +6,21 @@ top level. Its origin is the place that has set it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
-from lmchat.config.file import ConfigFile, Problem, read_config, sections, table_keys
-from lmchat.config.origin import DEFAULT, Level, Origin, named_origin
+from lmchat.config.file import Problem, fault_of, read_config
 from lmchat.config.settings import (
-    EndpointSettings,
-    Profile,
+    DEFAULT,
+    Level,
+    Origin,
     Secret,
     Settings,
+    named_origin,
     non_default_values,
 )
 from lmchat.errors import ConfigError
@@ -36,9 +38,13 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
 )
-
-# Key, value and origin of a setting that replaces the value of the file.
-_Override = tuple[str, object, Origin]
+# Options of the command line and their keys; the fields of `Flags` that replace a value.
+_OPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("--endpoint", "endpoint", "endpoint"),
+    ("--model", "model", "model"),
+    ("--system", "chat.system_prompt", "system_prompt"),
+    ("--effort", "chat.reasoning_effort", "effort"),
+)
 
 
 class Flags(Struct, frozen=True, kw_only=True):
@@ -64,6 +70,7 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
     # By full keys; a key that is not here has its default.
     origins: Mapping[str, Origin] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()  # on settings of the file that have no effect any more
     # Address for which `api_key` is meant. File or environment may set the key, and only an
     # address from the same place counts; empty: there is none.
     key_endpoint: str = ""
@@ -105,100 +112,70 @@ def load(
         keys = [f"{name}.{key}" for key in value] if isinstance(value, dict) else [name]
         origins |= dict.fromkeys(keys, named_origin(Level.FILE, path.name))
 
-    from_environment = list(_from_environment(environ, problems))
-    # the overrides replace values of the file; if a key has several, the last one counts
-    overrides = [*from_environment]
+    # what replaces values of the file, by key
+    overrides: dict[str, tuple[object, Origin]] = {}
+    for variable, key in VARIABLES:
+        text = environ.get(variable, "").strip()  # an empty variable counts as unset
+        if not text or key in overrides:
+            continue
+        section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
+        try:
+            # not strict: a number comes as text here
+            part = convert(
+                {section: {name: text}} if section else {name: text}, Settings, strict=False
+            )
+        except ValidationError as error:
+            _, reason = fault_of(error, (), text)
+            source = f"environment variable {variable}"
+            problems.append(Problem(source=source, key=key, reason=reason))
+        else:
+            overrides[key] = (attrgetter(key)(part), named_origin(Level.ENVIRONMENT, variable))
+    # a key of the environment must not be sent to an address of the file, nor the other way round
+    key_endpoint = file.tables.get("endpoint", "")
+    if "api_key" in overrides:
+        key_endpoint, _ = overrides.get("endpoint", ("", DEFAULT))
+
     profile = settings.profiles.get(flags.profile or "")
     if profile is not None:
-        overrides += _from_profile(f"profile {flags.profile}", profile)
+        for name, value in non_default_values(profile).items():
+            # all keys of a profile are of [chat], except the model, which is at the top level
+            key = name if name == "model" else f"chat.{name}"
+            overrides[key] = (value, Origin(Level.PROFILE, f"profile {flags.profile}"))
     elif flags.profile is not None and not file.problems:  # a wrong file has no known profiles
         reason = f"unknown profile; in config.toml: {', '.join(settings.profiles) or 'none'}"
         problems.append(Problem(source=f"--profile {flags.profile}", reason=reason))
-    overrides += _from_flags(flags)
+    for option, key, name in _OPTIONS:
+        if (value := getattr(flags, name)) is not None:
+            overrides[key] = (value, named_origin(Level.COMMAND_LINE, option))
     if flags.endpoint is not None and not flags.endpoint.strip():
         # the empty address counts all the same: the user does not mean the server of the file
         problems.append(Problem(source='--endpoint ""', reason="write it as http://HOST:PORT"))
+    if flags.allowed_hosts:  # the only flag that adds to the value of the file
+        hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
+        overrides["allowed_hosts"] = (hosts, named_origin(Level.COMMAND_LINE, "--allow-host"))
 
-    for key, value, origin in overrides:
-        section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
+    for key, (value, origin) in overrides.items():
+        section, _, name = key.rpartition(".")
         changes = {name: value}
         if section:
             changes = {section: replace(getattr(settings, section), **changes)}
         settings = replace(settings, **changes)
         origins[key] = origin
-    if flags.allowed_hosts:  # the only flag that adds to the value of the file
-        hosts = (*settings.allowed_hosts, *flags.allowed_hosts)
-        settings = replace(settings, allowed_hosts=hosts)
-        origins["allowed_hosts"] = named_origin(Level.COMMAND_LINE, "--allow-host")
-    # a key of the environment must not be sent to an address of the file, nor the other way round
-    variables = {key: value for key, value, _ in from_environment}
-    place_of_key = variables if "api_key" in variables else file.tables
+    # A timeout that a server does not set is that of `[timeouts]`, and not the default of its
+    # field; only the tables of the file tell which are set. A wrong file has no servers.
+    endpoints = tuple(
+        replace(server, timeouts=replace(settings.timeouts, **table["timeouts"]))
+        if server.timeouts
+        else server
+        for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
+    )
     return LoadedSettings(
-        settings=replace(settings, endpoints=_endpoints_with_timeouts(settings, file)),
+        settings=replace(settings, endpoints=endpoints),
         file=path,
         text=file.text,
         has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        key_endpoint=str(place_of_key.get("endpoint", "")),
+        notes=file.notes,
+        key_endpoint=str(key_endpoint),
     )
-
-
-def _endpoints_with_timeouts(settings: Settings, file: ConfigFile) -> tuple[EndpointSettings, ...]:
-    """Return the configured servers; those with timeouts of their own get the missing ones, too.
-
-    A missing one is that of `[timeouts]`, and not the default of its field. So the tables of the
-    file are needed: they have only what is set. `timeouts` of the other servers stays None.
-    """
-    servers: list[EndpointSettings] = []
-    # as many in settings and file: if the file has a problem, both have no servers
-    for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True):
-        timeouts = None
-        if server.timeouts:
-            timeouts = replace(settings.timeouts, **table["timeouts"])
-        servers.append(replace(server, timeouts=timeouts))
-    return tuple(servers)
-
-
-def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[_Override]:
-    """Yield key, value and origin of each setting in a variable; add a problem for a wrong value.
-
-    Empty variables count as unset.
-    """
-    set_keys: set[str] = set()
-    for variable, key in VARIABLES:
-        text = environ.get(variable, "").strip()
-        if not text or key in set_keys:  # an earlier variable may have set the key
-            continue
-        set_keys.add(key)
-        section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
-        table = sections()[section].type
-        try:
-            # not strict: a number comes as text here
-            value = getattr(convert({name: text}, table, strict=False), name)
-        except ValidationError:
-            source = f"environment variable {variable}"
-            reason = f"({key}) must be {table_keys(table)[name].expected}"
-            problems.append(Problem(source=source, reason=reason))
-        else:
-            yield key, value, named_origin(Level.ENVIRONMENT, variable)
-
-
-def _from_profile(words: str, profile: Profile) -> Iterator[_Override]:
-    """Yield key, value and origin of each setting of a profile, which `words` name to the user."""
-    origin = Origin(Level.PROFILE, words)
-    for key, value in non_default_values(profile).items():
-        # all keys of a profile are of [chat], except the model, which is at the top level
-        yield key if key == "model" else f"chat.{key}", value, origin
-
-
-def _from_flags(flags: Flags) -> Iterator[_Override]:
-    """Yield key, value and origin of each setting that an option of the command line replaces."""
-    for key, option, value in (
-        ("endpoint", "--endpoint", flags.endpoint),
-        ("model", "--model", flags.model),
-        ("chat.system_prompt", "--system", flags.system_prompt),
-        ("chat.reasoning_effort", "--effort", flags.effort),
-    ):
-        if value is not None:
-            yield key, value, named_origin(Level.COMMAND_LINE, option)

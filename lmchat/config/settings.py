@@ -1,4 +1,4 @@
-"""All settings as frozen values: name, type, default, limits and help of each key.
+"""All settings as frozen values: name, type, default, limits and help of each key; their origins.
 
 Loader, example file and reference page derive from the `Meta` in each field's annotation.
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from msgspec import Meta, Struct
-from msgspec.structs import asdict, fields
+from msgspec.structs import asdict, fields, force_setattr
 
 # Levels of how much a model may be asked to think, least first; not every server takes all.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_EFFORT_TOKENS = "[0-9]{1,7}"  # pattern of a reasoning effort that is a number of tokens
+EFFORT_FORM = f"one of {', '.join(EFFORTS)}, or a number of tokens"
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
@@ -24,11 +25,15 @@ COMPACT_PROMPT = (
     "all facts, names, numbers, code, decisions and open questions that we may need again. "
     "Answer with the summary alone, in the language of the conversation."
 )
+# arguments of `setting` for an API key, and for a path
 _API_KEY: Mapping[str, Any] = {
     "pattern": r"^\s*[ -~]*\s*\Z",  # fits the texts that `header_value` takes
     "expected": "a string in quotes without control characters and letters beyond ASCII",
 }
-"""Arguments of `setting` for an API key."""
+_PATH: Mapping[str, Any] = {
+    "pattern": r"^[^\x00-\x1f]*\Z",  # "C:\new" has a line end in TOML
+    "expected": r"a path without control characters; one with \ in single quotes: 'C:\new'",
+}
 _DAY_S = 86_400
 
 
@@ -43,15 +48,53 @@ class Approval(StrEnum):
     ALWAYS = "always"
 
 
+class Level(StrEnum):
+    """A kind of place that sets values."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    PROFILE = "profile"
+    ENVIRONMENT = "environment"
+    COMMAND_LINE = "flag"
+    SESSION = "session"  # by `/set`; it and `/effort` set sampling options only
+    EFFORT = "/effort"
+
+
+class Origin(Struct, frozen=True):
+    """The place that sets a value."""
+
+    level: Level
+    words: str  # for the user, such as "file (config.toml)" or "profile short"
+    name: str = ""  # of the file, variable or flag alone; empty if `named_origin` did not make it
+
+
+DEFAULT = Origin(Level.DEFAULT, "default")
+
+
+def named_origin(level: Level, name: str) -> Origin:
+    """Return the origin in a file, variable or flag, with words such as "file (config.toml)"."""
+    return Origin(level, f"{level} ({name})", name)
+
+
 def setting(description: str, *, example: object = None, expected: str = "", **limits: Any) -> Meta:
     """Return the help and limits of a setting, for its annotation.
 
     `example` is shown in the example file where the setting has no default. `expected` says what a
-    value with a pattern must be (`Key.expected`). `limits` are further arguments of `Meta`.
+    value with a pattern must be. `limits` are further arguments of `Meta`.
     """
     examples = None if example is None else [example]
     extra = {"expected": expected} if expected else None
     return Meta(description=description, examples=examples, extra=extra, **limits)
+
+
+@cache
+def declared(table: type[Struct]) -> Mapping[str, tuple[Any, Meta]]:
+    """Return type, without `| None`, and `Meta` of each setting of a table, by name."""
+    found: dict[str, tuple[Any, Meta]] = {}
+    for name, hint in get_type_hints(table, include_extras=True).items():
+        annotated = hint if get_origin(hint) is Annotated else get_args(hint)[0]
+        found[name] = get_args(annotated)
+    return found
 
 
 def effort_of(value: object) -> str | None:
@@ -63,7 +106,7 @@ def effort_of(value: object) -> str | None:
     text = str(value)
     if text in EFFORTS:
         return text
-    if re.fullmatch(_EFFORT_TOKENS, text) is None:
+    if re.fullmatch("[0-9]{1,7}", text) is None:
         return None
     return str(int(text)) if int(text) else "none"
 
@@ -173,12 +216,10 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
         | None
     ) = None
     reasoning_effort: Annotated[
-        str,
+        str | int,  # a text in the form of `effort_of` once it is read
         setting(
             'how much the model thinks before it answers, if supported; "none" turns reasoning off',
-            # a number of tokens in the form of `effort_of`
-            pattern=rf"^({'|'.join(EFFORTS)}|(?!0){_EFFORT_TOKENS})?\Z",
-            expected='one of "' + '", "'.join(EFFORTS) + '", or a number of tokens in quotes',
+            expected=EFFORT_FORM,
         ),
     ] = ""
     logprobs: (
@@ -190,6 +231,14 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a wrong reasoning effort."""
+        if self.reasoning_effort != "":
+            effort = effort_of(self.reasoning_effort)
+            if effort is None:
+                raise ValueError(f"expected {EFFORT_FORM}")
+            force_setattr(self, "reasoning_effort", effort)
 
 
 class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
@@ -344,7 +393,8 @@ class LocalSettings(Table, frozen=True, kw_only=True):
         str,
         setting(
             "GGUF file, or a name from `lmchat models --local`; unset: the best one for this "
-            "machine"
+            "machine",
+            **_PATH,
         ),
     ] = ""
     context: (
@@ -396,7 +446,7 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     """An MCP server: a command that speaks over stdin and stdout, or an address."""
 
     name: Annotated[str, setting("name of the server", min_length=1, example="files")]
-    command: Annotated[str, setting("program to start", example="npx")] = ""
+    command: Annotated[str, setting("program to start", example="npx", **_PATH)] = ""
     args: Annotated[
         tuple[str, ...],
         setting(
@@ -412,7 +462,11 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     ) = None
     cwd: Annotated[
         str,
-        setting("folder that it is started in; default: that of config.toml", example="~/notes"),
+        setting(
+            "folder that it is started in; default: that of config.toml",
+            example="~/notes",
+            **_PATH,
+        ),
     ] = ""
     approve: Annotated[
         Literal["", "never", "ask", "always"],
@@ -534,7 +588,11 @@ class Settings(Secret, frozen=True, kw_only=True):
     ] = ()
     ca_file: Annotated[
         str,
-        setting("file with extra certificates (PEM) to trust for https", example="~/company.pem"),
+        setting(
+            "file with extra certificates (PEM) to trust for https",
+            example="~/company.pem",
+            **_PATH,
+        ),
     ] = ""
     chat: Annotated[ChatSettings, setting("Options for the model; unset options are not sent.")] = (
         ChatSettings()
@@ -591,4 +649,4 @@ class Settings(Secret, frozen=True, kw_only=True):
         """Raise `ValueError` if two tool servers share a name, or one is named `FUNCTIONS`."""
         names = [FUNCTIONS, *(server.name for server in self.mcp)]
         if len(set(names)) < len(names):
-            raise ValueError(f"[[mcp]]: each server needs a name of its own, and not {FUNCTIONS}")
+            raise ValueError(f"each [[mcp]] needs a name of its own, and not {FUNCTIONS}")

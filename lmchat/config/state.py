@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct, convert, field, to_builtins
+from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
-from lmchat.files.disk import explain_system_error, free_name, locked, read_plain, write_atomically
+from lmchat.config.toml import TomlError, read_toml
+from lmchat.files.disk import explain_system_error, free_name, locked, write_atomically
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
@@ -73,19 +74,18 @@ def read_state(path: Path) -> tuple[State, str]:
     reason for a warning.
     """
     try:
-        content = read_plain(path)
-        import tomllib  # noqa: PLC0415 - the first start, without such a file, must not wait for it
-
-        return convert(tomllib.loads(content.decode()), State), ""
+        state, _ = read_toml(path, State)
     except FileNotFoundError:
         return State(), ""
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, TomlError) as error:
         _logger.warning("%s could not be read: %s", path.name, type(error).__name__)
+        reason = getattr(error, "strerror", "") or error
         warning = (
-            f"{path.name} could not be read: lmchat starts without the saved state. "
+            f"{path.name} could not be read ({reason}): lmchat starts without the saved state. "
             "Correct the file; the next change keeps it under another name."
         )
         return State(), warning
+    return state, ""
 
 
 def change_state(path: Path, change: Change) -> State:

@@ -74,9 +74,12 @@ async def examine(
 
 def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list[Finding]:
     """Return a row for each problem of the configuration, or a row that says there is none."""
-    if problems:
-        step = "Correct it, then lmchat config check"
-        return [CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems]
+    step = "Correct it, then lmchat config check"
+    if problems or loaded.notes:
+        return [
+            *(CONFIG.row(Grade.FAULT, problem.sentence, step) for problem in problems),
+            *(CONFIG.row(Grade.WARNING, note.sentence, step) for note in loaded.notes),
+        ]
     if loaded.has_file:
         return [CONFIG.row(Grade.OK, f"{loaded.file} has no problems.")]
     return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]

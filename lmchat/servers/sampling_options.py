@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from lmchat.config.settings import EFFORTS, SamplingSettings, effort_of
+from lmchat.config.settings import EFFORT_FORM, SamplingSettings, declared, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
@@ -32,11 +31,11 @@ _MAX_SHOWN_CHARS = 40  # most characters of a wrong value in a message
 _FORMS = {
     float: "a number",
     int: "a whole number",
-    str: f"one of {', '.join(EFFORTS)}, or a number of tokens",
+    str | int: EFFORT_FORM,
     tuple[str, ...]: "a list of texts",
     Mapping[str, float]: "a table of token numbers and biases",
 }
-"""Words for what a value must be, by type; the only text is the reasoning effort."""
+"""Words for what a value must be, by type."""
 
 
 class SamplingOption(Struct, frozen=True):
@@ -46,20 +45,9 @@ class SamplingOption(Struct, frozen=True):
     help: str
 
 
-def _option(annotation: Any) -> SamplingOption:
-    """Return the option of a setting by its annotation.
-
-    It is `Annotated[TYPE, META]`, or the same with `| None`.
-    """
-    declared, meta = get_args(annotation)
-    if meta is NoneType:  # the arguments of `X | None` are X and the type of None
-        declared, meta = get_args(declared)
-    return SamplingOption(declared, meta.description)
-
-
 COMMON: Mapping[str, SamplingOption] = {
-    name: _option(annotation)
-    for name, annotation in get_type_hints(SamplingSettings, include_extras=True).items()
+    name: SamplingOption(kind, meta.description or "")
+    for name, (kind, meta) in declared(SamplingSettings).items()
 }
 """Options of most servers: those of the configuration."""
 
@@ -134,7 +122,7 @@ def checked_option(name: str, value: object) -> object:
     if name in FURTHER_OPTIONS:
         return value
     option = _common_option(name)
-    if option.type is str:  # the reasoning effort
+    if name == "reasoning_effort":
         effort = effort_of(value)
         if effort is not None:
             return effort

@@ -193,17 +193,17 @@ api_key_env = "A_KEY"
         (
             "api_key = 's3crét'",
             {},
-            "config.toml, line 1: api_key must be a string in quotes without control characters",
+            "config.toml, line 1: api_key: expected a string in quotes without control characters",
         ),
         (
             "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key = \"s3cret\\u0007\"",
             {},
-            "config.toml, line 4: endpoints[1].api_key must be a string in quotes without control characters",
+            "config.toml, line 4: endpoints[1].api_key: expected a string in quotes without control characters",
         ),
         (
             "",
             {"LMCHAT_API_KEY": BAD},
-            "environment variable LMCHAT_API_KEY: (api_key) must be a string in quotes without control characters",
+            "environment variable LMCHAT_API_KEY: api_key: expected a string in quotes without control characters",
         ),
     ],
 )

@@ -22,15 +22,15 @@ def test_a_key_that_there_is_may_be_given(tmp_path, key):
 
 def test_a_key_that_another_command_has_is_told(tmp_path):
     assert _told(tmp_path, '[keys]\nsearch = "ctrl+n"') == [
-        'config.toml, line 2: keys.search uses "ctrl+n", which is already a key of new'
+        'config.toml, line 2: keys.search: uses "ctrl+n", which is already a key of new'
     ]
 
 
 def test_a_key_that_the_prompt_needs_is_told(tmp_path):
     told = _told(tmp_path, '[keys]\nfind = "enter,f9"\nnew = "x"\n"message.copy" = "x"')
     assert told == [
-        'config.toml, line 2: keys.find uses "enter", which the prompt needs',
-        'config.toml, line 3: keys.new uses "x", which the prompt needs',
+        'config.toml, line 2: keys.find: uses "enter", which the prompt needs',
+        'config.toml, line 3: keys.new: uses "x", which the prompt needs',
     ]
 
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import tomllib
 
-from lmchat.config.file import example_text, sections, toml_value, value_keys
 from lmchat.config.load import load
 from lmchat.config.settings import Settings
-from tests.support.pty_program import ROOT
+from lmchat.config.toml import toml_value
+from tests.support.reference import EXAMPLES, example_text, sections, value_settings
 
 
-def test_the_example_file_is_what_the_rows_generate():
-    assert (ROOT / "config.example.toml").read_text() == example_text()
+def test_both_copies_of_the_example_file_are_what_the_settings_generate():
+    assert [example.read_text(encoding="utf-8") for example in EXAMPLES] == [example_text()] * 2
 
 
 def test_the_example_file_sets_nothing(tmp_path):
@@ -29,9 +29,9 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     file.write_text("\n".join(settings))
     content = load(file, {})
     assert content.problems == ()
-    for name, section in sections().items():
-        for row in value_keys(section.type):
-            assert (f"{name}.{row.name}" if name else row.name) in content.origins
+    for section, (table, _) in sections().items():
+        for name in value_settings(table):
+            assert (f"{section}.{name}" if section else name) in content.origins
     assert content.settings.models["qwen3*"].top_k == 40
     assert list(content.settings.profiles) == ["short"]
     assert content.settings.prompts["french"].text == "Translate into French: {{input}}"

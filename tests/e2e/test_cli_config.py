@@ -7,10 +7,10 @@ import stat
 
 import pytest
 
-from lmchat.config.file import example_text
 from tests.support.programs import WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
-from tests.support.scripted_products import plain
+from tests.support.reference import example_text
+from tests.support.scripted_products import chat_reply, plain
 from tests.support.scripted_server import ScriptedServer
 
 Cli = Inside
@@ -94,26 +94,26 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
         "[keys]\nserch = 'ctrl+k'\nfile = 'cntrl+o'\n[[endpoints]]\nname = 'a'\nurl = 'ftp://a'\n"
         "[[endpoints]]\nname = 'b'\nurl = 'http://box.lan:8080'\n[ui]\ntheme = 'drak'\n"
     )
-    refused = "cannot be used: Endpoint not allowed: only http:// and https:// are supported"
+    refused = "Endpoint not allowed: only http:// and https:// are supported"
     done = cli("config", "check")
     assert done.returncode == 2
     assert done.stdout.splitlines() == [
-        f"{file}, line 2: keys.serch is not a command; did you mean search?",
-        f'{file}, line 3: keys.file "cntrl+o" is not a key; write it like ctrl+k, alt+left or f9',
-        f"{file}, line 11: ui.theme is not a theme; /theme lists all themes",
-        f"{file}, line 6: endpoints[1].url {refused}",
-        f"{file}, line 9: endpoints[2].url cannot be used: box.lan is not in allowed_hosts",
+        f"{file}, line 2: keys.serch: not a command; did you mean search?",
+        f'{file}, line 3: keys.file: "cntrl+o" is not a key; write it like ctrl+k, alt+left or f9',
+        f"{file}, line 11: ui.theme: not a theme; /theme lists all themes",
+        f"{file}, line 6: endpoints[1].url: {refused}",
+        f"{file}, line 9: endpoints[2].url: box.lan is not in allowed_hosts",
     ]
     cli.configure("model = 'm'\nallowed_hosts = ['box.lan', 'a b']\n")
     assert cli("config", "check").stdout == (
-        f"{file}, line 2: allowed_hosts cannot be used: "
+        f"{file}, line 2: allowed_hosts: "
         "Endpoint not allowed: a host or host:port is needed, without a path\n"
     )
     for theme, code in (("Nord", 0), ("light", 0), ("sunny", 2)):
         cli.configure(f"[ui]\ntheme = '{theme}'\n")
         done = cli("config", "check")
         assert done.returncode == code
-    assert done.stdout == f"{file}, line 2: ui.theme is not a theme; /theme lists all themes\n"
+    assert done.stdout == f"{file}, line 2: ui.theme: not a theme; /theme lists all themes\n"
     value = cli.json("config", "check", "--json", "--config", "none.toml", code=2)
     assert (value["exists"], value["ok"]) == (False, False)
     cli.configure("modle = 'x'\n[chat]\ntemperature = 9\n[keys]\nserch = 'f9'\n")
@@ -126,18 +126,60 @@ def test_check_tells_every_problem_with_its_line_and_is_exit_2(cli):
     ]
 
 
+def test_a_setting_of_an_earlier_version_is_a_note_and_stops_nothing(tmp_path):
+    with ScriptedServer() as server:
+        cli = Cli(home=tmp_path, url=plain(server, "tiny").url)
+        server.on("POST /v1/chat/completions", chat_reply("Yes."))
+        cli.configure("[chat]\nkeep_loaded_s = 60\ntemperature = 0.5\n[keys]\ntrash = 'f9'\n")
+        file = cli.folder / "config.toml"
+        notes = [
+            f"{file}, line 2: chat.keep_loaded_s: has no effect any more; delete the line",
+            f"{file}, line 5: keys.trash: has no effect any more; delete the line",
+        ]
+        told = [f"lmchat: {note}" for note in notes]
+        done = cli("ask", "Hi")
+        assert (done.returncode, done.stdout, done.stderr.splitlines()) == (0, "Yes.\n", told)
+        assert server.seen("POST /v1/chat/completions")[0].json["temperature"] == 0.5
+        done = cli("--plain", stdin="Hi\n")
+        assert (done.returncode, done.stderr.splitlines()[:2]) == (0, told)
+        done = cli("config", "check")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == [*notes, f"{file}: no problems"]
+        value = cli.json("config", "check", "--json")
+        assert (value["ok"], [note["line"] for note in value["notes"]]) == (True, [2, 5])
+        findings = cli("doctor")
+        assert (findings.stdout.count("has no effect any more"), findings.stderr) == (2, "")
+
+
+def test_arguments_in_the_command_of_a_tool_server_are_found(cli, tmp_path):
+    (tmp_path / "my server").write_text("")
+    (tmp_path / "my server").chmod(0o700)
+    for command, line in (
+        ("node seeds.js --port 1", 3),
+        ("/bin/sh -c true", 3),
+        ("npx", None),
+        (f"{tmp_path}/my server", None),
+    ):
+        cli.configure(f"[[mcp]]\nname = 'a'\ncommand = '{command}'\n")
+        problems = cli.json("config", "check", "--json", code=2 if line else 0)["problems"]
+        assert [problem["line"] for problem in problems] == ([line] if line else [])
+        assert all(
+            "arguments, which belong into args" in problem["message"] for problem in problems
+        )
+
+
 def test_a_broken_configuration_stops_with_one_sentence(cli):
     cli.configure("model = ")
     for words in (("ask", "hi"), ("models",), ("config", "show")):
         done = cli(*words)
         assert (done.returncode, done.stdout) == (2, "")
         first, second = done.stderr.splitlines()
-        assert first.endswith("/config.toml, line 1: is not valid TOML: invalid value")
+        assert first.endswith("/config.toml, line 1: is not valid TOML: write a value behind =")
         assert second == "Correct it, then try again. `lmchat config check` lists all problems."
     cli.configure('"a\\u001b[2Jb" = 1\n')
     done = cli("config", "check")
     assert "\x1b" not in done.stdout
-    assert "a␛[2Jb is unknown" in done.stdout
+    assert "a␛[2Jb: unknown" in done.stdout
     done = cli("sessions", LMCHAT_LOG_LEVEL="loud")
     assert (done.returncode, "LMCHAT_LOG_LEVEL" in done.stderr) == (2, True)
 

@@ -1,24 +1,28 @@
-"""`python -m tests.support.reference` writes the reference pages of docs/ out of the program's tables."""
+"""`python -m tests.support.reference` writes the reference pages of docs/ and the example of `config.toml`
+out of the program's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 from lmchat.cli.parser import SHARED_ARGUMENTS
 from lmchat.cli.subcommands import SUBCOMMANDS, Argument, Subcommand
 from lmchat.commands.table import COMMANDS as SCREEN_COMMANDS
 from lmchat.commands.table import Scope
-from lmchat.config.file import Key, sections, table_keys, toml_value, value_keys
 from lmchat.config.load import VARIABLES
-from lmchat.config.settings import Settings, ToolSettings
+from lmchat.config.settings import Settings, ToolSettings, declared
+from lmchat.config.toml import toml_value
 from lmchat.servers.products import PRODUCTS, UNKNOWN
 from lmchat.servers.products.refusals import REFUSALS, Refusal
 from tests.support.manual import manual_page
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 _GENERATED = "<!-- Written by `python -m tests.support.reference`; a test compares it with the program. -->\n"
 _CONFIGURATION = """\
 # Configuration
@@ -90,23 +94,26 @@ that no API key was sent.
 
 def configuration_page() -> str:
     parts = [_GENERATED, _CONFIGURATION]
-    tables = table_keys(Settings)
-    for name, section in sections().items():
+    for name, (table, text) in sections().items():
         title = f"## `[{name}]`" if name else "## Top level"
-        help_line = [f"{section.help}\n"] if section.help else []
-        parts += [f"{title}\n", *help_line, _settings(section.type, section.type())]
-    approval = table_keys(ToolSettings)["approval"]
-    parts += ["## `[tools.approval]`\n", f"{approval.help}\n", _approvals(approval)]
-    parts += ["## `[[mcp]]`\n", f"{tables['mcp'].help}\n", _settings(tables["mcp"].table)]
-    parts += ["## `[keys]`\n", f"{tables['keys'].help}\n", _keys()]
-    for name, title in (
-        ("endpoints", "[[endpoints]]"),
-        ("models", '[models."PATTERN"]'),
-        ("profiles", "[profiles.NAME]"),
-        ("prompts", "[prompts.NAME]"),
+        parts += [f"{title}\n", *([f"{text}\n"] if text else []), _settings(table, table())]
+    approval, meta = declared(ToolSettings)["approval"]
+    parts += ["## `[tools.approval]`\n", f"{meta.description}\n", _approvals(approval)]
+    for title, name in (
+        ("[[mcp]]", "mcp"),
+        ("[keys]", "keys"),
+        ("[[endpoints]]", "endpoints"),
+        ('[models."PATTERN"]', "models"),
+        ("[profiles.NAME]", "profiles"),
+        ("[prompts.NAME]", "prompts"),
     ):
-        row = tables[name]
-        parts += [f"## `{title}`\n", f"{row.help}\n", _settings(row.table)]
+        kind, meta = declared(Settings)[name]
+        table = table_in(kind)
+        parts += [
+            f"## `{title}`\n",
+            f"{meta.description}\n",
+            _settings(table) if table else _keys(),
+        ]
     parts += ["## Environment\n", _environment(), _SECRETS]
     return "\n".join(parts)
 
@@ -175,28 +182,87 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _settings(settings: type[Struct] | None, defaults: Struct | None = None) -> str:
-    assert settings is not None
-    table = (
-        (f"`{row.name}`", _default(row, defaults), row.help, row.expected)
-        for row in value_keys(settings)
+def sections() -> dict[str, tuple[type[Struct], str]]:
+    """Return the tables of fixed keys with their help, by name; "" has the top level."""
+    tables = {
+        name: (kind, meta.description or "")
+        for name, (kind, meta) in declared(Settings).items()
+        if table_in(kind) is kind
+    }
+    return {"": (Settings, ""), **tables}
+
+
+def table_in(kind: Any) -> type[Struct] | None:
+    """Return the table that a value is, or that its list or mapping holds."""
+    for inner in (kind, *get_args(kind)):
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            return inner
+    return None
+
+
+def value_settings(table: type[Struct]) -> dict[str, tuple[Any, Meta]]:
+    """Return the settings that are written as `NAME = VALUE`, and not as `[NAME]`."""
+    defaults = {field.name: field.default for field in fields(table)}
+    return {
+        name: (kind, meta)
+        for name, (kind, meta) in declared(table).items()
+        # an optional table, such as the timeouts of one server, is written on one line
+        if defaults[name] is None or not (table_in(kind) or get_origin(kind) is Mapping)
+    }
+
+
+def _settings(table: type[Struct], defaults: Struct | None = None) -> str:
+    rows = (
+        (
+            f"`{name}`",
+            _default(getattr(defaults, name, None), meta),
+            meta.description or "",
+            _allowed(kind, meta),
+        )
+        for name, (kind, meta) in value_settings(table).items()
     )
-    return _table(("setting", "default", "meaning", "allowed values"), table)
+    return _table(("setting", "default", "meaning", "allowed values"), rows)
 
 
-def _default(row: Key, defaults: object) -> str:
-    value = getattr(defaults, row.name, None)
+def _default(value: object, meta: Meta) -> str:
     if value not in (None, "", ()):
         return f"`{toml_value(value)}`"
-    return "" if row.example is None else f"unset; example: `{toml_value(row.example)}`"
+    return f"unset; example: `{toml_value(meta.examples[0])}`" if meta.examples else ""
 
 
-def _approvals(row: Key) -> str:
+_KINDS = {
+    str: "a string in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple[str, ...]: 'a list of strings, for example ["a", "b"]',
+}
+
+
+def _allowed(kind: Any, meta: Meta) -> str:
+    if meta.extra:
+        return str(meta.extra["expected"])
+    if get_origin(kind) is Literal:
+        return f"one of {_quoted(kind)}"
+    if kind in _KINDS:
+        limits = f" from {meta.ge} to {meta.le}" if meta.ge is not None else ""
+        return f"{_KINDS[kind]}{limits}{', not empty' if meta.min_length else ''}"
+    if get_origin(kind) is tuple:
+        return f"a list of {_quoted(get_args(kind)[0])}"
+    assert meta.examples
+    return f"a table, for example {toml_value(meta.examples[0])}"
+
+
+def _quoted(kind: Any) -> str:
+    return ", ".join(f'"{choice}"' for choice in get_args(kind) if choice)
+
+
+def _approvals(kind: Any) -> str:
     names = (
         ("`SERVER`", "all tools of a server"),
         ("`SERVER/TOOL`", "one tool; it wins over its server"),
     )
-    table = ((name, meaning, row.inside("").expected) for name, meaning in names)
+    table = ((name, meaning, _allowed(get_args(kind)[1], Meta())) for name, meaning in names)
     return _table(("setting", "meaning", "allowed values"), table)
 
 
@@ -261,6 +327,62 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "lmchat.1": manual_page,
 }
 
+_EXAMPLE = """\
+# Configuration of lmchat. Every setting is optional; commented-out lines show the default or an example.
+# `lmchat config path` prints where this file belongs, `lmchat config check` finds problems in it,
+# `lmchat config show` prints the effective settings and where each comes from (flag, environment, this file).
+"""
+_HELP_COLUMN = 44  # where the help of a setting begins, behind its value
+_MAX_COLUMNS = 110  # in a line with value and help; if it is longer, the help is a line above
+# Headings of mappings and arrays of tables in the example.
+_HEADINGS = {
+    "approval": "[tools.approval]",
+    "keys": "[keys]",
+    "mcp": "[[mcp]]",
+    "endpoints": "[[endpoints]]",
+    "models": '[models."qwen3*"]',
+    "profiles": "[profiles.short]",
+    "prompts": "[prompts.french]",
+}
+EXAMPLES = (ROOT / "config.example.toml", ROOT / "lmchat" / "config" / "example.toml")
+
+
+def example_text() -> str:
+    """Return the example of `config.toml`: sections show their defaults, other tables examples."""
+    blocks = [_EXAMPLE]
+    for name, (table, text) in sections().items():
+        head = [f"# {text}", f"[{name}]"] if name else []
+        lines = [
+            _line(key, getattr(table(), key), meta)
+            for key, (_, meta) in value_settings(table).items()
+        ]
+        blocks.append("\n".join([*head, *lines, ""]))
+    tables = {**declared(Settings), "approval": declared(ToolSettings)["approval"]}
+    for name, heading in _HEADINGS.items():
+        kind, meta = tables[name]
+        if inner := table_in(kind):
+            # "" as the default: each key shows its example, if it has one
+            lines = [_line(key, "", of_key) for key, (_, of_key) in declared(inner).items()]
+        else:
+            assert meta.examples
+            pairs = toml_value(meta.examples[0]).removeprefix("{ ").removesuffix(" }").split(", ")
+            lines = [f"# {pair}" for pair in pairs]
+        blocks.append("\n".join([f"# {meta.description}", f"# {heading}", *lines, ""]))
+    return "\n".join(blocks)
+
+
+def _line(name: str, default: object, meta: Meta) -> str:
+    """Return the line of a setting with its help behind it, or above it if that is too long."""
+    value = meta.examples[0] if default in (None, "", ()) and meta.examples else default
+    setting = f"# {name} = {toml_value(value)}"
+    line = f"{setting:<{_HELP_COLUMN}}  # {meta.description}"
+    if len(setting) > _HELP_COLUMN or len(line) > _MAX_COLUMNS:
+        return f"# {meta.description}:\n{setting}"
+    return line
+
+
 if __name__ == "__main__":
+    for example in EXAMPLES:
+        example.write_text(example_text(), encoding="utf-8")
     for page, write in PAGES.items():
         (DOCS / page).write_text(write(), encoding="utf-8")

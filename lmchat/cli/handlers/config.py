@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.config.file import (
-    KeyPath,
-    Problem,
-    example_text,
-    key_of,
-    line_of,
-    sections,
-    toml_value,
-    value_keys,
-)
-from lmchat.config.origin import Level, named_origin
-from lmchat.config.settings import non_default_values
-from lmchat.errors import EndpointNotAllowed, FileExists
+from lmchat.config.file import KeyPath, Problem, key_of, line_of
+from lmchat.config.settings import Level, named_origin, non_default_values
+from lmchat.config.toml import toml_value
+from lmchat.errors import ConfigError, EndpointNotAllowed, FileExists
 from lmchat.files.disk import write_new_file
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _MASK = "********"
+# tables in which the user chooses the names, by their keys, with the form of the key of an entry
+_OF_NAMES = {
+    "mcp": "mcp",
+    "endpoints": "endpoints",
+    "keys": "keys.{}",
+    "tools.approval": "tools.approval.{}",
+    "models": 'models."{}"',
+    "profiles": "profiles.{}",
+    "prompts": "prompts.{}",
+}
 _ORIGIN_COLUMN = 50  # longer settings push the origin to the right
 
 
@@ -48,44 +53,34 @@ def show(context: Context) -> int:
     the entries of `[[mcp]]` and `[[endpoints]]` are printed.
     """
     settings, loaded = context.settings, context.loaded
-    values: dict[str, object] = {}
-    for section, table in sections().items():
-        # the section "" has the settings of the top level
-        section_settings = getattr(settings, section) if section else settings
-        for config_key in value_keys(table.type):
-            key = f"{section}.{config_key.name}".removeprefix(".")
-            values[key] = getattr(section_settings, config_key.name)
+    values: dict[str, Any] = {}
+    for name, value in asdict(settings).items():
+        # a section has its settings one by one
+        table = asdict(value) if isinstance(value, Struct) else {"": value}
+        values |= {f"{name}.{key}".removesuffix("."): item for key, item in table.items()}
     if settings.api_key:
         values["api_key"] = _MASK
     if settings.endpoint and not is_address(settings.endpoint):  # a wrong one may hold a password
         values["endpoint"] = _MASK
-    of_file: dict[str, object] = {}  # values that only the file can set, by key
-    if settings.mcp:
-        of_file["mcp"] = [server.name for server in settings.mcp]
-    if settings.endpoints:
-        of_file["endpoints"] = [endpoint.name for endpoint in settings.endpoints]
-    # tables in which the user chooses the names, by the form of their keys
-    tables: dict[str, Mapping[str, object]] = {
-        "keys.{}": settings.keys,
-        "tools.approval.{}": settings.tools.approval,
-        'models."{}"': settings.models,
-        "profiles.{}": settings.profiles,
-        "prompts.{}": settings.prompts,
-    }
-    for template, table_of_names in tables.items():
-        for name, value in table_of_names.items():
+    rows = [
+        (key, value, loaded.origin(key)) for key, value in values.items() if key not in _OF_NAMES
+    ]
+    in_file = named_origin(Level.FILE, context.config_file.name)  # nothing else sets these
+    for name_of_table, form in _OF_NAMES.items():
+        table = values[name_of_table]
+        if isinstance(table, tuple):
+            rows += [(form, [entry.name for entry in table], in_file)] if table else []
+            continue
+        for name, value in table.items():
             # a value that is a table itself, such as a profile, is given without its defaults
-            value_set = non_default_values(value) if isinstance(value, Struct) else value
-            of_file[template.format(name)] = value_set
-
+            shown = non_default_values(value) if isinstance(value, Struct) else value
+            rows.append((form.format(name), shown, in_file))
     document: dict[str, object] = {}
     lines: list[str] = []
-    in_file = named_origin(Level.FILE, context.config_file.name)
-    for key, value in (values | of_file).items():
-        origin = (in_file if key in of_file else loaded.origin(key)).words
-        document[key] = {"value": value, "origin": origin}
+    for key, value, origin in rows:
+        document[key] = {"value": value, "origin": origin.words}
         setting = f"{key} = {'unset' if value is None else toml_value(value)}"
-        lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin}")
+        lines.append(f"{setting:<{_ORIGIN_COLUMN}}  # {origin.words}")
     return context.output.print_result(document, *lines)
 
 
@@ -95,8 +90,9 @@ def init(context: Context) -> int:
     An existing file is overwritten only with `--force`; otherwise an error is raised.
     """
     file = context.config_file
+    example = files("lmchat.config").joinpath("example.toml").read_text(encoding="utf-8")
     try:
-        write_new_file(file, example_text(), is_forced=context.options.force, mode=0o600)
+        write_new_file(file, example, is_forced=context.options.force, mode=0o600)
     except FileExists as error:
         error.hint = "Add --force to overwrite it, or --config FILE to write another file."
         raise
@@ -104,10 +100,11 @@ def init(context: Context) -> int:
 
 
 def check(context: Context) -> int:
-    """Print every problem of the configuration with its line; return 2 if there is one, else 0."""
+    """Print every problem and note with its line; return 2 if there is a problem, else 0."""
     # it imports asyncio, which the other commands of this module do not need
     from lmchat.servers.allow_list import AllowList  # noqa: PLC0415
 
+    context.tells_notes = False  # they are printed below
     loaded = context.loaded
     problems = list(context.problems)
     allow_list = AllowList()
@@ -116,6 +113,15 @@ def check(context: Context) -> int:
         endpoint = Endpoint.parse(address)
         if not (endpoint.is_loopback or allow_list.has_host(endpoint.host, endpoint.port)):
             raise EndpointNotAllowed(f"{endpoint.host} is not in allowed_hosts.", hint="Add it.")
+
+    def check_command(command: str) -> None:
+        program = command.split(maxsplit=1)[0]
+        is_typed_with_arguments = program != command.strip() and not shutil.which(command)
+        # a path of its own folder is looked for there, and may have blanks
+        if is_typed_with_arguments and ("/" not in program or shutil.which(program)):
+            raise ConfigError(
+                "it has arguments, which belong into args.", hint="Write the program alone."
+            )
 
     # Values that are not checked yet, each with its place and what checks it. Hosts come first:
     # `allow` also adds them to the list, by which the addresses are checked.
@@ -127,35 +133,39 @@ def check(context: Context) -> int:
     for section in ("endpoints", "mcp"):
         for index, entry in enumerate(getattr(loaded.settings, section)):
             values.append(((section, index, "url"), check_address, entry.url))
+    for index, server in enumerate(loaded.settings.mcp):
+        values.append((("mcp", index, "command"), check_command, server.command))
     for key_path, check_value, value in values:
         try:
-            if value:
+            if value.strip():
                 check_value(value)
-        except EndpointNotAllowed as error:  # its message quotes no password
+        except (ConfigError, EndpointNotAllowed) as error:  # its message quotes no password
             problem = Problem(
                 source=str(loaded.file),
                 key=key_of(key_path),
                 line=line_of(loaded.text, key_path),
-                reason=f"cannot be used: {error.message.rstrip('.')}",
+                reason=error.message.rstrip("."),
             )
             problems.append(problem)
     document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
         "ok": not problems,
-        "problems": [
-            {
-                "source": problem.source,
-                "line": problem.line,
-                "key": problem.key,
-                "message": problem.sentence,
-            }
-            for problem in problems
-        ],
+        "problems": [_as_json(problem) for problem in problems],
+        "notes": [_as_json(note) for note in loaded.notes],
     }
-    lines = [problem.sentence for problem in problems]
+    lines = [problem.sentence for problem in (*problems, *loaded.notes)]
     if not problems:
         state = "no problems" if loaded.has_file else "no file; the defaults apply"
-        lines = [f"{loaded.file}: {state}"]
+        lines.append(f"{loaded.file}: {state}")
     context.output.print_result(document, *lines)
     return 2 if problems else 0
+
+
+def _as_json(problem: Problem) -> dict[str, object]:
+    return {
+        "source": problem.source,
+        "line": problem.line,
+        "key": problem.key,
+        "message": problem.sentence,
+    }

@@ -21,6 +21,7 @@ async def doctor(context: Context) -> int:
     """Run every check and print the report; return 1 if one has the grade `FAULT`, else 0."""
     state = await saved_state(context)
     # `context.settings` would raise an error for a wrong configuration, which is only one row here
+    context.tells_notes = False  # a row of the configuration tells them
     backend, _ = make_backend(context, context.loaded.settings, state)
     async with aclosing(backend):
         findings = await examine_machine(context, backend)

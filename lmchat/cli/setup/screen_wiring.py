@@ -59,7 +59,10 @@ async def make_dispatcher(
     # a command that prints a key may ask for a password, so the screen lends it the terminal
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
     options = context.options
-    notices = [*filter(None, [warning]), *(problem.sentence for problem in context.problems)]
+    notices = [
+        *filter(None, [warning]),
+        *(problem.sentence for problem in (*context.problems, *context.loaded.notes)),
+    ]
     notices += await asyncio.to_thread(unsaved_notices, context.paths.state_dir)
     if context.local_model:  # a model file, or a name for the built-in engine: no server knows it
         settings = replace(settings, model="")

@@ -22,8 +22,7 @@ from lmchat.cli.setup.api_keys import ApiKeys
 from lmchat.cli.setup.make_toolbox import make_toolbox
 from lmchat.cli.setup.open_store import make_store
 from lmchat.config.credentials import Credentials
-from lmchat.config.origin import Level
-from lmchat.config.settings import SamplingSettings, Settings
+from lmchat.config.settings import Level, SamplingSettings, Settings
 from lmchat.config.state import State, read_state
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.metrics import Metrics
