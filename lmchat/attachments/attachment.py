@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from lmchat.attachments.pdf_text_child import PdfText
 from lmchat.errors import FileRefused
 from lmchat.files.disk import read_plain
-from lmchat.files.images import fit_image, image_type
+from lmchat.files.images import fit_image, image_format, image_type
 from lmchat.files.paths import home_folder
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.processes.threads import in_thread, run_abandonable
@@ -138,9 +138,9 @@ async def attachment_of(name: str, data: bytes) -> Attachment:
 async def file_attachment(name: str, data: bytes) -> Attachment | None:
     """Return the attachment of an image or a PDF, None for other bytes; raises `FileRefused`.
 
-    With Pillow, a large image is scaled down. A PDF becomes its text, if pypdf is installed.
+    An image becomes an upright PNG or JPEG, and a PDF its text.
     """
-    if image_type(data):
+    if image_format(data):
         return await run_abandonable(lambda: _image_attachment(name, data))
     if is_pdf(data):
         return await _pdf_attachment(name, data)
@@ -163,14 +163,13 @@ def language_of(name: str) -> str:
 
 
 def _image_attachment(name: str, data: bytes) -> Attachment:
-    """Return the attachment of an image, scaled down if it is large. Blocks.
+    """Return the attachment of an image, in a form that servers read. Blocks.
 
-    Raises `FileRefused` if it is damaged.
+    Raises `FileRefused` if it cannot be sent.
     """
     image = fit_image(name, data)
-    # scaling keeps the format
-    part = _file_part(name, image_type(data), image.data, tokens=image.tokens)
-    part = replace(part, width=image.width, height=image.height)
+    part = _file_part(name, image_type(image.data), image.data, tokens=image.tokens)
+    part = replace(part, width=image.width, height=image.height, left_out=image.left_out)
     return Attachment(part=part, data=image.data)
 
 
@@ -184,7 +183,7 @@ def text_of(name: str, data: bytes) -> str:
     # UTF-8 text may have control characters, as the log of a terminal has. In a file that is not
     # UTF-8, they show that it is no text.
     if "\0" in text or (not is_utf_8 and _CONTROLS.search(text)):
-        message = f"{name} is neither text nor an image nor a PDF."
+        message = f"{name} is neither text nor a PDF nor an image of a known kind."
         raise FileRefused(message, hint="Convert it to one of them.")
     return text.replace("\r\n", "\n")
 

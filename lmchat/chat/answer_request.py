@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from itertools import chain
 
 from msgspec.structs import replace
@@ -32,6 +33,8 @@ from lmchat.chat.turn_starts import (
     require_prefill,
 )
 from lmchat.errors import FileRefused, LMChatError, RequestInvalid, ServerRejected
+from lmchat.files.images import as_sent
+from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.events import (
     ModelNamed,
@@ -333,7 +336,10 @@ class AnswerRequest:
                     continue
                 image_room -= part.size
             with suppress(LMChatError):  # the model gets a note that it is missing
-                self._files[part.digest] = await self._store.read_file(part.digest)
+                data = await self._store.read_file(part.digest)
+                if part.is_image:
+                    data = await run_abandonable(partial(as_sent, data))
+                self._files[part.digest] = data
 
     def _make_plan(self, limit: int | None = None, *, factor: float | None = None) -> ContextPlan:
         """`limit` and `factor` come from a refusal."""

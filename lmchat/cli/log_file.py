@@ -43,11 +43,13 @@ class LogFile(logging.Handler):
 def start_log(path: Path, level: str) -> LogFile:
     """Log to the file at `path` from now on, and return the handler that does it.
 
-    The file gets the records of lmchat from `level` on, and those of libraries from WARNING on.
+    The file gets the records of lmchat from `level` on, and those of libraries from WARNING on,
+    with the warnings that Python would print.
     """
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.WARNING)
+    logging.captureWarnings(True)  # Python would print the warnings of libraries on the terminal
     logging.getLogger("lmchat").setLevel(level.upper())
     return handler
 

@@ -1,49 +1,76 @@
 """Images to attach. Their size is checked before they are decoded.
 
-Pillow, which reads and scales images, is an extra of lmchat: without it, no image is decoded.
+Pillow, which reads, turns, converts and scales images, is an extra of lmchat: without it, no image
+is decoded, and only PNG and JPEG are sent.
 """
 
 from __future__ import annotations
 
-import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from io import BytesIO
+from typing import Any
 
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
 
-# Media types of images by their first bytes.
-_IMAGE_TYPES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF87a": "image/gif",
-    b"GIF89a": "image/gif",
+# Formats of images, as Pillow calls them, by their first bytes.
+_FORMATS = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
 }
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_BRANDS_END = 64  # of the brands in the first bytes of a HEIF or AVIF file
+_SENT = ("PNG", "JPEG")  # llama.cpp reads no WebP, and others no GIF
 MAX_IMAGE_BYTES = 10_000_000
 LONGEST_SIDE = 2048  # pixels; no model sees more of them, most see fewer
 MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _PIXELS_PER_TOKEN = 750  # as Anthropic counts
 _MOST_TOKENS = 1600  # as Anthropic counts, about
-_QUALITY = 90  # of JPEG and WebP; larger values make much larger files
+_QUALITY = 90  # of JPEG; larger values make much larger files
+_LOSSLESS = ("PNG", "GIF", "BMP", "TIFF")  # formats of drawings and texts, which JPEG would blur
+_ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held
+_EXIF_BYTES = 65_536  # of a JPEG, in which EXIF is
+_INSTALL = 'Install it: pip install "lmchat[images]"'
+
+
+def image_format(data: bytes) -> str:
+    """Return the format of an image, as Pillow calls it; "" for any other content."""
+    for beginning, image_format in _FORMATS.items():
+        if data.startswith(beginning):
+            return image_format
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith(b"BM") and data[15:18] == bytes(3):  # a header of less than 256 bytes
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        if b"avif" in data[8:_BRANDS_END] or b"avis" in data[8:_BRANDS_END]:
+            return "AVIF"
+        if data[8:12] in _HEIF_BRANDS:
+            return "HEIF"
+    return ""
 
 
 def image_type(data: bytes) -> str:
     """Return the media type of a PNG, JPEG, WebP or GIF image; "" for any other content."""
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "image/webp"
-    for beginning, media_type in _IMAGE_TYPES.items():
-        if data.startswith(beginning):
-            return media_type
-    return ""
+    found = image_format(data)
+    return f"image/{found.lower()}" if found in ("PNG", "JPEG", "WEBP", "GIF") else ""
 
 
 class SizedImage(Struct, frozen=True):
-    """Content of an image that is small enough to be sent."""
+    """Content of an image that is small enough to be sent: a PNG or JPEG."""
 
     data: bytes
     width: int = 0  # pixels; 0 where they are not known
     height: int = 0
+    left_out: str = ""  # such as that only the first frame of an animation is sent
 
     @property
     def tokens(self) -> int:
@@ -56,48 +83,107 @@ class SizedImage(Struct, frozen=True):
 def fit_image(name: str, data: bytes) -> SizedImage:
     """Return an image to attach; it is decoded to find out whether it is damaged.
 
-    If a side is longer than `LONGEST_SIDE`, the image is scaled down. Without Pillow it is neither
-    decoded nor scaled, and its width and height stay unknown. Raises `FileRefused` if the image is
-    damaged, has too many pixels, or after scaling is still larger than `MAX_IMAGE_BYTES`.
+    A PNG or JPEG stays as it is, unless a camera has stored it lying on its side, with a note how
+    to turn it (EXIF), or a side is longer than `LONGEST_SIDE`. Else a copy is made: upright, scaled
+    down, and as PNG or JPEG. Raises `FileRefused` if the image is damaged, has too many pixels, is
+    still larger than `MAX_IMAGE_BYTES`, or has to be converted and a package is missing.
     """
+    found = image_format(data)
     if find_spec("PIL") is None:
-        fitted = SizedImage(data)
-        hint = 'To scale images down: pip install "lmchat[images]"'
+        if found not in _SENT:
+            message = f"{name} must be converted to PNG, which needs Pillow."
+            raise FileRefused(message, hint=_INSTALL)
+        has_note = found == "JPEG" and b"Exif\0" in data[:_EXIF_BYTES]
+        left_out = "without Pillow, it may lie on its side" if has_note else ""
+        fitted, hint = SizedImage(data, left_out=left_out), _INSTALL
+    elif found == "HEIF" and find_spec("pillow_heif") is None:
+        message = f"{name} is a HEIC image, which cannot be read without pillow-heif."
+        raise FileRefused(message, hint="Install it: pip install pillow-heif")
     else:
-        fitted = _decoded(name, data)
-        hint = "Save a smaller copy of it."
+        fitted, hint = _decoded(name, data, found), "Save a smaller copy of it."
     if len(fitted.data) > MAX_IMAGE_BYTES:
         raise FileRefused(f"{name} is larger than {MAX_IMAGE_BYTES // 1_000_000} MB.", hint=hint)
     return fitted
 
 
-def _decoded(name: str, data: bytes) -> SizedImage:
-    """Return an image with its size; a large one as a copy in the same format, scaled down.
+def as_sent(data: bytes) -> bytes:
+    """Return a stored image as PNG or JPEG: an imported one may be of another type. Blocks.
 
-    The copy is upright: a camera may store an image lying on its side, with a note how to turn it
-    (EXIF).
+    It stays as it is if it cannot be converted.
     """
-    from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
+    if image_format(data) not in ("", *_SENT):
+        with suppress(FileRefused):
+            return fit_image("", data).data
+    return data
 
-    # Pillow only warns of more pixels than this; the warning is made an error
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-    image_format = image_type(data).removeprefix("image/").upper()
+
+def _decoded(name: str, data: bytes, image_format: str) -> SizedImage:
+    """Return an image with its size; a copy if it has to be converted, turned or scaled."""
+    from PIL import Image  # noqa: PLC0415 - an extra
+
+    if image_format == "HEIF":
+        from pillow_heif import register_heif_opener  # noqa: PLC0415 - not even in the extra
+
+        register_heif_opener()
+    Image.MAX_IMAGE_PIXELS = None  # Pillow would only warn; `_upright` looks at the size
     try:
         with Image.open(BytesIO(data), formats=[image_format]) as image:
-            image.load()  # fails if it is truncated
-            if max(image.size) <= LONGEST_SIDE:
-                return SizedImage(data, image.width, image.height)
-            # images of two colours or with a palette cannot be scaled smoothly
-            small = image.convert("RGBA") if image.mode in ("1", "P") else image
-            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            ImageOps.exif_transpose(small, in_place=True)
-            encoded = BytesIO()
-            small.save(encoded, image_format, quality=_QUALITY)
-            return SizedImage(encoded.getvalue(), small.width, small.height)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
-        raise FileRefused(message, hint="Save a smaller copy of it.") from error
+            return _upright(name, data, image_format, image)
+    except FileRefused:
+        raise
     except Exception as error:  # a decoder may raise anything
         message = f"{name} is damaged or cut off."
         raise FileRefused(message, hint="Copy or download it again.") from error
+
+
+def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImage:
+    if image.width * image.height > MAX_PIXELS:
+        message = f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels."
+        raise FileRefused(message, hint="Save a smaller copy of it.")
+    # the other images of an MPO, a kind of JPEG, are smaller ones of the same
+    has_more = image.format != "MPO" and getattr(image, "is_animated", False)
+    kind = "page" if image_format == "TIFF" else "frame"
+    left_out = f"only its first {kind} is sent" if has_more else ""
+    image.load()  # fails if it is truncated
+    turn = _turn(image)
+    if image_format in _SENT and turn is None and max(image.size) <= LONGEST_SIDE:
+        return SizedImage(data, image.width, image.height, left_out)
+    copy = _in_common_mode(image)
+    copy.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    if turn is not None:
+        copy = copy.transpose(turn)
+    encoded = BytesIO()
+    is_lossless = image_format in _LOSSLESS or copy.mode == "RGBA"
+    # a profile of colours may be for the mode that the image had
+    copy.save(encoded, "PNG" if is_lossless else "JPEG", quality=_QUALITY, icc_profile=None)
+    return SizedImage(encoded.getvalue(), copy.width, copy.height, left_out)
+
+
+def _turn(image: Any) -> Any:
+    """Return how an image is turned until it is upright, or None; damaged EXIF turns nothing."""
+    from PIL.Image import Transpose  # noqa: PLC0415 - see above
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        return turns.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # noqa: BLE001 - a parser may raise anything
+        return None
+
+
+def _in_common_mode(image: Any) -> Any:
+    """Return a copy in 8 bits: grey, in colours, or in colours with transparency."""
+    if image.mode.startswith(("I", "F")):  # grey of more bits, which `convert` would cut off
+        low, high = (0, 65_535) if image.mode.startswith("I;16") else image.getextrema()
+        factor = 255 / (high - low or 1)
+        return image.convert("F").point(lambda value: (value - low) * factor).convert("L")
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")

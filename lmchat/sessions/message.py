@@ -118,7 +118,7 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
     language: str = ""
     """Language of its code fence, if the file has a `place`; else it is not sent."""
     left_out: str = ""
-    """What of the file is not sent, such as `2 of 4 pages have no text: 2, 4`."""
+    """What of the file is not sent or not right, such as `2 of 4 pages have no text: 2, 4`."""
 
     @property
     def is_image(self) -> bool:

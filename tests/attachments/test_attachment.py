@@ -17,13 +17,26 @@ async def attach(tmp_path, name, data):
     return await read_attachment(path)
 
 
-async def test_a_larger_image_is_scaled_down_in_its_format(tmp_path):
-    for form, mode in (("JPEG", "RGB"), ("PNG", "P"), ("PNG", "I;16"), ("WEBP", "RGBA")):
+async def test_a_larger_image_is_scaled_down(tmp_path):
+    for form, mode, sent_form in (
+        ("JPEG", "RGB", "JPEG"),
+        ("PNG", "P", "PNG"),
+        ("PNG", "I;16", "PNG"),
+        ("WEBP", "RGBA", "PNG"),
+    ):
         found = await attach(tmp_path, "garden", image(form, (LONGEST_SIDE + 2, 1000), mode))
         with Image.open(BytesIO(found.data)) as scaled:
-            assert scaled.format == form
+            assert scaled.format == sent_form
+            assert found.part.media_type == f"image/{sent_form.lower()}"
             assert scaled.size == (LONGEST_SIDE, 999) == (found.part.width, found.part.height)
         assert found.part.tokens == 1600
+
+
+async def test_the_line_of_an_animation_says_that_one_frame_is_sent(tmp_path):
+    frames = {"save_all": True, "append_images": [Image.new("RGB", (64, 48), "blue")]}
+    found = await attach(tmp_path, "bee.gif", image("GIF", **frames))
+    size = found.part.words.partition("kB")[0]
+    assert found.part.words == f"{size}kB, 64×48; only its first frame is sent)"
 
 
 async def test_50_million_pixels_are_scaled_and_turned_as_the_camera_was_held(tmp_path):
@@ -65,10 +78,22 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
         ("notes.md", b"", "notes.md is empty."),
         ("notes.md", b"\xff\xfe", "notes.md is empty."),
         ("notes.md", b"a" * 1_000_001, "notes.md has more than 1 MB of text."),
-        ("a.zip", b"PK\3\4\0", "a.zip is neither text nor an image nor a PDF."),
-        ("a.bin", b"\xff\xfe\1\0a\0", "a.bin is neither text nor an image nor a PDF."),
-        ("a.bin", b"\xff\xfea\0\0\0", "a.bin is neither text nor an image nor a PDF."),
-        ("a.txt", "oats".encode("utf-16-le"), "a.txt is neither text nor an image nor a PDF."),
+        ("a.zip", b"PK\3\4\0", "a.zip is neither text nor a PDF nor an image of a known kind."),
+        (
+            "a.bin",
+            b"\xff\xfe\1\0a\0",
+            "a.bin is neither text nor a PDF nor an image of a known kind.",
+        ),
+        (
+            "a.bin",
+            b"\xff\xfea\0\0\0",
+            "a.bin is neither text nor a PDF nor an image of a known kind.",
+        ),
+        (
+            "a.txt",
+            "oats".encode("utf-16-le"),
+            "a.txt is neither text nor a PDF nor an image of a known kind.",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -7,9 +7,11 @@ from msgspec.structs import replace
 
 from lmchat.attachments.attachment import Attachment, read_attachment
 from lmchat.errors import FileRefused
+from lmchat.files.images import image_type
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import FilePart, TextPart
 from tests.support.chat_turns import ChatTurns
+from tests.support.files_to_attach import image
 from tests.support.scripted_backend import target
 
 
@@ -54,22 +56,31 @@ async def test_a_model_that_cannot_see_is_not_asked_about_a_new_image_and_old_on
     store, notes
 ):
     chat = ChatTurns(store, target=target())
-    image = picture(digest=await store.save_file(b"\x89PNG garden"))
-    await chat.send("What grows?", [image])
+    garden = picture(digest=await store.save_file(b"\x89PNG garden"))
+    await chat.send("What grows?", [garden])
     chat.sessions.turn_choices.use_target(target(images=False))
     with pytest.raises(FileRefused, match=r"^qwen3-8b cannot see images\.$") as refused:
-        await chat.send("And here?", [image])
+        await chat.send("And here?", [garden])
     assert (refused.value.kind, refused.value.exit_code) == ("no_vision", 1)
     assert len(chat.path) == 2
-    assert chat.returned == [Prompt("And here?", (image.part,)).draft]
+    assert chat.returned == [Prompt("And here?", (garden.part,)).draft]
     await chat.send("Sure?", [notes])
-    assert chat.server.requests[1].files == {image.part.digest: b"", notes.part.digest: notes.data}
+    assert chat.server.requests[1].files == {garden.part.digest: b"", notes.part.digest: notes.data}
 
 
 async def test_a_long_session_sends_its_newest_images_and_names_the_others(store):
     chat = ChatTurns(store)
     for number in range(3):
         data = bytes([number]) * 9
-        image = picture(data, digest=await store.save_file(data), size=10_000_000)
-        await chat.send("a", [image])
+        shown = picture(data, digest=await store.save_file(data), size=10_000_000)
+        await chat.send("a", [shown])
     assert list(chat.server.requests[2].files.values()) == [b"\2" * 9, b"\1" * 9, b""]
+
+
+async def test_an_imported_image_is_sent_in_a_form_that_servers_read(store):
+    chat, webp = ChatTurns(store), image("WEBP")
+    part = picture(webp, digest=await store.save_file(webp))
+    await chat.send("a", [part])
+    [sent] = chat.server.requests[0].files.values()
+    assert image_type(sent) == "image/jpeg"
+    assert await store.read_file(part.part.digest) == webp

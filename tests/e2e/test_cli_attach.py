@@ -17,8 +17,8 @@ Cli = Inside
 
 
 def test_the_server_gets_each_file_byte_for_byte(cli, server, tmp_path):
-    picture, notes = tmp_path / "small.webp", tmp_path / "notes.md"
-    picture.write_bytes(image("WEBP"))
+    picture, notes = tmp_path / "small.png", tmp_path / "notes.md"
+    picture.write_bytes(image())
     notes.write_text("Lettuce likes shade.\n")
     done = cli("ask", "-f", str(picture), "--file", str(notes), "What grows here?")
     assert (done.returncode, done.stderr) == (0, "")
@@ -68,6 +68,16 @@ def test_the_pages_of_a_pdf_that_have_no_text_are_named_before_it_is_sent(cli, s
             "\\n", "\n"
         )
     assert len(server.seen(CHAT)) == 3
+
+
+def test_what_a_library_warns_of_is_in_the_log_and_not_on_the_terminal(cli, server, tmp_path):
+    photo = image("JPEG")
+    odd = b"\xff\xe2\x00\x14MPF\0II*\0\x08\0\0\0" + bytes(6)  # looks like a file of two images
+    (tmp_path / "odd.jpg").write_bytes(photo[:2] + odd + photo[2:])
+    done = cli("ask", "-f", str(tmp_path / "odd.jpg"), "Hi", PYTHONWARNINGS="default")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(server.seen(CHAT)) == 1
+    assert "malformed MPO" in (cli.folder / "lmchat.log").read_text()
 
 
 def test_a_kill_right_after_the_prompt_keeps_its_file(cli, server, tmp_path):

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.errors import ServerRejected
+from lmchat.files.images import image_type
 from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import JsonObject
 from lmchat.servers.products import product_named
@@ -331,7 +332,8 @@ def _encoded_call(call: ToolCallPart) -> JsonObject:
 
 
 def _image(part: FilePart, data: bytes) -> JsonObject:
-    url = f"data:{part.media_type};base64,{b64encode(data).decode()}"
+    media_type = image_type(data) or part.media_type  # a copy may be of another type
+    url = f"data:{media_type};base64,{b64encode(data).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}
 
 
