@@ -50,6 +50,7 @@ SHORTEST_SPAN_S = 0.05  # if all tokens come within less time, their speed canno
 class Stage(StrEnum):
     """Stage of a running answer, or of a round of tool calls."""
 
+    STARTING = "starting tools"  # before the first answer with tools; no event leads to it
     QUEUED = "queued"
     WAITING = "waiting"
     RETRYING = "retrying"

@@ -262,6 +262,8 @@ class Turn:
         )
         self._request, self.answer, self.message = request, answer, message
         self.figures = answer.figures
+        if request.rounds is not None and request.rounds.must_start(request.target):
+            self.figures.stage = Stage.STARTING
         # a summary has no row or file until `run` writes it, complete
         is_summary = self.is_summary
         if is_summary:

@@ -472,6 +472,13 @@ class McpSettings(Secret, frozen=True, kw_only=True):
         Literal["", "never", "ask", "always"],
         setting("whether its tools run; unset: as in [tools]"),
     ] = ""
+    timeout_s: (
+        Annotated[
+            float,
+            setting("time limit of a call, and of its start", ge=0.1, le=86_400, example=600),
+        ]
+        | None
+    ) = None
     enabled: Annotated[bool, setting("whether to use it; default: true", example=False)] = True
     url: Annotated[
         str, setting("address, in place of a command", example="http://127.0.0.1:3000/mcp")

@@ -85,17 +85,12 @@ def config_findings(loaded: LoadedSettings, problems: Sequence[Problem]) -> list
     return [CONFIG.row(Grade.OK, f"{loaded.file} does not exist; the defaults apply.")]
 
 
-def tool_findings(
-    servers: Sequence[ToolServer], steps: Mapping[str, str], *, waited_s: float
-) -> list[Finding]:
-    """Return a row for each tool server; one that still starts has not answered for `waited_s`.
-
-    `steps` says how to correct each server, by its name.
-    """
+def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Finding]:
+    """Return a row for each tool server; one that still starts has not answered for `waited_s`."""
     row = partial(Finding, TOOLS.group, TOOLS.check)
     rows: list[Finding] = []
     for server in servers:
-        step = steps[server.name]  # the text of the report leaves it out for `OK`
+        step = server.hint.rstrip(".")
         if (
             server.state is ToolServerState.READY
         ):  # an error means that some of its tools are left out

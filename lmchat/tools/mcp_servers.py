@@ -7,17 +7,18 @@ a thread, when the first server starts.
 from __future__ import annotations
 
 import asyncio
-import json
+import errno
 import logging
 import math
 import os
 import re
-from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -31,23 +32,36 @@ from lmchat.processes.environment import needed_environment, with_absolute_progr
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.error_body import read_body
+from lmchat.servers.http.json_values import NotJsonError, decode, utf8_safe
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import cut_result
 from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
+from lmchat.units import counted
 
-START_S = 30.0  # time for a server to start, and for the file of functions to run
+START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
 MAX_LISTED = 1000  # tools of a server
+_ANSWER_S = 30.0  # time to connect, to list changed tools and to close
 _MESSAGE_BYTES = 32 * 1024 * 1024  # longest message of a server
 _MESSAGE_PAUSE_S = 0.005  # after a message, so that the rest of lmchat can run
+_ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
+_CLOSED = "Connection closed"
+"""Message of the SDK's error for a program that has ended."""
 _SESSION_ENDED = "Session terminated"
 """Message of the SDK's error for a session over HTTP that the server has ended."""
 _STAND_INS = ("Server returned an error response", "Not Found")
-"""Messages of the SDK's errors for an HTTP status of 400 or more, where the server said nothing."""
+"""Messages of the SDK's errors for a status of 400 or more, in place of the words of its body."""
+_ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
+# Lines below the reason: places in a stack, and what Node.js and npm print behind an error.
+_BELOW_REASON = re.compile(r"\s|[{}\]]*$|Node\.js v\d|npm (error|ERR!) A complete log|npm notice")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
+_MAX_NAMED = 5  # tools that cannot be used, and are named with the reason
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SERVER_FAULTS = (HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600))
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
@@ -65,13 +79,17 @@ class McpServers:
         log_file: Path | None,
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
+        start_s: float = START_S,
     ) -> None:
         """Start nothing yet.
 
         `functions` is the path of the file of functions, which may be missing. `folder` is the one
         in which servers start. Their stderr goes into `log_file`, or is dropped if that is None.
-        `check_address` raises `LMChatError` for an address that is not allowed.
+        `check_address` raises `LMChatError` for an address that is not allowed. `start_s` is the
+        time for the start of a server whose settings have none.
         """
+        self.functions = functions
+        self.start_s = start_s
         # absolute, as a relative path of a program is searched below the folder where it starts
         self._folder = folder.absolute()
         self.log_file = log_file
@@ -110,6 +128,7 @@ class McpServers:
         call. So nothing has to ask whether a server still works.
         """
         server = self._servers[tool.server]
+        timeout_s = server.settings.timeout_s or timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 return await server.call(tool.name, arguments)
@@ -129,11 +148,14 @@ class McpServers:
             os.close(self._log_fd)
             self._log_fd = None
 
-    async def start_program(self, settings: McpSettings) -> ChildProcess:
+    async def start_program(
+        self, settings: McpSettings, last_errors: bytearray
+    ) -> tuple[ChildProcess, Thread]:
         """Start the program of a server, with its stderr in the log; raises `OSError`.
 
         A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
-        relative to the folder of the server.
+        relative to the folder of the server. The thread that is returned copies stderr, and has its
+        end in `last_errors`.
         """
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
@@ -142,14 +164,22 @@ class McpServers:
         folder = self._folder / expanded_path(settings.cwd)
         command = settings.command
         if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
-            command = str(folder / command)
-        return await ChildProcess.start(
-            with_absolute_program([command, *settings.args], environment),
-            environment=environment,
-            folder=folder,
-            errors=DEVNULL if self._log_fd is None else self._log_fd,
-            line_bytes=_MESSAGE_BYTES,
-        )
+            command = str(folder / expanded_path(command))
+        source, sink = os.pipe()
+        log_fd = None if self._log_fd is None else os.dup(self._log_fd)
+        copying = Thread(target=_copy_errors, args=(source, log_fd, last_errors), daemon=True)
+        copying.start()  # it closes what it has got
+        try:
+            child = await ChildProcess.start(
+                with_absolute_program([command, *settings.args], environment),
+                environment=environment,
+                folder=folder,
+                errors=sink,
+                line_bytes=_MESSAGE_BYTES,
+            )
+        finally:
+            os.close(sink)
+        return child, copying
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
         """Return the headers for a server, with their values from variables of the environment.
@@ -182,12 +212,17 @@ class _McpServer:
         """Start nothing yet."""
         self.state = ToolServer(name=settings.name)
         self.task: asyncio.Task[None] | None = None  # the last `_run`; None before the first
-        self._settings = settings
+        self.settings = settings
         self._owner = owner  # starts programs, and has the log and the headers
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
+        self._unusable: dict[str, str] = {}  # why a tool cannot be used, by its name
+        self._listed: set[str] = set()  # names of the page that is read
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
+        self._said = ""  # in the body of a refusal
+        self._child: ChildProcess | None = None
+        self._last_errors = bytearray()  # what the program wrote to stderr last
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
 
@@ -202,7 +237,7 @@ class _McpServer:
             await asyncio.wait([self.task])  # it may still be closing the connection
         if self.task is None or (restarts and self.task.done()):
             self._settled.clear()
-            self.task = asyncio.create_task(self._run(), name=self._settings.name)
+            self.task = asyncio.create_task(self._run(), name=self.settings.name)
         await self._settled.wait()
 
     async def list_changed_tools(self) -> None:
@@ -215,12 +250,12 @@ class _McpServer:
             return
         self._has_changed_tools = False  # before the request: it may say so once more meanwhile
         try:
-            async with asyncio.timeout(START_S):
-                tools = await _tools_of(client, self._settings.name)
+            async with asyncio.timeout(_ANSWER_S):
+                listed = await self._list_tools(client)
         except Exception:  # noqa: BLE001 - of the server, or of the SDK
             return
         if self._client is client:
-            self.state = replace(self.state, tools=tools)
+            self.state = listed
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """Call a tool and return its result; each error is returned as a result, too.
@@ -231,13 +266,12 @@ class _McpServer:
         await self.ensure_settled(restarts=True)
         client = self._client
         if client is None:
-            return ToolResult(text=self.state.error, is_error=True)
+            return ToolResult(text=self.state.problem, is_error=True)
         try:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
-            text = json.dumps(arguments, ensure_ascii=False).encode(errors="replace")
-            result = await client.call_tool(tool, json.loads(text))
+            result = await client.call_tool(tool, utf8_safe(dict(arguments)))
         except asyncio.CancelledError:
-            if self._settings.name == FUNCTIONS:
+            if self.settings.name == FUNCTIONS:
                 self.end()
             raise
         except Exception as error:  # noqa: BLE001 - of the server, or of the SDK
@@ -246,7 +280,8 @@ class _McpServer:
             # `_client` is None after the end of the server, or another one: another call may have
             # restarted the server since
             has_ended = self._client is not client
-            words = self._refusal_of(error) or self._words_of(error)
+            refusal = self._refusal_of(error)
+            words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
         return ToolResult(text=cut_result(_text_of(result)), is_error=result.is_error)
@@ -258,52 +293,54 @@ class _McpServer:
 
     @property
     def _ended_sentence(self) -> str:
-        return f"The server {self._settings.name} ended. It starts again when it is used."
+        return f"The server {self.settings.name} ended. It starts again when it is used."
 
     async def _run(self) -> None:
         """Start the server, wait until `end` is called, then close the connection.
 
         `end` is also called when the program of the server has ended. `state` is kept up to date;
-        after an error, it says what happened. Starting, with the list of tools, may take `START_S`,
-        and so may closing.
+        after an error, it says what happened.
         """
-        self.state = replace(self.state, state=ToolServerState.STARTING, error="", can_correct=True)
+        self.state = replace(self.state, state=ToolServerState.STARTING, error="", hint="")
         self._must_end.clear()
-        sentence = self._ended_sentence  # error of the state in the end; a failure replaces it
+        # of the state in the end; a failure replaces it
+        problem = LMChatError(self._ended_sentence)
+        start_s = self.settings.timeout_s or self._owner.start_s
         try:
             await run_abandonable(_import_sdk)
             import anyio
 
             # a limit of anyio, not of asyncio: the SDK cancels with anyio, too
-            with anyio.fail_after(START_S) as limit:
+            with anyio.fail_after(start_s) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)
                     self._has_changed_tools = False
-                    tools = await _tools_of(client, self._settings.name)
-                    problem = ""
+                    listed = await self._list_tools(client)
                     # the server of functions puts into its instructions what is wrong with the file
-                    if self._settings.name == FUNCTIONS:
-                        problem = client.instructions or ""
-                    if problem and not tools:
-                        raise LMChatError(problem, kind="tools")  # noqa: TRY301 - shown like other failures
+                    if self.settings.name == FUNCTIONS and client.instructions:
+                        wrong = {"error": client.instructions, "hint": self._hint_to_correct}
+                        listed = replace(listed, **wrong)
+                        if not listed.tools:
+                            raise LMChatError(listed.error, hint=listed.hint)  # noqa: TRY301 - shown like other failures
                     limit.deadline = math.inf  # no limit while the connection is open
                     self._client = client
-                    self.state = replace(
-                        self.state, state=ToolServerState.READY, tools=tools, error=problem
-                    )
+                    self.state = listed
                     self._settled.set()
                     async with anyio.create_task_group() as listening:
                         listening.start_soon(self._listen, client)
                         await self._must_end.wait()
                         listening.cancel_scope.cancel()
-                    limit.deadline = anyio.current_time() + START_S  # for closing the connection
+                    limit.deadline = anyio.current_time() + _ANSWER_S  # for closing the connection
         except Exception as error:  # noqa: BLE001 - of the SDK, whatever it is
-            sentence = self._describe_failure(error)
-            can_correct = self._status not in _SERVER_FAULTS
-            self.state = replace(self.state, can_correct=can_correct)
+            problem = self._failure_of(error, start_s)
         finally:
             self._client = None
-            self.state = replace(self.state, state=ToolServerState.FAILED, error=sentence)
+            self.state = replace(
+                self.state,
+                state=ToolServerState.FAILED,
+                error=problem.message,
+                hint=problem.hint,
+            )
             self._settled.set()
 
     async def _listen(self, client: Any) -> None:
@@ -329,89 +366,209 @@ class _McpServer:
         if isinstance(message, ToolListChangedNotification):
             self._has_changed_tools = True
 
-    def _describe_failure(self, error: BaseException) -> str:
-        """Return a sentence about an error that has ended the connection, and the next step if any.
+    @property
+    def _hint_to_correct(self) -> str:
+        if self.settings.name == FUNCTIONS:
+            return f"Correct {self._owner.functions}."
+        return "Check its url." if self.settings.url else "Check its args and env in [[mcp]]."
+
+    def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
+        """Return what an error that has ended the connection means, and what to do.
 
         A group of errors is described by its first error.
         """
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        name = self._settings.name
+        error = _first_of(error)
+        name, hint = self.settings.name, self._hint_to_correct
+        reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
         match error:
             case LMChatError():
-                return error.message_with_hint
+                return error
             case ImportError():
-                return "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
-            case FileNotFoundError(filename=missing):
-                return f"The server {name} cannot start: {missing} does not exist. Check [[mcp]]."
+                hint = "Install it with: pip install 'lmchat[tools]'."
+                return LMChatError("The MCP SDK is not installed.", hint=hint)
+            case OSError() if not self.settings.url and self._child is None:
+                return _start_failure(name, self.settings.command, error)
             case TimeoutError():
-                reason = f"no answer within {START_S:g} s"
-            case _:
-                if refusal := self._refusal_of(error):
-                    return refusal
-                reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
+                place = "under [tools]" if name == FUNCTIONS else "in its [[mcp]]"
+                hint = f"If it needs longer for its first start, set timeout_s {place}."
+                reason = f"no answer within {start_s:g} s"
+                reason += f". It said: {self._last_words}" if self._last_words else ""
+            case _ if refusal := self._refusal_of(error):
+                return refusal
+            case _ if self.settings.url and not self._status:  # no reply
+                hint = "Start it, or check its url."
+            case _ if self._last_words and reason == _CLOSED:
+                reason = self._last_words
+            case _ if self._child is not None and reason == _CLOSED:
+                reason = f"it ended with exit code {self._child.exit_code}, and without a word"
         # only servers that lmchat has started itself print into the log
-        log_file = None if self._settings.url else self._owner.log_file
+        log_file = None if self.settings.url else self._owner.log_file
         see_log = "" if log_file is None else f" See {log_file}."
-        return f"The server {name} failed: {reason}.{see_log}"
+        return LMChatError(f"The server {name} failed: {reason}.{see_log}", hint=hint)
 
-    def _refusal_of(self, error: BaseException) -> str:
-        """Return what the HTTP status of a refusal means, and the next step; empty if none does.
+    @property
+    def _last_words(self) -> str:
+        """The last line of its stderr that says something, without a full stop."""
+        lines = _COLOUR.sub("", self._last_errors.decode(errors="replace")).splitlines()
+        said = [line for line in lines if not _BELOW_REASON.match(line)] or lines
+        words = next((line for line in reversed(said) if line.strip()), "")
+        return safe_line(words, limit=_REASON_CHARS).rstrip(".")
 
-        The server's own words are better, except for a missing key, where they are added.
-        """
+    def _refusal_of(self, error: BaseException) -> LMChatError | None:
+        """Return what the HTTP status of a refusal means, and what to do; None if none does."""
         status: int | str = self._status
-        words = "" if str(error) in _STAND_INS else self._words_of(error)
-        if self._status < HTTPStatus.BAD_REQUEST or (words and self._status not in _NO_KEY):
-            return ""
+        if self._status < HTTPStatus.BAD_REQUEST:
+            return None
+        words = self._said if str(error) in _STAND_INS else self._words_of(error)
         with suppress(ValueError):  # a status without a name
             status = f"{self._status} {HTTPStatus(self._status).phrase}"
-        says = f"The server {self._settings.name} answers {status}"
+        says = f"The server {self.settings.name} answers {status}"
         said = safe_line(words, limit=_REASON_CHARS).rstrip(".")
-        says += f": {said}." if said else "."
-        variables = ", ".join((self._settings.headers_env or {}).values())
+        variables = ", ".join((self.settings.headers_env or {}).values())
         if self._status in _NO_KEY and variables:
-            step = f"Check the value of {variables}; lmchat has no OAuth."
+            hint = f"Check the value of {variables}; lmchat has no OAuth."
         elif self._status in _NO_KEY:
-            step = "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."
+            hint = "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."
+        elif self._status in _NO_PATH and self.settings.url.rstrip("/").endswith("/sse"):
+            hint = "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
         elif self._status in _NO_PATH:
-            step = "Check the path of its url, which often ends in /mcp."
+            hint = "Check the path of its url, which often ends in /mcp."
         elif self._status == HTTPStatus.TOO_MANY_REQUESTS:
-            step = "Try again later."
+            hint = "Try again later."
         elif self._status in _SERVER_FAULTS:
-            step = "The fault is the server's: see its log."
+            hint = "The fault is the server's: see its log."
         else:
-            step = "Check its url and headers_env."
-        return f"{says} {step}"
+            hint = "Check its url and headers_env."
+        return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
 
     def _words_of(self, error: BaseException) -> str:
         """Return the text of an error, without the values of the headers."""
         words = str(error) or type(error).__name__
+        with suppress(ImportError):
+            from pydantic import ValidationError
+
+            if isinstance(error, ValidationError):
+                first = error.errors(include_url=False, include_input=False)[0]
+                place = ".".join(map(str, first["loc"]))
+                words = f"its answer does not follow MCP ({place}: {first['msg']})"
+        return self._without_secrets(words)
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            words = without_secret(words, secret)
-        return words
+            text = without_secret(text, secret)
+        return text
 
     async def _open_client(self, stack: AsyncExitStack) -> Any:
-        """Connect to the server; leaving `stack` closes the connection."""
+        """Connect to the server; leaving `stack` closes the connection.
+
+        The first request asks which protocols it knows. Some older programs end at any other
+        request than their handshake: one that has ended is started again, and gets this.
+        """
+        from mcp import MCPError
+
+        try:
+            return await self._connect(stack, "auto")
+        except Exception as error:
+            first = _first_of(error)
+            has_ended = isinstance(first, MCPError) and first.message == _CLOSED
+            if self._child is None or not has_ended:
+                raise
+        self._must_end.clear()
+        return await self._connect(stack, "legacy")
+
+    async def _connect(self, stack: AsyncExitStack, mode: str) -> Any:
         from mcp.client.client import Client
         from mcp_types import Implementation
 
-        if self._settings.url:
-            transport = await self._connect_over_http(stack)
-        else:
-            child = await self._owner.start_program(self._settings)
-            # leaving `stack` closes the client first, then ends the program
-            stack.push_async_callback(_end, child)
-            transport = _transport_over_pipes(self._settings.name, child, self.end)
-        info = Implementation(name="lmchat", version=__version__)
-        # without the SDK's cache of lists: this class keeps the tools
-        client = Client(transport, cache=None, client_info=info, message_handler=self._note_message)
-        await stack.enter_async_context(client)
-        session: Any = client.session  # not typed, so that mypy allows to replace a method
-        session.validate_tool_result = _accept_result
+        async with AsyncExitStack() as opened:
+            if self.settings.url:
+                transport = await self._transport_over_http(opened)
+            else:
+                self._last_errors.clear()
+                child, copying = await self._owner.start_program(self.settings, self._last_errors)
+                self._child = child
+                # leaving `opened` closes the client first, then ends the program
+                opened.push_async_callback(_end, child, copying)
+                transport = _transport_over_pipes(self.settings.name, child, self.end)
+            client = Client(
+                _with_readable_tools(transport, self._make_readable),
+                mode=mode,
+                cache=None,  # of lists: this class keeps the tools
+                client_info=Implementation(name="lmchat", version=__version__),
+                message_handler=self._note_message,
+            )
+            await opened.enter_async_context(client)
+            session: Any = client.session  # not typed, so that mypy allows to replace a method
+            session.validate_tool_result = _accept_result
+            await stack.enter_async_context(opened.pop_all())
         return client
 
-    async def _connect_over_http(self, stack: AsyncExitStack) -> Any:
+    def _make_readable(self, message: Any) -> None:
+        """Change a list of tools so that the SDK does not refuse it as a whole.
+
+        Of all results, only lists of tools have `tools`.
+        """
+        result = getattr(getattr(message, "message", None), "result", None)
+        if not isinstance(result, dict) or not isinstance(result.get("tools"), list):
+            return
+        readable: list[dict[str, Any]] = []
+        for number, definition in enumerate(result["tools"], 1):
+            fields = definition if isinstance(definition, dict) else {}
+            name = fields.get("name")
+            if not isinstance(name, str) or not name:
+                self._unusable[f"number {number}"] = "it has no name"
+            elif fault := _schema_fault(fields.get("inputSchema")):
+                self._unusable[name] = fault
+            else:
+                readable.append(_readable_tool(fields))
+                self._listed.add(name)
+        result["tools"] = readable
+
+    async def _list_tools(self, client: Any) -> ToolServer:
+        """Return the state of a server that is ready, with the first `MAX_LISTED` of its tools.
+
+        A server lists them page by page. A cursor may be any text, and some servers repeat one.
+        """
+        from mcp import MCPError
+        from mcp_types import METHOD_NOT_FOUND
+
+        self._unusable.clear()
+        tools: dict[str, Tool] = {}
+        cursors: set[str | None] = set()
+        cursor = None  # of the next page; None also behind the last one
+        while cursor not in cursors and len(tools) < MAX_LISTED:
+            cursors.add(cursor)
+            self._listed.clear()
+            try:
+                page = await client.list_tools(cursor=cursor)
+            except MCPError as error:
+                if error.code == METHOD_NOT_FOUND:  # it has only prompts, or resources
+                    break
+                raise
+            for definition in page.tools:
+                self._listed.discard(definition.name)
+                annotations = definition.annotations
+                tool = Tool(
+                    server=self.settings.name,
+                    name=definition.name,
+                    description=definition.description or "",
+                    schema=definition.input_schema,
+                    is_read_only=annotations is not None and bool(annotations.read_only_hint),
+                )
+                if tools.setdefault(tool.name, tool) != tool:
+                    self._unusable[tool.name] = "it is listed twice: the first one counts"
+            # the SDK leaves out what servers over HTTP cannot call
+            self._unusable |= dict.fromkeys(self._listed, "its x-mcp-header is not valid")
+            cursor = page.next_cursor
+        return replace(
+            self.state,
+            state=ToolServerState.READY,
+            tools=tuple(tools.values())[:MAX_LISTED],
+            error=_unusable_words(self.settings.name, self._unusable),
+            hint="Tell its author." if self._unusable else "",
+        )
+
+    async def _transport_over_http(self, stack: AsyncExitStack) -> Any:
         """Return the SDK's transport for a server with an address.
 
         Leaving `stack` closes the HTTP client of the transport.
@@ -419,9 +576,9 @@ class _McpServer:
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
-        address = self._settings.url
+        address = self.settings.url
         self._status = 0
-        headers = self._owner.headers(self._settings)
+        headers = self._owner.headers(self.settings)
         self._secrets = tuple(headers.values())  # errors are shown without them
 
         async def note_request(request: Any) -> None:
@@ -431,6 +588,10 @@ class _McpServer:
         async def note_reply(reply: Any) -> None:
             if reply.request.method == "POST":  # others only ask for notices, or end the session
                 self._status = reply.status_code
+                if self._status >= HTTPStatus.BAD_REQUEST:
+                    body = self._without_secrets((await reply.aread()).decode(errors="replace"))
+                    media_type = reply.headers.get("content-type", "")
+                    self._said = read_body(body.encode(), media_type).message
 
         client = httpx2.AsyncClient(
             event_hooks={"request": [note_request], "response": [note_reply]},
@@ -439,7 +600,7 @@ class _McpServer:
             # an address of this machine or a private network is not reached through the proxy of
             # the environment
             trust_env=not Endpoint.parse(address).is_near,
-            timeout=httpx2.Timeout(START_S, read=None),  # the caller limits the time of a call
+            timeout=httpx2.Timeout(_ANSWER_S, read=None),  # the caller limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
 
@@ -496,8 +657,8 @@ async def _read_messages(
         while line := await child.read_line():
             # Lines that are no messages are left out, as many programs print a greeting.
             # `by_name=False`: fields have the names of the protocol, not those of the SDK's classes
-            with suppress(ValidationError):
-                message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+            with suppress(NotJsonError, ValidationError):
+                message = jsonrpc_message_adapter.validate_python(decode(line), by_name=False)
                 await incoming_sender.send(SessionMessage(message))
             # a server may send notices without end, and each takes a millisecond
             await asyncio.sleep(_MESSAGE_PAUSE_S)
@@ -521,12 +682,29 @@ async def _write_messages(child: ChildProcess, outgoing: Any) -> None:
             await child.write_line(text.encode())
 
 
-async def _end(child: ChildProcess) -> None:
-    """End a program; the time limit for its start, which may be over, does not cancel this."""
+def _copy_errors(source: int, log_fd: int | None, last: bytearray) -> None:
+    """Copy the stderr of a program into the log, then close both; leave its end in `last`."""
+    while chunk := os.read(source, _ERROR_BYTES):
+        last += chunk
+        del last[:-_ERROR_BYTES]
+        if log_fd is not None:
+            with suppress(OSError):  # a full disk must not hold up the program
+                os.write(log_fd, chunk)
+    os.close(source)
+    if log_fd is not None:
+        os.close(log_fd)
+
+
+async def _end(child: ChildProcess, copying: Thread) -> None:
+    """End a program; the time limit for its start, which may be over, does not cancel this.
+
+    `copying` is the thread that copies its stderr, to the end unless another program has it.
+    """
     import anyio
 
     with anyio.CancelScope(shield=True):
         await child.end_politely()
+        await asyncio.to_thread(copying.join, _ERRORS_S)
 
 
 async def _accept_result(name: str, result: Any) -> None:
@@ -537,26 +715,101 @@ async def _accept_result(name: str, result: Any) -> None:
     """
 
 
-async def _tools_of(client: Any, server: str) -> tuple[Tool, ...]:
-    """Return the first `MAX_LISTED` tools of a server, which lists them page by page."""
-    tools: list[Tool] = []
-    cursor = None  # of the next page
-    while len(tools) < MAX_LISTED:
-        page = await client.list_tools(cursor=cursor)
-        for definition in page.tools:
-            annotations = definition.annotations
-            tool = Tool(
-                server=server,
-                name=definition.name,
-                description=definition.description or "",
-                schema=definition.input_schema,
-                is_read_only=annotations is not None and bool(annotations.read_only_hint),
-            )
-            tools.append(tool)
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return tuple(tools[:MAX_LISTED])
+@asynccontextmanager
+async def _with_readable_tools(
+    transport: Any, make_readable: Callable[[Any], None]
+) -> AsyncIterator[tuple[Any, Any]]:
+    async with transport as (incoming, outgoing):
+        yield _ReadableTools(incoming, make_readable), outgoing
+
+
+class _ReadableTools:
+    """Stream of messages from a server, each of which `make_readable` sees before the SDK."""
+
+    def __init__(self, stream: Any, make_readable: Callable[[Any], None]) -> None:
+        self._stream = stream
+        self._make_readable = make_readable
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stream.__aexit__(*error)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._stream.__anext__()
+        self._make_readable(message)
+        return message
+
+
+def _schema_fault(schema: object) -> str:
+    """Return why this schema cannot be that of the arguments of a tool; empty if it can."""
+    if schema is None:  # of a tool without arguments
+        return ""
+    if not isinstance(schema, dict):
+        return "its inputSchema is not an object"
+    kind = schema.get("type", "object")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind):
+        return ""
+    return f"its inputSchema is of the type {safe_line(str(kind), limit=20)}, not object"
+
+
+def _readable_tool(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what lmchat needs of a definition, so that the SDK refuses no other part of it."""
+    description, annotations = definition.get("description"), definition.get("annotations")
+    is_read_only = isinstance(annotations, dict) and annotations.get("readOnlyHint") is True
+    return {
+        "name": definition["name"],
+        "description": description if isinstance(description, str) else "",
+        "inputSchema": (definition.get("inputSchema") or {}) | {"type": "object"},
+        "annotations": {"readOnlyHint": is_read_only},
+    }
+
+
+def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
+    """Return a sentence that names the tools which cannot be used, or ""."""
+    if not unusable:
+        return ""
+    named = [
+        f"{safe_line(name, limit=60)} ({reason})"
+        for name, reason in islice(unusable.items(), _MAX_NAMED)
+    ]
+    if more := len(unusable) - len(named):
+        named.append(f"{more} more")
+    tools = counted(len(unusable), "tool")
+    return f"The server {server} has {tools} that cannot be used: {', '.join(named)}."
+
+
+def _first_of(error: BaseException) -> BaseException:
+    """Return the first error of a group, in which task groups raise theirs."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
+    """Return why a program could not be started, and what to do."""
+    path, program = Path(str(error.filename)), Path(command).name
+    reason = f"{error.filename} does not exist"
+    hint = "Check command and cwd in its [[mcp]]."
+    if path.is_absolute() and path.exists():
+        reason = f"{path}: {error.strerror}"
+        if not os.access(path, os.X_OK):
+            reason, hint = f"{path} cannot be executed", f"chmod u+x {path}"
+        elif error.errno in (errno.ENOENT, errno.ENOEXEC):
+            reason = f"the first line of {path} names no program that can run it"
+            hint = "Correct that line, such as #!/usr/bin/env python3."
+    elif error.errno != errno.ENOENT:
+        reason = f"{error.filename}: {error.strerror}"
+    elif program in _PROGRAMS_OF:
+        hint = f"Install {_PROGRAMS_OF[program]}, or set command to the whole path of {program}."
+    elif " " in command:
+        hint = "Set command to the program alone, and args to the rest of it."
+    return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
 
 
 def _text_of(result: Any) -> str:

@@ -26,8 +26,13 @@ class ToolServer(Struct, frozen=True, kw_only=True):
     name: str
     state: ToolServerState = ToolServerState.STARTING  # also before its first start
     error: str = ""  # why it failed; while it is ready, why some of its tools are left out
-    can_correct: bool = True  # whether another configuration may help after an error
+    hint: str = ""  # what to do about the error
     tools: tuple[Tool, ...] = ()  # as it listed them last; they stay after its end
+
+    @property
+    def problem(self) -> str:
+        """Its error and what to do, or ""."""
+        return f"{self.error} {self.hint}".strip()
 
     @property
     def state_sentence(self) -> str:

@@ -49,6 +49,24 @@ async def test_calls_run_side_by_side_and_their_results_go_back_until_the_model_
     assert await chat.on_disk() == chat.path
 
 
+async def test_the_wait_for_tool_servers_is_a_stage_of_its_own_and_a_stop_ends_it(store):
+    host = ScriptedHost()
+    host.is_starting = True
+    chat = ChatTurns(store, answer_steps("Read."), answer_steps("Read."), box=toolbox(host))
+    sending = asyncio.create_task(chat.send("Read"))
+    await host.asked.wait()
+    assert chat.opened.turn.figures.stage_word == "starting tools"
+    chat.opened.stop()
+    await sending
+    assert (chat.path[-1].state, chat.server.requests) == (AnswerState.STOPPED, [])
+    host.asked.clear()
+    sending = asyncio.create_task(chat.send("Read"))
+    await host.asked.wait()
+    host.started.set()
+    await sending
+    assert (chat.path[-1].text, host.starts) == ("Read.", 2)
+
+
 HERMES = '<tool_call>\n{"name": "files__read_text", "arguments": {"path": "a"}}\n</tool_call>'
 CODER = "<function=files__read_text>\n<parameter=path>\na\n</parameter>\n</function>"
 MINIMAX = '<invoke name="files__read_text">\n<parameter name="path">a</parameter>\n</invoke>'

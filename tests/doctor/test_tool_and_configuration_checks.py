@@ -13,16 +13,16 @@ from lmchat.tools.protocols import ToolServer, ToolServerState
 def test_a_tool_server_is_as_bad_as_its_state_and_one_that_still_starts_gets_more_time():
     servers = (
         ToolServer(name="good", state=ToolServerState.READY),
-        ToolServer(name="partly", state=ToolServerState.READY, error="Two names are equal."),
-        ToolServer(name="bad", state=ToolServerState.FAILED, error="It has exited."),
+        ToolServer(name="partly", state=ToolServerState.READY, error="Two are equal.", hint="S."),
+        ToolServer(name="bad", state=ToolServerState.FAILED, error="It has exited.", hint="S."),
         ToolServer(name="slow"),
     )
-    rows = tool_findings(servers, dict.fromkeys(("good", "partly", "bad", "slow"), "S"), waited_s=8)
+    rows = tool_findings(servers, waited_s=8)
     assert [row.grade for row in rows] == [Grade.OK, Grade.WARNING, Grade.FAULT, Grade.WARNING]
     assert rows[0].cause == "It is ready, 0 tools."
     assert rows[2].cause == "It has failed. It has exited."
     assert rows[3].cause == "No answer within 8 s."
-    assert [row.next_step == "S" for row in rows] == [True, True, True, False]
+    assert [row.next_step == "S" for row in rows] == [False, True, True, False]
 
 
 def test_each_problem_of_the_configuration_is_a_row_and_a_missing_file_is_none():

@@ -16,6 +16,7 @@ from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wai
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
 from tests.support.scripted_server import DONE, delta, finish, sse, text_reply
+from tests.support.start_desk import put
 
 Cli = Inside
 
@@ -91,6 +92,26 @@ def test_a_server_that_ignores_every_request_to_end_ends_with_lmchat(alone):
         wait_until(lambda: not (is_running(first) or is_running(second)), "the end of the group")
 
 
+def test_who_waits_for_a_tool_server_is_told_so_and_can_stop(cli, server, tmp_path):
+    """The server starts when the test lets it."""
+    gate = tmp_path / "gate"
+    wait = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
+    slow = put(tmp_path, "slow", f"{wait}exec(open({mcp_server.__file__!r}).read())")
+    cli.configure(f"[[mcp]]\nname = 'slow'\ncommand = '{slow}'\n")
+    server.on(CHAT, chat_reply("Done."))
+    words = "lmchat: starting slow … Ctrl+C stops"
+    for command in (("ask", "--tools", "hi"), ("tools",)):
+        with PtyProgram(cli.argv(*command), home=cli.home, size=(100, 20)) as program:
+            program.wait_for(words)
+            program.type("\x03")
+            assert program.wait_exit() == 130
+    with PtyProgram(cli.argv("ask", "--tools", "hi"), home=cli.home, size=(100, 20)) as program:
+        program.wait_for(words)
+        gate.touch()
+        assert program.wait_exit() == 0
+        assert "Done." in program.text
+
+
 def tools_rows(cli, code: int = 0) -> list[dict]:
     checks = cli.json("doctor", "--json", code=code)["checks"]
     return [row for row in checks if row["group"] == "Tools"]
@@ -102,14 +123,14 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
         without_the_sdk.setitem(sys.modules, "mcp", None)
         write_tools(cli)
         [row] = tools_rows(cli, code=1)
-        assert row["next_step"] == "pip install 'lmchat[tools]', then lmchat tools"
+        assert row["next_step"] == "Install it with: pip install 'lmchat[tools]'"
     write_tools(cli, "def add(:\n")
     [row] = tools_rows(cli, code=1)
     assert (row["name"], row["verdict"]) == ("python", "fault")
     assert "tools.py, line 1: SyntaxError" in row["cause"]
-    assert row["next_step"].endswith("tools.py, then lmchat tools")
+    assert row["next_step"] == f"Correct {cli.folder / 'tools.py'}"
     done = cli("ask", "--tools", "hi")
-    step = f"Correct {cli.folder / 'tools.py'}, then lmchat tools.\n"
+    step = f"Correct {cli.folder / 'tools.py'}.\n"
     assert (done.returncode, step in done.stderr) == (1, True)
     write_tools(cli)
     silent = f"command = '{sys.executable}'\nargs = ['-c', 'import time; time.sleep(600)']\n"
@@ -123,8 +144,8 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
 def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
     cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{server.url}/mcp'\n")
     for status, step in (
-        (403, f"Correct [[mcp]] in {cli.folder / 'config.toml'}, then lmchat tools."),
-        (500, "Once the server works, run lmchat tools."),
+        (403, "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."),
+        (500, "The fault is the server's: see its log."),
     ):
         server.unknown = lambda _, status=status: text_reply("", status=status)
         done = cli("tools")

@@ -44,6 +44,7 @@ TEXTS = {
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),
 }
+PAGES = {}  # by cursor, the first by None; in place of the other tools
 names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
 
 
@@ -54,7 +55,7 @@ def replies(message):
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
     elif method == "tools/list":
-        result = _page(int(params.get("cursor") or 0))
+        result = PAGES[params.get("cursor")] if PAGES else _page(int(params.get("cursor") or 0))
     elif method == "tools/call" and params["name"] in ERRORS:
         return [{"jsonrpc": "2.0", "id": number, "error": ERRORS[params["name"]]}]
     elif method == "tools/call" and params["name"] == "grow":

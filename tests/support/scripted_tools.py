@@ -36,6 +36,7 @@ class ScriptedHost:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[str] = []
         self.asked = asyncio.Event()
+        self.started = asyncio.Event()  # ends the start of a host that is starting
         self.is_closed = False
 
     @property
@@ -54,6 +55,10 @@ class ScriptedHost:
 
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         self.starts += 1
+        if self.is_starting:
+            self.asked.set()
+            await self.started.wait()
+            self.is_starting = False
         return self.servers
 
     async def call(

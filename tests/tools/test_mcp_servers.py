@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def scripted(name="files", **settings):
 
 
 @asynccontextmanager
-async def a_host(home, *servers, functions="", environ=None, refuses=""):
+async def a_host(home, *servers, functions="", environ=None, refuses="", has_log=True):
     """Yield tool servers; at their end no process of them may be left."""
 
     def check(url):
@@ -42,7 +43,9 @@ async def a_host(home, *servers, functions="", environ=None, refuses=""):
 
     if functions:
         (home / "tools.py").write_text(functions)
-    files = {"functions": home / "tools.py", "folder": home, "log_file": home / "tools.log"}
+    files = {"functions": home / "tools.py", "folder": home, "log_file": None}
+    if has_log:
+        files["log_file"] = home / "tools.log"
     host = McpServers(servers, **files, environ=os.environ | (environ or {}), check_address=check)
     others = psutil.Process().children(recursive=True)
     try:
@@ -69,10 +72,14 @@ async def call(host, name, _s=20, **arguments):
     return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
 
 
+CHECK = "Check command and cwd in its [[mcp]]."
+ENV = "Check its args and env in [[mcp]]."
+
+
 async def states(host, *, restarts=False):
     """Return the error of each server, or its state."""
     servers = await host.start_servers(restarts=restarts)
-    return {server.name: server.error or server.state.value for server in servers}
+    return {server.name: server.problem or server.state.value for server in servers}
 
 
 async def test_servers_list_their_tools_and_answer_calls(tmp_path):
@@ -219,7 +226,7 @@ async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_th
         assert found["cwd"] == str(home / "notes")
         for name, command in missing.items():
             said = (await call(host, f"{name}/environment")).text
-            words = f"The server {name} cannot start: {command} does not exist. Check [[mcp]]."
+            words = f"The server {name} cannot start: {command} does not exist. {CHECK}"
             assert said == words
         found = json.loads((await call(host, "python/where")).text)
     assert found["cwd"] == str(home)
@@ -256,19 +263,21 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
     starts = tmp_path / "starts"
     async with a_host(tmp_path, *servers, refuses="http://elsewhere/mcp") as host:
         see = f"See {tmp_path / 'tools.log'}."
+        wordless = "it ended with exit code 0, and without a word"
         assert await states(host) == {
-            "lost": "The server lost cannot start: no-such-program does not exist. Check [[mcp]].",
-            "sad": f"The server sad failed: Connection closed. {see}",
+            "lost": f"The server lost cannot start: no-such-program does not exist. {CHECK}",
+            "sad": f"The server sad failed: {wordless}. {see} {ENV}",
             "refused": "Endpoint not allowed: elsewhere.",
             "keyless": "The environment variable NO_TOKEN of the server keyless is not set. Set it.",
-            "down": "The server down failed: All connection attempts failed.",
+            "down": "The server down failed: All connection attempts failed. Start it, or check its "
+            "url.",
         }
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
         await states(host)
-        assert starts.read_text() == "x"
+        assert starts.read_text() == "xx"  # each time for both handshakes
         await states(host, restarts=True)
         assert (await call(host, "sad/x")).is_error
-        assert starts.read_text() == "xxx"
+        assert starts.read_text() == "xxxxxx"
 
 
 async def test_a_server_over_http_gets_its_headers_and_a_session_that_has_ended_begins_anew(
@@ -298,34 +307,52 @@ async def test_a_server_over_http_gets_its_headers_and_a_session_that_has_ended_
     assert sent == {("Bearer abc", "def")}
 
 
-NO_OAUTH = "lmchat has no OAuth."
+NO_KEY = "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."
+NO_PATH = "Check the path of its url, which often ends in /mcp."
+FAULT = "The fault is the server's: see its log."
 REFUSALS = {
-    401: ("401 Unauthorized", f"If it needs a key, add headers_env to [[mcp]]; {NO_OAUTH}"),
-    403: ("403 Forbidden", f"If it needs a key, add headers_env to [[mcp]]; {NO_OAUTH}"),
-    404: ("404 Not Found", "Check the path of its url, which often ends in /mcp."),
-    405: ("405 Method Not Allowed", "Check the path of its url, which often ends in /mcp."),
+    400: ("400 Bad Request", "Check its url and headers_env."),
+    401: ("401 Unauthorized", NO_KEY),
+    403: ("403 Forbidden", NO_KEY),
+    404: ("404 Not Found", NO_PATH),
+    405: ("405 Method Not Allowed", NO_PATH),
     429: ("429 Too Many Requests", "Try again later."),
-    500: ("500 Internal Server Error", "The fault is the server's: see its log."),
-    503: ("503 Service Unavailable", "The fault is the server's: see its log."),
-    530: ("530", "The fault is the server's: see its log."),
+    500: ("500 Internal Server Error", FAULT),
+    503: ("503 Service Unavailable", FAULT),
+    530: ("530", FAULT),
     418: ("418 I'm a Teapot", "Check its url and headers_env."),
+}
+BODIES = {
+    "": "",
+    "<html><body>no</body></html>": "",
+    "<html><title>Sign in</title></html>": "Sign in",
+    '{"error": "no"}': "no",
+    '{"error": {"message": "The key has expired."}}': "The key has expired",
+    '{"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "no"}}': "no",
+    "Only members may enter\n": "Only members may enter",
 }
 
 
-async def test_a_server_that_refuses_is_told_by_its_status_and_what_it_means(tmp_path, http):
+async def test_a_server_that_refuses_is_told_by_its_status_its_words_and_what_they_mean(
+    tmp_path, http
+):
     for status, (name, step) in REFUSALS.items():
-        for body in ("", "<html>no</html>", '{"error": "no"}'):
-            http.unknown = lambda _, status=status, body=body: text_reply(body, status=status)
+        for body, said in BODIES.items() if status == 401 else [*BODIES.items()][:1]:
+            reply = json_reply if body.startswith("{") else text_reply
+            content = json.loads(body) if body.startswith("{") else body
+            http.unknown = lambda _, r=reply, c=content, status=status: r(c, status=status)
             async with a_host(tmp_path, over_http(http)) as host:
-                words = f"The server wiki answers {name}. {step}"
+                words = f"The server wiki answers {name}{f': {said}' if said else ''}. {step}"
                 assert await states(host) == {"wiki": words}
                 assert (await call(host, "wiki/echo")).text == words
-                assert host.servers[0].can_correct is (status < 500 and status != 429)
     http.unknown = lambda _: text_reply("", status=403)
     server = over_http(http, Authorization="WIKI_TOKEN")
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "abc"}) as host:
-        step = f"Check the value of WIKI_TOKEN; {NO_OAUTH}"
+        step = "Check the value of WIKI_TOKEN; lmchat has no OAuth."
         assert await states(host) == {"wiki": f"The server wiki answers 403 Forbidden. {step}"}
+    http.unknown = lambda seen: text_reply(f"no {seen.headers['authorization']} here", status=400)
+    async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "s3cret" * 20}) as host:
+        assert "s3cr" not in (await states(host))["wiki"]
 
 
 async def test_a_refused_call_says_why_and_the_server_goes_on(tmp_path, http):
@@ -473,7 +500,8 @@ async def test_an_error_of_a_server_does_not_repeat_the_header_that_it_got(tmp_p
     server = over_http(http, Authorization="WIKI_TOKEN")
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abcdef123"}) as host:
         found = await states(host)
-        assert found == {"wiki": "The server wiki failed: No entry with …."}
+        words = "The server wiki failed: No entry with …. Check its url."
+        assert found == {"wiki": words}
     quoting = scripted(args=(SCRIPT, "--max-tokens", "closed", "--author", "garden"))
     async with a_host(tmp_path, quoting) as host:
         assert (await call(host, "files/refuse")).text == "The garden is closed"
@@ -481,9 +509,271 @@ async def test_an_error_of_a_server_does_not_repeat_the_header_that_it_got(tmp_p
 
 async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(tmp_path):
     async with a_host(tmp_path, functions="x = 1\ny = = 2\n") as host:
-        assert await states(host) == {"python": "tools.py, line 2: SyntaxError: invalid syntax."}
+        hint = f"Correct {tmp_path / 'tools.py'}."
+        words = f"tools.py, line 2: SyntaxError: invalid syntax. {hint}"
+        assert await states(host) == {"python": words}
         (tmp_path / "tools.py").write_text("def f():\n    return {}['a']\nf()\n")
-        assert await states(host, restarts=True) == {"python": "tools.py, line 2: KeyError: 'a'."}
+        words = f"tools.py, line 2: KeyError: 'a'. {hint}"
+        assert await states(host, restarts=True) == {"python": words}
         (tmp_path / "tools.py").write_text(ONE)
         assert await states(host, restarts=True) == {"python": "ready"}
         assert (await call(host, "python/two")).text == "tools.py has no function two."
+
+
+BED = {"type": "object", "properties": {"bed": {"type": "string"}}, "required": ["bed"]}
+
+
+def tool(name, schema=BED, **more):
+    return {"name": name, "inputSchema": schema} | more
+
+
+USABLE = [
+    # what only other clients need is not looked at
+    tool("output", outputSchema={"$ref": "#/$defs/Bed", "$defs": {"Bed": {"type": "object"}}}),
+    tool("texts", outputSchema="none", title=3, icons="x", execution=[], _meta=1),
+    tool("notes", description=["A"], annotations={"readOnlyHint": "yes", "title": 7}),
+    # the schema of a tool without arguments, or without the type that every one has
+    tool("empty", {}),
+    tool("null", None),
+    {"name": "none"},
+    tool("dialect", {"$schema": "http://json-schema.org/draft-07/schema#"}),
+    tool("untyped", {"properties": {"bed": {"type": "string"}}}),
+    tool("nullable", {"type": ["object", "null"]}),
+    tool("ref", {"$ref": "#/$defs/Bed", "$defs": {"Bed": BED}}),
+    # names that no request may have
+    tool("weather.today now"),
+    tool("Gärten/Beete"),
+    tool("x" * 200),
+    tool("x" * 199),
+]
+UNUSABLE = {
+    "text": (tool("text", {"type": "string"}), "its inputSchema is of the type string, not object"),
+    "list": (tool("list", [BED]), "its inputSchema is not an object"),
+    "true": (tool("true", schema=True), "its inputSchema is not an object"),
+    "number 4": (None, "it has no name"),
+    "number 5": ({"inputSchema": BED}, "it has no name"),
+    "number 6": (tool(""), "it has no name"),
+    "number 7": (tool(["a"]), "it has no name"),
+}
+
+
+async def over_both(tmp_path, http, pages):
+    """Yield the server with these pages of tools, over HTTP and as a program."""
+    mcp_server.PAGES.clear()
+    mcp_server.PAGES.update(pages)
+    http.unknown = mcp_reply
+    program = f"from tests.support import mcp_server as m; m.PAGES |= {pages!r}; m.main()"
+    root = str(Path(mcp_server.__file__).parents[2])
+    piped = scripted("wiki", args=("-c", program), env={"PYTHONPATH": root})
+    try:
+        for server in (over_http(http), piped):
+            async with a_host(tmp_path, server) as host:
+                [state] = await host.start_servers()
+                assert state.state is ToolServerState.READY
+                yield host, state
+    finally:
+        mcp_server.PAGES.clear()
+
+
+def mcp_reply(seen):
+    if not seen.body:
+        return text_reply("", status=405)
+    found = mcp_server.replies(seen.json)
+    return json_reply(found[-1]) if found else text_reply("", status=202)
+
+
+async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_why(tmp_path, http):
+    pages = {None: {"tools": [*(bad for bad, _ in UNUSABLE.values()), *USABLE]}}
+    async for host, state in over_both(tmp_path, http, pages):
+        assert [one.name for one in state.tools] == [one["name"] for one in USABLE]
+        assert all(one.schema["type"] == "object" for one in state.tools)
+        assert next(one for one in state.tools if one.name == "output").schema == BED
+        wire_names = [one.wire_name for one in state.tools]
+        assert len(set(wire_names)) == len(wire_names)
+        assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in wire_names)
+        named = [f"{name} ({why})" for name, (_, why) in UNUSABLE.items()]
+        said = f"The server wiki has 7 tools that cannot be used: {', '.join(named[:5])}, 2 more."
+        assert (state.error, state.hint) == (said, "Tell its author.")
+        assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
+
+
+async def test_tools_are_listed_page_by_page_and_one_name_is_one_tool(tmp_path, http):
+    """A cursor may be empty, and a server may repeat one for ever."""
+    pages = {
+        None: {"tools": [tool("a"), tool("b")], "nextCursor": ""},
+        "": {"tools": [], "nextCursor": "x"},
+        "x": {"tools": [tool("a"), tool("b", {}), tool("c")], "nextCursor": "x"},
+    }
+    async for _, state in over_both(tmp_path, http, pages):
+        assert [(one.name, one.schema) for one in state.tools] == [
+            ("a", BED),
+            ("b", BED),
+            ("c", BED),
+        ]
+        assert "1 tool that cannot be used: b (it is listed twice: the first" in state.error
+
+
+async def test_a_server_without_tools_works_and_has_none(tmp_path, http):
+    def reply(seen):
+        if seen.body and seen.json["method"] == "tools/list":
+            error = {"code": -32601, "message": "Method not found"}
+            return json_reply({"jsonrpc": "2.0", "id": seen.json["id"], "error": error})
+        return mcp_reply(seen)
+
+    http.unknown = reply
+    async with a_host(tmp_path, over_http(http)) as host:
+        assert await states(host) == {"wiki": "ready"}
+
+
+async def test_an_answer_that_is_not_mcp_is_told_in_plain_words(tmp_path, http):
+    def answering(result):
+        return lambda seen: json_reply({"jsonrpc": "2.0", "id": seen.json["id"], "result": result})
+
+    broken = {
+        "its answer does not follow MCP (capabilities: Field required)": answering({}),
+        "Unexpected content type: text/html": lambda _: text_reply(
+            "<html>hi</html>", headers={"Content-Type": "text/html"}
+        ),
+        "Redirect to https://elsewhere.example/mcp not followed; use that URL as the endpoint if "
+        "it is the intended server": lambda _: text_reply(
+            "", status=301, headers={"Location": "https://elsewhere.example/mcp"}
+        ),
+    }
+    for words, reply in broken.items():
+        http.unknown = reply
+        async with a_host(tmp_path, over_http(http)) as host:
+            said = await states(host)
+            assert said == {"wiki": f"The server wiki failed: {words}. Check its url."}
+
+
+async def test_the_older_transport_is_named_where_its_address_is_used(tmp_path, http):
+    http.unknown = lambda _: text_reply("", status=405)
+    async with a_host(tmp_path, McpSettings(name="old", url=f"{http.url}/sse")) as host:
+        assert "does not speak its older transport (SSE)" in (await states(host))["old"]
+
+
+async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path):
+    program = tmp_path / "server.py"
+    program.write_text(
+        SOURCE.replace(
+            '{"name": name, "inputSchema"', '{"name": name, "description": "\\ud83c", "inputSchema"'
+        )
+    )
+    async with a_host(tmp_path, scripted(args=(str(program),))) as host:
+        [state] = await host.start_servers()
+        assert state.tools[0].description == "�"
+        assert (await call(host, "files/echo", text="leaf \ud83c")).text == "leaf �"
+
+
+# the end of what a program writes, and the line that tells why it has ended
+LAST_WORDS = {
+    "seedbank: starting\nseedbank: set SEED_TOKEN first\n": "seedbank: set SEED_TOKEN first",
+    "no line end": "no line end",
+    "\x1b[31mred\x1b[0m \x07bell\r\n\n \n": "red ␇bell",
+    "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'SEED'\n": "KeyError: 'SEED'",
+    "Error: no token\n    at a (b.js:1:2) {\n  code: 'E'\n}\n\nNode.js v22.3.0\n": "Error: no token",
+    "npm error 404 Not Found - seeds\nnpm error A complete log of this run can be found in: /a.log\n"
+    "npm notice\n": "npm error 404 Not Found - seeds",
+    "  indented only\n": "indented only",
+    "ab\ud800".encode(errors="surrogatepass").decode("latin-1"): "ab",
+    "x" * 9000: "x" * 299 + "…",
+}
+
+
+async def test_a_program_that_ends_at_its_start_is_told_by_its_last_words(tmp_path):
+    """With a log and without one, as in a temporary chat."""
+    for log in (True, False):
+        for written, words in LAST_WORDS.items():
+            code = f"import os; os.write(2, {written.encode('latin-1')!r}); os._exit(3)"
+            server = McpSettings(name="garden", command=sys.executable, args=("-c", code))
+            async with a_host(tmp_path, server, has_log=log) as host:
+                see = f" See {tmp_path / 'tools.log'}." if log else ""
+                said = (await states(host))["garden"]
+                assert said.startswith(f"The server garden failed: {words}")
+                assert said.endswith(f"{see} {ENV}")
+                if log:
+                    assert (tmp_path / "tools.log").read_bytes() == written.encode("latin-1") * 2
+
+
+async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tmp_path):
+    """The program does not answer, or answers when the test has let it."""
+    gate = tmp_path / "gate"
+    waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
+    program = tmp_path / "slow.py"
+    program.write_text(SOURCE.replace("def main():", f"{waiting}def main():"))
+    words = "import sys, time; sys.stderr.write('Open https://garden.example to sign in\\n'); "
+    servers = (
+        McpSettings(name="slow", command=sys.executable, args=(str(program),)),
+        scripted("silent", args=("-c", words + "time.sleep(600)"), timeout_s=2),
+        scripted("early"),
+    )
+    async with a_host(tmp_path, *servers) as host:
+        starting = asyncio.create_task(states(host))
+        # one that stops waiting stops at once, and no server with it
+        waiter = asyncio.create_task(states(host))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        assert (await asyncio.wait([waiter], timeout=0.5))[0] == {waiter}
+        gate.touch()
+        found = await starting
+        assert (found["slow"], found["early"]) == ("ready", "ready")
+        assert found["silent"] == (
+            "The server silent failed: no answer within 2 s. It said: Open https://garden.example "
+            f"to sign in. See {tmp_path / 'tools.log'}. If it needs longer for its first start, "
+            "set timeout_s in its [[mcp]]."
+        )
+        # of a call, too
+        never = await host.call(Tool(server="silent", name="x"), {}, timeout_s=60)
+        assert never.text == "No answer within 2 s."
+
+
+async def test_a_program_that_ends_at_any_request_but_its_handshake_works(tmp_path):
+    """As servers do that are made with the Rust SDK of 2025: see the text of its error."""
+    program = tmp_path / "strict.py"
+    strict = SOURCE.replace(
+        "        for reply in replies(json.loads(line)):",
+        "        if not started and json.loads(line)['method'] != 'initialize':\n"
+        "            sys.exit('Error: ExpectedInitializeRequest(Some(server/discover))')\n"
+        "        started = True\n"
+        "        for reply in replies(json.loads(line)):",
+    ).replace("    for line in sys.stdin:", "    started = False\n    for line in sys.stdin:")
+    program.write_text(strict)
+    async with a_host(tmp_path, scripted(args=(str(program),))) as host:
+        assert await states(host) == {"files": "ready"}
+        assert (await call(host, "files/echo", text="a")).text == "a"
+
+
+async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatch):
+    files = {"plain": "", "lost": "#!/no/such/interpreter\n", "bare": "\x7f\x00\x01"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o700 if content else 0o600)
+    (tmp_path / "a folder").mkdir()
+    npx = "Install Node.js, or set command to the whole path of npx."
+    only = "Set command to the program alone, and args to the rest of it."
+    first = "Correct that line, such as #!/usr/bin/env python3."
+    cases = {
+        ("npx", ""): ("npx does not exist", npx),
+        ("uvx", ""): (
+            "uvx does not exist",
+            "Install uv, or set command to the whole path of uvx.",
+        ),
+        ("node seeds.js --port 1", ""): ("node seeds.js --port 1 does not exist", only),
+        ("./plain", ""): (f"{tmp_path}/plain cannot be executed", f"chmod u+x {tmp_path}/plain"),
+        ("./lost", ""): (f"the first line of {tmp_path}/lost names no program", first),
+        ("./bare", ""): (f"the first line of {tmp_path}/bare names no program", first),
+        ("/bin/sh", "gone"): (f"{tmp_path}/gone does not exist", CHECK),
+        ("/bin/sh", "plain"): (f"{tmp_path}/plain", CHECK),
+    }
+    for (command, cwd), (reason, hint) in cases.items():
+        server = McpSettings(name="garden", command=command, cwd=cwd)
+        async with a_host(tmp_path, server, environ={"PATH": str(tmp_path)}) as host:
+            [state] = await host.start_servers()
+            assert state.error.startswith(f"The server garden cannot start: {reason}")
+            if command != "/bin/sh":
+                assert state.hint == hint
+    put(tmp_path / "a folder", "serve", SOURCE)
+    home = McpSettings(name="home", command="~/a folder/serve", cwd="~")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with a_host(tmp_path, home) as host:
+        assert await states(host) == {"home": "ready"}

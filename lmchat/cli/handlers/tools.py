@@ -12,9 +12,9 @@ from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
 from lmchat.cli.setup.make_toolbox import (
     how_to_configure,
-    how_to_correct,
     is_any_ready,
     make_toolbox,
+    started_servers,
 )
 from lmchat.cli.setup.wiring import saved_state
 from lmchat.cli.turn_printer import step_json
@@ -40,7 +40,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:
-        await host.start_servers()
+        await started_servers(context, host)
         yield toolbox
 
 
@@ -83,7 +83,7 @@ async def list_tools(context: Context) -> int:
         output.print_list(documents, lines, none_note)
         for server in servers:
             if server.error:
-                output.note(f"lmchat: {server.name}: {how_to_correct(server, context)}.")
+                output.note(f"lmchat: {server.name}: {server.hint}")
         return 0 if is_any_ready(servers) or not servers else 1
 
 
@@ -107,8 +107,7 @@ async def call(context: Context) -> int:
         if tool is None:
             for server in toolbox.host.servers:
                 if server.name == server_name and server.error:
-                    hint = "`lmchat doctor` checks each server."
-                    raise LMChatError(server.error, kind="tools", hint=hint)
+                    raise LMChatError(server.error, kind="tools", hint=server.hint)
             raise WrongUse(f"There is no tool {name}.", hint="`lmchat tools` lists the tools.")
         if toolbox.approval(_NO_SESSION, tool) is Approval.NEVER:
             raise WrongUse(f"{name} may never run.", hint="Change its approval in config.toml.")

@@ -8,7 +8,7 @@ from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.local_servers import find_installed
-from lmchat.cli.setup.make_toolbox import how_to_correct, make_toolbox
+from lmchat.cli.setup.make_toolbox import make_toolbox
 from lmchat.cli.setup.wiring import api_keys_of, saved_state
 from lmchat.config.state import State
 from lmchat.doctor.checks import START_ENGINE, examine, tool_findings
@@ -64,5 +64,4 @@ async def _check_tools(context: Context) -> Findings:
         with suppress(TimeoutError):  # a server that still starts then has a row, too
             async with asyncio.timeout(_TOOLS_S):
                 await host.start_servers()
-        steps = {server.name: how_to_correct(server, context) for server in host.servers}
-        return tool_findings(host.servers, steps, waited_s=_TOOLS_S)
+        return tool_findings(host.servers, waited_s=_TOOLS_S)

@@ -8,22 +8,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
-from lmchat.config.settings import FUNCTIONS, Settings
+from lmchat.config.settings import Settings
 from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
+from lmchat.safe_text import safe_line
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.target import Target
-from lmchat.tools.mcp_servers import McpServers
-from lmchat.tools.protocols import ToolServer, ToolServerState
+from lmchat.tools.mcp_servers import START_S, McpServers
+from lmchat.tools.protocols import ToolHost, ToolServer, ToolServerState
 
 _logger = logging.getLogger(__name__)
+_SHORT_WAIT_S = 2.0  # a shorter wait needs no words
+_NAMES_CHARS = 40
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
@@ -36,6 +39,7 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
         log_file=None if context.options.temporary else context.paths.tools_log_file,
         environ=context.environ,  # with API keys: `headers_env` names those that servers get
         check_address=lambda url: AllowList(settings.allowed_hosts).check(Endpoint.parse(url)),
+        start_s=max(START_S, settings.tools.timeout_s),
     )
     save = partial(_save_allowed, context.paths.state_file)
     return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save)
@@ -67,13 +71,26 @@ async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> Non
     if not toolbox.can_use(target):
         note(f"lmchat: {target.model_id} cannot use tools; it answers without them.")
         return
-    servers = await toolbox.host.start_servers()
+    servers = await started_servers(context, toolbox.host)
     for server in servers:
         if server.error:
-            note(f"lmchat: {server.error}", f"{how_to_correct(server, context)}.")
+            note(f"lmchat: {server.error}", server.hint)
     if not is_any_ready(servers):
         hint = "To ask without tools, omit --tools."
         raise LMChatError("No tool server works.", kind="tools", hint=hint)
+
+
+async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer, ...]:
+    """Start the tool servers and wait for them; if that takes long, a terminal shows which."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SHORT_WAIT_S):
+            return await host.start_servers()
+    slow = (server.name for server in host.servers if server.state is ToolServerState.STARTING)
+    names = safe_line(", ".join(slow), limit=_NAMES_CHARS)
+    context.output.show_progress(f"lmchat: starting {names} … Ctrl+C stops")
+    servers = await host.start_servers()
+    context.output.show_progress("")
+    return servers
 
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:
@@ -85,14 +102,3 @@ def how_to_configure(context: Context) -> str:
     """Return a sentence that says how to add tools."""
     file = context.paths.tools_file
     return f"Add [[mcp]] to {context.config_file}, or write functions in {file}."
-
-
-def how_to_correct(server: ToolServer, context: Context) -> str:
-    """Return what to do about a tool server with an error, without a full stop."""
-    if find_spec("mcp") is None:
-        return "pip install 'lmchat[tools]', then lmchat tools"
-    if not server.can_correct:
-        return "Once the server works, run lmchat tools"
-    is_tools_file = server.name == FUNCTIONS  # the server of the functions of `tools.py`
-    place = context.paths.tools_file if is_tools_file else f"[[mcp]] in {context.config_file}"
-    return f"Correct {place}, then lmchat tools"

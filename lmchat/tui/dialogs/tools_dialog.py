@@ -88,7 +88,7 @@ class ToolsDialog(ListDialog):
             style = MUTED if is_off else _STYLES[server.state]
             rows.append(text_row(name, right=state, right_style=style, key=server.name))
             if server.error:
-                error = styled(safe_line(server.error, limit=500))
+                error = styled(safe_line(server.problem, limit=500))
                 # 3 cells: the bar of the row, and the two blanks before each line
                 lines = error.wrap(max(self.list.text_width - 3, 1))
                 rows += [text_row(f"  {line.plain}", style="", key=server.name) for line in lines]
