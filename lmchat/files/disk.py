@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable
 
@@ -39,23 +40,32 @@ def system_error(code: int, path: Path | str) -> OSError:
     return OSError(code, os.strerror(code), str(path))
 
 
-def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
-    """Return the content of a regular file.
+def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
+    """Open a regular file for reading.
 
-    With `may_stream`, a pipe or device is read too, as in `--config <(pass lmchat)`; opening a pipe
-    then waits until another program writes to it. Raises `OSError`, also for a folder, for a pipe
-    or device without `may_stream`, and for more than `max_bytes`.
+    With `may_stream`, a pipe or device is opened too, as in `--config <(pass lmchat)`; opening a
+    pipe then waits until another program writes to it. Raises `OSError`, also for a folder, and for
+    a pipe or device without `may_stream`.
     """
     flags = OPEN_FLAGS
     if not may_stream:
         flags |= NO_WAIT  # a pipe is then opened at once, and refused below
     # `open` itself refuses a folder, and closes it
-    with open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags)) as file:
+    file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115
+    if not may_stream and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return file
+
+
+def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
+    """Return the content of a file that `open_plain` opens; raises `OSError`.
+
+    More than `max_bytes` are an error, too.
+    """
+    with open_plain(path, may_stream=may_stream) as file:
         status = os.fstat(file.fileno())
-        is_regular = stat.S_ISREG(status.st_mode)
-        if not is_regular and not may_stream:
-            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        if is_regular and status.st_size > max_bytes:
+        if stat.S_ISREG(status.st_mode) and status.st_size > max_bytes:
             raise system_error(errno.EFBIG, path)
         data = file.read(max_bytes + 1)  # one byte more shows that there are too many
     if len(data) > max_bytes:  # a pipe or device has no size; a file may have grown

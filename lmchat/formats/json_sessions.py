@@ -8,28 +8,35 @@ in which the messages were written. `files` has the content of attached files in
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, get_args
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from lmchat.errors import FileRefused
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.exports.entries import PLAIN, WriteOptions
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, checked_time
-from lmchat.formats.imports.foreign_chat import quoted_call
-from lmchat.formats.imports.format import JsonFormat, ReadSession, omissions
-from lmchat.formats.imports.sources import Source
-from lmchat.formats.imports.valid_session import valid_session
-from lmchat.sessions.message import ChatMessage, Part, Role, TextPart, ToolCallPart
-from lmchat.sessions.session import MessagePath, Session, SessionHeader
+from lmchat.formats.imports.foreign_chat import LONGEST_TITLE, Format, omissions, quoted_call
+from lmchat.formats.imports.source import Source
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, checked_time, own_id
+from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
+    ChatMessage,
+    FilePart,
+    Part,
+    Role,
+    TextPart,
+    ToolCallPart,
+    interrupted,
+)
+from lmchat.sessions.session import MessagePath, Session, SessionHeader, tags_from
 
 FORMAT_NUMBER = 1  # in the field `lmchat`
+_LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
 _MESSAGE_FIELDS = ChatMessage.__struct_encode_fields__
 # Fields of the parts by the value of `type`. Messages and parts are arrays where lmchat stores
 # them, in the order of their fields.
@@ -120,42 +127,65 @@ def _values(record: Record, names: Sequence[str]) -> list[Any]:
     return [record[name] for name in names if name in record]
 
 
-class OwnChat(Struct, frozen=True):
-    """Session of an export of lmchat itself; its file may be hostile, too."""
+def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
+    """Return the session of an export as it is imported; the file may be hostile.
 
-    session: Session
-
-    def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session as it is imported, without a tag: `source` is lmchat itself.
-
-        A tool call without a result becomes quoted text: it would look as if it waited to run, and
-        nothing of a file may run. Tool messages lose the name of their server, since lmchat did not
-        run their calls there. Answers lose the id under which a server keeps them, since opening
-        the session must contact no server that the file names. Images over the limit of bytes are
-        left out.
-        """
-        del source
-        omitted: Counter[str] = Counter()
-        files: dict[str, bytes] = {}
-        for digest, data in self.session.files.items():
-            if image_type(data) and len(data) > MAX_IMAGE_BYTES:
-                omitted["image"] += 1
-            else:
-                files[digest] = data
-        header, messages = self.session.header, self.session.messages
-        tree = self.session.tree or messages  # a session without branches has no `tree`
-        ids_with_results = {message.parent_id for message in tree if message.role is Role.TOOL}
-        session = valid_session(
-            header,
-            [
-                _safe(message, has_results=message.message_id in ids_with_results)
-                for message in tree
-            ],
-            messages[-1].message_id if messages else None,
-            files,
-            moment,
+    A tool call without a result becomes quoted text: it would look as if it waited to run, and
+    nothing of a file may run. Tool messages lose the name of their server, since lmchat did not run
+    their calls there. Images over the limit of bytes are left out. Ids of another form than
+    lmchat's are replaced by their hashes, and a running answer becomes an interrupted one. A
+    deleted session is not deleted any more. A long title is cut, and figures that are too large to
+    be shown are left out. Raises `FileRefused` if ids are not unique or messages form a loop.
+    """
+    session = from_json(records[0])
+    header = session.header
+    files = {
+        digest: data
+        for digest, data in session.files.items()
+        if len(data) <= MAX_IMAGE_BYTES or not image_type(data)
+    }
+    # the keys of all dictionaries are the ids in the file
+    tree = session.tree or session.messages  # a session without branches has no `tree`
+    messages = {message.message_id: message for message in tree}
+    if len(messages) < len(tree):
+        raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
+    ids_with_results = {message.parent_id for message in tree if message.role is Role.TOOL}
+    session_id = own_id(header.session_id)
+    ids = {key: own_id(key, session_id) for key in messages}
+    sound_by_id: dict[str, ChatMessage] = {}
+    for key in _parents_first({key: message.parent_id for key, message in messages.items()}):
+        message = _safe(messages[key], has_results=key in ids_with_results)
+        sound_by_id[key] = replace(
+            message,
+            message_id=ids[key],
+            parent_id=ids.get(message.parent_id or ""),
+            parts=tuple(map(_sound_part, message.parts)),
+            stats=_sound_stats(message.stats),
         )
-        return ReadSession(session=session, skipped=omissions(session.header.title, omitted))
+    path: list[ChatMessage] = []
+    above = session.messages[-1].message_id if session.messages else None
+    while above in sound_by_id:
+        path.append(sound_by_id[above])
+        above = messages[above].parent_id
+    header = replace(
+        header,
+        session_id=session_id,
+        title=header.title[:LONGEST_TITLE],
+        tags=tags_from(" ".join(header.tags)),
+        # A time in the future would keep the session on top of the list.
+        updated_at=min(header.updated_at, now),
+        deleted_at=None,
+        parent_id=None if header.parent_id is None else own_id(header.parent_id),
+        message_count=len(sound_by_id),
+    )
+    return Session(
+        header=header,
+        messages=MessagePath(reversed(path)),
+        # a tree is only needed if the path lacks messages of it
+        tree=tuple(sound_by_id.values()) if len(path) < len(sound_by_id) else (),
+        files=files,
+        skipped=omissions(header.title, {"image": len(session.files) - len(files)}),
+    )
 
 
 def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
@@ -163,6 +193,8 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
 
     Without results, the calls become quoted text, since they would look as if they waited to run.
     """
+    if message.state is AnswerState.STREAMING:
+        message = interrupted(message, "The session was exported")
     if message.role is Role.TOOL:  # a call together with its result
         return replace(message, endpoint="")  # marks an imported call, which never runs again
     if has_results:
@@ -177,8 +209,44 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     return replace(message, parts=parts)
 
 
-def _read(records: Sequence[Record], _: Source) -> OwnChat:
-    return OwnChat(from_json(records[0]))  # the only one: `FORMAT` has no `begins_chat`
+def _parents_first(parents: Mapping[str, str | None]) -> list[str]:
+    """Return the keys of `parents` in an order in which each parent is before its children.
+
+    Apart from that, their order stays. Raises `FileRefused` if they form a loop.
+    """
+    order: dict[str, None] = {}
+    for key in parents:
+        chain: dict[str, None] = {}  # the message and those above it that are not in the order yet
+        above: str | None = key
+        while above is not None and above in parents and above not in order:
+            if above in chain:
+                raise FileRefused("Its messages form a loop.", hint="Export it again.")
+            chain[above] = None
+            above = parents[above]
+        order |= dict.fromkeys(reversed(chain))
+    return list(order)
 
 
-FORMAT = JsonFormat(fits=lambda record: "lmchat" in record, read=_read)
+def _sound_part(part: Part) -> Part:
+    """Return a part; if a figure of an attached file is too large, all become 0 (unknown)."""
+    if isinstance(part, FilePart):
+        figures = (part.size, part.width, part.height, part.tokens)
+        if not all(map(_is_usual, figures)):
+            return replace(part, size=0, width=0, height=0, tokens=0)
+    return part
+
+
+def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
+    """Return stats; None if any of their figures is too large to be shown."""
+    if stats is None:
+        return None
+    figures = (value for value in asdict(stats).values() if isinstance(value, int | float))
+    return stats if all(map(_is_usual, figures)) else None
+
+
+def _is_usual(figure: float) -> bool:
+    """Return whether a figure can be shown; NaN cannot, as it is not smaller than any number."""
+    return abs(figure) < _LARGEST_FIGURE
+
+
+FORMAT = Format(fits=lambda record: "lmchat" in record, session=_session)

@@ -7,15 +7,18 @@ trial reads the files in the same way and says what an import would do, but stor
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
-from lmchat.errors import FormatUnknown, LMChatError, StoreUnavailable
-from lmchat.formats.imports.format import ReadSession
+from lmchat.errors import FileRefused, FormatUnknown, LMChatError, StoreUnavailable
+from lmchat.files.disk import expanded_path
 from lmchat.formats.imports.programs import AUTO, ChatPlace
-from lmchat.formats.imports.reader import error_about, import_chats
+from lmchat.formats.imports.reader import STDIN, error_about, read_chats
+from lmchat.formats.imports.source import files_below
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import now
@@ -95,50 +98,87 @@ class Importer:
         cancelled, the sessions that were imported stay in the store, and `outcome` lists them. An
         error of the store, such as a full disk, ends the import.
         """
-        # Headers by id that the store has, or would have by now. Only a trial needs them: an import
-        # asks the store for each session.
-        known: dict[str, SessionHeader] = {}
+        known: dict[str, SessionHeader] | None = None
         if is_trial:
+            known = {}
             for is_trash in (False, True):
                 headers = await self._store.list_sessions(is_trash=is_trash)
                 known |= {header.session_id: header for header in headers}
-        results = import_chats(names, moment=now(), source=source, stdin=stdin)
         begun_s = time.monotonic()
-        # a result may take long, so it is read in a thread that a cancelled import leaves behind
-        while (result := await run_abandonable(lambda: next(results, None))) is not None:
-            file, found = result  # name of a file, and a session, a damaged part, or an error
-            match found:
-                case ReadSession(session=session, skipped=skipped):
-                    header = session.header
-                    try:
-                        if is_trial:
-                            known_header = known.get(header.session_id)
-                        else:
-                            known_header = await self._put_in_store(session)
-                    except LMChatError as error:
-                        outcome.refused.append((file, error_about(file, error)))
-                        if isinstance(error, StoreUnavailable):
-                            return
-                        continue
-                    chat = ImportedChat(
-                        file=file,
-                        header=known_header or header,
-                        was_known=known_header is not None,
-                        branch_messages=len(session.branch_messages),
-                        skipped=() if known_header else skipped,
-                    )
-                    outcome.chats.append(chat)
-                    if is_trial:  # a later file may have the same session
-                        known.setdefault(header.session_id, header)
-                    elapsed_s = time.monotonic() - begun_s
-                    if elapsed_s >= self._quiet_s:  # a short import reports nothing
-                        report_progress(_counts(outcome.chats))
-                case Skipped():
-                    outcome.skipped.append((file, found))
-                case FormatUnknown() if file not in names:  # any file of a folder: only counted
-                    outcome.unknown_count += 1
-                case LMChatError():
-                    outcome.refused.append((file, found))
+
+        def report() -> None:
+            if time.monotonic() - begun_s >= self._quiet_s:  # a short import reports nothing
+                report_progress(_counts(outcome.chats))
+
+        for name in names:
+            try:
+                files: Mapping[str, Path | bytes]
+                if name == STDIN and stdin is not None:
+                    files = {name: stdin}
+                else:
+                    files = await asyncio.to_thread(_files_of, name)
+            except FileRefused as error:
+                outcome.refused.append((name, error))
+                continue
+            unknown: list[FormatUnknown] = []
+            for file, content in files.items():
+                chats = read_chats(file, content, now=now(), wanted=source)
+                try:
+                    await self._import_chats(file, chats, outcome, known, report)
+                except FormatUnknown as error:
+                    unknown.append(error)
+                except LMChatError as error:
+                    outcome.refused.append((file, error))
+                    if isinstance(error, StoreUnavailable):
+                        return
+            if name in files:
+                outcome.refused += [(name, error) for error in unknown]
+            elif len(unknown) < len(files):  # other files of a folder are only counted
+                outcome.unknown_count += len(unknown)
+            else:
+                message = f"{name} has no chats that lmchat can read."
+                hint = "`lmchat import --help` lists the formats."
+                outcome.refused.append((name, FileRefused(message, hint=hint)))
+
+    async def _import_chats(
+        self,
+        file: str,
+        chats: Iterator[Session | Skipped],
+        outcome: ImportOutcome,
+        known: dict[str, SessionHeader] | None,
+        report: Callable[[], None],
+    ) -> None:
+        """Import the chats of a file; raises the errors of `read_chats`, and `StoreUnavailable`.
+
+        `known` has the headers that the store has, or would have by now, by id in a trial; an
+        import asks the store for each session.
+        """
+        # a chat may take long, so it is read in a thread that a cancelled import leaves behind
+        while (found := await run_abandonable(lambda: next(chats, None))) is not None:
+            if isinstance(found, Skipped):
+                outcome.skipped.append((file, found))
+                continue
+            header = found.header
+            try:
+                if known is not None:
+                    known_header = known.get(header.session_id)
+                    known.setdefault(header.session_id, header)
+                else:
+                    known_header = await self._put_in_store(found)
+            except LMChatError as error:
+                if isinstance(error, StoreUnavailable):
+                    raise error_about(file, error) from error
+                outcome.refused.append((file, error_about(file, error)))
+                continue
+            chat = ImportedChat(
+                file=file,
+                header=known_header or header,
+                was_known=known_header is not None,
+                branch_messages=len(found.branch_messages),
+                skipped=() if known_header else found.skipped,
+            )
+            outcome.chats.append(chat)
+            report()
 
     async def _put_in_store(self, session: Session) -> SessionHeader | None:
         """Store a session; if the store has it already, leave it as it is, and return its header.
@@ -148,6 +188,15 @@ class Importer:
         for content in session.files.values():
             await self._store.save_file(content)
         return await self._store.import_session(session)
+
+
+def _files_of(name: str) -> dict[str, Path]:
+    """Return a file, or those below a folder, each with its name; raises `FileRefused`."""
+    path = expanded_path(name)
+    # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
+    if os.path.isdir(path):  # noqa: PTH112
+        return {str(file): file for file in files_below(path)}
+    return {name: path}
 
 
 def _counts(chats: Sequence[ImportedChat]) -> str:

@@ -79,6 +79,13 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     sampling: Mapping[str, object] = field(default_factory=dict)
 
 
+class Skipped(Struct, frozen=True, kw_only=True):
+    """A part of a file that was not imported whole."""
+
+    where: str
+    reason: str
+
+
 class Session(Struct, frozen=True, kw_only=True):
     """A session with its chosen path."""
 
@@ -90,6 +97,7 @@ class Session(Struct, frozen=True, kw_only=True):
     tree: tuple[ChatMessage, ...] = ()
     # Content of attached files by digest, in exports and imports.
     files: dict[str, bytes] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()  # what an import has left out
 
     @property
     def branch_messages(self) -> tuple[ChatMessage, ...]:
@@ -98,13 +106,6 @@ class Session(Struct, frozen=True, kw_only=True):
             return ()
         path_ids = {message.message_id for message in self.messages}
         return tuple(message for message in self.tree if message.message_id not in path_ids)
-
-
-class Skipped(Struct, frozen=True, kw_only=True):
-    """A part of a file that was not imported whole."""
-
-    where: str
-    reason: str
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):

@@ -84,6 +84,7 @@ CONTAINERS = {
     CHATGPT: (0, "mapping"),
     "open-webui.json": (0, "chat", "history", "messages"),
 }
+OTHER_VERSIONS = ("q1", "a1", "m3")  # are not read
 
 
 @pytest.mark.parametrize("count", FEW_AND_MANY)
@@ -101,7 +102,7 @@ def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
             (session,), left_out = read_value(_changed(value, place, wrong))
             lost = 4 if is_inside else 1  # with its calls and results; a system prompt
             assert session.header.message_count >= whole.header.message_count - lost, (place, wrong)
-            if is_message and wrong and wrong != WRONG[-1]:
+            if is_message and place[-1] not in OTHER_VERSIONS and wrong and wrong != WRONG[-1]:
                 assert any("damaged message" in words for words in left_out), (place, wrong)
 
 
@@ -109,4 +110,4 @@ def test_a_message_with_the_id_of_another_one_is_counted():
     for name in (JAN, LLAMA_CPP):
         good = lines_of(name)
         _, lost = read_text("\n".join([*good, good[3]]))
-        assert "1 repeated message left out" in lost[-1]
+        assert "1 repeated message" in lost[-1]

@@ -29,13 +29,11 @@ CHATS = {
         ("Shade garden", "qwen3-8b", "lmstudio", "2025-11-18 21:06:40", "2025-11-18 21:08:10"),
         [
             "*system text Be brief.",
-            " .user text Plants for shade?",
             "*.user text Three plants for shade?",
-            " ..assistant text Ferns.",
             f"*..assistant reas Look it up. | text {FOUND}",
             "*...user text Thanks",
         ],
-        ["“Shade garden”: 1 image left out"],
+        ["“Shade garden”: 2 messages of other versions, 1 image left out"],
     ),
     CHATGPT: (
         (
@@ -46,15 +44,13 @@ CHATS = {
             "2025-11-21 04:41:30.250000",
         ),
         [
-            " user text Rain?",
-            " .assistant text Where?",
             "*user text Rain tomorrow?",
             (
                 "*.assistant reas **Looking**\n\nBern it is. | text "
                 '> Tool call: web.run("Bern")\n\n> Result: Rain, 9 °C\n\nYes, rain.'
             ),
         ],
-        ["“Weather”: 1 image left out"],
+        ["“Weather”: 1 image, 2 messages of other versions left out"],
     ),
     LLAMA_CPP: (
         ("Sorting", "qwen3-8b", "llamacpp", "2025-11-22 08:26:40", "2025-11-22 08:26:49"),
@@ -65,9 +61,8 @@ CHATS = {
                 "*..assistant reas Use the tool. | text "
                 "> Tool call: sort([2, 1])\n\n> Result: [1, 2]\n\n1, 2"
             ),
-            " ..assistant reas easy | text 1 2",
         ],
-        ["line 9: it is damaged"],
+        ["line 9: it is damaged", "“Sorting”: 1 message of other versions left out"],
     ),
     "llm.sql": (
         (
@@ -90,10 +85,9 @@ CHATS = {
             "*system text Be brief.",
             "*.user file image image/png 8 | text Plants for shade?",
             f"*..assistant reas Look it up. | text {FOUND}",
-            (" ..assistant reas No <b>.\nYes. | text Ferns."),
             "*...user text Thanks",
         ],
-        ["“Shade garden”: 1 code interpreter, 1 tool call left out"],
+        ["“Shade garden”: 1 code interpreter, 1 message of other versions left out"],
     ),
     "jan/messages.jsonl": (
         ("Shade garden", "qwen3-8b", "jan", "2025-11-18 21:06:40", "2025-11-18 21:08:10.500000"),
@@ -101,12 +95,29 @@ CHATS = {
             "*system text Be brief.",
             "*.user file image image/png 8 | text Plants for shade?",
             f"*..assistant reas Look it up. | text {FOUND}",
-            " ..assistant reas No search. | text Ferns.",
             "*...user text Thanks\n\nnote.txt (8 bytes):\n```\nDry soil\n```\n",
             "*....assistant text Welcome.",
         ],
-        [],
+        ["“Shade garden”: 1 message of other versions left out"],
     ),
+}
+
+
+# With another id, a chat that was imported once would come again.
+IDS = {
+    LM_STUDIO: ["0c73a364295f398b"],
+    CHATGPT: ["ac7d370a54292fdd"],
+    LLAMA_CPP: ["1371afaff61914b9"],
+    "llm.sql": [
+        "ed01f2e6ba153fb9",
+        "b4e9e555a7aa06e3",
+        "30e465e68ed4fa66",
+        "2390e4be41cfb608",
+        "c249231b1d644405",
+        "50ee817a79b16f80",
+    ],
+    "open-webui.json": ["4276f71a1bbad8b7"],
+    "jan/messages.jsonl": ["93d462f061ee9eb2"],
 }
 
 
@@ -130,7 +141,7 @@ def test_a_chat_comes_with_all_that_its_program_keeps(tmp_path, name):
     assert facts(session) == head
     assert outline(session) == lines
     assert left_out(path) == lost
-    assert chats_of(path)[0].header.session_id == session.header.session_id
+    assert [chat.header.session_id for chat in chats_of(path)] == IDS[name]
 
 
 def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
@@ -162,12 +173,12 @@ def test_of_llm_come_tools_fragments_thoughts_and_forks(tmp_path):
 
 def test_a_chat_of_llama_cpp_from_before_june_2026_is_read_like_one_of_today():
     session, *rows = map(json.loads, lines_of(LLAMA_CPP))
-    ((today,), _) = read_value([session, *rows])
+    ((today,), others) = read_value([session, *rows])
     messages = [row["message"] for row in rows]
     whole = {"conv": session, "messages": messages}
     for value in (whole, [whole], {**whole, "messages": messages[::-1]}):
         ((before,), lost) = read_value(value)
-        assert (facts(before), lost) == (facts(today), [])
+        assert (facts(before), lost) == (facts(today), others)
         assert before.header.session_id == today.header.session_id
         assert sorted(outline(before)) == sorted(outline(today))
         assert before.messages == today.messages
@@ -209,12 +220,10 @@ def test_of_the_oldest_page_of_llama_cpp_ids_are_numbers():
     ]
     (session,), lost = read_value({"conv": conversation, "messages": rows})
     assert outline(session) == [
-        " user text Sow",
-        " .assistant text May",
         "*user file b.pdf image/png 8 | text context (4 bytes):\n```\npeas\n```\n\n\nSow peas",
         "*.assistant reas Hm | text April",
     ]
-    assert lost == ["“Peas”: 1 image, 1 audio left out"]
+    assert lost == ["“Peas”: 1 image, 1 audio, 2 messages of other versions left out"]
 
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
@@ -279,16 +288,22 @@ def test_what_is_not_read_of_a_chat_is_counted():
     }
     studio = json.loads((DATA / LM_STUDIO).read_text())
     studio |= {"notes": ["n"], "clientInput": "unsent"}
-    studio["messages"][1]["versions"][0]["steps"].append({"type": "citationBlock", "source": {}})
+    studio["messages"][1]["versions"][1]["steps"].append({"type": "citationBlock", "source": {}})
     gpt = json.loads((DATA / CHATGPT).read_text())
-    message = gpt[0]["mapping"]["q1"]["message"]
+    message = gpt[0]["mapping"]["q2"]["message"]
     message["metadata"] = {"attachments": [{"mime_type": "text/csv"}, {"mime_type": "image/png"}]}
     for chat, words in (
         (open_webui(webui), "“Hi”: 2 sources, 1 code execution, 1 merged answer left out"),
         (jan({"content": {"type": "video"}}), "“Hi”: 1 video left out"),
         (jan({"metadata": {"tool_calls": {"id": 1}}}), "“Hi”: 1 tool call left out"),
-        (studio, "“Shade garden”: 1 note, 1 draft, 1 image, 1 citationBlock left out"),
-        (gpt, "“Weather”: 1 file, 1 image left out"),
+        (
+            studio,
+            (
+                "“Shade garden”: 1 note, 1 draft, 2 messages of other versions, "
+                "1 image, 1 citationBlock left out"
+            ),
+        ),
+        (gpt, "“Weather”: 1 file, 1 image, 2 messages of other versions left out"),
     ):
         assert read_value(chat)[1] == [words]
     (session,), _ = read_value(open_webui(webui))
@@ -301,3 +316,10 @@ def test_the_system_prompt_of_lm_studio_is_found_in_both_places():
         chat["perChatPredictionConfig"] = config
         (session,), _ = read_value(chat)
         assert session.messages[0].text == "old place of the system prompt"
+
+
+def test_the_ids_of_lists_depend_on_their_content():
+    rows = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "Lettuce."}]
+    values = (rows, {"messages": rows}, {"title": "T", "model": "m", "messages": rows})
+    ids = [read_value(value)[0][0].header.session_id for value in values]
+    assert ids == ["623b28282121f2d4", "623b28282121f2d4", "bca991cd95ea0c8e"]

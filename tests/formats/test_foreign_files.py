@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import tracemalloc
@@ -13,23 +14,24 @@ import pytest
 
 from lmchat.errors import FileRefused
 from lmchat.formats.imports import reader
-from lmchat.formats.imports.foreign_chat import ForeignChat
-from lmchat.formats.imports.format import DatabaseFormat
-from lmchat.formats.imports.programs import llm
-from lmchat.formats.imports.sources import LARGEST_BYTES
+from lmchat.formats.imports.reader import read_chats
+from lmchat.formats.json_sessions import to_json
+from lmchat.sessions.session import Session
+from tests.support.chats import chat
 from tests.support.foreign_chats import (
     CHATGPT,
     DATA,
     LLAMA_CPP,
     LM_STUDIO,
+    NOW,
     chats_of,
     foreign_file,
     left_out,
     outline,
+    read_data,
     read_file,
     read_value,
 )
-from tests.support.hostile_files import deep_folder
 
 
 def test_images_in_files_beside_a_chat_come_along(tmp_path):
@@ -46,14 +48,7 @@ def test_images_in_files_beside_a_chat_come_along(tmp_path):
     for path in (tmp_path / "export.zip", chats / LM_STUDIO):
         (session,) = chats_of(path)
         assert session.files == {sha256(png).hexdigest(): png}
-        assert left_out(path) == []
-
-
-def test_chats_in_very_deep_folders_are_found():
-    with deep_folder() as top:
-        top.joinpath("e", "a.json").write_text('[{"role": "user", "content": "Hi"}]')
-        top.joinpath(*["e"] * 1050, "b.json").write_text('[{"role": "user", "content": "Deep"}]')
-        assert [session.header.title for session in read_file(top)[0]] == ["Hi", "Deep"]
+        assert not any("image" in words for words in left_out(path))
 
 
 def test_a_damaged_image_in_a_zip_costs_that_image_alone(tmp_path):
@@ -63,18 +58,15 @@ def test_a_damaged_image_in_a_zip_costs_that_image_alone(tmp_path):
         archive.writestr("file_1-sanitized.png", png)
     packed.write_bytes(packed.read_bytes().replace(png, b"damaged!"))
     assert len(chats_of(packed)) == len(chats_of(DATA / CHATGPT))
-    assert left_out(packed) == ["“Weather”: 1 image left out"]
+    assert left_out(packed) == ["“Weather”: 1 image, 2 messages of other versions left out"]
 
 
 def test_of_lm_studio_the_models_and_times_of_answers_come_along():
     (session,) = chats_of(DATA / LM_STUDIO)
-    last = session.messages[-2]
+    prompt, last = session.messages[1:3]
     assert last.model == "qwen3-8b"
     assert str(last.created_at) == "2025-11-18 21:07:03+00:00"
-    assert (
-        next(message.model for message in session.branch_messages if message.text == "Ferns.")
-        == "qwen3-4b"
-    )
+    assert str(prompt.created_at) == "2025-11-18 21:06:40+00:00"  # that of the chat
 
 
 def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
@@ -90,7 +82,7 @@ def test_the_same_chat_has_the_same_ids_also_in_a_zip(tmp_path):
     with pytest.raises(FileRefused, match="It has no readable messages") as caught:
         read_file(packed, source="llm")
     assert caught.value.hint.startswith("Export the chats again; if you named")
-    assert left_out(packed)[1] == "broken.json: It is not valid JSON: Input data was truncated"
+    assert left_out(packed)[1] == "broken.json: It is not valid JSON: it is cut off or damaged"
 
 
 def test_a_database_of_no_known_program_is_not_said_to_have_chats_of_llm(tmp_path):
@@ -101,26 +93,6 @@ def test_a_database_of_no_known_program_is_not_said_to_have_chats_of_llm(tmp_pat
         read_file(path, source="jan")
     with pytest.raises(FileRefused, match="It has chats of llm, not of Jan"):
         read_file(foreign_file(tmp_path, "llm.sql"), source="jan")
-
-
-def test_a_database_that_does_not_fit_the_first_format_is_read_by_the_next(tmp_path, monkeypatch):
-    path = tmp_path / "plants.db"
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("create table plants (name)")
-    chat = ForeignChat(key="a")
-    chat.add("1", "user", ["Which ferns?"], parent=None)
-    plants = DatabaseFormat(
-        versions="Plants 1", fits=lambda other: other == path, read=lambda _: iter([lambda: chat])
-    )
-    monkeypatch.setattr(reader, "_formats", lambda: [("llm", llm.FORMAT), ("plants", plants)])
-    (session,) = chats_of(path)
-    assert session.messages[0].text == "Which ferns?"
-    assert session.header.tags == ("plants",)
-    assert chats_of(foreign_file(tmp_path, "llm.sql"))
-    shutil.copy(path, tmp_path / "others.db")
-    with pytest.raises(FileRefused, match="not one that lmchat knows") as caught:
-        read_file(tmp_path / "others.db")
-    assert caught.value.hint == ("lmchat imports the database of llm 0.36 and later, Plants 1.")
 
 
 def test_a_chat_of_another_program_is_read_in_utf_16_too(tmp_path):
@@ -155,26 +127,75 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
         with pytest.raises(FileRefused):
             read_file(tmp_path / name)
 
-    big = tmp_path / "big.json"
-    with big.open("wb") as file:
-        file.truncate(LARGEST_BYTES + 1)
-    with pytest.raises(FileRefused, match="it is larger than 256 MB") as refused:
-        read_file(big)
-    assert refused.value.hint == "Split it into smaller files."
+
+def test_a_list_of_many_chats_takes_the_memory_of_one_of_them(tmp_path):
+    text = "word " * 800
+    message = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": [text]}}
+    chat = {"mapping": {"a": {"parent": None, "message": message}}}
+    path, packed = tmp_path / "conversations.json", tmp_path / "export.zip"
+    with path.open("w") as file:
+        file.write("[")
+        for number in range(5_000):
+            file.write(f"{',' if number else ''}{json.dumps({'id': str(number), **chat})}\n")
+        file.write("]")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, path.name)
+    assert path.stat().st_size > 20_000_000
+    for file in (path, packed):
+        tracemalloc.start()
+        found = sum(isinstance(item, Session) for item in read_chats("x", file, now=NOW))
+        assert found == 5_000
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+        tracemalloc.stop()
 
 
-def test_a_member_of_a_zip_is_read_no_further_than_its_limit(tmp_path):
+def test_a_record_of_a_zip_is_read_no_further_than_its_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "LARGEST_RECORD", 4 << 20)
     packed = tmp_path / "bomb.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(DATA / CHATGPT, CHATGPT)
         with archive.open("conversations-001.json", "w") as member:
             member.write(b'[{"mapping": {"')
-            for _ in range(LARGEST_BYTES // (1 << 20) + 1):
+            for _ in range(60):
                 member.write(b"a" * (1 << 20))
     tracemalloc.start()
-    assert left_out(packed)[1:] == ["conversations-001.json: it is larger than 256 MB"]
-    assert tracemalloc.get_traced_memory()[1] < LARGEST_BYTES // 10
+    assert left_out(packed)[-1] == "conversations-001.json: It is larger than 4 MB"
+    assert tracemalloc.get_traced_memory()[1] < 30_000_000
     tracemalloc.stop()
+
+
+def test_a_list_that_is_cut_off_costs_only_what_is_cut(tmp_path):
+    chats = json.loads((DATA / CHATGPT).read_text())
+    path = tmp_path / "cut.json"
+    whole = json.dumps([{**chats[0], "conversation_id": key} for key in "abc"])
+    for cut in (whole[:-200], whole[: whole.rindex('"title"')], whole[:-1]):
+        path.write_text(cut)
+        sessions, lost = read_file(path)
+        assert len(sessions) == (3 if cut == whole[:-1] else 2)
+        assert f"record {len(sessions) + 1}, and all behind it: it is damaged" in lost
+
+
+HALVES = ("\\ud83c", "\\udf31", "\\udf31\\ud83c", "\\ud83c\\ud83c\\udf31")
+
+
+@pytest.mark.parametrize("halves", HALVES)
+def test_half_of_an_emoji_costs_nothing_but_itself(tmp_path, halves):
+    for name in (CHATGPT, LLAMA_CPP, LM_STUDIO, "open-webui.json", "jan/messages.jsonl"):
+        text = (DATA / name).read_text()
+        whole = read_data(text.encode()) if "jan" not in name else read_file(DATA / name)
+        for word in ("Rain tomorrow?", "Sort this", "Three plants", "Thanks"):
+            path = tmp_path / name.replace("/", "-")
+            path.write_text(text.replace(word, f"{word} {halves} \\ud83c\\udf31"))
+            sessions, _ = read_file(path)
+            assert len(sessions) == len(whole[0]), name
+            texts = "".join(message.text for message in sessions[0].messages)
+            if word in text:
+                assert f"{word} \ufffd" in texts
+                assert texts.count("\U0001f331") == 1 + ("83c\\udf31" in halves)
+            assert texts.encode()
+    half = json.loads(f'"{halves}"')
+    own = to_json(chat(f"leaf {half}", "ok"))
+    assert "\ufffd" in read_data(own.encode())[0][0].messages[0].text
 
 
 @pytest.mark.rule("R-35")

@@ -20,6 +20,7 @@ from tests.support.chats import (
     store_at,
 )
 from tests.support.faults import no_room
+from tests.support.hostile_files import deep_folder
 
 LIST = [
     {"role": "user", "content": "Which vegetables?"},
@@ -214,3 +215,11 @@ async def test_no_call_of_a_file_waits_to_be_run(tmp_path, store, importer):
         (one,) = await import_all(importer, name)
         last = (await store.open_session(one.header.session_id)).messages[-1]
         assert (last.text.strip(), last.tool_calls) == ("> Tool call: wipe()", ())
+
+
+async def test_chats_in_very_deep_folders_are_found(importer):
+    with deep_folder() as top:
+        file_of(top / "e", [{"role": "user", "content": "Hi"}])
+        file_of(top.joinpath(*["e"] * 1050), [{"role": "user", "content": "Deep"}])
+        chats = await import_all(importer, str(top))
+        assert [chat.header.title for chat in chats] == ["Hi", "Deep"]

@@ -8,9 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lmchat.errors import LMChatError
-from lmchat.formats.imports.format import ReadSession
-from lmchat.formats.imports.reader import import_chats
+from lmchat.formats.imports.reader import read_chats
 from lmchat.sessions.session import Skipped
 
 DATA = Path(__file__).parents[1] / "formats" / "data" / "foreign"
@@ -52,25 +50,21 @@ def read_text(text):
 
 
 def read_data(data, *, moment=NOW):
-    return _sorted_out(import_chats(["-"], stdin=data, moment=moment))
+    return _sorted_out(read_chats("-", data, now=moment))
 
 
 def read_file(path, *, source="auto"):
-    return _sorted_out(import_chats([str(path)], source=source, moment=NOW))
+    return _sorted_out(read_chats(str(path), path, now=NOW, wanted=source))
 
 
-def _sorted_out(results):
-    """Return the sessions, and what was left out; raise the error of a refused file."""
+def _sorted_out(found):
+    """Return the sessions, and what was left out."""
     sessions, lost = [], []
-    for _, result in results:
-        match result:
-            case ReadSession(session=session, skipped=skipped):
-                sessions.append(session)
-                lost += [f"{part.where}: {part.reason}" for part in skipped]
-            case Skipped(where=where, reason=reason):
-                lost.append(f"{where}: {reason}")
-            case LMChatError() as error:
-                raise error
+    for item in found:
+        parts = [item] if isinstance(item, Skipped) else item.skipped
+        lost += [f"{part.where}: {part.reason}" for part in parts]
+        if not isinstance(item, Skipped):
+            sessions.append(item)
     return sessions, lost
 
 

@@ -12,8 +12,7 @@ from lmchat.cli.setup.open_store import open_store
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.paths import home_folder
 from lmchat.formats.imports.programs import AUTO, chat_places
-from lmchat.formats.imports.reader import STDIN
-from lmchat.formats.imports.sources import LARGEST_BYTES
+from lmchat.formats.imports.reader import LARGEST_RECORD, STDIN
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
@@ -42,10 +41,10 @@ async def import_files(context: Context) -> int:
     if STDIN in options.files:
         # one byte more than is allowed shows that the input is too large
         stdin = await run_abandonable(
-            lambda: call_with_stdin(lambda file: file.read(LARGEST_BYTES + 1))
+            lambda: call_with_stdin(lambda file: file.read(LARGEST_RECORD + 1))
         )
-        if len(stdin) > LARGEST_BYTES:
-            message = f"The input from {STDIN} is larger than {LARGEST_BYTES // _BYTES_PER_MB} MB."
+        if len(stdin) > LARGEST_RECORD:
+            message = f"The input from {STDIN} is larger than {LARGEST_RECORD // _BYTES_PER_MB} MB."
             raise FileRefused(message, hint="Split it into smaller files.")
 
     outcome = ImportOutcome()

@@ -1,29 +1,29 @@
 """Chats of other programs ("foreign" ones), and the sessions that are made of them.
 
-The module of a program reads records, and adds messages to a `ForeignChat`. The key of a message is
-its id in that program. The chat counts omissions, the parts that are left out. `finish` makes a
-session of the chat. Tool calls and their results are quoted text in it, since nothing of a file may
-run.
+The module of a program adds the messages of a chat to a `ForeignChat`. The key of a message is its
+id in that program. The session has the messages that the program shows; those of other versions,
+and parts that are left out, are counted. Tool calls and their results are quoted text, since
+nothing of a file may run.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, EMPTY, text_in
-from lmchat.formats.imports.format import ReadSession, omissions
-from lmchat.formats.imports.valid_session import own_id, parents_first, valid_session
+from lmchat.formats.imports.source import Source
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, EMPTY, Record, at, own_id, text_at
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
@@ -37,17 +37,28 @@ from lmchat.sessions.message import (
     call_text,
     value_text,
 )
-from lmchat.sessions.session import SessionHeader, title_from
+from lmchat.sessions.session import MessagePath, Session, SessionHeader, Skipped, title_from
+from lmchat.units import counted
 
-# Kinds of omissions, in the singular.
-_DAMAGED = "damaged message"
-_REPEATED = "repeated message"
-_UNKNOWN = "unknown part"
+LONGEST_TITLE = 1000  # characters; lists read titles whole
+OTHER_VERSION = "message of other versions"
 _SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
+_MOST_KINDS = 10  # kinds of omissions that are named for a chat
 # Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
 _THOUGHT = re.compile(
     r"\s*<(?P<tag>think|thinking)>(?P<reasoning>.*?)(?:</(?P=tag)>\s*|\Z)", re.DOTALL
 )
+
+
+class Format(NamedTuple):
+    """JSON format of a program's chats."""
+
+    fits: Callable[[Record], bool]  # whether a record of a file is of this format
+    # Makes the session of a chat; it may raise `FileRefused` or one of `BAD_VALUE_ERRORS`. The time
+    # is the current one.
+    session: Callable[[Sequence[Record], Source, datetime], Session]
+    # Whether a record belongs to the chat of those before it; else each record is a chat.
+    continues: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: False
 
 
 class ToolQuote(Struct, frozen=True, kw_only=True):
@@ -56,30 +67,30 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
     text: str
 
 
+STOPPED = Failure(kind="stopped", message="")  # of an answer that the user has stopped
+
 # Part of a message as the module of a program gives it. A text may begin with `<think>`. Texts and
-# thoughts may be empty; `_converted` leaves empty ones out. An answer may have a failure.
+# thoughts may be empty. An answer may have a failure.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote | Failure
 
 
 class _Message(Struct, kw_only=True):
-    """Message of a foreign chat.
-
-    A message without parts and failure keeps the tree connected, as others may name it as their
-    parent. The session does not get it.
-    """
+    """Message of a foreign chat that is on its path."""
 
     role: Role
     parts: list[Part]
-    parent: str | None  # key of the message before it; None for a root
-    is_step: bool  # whether it is only a step to the answer after it: a tool call or a thought
-    answer: str | None = None  # for a step: key of the answer that it has become a part of
+    is_step: bool = False  # whether it is only a step to the answer after it: a call or a thought
+    failure: Failure | None = None
     created_at: datetime | None = None
     model: str = ""
-    failure: Failure | None = None  # of an answer
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.parts and self.failure is None
+
+class _Link(NamedTuple):
+    """Place of a message in a foreign chat; only the messages on the path are read."""
+
+    parent: str | None  # key of the message before it; None for the first one
+    added_before: str | None  # key of the message that was added before it, if `parent` is lost
+    read: Callable[[], _Message]  # may raise one of `BAD_VALUE_ERRORS`
 
 
 class ForeignChat(Struct, kw_only=True):
@@ -96,14 +107,13 @@ class ForeignChat(Struct, kw_only=True):
     model: str = ""
     # Numbers of omissions by kind, which is a word in the singular.
     omitted: Counter[str] = field(default_factory=Counter)
-    # Messages by key, in the order in which they were added.
-    messages: dict[str, _Message] = field(default_factory=dict)
+    links: dict[str, _Link] = field(default_factory=dict)  # by key, in the order of adding
     files: dict[str, bytes] = field(default_factory=dict)  # content of images by digest
 
     @property
     def last_key(self) -> str | None:
         """Key of the message that was added last; None before the first one."""
-        return next(reversed(self.messages), None)
+        return next(reversed(self.links), None)
 
     def add(
         self,
@@ -115,58 +125,53 @@ class ForeignChat(Struct, kw_only=True):
         created_at: datetime | None = None,
         model: Any = "",
     ) -> None:
-        """Add a message; `parent` is the key of the message before it.
+        """Add a message; `parent` is the key of the message before it, empty for a first one.
 
         Values of type `Any` come from a file and are checked. `parts` may be a generator that
-        raises an error for a damaged message. A damaged message is counted as left out, but added
-        without parts, since others may name it as their parent. A message without a key, or with
-        the key of another one, is counted and not added.
+        raises an error for a damaged message, which is counted. An answer cannot be the first
+        message, and the parent of any message may be lost: it then follows the message that was
+        added before it.
         """
         if not isinstance(key, str) or not key:
-            self.count_damaged_message()
+            self.omit("damaged message")
             return
-        if key in self.messages:
-            self.omitted[_REPEATED] += 1
+        if key in self.links:
+            self.omit("repeated message")
             return
-        message_parts: list[Part] = []
-        has_tool_quote = False
-        failure: Failure | None = None
-        try:
-            # tools belong to answers: the result is quoted in the answer that asked for it
-            is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
-            message_role = Role.ASSISTANT if is_answer else Role(role)
-            for part in parts:
-                if isinstance(part, Failure):
-                    failure = part if is_answer else None
-                    self.omit("error", 0 if is_answer else 1)
-                    continue
-                has_tool_quote = has_tool_quote or isinstance(part, ToolQuote)
-                message_parts += _converted(part, is_answer=is_answer)
-        except BAD_VALUE_ERRORS:
-            self.count_damaged_message()
-            message_role, message_parts = Role.SYSTEM, []  # without parts, any role will do
-            failure = None
-        # also true without parts: `finish` leaves such a message out
-        has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message_parts)
-        is_of_model = message_role is Role.ASSISTANT  # false for any damaged message
-        self.messages[key] = _Message(
-            role=message_role,
-            parts=message_parts,
+        is_first = not parent and role in (Role.USER, Role.SYSTEM)
+        self.links[key] = _Link(
             parent=parent if isinstance(parent, str) else None,
-            # `finish` makes a step a part of the answer after it
-            is_step=is_of_model and failure is None and (has_tool_quote or has_only_thoughts),
-            created_at=created_at,
-            model=model if is_of_model and isinstance(model, str) else "",
-            failure=failure,
+            added_before=None if is_first else self.last_key,
+            read=partial(self._message, role, parts, created_at, model),
         )
+
+    def _message(
+        self, role: Any, parts: Iterable[ForeignPart], created_at: datetime | None, model: Any
+    ) -> _Message:
+        """Return a message of values of a file; raises one of `BAD_VALUE_ERRORS`."""
+        # tools belong to answers: the result is quoted in the answer that asked for it
+        is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
+        message = _Message(
+            role=Role.ASSISTANT if is_answer else Role(role),
+            parts=[],
+            created_at=created_at,
+            model=model if is_answer and isinstance(model, str) else "",
+        )
+        has_quote = False
+        for part in parts:
+            if isinstance(part, Failure):
+                message.failure = part if is_answer else None
+                self.omit("error", 0 if is_answer else 1)
+            else:
+                has_quote = has_quote or isinstance(part, ToolQuote)
+                message.parts += _converted(part, is_answer=is_answer)
+        has_only_thoughts = all(isinstance(part, ReasoningPart) for part in message.parts)
+        message.is_step = is_answer and not message.failure and (has_quote or has_only_thoughts)
+        return message
 
     def omit(self, kind: object, count: int = 1) -> None:
         """Count parts that are not imported; `kind` is the name that their program has for them."""
-        self.omitted[kind if isinstance(kind, str) and kind else _UNKNOWN] += count
-
-    def count_damaged_message(self) -> None:
-        """Count a message of which nothing can be read."""
-        self.omitted[_DAMAGED] += 1
+        self.omitted[kind if isinstance(kind, str) and kind else "unknown part"] += count
 
     def read_text(self, value: object) -> str:
         """Return a text, or the joined texts of a list of parts like `{"text": "Hello"}`.
@@ -183,7 +188,7 @@ class ForeignChat(Struct, kw_only=True):
             is_nested = isinstance(text, dict) and "value" in text
             return self.read_text(text["value"] if is_nested else text)
         if value not in EMPTY:
-            self.omit(text_in(value, "type"))
+            self.omit(at(value, "type"))
         return ""
 
     def image_or_omit(
@@ -205,49 +210,102 @@ class ForeignChat(Struct, kw_only=True):
             return
         digest = hashlib.sha256(data).hexdigest()
         self.files[digest] = data
-        name = name or "image"
-        yield FilePart(name=name, media_type=media_type, digest=digest, size=len(data))
+        yield FilePart(name=name or "image", media_type=media_type, digest=digest, size=len(data))
 
-    def finish(self, moment: datetime, *, source: str) -> ReadSession:
-        """Return the session of the chat, and what was left out; `source` becomes a tag, if any.
+    def session(self, now: datetime, *, source: str) -> Session:
+        """Return the session of the chat; `source` becomes its tag, if any.
 
         A chat without prompts and answers has a session without messages. A title that is missing
-        is made of the first prompt of the path, and a missing model is that of its last answer.
+        is made of the first prompt, and a missing model is that of the last answer.
         """
-        system = _Message(
-            role=Role.SYSTEM,
-            parts=list(_converted(self.system, is_answer=False)),
-            parent=None,
-            is_step=False,
-        )
-        messages = {_SYSTEM: system, **self.messages}
-        tree = _tree(messages, self.created_at or self.updated_at or moment)
-        end = self.path_end
-        while end in messages and end not in tree:  # it has no parts, or is a part of an answer
-            end = messages[end].answer or messages[end].parent
-        if all(message.role is Role.SYSTEM for message in tree.values()):
-            tree = {}  # system prompts alone are no chat
-        times = [message.created_at for message in tree.values()]
+        session_id = own_id(f"{source} {self.key}")
+        messages: list[ChatMessage] = []
+        line = self._line()
+        times = [message.created_at for message in line.values() if message.created_at]
+        begun = [time for time in (self.created_at, *times[:1]) if time]
+        time = min(begun, default=self.updated_at or now)
+        for key, message in line.items():
+            time = message.created_at or time  # that of the message before it
+            failure = None if message.failure is STOPPED else message.failure
+            state = AnswerState.STOPPED if message.failure is STOPPED else AnswerState.COMPLETE
+            if failure:
+                state = AnswerState.INTERRUPTED if message.parts else AnswerState.FAILED
+            chat_message = ChatMessage(
+                message_id=own_id(key, session_id),
+                role=message.role,
+                parts=_joined(message.parts),
+                created_at=time,
+                parent_id=messages[-1].message_id if messages else None,
+                model=message.model,
+                state=state,
+                failure=failure,
+            )
+            messages.append(chat_message)
+        prompts = (message.text for message in messages if message.role is Role.USER)
+        newest_models = (message.model for message in reversed(messages) if message.model)
+        digests = {part.digest for message in messages for part in message.files}
+        title = self.title.strip()[:LONGEST_TITLE] or title_from(next(prompts, ""))
         header = SessionHeader(
-            session_id=own_id(f"{source} {self.key}"),
-            title=self.title.strip(),
-            created_at=self.created_at or min(times, default=moment),
-            updated_at=self.updated_at or max(times, default=moment),
-            model=self.model,
+            session_id=session_id,
+            title=title,
+            created_at=self.created_at or min(times, default=time),
+            # A time in the future would keep the session on top of the list.
+            updated_at=min(self.updated_at or max(times, default=time), now),
+            model=self.model or next(newest_models, ""),
             tags=(source,) if source else (),
+            message_count=len(messages),
         )
-        session = valid_session(header, tree.values(), end, self.files, moment)
-        # only now is it known which messages are on the path
-        prompts = (message.text for message in session.messages if message.role is Role.USER)
-        newest_models = (message.model for message in reversed(session.messages) if message.model)
-        header = replace(
-            session.header,
-            title=session.header.title or title_from(next(prompts, "")),
-            model=session.header.model or next(newest_models, ""),
+        return Session(
+            header=header,
+            messages=MessagePath(messages),
+            files={digest: data for digest, data in self.files.items() if digest in digests},
+            skipped=omissions(title, self.omitted),
         )
-        return ReadSession(
-            session=replace(session, header=header), skipped=omissions(header.title, self.omitted)
-        )
+
+    def _line(self) -> dict[str, _Message]:
+        """Return the messages that the program shows by their keys; count the others.
+
+        Steps are joined with the answer after them: of prompt, call, result and answer, the prompt
+        and the answer are left, and the answer has the parts of all three.
+        """
+        path: dict[str, _Link] = {}
+        key = self.path_end if self.path_end in self.links else self.last_key
+        while key is not None and key not in path:  # else the messages form a loop
+            link = path[key] = self.links[key]
+            key = link.parent if link.parent in self.links else link.added_before
+        system = _Message(role=Role.SYSTEM, parts=[*_converted(self.system)])
+        line = {_SYSTEM: system} if system.parts else {}
+        above = system
+        for key, link in reversed(path.items()):
+            try:
+                message = link.read()
+            except BAD_VALUE_ERRORS:
+                self.omit("damaged message")
+                continue
+            if not message.parts and not message.failure:
+                continue
+            if above.is_step and message.role is Role.ASSISTANT:
+                line.popitem()
+                above.parts += message.parts  # the same list grows, as there may be many steps
+                message.parts = above.parts
+            line[key] = above = message
+        self.omit(OTHER_VERSION, len(self.links) - len(path))
+        has_chat = any(message.role is not Role.SYSTEM for message in line.values())
+        return line if has_chat else {}
+
+
+def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, ...]:
+    """Return what is left out of a chat: `2 images, 1 damaged message left out`, or nothing."""
+    words: list[str] = []
+    for kind, count in counts_by_kind.items():
+        if count > 0:  # readers may have added 0
+            # kinds and titles are cut, as a file may have any text
+            noun, of, rest = kind[:100].partition(" of ")
+            words.append(f"{counted(count, noun)}{of}{rest}")
+    if not words:
+        return ()
+    reason = f"{', '.join(words[:_MOST_KINDS])} left out"
+    return (Skipped(where=f"“{title[:100]}”", reason=reason),)
 
 
 def failure_of(error: object) -> Failure:
@@ -256,10 +314,8 @@ def failure_of(error: object) -> Failure:
     The value is a text, or an object with a text, perhaps in an object `error`; any other value is
     written in JSON.
     """
-    texts = [error, text_in(error, "detail"), text_in(error, "message"), text_in(error, "content")]
-    if isinstance(error, dict):
-        texts.insert(0, text_in(error.get("error"), "message"))
-    words = next((text for text in texts if isinstance(text, str) and text.strip()), "")
+    paths = ((), ("error", "message"), ("detail",), ("message",))
+    words = next(filter(str.strip, (text_at(error, *path) for path in paths)), "")
     message = words or ("The answer failed." if error is True else value_text(error))
     return Failure(kind="server_error", message=message, hint="Ask again.")
 
@@ -272,11 +328,14 @@ def quoted_call(name: str, arguments: object) -> ToolQuote:
 def quoted_result(value: Any) -> ToolQuote:
     """Return the result of a tool as a Markdown quotation.
 
-    A list of texts like `[{"text": "Hello"}]`, perhaps in the field `content`, becomes lines; any
-    other value that is no text is written in JSON.
+    A list of texts like `[{"text": "Hello"}]`, perhaps in the field `content` or as JSON in a text,
+    becomes lines; any other value that is no text is written in JSON.
     """
+    if isinstance(value, str) and value.startswith("[{"):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
     parts = value.get("content", [value]) if isinstance(value, dict) else value
-    if isinstance(parts, list) and parts and all(text_in(part, "text") for part in parts):
+    if isinstance(parts, list) and parts and all(text_at(part, "text") for part in parts):
         text = "\n".join(part["text"] for part in parts)
     else:
         text = value_text(value)
@@ -287,7 +346,7 @@ def _quoted(text: str) -> ToolQuote:
     return ToolQuote(text="\n".join(f"> {line}".rstrip() for line in text.split("\n")))
 
 
-def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
+def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
     """Yield the parts of a foreign part; nothing for an empty one.
 
     In an answer, a text that begins with `<think>` becomes reasoning and the text after it. Raises
@@ -312,73 +371,6 @@ def _converted(part: ForeignPart, *, is_answer: bool) -> Iterator[Part]:
             yield TextPart(text=text)
         case _:  # a `Failure` is no part, and other types come from wrong values
             raise TypeError(part)
-
-
-def _tree(messages: Mapping[str, _Message], default_time: datetime) -> dict[str, ChatMessage]:
-    """Return the messages that have parts or a failure, by key, each after its parent.
-
-    The parent is the next message above that is not empty, or else the system prompt. A step (a
-    tool call, its result, or thoughts alone) whose only child is an answer becomes a part of that
-    answer. A message without a time gets the time of the message before it. If no message before it
-    has a time, it gets that of the first message with a time, or else `default_time`. `messages`
-    are changed. Raises `FileRefused` if they form a loop.
-    """
-    # each message gets a time and, unless it is the system prompt, a parent
-    known_times = (message.created_at for message in messages.values() if message.created_at)
-    time = next(known_times, default_time)
-    times: dict[str, datetime] = {}
-    for key, message in messages.items():
-        time = message.created_at or time
-        times[key] = time
-        if message.parent not in messages and key != _SYSTEM:
-            message.parent = _SYSTEM  # it is a root, or its parent is lost
-
-    # empty messages are passed over
-    order = parents_first({key: message.parent for key, message in messages.items()})
-    for key in order:
-        parent = messages[key].parent
-        if parent is not None and messages[parent].is_empty:
-            # `parent` came earlier in `order`: its own parent now is not empty, or is None
-            messages[key].parent = messages[parent].parent
-
-    # Steps become parts of the answer after them: of prompt, call, result and answer, the prompt
-    # and the answer are left, and the answer has the parts of all three.
-    child_counts = Counter(message.parent for message in messages.values() if not message.is_empty)
-    tree: dict[str, _Message] = {}
-    for key in order:
-        message = messages[key]
-        if message.is_empty:
-            continue
-        parent_key = message.parent or ""  # the system prompt has no parent, and no key is empty
-        above = tree.get(parent_key)
-        is_only_answer = message.role is Role.ASSISTANT and child_counts[message.parent] == 1
-        if above is not None and above.is_step and is_only_answer:
-            del tree[parent_key]
-            above.answer = key  # if the chat's path ends at the step, `finish` ends it here
-            above.parts += message.parts  # the same list grows, as there may be thousands of steps
-            message.parts = above.parts
-            message.parent = above.parent
-        tree[key] = message
-
-    return {
-        key: ChatMessage(
-            message_id=key,
-            role=message.role,
-            parts=_joined(message.parts),
-            created_at=times[key],
-            parent_id=message.parent,
-            model=message.model,
-            state=_state(message),
-            failure=message.failure,
-        )
-        for key, message in tree.items()
-    }
-
-
-def _state(message: _Message) -> AnswerState:
-    if message.failure is None:
-        return AnswerState.COMPLETE
-    return AnswerState.INTERRUPTED if message.parts else AnswerState.FAILED
 
 
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
-from lmchat.formats.imports.file_values import EMPTY, Record, items_of, record_in, text_in
 from lmchat.formats.imports.foreign_chat import (
     ForeignChat,
     ForeignPart,
+    Format,
     ToolQuote,
     failure_of,
     quoted_call,
     quoted_result,
 )
-from lmchat.formats.imports.format import JsonFormat
-from lmchat.formats.imports.sources import Source
+from lmchat.formats.imports.source import Source
+from lmchat.formats.imports.values import EMPTY, Record, at, items_of, text_at
 from lmchat.sessions.message import ReasoningPart, RefusalPart, Role
+from lmchat.sessions.session import Session
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
@@ -30,35 +32,36 @@ _NOT_READ = (("attachments", "attachment"), ("files", "file"), ("audio", "record
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a message, or has a list of messages.
+    """Return whether a record is a message, or has a list of messages.
 
     One message with a known role is enough.
     """
     rows = record.get("messages", [record])
-    return isinstance(rows, list) and any(text_in(row, "role") in _ROLES for row in rows)
+    return isinstance(rows, list) and any(text_at(row, "role") in _ROLES for row in rows)
 
 
-def _read(records: Sequence[Record], _: Source) -> ForeignChat:
-    """Return the chat of one object with a list of messages, or of objects that are messages.
+def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
+    """Return the session of one record with a list of messages, or of records that are messages.
 
     The id of the session is made of its content, so that the same list is imported only once.
     """
     head = records[0] if "messages" in records[0] else {}  # the object around the messages, if any
-    rows = head.get("messages", records)
+    title, model = text_at(head, "title"), text_at(head, "model")
     # title, model and messages, one after the other: the JSON of all would take much memory
-    digest = hashlib.sha256(json.dumps([text_in(head, "title"), text_in(head, "model")]).encode())
-    chat = ForeignChat(key="", title=text_in(head, "title"))  # its key is the digest below
+    digest = hashlib.sha256(json.dumps([title, model]).encode())
+    chat = ForeignChat(key="", title=title)  # its key is the digest below
     chat.system = chat.read_text(head.get("system"))
-    for number, row in enumerate(rows):
+    for number, row in enumerate(head.get("messages", records)):
         digest.update(json.dumps(row).encode())
-        role = _ROLES.get(text_in(row, "role"))
+        role = _ROLES.get(text_at(row, "role"))
         if role is None:
             chat.omit("unknown role")
             continue
-        model = text_in(row, "model") or text_in(head, "model")
-        chat.add(str(number), role, _parts(row, role, chat), parent=chat.last_key, model=model)
+        parts = _parts(row, role, chat)
+        row_model = text_at(row, "model") or model
+        chat.add(str(number), role, parts, parent=chat.last_key, model=row_model)
     chat.key = digest.hexdigest()
-    return chat
+    return chat.session(now, source="")
 
 
 def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote]:
@@ -67,19 +70,14 @@ def tool_calls(calls: Iterable[object], chat: ForeignChat) -> Iterator[ToolQuote
     A call is like `{"id": "1", "function": {"name": "add", "arguments": "{}"}}`.
     """
     for call in calls:
-        function = record_in(call, "function")
-        if function:
-            name = text_in(function, "name")
-            yield quoted_call(name, function.get("arguments", ""))
+        if isinstance(function := at(call, "function"), dict) and function:
+            yield quoted_call(text_at(function, "name"), function.get("arguments", ""))
         else:
             chat.omit("tool call")
 
 
 def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a message; `ForeignChat.add` leaves empty ones out.
-
-    The content of a message is a text, a part or a list of these.
-    """
+    """Yield the parts of a message, whose content is a text, a part or a list of these."""
     for name in _REASONING_FIELDS:
         if thought := chat.read_text(row.get(name)):
             yield ReasoningPart(text=thought)
@@ -96,11 +94,10 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
         yield from chat.image_or_omit(image)
     for name, kind in _NOT_READ:
         chat.omit(kind, len(items_of(row.get(name))))
-    calls = items_of(row.get("tool_calls"))
+    yield from tool_calls(items_of(row.get("tool_calls")), chat)
     # the older field of one call
-    calls = [*calls, *({"function": call} for call in items_of(row.get("function_call")))]
-    yield from tool_calls(calls, chat)
-    yield RefusalPart(text=text_in(row, "refusal"))
+    yield from tool_calls(({"function": call} for call in items_of(row.get("function_call"))), chat)
+    yield RefusalPart(text=text_at(row, "refusal"))
     if row.get("error"):
         yield failure_of(row["error"])
 
@@ -111,24 +108,25 @@ def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
     A part is a text, or an object like `{"type": "text", "text": "Hello"}` or
     `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
-    kind = text_in(part, "type")
+    kind = text_at(part, "type")
     if kind in _TEXTS and (not isinstance(part, dict) or "text" in part):
         yield chat.read_text(part)
     elif kind in _IMAGES:
         # the value of `image_url` may also be the address itself
-        url = text_in(record_in(part, "image_url"), "url") or text_in(part, "image_url")
-        yield from chat.image_or_omit(url)
+        yield from chat.image_or_omit(
+            text_at(part, "image_url", "url") or text_at(part, "image_url")
+        )
     elif kind in _THOUGHTS:
-        yield ReasoningPart(text=text_in(part, "text") or text_in(part, "thinking"))
+        yield ReasoningPart(text=text_at(part, "text") or text_at(part, "thinking"))
     elif kind == "refusal":
-        yield RefusalPart(text=text_in(part, "refusal"))
+        yield RefusalPart(text=text_at(part, "refusal"))
     else:
         chat.omit(kind)
 
 
-FORMAT = JsonFormat(
+FORMAT = Format(
     fits=_fits,
-    read=_read,
+    session=_session,
     # An object with a list of messages is a chat; messages that follow each other are one, too.
-    begins_chat=lambda record, chat: "messages" in record or "messages" in chat[0],
+    continues=lambda record, chat: "messages" not in record and "messages" not in chat[0],
 )

@@ -1,95 +1,80 @@
-"""Import of chats from files in any format: `import_chats` is the entrance.
+"""Import of chats from files in any format: `read_chats` is the entrance.
 
-The format of a file is found by its first bytes, or by the first objects of a text. If a record
+The format of a file is found by its first bytes, or by the first records of a text. If a record
 cannot be read, only that record is lost. Nothing is stored here; that is up to the caller.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
+import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
-from io import BytesIO
+from io import BytesIO, StringIO
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import IO, Any, TextIO
 
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError
-from lmchat.files.disk import expanded_path
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record
-from lmchat.formats.imports.format import DatabaseFormat, FileChat, JsonFormat, ReadSession
+from lmchat.files.disk import open_plain
+from lmchat.formats.imports.foreign_chat import Format
 from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
-from lmchat.formats.imports.sources import (
-    LARGEST_BYTES,
-    ZIP_HEAD,
-    Source,
-    files_below,
-    head_of,
-    text_source,
-    zip_sources,
-)
-from lmchat.sessions.session import Skipped
+from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sources
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record
+from lmchat.sessions.session import Session, Skipped
 
 STDIN = "-"  # name of the standard input in place of a file
+LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
 _FORMATS_HINT = (
     "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
+_LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # records read to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
-
-# Sessions of a file, in its order, and between them each part of the file that was left out.
-ReadItems = Iterator[ReadSession | Skipped]
-
-
-# Name of a file, and one thing from it: a chat, a part that is left out, or the error that ended
-# the reading. The name is `-` for standard input. If a folder has no chats, the name is that of the
-# folder.
-FileItem = tuple[str, ReadSession | Skipped | LMChatError]
+_CHUNK = 1 << 20  # characters that are read at once
+_GAP = ", \t\r\n"  # characters between values
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_DECODER = json.JSONDecoder()
 
 
-def import_chats(
-    names: Iterable[str], *, moment: datetime, source: str = AUTO, stdin: bytes | None = None
-) -> Iterator[FileItem]:
-    """Yield the chats of files and folders, one at a time, and what could not be read. Blocks.
+def read_chats(
+    name: str, content: Path | bytes, *, now: datetime, wanted: str = AUTO
+) -> Iterator[Session | Skipped]:
+    """Yield the sessions of a file that have messages, and what cannot be read. Blocks.
 
-    `stdin` is the content of the file `-`; without `stdin`, `-` is an ordinary name. `source` is
-    the program that the files must be of, as a value of `--from`; `AUTO` allows any. `moment` is
-    the time for sessions that have none.
+    `content` is the file, or what was read from a pipe. `wanted` is the program that the file must
+    be of, as a value of `--from`; `AUTO` allows any. Raises `FileRefused`, and `FormatUnknown` for
+    a file without such a session; both name the file by `name`.
     """
-    reader = _FileReader(moment, source)
-    for name in names:
-        if name == STDIN and stdin is not None:
-            yield from _file_items(name, reader.items(stdin))
-            continue
-        try:
-            path = expanded_path(name)
-            # Path.is_dir would raise an error for a long name, and for a folder that may not be
-            # entered
-            is_folder = os.path.isdir(path)  # noqa: PTH112
-            # companions are read with the chats beside them
-            paths = files_below(path, without=_companions()) if is_folder else [path]
-        except FileRefused as error:
-            yield name, error
-            continue
-        has_chats = False
-        for file in paths:
-            file_name = str(file) if is_folder else name
-            for _, item in _file_items(file_name, reader.items(file)):
-                # any other error is about chats that cannot be read, so the folder has some
-                has_chats = has_chats or not isinstance(item, FormatUnknown)
-                yield file_name, item
-        if is_folder and not has_chats:
-            message = f"{name} has no chats that lmchat can read."
-            yield name, FileRefused(message, hint="`lmchat import --help` lists the formats.")
+    try:
+        with BytesIO(content) if isinstance(content, bytes) else open_plain(content) as file:
+            path = content if isinstance(content, Path) else None
+            has_messages = False
+            reason = ""
+            for found in _chats(file, path, now, wanted):
+                has_messages = has_messages or isinstance(found, Session)
+                if isinstance(found, Skipped):
+                    reason = reason or f" ({found.where}: {found.reason})"  # that of the first one
+                yield found
+            if not has_messages:
+                message = f"It has no readable messages{reason}."
+                hint = "Export the chats again; if you named a program with --from, leave it out."
+                raise FormatUnknown(message, hint=hint)
+    except FileRefused as error:
+        raise error_about(name, error) from error
+    except OSError as error:
+        message = f"{name} cannot be read: {error.strerror or error}."
+        raise FileRefused(message, hint="Check the path.") from error
+    # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        hint = "Close the program that uses the file. If that does not help, the file is damaged."
+        raise FileRefused(f"{name} cannot be read: {error}.", hint=hint) from error
 
 
 def error_about(file: str, error: LMChatError) -> LMChatError:
@@ -98,237 +83,212 @@ def error_about(file: str, error: LMChatError) -> LMChatError:
     return type(error)(message, hint=error.hint, details=error.details)
 
 
-def _file_items(file: str, items: ReadItems) -> Iterator[FileItem]:
-    """Yield the items of a file with its name; the last one is its error, if there is one.
-
-    Errors are items and not raised, so that the other files are still read.
-    """
-    try:
-        for item in items:
-            yield file, item
-    except FileRefused as error:
-        yield file, error_about(file, error)
-    except OSError as error:
-        reason, hint = error.strerror or str(error), "Check the path."
-        if error.errno == errno.EFBIG:
-            reason = f"it is larger than {LARGEST_BYTES // (1024 * 1024)} MB"
-            hint = "Split it into smaller files."
-        yield file, FileRefused(f"{file} cannot be read: {reason}.", hint=hint)
-    # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        hint = "Close the program that uses the file. If that does not help, the file is damaged."
-        yield file, FileRefused(f"{file} cannot be read: {error}.", hint=hint)
-
-
-class _FileReader:
-    """Reader of files of one program, or of any.
-
-    A program is named by its value of `--from`. A `Source` is a text that may have chats.
-    """
-
-    def __init__(self, moment: datetime, wanted_program: str) -> None:
-        self._moment = moment
-        self._wanted_program = wanted_program  # `AUTO` for any
-
-    def items(self, content: Path | bytes) -> ReadItems:
-        """Yield the sessions of a file that have messages, and what is left out.
-
-        Raises `FileRefused`, `FormatUnknown` for a file without such a session, `OSError` or
-        `sqlite3.Error`.
-        """
-        head = head_of(content)
-        if head.startswith(ZIP_HEAD):
-            items = self._zip_items(content)
-        elif head.startswith(_SQLITE_HEAD) and isinstance(content, Path):
-            items = self._database_items(content)
-        else:  # also a database from a pipe, which SQLite cannot open: it is refused as a text
-            items = self._text_items(text_source(content))
-
-        has_messages = False
-        reason = ""
-        for item in items:
-            if isinstance(item, ReadSession) and item.session.messages:
-                has_messages = True
-                yield item
-                continue
-            # a session without messages is not yielded itself
-            skipped = item.skipped if isinstance(item, ReadSession) else (item,)
-            for part in skipped:
-                reason = reason or f" ({part.where}: {part.reason})"  # that of the first one
-                yield part
-        if not has_messages:
-            message = f"It has no readable messages{reason}."
-            hint = "Export the chats again; if you named a program with --from, leave it out."
-            raise FormatUnknown(message, hint=hint)
-
-    def _zip_items(self, content: Path | bytes) -> ReadItems:
-        """Yield the chats of the texts in a zip file, and a `Skipped` for each that is refused.
-
-        Texts in no format of chats, and those of another program, are passed over.
-        """
-        for source in zip_sources(content):
-            if isinstance(source, Skipped):
-                yield source
-                continue
+def _chats(
+    file: IO[bytes], path: Path | None, now: datetime, wanted: str
+) -> Iterator[Session | Skipped]:
+    """Yield the sessions of a file, and what is left out; raises what `read_chats` handles."""
+    head = file.read(len(_SQLITE_HEAD))
+    file.seek(0)
+    if head.startswith(ZIP_HEAD):
+        for source in zip_sources(file):
             try:
-                yield from self._text_items(source)
+                yield from _text_chats(source, now, wanted)
             except FormatUnknown:
                 continue
             except FileRefused as error:
                 yield Skipped(where=source.name, reason=error.message.rstrip("."))
+    elif path is None:  # also a database, which SQLite cannot open: it is refused as a text
+        yield from _text_chats(Source("", file), now, wanted)
+    elif head != _SQLITE_HEAD:
+        yield from _text_chats(file_source(path, file), now, wanted)
+    else:
+        llm = import_module("lmchat.formats.imports.programs.llm")
+        if not llm.fits(path):
+            message = "It is a database, but not one that lmchat knows."
+            raise FormatUnknown(message, hint=f"lmchat imports the database of {llm.VERSIONS}.")
+        _require("llm", wanted)
+        yield from _shown(llm.sessions(path, now))
 
-    def _database_items(self, path: Path) -> ReadItems:
-        """Yield the chats of a database, in the first format that fits it.
 
-        Raises `FormatUnknown` for a database of no program in `PROGRAMS`, or of another program
-        than the user named. Raises `sqlite3.Error` for a damaged database.
-        """
-        known_versions: list[str] = []
-        for program, file_format in _formats():
-            if not isinstance(file_format, DatabaseFormat):
-                continue
-            known_versions.append(file_format.versions)
-            if file_format.fits(path):
-                self._require_wanted(program)
-                for number, read in enumerate(file_format.read(path), 1):
-                    yield self._session(read, program, number)
-                return
-        message = "It is a database, but not one that lmchat knows."
-        hint = f"lmchat imports the database of {', '.join(known_versions)}."
-        raise FormatUnknown(message, hint=hint)
+def _shown(found: Iterator[Session | Skipped]) -> Iterator[Session | Skipped]:
+    """Yield all but the sessions without messages, of which only the omissions are yielded."""
+    for item in found:
+        if isinstance(item, Session) and not item.messages:
+            yield from item.skipped
+        else:
+            yield item
 
-    def _text_items(self, source: Source) -> ReadItems:
-        """Yield the chats of a text, in the first format that fits one of its first objects.
 
-        Yield a `Skipped` for each broken object and unreadable chat. Raises `FileRefused` for an
-        empty or broken text, and `FormatUnknown` for one of no format, or of another program than
-        the user named.
-        """
-        records = _records(source)
-        first_records = list(islice(records, _PEEKED_RECORDS))
-        objects = [record for record in first_records if not isinstance(record, Skipped)]
-        fitting = [
-            (program, file_format)
-            for program, file_format in _formats()
-            if isinstance(file_format, JsonFormat) and any(map(file_format.fits, objects))
-        ]
-        if not fitting:
-            message = "It is JSON, but not a chat format that lmchat knows."
-            raise FormatUnknown(message, hint=_FORMATS_HINT)
-        program, file_format = fitting[0]
-        self._require_wanted(program)
+def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session | Skipped]:
+    """Yield the sessions of a text, in the format of its first records, and what is left out.
 
-        # each chat is one record, or several in a row: the format says which begins the next chat
-        chat: list[Record] = []
-        number = 1  # of the chat
-        for record in chain(first_records, records):
-            if isinstance(record, Skipped):
-                yield record
-                continue
-            if chat and file_format.begins_chat(record, chat):
-                yield self._session(partial(file_format.read, chat, source), program, number)
-                chat = []
-                number += 1
+    Raises `FileRefused` for a broken text, and `FormatUnknown` for an empty one, one of no format,
+    or of another program than `wanted`.
+    """
+    records = _records(source)
+    first_records: list[Record | Skipped] = []
+    for record in islice(records, _PEEKED_RECORDS):
+        first_records.append(record)
+        if isinstance(record, dict) and (found := _format_of(record)):
+            program, text_format = found
+            break
+    else:
+        message = "It is JSON, but not a chat format that lmchat knows."
+        raise FormatUnknown(message, hint=_FORMATS_HINT)
+    _require(program, wanted)
+    yield from _shown(_sessions(chain(first_records, records), text_format, source, now))
+
+
+def _sessions(
+    records: Iterator[Record | Skipped], text_format: Format, source: Source, now: datetime
+) -> Iterator[Session | Skipped]:
+    """Yield a session of each chat in the records; a damaged one costs itself only."""
+    chat: list[Record] = []
+    number = 0
+    for record in chain(records, [None]):
+        if isinstance(record, Skipped):
+            yield record
+            continue
+        if chat and (record is None or not text_format.continues(record, chat)):
+            number += 1
+            try:
+                yield text_format.session(chat, source, now)
+            except FileRefused as error:
+                yield Skipped(where=f"chat {number}", reason=error.message.rstrip("."))
+            except BAD_VALUE_ERRORS:
+                yield Skipped(where=f"chat {number}", reason=_DAMAGED)
+            chat = []
+        if record is not None:
             chat.append(record)
-        if chat:
-            yield self._session(partial(file_format.read, chat, source), program, number)
-
-    def _session(
-        self, read: Callable[[], FileChat], program: str, number: int
-    ) -> ReadSession | Skipped:
-        """Return the session that `read` makes of the chat with this number; `Skipped` on failure.
-
-        A failure costs one chat: the caller continues with the next one.
-        """
-        try:
-            # lmchat's own sessions need no tag
-            return read().finish(self._moment, source="" if program == OWN else program)
-        except FileRefused as error:
-            return Skipped(where=f"chat {number}", reason=error.message.rstrip("."))
-        except (*BAD_VALUE_ERRORS, sqlite3.Error):
-            return Skipped(where=f"chat {number}", reason=_DAMAGED)
-
-    def _require_wanted(self, program: str) -> None:
-        """Raise `FormatUnknown` if a file of `program` was found, but the user named another."""
-        wanted = self._wanted_program
-        if wanted not in (AUTO, program):
-            message = f"It has chats of {PROGRAM_NAMES[program]}, not of {PROGRAM_NAMES[wanted]}."
-            raise FormatUnknown(message, hint=f"Import it with --from {program}.")
 
 
-def _companions() -> set[str]:
-    """Return the names of files that are read with the chat beside them, and are no chats."""
-    json_formats = [form for _, form in _formats() if isinstance(form, JsonFormat)]
-    return {name for form in json_formats for name in form.companions}
+def _format_of(record: Record) -> tuple[str, Format] | None:
+    """Return the first format that fits a record, with its program as in `--from`."""
+    fitting = (item for item in _formats() if item[1].fits(record))
+    return next(fitting, None)
 
 
 @cache
-def _formats() -> Sequence[tuple[str, JsonFormat | DatabaseFormat]]:
-    """Return the formats, each with its program before it, as a value of `--from`.
+def _formats() -> Sequence[tuple[str, Format]]:
+    """Return the formats of texts in the order in which they are compared with a text.
 
-    If several fit a file, the first one is used. Their modules are imported here, and not when
-    lmchat starts.
+    Their modules are imported here, and not when lmchat starts.
     """
+    programs = [program for program in PROGRAMS if program.module != "llm"]
     modules = [
         (OWN, "json_sessions"),
-        *((program.source, f"imports.programs.{program.module}") for program in PROGRAMS),
+        *((program.source, f"imports.programs.{program.module}") for program in programs),
         (OWN, "imports.message_list"),
     ]
-    return [
-        (source, import_module(f"lmchat.formats.{module}").FORMAT) for source, module in modules
-    ]
+    return [(program, import_module(f"lmchat.formats.{name}").FORMAT) for program, name in modules]
+
+
+def _require(program: str, wanted: str) -> None:
+    if wanted not in (AUTO, program):
+        message = f"It has chats of {PROGRAM_NAMES[program]}, not of {PROGRAM_NAMES[wanted]}."
+        raise FormatUnknown(message, hint=f"Import it with --from {program}.")
 
 
 def _records(source: Source) -> Iterator[Record | Skipped]:
     """Yield the objects of a JSON list or of JSON Lines, or a single object.
 
-    A `Skipped` takes the place of a value that is broken or no object. If a text is no JSON as a
-    whole, it is JSON Lines if its name says so, or if its first line is an object. Only one record
-    is decoded at a time. Raises `FormatUnknown` for a text that is no JSON at all, and
-    `FileRefused` for an empty one or broken JSON.
+    A `Skipped` takes the place of a value that is broken or no object. Only one value is in memory
+    at a time. Raises `FormatUnknown` for a text that is empty or no JSON at all, and `FileRefused`
+    for one that begins with broken JSON.
     """
-    data = source.data
-    begin = data.lstrip()[:1]
-    if not begin:
-        raise FileRefused("It is empty.", hint="Export the chats again.")
-    # only JSON Lines, known by the name, may begin with a broken line
-    if begin not in (b"[", b"{") and not source.has_lines:
+    is_empty = True
+    with source.open_text() as text:
+        if source.name.lower().endswith(_LINES_ENDINGS):
+            values = _lines(iter(lambda: text.readline(LARGEST_RECORD), ""), "line")
+        else:
+            values = _values(text)
+        for where, value in values:
+            is_empty = False
+            yield value if isinstance(value, dict) else Skipped(where=where, reason=_DAMAGED)
+    if is_empty:
+        raise FormatUnknown("It is empty.", hint="Export the chats again.")
+
+
+def _lines(lines: Iterable[str], unit: str, first: int = 1) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of each line; None for a broken one."""
+    for number, line in enumerate(map(str.strip, lines), first):
+        if line:
+            value = None
+            with suppress(ValueError, RecursionError):
+                value, end = _value_at(line, 0)
+                value = value if end == len(line) else None
+            yield f"{unit} {number}", value
+
+
+def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of each item of a list, or of values in a row; None for broken.
+
+    Behind a broken value, a list ends. Values in a row are then read by lines, since they may be
+    JSON Lines without a name that says so.
+    """
+    begun = ""
+    while not begun and (more := text.read(_CHUNK)):
+        begun = more.lstrip()
+    if begun.startswith("\0"):
+        message = "It is damaged: it begins with NULs, as after a crash."
+        raise FileRefused(message, hint="Take it from a backup.")
+    if begun and begun[0] not in "[{":
         # lmchat's own Markdown exports begin with their title
-        is_markdown = source.name.lower().endswith(".md") or data.startswith(b"# ")
-        if is_markdown:
-            message = "It is Markdown, which cannot be imported; export the session as JSON."
-        else:
-            message = "Its format cannot be imported."
-        raise FormatUnknown(message, hint=_FORMATS_HINT)
-
-    encoded: Iterable[tuple[str, Any]]  # "record 3" or "line 3", and the JSON of that object
-    try:
-        # `Raw` is JSON that is not decoded yet
-        if begin == b"[":
-            raw_values = msgspec.json.decode(data, type=list[msgspec.Raw])
-        else:
-            raw_values = [msgspec.json.decode(data, type=msgspec.Raw)]
-        encoded = ((f"record {number}", raw) for number, raw in enumerate(raw_values, 1))
-    except (msgspec.DecodeError, RecursionError) as error:
-        if not (source.has_lines or _is_object(data.lstrip().partition(b"\n")[0])):
-            message = f"It is not valid JSON: {str(error)[:100]}."
-            raise FileRefused(message, hint="Export it again.") from error
-        lines = enumerate(BytesIO(data), 1)
-        encoded = ((f"line {number}", line) for number, line in lines if not line.isspace())
-
-    for where, value_json in encoded:
+        is_markdown = begun.startswith("# ")
+        message = "It is Markdown, which cannot be imported; export the session as JSON."
+        raise FormatUnknown(
+            message if is_markdown else "Its format cannot be imported.", hint=_FORMATS_HINT
+        )
+    is_list = begun.startswith("[")
+    begun = begun.removeprefix("[")
+    place, number = 0, 1
+    while True:
+        while place < len(begun) and begun[place] in _GAP:
+            place += 1
+        if is_list and begun.startswith("]", place):
+            return
         try:
-            # msgspec would refuse half of a surrogate pair, as cut texts have it
-            record = json.loads(bytes(value_json))
-        except (ValueError, RecursionError):
-            record = None
-        yield record if isinstance(record, dict) else Skipped(where=where, reason=_DAMAGED)
+            value, place = _value_at(begun, place)
+        except (ValueError, RecursionError) as error:
+            begun, place = begun[place:], 0
+            if len(begun) > LARGEST_RECORD:
+                message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
+                raise FileRefused(message, hint="Export fewer chats at once.") from error
+            # it may only be cut off; the rest of a text with a wrong sign is read in vain
+            if more := text.read(max(_CHUNK, len(begun))):
+                begun += more
+                continue
+            if not begun and not is_list:  # the end
+                return
+            if number == 1:
+                message = "It is not valid JSON: it is cut off or damaged."
+                raise FileRefused(message, hint="Export it again.", details=str(error)) from error
+            if is_list:
+                yield f"record {number}, and all behind it", None
+                return
+            yield from _lines(StringIO(begun), "record", number)
+            return
+        yield f"record {number}", value
+        number += 1
 
 
-def _is_object(line: bytes) -> bool:
-    """Return whether a line is a whole JSON object; the values in it are not decoded."""
-    try:
-        msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, RecursionError):
-        return False
-    return True
+def _value_at(text: str, place: int) -> tuple[Any, int]:
+    """Return a JSON value at a place in a text, and the place of its end.
+
+    Halves of surrogate pairs, as cut texts have them, become U+FFFD. Raises `ValueError` or
+    `RecursionError`.
+    """
+    value, end = _DECODER.raw_decode(text, place)
+    if _SURROGATE.search(text, place, end):
+        value = _without_halves(value)
+    return value, end
+
+
+def _without_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(item) for key, item in value.items()}
+    return value

@@ -7,21 +7,27 @@ with another `recipient` than `all`.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from lmchat.formats.imports.file_values import (
-    Record,
-    items_of,
-    number_in,
-    record_in,
-    text_in,
-    time_of,
+from lmchat.formats.imports.foreign_chat import (
+    STOPPED,
+    ForeignChat,
+    ForeignPart,
+    Format,
+    ToolQuote,
+    failure_of,
+    quoted_call,
+    quoted_result,
 )
-from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.imports.format import JsonFormat
-from lmchat.formats.imports.sources import Source
+from lmchat.formats.imports.source import Source
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, at, items_of, text_at, time_of
+from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import ReasoningPart, Role
+from lmchat.sessions.session import Session
 
 _TO_USER = "all"  # recipient of a text; a tool call has the name of the tool instead
 _KIND = "content_type"  # field with the kind of a content or of a part
@@ -39,88 +45,92 @@ _TEXTS = (
     "tether_browsing_display",
     "tether_quote",
 )
+_NO_MODELS = ("", "auto", "research")  # names without a model: that of the chat is meant
+# A mark in an answer, as for a citation: `\ue200cite\ue202turn0search1\ue201`. A stopped answer may
+# end in one.
+_MARK = re.compile("\ue200([^\ue200\ue201]*)(?:\ue201|\\Z)")
+_REST_OF_MARKS = dict.fromkeys(range(0xE200, 0xE207))  # such as those around a cited span
 
 
-def _fits(record: Record) -> bool:
-    return isinstance(record.get("mapping"), dict)  # the nodes by their ids
-
-
-def _read(records: Sequence[Record], source: Source) -> ForeignChat:
-    """Return the chat of one record.
-
-    Every node becomes a message, even an empty one: other nodes may name it as their parent.
-    """
-    record = records[0]  # the only one: `FORMAT` has no `begins_chat`
+def _session(records: Sequence[Record], source: Source, now: datetime) -> Session:
+    record = records[0]
+    nodes = record["mapping"]
+    times = {key: at(node, "message", "create_time") for key, node in nodes.items()}
+    dated = [key for key, time in times.items() if isinstance(time, int | float)]
     chat = ForeignChat(
         # without an id, its time identifies a chat
-        key=text_in(record, "conversation_id")
-        or text_in(record, "id")
+        key=text_at(record, "conversation_id")
+        or text_at(record, "id")
         or str(record.get("create_time")),
-        title=text_in(record, "title"),
-        path_end=text_in(record, "current_node"),
+        title=text_at(record, "title"),
+        path_end=text_at(record, "current_node") or max(dated, key=times.__getitem__, default=None),
         created_at=time_of(record.get("create_time")),
         updated_at=time_of(record.get("update_time")),
     )
-    # nodes may be in any order; sorted by time, versions are shown in the order they were written
-    for key, node in sorted(record["mapping"].items(), key=_created_s):
-        message = record_in(node, "message")
+    for key, node in nodes.items():  # an empty node, too: others may name it as their parent
+        is_damaged = not isinstance(node, dict) or "message" not in node
+        message = at(node, "message")
+        model = text_at(message, "metadata", "model_slug")
+        if model in _NO_MODELS:
+            model = text_at(record, "default_model_slug")
         chat.add(
             key,
-            # a node without a message has no role; `add` would count it as damaged
-            text_in(message.get("author"), "role") or Role.SYSTEM,
+            text_at(message, "author", "role") or Role.SYSTEM,
             _parts(node, source, chat),
-            parent=text_in(node, "parent"),
-            created_at=time_of(message.get("create_time")),
-            model=text_in(message.get("metadata"), "model_slug"),
+            parent=chat.last_key if is_damaged else node.get("parent"),
+            created_at=time_of(times[key]),
+            model=model,
         )
-    return chat
-
-
-def _created_s(item: tuple[str, Any]) -> float:
-    """Return the time of the node in a pair of key and node; 0 without one, as for the root."""
-    return number_in(record_in(item[1], "message"), "create_time")
+    return chat.session(now, source="chatgpt")
 
 
 def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of the message of a node; a hidden message has none.
-
-    Raises one of `BAD_VALUE_ERRORS` for a value of a wrong type, and for a message without a role;
-    `ForeignChat.add` counts the message as damaged.
-    """
-    message = node.get("message")
+    """Yield the parts of the message of a node; a hidden message has none."""
+    message = node["message"]
     if not message:
         return
     content = message["content"]
     role = message["author"]["role"]
-    kind = text_in(content, _KIND)
-    is_hidden = (message.get("metadata") or {}).get("is_visually_hidden_from_conversation")
-    if is_hidden or kind in _HIDDEN:
+    kind = text_at(content, _KIND)
+    if at(message, "metadata", "is_visually_hidden_from_conversation") or kind in _HIDDEN:
         return
-    for file in items_of(record_in(message, "metadata").get("attachments")):
-        if not text_in(file, "mime_type").startswith("image/"):  # images are parts, too
+    parts = items_of(content.get("parts"))
+    images = {
+        # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`
+        text_at(part, "asset_pointer").rpartition("/")[2]: ""
+        for part in parts
+        if at(part, _KIND) == _IMAGE
+    }
+    for file in items_of(at(message, "metadata", "attachments")):
+        if at(file, "id") in images:
+            images[file["id"]] = text_at(file, "name")
+        elif not text_at(file, "mime_type").startswith("image/"):
             chat.omit("file")
+    for key, name in images.items():  # images first: lmchat has files before the text
+        # One that a model or tool has made is not looked for: `b""` is counted as left out.
+        data = source.read_beside(key) if role == Role.USER else b""
+        yield from chat.image_or_omit(data, name)
+
     if kind == "thoughts":
         for thought in items_of(content.get("thoughts")):
-            title = text_in(thought, "summary")
+            title = text_at(thought, "summary")
             words = chat.read_text(thought["content"])
             yield ReasoningPart(text=f"**{title}**\n\n{words}".strip() if title else words)
         return
-
-    for part in items_of(content.get("parts")):  # images first: lmchat has files before the text
-        if text_in(part, _KIND) == _IMAGE:
-            # `sediment://file_1a2b` is in a file whose name begins with `file_1a2b`. An image that
-            # a model or tool has made is not looked for: `b""` is counted as left out.
-            name = text_in(part, "asset_pointer").rpartition("/")[2]
-            yield from chat.image_or_omit(source.file_content(name) if role == Role.USER else b"")
-    text = _text(content, chat)
-    recipient = text_in(message, "recipient") or _TO_USER
+    text = _without_marks(_text(content, chat), at(message, "metadata", "content_references"))
+    recipient = text_at(message, "recipient") or _TO_USER
     if role == Role.ASSISTANT and recipient != _TO_USER:
-        yield quoted_call(recipient, text)
+        yield _document(recipient, text) or quoted_call(recipient, text)
     elif role == Role.TOOL:
         if text.strip():
             yield quoted_result(text)
+        yield _report(message)
     else:
         yield text
+    if kind == "system_error" or message.get("status") == "finished_with_error":
+        yield failure_of(text or text_at(content, "name") or True)
+    elif at(message, "metadata", "finish_details", "type") == "interrupted":
+        yield STOPPED
 
 
 def _text(content: Record, chat: ForeignChat) -> str:
@@ -130,18 +140,86 @@ def _text(content: Record, chat: ForeignChat) -> str:
     without any text is counted, too.
     """
     texts: list[str] = []
+    left_out: list[str] = []
     for part in items_of(content.get("parts")):
-        text = part if isinstance(part, str) else text_in(part, "text")
-        part_kind = text_in(part, _KIND)  # empty for a string
+        text = part if isinstance(part, str) else text_at(part, "text")
+        part_kind = text_at(part, _KIND)  # empty for a string
         if text:
             texts.append(text)
         elif part and part_kind != _IMAGE:  # `_parts` reads images
-            chat.omit("recording" if part_kind in _RECORDINGS else part_kind)
-    text = "\n".join(texts) or text_in(content, "text") or text_in(content, "result")
-    kind = text_in(content, _KIND)
+            left_out.append("recording" if part_kind in _RECORDINGS else part_kind)
+    for kind in left_out:
+        if kind != "recording" or not texts:  # else the text is what was said
+            chat.omit(kind)
+    text = "\n".join(texts) or text_at(content, "text") or text_at(content, "result")
+    kind = text_at(content, _KIND)
     if not text and kind not in _TEXTS:
         chat.omit(kind)
+    if url := text_at(content, "url"):  # of a quoted page
+        text = f"[{text_at(content, 'title') or url}]({url})\n\n{text}"
     return text
 
 
-FORMAT = JsonFormat(fits=_fits, read=_read)
+def _without_marks(text: str, references: Any) -> str:
+    """Return a text with links, names or nothing in the place of marks."""
+    if "\ue200" not in text:
+        return text
+    by_mark = {text_at(reference, "matched_text"): reference for reference in items_of(references)}
+
+    def words(mark: re.Match[str]) -> str:
+        kind, *values = mark[1].split("\ue202")
+        reference = by_mark.get(mark[0])
+        if alt := text_at(reference, "alt"):
+            return alt
+        if kind == "url" and len(values) > 1:
+            return f"[{values[0]}]({values[1]})"
+        if kind.endswith("entity"):
+            try:  # like `["place", "Bern"]`
+                return str(json.loads(values[0])[1])
+            except BAD_VALUE_ERRORS:
+                return ""
+        links = [
+            f"[{text_at(item, 'title') or item['url']}]({item['url']})"
+            for item in items_of(at(reference, "items"))
+            if text_at(item, "url")
+        ]
+        return f"({', '.join(links)})" if links else text_at(reference, "name")
+
+    return _MARK.sub(words, text).translate(_REST_OF_MARKS)
+
+
+def _document(recipient: str, call: str) -> ToolQuote | None:
+    """Return the document that a call writes into the canvas, below its name; None for no such one.
+
+    A call is like `{"name": "Plan", "type": "document", "content": "…"}`, or for a later version
+    `{"updates": [{"pattern": ".*", "replacement": "…"}]}`.
+    """
+    if not recipient.startswith("canmore."):
+        return None
+    try:
+        value = json.loads(call)
+        if "content" in value:
+            name, text = f"**{value['name']}**\n\n", value["content"]
+        else:
+            (update,) = value["updates"]
+            name, text = "", update["replacement"] if update["pattern"] == ".*" else None
+    except BAD_VALUE_ERRORS:
+        return None
+    if not isinstance(text, str):
+        return None
+    _, is_code, language = text_at(value, "type").partition("code/")
+    if is_code:
+        fence = fence_for(text)
+        text = f"{fence}{language}\n{text}\n{fence}"
+    return ToolQuote(text=f"{name}{text}")
+
+
+def _report(message: Record) -> str:
+    """Return the report of a deep research, which is JSON in a string; empty if there is none."""
+    state = text_at(message, "metadata", "chatgpt_sdk", "widget_state")
+    report = at(json.loads(state or "{}"), "report_message")
+    texts = (part for part in items_of(at(report, "content", "parts")) if isinstance(part, str))
+    return _without_marks("\n".join(texts), at(report, "metadata", "content_references"))
+
+
+FORMAT = Format(fits=lambda record: isinstance(record.get("mapping"), dict), session=_session)

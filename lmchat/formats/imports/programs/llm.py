@@ -10,19 +10,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lmchat.formats.imports.file_values import BAD_VALUE_ERRORS, Record, items_of, time_of
 from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.imports.format import DatabaseFormat
-from lmchat.formats.imports.sources import LARGEST_BYTES
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, items_of, time_of
 from lmchat.sessions.message import ReasoningPart
+from lmchat.sessions.session import Session, Skipped
+from lmchat.units import counted
 
+VERSIONS = "llm 0.36 and later"
+_LARGEST_VALUE_BYTES = 256 * 1024 * 1024
 # Tables of the file itself: without views and virtual tables.
 _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
@@ -54,7 +55,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     # `timeout`: seconds to wait for llm, if it has locked the database
     # `check_same_thread`: an import reads each chat in another thread, one after the other
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_BYTES)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE_BYTES)
     for guard in _GUARDS:
         database.execute(f"pragma {guard}")
     # In a text with invalid UTF-8, only the invalid bytes are replaced.
@@ -73,21 +74,29 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
 _Metadata = dict[str, dict[str, Any]]
 
 
-def _fits(path: Path) -> bool:
-    """Return whether a database has all tables that are read here."""
+def fits(path: Path) -> bool:
+    """Return whether a database has all tables that are read here; raises `sqlite3.Error`."""
     with closing(_opened(path)) as database:
         return {table["name"] for table in _rows(database, _TABLES)} >= _NEEDED_TABLES
 
 
-def _read(path: Path) -> Iterator[Callable[[], ForeignChat]]:
-    """Yield a function for each thread, which reads it while the database is still open."""
+def sessions(path: Path, now: datetime) -> Iterator[Session | Skipped]:
+    """Yield a session for each thread; raises `sqlite3.Error`."""
     with closing(_opened(path)) as database:
+        if any(table["name"] == "responses" for table in _rows(database, _TABLES)):
+            older = "select count(distinct conversation_id) as count from responses"
+            if count := _rows(database, older)[0]["count"]:
+                chats = counted(count, "chat")
+                yield Skipped(where="logs.db", reason=f"{chats} of llm before 0.36 left out")
         metadata: _Metadata = {}
         for turn in _rows(database, "select * from turns order by id"):
             with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
                 _add_metadata(turn, metadata)
-        for thread in _rows(database, "select * from threads order by id"):
-            yield partial(_read_thread, database, thread, metadata)
+        for number, thread in enumerate(_rows(database, "select * from threads order by id"), 1):
+            try:
+                yield _chat(database, thread, metadata).session(now, source="llm")
+            except (*BAD_VALUE_ERRORS, sqlite3.Error):
+                yield Skipped(where=f"chat {number}", reason="it is damaged")
 
 
 def _add_metadata(turn: Record, metadata: _Metadata) -> None:
@@ -105,7 +114,7 @@ def _add_metadata(turn: Record, metadata: _Metadata) -> None:
     metadata.setdefault(turn["parent_message_hash"], {"created_at": begun})
 
 
-def _read_thread(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:
+def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:
     """Return the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     title = thread["name"] or ""
@@ -115,17 +124,17 @@ def _read_thread(database: sqlite3.Connection, thread: Record, metadata: _Metada
         rows_by_message[row["message_hash"]].append(row)
 
     for message in _rows(database, _CHAIN + _MESSAGES, id=thread_id):
-        key = message["hash"]
+        facts = metadata.get(message["hash"], {})
         chat.add(
-            key,
+            message["hash"],
             message["role"],
-            _parts(database, rows_by_message[key], chat),
+            _parts(database, rows_by_message[message["hash"]], chat),
             parent=message["parent_hash"],
-            **metadata.get(key, {}),
+            **facts,
         )
-    times = (message.created_at for message in chat.messages.values())
-    # the row has the time of the thread, which is later for a fork that took messages over
-    chat.created_at = next(filter(None, times), time_of(thread["datetime_utc"]))
+        # the row has the time of the thread, which is later for a fork that took messages over
+        chat.created_at = chat.created_at or facts.get("created_at")
+    chat.created_at = chat.created_at or time_of(thread["datetime_utc"])
     return chat
 
 
@@ -169,6 +178,3 @@ def _text(database: sqlite3.Connection, part: Record, payload: Record, chat: For
         else:
             texts.append(reference["literal"])
     return "".join(texts)
-
-
-FORMAT = DatabaseFormat(versions="llm 0.36 and later", fits=_fits, read=_read)

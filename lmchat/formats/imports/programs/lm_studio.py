@@ -6,21 +6,24 @@ selected. A version is a content, or a list of steps that each have a content.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from lmchat.formats.imports.file_values import (
-    BAD_VALUE_ERRORS,
-    Record,
-    items_of,
-    record_in,
-    text_in,
-    time_of,
+from lmchat.formats.imports.foreign_chat import (
+    OTHER_VERSION,
+    STOPPED,
+    ForeignChat,
+    ForeignPart,
+    Format,
+    failure_of,
+    quoted_call,
+    quoted_result,
 )
-from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, quoted_call, quoted_result
-from lmchat.formats.imports.format import JsonFormat
-from lmchat.formats.imports.sources import Source
+from lmchat.formats.imports.source import Source
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, at, items_of, text_at, time_of
 from lmchat.sessions.message import ReasoningPart
+from lmchat.sessions.session import Session
 
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
 # Types of steps that only say how the answer was made.
@@ -28,51 +31,47 @@ _STATES = ("status", "toolStatus", "debugInfoBlock")
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a conversation: whether any message has versions."""
-    messages = record.get("messages")
-    if not isinstance(messages, list):
-        return False
-    rows = (message for message in messages if isinstance(message, dict))
-    return any(isinstance(row.get("versions"), list) for row in rows)
+    """Return whether a record is a conversation: whether any message has versions."""
+    return any(isinstance(at(row, "versions"), list) for row in items_of(record.get("messages")))
 
 
-def _read(records: Sequence[Record], source: Source) -> ForeignChat:
-    """Return the chat of a conversation file.
+def _session(records: Sequence[Record], source: Source, now: datetime) -> Session:
+    """Return the session of a conversation: the selected version of each message.
 
-    Each message follows the selected version of the message before it. The path ends with the last
-    selected version. The name of the file identifies the chat, since it has no id.
+    The name of the file identifies the chat, since it has no id.
     """
-    record = records[0]  # the only one: `FORMAT` has no `begins_chat`
+    record = records[0]
     created_at = record.get("createdAt")
     chat = ForeignChat(
         key=source.name.removesuffix(".conversation.json") or str(created_at),
-        title=text_in(record, "name"),
+        title=text_at(record, "name"),
         created_at=time_of(created_at),
         updated_at=time_of(record.get("assistantLastMessagedAt")),
         system=_system_prompt(record),
-        model=text_in(record.get("lastUsedModel"), "identifier"),
+        model=text_at(record, "lastUsedModel", "identifier"),
     )
     chat.omit("note", len(items_of(record.get("notes"))))
     chat.omit("draft", len(items_of(record.get("clientInput"))))
     for number, message in enumerate(record["messages"]):
-        parent = chat.path_end  # the selected version of the message before
         try:
-            for index, version in enumerate(message["versions"]):
-                key = f"{number}.{index}"
-                time, model = _time_and_model(version)
-                chat.add(
-                    key,
-                    text_in(version, "role"),
-                    _parts(version, source, chat),
-                    parent=parent,
-                    created_at=time,
-                    model=model,
-                )
-                if index == message.get("currentlySelected", 0):
-                    chat.path_end = key
+            versions = message["versions"]
+            selected = message.get("currentlySelected", 0)
+            if selected >= len(versions):
+                selected = 0
+            version = versions[selected]
+            chat.omit(OTHER_VERSION, len(versions) - 1)
+            time, model = _time_and_model(version)
+            chat.add(
+                f"{number}.{selected}",
+                version.get("role"),
+                _parts(version, source, chat),
+                parent=chat.last_key,
+                created_at=time,
+                model=model,
+            )
         except BAD_VALUE_ERRORS:
-            chat.count_damaged_message()
-    return chat
+            chat.omit("damaged message")
+    return chat.session(now, source="lmstudio")
 
 
 def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[ForeignPart]:
@@ -82,41 +81,45 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
     as `<think>`; they are left out.
     """
     for step in items_of(version.get("steps", [version])):
-        is_thought = text_in(step.get("style"), "type") == "thinking"
-        step_kind = text_in(step, "type")
-        if "content" not in step and step_kind not in _STATES:
-            chat.omit(step_kind)
+        is_thought = at(step, "style", "type") == "thinking"
+        if "content" not in step and step["type"] not in _STATES:
+            chat.omit(step["type"])
+        if reason := text_at(step, "statusState", "status", "error"):  # of a tool call
+            yield quoted_result(reason)
+        if text_at(step, "statusState", "status") == "error":
+            yield failure_of(text_at(step, "statusState", "text") or True)
+        if at(step, "genInfo", "stats", "stopReason") == "userStopped":
+            yield STOPPED
         for part in items_of(step.get("content")):
-            kind = text_in(part, "type")
+            kind = text_at(part, "type")
             if isinstance(part, str):
                 yield part
             elif kind == "text" and not part.get("isStructural"):
                 text = chat.read_text(part.get("text"))
                 yield ReasoningPart(text=text) if is_thought else text
             elif kind == "toolCallRequest":
-                arguments = part.get("arguments", part.get("parameters"))
-                yield quoted_call(part["name"], arguments)
+                yield quoted_call(part["name"], part.get("arguments", part.get("parameters")))
             elif kind == "toolCallResult":
                 yield quoted_result(part.get("content"))
-            elif text_in(part, "fileType") == "image":
-                yield from chat.image_or_omit(source.file_content(text_in(part, "fileIdentifier")))
+            elif text_at(part, "fileType") == "image":
+                key = text_at(part, "fileIdentifier")
+                facts = json.loads(source.read_beside(f"{key}.metadata.json") or b"{}")
+                image = source.read_beside(key)
+                yield from chat.image_or_omit(image, text_at(facts, "originalName"))
             elif kind != "text":  # else it is a structural text
                 chat.omit(kind)
 
 
 def _time_and_model(version: Record) -> tuple[datetime | None, str]:
-    """Return the time and the model of a version: those of its last step that has them.
-
-    A prompt has no steps, so it gets neither.
-    """
+    """Return the time and the model of a version: those of its last step that has them."""
     created_at: datetime | None = None
-    model = ""
+    model = text_at(version, "senderInfo", "senderName")
     for step in items_of(version.get("steps")):
         # `1760000000000-0.123` is a time in milliseconds and a random number.
-        begun_ms = text_in(step, "stepIdentifier").partition("-")[0]
+        begun_ms = text_at(step, "stepIdentifier").partition("-")[0]
         if begun_ms.isdecimal():
             created_at = time_of(int(begun_ms))
-        model = text_in(step.get("genInfo"), "identifier") or model
+        model = text_at(step, "genInfo", "identifier") or model
     return created_at, model
 
 
@@ -125,12 +128,9 @@ def _system_prompt(record: Record) -> str:
 
     Files of older versions, or of older conversations, have it in a field of its own.
     """
-    fields = record_in(record, "perChatPredictionConfig").get("fields")
-    if isinstance(fields, list):
-        for row in fields:
-            if text_in(row, "key") == _SYSTEM_PROMPT and text_in(row, "value"):
-                return text_in(row, "value")
-    return text_in(record, "systemPrompt")
+    settings = items_of(at(record, "perChatPredictionConfig", "fields"))
+    values = (text_at(row, "value") for row in settings if at(row, "key") == _SYSTEM_PROMPT)
+    return next(filter(None, values), text_at(record, "systemPrompt"))
 
 
-FORMAT = JsonFormat(fits=_fits, read=_read)
+FORMAT = Format(fits=_fits, session=_session)

@@ -2,7 +2,7 @@
 
 A chat has messages by id, in `history.messages`; older chats have a list `messages` alone. The
 content of an answer is a list of items today (`output`). In older chats, it is a text (`content`)
-with `<details>` elements, which hold reasoning, or a tool call that is left out:
+with `<details>` elements, which hold reasoning or a tool call:
 
     <details type="reasoning" done="true">
     <summary>Thought for 2 seconds</summary>
@@ -12,22 +12,28 @@ with `<details>` elements, which hold reasoning, or a tool call that is left out
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
-from lmchat.formats.imports.file_values import Record, items_of, record_in, text_in, time_of
 from lmchat.formats.imports.foreign_chat import (
+    STOPPED,
     ForeignChat,
     ForeignPart,
+    Format,
     failure_of,
     quoted_call,
     quoted_result,
 )
-from lmchat.formats.imports.format import JsonFormat
-from lmchat.formats.imports.sources import Source
+from lmchat.formats.imports.source import Source
+from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
 from lmchat.markdown.commonmark import unescaped
+from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
+from lmchat.sessions.session import Session
 
 _ELEMENT = '<details type="'  # its kind follows, then the closing quote
+_ATTRIBUTE = re.compile(r'\b(\w{1,40})="([^"]*)"')
 # Fields of an answer that are not read, with the kind of their items.
 _NOT_READ = (
     ("sources", "source"),
@@ -39,58 +45,51 @@ _NOT_READ = (
 
 
 def _fits(record: Record) -> bool:
-    """Return whether an object is a chat: a row of the database, or only the object in its `chat`.
+    """Return whether a record is a chat: a row of the database, or only the object in its `chat`.
 
     An older chat, which has no `history`, must have its row around it. Otherwise, it looks like one
     of the lists that `message_list` imports.
     """
     has_history = isinstance(_content(record).get("history"), dict)
-    is_row_of_older_chat = isinstance(record_in(record, "chat").get("messages"), list)
-    return has_history or is_row_of_older_chat
+    return has_history or isinstance(at(record, "chat", "messages"), list)
 
 
 def _content(record: Record) -> Record:
     """Return the object with the messages: that in `chat`, or in some exports the whole record."""
-    return record_in(record, "chat") or record
+    chat = record.get("chat")
+    return chat if chat and isinstance(chat, dict) else record
 
 
-def _read(records: Sequence[Record], _: Source) -> ForeignChat:
-    """Return a chat; it has no messages if Open WebUI marks it as internal."""
-    record = records[0]  # the only one: `FORMAT` has no `begins_chat`
+def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
+    """Return the session of a chat; it has no messages if Open WebUI marks it as internal."""
+    record = records[0]
     content = _content(record)
-    history = record_in(content, "history")
+    history = content.get("history")
     chat = ForeignChat(
         # without an id, its time identifies a chat
-        key=text_in(record, "id") or text_in(content, "id") or str(content.get("timestamp")),
-        title=text_in(record, "title") or text_in(content, "title"),
-        path_end=text_in(record, "current_message_id") or text_in(history, "currentId"),
+        key=text_at(record, "id") or text_at(content, "id") or str(content.get("timestamp")),
+        title=text_at(record, "title") or text_at(content, "title"),
+        path_end=text_at(record, "current_message_id") or text_at(history, "currentId"),
         created_at=time_of(record.get("created_at")),
         updated_at=time_of(record.get("updated_at")),
-        system=text_in(content.get("params"), "system") or text_in(content, "system"),
+        system=text_at(content, "params", "system") or text_at(content, "system"),
     )
-    if record_in(record, "meta").get("internal"):
-        return chat
-    if isinstance(history.get("messages"), dict):
-        rows = [  # key, message and key of its parent
-            (key, message, text_in(message, "parentId"))
-            for key, message in history["messages"].items()
-        ]
-    else:  # an older chat: each message follows the one before it, and the first one has no parent
-        rows = []
-        for number, message in enumerate(content["messages"]):
-            key = text_in(message, "id") or str(number)
-            rows.append((key, message, rows[-1][0] if rows else ""))
-    for key, row, parent in rows:
-        message = row if isinstance(row, dict) else {}
+    by_id = at(history, "messages")
+    has_parents = isinstance(by_id, dict)
+    if has_parents:
+        rows = [*by_id.items()]
+    else:  # an older chat: each message follows the one before it
+        rows = [(text_at(row, "id") or str(n), row) for n, row in enumerate(content["messages"])]
+    for key, row in [] if at(record, "meta", "internal") else rows:
         chat.add(
             key,
-            text_in(message, "role"),
-            _parts(message, chat),
-            parent=parent,
-            created_at=time_of(message.get("timestamp")),
-            model=text_in(message, "model"),
+            at(row, "role"),
+            _parts(row, chat),
+            parent=at(row, "parentId") if has_parents else chat.last_key,
+            created_at=time_of(at(row, "timestamp")),
+            model=at(row, "model"),
         )
-    return chat
+    return chat.session(now, source="openwebui")
 
 
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
@@ -101,20 +100,24 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     for name, kind in _NOT_READ:
         chat.omit(kind, len(items_of(message.get(name))))
     for file in items_of(message.get("files")):
-        kind = "image" if text_in(file, "type") == "image" else "file"
-        yield from chat.image_or_omit(file.get("url"), text_in(file, "name"), omitted_as=kind)
+        name = text_at(file, "name")
+        if text := text_at(file, "file", "data", "content"):  # what the model has read of it
+            yield file_as_prompt_text(name, len(text.encode()), text)
+            continue
+        is_image = "image" in (text_at(file, "type"), text_at(file, "content_type")[:5])
+        kind = "image" if is_image else "file"
+        yield from chat.image_or_omit(file.get("url"), name, omitted_as=kind)
     error = message.get("error")
     content = message.get("content") if error else message["content"]
+    if error is True:  # then the content is the error, as in older chats
+        error, content = content or error, ""
     if error:
-        reason = error.get("content") if isinstance(error, dict) else None
-        if reason is None:  # then the content is the error, as in older chats
-            reason, content = content or error, ""
-        yield failure_of(reason)
+        yield failure_of(at(error, "content") or error)
     if items := items_of(message.get("output")):  # an answer
         yield from _item_parts(items, chat)
     elif not isinstance(content, str):  # text parts
         yield chat.read_text(content)
-    elif text_in(message, "role") == Role.ASSISTANT:  # an older answer
+    elif text_at(message, "role") == Role.ASSISTANT:  # an older answer
         yield from _text_parts(content, chat)
     else:
         yield content
@@ -126,6 +129,8 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
     Items of unknown kinds are counted as left out.
     """
     for item in items:
+        if item.get("status") == "incomplete":
+            yield STOPPED
         match item["type"]:
             case "message":
                 yield chat.read_text(item["content"])
@@ -140,26 +145,30 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 
 
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the `<details>` elements of a text as thoughts, and the texts between them as texts.
+    """Yield the `<details>` elements of a text, and the texts between them.
 
-    Elements of other kinds, such as tool calls, are counted as left out.
+    Elements of other kinds than thoughts and tool calls are counted as left out.
     """
     before, *elements = text.split(_ELEMENT)
     yield before.strip() if elements else text  # a text without elements stays as it is
     for element in elements:
         content, end, after = element.partition("</details>")
         kind, _, _ = content.partition('"')  # `_ELEMENT` ends before it: `reasoning" done="true">…`
+        opening, _, inside = content.partition(">")
+        values = {key: unescaped(value) for key, value in _ATTRIBUTE.findall(opening)}
         if not end:  # without an end tag, it is text of the model
             yield _ELEMENT + element
         elif kind == "reasoning":
-            _, _, inside = content.partition(">")
             _, _, quotation = inside.rpartition("</summary>")
             thought = unescaped(quotation).strip()
             lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
             yield ReasoningPart(text="\n".join(lines))
+        elif kind == "tool_calls" and "name" in values:
+            yield quoted_call(values["name"], values.get("arguments", ""))
+            yield quoted_result(values.get("result", ""))
         else:
             chat.omit(kind.replace("_", " ").removesuffix("s"))  # `tool_calls`: in the singular
         yield after.strip()
 
 
-FORMAT = JsonFormat(fits=_fits, read=_read)
+FORMAT = Format(fits=_fits, session=_session)

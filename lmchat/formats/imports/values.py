@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -24,18 +26,24 @@ EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content are no 
 # Years whose times can be shown in every time zone, even with the duration of a long answer added.
 _SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
+_OWN_ID = re.compile(r"[0-9a-f]{16}")
+_ID_CHARS = 16
 
 
-def text_in(record: Any, name: str) -> str:
-    """Return the text in a field; empty if there is no record, no such field, or no text."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, str) else ""
+def at(value: Any, *path: str | int) -> Any:
+    """Return the value at the end of a path of keys; None where there is none."""
+    for key in path:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            return None
+    return value
 
 
-def record_in(record: Any, name: str) -> Record:
-    """Return the record in a field; empty if there is no record, no such field, or none in it."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, dict) else {}
+def text_at(value: Any, *path: str | int) -> str:
+    """Return the text at the end of a path of keys; empty where there is none."""
+    text = at(value, *path)
+    return text if isinstance(text, str) else ""
 
 
 def items_of(value: Any) -> list[Any]:
@@ -43,12 +51,6 @@ def items_of(value: Any) -> list[Any]:
     if isinstance(value, list):
         return value
     return [] if value in EMPTY else [value]
-
-
-def number_in(record: Any, name: str) -> float:
-    """Return the number in a field; 0 if there is no record, no such field, or no number."""
-    value = record.get(name) if isinstance(record, dict) else None
-    return value if isinstance(value, int | float) else 0
 
 
 def time_of(value: object) -> datetime | None:
@@ -71,3 +73,15 @@ def checked_time(time: datetime) -> datetime:
     if time.year not in _SHOWABLE_YEARS:
         raise ValueError("a time out of range")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def own_id(file_id: str, session_id: str = "") -> str:
+    """Return an id of lmchat's form, 16 hexadecimal digits, unchanged; any other id as a hash.
+
+    `session_id` goes into the hash of a message's id, since two chats may have the same ids. Hashes
+    must stay the same in all versions: otherwise files would be imported twice.
+    """
+    if _OWN_ID.fullmatch(file_id):
+        return file_id
+    text = f"{session_id} {file_id}" if session_id else file_id
+    return hashlib.sha256(text.encode()).hexdigest()[:_ID_CHARS]

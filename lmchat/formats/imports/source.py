@@ -1,0 +1,132 @@
+"""Texts that may have chats: files, members of zip files and pipes, and the files beside them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, TextIO
+
+from lmchat.errors import FileRefused
+from lmchat.files.disk import MAX_BYTES, read_plain
+from lmchat.files.folder_walk import folders_below
+
+ZIP_HEAD = b"PK\x03\x04"
+_TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
+# Ends of the names of files that may have chats.
+_ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
+THREAD = "thread.json"  # is read with a chat of Jan, and has none
+# Errors of damaged archives, of unknown compression, and of encryption.
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, as Windows shells write them
+_PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
+
+# Name of a file, and a function that reads it.
+NamedFile = tuple[str, Callable[[], bytes]]
+
+
+class Source:
+    """Text that may have chats.
+
+    `files` returns the files that may belong to its chats, such as images, the nearest first.
+    """
+
+    def __init__(
+        self, name: str, file: IO[bytes], files: Callable[[], Iterable[NamedFile]] = tuple
+    ) -> None:
+        self.name = name
+        self._file = file
+        self._find_files = files
+
+    def open_text(self) -> TextIO:
+        """Return the text from its beginning; bytes that are no text become U+FFFD."""
+        encoding = "utf-16" if self._file.read(2) in _UTF_16 else "utf-8-sig"
+        self._file.seek(0)
+        return io.TextIOWrapper(self._file, encoding, errors="replace")
+
+    def read_beside(self, name: str) -> bytes:
+        """Return the content of the first file that `name` means; b"" if there is none.
+
+        In chats of LM Studio and ChatGPT, the name of an image may be only the beginning of the
+        name of its file. The ending may be missing, or a hyphen and the name that the user gave the
+        image. `file_1` finds `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
+        """
+        if not name:  # the name of any file begins with ""
+            return b""
+        for file_name, read in self._files:
+            if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
+                with suppress(OSError, *_BROKEN_ZIP):
+                    return read()
+        return b""
+
+    @cached_property
+    def _files(self) -> list[NamedFile]:
+        return list(self._find_files())
+
+
+def zip_sources(file: IO[bytes]) -> Iterator[Source]:
+    """Yield the texts in a zip file; each can be read until the next one is asked for.
+
+    Raises `FileRefused` for a file that is encrypted or damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.namelist():
+                folder, slash, name = member.rpartition("/")
+                if name.lower().endswith(_TEXT_ENDINGS) and name != THREAD:
+                    with archive.open(member) as text:
+                        yield Source(name, text, partial(_members, archive, folder + slash))
+    except _BROKEN_ZIP as error:
+        message = "It is an encrypted or damaged zip file."
+        hint = "Unpack it, and import the folder."
+        raise FileRefused(message, hint=hint, details=repr(error)) from error
+
+
+def file_source(path: Path, file: IO[bytes]) -> Source:
+    """Return the text of an open file."""
+    return Source(path.name, file, partial(_files_beside, path))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files below a folder whose endings are those of chats, without hidden ones.
+
+    Raises `FileRefused` if there are none.
+    """
+    paths: list[Path] = []
+    for parent, folder_names, file_names in folders_below(folder):
+        folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        paths += [
+            parent / name
+            for name in sorted(file_names)
+            if name.lower().endswith(_ENDINGS) and not name.startswith(".") and name != THREAD
+        ]
+    if not paths:
+        message = f"{folder} has no readable file that ends with {', '.join(_ENDINGS)}."
+        raise FileRefused(message, hint="Name a file, or another folder.")
+    return paths
+
+
+def _files_beside(path: Path) -> Iterator[NamedFile]:
+    """Yield the files beside a text, and those in a folder `user-files` of each folder above it.
+
+    LM Studio has `user-files` beside its folder of chats, and chats may be in subfolders of that.
+    """
+    parents = path.parents[:_PARENTS_SEARCHED]
+    for folder in (path.parent, *(parent / "user-files" for parent in parents)):
+        with suppress(OSError):  # it is missing, or cannot be read
+            for file in sorted(folder.iterdir()):
+                yield file.name, partial(read_plain, file, max_bytes=MAX_BYTES)
+
+
+def _members(archive: zipfile.ZipFile, prefix: str) -> Iterator[NamedFile]:
+    """Yield the files in a zip file that are not too large, those of the text's folder first.
+
+    Each thread of Jan has a folder with files of the same names, so the nearest must be found.
+    """
+    for member in sorted(archive.namelist(), key=lambda member: not member.startswith(prefix)):
+        if archive.getinfo(member).file_size <= MAX_BYTES:
+            yield member.rpartition("/")[2], partial(archive.read, member)
