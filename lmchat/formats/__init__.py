@@ -1,6 +1,6 @@
 """Sessions as text: `exports` writes it, `imports` reads it, `json_sessions` is lmchat's own JSON.
 
-Entrances: `exports.render.render`, and `imports.reader.import_chats`, a generator of results. If a
+Entrances: `exports.render.render`, and `imports.reader.read_chats`, a generator of sessions. If a
 record is bad, only that record is lost. Must not know the store: the callers save.
 """
 

@@ -266,6 +266,7 @@ def jan(answer):
             "May",
             None,
         ),
+        (open_webui({"content": "Half", "error": {"detail": "boom"}}), BROKEN, "Half", "boom"),
         (jan({"content": [], "status": "error", "error_code": "quota"}), FAILED, "", "quota"),
         (jan({"status": "error"}), BROKEN, "Hi", "Jan had an error."),
     ],
@@ -323,3 +324,168 @@ def test_the_ids_of_lists_depend_on_their_content():
     values = (rows, {"messages": rows}, {"title": "T", "model": "m", "messages": rows})
     ids = [read_value(value)[0][0].header.session_id for value in values]
     assert ids == ["623b28282121f2d4", "623b28282121f2d4", "bca991cd95ea0c8e"]
+
+
+def chatgpt(*messages, **head):
+    """A chat of ChatGPT: each message is its role, its content, and other fields."""
+    nodes = {"root": {"parent": None, "message": None}}
+    for number, (role, content, fields) in enumerate(messages):
+        parts = (
+            content if isinstance(content, dict) else {"content_type": "text", "parts": [content]}
+        )
+        message = {"author": {"role": role}, "content": parts, **fields}
+        nodes[str(number)] = {"parent": str(number - 1) if number else "root", "message": message}
+    return [{"id": "c", "mapping": nodes, **head}]
+
+
+def mark(*words):
+    return "\ue200" + "\ue202".join(words) + "\ue201"
+
+
+CITED = mark("cite", "turn0search1")
+REFERENCES = [
+    {"matched_text": " ", "type": "sources_footnote", "alt": "x"},
+    {"matched_text": CITED, "alt": "([a.org](https://a.org))"},
+    {
+        "matched_text": mark("cite", "b"),
+        "alt": None,
+        "items": [{"url": "https://b.org", "title": "B"}],
+    },
+    {"matched_text": mark("filecite", "c"), "type": "file", "name": "notes.pdf"},
+    {"matched_text": mark("entity", '["place", "Bern"]'), "type": "alt_text", "alt": "Bern"},
+]
+MARKED = {
+    f"Rain {CITED} here.": "Rain ([a.org](https://a.org)) here.",
+    f"Rain {mark('cite', 'b')}.": "Rain ([B](https://b.org)).",
+    f"Rain {mark('filecite', 'c')}.": "Rain notes.pdf.",
+    "In " + mark("entity", '["place", "Bern"]'): "In Bern",
+    "In " + mark("product_entity", '["plant", "Fern"]'): "In Fern",
+    f"In {mark('entity', 'no list')}.": "In .",
+    f"See {mark('url', 'this', 'https://u.org')}": "See [this](https://u.org)",
+    f"{mark('navlist', 'x')}Rain{mark('memcite')} {mark('never heard of', 'x')}.": "Rain .",
+    "A \ue203span\ue204 of words": "A span of words",
+    "Rain \ue200cite\ue202turn0": "Rain",
+}
+
+
+@pytest.mark.parametrize("text", MARKED)
+def test_marks_of_chatgpt_become_links_names_or_nothing(text):
+    facts = {"metadata": {"content_references": REFERENCES}}
+    (session,), lost = read_value(chatgpt(("user", "Rain?", {}), ("assistant", text, facts)))
+    assert (session.messages[-1].text.rstrip(), lost) == (MARKED[text], [])
+
+
+def test_of_chatgpt_come_documents_reports_ends_and_the_model_of_the_chat():
+    document = json.dumps({"name": "Plan", "type": "document", "content": "# Beds\n\n- Peas"})
+    code = json.dumps({"name": "plan.py", "type": "code/python", "content": "a = 1"})
+    update = {"updates": [{"pattern": ".*", "replacement": "# Beds\n\n- Beans"}]}
+    report = {"content": {"parts": ["# Soil", "Loam."]}}
+    widget = {"chatgpt_sdk": {"widget_state": json.dumps({"report_message": report})}}
+    call = {"content_type": "code", "text": document}
+    stopped = {"metadata": {"finish_details": {"type": "interrupted"}, "model_slug": "auto"}}
+    (session,), lost = read_value(
+        chatgpt(
+            ("user", "Plan", {}),
+            ("assistant", call, {"recipient": "canmore.create_textdoc"}),
+            ("tool", "Done", {}),
+            ("assistant", "There.", {"metadata": {"model_slug": "gpt-8"}}),
+            ("user", "Again", {}),
+            ("assistant", json.dumps(update), {"recipient": "canmore.update_textdoc"}),
+            ("assistant", code, {"recipient": "canmore.create_textdoc"}),
+            ("assistant", "There.", {}),
+            ("user", "Soil?", {}),
+            ("tool", "", {"metadata": widget}),
+            ("user", "Peas?", {}),
+            ("assistant", "In spr", stopped),
+            ("user", "Peas?", {}),
+            ("assistant", "Something went wrong", {"status": "finished_with_error"}),
+            default_model_slug="gpt-9-mini",
+        )
+    )
+    answers = [message for message in session.messages if message.role == "assistant"]
+    assert [answer.text for answer in answers] == [
+        "**Plan**\n\n# Beds\n\n- Peas\n\n> Result: Done\n\nThere.",
+        "# Beds\n\n- Beans\n\n**plan.py**\n\n```python\na = 1\n```\n\nThere.",
+        "# Soil\nLoam.",
+        "In spr",
+        "Something went wrong",
+    ]
+    assert [answer.model for answer in answers] == ["gpt-8", *["gpt-9-mini"] * 4]
+    assert [answer.state for answer in answers[-2:]] == [AnswerState.STOPPED, BROKEN]
+    assert (session.header.model, lost) == ("gpt-9-mini", [])
+
+
+def test_a_message_whose_parent_is_lost_follows_the_one_before_it():
+    rows = {
+        "a": {"parentId": None, "role": "user", "content": "Hi"},
+        "b": {"parentId": "a", "role": "assistant", "content": "Hello"},
+        "c": {"parentId": "lost", "role": "user", "content": "Peas?"},
+        "d": {"parentId": None, "role": "assistant", "content": "In May"},
+        "e": {"parentId": 5, "role": "assistant", "content": "Or June"},
+    }
+    (session,), lost = read_value({"id": "c", "history": {"messages": rows, "currentId": "e"}})
+    assert [m.text for m in session.messages] == ["Hi", "Hello", "Peas?", "In May", "Or June"]
+    assert lost == []
+
+
+def test_of_lm_studio_come_the_ends_errors_and_names_of_answers():
+    def step(text, **fields):
+        return {"type": "contentBlock", "content": [{"type": "text", "text": text}], **fields}
+
+    failed = {"status": {"type": "toolCallFailed", "error": "timeout"}}
+    call = {"type": "toolCallRequest", "name": "find", "parameters": {"a": 1, "b": 2}}
+    texts = json.dumps([{"type": "text", "text": "fern"}])
+    result = {"type": "toolCallResult", "content": texts}
+    answers = [
+        [step("Ferns", genInfo={"stats": {"stopReason": "userStopped"}})],
+        [
+            {"type": "contentBlock", "content": [call]},
+            {"type": "contentBlock", "content": [result]},
+            {"type": "toolStatus", "statusState": failed},
+            step("None."),
+        ],
+        [{"type": "status", "statusState": {"status": "error", "text": "out of memory"}}],
+    ]
+    rows = []
+    for steps in answers:
+        sender = {"senderName": "qwen"}
+        answer = {"role": "assistant", "senderInfo": sender, "steps": steps}
+        prompt = {"role": "user", "content": [{"type": "text", "text": "Plants?"}]}
+        rows += [
+            {"versions": [prompt], "currentlySelected": 3},
+            {"versions": [answer, answer], "currentlySelected": 1},
+        ]
+    (session,), lost = read_value({"name": "Shade", "createdAt": 1763500000000, "messages": rows})
+    found = [message for message in session.messages if message.role == "assistant"]
+    assert [(answer.state, answer.text) for answer in found] == [
+        (AnswerState.STOPPED, "Ferns"),
+        (
+            AnswerState.COMPLETE,
+            "> Tool call: find(a=1, b=2)\n\n> Result: fern\n\n> Result: timeout\n\nNone.",
+        ),
+        (FAILED, ""),
+    ]
+    assert found[2].failure.message == "out of memory"
+    assert {answer.model for answer in found} == {"qwen"}
+    assert lost == ["“Shade”: 3 messages of other versions left out"]
+
+
+def test_of_open_webui_come_texts_of_files_stopped_answers_and_older_calls():
+    attached = {"type": "text", "name": "a.txt", "file": {"data": {"content": "Dry soil"}}}
+    photo = {"type": "file", "content_type": "image/png", "name": "b.png", "url": "1f2e"}
+    stopped = {"type": "message", "status": "incomplete", "content": "In spr"}
+    old = (
+        '<details type="tool_calls" done="true" name="find" arguments="&quot;{\\&quot;a\\&quot;: 1}'
+        '&quot;" result="&quot;fern&quot;">\n<summary>Tool</summary>\n</details>\nFern.'
+    )
+    rows = {
+        "a": {"role": "user", "content": "Hi", "files": [attached, photo]},
+        "b": {"parentId": "a", "role": "assistant", "content": "In spr", "output": [stopped]},
+        "c": {"parentId": "b", "role": "user", "content": "Hi"},
+        "d": {"parentId": "c", "role": "assistant", "content": old},
+    }
+    (session,), lost = read_value({"id": "c", "history": {"messages": rows, "currentId": "d"}})
+    assert session.messages[0].text == "a.txt (8 bytes):\n```\nDry soil\n```\n\n\nHi"
+    assert session.messages[1].state == AnswerState.STOPPED
+    assert session.messages[3].text == "> Tool call: find(1)\n\n> Result: fern\n\nFern."
+    assert lost == ["“a.txt (8 bytes):”: 1 image left out"]

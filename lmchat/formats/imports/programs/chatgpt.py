@@ -127,6 +127,8 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
         yield _report(message)
     else:
         yield text
+    if role != Role.ASSISTANT:
+        return
     if kind == "system_error" or message.get("status") == "finished_with_error":
         yield failure_of(text or text_at(content, "name") or True)
     elif at(message, "metadata", "finish_details", "type") == "interrupted":
@@ -162,8 +164,6 @@ def _text(content: Record, chat: ForeignChat) -> str:
 
 def _without_marks(text: str, references: Any) -> str:
     """Return a text with links, names or nothing in the place of marks."""
-    if "\ue200" not in text:
-        return text
     by_mark = {text_at(reference, "matched_text"): reference for reference in items_of(references)}
 
     def words(mark: re.Match[str]) -> str:

@@ -12,6 +12,7 @@ with `<details>` elements, which hold reasoning or a tool call:
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -164,8 +165,9 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
             lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
             yield ReasoningPart(text="\n".join(lines))
         elif kind == "tool_calls" and "name" in values:
-            yield quoted_call(values["name"], values.get("arguments", ""))
-            yield quoted_result(values.get("result", ""))
+            # both are JSON; an error costs the message
+            yield quoted_call(values["name"], json.loads(values.get("arguments") or '""'))
+            yield quoted_result(json.loads(values.get("result") or '""'))
         else:
             chat.omit(kind.replace("_", " ").removesuffix("s"))  # `tool_calls`: in the singular
         yield after.strip()
