@@ -34,6 +34,7 @@ from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.json_values import NotJsonError, decode, utf8_safe
+from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import cut_result
 from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
@@ -597,9 +598,9 @@ class _McpServer:
             event_hooks={"request": [note_request], "response": [note_reply]},
             headers=headers,
             follow_redirects=False,
-            # an address of this machine or a private network is not reached through the proxy of
-            # the environment
-            trust_env=not Endpoint.parse(address).is_near,
+            proxy=proxy_for(Endpoint.parse(address)) or None,
+            trust_env=False,  # httpx2 fails at networks in NO_PROXY
+            verify=httpx2.create_ssl_context(),  # with the certificates of SSL_CERT_FILE
             timeout=httpx2.Timeout(_ANSWER_S, read=None),  # the caller limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))

@@ -20,6 +20,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unavailable
 from lmchat.servers.http.paced import PacedTransport
+from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
 from lmchat.servers.http.sse import MalformedStreamError, SseReader
 
@@ -79,6 +80,7 @@ class Connections:
         elif transport is None and endpoint.is_near:
             # its streams are read once a frame: see the head of `paced.py`
             transport = PacedTransport(limits, self._reads_per_second)
+        proxy = proxy_for(endpoint) if transport is None else ""
         try:
             # `setdefault`: while certificates were loaded, another call may have made the client
             return self._clients.setdefault(
@@ -86,9 +88,8 @@ class Connections:
                 httpx.AsyncClient(
                     transport=transport,
                     verify=tls_context,
-                    # A proxy of the environment reaches neither this machine nor its
-                    # private network.
-                    trust_env=not endpoint.is_near,
+                    proxy=proxy or None,
+                    trust_env=False,  # httpx fails at networks in NO_PROXY
                     follow_redirects=False,
                     limits=limits,
                     headers={

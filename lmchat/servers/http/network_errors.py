@@ -12,11 +12,16 @@ import httpx
 from lmchat.errors import NothingAnswers, ServerUnavailable
 from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.http.proxies import proxy_name
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """All that httpx and the sockets below it raise."""
 _QUOTE_BEGINNINGS = ("bytearray(b", "b'", 'b"')
 """How a quotation of sent or received bytes begins in messages of h11."""
+
+_PROXY_HINT = (
+    "Start the proxy, correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
+)
 
 
 @contextmanager
@@ -50,7 +55,17 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
     """
     address = endpoint.netloc
     details = error_words(error)
+    proxy = proxy_name(endpoint)
+    through_proxy = f", and the proxy {proxy}" if proxy else ""
+    no_proxy = ServerUnavailable(
+        f"Nothing answers at the proxy {proxy}, which the environment names for {endpoint.host}.",
+        kind="timeout" if isinstance(error, httpx.ConnectTimeout) else "offline",
+        hint=_PROXY_HINT,
+        details=details,
+    )
     if isinstance(error, httpx.ConnectTimeout):
+        if proxy:
+            return no_proxy
         return NothingAnswers(
             f"Nothing answers at {address}.",
             kind="timeout",
@@ -61,12 +76,13 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         return ServerUnavailable(
             f"Request timeout: {address} does not answer in time.",
             kind="timeout",
-            hint="Check whether the server is busy or hangs.",
+            hint=f"Check whether the server is busy or hangs{through_proxy}.",
             details=details,
         )
     if isinstance(error, httpx.ProxyError):
         return ServerUnavailable(
-            f"The proxy of the environment does not connect to {address}: {safe_line(str(error))}.",
+            f"The proxy {proxy} of the environment does not connect to {address}: "
+            f"{safe_line(str(error))}.",
             hint="Check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
             "or name the host in NO_PROXY.",
             details=details,
@@ -79,7 +95,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             details=details,
         )
     if isinstance(error, httpx.TransportError) and not isinstance(error, httpx.ConnectError):
-        hint = "Check the server's log, then try again"
+        hint = f"Check the server's log{through_proxy}, then try again"
         if endpoint.scheme == "http":  # a port with TLS closes a connection without it
             hint += "; if it uses https, write https:// in its address"
         return ServerUnavailable(
@@ -108,7 +124,12 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
             )
         if isinstance(cause, socket.gaierror):
             message = f"The name {endpoint.host} is unknown."
-            return ServerUnavailable(message, hint="Check the address.", details=details)
+            hint = "Check the address."
+            if proxy:
+                message, hint = f"The name of the proxy {proxy} is unknown.", _PROXY_HINT
+            return ServerUnavailable(message, hint=hint, details=details)
+    if proxy:
+        return no_proxy
     hint = "Start the server there." if endpoint.is_near else "Check the address and the network."
     return NothingAnswers(f"Nothing answers at {address}.", hint=hint, details=details)
 
