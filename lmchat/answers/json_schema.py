@@ -65,7 +65,7 @@ class Schema:
         if not _CHECKING & schema.keys():
             raise RequestInvalid(
                 "This JSON schema cannot be used: it has no keyword that checks anything.",
-                hint='Write a schema, such as {"type": "object"}; an example of a value is none.',
+                hint='Write a schema, such as {"type": "object"}, and no example of a value.',
             )
         self.unknown = tuple(schema.keys() - _CHECKING - _OTHER_KEYWORDS)
         # The schema for a request. `$schema`, which names the version of the standard, is left out,

@@ -140,5 +140,5 @@ def _object(body: bytes) -> tuple[list[str], JsonObject]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise RequestInvalid("The body of the request is no JSON object, or nested too deeply.")
+        raise RequestInvalid("The body of the request is not a JSON object, or nested too deeply.")
     return names, value
