@@ -1,37 +1,21 @@
-"""`config.toml`: its reading, with all problems at once, each with its key and line."""
+"""What is wrong in `config.toml`: all problems at once, each with its key and line."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from msgspec import Meta, Struct, ValidationError, convert
 
 from lmchat.config.settings import Settings, declared
-from lmchat.config.toml import TomlError, plain_words, read_toml
+from lmchat.config.toml import plain_words
 from lmchat.matching import did_you_mean
 
 # Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
 # `("endpoints", 0, "url")` is the key `url` in the first `[[endpoints]]`.
 KeyPath = tuple[str | int, ...]
 Values = dict[str, Any]  # values of a table by their keys, as TOML gives them
-# settings of earlier versions, which have no effect
-_RETIRED: tuple[tuple[str, str], ...] = (
-    ("chat", "detach"),
-    ("chat", "keep_loaded_s"),
-    ("tools", "offer_when_unknown"),
-    ("keys", "message.compare"),
-    ("keys", "message.select"),
-    ("keys", "message.select_first"),
-    ("keys", "message.select_last"),
-    ("keys", "queue.edit"),
-    ("keys", "queue.remove"),
-    ("keys", "session.trash"),
-    ("keys", "trash"),
-)
 # names in the files of other programs, and what to write here
 _FOREIGN = {
     "base_url": "endpoint",
@@ -48,6 +32,8 @@ _FOREIGN = {
     "presets": "[prompts.NAME]",
     "templates": "[prompts.NAME]",
 }
+MISSING = "missing"
+_DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
 _PARTS = 3  # of the name of a value that is checked alone, such as `profiles.short.top_p`
 
 
@@ -66,67 +52,7 @@ class Problem(Struct, frozen=True, kw_only=True):
         return ": ".join(filter(None, (place, self.key, self.reason)))
 
 
-class ConfigFile(Struct, frozen=True, kw_only=True):
-    """Settings of a configuration file; if it has a problem, only those of `[keys]` and `[ui]`."""
-
-    text: str = ""  # empty, too, if the file cannot be parsed
-    tables: Values = {}  # parsed text; empty if the file has a problem
-    settings: Settings = Settings()
-    problems: tuple[Problem, ...] = ()
-    notes: tuple[Problem, ...] = ()
-    exists: bool = True
-
-
-def read_config(path: Path, *, is_required: bool) -> ConfigFile:
-    """Read and check a file; a missing one is a problem only if it `is_required`.
-
-    A file that the user has named is required.
-    """
-    try:
-        # a file that the user has named may be a pipe
-        tables, text = read_toml(path, Values, may_stream=is_required)
-    except (FileNotFoundError, NotADirectoryError):
-        if is_required:
-            return _unreadable(path, "there is no such file")
-        return ConfigFile(exists=False)
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}; --config FILE names another file"
-        return _unreadable(path, reason)
-    except TomlError as error:
-        return _unreadable(path, error.reason, error.line)
-
-    def told(key_path: KeyPath, reason: str) -> Problem:
-        line = line_of(text, key_path)
-        return Problem(source=str(path), line=line, key=key_of(key_path), reason=reason)
-
-    notes: list[Problem] = []
-    for section, key in _RETIRED:
-        table = tables.get(section)
-        if isinstance(table, dict) and table.pop(key, None) is not None:
-            notes.append(told((section, key), "has no effect any more; delete the line"))
-    problems: tuple[Problem, ...] = ()
-    try:
-        settings = convert(tables, Settings)
-    except ValidationError:
-        faults = _faults_in(tables)
-        problems = tuple(told(*fault) for fault in faults.items())
-        # These two are kept unless they have a fault: `cli/screen_settings.py` then finds their
-        # other problems, so that the user sees all at once.
-        names = {"keys", "ui"} & tables.keys() - {key_path[0] for key_path in faults if key_path}
-        settings = convert({name: tables[name] for name in names}, Settings)
-        tables = {}
-    return ConfigFile(
-        text=text, tables=tables, settings=settings, problems=problems, notes=tuple(notes)
-    )
-
-
-def _unreadable(path: Path, reason: str, line: int | None = None) -> ConfigFile:
-    """Return the default settings, with the reason why the file cannot be read."""
-    problem = Problem(source=str(path), reason=reason, line=line)
-    return ConfigFile(problems=(problem,), exists=path.exists())
-
-
-def _faults_in(tables: Values) -> dict[KeyPath, str]:
+def faults_in(tables: Values) -> dict[KeyPath, str]:
     """Return why values are wrong, by their places. Each is converted alone, so all are found.
 
     Of a list of tables, the first wrong value is found.
@@ -166,7 +92,7 @@ def fault_of(error: ValidationError, part: KeyPath, value: Any) -> tuple[KeyPath
     key_path = tuple(found)
     words = plain_words(error)
     if match := re.fullmatch("object missing required field (.*)", words):
-        return (*key_path, match[1]), "missing"
+        return (*key_path, match[1]), MISSING
     if match := re.fullmatch("object contains unknown field (.*)", words, re.DOTALL):
         return (*key_path, match[1]), _unknown(key_path, match[1], value)
     if error.__cause__ is not None:  # of `__post_init__`, which knows its whole table alone
@@ -175,7 +101,7 @@ def fault_of(error: ValidationError, part: KeyPath, value: Any) -> tuple[KeyPath
     if "regex" in words and meta.extra:
         words = f"expected {meta.extra['expected']}"
     elif len(part) > len(key_path) and get_origin(_declared_at(key_path[:-1])[0]) is Mapping:
-        words = f'a name with a dot needs quotes: "{".".join(map(str, part[1:]))}"'
+        words = _DOTTED
     heading = _heading(key_of(key_path), kind)
     hint = f"write {heading}" if heading else meta.description
     return key_path, f"{words} ({hint})"
@@ -185,11 +111,7 @@ def _unknown(above: KeyPath, name: str, value: Any) -> str:
     """Return what to write in place of an unknown name below `above`."""
     top_level = declared(Settings)
     if len(above) == _PARTS - 1 and isinstance(value, dict):  # `[profiles.short.v2]`
-        names = [*map(str, above[1:]), name]
-        while len(value) == 1 and isinstance(inner := next(iter(value.values())), dict):
-            names += value
-            value = inner
-        return f'unknown; a name with a dot needs quotes: [{above[0]}."{".".join(names)}"]'
+        return f"unknown; {_DOTTED}"
     if name in _FOREIGN and not above:
         return f"unknown; write {_FOREIGN[name]}"
     if name in top_level:
@@ -239,47 +161,23 @@ def key_of(key_path: KeyPath) -> str:
 
 
 def line_of(text: str, key_path: KeyPath) -> int | None:
-    """Return the line of a key, counted from 1; for one that has no line, that of its table."""
-    lines = _lines(text)
-    while key_path and key_path not in lines:
-        key_path = key_path[:-1]
-    return lines.get(key_path)
+    """Return the line of a key, counted from 1.
 
-
-_STRINGS = re.compile(
-    r"""#[^\n]*|"{3}(?:\\.|[^\\])*?"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'""", re.DOTALL
-)
-_NAME_OF_LINE = re.compile(r"""((?:[\w.\s-]|"(?:\\.|[^"\\])*"|'[^']*')+)=""")
-
-
-@lru_cache(maxsize=1)
-def _lines(text: str) -> Mapping[KeyPath, int]:
-    """Return the lines of headings and keys in a text that is valid TOML."""
-    import tomllib  # noqa: PLC0415 - as in `read_toml`
-
-    # lines of a long string may look like headings and keys
-    text = _STRINGS.sub(lambda hit: "\n" * hit[0].count("\n") or hit[0], text)
-    lines: dict[KeyPath, int] = {}
-    tables_in: dict[KeyPath, int] = {}  # index of the current table of each array
-    table: KeyPath = ()
-    for number, line in enumerate(text.split("\n"), 1):
-        is_heading = line.lstrip().startswith("[")
-        name = _NAME_OF_LINE.match(line)
-        try:
-            inner: Any = tomllib.loads(line if is_heading else f"{name[1]}=0" if name else "")
-        except tomllib.TOMLDecodeError:  # inside of a list
-            continue
-        key_path: KeyPath = () if is_heading else table
-        while isinstance(inner, dict) and inner:
-            step, inner = next(iter(inner.items()))
-            key_path = (*key_path, step)
-            lines.setdefault(key_path, number)
-            if isinstance(inner, list):
-                tables_in[key_path] = tables_in.get(key_path, -1) + 1
-                inner = inner[0]
-            if key_path in tables_in:
-                key_path = (*key_path, tables_in[key_path])
-                lines.setdefault(key_path, number)
-        if is_heading:
-            table = key_path
-    return lines
+    This is a plain search. Each name of the path is looked for before the `=` of a line, from the
+    line of the previous name on. A key within an inline table has the line of that table. Return
+    None if no name is found.
+    """
+    lines = text.split("\n")
+    found: int | None = None  # index of the line of the step before
+    name, before = "", r"\s*\[*\s*[\"']?"  # nothing is before the first name
+    for step in key_path:
+        if isinstance(step, int):  # the index of a table among those with the heading `[[NAME]]`
+            pattern, hit_index = rf"\s*\[\[\s*{re.escape(name)}", step
+        else:
+            name = step
+            pattern, hit_index = rf"{before}{re.escape(name)}(?![\w-])", 0
+        hits = [index for index in range(found or 0, len(lines)) if re.match(pattern, lines[index])]
+        if hit_index < len(hits):
+            found = hits[hit_index]
+        before = r"[^=#]*(?<![\w-])"
+    return None if found is None else found + 1

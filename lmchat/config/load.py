@@ -13,7 +13,16 @@ from pathlib import Path
 from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
-from lmchat.config.file import Problem, fault_of, read_config
+from lmchat.config.file import (
+    MISSING,
+    KeyPath,
+    Problem,
+    Values,
+    fault_of,
+    faults_in,
+    key_of,
+    line_of,
+)
 from lmchat.config.settings import (
     DEFAULT,
     Level,
@@ -23,6 +32,7 @@ from lmchat.config.settings import (
     named_origin,
     non_default_values,
 )
+from lmchat.config.toml import TomlError, read_toml
 from lmchat.errors import ConfigError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -37,6 +47,20 @@ VARIABLES: tuple[tuple[str, str], ...] = (
     ("SYSTEM_PROMPT", "chat.system_prompt"),
     ("LLM_TIMEOUT", "timeouts.first_token_s"),
     ("LLM_MAX_RETRIES", "limits.retries"),
+)
+# settings of earlier versions, which have no effect
+_RETIRED: tuple[tuple[str, str], ...] = (
+    ("chat", "detach"),
+    ("chat", "keep_loaded_s"),
+    ("tools", "offer_when_unknown"),
+    ("keys", "message.compare"),
+    ("keys", "message.select"),
+    ("keys", "message.select_first"),
+    ("keys", "message.select_last"),
+    ("keys", "queue.edit"),
+    ("keys", "queue.remove"),
+    ("keys", "session.trash"),
+    ("keys", "trash"),
 )
 # Options of the command line and their keys; the fields of `Flags` that replace a value.
 _OPTIONS: tuple[tuple[str, str, str], ...] = (
@@ -65,7 +89,8 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
     # `[ui]`.
     settings: Settings
     file: Path  # also if it does not exist
-    text: str = ""  # of the file
+    text: str = ""  # of the file; empty, too, if it cannot be parsed
+    tables: Values = field(default_factory=dict)  # the parsed text; empty if the file has a problem
     has_file: bool = False  # whether it exists
     # By full keys; a key that is not here has its default.
     origins: Mapping[str, Origin] = field(default_factory=dict)
@@ -104,7 +129,7 @@ def load(
     if it `is_required`.
     """
     flags = flags or Flags()
-    file = read_config(path, is_required=is_required)
+    file = _read(path, is_required=is_required)
     settings = file.settings
     problems = list(file.problems)
     origins: dict[str, Origin] = {}
@@ -169,13 +194,67 @@ def load(
         else server
         for server, table in zip(settings.endpoints, file.tables.get("endpoints", ()), strict=True)
     )
-    return LoadedSettings(
+    return replace(
+        file,
         settings=replace(settings, endpoints=endpoints),
-        file=path,
-        text=file.text,
-        has_file=file.exists,
         origins=origins,
         problems=tuple(problems),
-        notes=file.notes,
         key_endpoint=str(key_endpoint),
+    )
+
+
+def _read(path: Path, *, is_required: bool) -> LoadedSettings:
+    """Read and check a file; a missing one is a problem only if it `is_required`.
+
+    A file that the user has named is required.
+    """
+    line: int | None = None
+    try:
+        # a file that the user has named may be a pipe
+        tables, text = read_toml(path, Values, may_stream=is_required)
+    except (FileNotFoundError, NotADirectoryError):
+        if not is_required:
+            return LoadedSettings(settings=Settings(), file=path)
+        reason = "there is no such file"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}; --config FILE names another file"
+    except TomlError as error:
+        reason, line = error.reason, error.line
+    else:
+        return _checked(path, tables, text)
+    problem = Problem(source=str(path), reason=reason, line=line)
+    return LoadedSettings(
+        settings=Settings(), file=path, problems=(problem,), has_file=path.exists()
+    )
+
+
+def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
+    def told(key_path: KeyPath, reason: str) -> Problem:
+        line = line_of(text, key_path[:-1] if reason == MISSING else key_path)
+        return Problem(source=str(path), line=line, key=key_of(key_path), reason=reason)
+
+    notes: list[Problem] = []
+    for section, key in _RETIRED:
+        table = tables.get(section)
+        if isinstance(table, dict) and table.pop(key, None) is not None:
+            notes.append(told((section, key), "has no effect any more; delete the line"))
+    problems: tuple[Problem, ...] = ()
+    try:
+        settings = convert(tables, Settings)
+    except ValidationError:
+        faults = faults_in(tables)
+        problems = tuple(told(*fault) for fault in faults.items())
+        # These two are kept unless they have a fault: `cli/screen_settings.py` then finds their
+        # other problems, so that the user sees all at once.
+        names = {"keys", "ui"} & tables.keys() - {key_path[0] for key_path in faults if key_path}
+        settings = convert({name: tables[name] for name in names}, Settings)
+        tables = {}
+    return LoadedSettings(
+        settings=settings,
+        file=path,
+        text=text,
+        has_file=True,
+        tables=tables,
+        problems=problems,
+        notes=tuple(notes),
     )

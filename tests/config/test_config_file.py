@@ -103,10 +103,10 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("[mcp.files]\ncommand = 'npx'", "write [[mcp]]"),
         ("base_url = 'x'", "write endpoint"),
         ("[[mcp]]\ntype = 'stdio'", "known are name, command, args"),
-        ("[profiles.short.v2]\ntop_p = 1", '[profiles."short.v2"]'),
-        ("[models.qwen2.5]\n", '[models."qwen2.5"]'),
-        ("[models.a.b.c.d]\ntop_p = 1", '[models."a.b.c.d"]'),
-        ("[keys]\nmessage.undo = 'u'", '"message.undo"'),
+        ("[profiles.short.v2]\ntop_p = 1", "a name with a dot needs quotes"),
+        ("[models.qwen2.5]\n", "a name with a dot needs quotes"),
+        ("[models.a.b.c.d]\ntop_p = 1", "a name with a dot needs quotes"),
+        ("[keys]\nmessage.undo = 'u'", "a name with a dot needs quotes"),
         ("[chat]\nreasoning_effort = 'off'", "one of none, minimal"),
         ('[local]\nmodel = "C:\\temp\\new.gguf"', "in single quotes"),
     ],
@@ -117,7 +117,7 @@ def test_a_name_that_cannot_be_used_is_told_with_what_to_write(read, text, step)
 
 
 def test_the_line_is_right_below_texts_and_lists_of_many_lines(read):
-    text = '[chat]\nsystem_prompt = """\n[ui]\nseed = 1\n"""\nstop = [\n  "a", # ]\n  "b",\n]\nseed = "x"\n'
+    text = '[chat]\nsystem_prompt = """\n[ui]\nmouse = 1\n"""\nstop = [\n  "a", # ]\n  "b",\n]\nseed = "x"\n'
     (problem,) = read(text).problems
     assert (problem.key, problem.line) == ("chat.seed", 10)
 
