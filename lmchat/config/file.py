@@ -22,9 +22,13 @@ _FOREIGN = {
     "api_base": "endpoint",
     "host": "endpoint",
     "url": "endpoint",
+    "default_model": "model",
+    "provider": "[[endpoints]]",
     "providers": "[[endpoints]]",
     "model_providers": "[[endpoints]]",
+    "server": "[[endpoints]]",
     "servers": "[[endpoints]]",
+    "timeout": "[timeouts]",
     "mcp_servers": "[[mcp]]",
     "mcpServers": "[[mcp]]",
     "keybindings": "[keys]",
@@ -102,6 +106,10 @@ def fault_of(error: ValidationError, part: KeyPath, value: Any) -> tuple[KeyPath
         words = f"expected {meta.extra['expected']}"
     elif len(part) > len(key_path) and get_origin(_declared_at(key_path[:-1])[0]) is Mapping:
         words = _DOTTED
+    elif get_origin(kind) is tuple:
+        words = words.replace("array", 'array as in ["a", "b"]', 1)
+    elif part and re.fullmatch("expected (int|float|bool), got str", words):
+        words += ": write it without quotes"
     heading = _heading(key_of(key_path), kind)
     hint = f"write {heading}" if heading else meta.description
     return key_path, f"{words} ({hint})"
@@ -117,12 +125,13 @@ def _unknown(above: KeyPath, name: str, value: Any) -> str:
     if name in top_level:
         heading = _heading(name, top_level[name][0])
         return f"unknown here; write {heading or f'{name} above all sections'}"
-    for section, (kind, _) in top_level.items():
-        if _is_table(kind) and name in declared(kind):
-            return f"unknown here; it belongs below [{section}]"
+    for home, (kind, _) in top_level.items():
+        tables = filter(_is_table, (kind, *get_args(kind)))
+        if any(name in declared(table) for table in tables):
+            return f"unknown here; it belongs below {_heading(home, kind)}"
     known = tuple(declared(_declared_at(above)[0]))
     meant = did_you_mean(name, known)
-    return f"unknown{meant}" if meant != "." else f"unknown; known are {', '.join(known)}"
+    return f"unknown{meant}" if meant != "." else f"unknown; possible here: {', '.join(known)}"
 
 
 def _declared_at(key_path: KeyPath) -> tuple[Any, Meta]:

@@ -27,8 +27,10 @@ COMPACT_PROMPT = (
 )
 # arguments of `setting` for an API key, and for a path
 _API_KEY: Mapping[str, Any] = {
-    "pattern": r"^\s*[ -~]*\s*\Z",  # fits the texts that `header_value` takes
-    "expected": "a string in quotes without control characters and letters beyond ASCII",
+    # fits the texts that `header_value` takes, but for "$OPENAI_API_KEY" and "${OPENAI_API_KEY}"
+    "pattern": r"^(?!\$\{?[A-Z_]+\}?\Z)\s*[ -~]*\s*\Z",
+    "expected": "a string in quotes without control characters and letters beyond ASCII; "
+    "api_key_env of [[endpoints]] takes the name of a variable",
 }
 _PATH: Mapping[str, Any] = {
     "pattern": r"^[^\x00-\x1f]*\Z",  # "C:\new" has a line end in TOML

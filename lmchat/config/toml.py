@@ -20,6 +20,7 @@ _ODD_BLANK = "[\u00a0\u200b\u2060\ufeff\u3000]"
 _TEXT = 'write a text in quotes, as in name = "text"'
 _LINE = "write lines as in name = value, with text in quotes"
 _NAME = 'a name with other signs than a-z, 0-9, _ and - needs quotes, as in [models."qwen3*"]'
+_PATH = r"write a path with \ in single quotes, as in 'C:\new'"
 _SECTION = "write a section on a line of its own, as in [chat]"
 # What the parser says, what the wrong line has, and the cure. The first row counts in which both
 # are found. A cure quotes nothing of the file, which may hold API keys.
@@ -31,6 +32,7 @@ _CURES = (
     ),
     ("", "^[^\"']*[\u2018-\u201f\u00ab\u00bb`\u00b4]", 'use straight quotes, as in name = "text"'),
     ("", rf"(^|=)\s*{_ODD_BLANK}|{_ODD_BLANK}\s*(=|$)", "type the blanks again: one is not plain"),
+    ("'|Unterminated", r"\\[\"']\s*(#.*)?$", _PATH),
     (
         r"'\\n'|'\\r'|Unterminated|Expected (\"|'\")",
         "",
@@ -39,10 +41,10 @@ _CURES = (
     (
         "Unescaped|hex value|scalar value",
         "",
-        r"write a path with \ in single quotes, as in 'C:\new'",
+        _PATH,
     ),
     ("inline table|Invalid initial", r"\{|,\s*(#.*)?$", "write { … } on one line"),
-    ("", r"(?a)^\s*\[?\[[^\]=]*[^\w\s.\"'\[\]=-]", _NAME),
+    ("", r"(?a)^\s*\[?\[[^\]=\"']*([^\w\s.\"'\[\]=-]|\w\s+\w)", _NAME),
     ("", r"^\s*\[|^[^=\[]*\]\s*$", _SECTION),
     ("", r"^\s*\"?[\w.-]+\"?\s*:(\s|$)", "write name = value, not name: value"),
     ("statement|newline", r"(^|[\"'\])\w])\s*(//|--|;\s*\S)", "begin a comment with #"),
