@@ -209,13 +209,14 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
     A file that the user has named is required.
     """
     line: int | None = None
+    has_file = True
     try:
         # a file that the user has named may be a pipe
         tables, text = read_toml(path, Values, may_stream=is_required)
     except (FileNotFoundError, NotADirectoryError):
         if not is_required:
             return LoadedSettings(settings=Settings(), file=path)
-        reason = "there is no such file"
+        reason, has_file = "there is no such file", False
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}; --config FILE names another file"
     except TomlError as error:
@@ -223,9 +224,7 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
     else:
         return _checked(path, tables, text)
     problem = Problem(source=str(path), reason=reason, line=line)
-    return LoadedSettings(
-        settings=Settings(), file=path, problems=(problem,), has_file=path.exists()
-    )
+    return LoadedSettings(settings=Settings(), file=path, problems=(problem,), has_file=has_file)
 
 
 def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:

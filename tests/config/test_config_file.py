@@ -188,6 +188,8 @@ def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
     assert problem.sentence.endswith("none.toml: there is no such file")
     (problem,) = load(tmp_path, {}).problems
     assert ": cannot be read: Is a directory; --config" in problem.sentence
+    (problem,) = load(tmp_path / ("n" * 300), {}).problems
+    assert ": cannot be read: File name too long; --config" in problem.sentence
 
 
 def test_bytes_that_are_no_text_are_told_with_their_line(read):
