@@ -175,6 +175,28 @@ def test_lines_that_come_at_once_from_a_terminal_without_marks_are_one_prompt(
     assert b"\x1b" not in talk.raw
 
 
+def test_a_line_of_which_the_terminal_has_dropped_the_end_is_not_sent(begin, server):
+    server.on(CHAT, chat_reply("One."))
+    long, said = "bean " * 999 + "bean", "its end is missing"
+    talk = begin(TERM="dumb")
+    talk.type(f"{long}\r", sees=said)
+    talk.wait_prompt()
+    talk.type("Short\r", sees="One.")
+    talk.leave()
+    assert prompts_sent(server) == ["Short"]
+
+    gate = Gate()
+    server.on(CHAT, sse("One", gate, ".", finish(), DONE), chat_reply("Two."))
+    talk = begin()  # with readline, which reads a line of any length
+    talk.type("Next\r", sees="One")
+    talk.type(f"{long}\r")  # while an answer comes
+    gate.open()
+    talk.wait_for(said)
+    talk.type(f"{long}\r", sees="Two.")
+    talk.leave()
+    assert prompts_sent(server) == ["Short", "Next", long]
+
+
 def test_files_are_read_after_a_question_where_they_are_outside_or_many(
     begin, server, folder, tmp_path
 ):

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context
 from lmchat.cli.plain.front import PlainFront
-from lmchat.cli.plain.line_reader import QUOTES, LineReader
+from lmchat.cli.plain.line_reader import MOST_LINE_BYTES, QUOTES, LineReader
 from lmchat.cli.setup.local_servers import start_engine_without_screen
 from lmchat.cli.setup.wiring import make_chat, open_runtime
 from lmchat.commands.typed_line import is_command, is_shell_command, message_notice
-from lmchat.errors import LMChatError, NoServerFound
+from lmchat.errors import LMChatError, NoServerFound, WrongUse
 from lmchat.processes.signals import interrupt_on_ending_signals
 from lmchat.safe_text import safe_text
 from lmchat.sessions.attached_files import split_draft
@@ -125,6 +125,7 @@ class PlainChat:
         reader = self._front.reader
         while True:
             try:
+                reader.has_cut_line = False
                 line = reader.read()
                 if line is None:
                     self._front.print_label("")  # ends the line on which Ctrl+D was pressed
@@ -132,6 +133,8 @@ class PlainChat:
                 is_block = line.startswith(QUOTES)  # a block is a prompt, and never a command
                 if is_block:
                     line = reader.read_block(line)
+                if reader.has_cut_line:
+                    return self._refuse_cut_line()
                 reader.remember(line)
                 return self._front.send(line) if is_block else self._handle_line(line)
             except KeyboardInterrupt:
@@ -163,6 +166,10 @@ class PlainChat:
         if front.context.options.temporary:
             front.notify("Temporary: this chat is in memory only.")
         front.notify("/help lists the commands.")
+
+    async def _refuse_cut_line(self) -> None:
+        message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
+        raise WrongUse(message, hint="Save the text as a file, and attach it: /file PATH.")
 
     async def _handle_line(self, line: str) -> None:
         """Run a command of the chat or of the user's shell, or send any other text."""

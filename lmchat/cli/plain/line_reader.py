@@ -17,6 +17,7 @@ from lmchat.safe_text import decoded_text
 from lmchat.terminal.output import is_terminal
 from lmchat.terminal.tty import drop_typed, has_more_input
 
+MOST_LINE_BYTES = 4_095  # Linux drops what a line has more, where the terminal keeps it until Enter
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
@@ -36,6 +37,7 @@ class LineReader:
             and os.environ.get("TERM", "") not in _DUMB_TERMINALS
         )
         self.has_paste_marks = False  # whether the terminal marks what is pasted
+        self.has_cut_line = False  # whether the terminal has dropped the end of a line; reset it
         self._readline: Any = None  # the module `readline`; None if lines cannot be edited
         self._next_text = ""  # what the next line holds when the user begins to edit it
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
@@ -102,6 +104,9 @@ class LineReader:
         with suppress(EOFError):  # Ctrl+D after the last line of a paste
             while may_be_paste and has_more_input(sys.stdin.fileno(), wait_s=_PASTE_S):
                 text += "\n" + input()
+        if self._readline is None or is_typed_ahead:  # the terminal has kept the line until Enter
+            sizes = (len(line.encode("utf-8", "replace")) for line in text.split("\n"))
+            self.has_cut_line |= max(sizes) >= MOST_LINE_BYTES
         return text
 
     def read_block(self, text: str) -> str:
