@@ -10,12 +10,13 @@ from typing import NewType
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # a shorter one is in many words, which would be cut with it
 _SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
+WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
 # Byte order marks but that of UTF-8. That of UTF-32 begins as that of UTF-16 does.
 _MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32-le",
-    codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
 }
 # joiners (ZWNJ and ZWJ) and variation selectors: they change how the characters beside them look
 _JOINERS = "\u200c\u200d"
@@ -185,21 +186,28 @@ def _json_escape(unsafe: re.Match[str]) -> str:
 
 
 def decoded_text(data: bytes) -> str:
-    """Return bytes as text: in the encoding of their byte order mark, which is left out.
+    """Return bytes as text without a byte order mark, decoded as `encoding_of` says.
 
-    Without a mark, as UTF-8 if they are valid UTF-8, else as the likelier encoding. Bytes of
-    another encoding hardly ever form a UTF-8 character beyond ASCII by chance. So bytes with such a
-    character are taken for damaged UTF-8, others for Windows-1252, which is common for old files.
     Bytes that the encoding does not have become U+FFFD.
+    """
+    return data.decode(encoding_of(data), "replace")
+
+
+def encoding_of(data: bytes) -> str:
+    """Return the encoding that a byte order mark names, or else the likelier one.
+
+    Without a mark, bytes are UTF-8 if they are valid UTF-8. Those of another encoding hardly ever
+    form a UTF-8 character beyond ASCII by chance. So bytes with such a character are taken for
+    damaged UTF-8, others for Windows-1252, which is common for old files.
     """
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             with suppress(UnicodeDecodeError):
-                return data[len(mark) :].decode(encoding)
-    data = data.removeprefix(codecs.BOM_UTF8)
+                data.decode(encoding)
+                return encoding
     try:
-        return data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("utf-8", "replace")
-        valid_text = text.replace(_SUBSTITUTE, "")
-        return data.decode("cp1252", "replace") if valid_text.isascii() else text
+        data.decode()
+    except UnicodeDecodeError:  # the mark of UTF-8 is no ASCII, either
+        if data.decode("utf-8", "replace").replace(_SUBSTITUTE, "").isascii():
+            return WINDOWS
+    return "utf-8-sig"

@@ -22,7 +22,7 @@ from lmchat.files.images import fit_image, image_format, image_type
 from lmchat.files.paths import home_folder
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.processes.threads import in_thread, run_abandonable
-from lmchat.safe_text import decoded_text, safe_line
+from lmchat.safe_text import WINDOWS, decoded_text, encoding_of, safe_line
 from lmchat.sessions.message import FilePart
 from lmchat.token_estimate import estimate_tokens
 
@@ -199,7 +199,8 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
         message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(message, hint="Save the part you need as a separate file.")
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
-    return Attachment(part=replace(part, language=language), data=content)
+    left_out = "taken for Windows-1252" if encoding_of(data) == WINDOWS else ""
+    return Attachment(part=replace(part, language=language, left_out=left_out), data=content)
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:

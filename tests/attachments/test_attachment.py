@@ -56,14 +56,16 @@ async def test_a_text_becomes_utf_8_without_a_mark_and_with_line_feeds(tmp_path)
     assert 3 <= found.part.tokens <= 6
     for data, text in (
         (b"na\xefve: \x80 5", "na\u00efve: \u20ac 5"),  # Windows-1252
-        (b"\xef\xbb\xbfna\xefve", "na\u00efve"),
+        (b"\xef\xbb\xbfna\xefve", "na\ufffdve"),  # UTF-8, as its mark says
         ("caf\u00e9 \u20ac".encode()[:-1], "caf\u00e9 \ufffd"),  # cut within a character
         ("\ufeffzwölf\r\n🌱".encode("utf-16-le"), "zwölf\n🌱"),
         ("\ufeffzwölf\r\n🌱".encode("utf-16-be"), "zwölf\n🌱"),
         ("zwölf".encode("utf-32"), "zwölf"),
         (b"a\nb\r\nc\rd\n\re\x1b[0m", "a\nb\nc\rd\n\re\x1b[0m"),  # as a terminal's log has
     ):
-        assert (await attach(tmp_path, "notes.md", data)).data == text.encode()
+        found = await attach(tmp_path, "notes.md", data)
+        assert found.data == text.encode()
+        assert found.part.left_out == ("taken for Windows-1252" if data[:3] == b"na\xef" else "")
 
 
 @pytest.mark.parametrize(
