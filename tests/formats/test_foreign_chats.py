@@ -489,3 +489,60 @@ def test_of_open_webui_come_texts_of_files_stopped_answers_and_older_calls():
     assert session.messages[1].state == AnswerState.STOPPED
     assert session.messages[3].text == "> Tool call: find(1)\n\n> Result: fern\n\nFern."
     assert lost == ["“a.txt (8 bytes):”: 1 image left out"]
+
+
+def test_of_jan_comes_the_version_that_is_shown():
+    def row(key, role, text, created_at, **metadata):
+        content = [{"type": "text", "text": {"value": text}}]
+        return {
+            "thread_id": "t",
+            "id": key,
+            "role": role,
+            "content": content,
+            "created_at": created_at,
+            "metadata": metadata,
+        }
+
+    rows = [
+        row("a", "user", "Plants?", 1, parentId=None, activeChildId="b"),
+        row("b", "assistant", "Ferns.", 2, parentId="a"),
+        row("c", "assistant", "Hosta.", 3, parentId="a"),
+        row("d", "user", "Thanks", 4, parentId="b"),
+        row("e", "assistant", "Welcome.", 5, parentId=None),  # Jan has lost its parent
+        row("f", "user", "Bye", 6, parentId="d"),
+        row("g", "user", "More", 7, parentId="c"),
+    ]
+    for chosen, texts in (
+        ("b", ["Plants?", "Ferns.", "Thanks", "Welcome.", "Bye"]),
+        ("c", ["Plants?", "Hosta.", "More"]),
+        ("no such", ["Plants?", "Hosta.", "More"]),
+        (5, ["Plants?", "Hosta.", "More"]),
+    ):
+        rows[0]["metadata"]["activeChildId"] = chosen
+        (session,), lost = read_value(rows)
+        assert [message.text for message in session.messages] == texts
+        assert lost == [f"“Plants?”: {7 - len(texts)} messages of other versions left out"]
+    (loop,), _ = read_value(
+        [row("a", "user", "x", 1, parentId="b"), row("b", "user", "y", 2, parentId="a")]
+    )
+    assert [message.text for message in loop.messages] == ["x", "y"]
+
+
+def test_of_jan_come_ends_and_tools_of_all_its_versions():
+    image = {"type": "image", "data": "iVBORw0KGgo="}
+    output = {"content": [{"type": "text", "text": "hosta"}, image]}
+    call = {"type": "tool_call", "tool_name": "find", "input": {"q": "shade"}, "output": output}
+    older = {"tool": {"function": {"name": "add", "arguments": '{"a": 1}'}}, "response": "3"}
+    for answer, text in (
+        ({"content": [call]}, '> Tool call: find("shade")\n\n> Result: hosta\n> [image]'),
+        (
+            {"content": [], "metadata": {"tool_calls": [older]}},
+            "> Tool call: add(1)\n\n> Result: 3",
+        ),
+    ):
+        (session,), lost = read_value(jan({**answer, "status": "stopped"}))
+        assert (session.messages[1].text, session.messages[1].state, lost) == (
+            text,
+            AnswerState.STOPPED,
+            [],
+        )

@@ -328,17 +328,20 @@ def quoted_call(name: str, arguments: object) -> ToolQuote:
 def quoted_result(value: Any) -> ToolQuote:
     """Return the result of a tool as a Markdown quotation.
 
-    A list of texts like `[{"text": "Hello"}]`, perhaps in the field `content` or as JSON in a text,
-    becomes lines; any other value that is no text is written in JSON.
+    A list like `[{"text": "Hello"}, {"type": "image"}]`, perhaps in the field `content` or as JSON
+    in a text, becomes lines: its texts, and the types of other parts. Any other value that is no
+    text is written in JSON.
     """
     if isinstance(value, str) and value.startswith("[{"):
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
     parts = value.get("content", [value]) if isinstance(value, dict) else value
-    if isinstance(parts, list) and parts and all(text_at(part, "text") for part in parts):
-        text = "\n".join(part["text"] for part in parts)
-    else:
-        text = value_text(value)
+    lines: list[str] = []
+    for part in parts if isinstance(parts, list) else ():
+        kind = text_at(part, "type")
+        lines += filter(None, [text_at(part, "text") or (kind and f"[{kind}]")])
+    is_read = lines and len(lines) == len(parts)
+    text = "\n".join(lines) if is_read else value_text(value)
     return _quoted(f"Result: {text}")
 
 

@@ -117,7 +117,7 @@ def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
             text_at(part, "image_url", "url") or text_at(part, "image_url")
         )
     elif kind in _THOUGHTS:
-        yield ReasoningPart(text=text_at(part, "text") or text_at(part, "thinking"))
+        yield ReasoningPart(text=chat.read_text(at(part, "thinking") or part))
     elif kind == "refusal":
         yield RefusalPart(text=text_at(part, "refusal"))
     else:

@@ -19,6 +19,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from msgspec.structs import replace
+
 from lmchat.errors import FileRefused, FormatUnknown, LMChatError
 from lmchat.files.disk import open_plain
 from lmchat.formats.imports.foreign_chat import Format
@@ -90,13 +92,17 @@ def _chats(
     head = file.read(len(_SQLITE_HEAD))
     file.seek(0)
     if head.startswith(ZIP_HEAD):
-        for source in zip_sources(file):
+        for member, source in zip_sources(file):
             try:
-                yield from _text_chats(source, now, wanted)
+                for found in _text_chats(source, now, wanted):
+                    if isinstance(found, Session):
+                        yield found
+                    else:
+                        yield replace(found, where=f"{member}, {found.where}")
             except FormatUnknown:
                 continue
             except FileRefused as error:
-                yield Skipped(where=source.name, reason=error.message.rstrip("."))
+                yield Skipped(where=member, reason=error.message.rstrip("."))
     elif path is None:  # also a database, which SQLite cannot open: it is refused as a text
         yield from _text_chats(Source("", file), now, wanted)
     elif head != _SQLITE_HEAD:

@@ -68,8 +68,8 @@ class Source:
         return list(self._find_files())
 
 
-def zip_sources(file: IO[bytes]) -> Iterator[Source]:
-    """Yield the texts in a zip file; each can be read until the next one is asked for.
+def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
+    """Yield the texts in a zip file, each with its path in it, to be read before the next one.
 
     Raises `FileRefused` for a file that is encrypted or damaged.
     """
@@ -79,7 +79,7 @@ def zip_sources(file: IO[bytes]) -> Iterator[Source]:
                 folder, slash, name = member.rpartition("/")
                 if name.lower().endswith(_TEXT_ENDINGS) and name != THREAD:
                     with archive.open(member) as text:
-                        yield Source(name, text, partial(_members, archive, folder + slash))
+                        yield member, Source(name, text, partial(_members, archive, folder + slash))
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         hint = "Unpack it, and import the folder."

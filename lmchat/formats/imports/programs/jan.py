@@ -1,8 +1,8 @@
 """Import of Jan's threads, checked with its sources of July 2026.
 
 A thread is a folder with `messages.jsonl` and `thread.json`. Each message follows the one before
-it. If any message was edited or generated again, each message names its parent instead. The path
-is that of the newest message.
+it. If any message was edited or generated again, each message names its parent instead, and perhaps
+which of those behind it is shown; else it is the newest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from lmchat.formats.imports.foreign_chat import (
+    STOPPED,
     ForeignChat,
     ForeignPart,
     Format,
@@ -23,7 +24,7 @@ from lmchat.formats.imports.foreign_chat import (
 from lmchat.formats.imports.source import THREAD, Source
 from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
 from lmchat.sessions.attached_files import file_as_prompt_text
-from lmchat.sessions.message import ReasoningPart
+from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
 
 
@@ -44,28 +45,46 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         system=text_at(assistant, "instructions"),
         model=text_at(assistant, "model", "id").strip("*"),  # `*` means any model
     )
+    shown: dict[str, str] = {}  # id of the message that is shown behind a message
+    answers: dict[
+        str | None, str
+    ] = {}  # by the id of the prompt, of those whose parent Jan has lost
     for number, row in enumerate(records):
         metadata = row.get("metadata")
         has_parent = isinstance(metadata, dict) and "parentId" in metadata
+        key = text_at(row, "id") or str(number)
+        parent = at(metadata, "parentId") if has_parent else chat.last_key
+        if parent is None and row.get("role") != Role.USER:
+            parent = chat.last_key
+            answers[parent] = key
+        elif isinstance(parent, str):
+            parent = answers.get(parent, parent)
+        shown[str(parent)] = key  # the newest one is the last
         chat.add(
-            text_at(row, "id") or str(number),
+            key,
             row.get("role"),
             _parts(row, chat),
-            parent=at(metadata, "parentId") if has_parent else chat.last_key,
+            parent=parent,
             created_at=time_of(row.get("created_at")),
             model=chat.model,
         )
+    for row in records:
+        key, child = text_at(row, "id"), text_at(row, "metadata", "activeChildId")
+        if child in chat.links and chat.links[child].parent == key:
+            shown[key] = child
+    end = str(None)
+    while end in shown:  # each is read once, as messages may form a loop
+        end = shown.pop(end)
+    chat.path_end = end
     return chat.session(now, source="jan")
 
 
 def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the content and the attached texts of a message.
 
-    Tool calls beside the content and other attachments are counted as left out.
+    Other attachments are counted as left out.
     """
     metadata = row.get("metadata")
-    # written by versions of 2025
-    chat.omit("tool call", len(items_of(at(metadata, "tool_calls"))))
     content = row["content"]
     for part in (
         [{"type": "text", "text": content}] if isinstance(content, str) else items_of(content)
@@ -82,6 +101,14 @@ def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
             yield from chat.image_or_omit(text_at(part["image_url"], "url"))
         else:
             chat.omit(kind)
+    for call in items_of(at(metadata, "tool_calls")):  # written by versions of 2025
+        if function := at(call, "tool", "function"):
+            yield quoted_call(function["name"], function.get("arguments"))
+            yield quoted_result(call.get("response") or "")
+        else:
+            chat.omit("tool call")
+    if row.get("status") == "stopped":
+        yield STOPPED
     if row.get("status") == "error":
         yield failure_of(at(metadata, "error") or row.get("error_code") or "Jan had an error.")
     for file in items_of(at(metadata, "inline_file_contents")):
