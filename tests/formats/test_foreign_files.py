@@ -129,7 +129,7 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(tmp_path):
 
 
 def test_a_list_of_many_chats_takes_the_memory_of_one_of_them(tmp_path):
-    text = "word " * 8_000
+    text = "x" * 40_000
     message = {"author": {"role": "user"}, "content": {"content_type": "text", "parts": [text]}}
     chat = {"mapping": {"a": {"parent": None, "message": message}}}
     path, packed = tmp_path / "conversations.json", tmp_path / "export.zip"
