@@ -114,8 +114,9 @@ def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
     With `is_shared`, only those wait that do not share it.
 
     The lock is on the folder of the file, which is made if it is missing. A lock on the file itself
-    would stay with the old file when `write_atomically` replaces it. Windows locks no folders: if
-    two processes change a file at the same time there, the second wins. Raises `OSError`.
+    would stay with the old file when `write_atomically` replaces it. Windows and some network disks
+    lock no folders: if two processes change a file at the same time there, the second wins. Raises
+    `OSError`.
     """
     ensure_folder(path.parent)
     if fcntl is None:
@@ -123,7 +124,8 @@ def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
         return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+        with suppress(OSError):  # `ENOLCK`, `EOPNOTSUPP`, `ENOSYS`; `EBADF` on NFS
+            fcntl.flock(folder, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 try:
     import fcntl
@@ -32,6 +34,30 @@ def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
         PermissionError,
     ):  # locked by another process; Windows raises the latter
         return False
+    return True
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether files in a folder can be locked as SQLite does it; True if that cannot be tried.
+
+    Some network disks have no such locks (`ENOLCK`, `EOPNOTSUPP`, `ENOSYS`). SQLite takes the first
+    for the lock of another program, and waits for its end.
+    """
+    if fcntl is None:
+        return True
+    path = folder / f".lmchat-{os.urandom(4).hex()}"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return True
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # no other program has locked a new file
+        return False
+    finally:
+        os.close(descriptor)
+        with suppress(OSError):
+            path.unlink()
     return True
 
 

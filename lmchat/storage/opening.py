@@ -18,6 +18,7 @@ from unicodedata import unidata_version
 from urllib.parse import quote
 
 from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, ensure_folder
+from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
@@ -92,7 +93,9 @@ def connect(path: Path) -> Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
-    connection = _open(path, "mode=rw", busy_s=BUSY_S)
+    # without locks, SQLite would wait for the end of one that nobody has
+    busy_s = BUSY_S if has_locks(path.parent) else 0.0
+    connection = _open(path, "mode=rw", busy_s=busy_s)
     try:
         try:
             # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
@@ -106,13 +109,13 @@ def connect(path: Path) -> Connection:
             _logger.info("write-ahead logging is off: %s", name_of(error))
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
-                connection = _open(path, "mode=rw", busy_s=BUSY_S)
+                connection = _open(path, "mode=rw", busy_s=busy_s)
                 connection.executescript(_LEAVE_WAL)
             elif not os.access(path.parent, os.W_OK):
                 # on a read-only disk, SQLite cannot create its files beside this one: it has no
                 # need of them if nothing can change
                 connection.close()
-                connection = _open(path, "immutable=1", busy_s=BUSY_S)
+                connection = _open(path, "immutable=1", busy_s=busy_s)
         for setting in _SETTINGS:
             connection.execute(setting)
         if version_of(connection) == 0:  # the file has no tables yet

@@ -8,15 +8,26 @@ from pathlib import Path
 
 from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import FULL, NOT_WRITABLE, PERMISSION, explain_system_error
+from lmchat.files.locks import has_locks
 
 # Errors of a database; in a damaged file, SQLite's own message may be undecodable.
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _LOCKED = ("another program has locked it", "Close the other program, then try again.")
+_NO_LOCKS = (
+    "the disk has no file locks, as some network disks",
+    "Set LMCHAT_HOME to a folder on this machine.",
+)
 _DAMAGED = ("it is damaged", "At the next start lmchat renames it and keeps what it can read.")
 # Reason and next step by the beginning of SQLite's name of an error; the first that fits counts.
 _REASONS = {
     "SQLITE_FULL": FULL,
     "SQLITE_IOERR_WRITE": FULL,
+    "SQLITE_PROTOCOL": _NO_LOCKS,  # its message is "locking protocol"
+    "SQLITE_IOERR_LOCK": _NO_LOCKS,
+    "SQLITE_IOERR_RDLOCK": _NO_LOCKS,
+    "SQLITE_IOERR_CHECKRESERVEDLOCK": _NO_LOCKS,
+    "SQLITE_IOERR_SHMLOCK": _NO_LOCKS,
+    "SQLITE_IOERR_UNLOCK": _NO_LOCKS,
     "SQLITE_IOERR": (
         "the disk reports an error, or is full",
         "Free some disk space, or check the disk.",
@@ -48,6 +59,8 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
         fitting = [_REASONS[beginning] for beginning in _REASONS if name.startswith(beginning)]
         own_words = (str(error), "Check the log file, then start lmchat again.")
         reason, hint = fitting[0] if fitting else own_words
+        if (reason, hint) == _LOCKED and not has_locks(path.parent):
+            reason, hint = _NO_LOCKS
     return StoreUnavailable(
         f"{path.name} cannot be used: {reason}.", hint=hint, details=f"{path}: {name or error}"
     )

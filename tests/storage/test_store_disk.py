@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
+import os
 import shutil
 import sqlite3
 import threading
 from contextlib import aclosing, closing
+from operator import methodcaller
 
 import pytest
 from msgspec.structs import replace
 
+from lmchat.config.state import change_state, read_state
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import AnswerState
 from lmchat.storage import opening as connections
+from lmchat.storage.opening import check_file
+from lmchat.storage.sqlite_errors import explain
 from lmchat.storage.store import Store
 from tests.support.chats import answer, begin_session, header, prompt, reply, say, store_at
 from tests.support.faults import no_room, no_root, open_folder
@@ -99,6 +106,65 @@ async def test_a_file_that_another_program_keeps_locked_is_waited_for_then_told(
             assert len(await store.list_sessions()) == 1  # reading goes on
             other.execute("rollback")
         await say(store, session, "free again", first)
+
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def refusing(code):
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", NO_LOCKS)
+async def test_a_disk_without_file_locks_is_told_as_such_and_not_waited_for(
+    tmp_path, monkeypatch, code
+):
+    async with aclosing(store_at(tmp_path)) as store:
+        session, first = await begin_session(store, "hello")
+    monkeypatch.setattr(fcntl, "lockf", refusing(code))
+    monkeypatch.setattr(fcntl, "flock", refusing(code))
+    file = tmp_path / "lmchat" / "sessions.db"
+    async with aclosing(store_at(tmp_path)) as store:
+        # for SQLite, a lock that the disk refuses is one of another program
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("begin exclusive")
+            with pytest.raises(StoreUnavailable, match="the disk has no file locks") as caught:
+                await say(store, session, "more", first)
+            assert "LMCHAT_HOME" in caught.value.hint
+            with pytest.raises(StoreUnavailable, match="the disk has no file locks"):
+                check_file(file)
+        wait = await store.database.run(
+            lambda found: found.execute("pragma busy_timeout").fetchone()
+        )
+        assert wait == (0,)
+        await say(store, session, "SQLite has other means on some systems", first)
+    assert {path.name for path in file.parent.iterdir()} == {"sessions.db"}
+
+
+@pytest.mark.parametrize("code", [*NO_LOCKS, errno.EBADF])
+async def test_only_locks_of_whole_files_are_missing_and_everything_is_saved(
+    tmp_path, monkeypatch, code
+):
+    monkeypatch.setattr(fcntl, "flock", refusing(code))  # EBADF: a folder on NFS
+    async with aclosing(store_at(tmp_path)) as store:
+        session, asked = await begin_session(store, "hello")
+        said = await reply(store, session, "hi", asked)
+        assert (await store.open_session(session.session_id)).messages == (asked, said)
+        await store.save_draft("", "not sent yet")
+    state = tmp_path / "lmchat" / "state.toml"
+    assert change_state(state, methodcaller("with_model", "e", "tiny")).model == "tiny"
+    assert read_state(state)[0].model == "tiny"
+
+
+@pytest.mark.parametrize("name", ["SQLITE_PROTOCOL", "SQLITE_IOERR_LOCK", "SQLITE_IOERR_RDLOCK"])
+def test_errors_of_sqlite_about_locks_name_the_disk(tmp_path, name):
+    error = sqlite3.OperationalError("locking protocol")
+    error.sqlite_errorname = name
+    told = explain(error, tmp_path / "sessions.db").message
+    assert told.startswith("sessions.db cannot be used: the disk has no file locks")
 
 
 async def test_the_event_loop_goes_on_while_the_disk_is_busy(store):
