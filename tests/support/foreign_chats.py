@@ -28,12 +28,13 @@ FILES = (
 
 def foreign_file(folder, name):
     """Return a file of the test data; a database is made of its dump."""
-    if not name.endswith(".sql"):
-        return DATA / name
-    path = folder / name.replace(".sql", ".db")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript((DATA / name).read_text())
-    return path
+    path = DATA / name
+    if path.suffix != ".sql":
+        return path
+    database = folder / f"{path.stem}.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(path.read_text(encoding="utf-8"))
+    return database
 
 
 def chats_of(path):
@@ -53,8 +54,8 @@ def read_data(data, *, moment=NOW):
     return _sorted_out(read_chats("-", data, now=moment))
 
 
-def read_file(path, *, source="auto"):
-    return _sorted_out(read_chats(str(path), path, now=NOW, wanted=source))
+def read_file(path, *, source="auto", now=NOW):
+    return _sorted_out(read_chats(str(path), path, now=now, wanted=source))
 
 
 def _sorted_out(found):

@@ -7,17 +7,30 @@ A file has JSON Lines: for each chat a record `session`, then its records `messa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from lmchat.formats.imports.foreign_chat import ForeignChat, ForeignPart, Format, quoted_result
+from lmchat.formats.imports.foreign_chat import (
+    ForeignChat,
+    ForeignPart,
+    Format,
+    quoted_call,
+    quoted_result,
+)
 from lmchat.formats.imports.message_list import tool_calls
 from lmchat.formats.imports.source import Source
 from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
 from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
+
+# Marks like `<<<TOOL_NAME:add>>>`.
+_MARK = re.compile(
+    r"<<<(?P<kind>reasoning_content_(?:start|end)|AGENTIC_TOOL_CALL_(?:START|END)"
+    r"|TOOL_NAME|TOOL_ARGS_(?:START|END))(?::(?P<name>[^>\n]*))?>>>"
+)
 
 
 def _fits(record: Record) -> bool:
@@ -108,10 +121,35 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
         return
     thought = message.get("reasoningContent") or message.get("thinking")
     yield ReasoningPart(text=chat.read_text(thought))
-    yield chat.read_text(message.get("content"))
+    content = chat.read_text(message.get("content"))
+    if "<<<AGENTIC_TOOL_CALL" in content or "<<<reasoning_content" in content:
+        yield from _marked_parts(content)
+        return
+    yield content
     # `tool_calls` is an older name
     calls = message.get("toolCalls") or message.get("tool_calls") or []
     yield from tool_calls(items_of(json.loads(calls) if isinstance(calls, str) else calls), chat)
+
+
+def _marked_parts(text: str) -> Iterator[ForeignPart]:
+    """Yield the thoughts, calls and texts of a content of early 2026, which has marks for them."""
+    begin = 0
+    name = arguments = ""
+    for mark in _MARK.finditer(text):
+        before, begin = text[begin : mark.start()], mark.end()
+        match mark["kind"]:
+            case "reasoning_content_end":
+                yield ReasoningPart(text=before)
+            case "TOOL_NAME":
+                name = mark["name"]
+            case "TOOL_ARGS_END":
+                arguments = before
+            case "AGENTIC_TOOL_CALL_END":
+                yield quoted_call(name, arguments)
+                yield quoted_result(before.strip())
+            case _:
+                yield before.strip()
+    yield text[begin:].strip()
 
 
 FORMAT = Format(fits=_fits, session=_session, continues=_continues)
