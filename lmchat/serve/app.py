@@ -62,11 +62,13 @@ _FORWARDED = (
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
 """Values of `Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
+_NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _STREAMING_FAILED = "Streaming failed"
 _STATUS_BY_KIND = {
     "auth": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
     "model_missing": HTTPStatus.NOT_FOUND,
+    "wrong_path": HTTPStatus.NOT_FOUND,
     "bug": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _OPENAI_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
@@ -354,6 +356,12 @@ class ServeApp(Struct, kw_only=True):
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."
                 raise ServerRejected(message, kind="server_error", status=reply.status)
+            has_words = "json" in reply.headers.get("content-type", "")
+            if reply.status in _NO_PATH and not has_words:
+                subject = product_named(model.product).subject
+                message = f"{subject} has no path {API}{path}."
+                hint = "A newer version may have it."
+                raise LMChatError(message, kind="wrong_path", hint=hint)
             headers = [
                 (header.encode(), reply.headers[header].encode())
                 for header in _PASSED_HEADERS

@@ -33,6 +33,7 @@ from tests.support.scripted_server import (
     json_reply,
     raw_reply,
     sse,
+    text_reply,
 )
 from tests.support.serving import CHAT_PATH, HI, serving
 
@@ -116,6 +117,10 @@ def test_what_codex_and_claude_code_ask_for_passes_byte_for_byte(gateway, server
     server.on(f"POST /v1{path}", json_reply(lacking, status=404))
     reply = gateway.post(f"/v1{path}", {"model": "tiny"})
     assert (reply.status_code, reply.json()) == (404, lacking)
+    server.on(f"POST /v1{path}", text_reply("404 page not found", status=404))  # Ollama
+    reply = gateway.post(f"/v1{path}", {"model": "tiny"})
+    assert (reply.status_code, error_of(reply)["code"]) == (404, "wrong_path")
+    assert error_of(reply)["message"].startswith(f"The server has no path /v1{path}.")
 
 
 def test_a_slash_too_many_and_v1_twice_or_missing_are_the_same_path(gateway, server):
