@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import openai
 import pytest
 
+from tests.support.programs import Inside, wait_until
 from tests.support.serving import HI, serving
 
 pytestmark = pytest.mark.timeout(120)
@@ -53,9 +56,17 @@ def test_responses_and_messages_of_a_real_server_pass_whole_and_in_parts(tmp_pat
 
         # as Claude Code sends it
         message = {"model": model, "max_tokens": 8, "messages": HI}
-        reply = gateway.post("/v1/messages?beta=true", message, headers={"X-Api-Key": "any"})
-        assert reply.json()["content"][0]["text"]
+        reply = gateway.post("/v1/messages?beta=true", message, headers={"X-Api-Key": "any"}).json()
+        assert reply["content"][0]["text"]
         stream = gateway.post("/v1/messages?beta=true", {**message, "stream": True}).text
         assert stream.rstrip().endswith('data: {"type":"message_stop"}')
         counted = gateway.post("/v1/messages/count_tokens?beta=true", message)
         assert counted.json()["input_tokens"] > 0
+
+        def stats() -> dict:
+            return Inside(home=tmp_path).json("stats", "--json")["data"][0]
+
+        wait_until(lambda: stats()["turns"] == 4, "the statistics of four answers")
+        counts = [int(count) for count in re.findall(r'"output_tokens":(\d+)', stream)[-1:]]
+        counts += [whole.usage.output_tokens, events[-1].response.usage.output_tokens]
+        assert stats()["completion_tokens"] == sum(counts) + reply["usage"]["output_tokens"]

@@ -49,6 +49,8 @@ MAX_ANSWER_CHARS = 16 << 20
 MAX_NAME_CHARS = 1024
 """Limit for the names of model and build and for the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
+# Tokens of a prompt in answers of `/messages`, where the first leaves out those of the cache.
+_PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 # Choices that are held back until it is known whether their indices count chunks or answers.
 _MAX_HELD = 8
 # Added to the length of each fragment of a tool call: a server might send empty ones forever.
@@ -462,8 +464,8 @@ class ChoiceReader:
 class ServerUsage:
     """Token counts and speeds that the server reports during an answer (R-19).
 
-    `usage` is the object of the OpenAI API. `timings` are those of llama.cpp, or the `stats` of LM
-    Studio.
+    `usage` is the object of OpenAI's or Anthropic's API. `timings` are those of llama.cpp, or the
+    `stats` of LM Studio.
     """
 
     def __init__(self) -> None:
@@ -477,8 +479,9 @@ class ServerUsage:
         Returns a report, for the screen, if the chunk has timings and `USAGE_EVERY_S` have passed
         since the last report; else None. The report of the whole answer is that of `report`.
         """
-        if usage := dict_or_empty(chunk.get("usage")):
-            self._keep_usage(usage)
+        for part in (chunk, chunk.get("response"), chunk.get("message")):
+            if usage := dict_or_empty(dict_or_empty(part).get("usage")):
+                self._keep_usage(usage)
         timings = dict_or_empty(chunk.get("timings") or chunk.get("stats"))
         if not timings:
             return None
@@ -491,6 +494,11 @@ class ServerUsage:
 
     def _keep_usage(self, usage: JsonObject) -> None:
         """Keep a usage whose counts are real: a gateway that does not count may send zeros last."""
+        if usage.keys() & {"input_tokens", "output_tokens"}:  # of `/responses` and `/messages`
+            if "input_tokens" in usage:
+                prompt_counts = (count_or_none(usage.get(name)) or 0 for name in _PROMPT_COUNTS)
+                usage = {**usage, "prompt_tokens": sum(prompt_counts)}
+            usage = {**self._usage, **usage, "completion_tokens": usage.get("output_tokens")}
         completion = count_or_none(usage.get("completion_tokens"))
         prompt = count_or_none(usage.get("prompt_tokens"))
         if not prompt and not (completion and usage.get("prompt_tokens") is None):
