@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from lmchat.markdown.commonmark import code_blocks
+from lmchat.servers.http.json_values import utf8_safe
 
 MAX_CHARS = 1_000_000  # more than any model writes in one answer
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 class UnfitError(ValueError):
@@ -20,10 +22,12 @@ class UnfitError(ValueError):
 def strict_json(text: str) -> Any:
     """Return the JSON value that a text consists of; raises `ValueError` if it is none.
 
-    `NaN`, `Infinity` and numbers that are too large are refused, and so are too many levels.
+    `NaN`, `Infinity` and numbers that are too large are refused, and so are too many levels. Half
+    of a surrogate pair becomes U+FFFD.
     """
     try:
-        return _strict_decoder.decode(text)  # without `NaN`, see below
+        value = _strict_decoder.decode(text)  # without `NaN`, see below
+        return utf8_safe(value) if _SURROGATE.search(text) else value
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 

@@ -35,6 +35,12 @@ def test_the_value_of_an_answer_is_found():
         assert found(text) == {"a": 1}
 
 
+def test_half_of_a_surrogate_pair_is_replaced():
+    for text in (r'{"a": "leaf \ud83c"}', '{"a": "leaf \ud83c"}', r'{"a": "leaf \udf31"}'):
+        assert found(text) == {"a": "leaf \ufffd"}
+    assert found(r'{"\ud83c": "\ud83c\udf31"}') == {"\ufffd": "🌱"}
+
+
 def test_of_several_values_the_last_one_that_fits_is_meant():
     text = "".join(f"So:\n```json\n{value}\n```\n" for value in ("[1]", '{"a": 1}', '{"a": "x"}'))
     assert found(text, lambda value: "" if value == {"a": 1} else "no") == {"a": 1}
