@@ -15,7 +15,6 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
-from itertools import islice
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
@@ -59,10 +58,12 @@ _STAND_INS = ("Server returned an error response", "Not Found")
 """Messages of the SDK's errors for a status of 400 or more, in place of the words of its body."""
 _ERROR_BYTES = 8192  # of the end of stderr, where the reason of an end is
 # Lines below the reason: places in a stack, and what Node.js and npm print behind an error.
-_BELOW_REASON = re.compile(r"\s|[{}\]]*$|Node\.js v\d|npm (error|ERR!) A complete log|npm notice")
+_BELOW_REASON = re.compile(
+    r"\s+at |\s+\w+: ['\[{\d]|[{}\]\s]*$|Node\.js v\d|npm notice"
+    r"|npm (error|ERR!)( 404)?( A complete log.*| Note that.*| tarball, folder.*|\s*)$"
+)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
-_MAX_NAMED = 5  # tools that cannot be used, and are named with the reason
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SERVER_FAULTS = (HTTPStatus.TOO_MANY_REQUESTS, *range(500, 600))
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
@@ -219,7 +220,7 @@ class _McpServer:
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
         self._unusable: dict[str, str] = {}  # why a tool cannot be used, by its name
-        self._listed: set[str] = set()  # names of the page that is read
+        self._listed: dict[str, str] = {}  # the same for what the SDK leaves out of a page
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
         self._said = ""  # in the body of a refusal
         self._child: ChildProcess | None = None
@@ -522,7 +523,7 @@ class _McpServer:
                 self._unusable[name] = fault
             else:
                 readable.append(_readable_tool(fields))
-                self._listed.add(name)
+                self._listed[name] = "its x-mcp-header is not valid"
         result["tools"] = readable
 
     async def _list_tools(self, client: Any) -> ToolServer:
@@ -547,7 +548,7 @@ class _McpServer:
                     break
                 raise
             for definition in page.tools:
-                self._listed.discard(definition.name)
+                self._listed.pop(definition.name, None)
                 annotations = definition.annotations
                 tool = Tool(
                     server=self.settings.name,
@@ -558,8 +559,7 @@ class _McpServer:
                 )
                 if tools.setdefault(tool.name, tool) != tool:
                     self._unusable[tool.name] = "it is listed twice: the first one counts"
-            # the SDK leaves out what servers over HTTP cannot call
-            self._unusable |= dict.fromkeys(self._listed, "its x-mcp-header is not valid")
+            self._unusable |= self._listed
             cursor = page.next_cursor
         return replace(
             self.state,
@@ -775,14 +775,10 @@ def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
     """Return a sentence that names the tools which cannot be used, or ""."""
     if not unusable:
         return ""
-    named = [
-        f"{safe_line(name, limit=60)} ({reason})"
-        for name, reason in islice(unusable.items(), _MAX_NAMED)
-    ]
-    if more := len(unusable) - len(named):
-        named.append(f"{more} more")
+    named = ", ".join(f"{name} ({reason})" for name, reason in unusable.items())
     tools = counted(len(unusable), "tool")
-    return f"The server {server} has {tools} that cannot be used: {', '.join(named)}."
+    words = safe_line(named, limit=_REASON_CHARS)
+    return f"The server {server} has {tools} that cannot be used: {words}."
 
 
 def _first_of(error: BaseException) -> BaseException:
@@ -795,21 +791,22 @@ def _first_of(error: BaseException) -> BaseException:
 def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
     """Return why a program could not be started, and what to do."""
     path, program = Path(str(error.filename)), Path(command).name
-    reason = f"{error.filename} does not exist"
+    reason = f"{path}: {error.strerror}"
     hint = "Check command and cwd in its [[mcp]]."
-    if path.is_absolute() and path.exists():
-        reason = f"{path}: {error.strerror}"
-        if not os.access(path, os.X_OK):
+    if path.is_absolute() and path.is_file() and not os.access(path, os.X_OK):
+        if error.errno == errno.ENOENT:  # as `with_absolute_program` finds only what can be run
             reason, hint = f"{path} cannot be executed", f"chmod u+x {path}"
-        elif error.errno in (errno.ENOENT, errno.ENOEXEC):
-            reason = f"the first line of {path} names no program that can run it"
-            hint = "Correct that line, such as #!/usr/bin/env python3."
-    elif error.errno != errno.ENOENT:
-        reason = f"{error.filename}: {error.strerror}"
-    elif program in _PROGRAMS_OF:
-        hint = f"Install {_PROGRAMS_OF[program]}, or set command to the whole path of {program}."
-    elif " " in command:
-        hint = "Set command to the program alone, and args to the rest of it."
+    elif path.is_absolute() and path.is_file() and error.errno in (errno.ENOENT, errno.ENOEXEC):
+        reason = f"the first line of {path} names no program that can run it"
+        hint = "Correct that line, such as #!/usr/bin/env python3."
+    elif error.errno == errno.ENOENT:
+        reason = f"{error.filename} does not exist"
+        if path.is_absolute() and path.is_dir():
+            reason = f"{path} is not a program"
+        if program in _PROGRAMS_OF:
+            hint = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
+        elif " " in command:
+            hint = "Set command to the program alone, and args to the rest of it."
     return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
 
 

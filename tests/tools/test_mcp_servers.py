@@ -591,8 +591,8 @@ async def test_a_definition_that_cannot_be_used_costs_its_tool_alone_and_says_wh
         wire_names = [one.wire_name for one in state.tools]
         assert len(set(wire_names)) == len(wire_names)
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in wire_names)
-        named = [f"{name} ({why})" for name, (_, why) in UNUSABLE.items()]
-        said = f"The server wiki has 7 tools that cannot be used: {', '.join(named[:5])}, 2 more."
+        named = ", ".join(f"{name} ({why})" for name, (_, why) in UNUSABLE.items())
+        said = f"The server wiki has 7 tools that cannot be used: {named}."
         assert (state.error, state.hint) == (said, "Tell its author.")
         assert (await call(host, "wiki/weather.today now", text="sun")).text == "sun"
 
@@ -672,27 +672,37 @@ LAST_WORDS = {
     "\x1b[31mred\x1b[0m \x07bell\r\n\n \n": "red ␇bell",
     "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'SEED'\n": "KeyError: 'SEED'",
     "Error: no token\n    at a (b.js:1:2) {\n  code: 'E'\n}\n\nNode.js v22.3.0\n": "Error: no token",
-    "npm error 404 Not Found - seeds\nnpm error A complete log of this run can be found in: /a.log\n"
-    "npm notice\n": "npm error 404 Not Found - seeds",
+    "npm error code E404\nnpm error 404 Not Found - GET https://registry.npmjs.org/seeds\n"
+    "npm error 404\nnpm error 404  The package seeds could not be found.\nnpm error 404\n"
+    "npm error 404 Note that you can also install from a\nnpm error 404 tarball, folder, http url, "
+    "or git url.\nnpm error A complete log of this run can be found in: /a.log\nnpm notice\n": (
+        "npm error 404  The package seeds could not be found"
+    ),
+    "error: No solution found\n  cause: Because seeds was not found.\n": (
+        "cause: Because seeds was not found"
+    ),
     "  indented only\n": "indented only",
-    "ab\ud800".encode(errors="surrogatepass").decode("latin-1"): "ab",
+    "ab\xff": "ab�",
     "x" * 9000: "x" * 299 + "…",
 }
 
 
 async def test_a_program_that_ends_at_its_start_is_told_by_its_last_words(tmp_path):
     """With a log and without one, as in a temporary chat."""
-    for log in (True, False):
-        for written, words in LAST_WORDS.items():
-            code = f"import os; os.write(2, {written.encode('latin-1')!r}); os._exit(3)"
-            server = McpSettings(name="garden", command=sys.executable, args=("-c", code))
-            async with a_host(tmp_path, server, has_log=log) as host:
-                see = f" See {tmp_path / 'tools.log'}." if log else ""
-                said = (await states(host))["garden"]
-                assert said.startswith(f"The server garden failed: {words}")
-                assert said.endswith(f"{see} {ENV}")
-                if log:
-                    assert (tmp_path / "tools.log").read_bytes() == written.encode("latin-1") * 2
+    servers = []
+    for number, written in enumerate(LAST_WORDS):
+        code = f"import os; os.write(2, {written.encode('latin-1')!r}); os._exit(3)"
+        servers.append(McpSettings(name=str(number), command=sys.executable, args=("-c", code)))
+    async with a_host(tmp_path, *servers) as host:
+        said = await states(host)
+    async with a_host(tmp_path, *servers[:2], has_log=False) as host:
+        without = await states(host)
+    for number, (written, words) in enumerate(LAST_WORDS.items()):
+        name = str(number)
+        failed = f"The server {name} failed: {words}."
+        assert said[name] == f"{failed} See {tmp_path / 'tools.log'}. {ENV}"
+        assert without.get(name, f"{failed} {ENV}") == f"{failed} {ENV}"
+        assert written.encode("latin-1") in (tmp_path / "tools.log").read_bytes()
 
 
 async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tmp_path):
@@ -748,22 +758,24 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     for name, content in files.items():
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o700 if content else 0o600)
-    (tmp_path / "a folder").mkdir()
-    npx = "Install Node.js, or set command to the whole path of npx."
+    for name in ("a folder", "beds"):
+        (tmp_path / name).mkdir()
+    npx = "Install Node.js, or set command to the path of npx."
     only = "Set command to the program alone, and args to the rest of it."
     first = "Correct that line, such as #!/usr/bin/env python3."
     cases = {
         ("npx", ""): ("npx does not exist", npx),
         ("uvx", ""): (
             "uvx does not exist",
-            "Install uv, or set command to the whole path of uvx.",
+            "Install uv, or set command to the path of uvx.",
         ),
         ("node seeds.js --port 1", ""): ("node seeds.js --port 1 does not exist", only),
         ("./plain", ""): (f"{tmp_path}/plain cannot be executed", f"chmod u+x {tmp_path}/plain"),
+        ("./beds", ""): (f"{tmp_path}/beds is not a program", CHECK),
         ("./lost", ""): (f"the first line of {tmp_path}/lost names no program", first),
         ("./bare", ""): (f"the first line of {tmp_path}/bare names no program", first),
         ("/bin/sh", "gone"): (f"{tmp_path}/gone does not exist", CHECK),
-        ("/bin/sh", "plain"): (f"{tmp_path}/plain", CHECK),
+        ("/bin/sh", "plain"): (f"{tmp_path}/plain: Not a directory", CHECK),
     }
     for (command, cwd), (reason, hint) in cases.items():
         server = McpSettings(name="garden", command=command, cwd=cwd)
