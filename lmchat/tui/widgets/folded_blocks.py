@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_in_line
 
-_LABEL_LENGTH = 60  # characters of a label that are shown
+_LABEL_LENGTH = 60  # characters of a label, or of the name of a file, that are shown
 
 
 class FoldedBlocks:
@@ -32,7 +34,7 @@ class FoldedBlocks:
         added: `[notes.md (3212 bytes) #2]`. A block that was folded before with this label gets the
         same line again.
         """
-        name = safe_line(label, limit=_LABEL_LENGTH)
+        name = safe_line(label)
         line = f"[{name}]"
         number = 1
         while self._blocks.get(line, block) != block:  # another block has this line
@@ -56,6 +58,7 @@ class FoldedBlocks:
             part = file_in_line(line)
             if part is not None:
                 # `words` has the pixels of an image; a text is shown with its exact size
+                part = replace(part, name=safe_line(part.name, limit=_LABEL_LENGTH))
                 label = part.words if part.is_image else part.named(f"{part.size} bytes")
                 lines[index] = self.fold(line, label)
         return "\n".join(lines)
