@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from lmchat.attachments.pdf_text_child import PdfText
 from lmchat.errors import FileRefused
+from lmchat.extras import install_command
 from lmchat.files.disk import read_plain
 from lmchat.files.images import fit_image, image_format, image_type
 from lmchat.files.paths import home_folder
@@ -218,7 +219,7 @@ async def _pdf_attachment(name: str, data: bytes) -> Attachment:
     """
     if find_spec("pypdf") is None:
         message = f"{name} is a PDF, which cannot be read without pypdf."
-        raise FileRefused(message, hint='Install it: pip install "lmchat[pdf]"')
+        raise FileRefused(message, hint=f"Install it: {install_command('pdf')}")
     pdf = data[data.find(_PDF_HEAD) :]  # places in a PDF are counted from its head
     try:
         reply = await ChildProcess.answer(_PDF_CHILD, pdf, timeout_s=_PDF_S)

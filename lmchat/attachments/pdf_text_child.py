@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from lmchat.extras import install_command
 from lmchat.processes.child import answer_parent, limit_memory
 from lmchat.units import breakable, counted, whole_number
 
@@ -64,7 +65,7 @@ def pdf_text(data: bytes) -> PdfText:
         problem, hint = "is damaged", "Download it again, or print it to a new PDF."
         if b"/Encrypt" in data and isinstance(error, DependencyError):
             problem = "is encrypted, and cannot be read without cryptography"
-            hint = 'Install it: pip install "lmchat[pdf]"'
+            hint = f"Install it: {install_command('pdf')}"
         elif b"/Encrypt" in data and isinstance(error, NotImplementedError):
             problem = "is encrypted in a way that pypdf does not know"
             hint = "Print it to a new PDF."

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from lmchat.attachments.attachment import MAX_TEXT_BYTES, Attachment, text_attachment
 from lmchat.errors import EndpointNotAllowed, FileRefused, ServerUnavailable, WrongUse
+from lmchat.extras import install_command
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from lmchat.safe_text import decoded_text, safe_line, without_controls
 from lmchat.servers.allow_list import AllowList
@@ -263,7 +264,7 @@ async def _text_of_html(html: str) -> str:
     """
     if find_spec("inscriptis") is None:
         problem = "The page is HTML, which cannot be read without inscriptis."
-        raise FileRefused(problem, hint='Install it: pip install "lmchat[web]"')
+        raise FileRefused(problem, hint=f"Install it: {install_command('web')}")
     try:
         text = await ChildProcess.answer(
             _CHILD, html.encode("utf-8", "replace"), timeout_s=_CONVERT_S

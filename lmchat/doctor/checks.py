@@ -20,9 +20,10 @@ from lmchat.config.load import LoadedSettings
 from lmchat.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
 from lmchat.doctor.server_checks import SERVERS
 from lmchat.errors import StoreUnavailable
+from lmchat.extras import install_command
 from lmchat.files.paths import Paths
 from lmchat.processes.threads import in_thread
-from lmchat.servers.local.installed import engine_command, install_command
+from lmchat.servers.local.installed import engine_command
 from lmchat.storage.opening import check_file
 from lmchat.tools.protocols import ToolServer, ToolServerState
 
@@ -153,7 +154,7 @@ def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
     if engine_command(environ):
         return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
     cause = "Not installed; needed only if you have no model server."
-    return [ENGINE.row(Grade.ABSENT, cause, install_command())]
+    return [ENGINE.row(Grade.ABSENT, cause, install_command("local"))]
 
 
 def version_findings(log_file: Path) -> list[Finding]:

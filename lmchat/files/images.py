@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from lmchat.errors import FileRefused
+from lmchat.extras import install_command
 
 # Formats of images, as Pillow calls them, by their first bytes.
 _FORMATS = {
@@ -38,7 +39,6 @@ _QUALITY = 90  # of JPEG; larger values make much larger files
 _LOSSLESS = ("PNG", "GIF", "BMP", "TIFF")  # formats of drawings and texts, which JPEG would blur
 _ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held
 _EXIF_BYTES = 65_536  # of a JPEG, in which EXIF is
-_INSTALL = 'Install it: pip install "lmchat[images]"'
 
 
 def image_format(data: bytes) -> str:
@@ -92,13 +92,14 @@ def fit_image(name: str, data: bytes) -> SizedImage:
     if find_spec("PIL") is None:
         if found not in _SENT:
             message = f"{name} must be converted to PNG, which needs Pillow."
-            raise FileRefused(message, hint=_INSTALL)
+            raise FileRefused(message, hint=f"Install it: {install_command('images')}")
         has_note = found == "JPEG" and b"Exif\0" in data[:_EXIF_BYTES]
         left_out = "without Pillow, it may lie on its side" if has_note else ""
-        fitted, hint = SizedImage(data, left_out=left_out), _INSTALL
+        fitted = SizedImage(data, left_out=left_out)
+        hint = f"To scale it down: {install_command('images')}"
     elif found == "HEIF" and find_spec("pillow_heif") is None:
         message = f"{name} is a HEIC image, which cannot be read without pillow-heif."
-        raise FileRefused(message, hint="Install it: pip install pillow-heif")
+        raise FileRefused(message, hint=f"Install it: {install_command('heic')}")
     else:
         fitted, hint = _decoded(name, data, found), "Save a smaller copy of it."
     if len(fitted.data) > MAX_IMAGE_BYTES:

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from lmchat import __version__
 from lmchat.config.settings import FUNCTIONS, McpSettings
 from lmchat.errors import LMChatError
+from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, expanded_path
 from lmchat.processes.child import ChildProcess, own_program
 from lmchat.processes.environment import needed_environment, with_absolute_program
@@ -386,7 +387,7 @@ class _McpServer:
             case LMChatError():
                 return error
             case ImportError():
-                hint = "Install it with: pip install 'lmchat[tools]'."
+                hint = f"Install it: {install_command('tools')}"
                 return LMChatError("The MCP SDK is not installed.", hint=hint)
             case OSError() if not self.settings.url and self._child is None:
                 return _start_failure(name, self.settings.command, error)

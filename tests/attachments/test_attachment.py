@@ -7,6 +7,7 @@ import pytest
 
 from lmchat.attachments.attachment import read_attachment
 from lmchat.errors import FileRefused
+from lmchat.extras import install_command
 from lmchat.files.images import LONGEST_SIDE
 from tests.support.files_to_attach import Image, image
 
@@ -114,4 +115,4 @@ async def test_without_pillow_images_go_as_they_are_up_to_10_mb(tmp_path, monkey
     assert (found.part.width, found.part.tokens) == (0, 1600)
     with pytest.raises(FileRefused, match="larger than 10 MB") as refused:
         await attach(tmp_path, "garden.jpg", photo + bytes(10_000_000))
-    assert refused.value.hint.endswith('pip install "lmchat[images]"')
+    assert refused.value.hint.endswith(install_command("images"))

@@ -12,6 +12,7 @@ import pytest
 from lmchat.attachments.attachment import attachment_of
 from lmchat.attachments.pdf_text_child import PdfText, pdf_text
 from lmchat.errors import FileRefused
+from lmchat.extras import install_command
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from tests.support.files_to_attach import pdf
 
@@ -126,7 +127,7 @@ def test_an_encrypted_pdf_is_read_unless_a_password_or_a_package_is_missing(monk
         monkeypatch.setitem(sys.modules, package, None)
     refused = pdf_text(open_to_all)
     assert refused.problem == "is encrypted, and cannot be read without cryptography"
-    assert refused.hint == 'Install it: pip install "lmchat[pdf]"'
+    assert refused.hint == f"Install it: {install_command('pdf')}"
 
 
 async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra(monkeypatch):
@@ -138,7 +139,7 @@ async def test_a_pdf_becomes_its_text_and_without_pypdf_the_hint_names_the_extra
     monkeypatch.setitem(sys.modules, "pypdf", None)
     with pytest.raises(FileRefused, match="without pypdf") as refused:
         await attachment_of("plan.pdf", pdf("Hello"))
-    assert refused.value.hint == 'Install it: pip install "lmchat[pdf]"'
+    assert refused.value.hint == f"Install it: {install_command('pdf')}"
 
 
 async def test_other_bytes_may_stand_before_a_pdf_but_a_text_about_pdfs_is_a_text():

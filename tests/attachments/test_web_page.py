@@ -13,6 +13,7 @@ import pytest
 from lmchat.attachments import web_page
 from lmchat.attachments.web_page import WebPages, refuse_host
 from lmchat.errors import EndpointNotAllowed, FileRefused, LMChatError, WrongUse
+from lmchat.extras import install_command
 from tests.support.page_host import PageHost, reply_of
 
 MEGABYTE = 1_000_000
@@ -232,5 +233,5 @@ async def test_without_the_extra_a_sentence_says_what_to_install(host, monkeypat
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(web_page, "find_spec", lambda _: None)
     error = await refusal(host.put("/a", reply_of(PAGE)))
-    assert error.hint == 'Install it: pip install "lmchat[web]"'
+    assert error.hint == f"Install it: {install_command('web')}"
     assert await text_of(host.put("/b", reply_of(b"Beans", "text/plain"))) == "Beans"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lmchat.servers.local.installed import install_command
+from lmchat.extras import install_command
 
 
 def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch):
@@ -8,10 +8,16 @@ def test_the_command_that_installs_the_engine_is_that_of_this_python(monkeypatch
     monkeypatch.setattr("sys.executable", "/opt/my env/bin/python")
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(
-        "lmchat.servers.local.installed.importlib.util.find_spec",
+        "importlib.util.find_spec",
         lambda name: name in there or None,
     )
-    assert install_command() == "'/opt/my env/bin/python' -m pip install 'lmchat[local]'"
+    monkeypatch.setattr(
+        "lmchat.extras.requires",
+        lambda _: ["rich", "b[c]>=6; extra == 'local'", "d; extra == 'local'", "e; extra == 'all'"],
+    )
+    command = "'/opt/my env/bin/python' -m pip install"
+    assert install_command("local") == f"{command} 'b[c]>=6' d"
     there.clear()
-    uv = "uv pip install --python '/opt/my env/bin/python' 'lmchat[local]'"
-    assert install_command() == uv
+    uv = "uv pip install --python '/opt/my env/bin/python'"
+    assert install_command("local") == f"{uv} 'b[c]>=6' d"
+    assert install_command("new") == f"{uv} 'lmchat[new]'"

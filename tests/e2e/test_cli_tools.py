@@ -11,6 +11,7 @@ import tomllib
 import psutil
 import pytest
 
+from lmchat.extras import install_command
 from tests.support import mcp_server
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
@@ -123,7 +124,7 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
         without_the_sdk.setitem(sys.modules, "mcp", None)
         write_tools(cli)
         [row] = tools_rows(cli, code=1)
-        assert row["next_step"] == "Install it with: pip install 'lmchat[tools]'"
+        assert row["next_step"] == f"Install it: {install_command('tools')}"
     write_tools(cli, "def add(:\n")
     [row] = tools_rows(cli, code=1)
     assert (row["name"], row["verdict"]) == ("python", "fault")

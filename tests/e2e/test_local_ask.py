@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from lmchat.extras import install_command
 from lmchat.servers.local.demo import SMOLLM2
 from tests.support.engine_home import (
     engines_of,
@@ -64,7 +65,7 @@ def test_an_engine_that_is_not_installed_is_told_before_anything_is_fetched(loca
     local.env["PYTHONPATH"] = clean_environment(local.home).get("PYTHONPATH", "")
     done = local("ask", "--local", "--yes", "Hello")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'lmchat[local]'" in done.stderr
+    assert install_command("local") in done.stderr
     assert "Downloading" not in done.stderr
 
 

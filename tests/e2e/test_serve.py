@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from lmchat.extras import install_command
 from tests.support.programs import Cli, Inside, wait_until
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import (
@@ -550,5 +551,5 @@ def test_without_the_extra_one_sentence_names_the_install_line(alone, tmp_path):
     done = alone("serve", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == (
-        'lmchat: lmchat serve needs two more packages; install them: pip install "lmchat[serve]"\n'
+        f"lmchat: lmchat serve needs two more packages; install them: {install_command('serve')}\n"
     )

@@ -13,6 +13,7 @@ import pytest
 
 from lmchat.config.settings import McpSettings
 from lmchat.errors import EndpointNotAllowed
+from lmchat.extras import install_command
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import MAX_RESULT_CHARS
 from lmchat.tools.mcp_servers import McpServers
@@ -398,7 +399,7 @@ async def test_a_header_that_cannot_be_sent_is_refused_by_its_variable_before_an
 async def test_without_the_sdk_each_server_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mcp.client.client", None)
     async with a_host(tmp_path, scripted(), functions=ONE) as host:
-        words = "The MCP SDK is not installed. Install it with: pip install 'lmchat[tools]'."
+        words = f"The MCP SDK is not installed. Install it: {install_command('tools')}"
         assert await states(host) == {"files": words, "python": words}
         assert (await call(host, "python/one")).text == words
     assert not (tmp_path / "tools.log").exists()

@@ -13,6 +13,7 @@ from functools import partial
 from lmchat.cli.context import Context
 from lmchat.cli.setup.wiring import Runtime, open_runtime
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.extras import install_command
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import header_value
@@ -28,7 +29,7 @@ try:
     from lmchat.serve.app import API, RequestReport, ServeApp
     from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 except ModuleNotFoundError as error:
-    words = 'lmchat serve needs two more packages; install them: pip install "lmchat[serve]"'
+    words = f"lmchat serve needs two more packages; install them: {install_command('serve')}"
     raise LMChatError(words, kind="unsupported") from error
 
 END_S = 5  # time that running answers have after a signal

@@ -14,12 +14,12 @@ from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.wiring import Runtime
 from lmchat.config.settings import Settings
 from lmchat.errors import WrongUse
+from lmchat.extras import install_command
 from lmchat.files.paths import home_folder
 from lmchat.servers.local.installed import (
     Installed,
     ServerLauncher,
     engine_command,
-    install_command,
     installed_products,
     start_server,
 )
@@ -70,7 +70,7 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
             environ=context.environ_of_programs,
             check=backend.check,
         ),
-        install_command=lambda: "" if engine_command(context.environ) else install_command(),
+        install_command=lambda: "" if engine_command(context.environ) else install_command("local"),
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path, PurePath
 from msgspec import Struct
 
 from lmchat.errors import EngineUnavailable, LMChatError
+from lmchat.extras import install_command
 from lmchat.processes.child import start_in_background
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import safe_line
@@ -79,22 +79,11 @@ def engine_command(environ: Mapping[str, str]) -> list[str]:
     return [*command, program] if program else []
 
 
-def install_command() -> str:
-    """Return the command by which a person installs the engine into this environment.
-
-    It uses pip; without pip it uses uv, if that is there.
-    """
-    command = [sys.executable, "-m", "pip", "install"]
-    if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        command = ["uv", "pip", "install", "--python", sys.executable]
-    return shlex.join([*command, "lmchat[local]"])
-
-
 def not_installed_error() -> EngineUnavailable:
     """Return the error for an engine that is not installed; it has the command that installs it."""
     return EngineUnavailable(
         "The built-in engine is not installed.",
-        hint=f"Install it: `{install_command()}`; an installed `llama-server` will do, too.",
+        hint=f"Install it: `{install_command('local')}`; an installed `llama-server` will do, too.",
         kind="not_installed",
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 from lmchat.config.settings import LocalSettings
 from lmchat.errors import EngineUnavailable
+from lmchat.extras import install_command
 from lmchat.servers.local import engine as engine_module
 from lmchat.servers.local.engine import Engine, engine_error
 from lmchat.servers.local.gguf import ModelFile
@@ -74,7 +75,8 @@ async def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypa
     engine = Engine(
         LocalSettings(), folder=tmp_path, log_file=tmp_path / "engine.log", environ=environ
     )
-    for command, found in ((pip, {"pip"}), (uv, set[str]())):
+    package = install_command("local").rpartition(" ")[2]
+    for command, found in ((f"{pip} {package}", {"pip"}), (f"{uv} {package}", set[str]())):
         monkeypatch.setattr(
             "importlib.util.find_spec", lambda name, found=found: name if name in found else None
         )
@@ -84,7 +86,7 @@ async def test_an_engine_that_is_not_installed_is_told_with_the_command(monkeypa
         assert (error.kind, error.message, error.hint) == (
             "not_installed",
             "The built-in engine is not installed.",
-            f"Install it: `{command} 'lmchat[local]'`; an installed `llama-server` will do, too.",
+            f"Install it: `{command}`; an installed `llama-server` will do, too.",
         )
 
 
