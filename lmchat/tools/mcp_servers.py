@@ -19,7 +19,6 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Self
 
-import msgspec
 from msgspec.structs import replace
 
 from lmchat import __version__
@@ -33,7 +32,14 @@ from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.error_body import read_body
-from lmchat.servers.http.json_values import NotJsonError, decode, utf8_safe
+from lmchat.servers.http.json_values import (
+    NotJsonError,
+    decode,
+    dict_or_empty,
+    encode,
+    str_or_empty,
+    utf8_safe,
+)
 from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import cut_result
@@ -221,7 +227,7 @@ class _McpServer:
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
         self._unusable: dict[str, str] = {}  # why a tool cannot be used, by its name
-        self._listed: dict[str, str] = {}  # the same for what the SDK leaves out of a page
+        self._listed: list[Tool] = []  # on the last page of its list
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
         self._said = ""  # in the body of a refusal
         self._child: ChildProcess | None = None
@@ -287,7 +293,8 @@ class _McpServer:
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
-        return ToolResult(text=cut_result(_text_of(result)), is_error=result.is_error)
+        text = "".join(part.text for part in result.content)  # one part of `_make_readable`
+        return ToolResult(text=cut_result(text), is_error=result.is_error)
 
     def end(self) -> None:
         """Let the task close the connection; the next call starts the server again."""
@@ -494,38 +501,52 @@ class _McpServer:
                 opened.push_async_callback(_end, child, copying)
                 transport = _transport_over_pipes(self.settings.name, child, self.end)
             client = Client(
-                _with_readable_tools(transport, self._make_readable),
+                _with_readable(transport, self._make_readable),
                 mode=mode,
                 cache=None,  # of lists: this class keeps the tools
                 client_info=Implementation(name="lmchat", version=__version__),
                 message_handler=self._note_message,
             )
             await opened.enter_async_context(client)
-            session: Any = client.session  # not typed, so that mypy allows to replace a method
-            session.validate_tool_result = _accept_result
             await stack.enter_async_context(opened.pop_all())
         return client
 
     def _make_readable(self, message: Any) -> None:
-        """Change a list of tools so that the SDK does not refuse it as a whole.
+        """Change a list of tools, or the result of a call, so that the SDK refuses no part of it.
 
-        Of all results, only lists of tools have `tools`.
+        No other results have these fields.
         """
         result = getattr(getattr(message, "message", None), "result", None)
-        if not isinstance(result, dict) or not isinstance(result.get("tools"), list):
+        if not isinstance(result, dict):
             return
-        readable: list[dict[str, Any]] = []
+        if "content" in result or "structuredContent" in result:
+            result["content"] = [{"type": "text", "text": _text_of(result)}]
+            result["isError"] = result.get("isError") is True
+            for needless in ("structuredContent", "_meta"):
+                result.pop(needless, None)
+        if not isinstance(result.get("tools"), list):
+            return
+        self._listed = []
         for number, definition in enumerate(result["tools"], 1):
-            fields = definition if isinstance(definition, dict) else {}
+            fields = dict_or_empty(definition)
             name = fields.get("name")
             if not isinstance(name, str) or not name:
                 self._unusable[f"number {number}"] = "it has no name"
             elif fault := _schema_fault(fields.get("inputSchema")):
                 self._unusable[name] = fault
             else:
-                readable.append(_readable_tool(fields))
-                self._listed[name] = "its x-mcp-header is not valid"
-        result["tools"] = readable
+                annotations = dict_or_empty(fields.get("annotations"))
+                tool = Tool(
+                    server=self.settings.name,
+                    name=name,
+                    description=str_or_empty(fields.get("description")),
+                    schema=(fields.get("inputSchema") or {}) | {"type": "object"},
+                    is_read_only=annotations.get("readOnlyHint") is True,
+                )
+                self._listed.append(tool)
+        # The SDK gets no output schema: it would check results against it, and a slow pattern would
+        # block the event loop.
+        result["tools"] = [{"name": one.name, "inputSchema": one.schema} for one in self._listed]
 
     async def _list_tools(self, client: Any) -> ToolServer:
         """Return the state of a server that is ready, with the first `MAX_LISTED` of its tools.
@@ -541,26 +562,18 @@ class _McpServer:
         cursor = None  # of the next page; None also behind the last one
         while cursor not in cursors and len(tools) < MAX_LISTED:
             cursors.add(cursor)
-            self._listed.clear()
             try:
                 page = await client.list_tools(cursor=cursor)
             except MCPError as error:
                 if error.code == METHOD_NOT_FOUND:  # it has only prompts, or resources
                     break
                 raise
-            for definition in page.tools:
-                self._listed.pop(definition.name, None)
-                annotations = definition.annotations
-                tool = Tool(
-                    server=self.settings.name,
-                    name=definition.name,
-                    description=definition.description or "",
-                    schema=definition.input_schema,
-                    is_read_only=annotations is not None and bool(annotations.read_only_hint),
-                )
-                if tools.setdefault(tool.name, tool) != tool:
+            callable_names = {definition.name for definition in page.tools}
+            for tool in self._listed:
+                if tool.name not in callable_names:  # over HTTP, as the SDK says
+                    self._unusable[tool.name] = "its x-mcp-header is not valid"
+                elif tools.setdefault(tool.name, tool) != tool:
                     self._unusable[tool.name] = "it is listed twice: the first one counts"
-            self._unusable |= self._listed
             cursor = page.next_cursor
         return replace(
             self.state,
@@ -709,23 +722,15 @@ async def _end(child: ChildProcess, copying: Thread) -> None:
         await asyncio.to_thread(copying.join, _ERRORS_S)
 
 
-async def _accept_result(name: str, result: Any) -> None:
-    """Do nothing: this replaces the SDK's check of a result against the schema of its tool.
-
-    lmchat shows results as text, so it needs no check. A slow pattern in a schema would block the
-    event loop.
-    """
-
-
 @asynccontextmanager
-async def _with_readable_tools(
+async def _with_readable(
     transport: Any, make_readable: Callable[[Any], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
     async with transport as (incoming, outgoing):
-        yield _ReadableTools(incoming, make_readable), outgoing
+        yield _Readable(incoming, make_readable), outgoing
 
 
-class _ReadableTools:
+class _Readable:
     """Stream of messages from a server, each of which `make_readable` sees before the SDK."""
 
     def __init__(self, stream: Any, make_readable: Callable[[Any], None]) -> None:
@@ -758,18 +763,6 @@ def _schema_fault(schema: object) -> str:
     if kind == "object" or (isinstance(kind, list) and "object" in kind):
         return ""
     return f"its inputSchema is of the type {safe_line(str(kind), limit=20)}, not object"
-
-
-def _readable_tool(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what lmchat needs of a definition, so that the SDK refuses no other part of it."""
-    description, annotations = definition.get("description"), definition.get("annotations")
-    is_read_only = isinstance(annotations, dict) and annotations.get("readOnlyHint") is True
-    return {
-        "name": definition["name"],
-        "description": description if isinstance(description, str) else "",
-        "inputSchema": (definition.get("inputSchema") or {}) | {"type": "object"},
-        "annotations": {"readOnlyHint": is_read_only},
-    }
 
 
 def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:
@@ -811,21 +804,24 @@ def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
     return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
 
 
-def _text_of(result: Any) -> str:
-    """Return the content of a result of the SDK as text, one block below the other.
+def _text_of(result: Mapping[str, Any]) -> str:
+    """Return the result of a call as text, one block below the other.
 
     A block without text becomes a line in brackets, such as `[image/png: not shown]`. A result with
     structured content only is returned as JSON.
     """
-    if not result.content and result.structured_content is not None:
-        return msgspec.json.encode(result.structured_content).decode()
+    content = result.get("content") or []
+    if not content and (value := result.get("structuredContent")) is not None:
+        return encode(value).decode()
     texts: list[str] = []
-    for part in result.content:
-        block = part.model_dump(by_alias=True, mode="json")
-        content = block.get("resource") or block  # an embedded file is one level below its block
-        media_type = content.get("mimeType") or block["type"]
-        address = content.get("uri") or "not shown"  # files and links have an address
-        texts.append(str(content.get("text", f"[{media_type}: {address}]")))
+    for block in content if isinstance(content, list) else [content]:
+        fields = dict_or_empty(block)
+        # an embedded file is one level below its block
+        fields = dict_or_empty(fields.get("resource")) or fields
+        media_type = fields.get("mimeType") or dict_or_empty(block).get("type")
+        address = fields.get("uri") or "not shown"  # files and links have an address
+        text = fields.get("text", f"[{media_type}: {address}]") if fields else block
+        texts.append(text if isinstance(text, str) else encode(text).decode())
     return "\n".join(texts)
 
 

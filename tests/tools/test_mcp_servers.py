@@ -563,7 +563,11 @@ async def over_both(tmp_path, http, pages):
     mcp_server.PAGES.clear()
     mcp_server.PAGES.update(pages)
     http.unknown = mcp_reply
-    program = f"from tests.support import mcp_server as m; m.PAGES |= {pages!r}; m.main()"
+    mcp_server.RESULTS[:] = [result for result, _ in RESULTS]
+    program = (
+        "from tests.support import mcp_server as m; m.PAGES |= {!r}; m.RESULTS += {!r}; m.main()"
+    )
+    program = program.format(pages, mcp_server.RESULTS)
     root = str(Path(mcp_server.__file__).parents[2])
     piped = scripted("wiki", args=("-c", program), env={"PYTHONPATH": root})
     try:
@@ -790,3 +794,37 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     async with a_host(tmp_path, home) as host:
         assert await states(host) == {"home": "ready"}
+
+
+RESULTS = [
+    ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb"),
+    ({"content": [], "structuredContent": {"rows": 3}}, '{"rows":3}'),
+    # what the SDK does not know costs no more than its block
+    ({"structuredContent": {"rows": 3}}, '{"rows":3}'),
+    ({"content": None, "structuredContent": [1]}, "[1]"),
+    (
+        {"content": [{"type": "widget", "x": 1}, {"type": "text", "text": "b"}]},
+        "[widget: not shown]\nb",
+    ),
+    ({"content": [{"type": "text", "text": {"a": 1}}]}, '{"a":1}'),
+    ({"content": [{"type": "resource", "resource": {"text": "inside"}}]}, "inside"),
+    ({"content": [{"type": "resource_link", "uri": "x"}]}, "[resource_link: x]"),
+    ({"content": ["plain", 7, None]}, "plain\n7\nnull"),
+    ({"content": "plain"}, "plain"),
+    ({"content": {"type": "text", "text": "one"}}, "one"),
+    (
+        {"content": [{"type": "text", "text": "a", "annotations": 3}], "_meta": 1, "isError": "no"},
+        "a",
+    ),
+    (
+        {"content": [{"type": "image", "data": 5, "mimeType": "image/png"}]},
+        "[image/png: not shown]",
+    ),
+]
+
+
+async def test_a_result_is_read_as_far_as_it_can_be(tmp_path, http):
+    async for host, _ in over_both(tmp_path, http, {None: {"tools": [tool("echo")]}}):
+        for number, (_, text) in enumerate(RESULTS):
+            result = await call(host, "wiki/result", number=number)
+            assert (result.text, result.is_error) == (text, False)
