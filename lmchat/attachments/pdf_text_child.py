@@ -21,7 +21,7 @@ _MOST_LEVELS = 50  # of fields in fields
 _MOST_NAMED = 10  # pages, rows of pages, or files that are named
 _PUSH_BUTTON = 1 << 16  # flag of a button without a value
 _INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
-_NO_COMMENTS = ("/Widget", "/Link", "/Popup")  # a popup shows the comment of another one
+_NO_COMMENTS = ("/Link", "/Popup")  # a popup shows the comment of another one
 # Codes that fonts of TeX give for letters that they do not name, and halves of characters.
 _NO_LETTERS = dict.fromkeys(
     {*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)} - {*b"\t\n"},
@@ -82,6 +82,7 @@ def _read(reader: Any) -> PdfText:
     unreadable: list[int] = []
     with_unread_comments: list[int] = []
     files: list[str] = []  # names of attached ones
+    widgets: list[Any] = []  # what shows fields of the form
     for number in range(1, page_count + 1):
         try:
             page = reader.pages[number - 1]
@@ -100,7 +101,7 @@ def _read(reader: Any) -> PdfText:
             if len(visible) < _FEW_CHARS and _has_image(page):
                 as_images.append(number)
         try:
-            texts += _comments(page, files)
+            texts += _comments(page, files, widgets)
         except Exception:  # noqa: BLE001 - see above
             with_unread_comments.append(number)
         if char_count > _MOST_CHARS:
@@ -114,7 +115,7 @@ def _read(reader: Any) -> PdfText:
     ]
     try:
         form = _value(reader.root_object.get("/AcroForm")) or {}
-        fields = list(_form_lines(form))
+        fields = list(_form_lines([*(_value(form.get("/Fields")) or ()), *map(_root, widgets)]))
         if fields:
             texts.append("\n".join(["Form fields:", *fields]))
         elif "/XFA" in form:
@@ -140,8 +141,8 @@ def _has_image(page: Any) -> bool:
         return False
 
 
-def _comments(page: Any, files: list[str]) -> Iterator[str]:
-    """Yield the comments of a page, as `Comment: Too long`, and collect the names of its files.
+def _comments(page: Any, files: list[str], widgets: list[Any]) -> Iterator[str]:
+    """Yield the comments of a page, as `Comment: Too long`; collect names of files, and widgets.
 
     Some programs write such comments on the lines of a form. Raises any error if they are damaged.
     """
@@ -150,6 +151,8 @@ def _comments(page: Any, files: list[str]) -> Iterator[str]:
         if note.get("/Subtype") == "/FileAttachment":
             file = _value(note.get("/FS")) or {}
             files.append(_text(file.get("/UF", file.get("/F", "?"))))
+        elif note.get("/Subtype") == "/Widget":
+            widgets.append(reference)
         elif note.get("/Subtype") not in _NO_COMMENTS:
             text = _text(note.get("/Contents", "")).strip()
             if text:
@@ -175,7 +178,20 @@ def _pages(numbers: Sequence[int], page_count: int, verb: str, verb_of_many: str
     return f"{words} {verb_of_many if len(numbers) > 1 else verb}: {_named(names)}"
 
 
-def _form_lines(form: Mapping[str, Any]) -> Iterator[str]:
+def _root(reference: Any) -> Any:
+    """Return the field above all others that a widget belongs to.
+
+    Programs that join PDFs leave such fields out of the form; viewers show them.
+    """
+    for _ in range(_MOST_LEVELS):
+        above = _value(reference).get("/Parent")
+        if above is None:
+            break
+        reference = above
+    return reference
+
+
+def _form_lines(roots: Sequence[Any]) -> Iterator[str]:
     """Yield the fields of a form as lines: `Name: Ada`; the value may be empty.
 
     Raises any error for a damaged form, and `ValueError` for one with too many fields.
@@ -183,7 +199,7 @@ def _form_lines(form: Mapping[str, Any]) -> Iterator[str]:
     seen: set[int] = set()  # numbers of fields, which may lead to each other
     # field, name of those above it, values that it inherits, and its level
     left: list[tuple[Any, str, Mapping[str, Any], int]]
-    left = [(field, "", {}, 0) for field in reversed(_value(form.get("/Fields")) or ())]
+    left = [(field, "", {}, 0) for field in reversed(roots)]
     while left:
         reference, above, inherited, level = left.pop()
         number = getattr(reference, "idnum", None)

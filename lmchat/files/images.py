@@ -154,7 +154,7 @@ def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImag
     if turn is not None:
         copy = copy.transpose(turn)
     encoded = BytesIO()
-    is_lossless = image_format in _LOSSLESS or copy.mode == "RGBA"
+    is_lossless = image_format in _LOSSLESS or image.has_transparency_data
     # a profile of colours may be for the mode that the image had
     copy.save(encoded, "PNG" if is_lossless else "JPEG", quality=_QUALITY, icc_profile=None)
     return SizedImage(encoded.getvalue(), copy.width, copy.height, left_out)
@@ -180,11 +180,18 @@ def _turn(image: Any) -> Any:
 
 
 def _in_common_mode(image: Any) -> Any:
-    """Return a copy in 8 bits: grey, in colours, or in colours with transparency."""
+    """Return a copy in 8 bits: grey, or in colours; what is transparent becomes white.
+
+    llama.cpp would show the colours that such pixels happen to have.
+    """
     if image.mode.startswith(("I", "F")):  # grey of more bits, which `convert` would cut off
         low, high = (0, 65_535) if image.mode.startswith("I;16") else image.getextrema()
         factor = 255 / (high - low or 1)
         return image.convert("F").point(lambda value: (value - low) * factor).convert("L")
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        copy = image.convert("RGBA")
+        white = copy.copy()
+        white.paste("white", (0, 0, *copy.size))
+        white.alpha_composite(copy)
+        return white.convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -112,6 +112,20 @@ def test_comments_are_read_and_attached_files_are_named():
     )
 
 
+def test_fields_that_only_pages_know_are_read_as_after_joining_pdfs():
+    from pypdf import PdfReader, PdfWriter  # noqa: PLC0415 - see above
+
+    for has_form in (False, True):
+        writer = PdfWriter(clone_from=PdfReader(PDFS / "libreoffice.pdf"))
+        if has_form:
+            writer.root_object["/AcroForm"]["/Fields"].pop()
+        else:
+            del writer.root_object["/AcroForm"]
+        made = BytesIO()
+        writer.write(made)
+        assert pdf_text(made.getvalue()).text.endswith("Form fields:\ngardener: Ada\nagree: Yes")
+
+
 def test_an_encrypted_pdf_is_read_unless_a_password_or_a_package_is_missing(monkeypatch):
     open_to_all = (PDFS / "owner-only.pdf").read_bytes()
     assert pdf_text(open_to_all).text.startswith("Order of ten beans")

@@ -87,19 +87,27 @@ def test_any_other_image_becomes_png_or_jpeg():
     turned[ORIENTATION] = 3
     for data, form, mode in (
         (image("WEBP"), "JPEG", "RGB"),
-        (image("WEBP", (80, 60), "RGBA"), "PNG", "RGBA"),
+        (image("WEBP", (80, 60), "RGBA"), "PNG", "RGB"),
         (image("AVIF"), "JPEG", "RGB"),
         (image("GIF", mode="P"), "PNG", "RGB"),
-        (image("GIF", mode="P", transparency=0), "PNG", "RGBA"),
+        (image("GIF", mode="P", transparency=0), "PNG", "RGB"),
         (image("BMP"), "PNG", "RGB"),
         (image("BMP", mode="1"), "PNG", "L"),
         (image("TIFF", mode="CMYK"), "PNG", "RGB"),
         (image("TIFF", mode="L", big_tiff=True), "PNG", "L"),
         (image("JPEG", mode="CMYK", exif=turned), "JPEG", "RGB"),
-        (image("PNG", mode="P", transparency=0, exif=turned), "PNG", "RGBA"),
+        (image("PNG", mode="P", transparency=0, exif=turned), "PNG", "RGB"),
     ):
         shown = decoded(fit_image("a", data).data)
         assert (shown.format, shown.mode) == (form, mode)
+
+
+def test_what_is_transparent_becomes_white_where_an_image_is_converted():
+    logo = Image.new("RGBA", (LONGEST_SIDE + 2, 9), (255, 0, 0, 0))
+    logo.paste((0, 0, 0, 255), (0, 0, 900, 9))
+    for form in ("PNG", "WEBP", "TIFF"):
+        shown = decoded(fit_image("a", encoded(logo, form)).data)
+        assert [shown.getpixel((at, 4)) for at in (9, 1900)] == [(0, 0, 0), (255, 255, 255)]
 
 
 def test_grey_of_16_bits_keeps_its_brightness_when_it_is_converted():
