@@ -126,6 +126,16 @@ def line_without_controls(text: str, *, limit: int | None = None) -> str:
     return _cut(controls_on_one_line(text).strip(), limit)
 
 
+def os_text(text: str) -> str:
+    """Return text of the system, such as an argument, as text that can be sent, stored and shown.
+
+    Python keeps bytes that it cannot decode as lone surrogates. They are decoded as UTF-8, also if
+    the locale has another encoding; what is no UTF-8 becomes U+FFFD.
+    """
+    text = re.sub("[\ud800-\udc7f\udd00-\udfff]", _SUBSTITUTE, text)  # they stand for no byte
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _cut(line: str, limit: int | None) -> str:
     if limit is None or len(line) <= limit:
         return line

@@ -8,8 +8,10 @@ command's own options only follow it. An action is a command of a command, such 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from textwrap import indent
 from typing import Any, NoReturn
 
@@ -19,8 +21,14 @@ from lmchat.cli.subcommands import ALWAYS_JSON, SUBCOMMANDS, Argument, Subcomman
 from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word, did_you_mean
+from lmchat.safe_text import os_text, safe_line
 
 _PROGRAM = "lmchat"
+_FILES = ("FILE", "DIR")  # names in a help text for the names of files and folders
+# Stand-in for an argument `--` after the first `--`: no argument can have a NUL. Before Python
+# 3.13, argparse may remove both.
+_DASHES = "--\0"
+_MOST_CHARS = 300  # of a message, which may quote an argument of any length
 _DESCRIPTION = """\
 Chat with the language models on this machine.
 Without a command, lmchat opens the chat screen."""
@@ -95,6 +103,7 @@ class _Parser(argparse.ArgumentParser):
         sentence = message.removeprefix("argument ")
         # argparse says "ignored" of a value that it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
+        sentence = safe_line(sentence.replace(_DASHES, "--"), limit=_MOST_CHARS)
         hint = f"Run `{self.prog} --help` for usage."
         if message.startswith("unrecognized"):
             hint = (
@@ -108,6 +117,7 @@ class _Parser(argparse.ArgumentParser):
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
+        value = safe_line(value, limit=_MOST_CHARS)
         commands = tuple(action.choices)
         hint = f"Run `{self.prog} --help` for usage."
         if "://" in value or "@" in value:  # an address is not repeated: it may hold a password
@@ -128,11 +138,12 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     """
     if list(argv) == ["help"]:  # as in git and cargo
         argv = ["--help"]
-    # servers and stores refuse bytes that are not UTF-8
-    argv = [word.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for word in argv]
+    if "--" in argv:
+        end = list(argv).index("--") + 1
+        argv = [*argv[:end], *(_DASHES if word == "--" else word for word in argv[end:])]
     parser = build_parser()
     try:
-        return parser.parse_args(argv, namespace=ParsedOptions())
+        options = parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
         # The value of an unknown option was perhaps taken for a command, and the error is about
         # this command. An error that names the option helps more.
@@ -141,9 +152,30 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
             # the value may be in the same word, as in `--model=NAME` and `-mNAME`
             option = word.partition("=")[0] if word.startswith("--") else word[:2]
             if re.match("--?[a-z]", word) and option not in known:
+                option = safe_line(option, limit=_MOST_CHARS)
                 message = f"Unknown option: {option}{did_you_mean(option, known)}"
                 raise WrongUse(message, hint=error.hint) from None
         raise
+    names_of_files = {action.dest for action in arguments_of(parser) if action.metavar in _FILES}
+    for name, value in vars(options).items():
+        is_file = name in names_of_files
+        if isinstance(value, str):
+            setattr(options, name, _typed(value, is_file=is_file))
+        elif isinstance(value, list):
+            setattr(options, name, [_typed(word, is_file=is_file) for word in value])
+    return options
+
+
+def _typed(word: str, *, is_file: bool) -> str:
+    """Return a word as it was typed: a name of a file by its bytes, another one as UTF-8."""
+    word = "--" if word == _DASHES else word
+    if is_file and not word:  # as a path, it would be the current folder
+        raise WrongUse("The name of a file is empty.", hint="Is a variable of your script unset?")
+    if is_file:
+        with suppress(UnicodeEncodeError):  # surrogates that stand for no bytes
+            os.fsencode(word)
+            return word
+    return os_text(word)
 
 
 def build_parser() -> argparse.ArgumentParser:

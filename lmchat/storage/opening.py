@@ -204,7 +204,7 @@ def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
     Its statements wait up to `busy_s` for another process that is writing.
     """
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{mode}",
+        f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
         uri=True,
         timeout=busy_s,
         isolation_level=None,  # Python begins no transactions: `schema.transaction` does

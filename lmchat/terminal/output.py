@@ -15,7 +15,15 @@ from msgspec.structs import asdict
 
 from lmchat.cells import split_at_cell, widen_cells
 from lmchat.errors import FileRefused, LMChatError
-from lmchat.safe_text import SELECTORS, UNSEEN, on_one_line, safe_json, safe_line, safe_text
+from lmchat.safe_text import (
+    SELECTORS,
+    UNSEEN,
+    on_one_line,
+    os_text,
+    safe_json,
+    safe_line,
+    safe_text,
+)
 from lmchat.units import timestamp
 
 SHORT_ID = 8  # characters of a session's id that are printed
@@ -207,12 +215,13 @@ def local_time(moment: datetime) -> str:
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Return a value as JSON that is safe on a terminal and decodes to the same value.
 
-    Letters beyond ASCII are escaped only if stdout is not UTF-8.
+    Letters beyond ASCII are escaped only if stdout is not UTF-8. Lone surrogates, as in names of
+    files and cut characters, become U+FFFD: many programs refuse them.
     """
     import json  # noqa: PLC0415 - 7 ms that the chat screen does not need
 
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=_json_form)
-    return safe_json(text, is_ascii=not is_utf8())
+    return safe_json(os_text(text), is_ascii=not is_utf8())
 
 
 def _json_form(value: object) -> object:

@@ -58,8 +58,6 @@ async def ask(context: Context) -> int:
     files: list[Attachment] = []
     file_sets: list[FileSet] = []
     for name in options.files:
-        if not name:  # as a path, it would be the current folder
-            raise WrongUse("-f needs the name of a file.", hint="The name is empty.")
         found = await read_named(pages, name)
         if isinstance(found, Attachment):
             files.append(found)

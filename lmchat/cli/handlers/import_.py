@@ -34,8 +34,6 @@ async def import_files(context: Context) -> int:
         raise WrongUse("--from all takes no files.", hint=hint)
     if not options.files and options.source == AUTO:
         raise WrongUse("No file is named.", hint=hint)
-    if "" in options.files:  # as a path, it would be the current folder
-        raise WrongUse("The name of a file is empty.", hint=hint)
 
     stdin = None
     if STDIN in options.files:
