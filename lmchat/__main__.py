@@ -28,6 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 0  # the reader of the pipe has read enough
     except KeyboardInterrupt:
         code = 130  # 128 and the number of SIGINT, as shells report it
+    except Exception as error:  # an import has failed: `run` prints all other errors
+        from lmchat.errors import foreign_library
+
+        reason = foreign_library(error)
+        if reason is None:
+            raise
+        sys.stderr.write(f"lmchat: {reason.message}\n{reason.hint}\n")
+        code = reason.exit_code
     try:
         if sys.stdout is not None:  # it is None in a process that was started without stdout
             sys.stdout.flush()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +59,44 @@ class ConfigError(LMChatError):
 
     kind = "config"
     exit_code = 2
+
+
+def foreign_library(error: BaseException) -> ConfigError | None:
+    """Return the reason for an error if a folder has taken the place of a library.
+
+    Such a folder is named by PYTHONPATH, has the packages of this user, or is the current folder.
+    """
+    import site  # noqa: PLC0415 - only after an unexpected error
+    import traceback  # noqa: PLC0415
+    from importlib.machinery import PathFinder  # noqa: PLC0415
+
+    folders = {os.path.abspath(""): ("", "Start lmchat in another folder.")}  # noqa: PTH100
+    if site.ENABLE_USER_SITE:
+        hint = "Start it with: PYTHONNOUSERSITE=1 lmchat"
+        folders[site.getusersitepackages()] = (", where the packages of this user are", hint)
+    for folder in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+        hint = "Start it with: PYTHONPATH= lmchat"
+        folders[os.path.abspath(folder)] = (" because PYTHONPATH is set", hint)  # noqa: PTH100
+    folders.pop(os.path.dirname(os.path.dirname(__file__)), None)  # noqa: PTH120 - of lmchat itself
+
+    others = [place for place in sys.path if os.path.abspath(place) not in folders]  # noqa: PTH100
+    # a module whose import has failed is only in the traceback
+    found: list[tuple[str, str | None]] = [
+        (frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    found += [
+        (name, getattr(module, "__file__", None))
+        for name, module in sys.modules.items()
+        if "." not in name and PathFinder.find_spec(name, others)
+    ]
+    for name, file in found:
+        top_name = name.partition(".")[0]
+        for folder, (why, hint) in folders.items():
+            start = os.path.join(folder, top_name)  # noqa: PTH118
+            if file and file.startswith((f"{start}.", f"{start}{os.sep}")):
+                return ConfigError(f"{top_name} was taken from {folder}{why}.", hint=hint)
+    return None
 
 
 class WrongUse(LMChatError):

@@ -13,7 +13,7 @@ from lmchat.cli.screen_settings import keymap_problems, theme_problems
 from lmchat.config.file import Problem
 from lmchat.config.load import Flags, LoadedSettings, load
 from lmchat.config.settings import Settings
-from lmchat.errors import ConfigError, LMChatError, WrongUse, log_bug
+from lmchat.errors import ConfigError, LMChatError, WrongUse, foreign_library, log_bug
 from lmchat.files.disk import expanded_path
 from lmchat.files.paths import Paths
 from lmchat.processes.environment import environment_for_others
@@ -112,7 +112,8 @@ class Context:
     def has_tools(self) -> bool:
         """Whether a tool server is configured and not switched off, or `tools.py` exists."""
         is_configured = any(server.enabled for server in self.loaded.settings.mcp)
-        return is_configured or self.paths.tools_file.is_file()
+        # Path.is_file would raise an error for a folder that may not be entered
+        return is_configured or os.path.isfile(self.paths.tools_file)  # noqa: PTH113
 
     def start_log(self) -> None:
         """Write log records to the log file from now on.
@@ -131,9 +132,9 @@ class Context:
         start_log(self.paths.log_file, level)
 
     def log_unexpected(self, error: Exception) -> LMChatError:
-        """Log an unexpected error; return an error to print, which names its id in the log."""
+        """Log an unexpected error; return the one to print: its reason, or its id in the log."""
         error_id = log_bug(error)
-        return LMChatError(
+        return foreign_library(error) or LMChatError(
             f"lmchat had an internal error (id {error_id}).",
             hint=f"The log file has details under this id: {self.paths.log_file}",
             kind="bug",

@@ -76,7 +76,7 @@ async def _piped_data(context: Context) -> bytes:
 
     def say_more() -> None:
         if is_terminal(sys.stderr):
-            words = "waiting for the end of stdin; add </dev/null if there is none."
+            words = "waiting for the end of stdin; add </dev/null if nothing is piped in."
             context.output.note(f"lmchat: {words}")
 
     waiting = asyncio.get_running_loop().call_later(_QUIET_S, say_more)
@@ -87,7 +87,7 @@ async def _piped_data(context: Context) -> bytes:
         )
     except OSError as error:  # a folder, or the terminal of another process
         message = f"{_STDIN} cannot be read: {error.strerror or error}."
-        raise WrongUse(message, hint="Add </dev/null if there is none.") from error
+        raise WrongUse(message, hint="Add </dev/null if nothing is piped in.") from error
     finally:
         waiting.cancel()
     if len(data) > MAX_READ_BYTES:
@@ -112,7 +112,7 @@ async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
     """
     if is_page_address(name):
         return await pages.attachment(name, "", refuse_host)
-    set_name = await parse_set_name(name, Path.cwd())  # None if the name means a single file
+    set_name = await parse_set_name(name, Path())  # None if the name means a single file
     return await (read_attachment(expanded_path(name)) if set_name is None else read_set(set_name))
 
 

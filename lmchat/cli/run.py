@@ -66,6 +66,7 @@ def _run_command(context: Context) -> int:
     """
     options, output = context.options, context.output
     _require_compatible(options)
+    context.start_log()
     is_plain = options.plain or options.inline or context.environ.get("TERM") == "dumb"
     if options.handler:
         handler: CommandHandler = import_function(f"lmchat.cli.handlers.{options.handler}")
@@ -74,7 +75,6 @@ def _run_command(context: Context) -> int:
     else:
         return _run_screen(context)
 
-    context.start_log()
     result = handler(context)  # the exit code of a function, or the coroutine of an async one
     if isinstance(result, int):
         return result
@@ -135,6 +135,5 @@ def _run_screen(context: Context) -> int:
 
     run_chat = import_function("lmchat.cli.run_screen:run_chat")
     context.tells_notes = False  # the screen shows them as notices
-    context.start_log()
     code: int = asyncio.run(run_chat(context.settings, context))
     return code

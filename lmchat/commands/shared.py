@@ -28,7 +28,7 @@ from lmchat.commands import set_command
 from lmchat.commands.set_command import NOTHING_SET
 from lmchat.config.settings import Preset, Settings
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.files.disk import expanded_path
+from lmchat.files.disk import current_folder, expanded_path
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import without_file_lines
@@ -250,7 +250,7 @@ async def _read_named(front: Front, name: str) -> Sequence[Attachment]:
         may_fetch = partial(_may_fetch, front.confirm)
         return [await front.pages.attachment(name, chat.shown.session_id, may_fetch)]
     paths = await run_abandonable(partial(named_files, name))
-    set_name = None if paths else await parse_set_name(name, Path.cwd())
+    set_name = None if paths else await parse_set_name(name, Path())
     if set_name is None:
         return await read_files(paths or [expanded_path(name)], front.confirm)
     await _require_consent([set_name.folder], front.confirm)
@@ -285,7 +285,7 @@ async def _require_consent(paths: Sequence[Path], confirm: Confirm) -> None:
 
     A path may be pasted with a text, unnoticed, which must not be enough to send such a file.
     """
-    outside = await files_outside(paths, Path.cwd())
+    outside = await files_outside(paths, current_folder())
     lines: list[str] = [safe_line(str(path)) for path in outside[:_MOST_PATHS]]
     if more := len(outside) - len(lines):
         lines.append(f"and {counted(more, 'more file')}")

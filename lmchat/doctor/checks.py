@@ -110,9 +110,10 @@ def tool_findings(servers: Sequence[ToolServer], *, waited_s: float) -> list[Fin
 
 def folder_findings(folder: Path) -> list[Finding]:
     """Return the row about the folder of lmchat's files, which is made at the first start."""
-    # if the folder is not made yet: its nearest parent that exists
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+    # If the folder is not made yet: its nearest parent that exists. Path would raise an error for a
+    # folder that may not be entered.
+    existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
+    if os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK):  # noqa: PTH112
         return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
     step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
     return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
@@ -123,7 +124,7 @@ def store_findings(path: Path) -> list[Finding]:
 
     SQLite checks every page of the file: this blocks as long as reading it takes.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - see above
         return [STORE.row(Grade.OK, "No session is saved yet.")]
     try:
         file_format, fault = check_file(path)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from lmchat.errors import FileExists, FileRefused, StoreUnavailable
+from lmchat.errors import FileExists, FileRefused, StoreUnavailable, WrongUse
 
 try:
     import fcntl
@@ -76,12 +76,25 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 def expanded_path(name: str) -> Path:
     """Return a path in which `~` is replaced by a home folder.
 
-    Raises `FileRefused` for the home folder of an unknown user.
+    Raises `FileRefused` for the home folder of an unknown user, and as `current_folder` does for a
+    relative path.
     """
     try:
-        return Path(name).expanduser()
+        path = Path(name).expanduser()
     except RuntimeError as error:
         raise FileRefused(f"{name} names an unknown home folder.", hint="Type the path.") from error
+    if not path.is_absolute():
+        current_folder()
+    return path
+
+
+def current_folder() -> Path:
+    """Return the working folder; raises `WrongUse` if it was removed, or may not be entered."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        message = f"The current folder cannot be used: {error.strerror or error}."
+        raise WrongUse(message, hint="Change to another folder, such as with `cd ~`.") from error
 
 
 # Writing
@@ -165,15 +178,23 @@ def ensure_folder(folder: Path) -> None:
 
 
 def write_new_file(
-    path: Path, text: str, *, is_forced: bool = False, mode: int = _USUAL_MODE
+    path: Path,
+    text: str,
+    *,
+    is_forced: bool = False,
+    may_stream: bool = False,
+    mode: int = _USUAL_MODE,
 ) -> Path:
     """Write a new file and return its path; a missing folder is made.
 
-    If `is_forced`, an existing file is replaced and keeps its mode. Raises `FileExists` if the file
-    exists and is not replaced, and `FileRefused` if it cannot be written.
+    If `is_forced`, an existing file is replaced and keeps its mode. With `may_stream`, a pipe or a
+    device such as `/dev/null` is written to; opening a pipe waits for its reader. Raises
+    `FileExists` if the file exists and is not replaced, and `FileRefused` if it cannot be written.
     """
     try:
-        if is_forced and path.is_file():
+        if may_stream and is_stream(path):
+            path.write_bytes(text.encode(errors="replace"))
+        elif is_forced and path.is_file():
             write_atomically(path, text)
         else:
             ensure_folder(path.parent)
@@ -192,6 +213,15 @@ def write_new_file(
             f"{path} cannot be written: {error.strerror or error}.", hint="Choose another folder."
         ) from error
     return path
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path is that of a pipe, a terminal or another device without a size."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def _create(path: Path, data: str | bytes, mode: int) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from lmchat.errors import ConfigError
 from lmchat.files.disk import expanded_path
+from lmchat.safe_text import safe_line
+
+_MOST_CHARS = 100  # of a path in a message
+_ID_CHARS = 16
 
 
 class Paths:
@@ -35,21 +42,34 @@ class Paths:
         """Return the paths of this user.
 
         If `LMCHAT_HOME` is set, all files are in that folder, else in the system's usual folders.
-        Raises `FileRefused` if its value cannot be a path.
+        Raises `ConfigError` if they are not known, or if no file can have their path, and as
+        `expanded_path` does for `LMCHAT_HOME`.
         """
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
             folder = expanded_path(home).absolute()
-            return cls(config_dir=folder, cache_dir=folder, state_dir=folder)
+            paths = cls(config_dir=folder, cache_dir=folder, state_dir=folder)
+        else:
+            import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
 
-        import platformdirs  # noqa: PLC0415 - 20 ms that LMCHAT_HOME saves
-
-        folders = platformdirs.PlatformDirs("lmchat", appauthor=False, roaming=True)
-        return cls(
-            config_dir=folders.user_config_path,
-            cache_dir=folders.user_cache_path,
-            state_dir=folders.user_state_path,
-        )
+            folders = platformdirs.PlatformDirs("lmchat", appauthor=False, roaming=True)
+            found: list[Path] = []
+            with suppress(RuntimeError):  # no HOME, and no entry in /etc/passwd
+                found += [folders.user_config_path, folders.user_cache_path]
+                found += [folders.user_state_path]
+            # older versions of platformdirs return a path that begins with `~`
+            if not found or not found[-1].is_absolute():
+                message = "Your home folder is not known."
+                raise ConfigError(message, hint="Set HOME or LMCHAT_HOME to a folder.")
+            paths = cls(config_dir=found[0], cache_dir=found[1], state_dir=found[2])
+        try:
+            os.lstat(f"{paths.sessions_file}-answer-{'0' * _ID_CHARS}")  # the longest path
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                name = safe_line(str(paths.config_dir), limit=_MOST_CHARS)
+                message = f"{name} cannot be used: {error.strerror}."
+                raise ConfigError(message, hint="Set LMCHAT_HOME to another folder.") from error
+        return paths
 
 
 def home_folder() -> Path:

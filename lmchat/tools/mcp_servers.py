@@ -107,7 +107,7 @@ class McpServers:
         self._environ = environ
         self._check_address = check_address
         used = [server for server in servers if server.enabled]
-        if functions.is_file():
+        if os.path.isfile(functions):  # noqa: PTH113 - Path raises for a folder without permission
             program, *arguments = own_program("lmchat.tools.function_server")
             arguments.append(str(functions.absolute()))
             used.append(McpSettings(name=FUNCTIONS, command=program, args=tuple(arguments)))

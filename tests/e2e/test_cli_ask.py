@@ -187,7 +187,9 @@ def test_a_pipe_that_stays_open_is_named_on_the_terminal(cli, server, tmp_path):
     os.mkfifo(pipe)
     piped = f"cat {pipe} | {shlex.join(cli.argv('ask', 'hi'))}"
     with PtyProgram(["sh", "-c", piped], home=cli.home) as program:
-        program.wait_for("lmchat: waiting for the end of stdin; add </dev/null if there is none.")
+        program.wait_for(
+            "lmchat: waiting for the end of stdin; add </dev/null if nothing is piped in."
+        )
         assert not server.seen(CHAT)
         pipe.write_text("more")
         assert program.wait_exit() == 0
