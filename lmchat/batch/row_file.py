@@ -17,7 +17,7 @@ from typing import Any, Self
 from lmchat.answers.json_text import strict_json
 from lmchat.batch.task_answers import Task
 from lmchat.errors import FileRefused, WrongUse
-from lmchat.files.disk import write_atomically
+from lmchat.files.disk import is_stream, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.terminal.output import to_json
 
@@ -161,7 +161,7 @@ class RowFile:
                 file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
             except OSError as error:
                 raise self._file_error(error) from error
-            if not CAN_RENAME_OPEN_FILES:  # on Windows
+            if not CAN_RENAME_OPEN_FILES or is_stream(self._path):  # on Windows; as `/dev/null`
                 return file
             is_locked = True  # counts as locked where there are no locks
             with suppress(OSError):  # a file system without locks

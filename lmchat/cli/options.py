@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LEVELS = ("debug", "info", "warning", "error")  # of the log
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 
 
 class ParsedOptions:
@@ -61,6 +62,11 @@ class ParsedOptions:
     prompt = id = title = model_id = tool = arguments = shell = ""
     files: Sequence[str] = ()
     query: Sequence[str] = ()
+
+    @property
+    def output_file(self) -> str | None:
+        """The value of `-o`; None for stdout."""
+        return None if self.output in _STDOUT else self.output
 
     @property
     def model(self) -> str | None:

@@ -236,7 +236,8 @@ lmchat batch prompts.jsonl --schema person.json | jq -r .value.name""",
         ),
         argument(
             "-o --output FILE",
-            "write to a file; the same command again does what is missing or has failed",
+            "write to a file, or - for stdout; the same command again does what is missing or has "
+            "failed",
         ),
         argument("--text", "take each line as a prompt", dest="is_text", action="store_true"),
         argument(
@@ -391,7 +392,7 @@ lmchat export 3f2a -o garden.md
 lmchat export --all backup --format json""",
     (
         argument("id ID", "session id; default: `last`", nargs="?", type=session_id),
-        argument("-o --output FILE", "write to a file"),
+        argument("-o --output FILE", "write to a file, or - for stdout"),
         argument(
             "--format",
             "default: from the file name, otherwise md",

@@ -12,16 +12,18 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, StoreUnavailable
-from lmchat.files.disk import write_new_file
+from lmchat.files.disk import is_stream, write_new_file
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.render import export_name, form_of, render
+from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.message import now
 from lmchat.sessions.session import (
     Session,
@@ -118,12 +120,13 @@ class Library:
         export_as: ExportAs = _DEFAULT_EXPORT,
         *,
         is_forced: bool = False,
+        may_stream: bool = False,
     ) -> Path:
         """Write a session into a file, or into a file in a folder, and return the file's path.
 
-        The name of a file in a folder is made of the title. An existing file is replaced if
-        `is_forced`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if `export_as` names
-        no format.
+        The name of a file in a folder is made of the title. `is_forced` and `may_stream` are those
+        of `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if
+        `export_as` names no format.
         """
         # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
         is_folder = await asyncio.to_thread(os.path.isdir, path)
@@ -131,7 +134,10 @@ class Library:
         text = await self.export_text(session, replace(export_as, form=form))
         if is_folder:
             path /= export_name(session, form=form)
-        return await asyncio.to_thread(write_new_file, path, text, is_forced=is_forced)
+        write = partial(write_new_file, path, text, is_forced=is_forced, may_stream=may_stream)
+        if may_stream and await asyncio.to_thread(is_stream, path):
+            return await run_abandonable(write)  # it may wait for the reader of a pipe
+        return await asyncio.to_thread(write)
 
     async def export_text(self, session: Session, export_as: ExportAs = _DEFAULT_EXPORT) -> str:
         """Return the text of the file that an export of this session would write.

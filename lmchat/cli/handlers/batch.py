@@ -7,6 +7,7 @@ output.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -53,12 +54,12 @@ async def batch(context: Context) -> int:
     preset_text = ""
     if options.preset is not None:
         preset_text = preset_named(context.settings.prompts, options.preset).text
-    output_path = expanded_path(options.output) if options.output else None
+    output_path = expanded_path(options.output_file) if options.output_file else None
     input_path = expanded_path(options.file) if options.file not in ("", "-") else None
     if input_path is None and not has_piped_input():
         hint = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
         raise WrongUse("There are no prompts.", hint=hint)
-    if output_path and input_path and input_path.resolve() == output_path.resolve():
+    if output_path and input_path and _is_same_file(input_path, output_path):
         raise WrongUse("The output file is the input file.", hint="Name another file with -o.")
 
     async with open_runtime(context, is_saved=False) as runtime:
@@ -86,9 +87,14 @@ async def batch(context: Context) -> int:
     done_before, done, failed = progress.done_before, progress.done, progress.failed
     words = f"{counted(done_before + done, 'line')}: {done_before} done before, "
     output.note(f"lmchat: {words}{done - failed} answered, {failed} failed.")
-    if failed and options.output:
+    if failed and output_path:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    # Path.resolve would raise an error for links in a circle
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 class _Run(Struct, frozen=True, kw_only=True):
@@ -135,7 +141,7 @@ class _Run(Struct, frozen=True, kw_only=True):
 
     def count_missing(self, input_path: Path | None) -> int | None:
         """Return how many lines are to be answered; None for a pipe, which is read once."""
-        if input_path is None or not input_path.is_file():
+        if input_path is None or not os.path.isfile(input_path):  # noqa: PTH113 - Path may raise
             return None
         lines = lines_of(input_path, is_text=self.context.options.is_text)
         return sum(not self.is_done(self.task(line)) for line in lines)

@@ -31,7 +31,7 @@ from lmchat.batch.task_answers import (
 from lmchat.cli.context import Context
 from lmchat.cli.setup.find_target import load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyText
@@ -50,6 +50,9 @@ async def evaluate(context: Context) -> int:
     later error, the answers until then are printed.
     """
     options, output = context.options, context.output
+    if options.output and options.output_file is None:
+        message = "eval prints its report on stdout, so its answers cannot go there, too."
+        raise WrongUse(message, hint="Use --json for both, or name a file with -o.")
     layers = sampling_layers(context)
     cases = await read_cases(expanded_path(options.file), context.settings.chat.system_prompt)
     for case in cases:

@@ -24,7 +24,7 @@ async def export(context: Context) -> int:
     if options.all_into and (options.output or options.id):
         raise WrongUse("--all exports every session: leave out ID and -o.")
     form = options.format
-    if not form and options.output is None:  # with `-o`, the file name decides
+    if not form and options.output_file is None:  # with `-o`, the file name decides
         # with `--all`, `--json` asks for a list of the files, and not for files in JSON
         form = "json" if options.json and not options.all_into else "md"
     export_as = ExportAs(
@@ -34,7 +34,9 @@ async def export(context: Context) -> int:
     failed_count = 0
     async with open_store(context) as store:
         library = Library(store)
-        write = partial(library.export_file, export_as=export_as, is_forced=options.force)
+        write = partial(
+            library.export_file, export_as=export_as, is_forced=options.force, may_stream=True
+        )
         if options.all_into:
             folder = expanded_path(options.all_into)
             for header in await store.list_sessions():
@@ -47,7 +49,7 @@ async def export(context: Context) -> int:
         else:
             session_id = await store.find_id(options.id or options.resume or "last")
             session = await store.open_session(session_id)
-            if options.output is None:
+            if options.output_file is None:
                 text = await library.export_text(session, export_as)
                 if form == "json":
                     output.print_safe(text)
@@ -56,7 +58,7 @@ async def export(context: Context) -> int:
                 else:
                     output.print_text(text)
                 return 0
-            paths.append(await write(session, expanded_path(options.output)))
+            paths.append(await write(session, expanded_path(options.output_file)))
 
     if output.is_json:
         output.print_json({"files": paths, "failed": failed_count})

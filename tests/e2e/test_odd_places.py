@@ -1,0 +1,133 @@
+"""Homes, folders, outputs and libraries that a script may be started with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.support.programs import LMCHAT, PYTHON, Inside, run
+from tests.support.scripted_products import CHAT, plain, repeat
+
+_NO_HOME = """
+import pwd, sys
+def unknown(_):
+    raise KeyError("uid")
+pwd.getpwuid = unknown
+from lmchat.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+_COMMANDS = (["ask", "hi"], ["sessions"], ["config", "show"], ["doctor"], ["models"], ["detect"])
+
+
+@pytest.fixture
+def inside(tmp_path, server):
+    return Inside(home=tmp_path, url=plain(server, "tiny").on(CHAT, repeat).url)
+
+
+def test_without_a_home_one_sentence_says_what_to_set(tmp_path):
+    for home in ({}, {"HOME": ""}, {"HOME": "relative"}):
+        for words in _COMMANDS:
+            done = subprocess.run(  # noqa: S603
+                [PYTHON, "-c", _NO_HOME, *words],
+                env={"PATH": os.defpath, **home},
+                cwd=tmp_path,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+            assert done.returncode == 2
+            sentence, hint = done.stderr.decode().splitlines()
+            assert sentence == "lmchat: Your home folder is not known."
+            assert "HOME" in hint
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_home_that_no_file_can_have_is_one_sentence(inside, tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    for home in ("a" * 300, "b/" * 2_100, "circle"):
+        for words in _COMMANDS:
+            done = inside(*words, LMCHAT_HOME=str(tmp_path / home))
+            assert done.returncode == 2, done
+            assert len(done.stderr) < 400
+            assert "cannot be used: " in done.stderr.splitlines()[0]
+
+
+def test_a_home_that_may_not_be_written_costs_only_what_is_saved(inside, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for home in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = inside("ask", "hi", LMCHAT_HOME=str(home))
+        assert (done.returncode, done.stdout) == (0, "hi\n")
+        assert inside("ask", "--save", "hi", LMCHAT_HOME=str(home)).returncode == 1
+
+
+def test_in_a_folder_that_was_removed_only_relative_names_are_refused(cli, server, tmp_path):
+    (tmp_path / "notes.md").write_text("oats")
+    gone = tmp_path / "gone"
+    for words, code in (
+        (["ask", "hi"], 0),
+        (["ask", "-f", f"{tmp_path}/notes.md", "hi"], 0),
+        (["ask", "-f", "notes.md", "hi"], 2),
+        (["ask", "-f", ".", "hi"], 2),
+        (["ask", "-f", "*.md", "hi"], 2),
+        (["--config", "lmchat.toml", "ask", "hi"], 2),
+        (["ask", "--schema", "s.json", "hi"], 2),
+        (["batch", "in.jsonl"], 2),
+        (["eval", "cases.toml"], 2),
+        (["export", "--all", "x"], 2),
+    ):
+        gone.mkdir()
+        script = 'rmdir "$PWD"; exec "$@"'
+        done = run(["sh", "-c", script, "sh", *cli.argv(*words)], home=cli.home, cwd=gone)
+        assert done.returncode == code, done
+        if code:
+            sentence, hint = done.stderr.splitlines()
+            assert sentence.startswith("lmchat: The current folder cannot be used: ")
+            assert hint.startswith("Change to another folder")
+
+
+def test_a_library_that_pythonpath_brings_is_named(tmp_path):
+    for library, text in (
+        ("httpx", "__version__ = '0.1'"),
+        ("msgspec", "__version__ = '0.1'"),
+        ("h2", "raise AssertionError"),
+    ):
+        folder = tmp_path / library
+        folder.mkdir()
+        (folder / f"{library}.py").write_text(text)
+        for words in (["ask", "hi"], ["doctor"]):
+            done = run([*LMCHAT, *words], home=tmp_path, env={"PYTHONPATH": str(folder)})
+            assert (done.returncode, done.stdout) == (2, "")
+            sentence, hint = done.stderr.splitlines()
+            why = f"{library} was taken from {folder} because PYTHONPATH is set."
+            assert sentence == f"lmchat: {why}"
+            assert "PYTHONPATH= lmchat" in hint
+        # `python -m` takes libraries from the current folder
+        done = run([*LMCHAT, "ask", "hi"], home=tmp_path, cwd=folder)
+        assert done.stderr.startswith(f"lmchat: {library} was taken from {folder}.\n")
+
+
+def test_an_output_named_as_stdout_or_a_device_is_written_there(inside, tmp_path):
+    inside.cwd = tmp_path
+    inside("ask", "--save", "hi")
+    (tmp_path / "in.txt").write_text("a\nb\n")
+    whole = inside("export", "last").stdout
+    rows = ("batch", "--text", "in.txt", "--jobs", "1")
+    for name in ("-", "/dev/stdout"):
+        assert inside("export", "last", "-o", name).stdout == whole
+        replies = [json.loads(row) for row in inside(*rows, "-o", name).stdout.splitlines()]
+        assert [row["reply"] for row in replies] == ["a", "b"]
+        assert inside("eval", "in.txt", "-o", name).returncode == 2
+    for words in (("export", "last"), rows):
+        assert inside(*words, "-o", "/dev/null").returncode == 0
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:  # noqa: S603, S607
+            assert inside(*words, "-o", str(pipe)).returncode == 0
+            got = reader.communicate()[0].decode()
+        assert got == whole or [json.loads(row)["reply"] for row in got.splitlines()] == ["a", "b"]
+        pipe.unlink()
+        assert inside(*words, "-o", "/dev/full").returncode == 1
+    assert {path.name for path in tmp_path.iterdir()} <= {"in.txt", "lmchat"}
