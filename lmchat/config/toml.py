@@ -26,7 +26,7 @@ _SECTION = "write a section on a line of its own, as in [chat]"
 # are found. A cure quotes nothing of the file, which may hold API keys.
 _CURES = (
     (
-        "overwrite|declare|immutable|Duplicate",
+        "overwrite|declare|redefine|immutable|Duplicate",
         "",
         "the name exists above already: keep one of them",
     ),

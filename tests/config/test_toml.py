@@ -51,7 +51,7 @@ _CLOSE, _TWICE = 'put """ around a text of several lines', "exists above already
         ('{"model": "x"}', None, "is JSON, not TOML"),
         ('"model": "x",', 1, "name = value, not name: value"),
         ("model: x", 1, "name = value, not name: value"),
-        ("env = {\n A = 1\n}", 1, "on one line"),
+        ("env = { A = 1", 1, "on one line"),
         ("mouse = True", 1, "true or false, in small letters"),
         ("mouse = no", 1, "true or false, in small letters"),
         ("model = null", 1, "leave out the line"),

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from tests.support.lmchat_screen import LMChatScreen, leave
 from tests.support.programs import WAIT_S, Inside, run
 from tests.support.pty_program import PtyProgram
 from tests.support.reference import example_text
@@ -149,6 +150,10 @@ def test_a_setting_of_an_earlier_version_is_a_note_and_stops_nothing(tmp_path):
         assert (value["ok"], [note["line"] for note in value["notes"]]) == (True, [2, 5])
         findings = cli("doctor")
         assert (findings.stdout.count("has no effect any more"), findings.stderr) == (2, "")
+        with LMChatScreen(tmp_path, server.url) as screen:
+            screen.wait_for("chat.keep_loaded_s")
+            screen.wait_for("keys.trash")
+            leave(screen)
 
 
 def test_arguments_in_the_command_of_a_tool_server_are_found(cli, tmp_path):
