@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, get_args, get_origin
 
 from msgspec import Meta, Struct, ValidationError, convert
@@ -38,6 +39,7 @@ _FOREIGN = {
 }
 MISSING = "missing"
 _DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
+_MOST_FAULTS = 100  # whose lines are looked for, each in the whole file
 _PARTS = 3  # of the name of a value that is checked alone, such as `profiles.short.top_p`
 
 
@@ -57,13 +59,14 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 def faults_in(tables: Values) -> dict[KeyPath, str]:
-    """Return why values are wrong, by their places. Each is converted alone, so all are found.
+    """Return why values are wrong, by their places, of at most `_MOST_FAULTS`.
 
-    Of a list of tables, the first wrong value is found.
+    Each is converted alone, so all are found; of a list of tables, the first.
     """
     faults: dict[KeyPath, str] = {}
     for key_path, value in (*_leaves(tables, ()), ((), tables)):
-        if not key_path and faults:  # checks between keys need keys that are right
+        # checks between keys need keys that are right
+        if len(faults) == _MOST_FAULTS or (not key_path and faults):
             break
         part = value
         for name in reversed(key_path):
@@ -185,8 +188,7 @@ def line_of(text: str, key_path: KeyPath) -> int | None:
         else:
             name = step
             pattern, hit_index = rf"{before}{re.escape(name)}(?![\w-])", 0
-        hits = [index for index in range(found or 0, len(lines)) if re.match(pattern, lines[index])]
-        if hit_index < len(hits):
-            found = hits[hit_index]
+        hits = (index for index in range(found or 0, len(lines)) if re.match(pattern, lines[index]))
+        found = next(islice(hits, hit_index, None), found)
         before = r"[^=#]*(?<![\w-])"
     return None if found is None else found + 1

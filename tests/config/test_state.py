@@ -56,6 +56,23 @@ def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
     assert read_state(path) == (State(recent=(UsedModel("http://a:1", "m"),)), "")
 
 
+def test_what_an_earlier_lmchat_has_remembered_is_kept(tmp_path):
+    path = tmp_path / "state.toml"
+    path.write_text(
+        '# Written by lmchat; put your settings in config.toml.\nendpoint = "http://a:1"\nmodel = "m"\n'
+        'theme = "lmchat-dark"\nhas_sessions = false\nhas_telemetry = true\nhas_import_offer = true\n\n'
+        '[[recent]]\nendpoint = "http://a:1"\nmodel = "m"\n\n[allowed_tools]\n"files/read_text" = "ab"\n'
+    )
+    state, warning = read_state(path)
+    assert (state.recent, state.theme, state.has_sessions, warning) == (
+        (UsedModel("http://a:1", "m"),),
+        "lmchat-dark",
+        False,
+        "",
+    )
+    assert state.allowed_tools == {"files/read_text": "ab"}
+
+
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(
