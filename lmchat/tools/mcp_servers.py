@@ -69,6 +69,7 @@ _BELOW_REASON = re.compile(
     r"\s+at |\s+\w+: ['\[{\d]|[{}\]\s]*$|Node\.js v\d|npm notice"
     r"|npm (error|ERR!)( 404)?( A complete log.*| Note that.*| tarball, folder.*|\s*)$"
 )
+_VALIDATION = re.compile(r":? ?\d+ validation errors? for .*", re.DOTALL)  # words of pydantic
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _PROGRAMS_OF = {"npx": "Node.js", "npm": "Node.js", "node": "Node.js", "uvx": "uv", "uv": "uv"}
 _NO_KEY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -380,7 +381,9 @@ class _McpServer:
     def _hint_to_correct(self) -> str:
         if self.settings.name == FUNCTIONS:
             return f"Correct {self._owner.functions}."
-        return "Check its url." if self.settings.url else "Check its args and env in [[mcp]]."
+        if self.settings.url:
+            return "Check its url, or see the log of the server."
+        return "Check its args and env in [[mcp]]."
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
         """Return what an error that has ended the connection means, and what to do.
@@ -434,6 +437,7 @@ class _McpServer:
             status = f"{self._status} {HTTPStatus(self._status).phrase}"
         says = f"The server {self.settings.name} answers {status}"
         said = safe_line(words, limit=_REASON_CHARS).rstrip(".")
+        said = "" if said in str(status) else said
         variables = ", ".join((self.settings.headers_env or {}).values())
         if self._status in _NO_KEY and variables:
             hint = f"Check the value of {variables}; lmchat has no OAuth."
@@ -453,7 +457,9 @@ class _McpServer:
 
     def _words_of(self, error: BaseException) -> str:
         """Return the text of an error, without the values of the headers."""
-        words = str(error) or type(error).__name__
+        words = _VALIDATION.sub("", str(error)) or type(error).__name__
+        if words.endswith("Timeout"):  # the name of an error of HTTP, which has no words
+            words = f"no answer within {_ANSWER_S:g} s"
         with suppress(ImportError):
             from pydantic import ValidationError
 
@@ -526,6 +532,9 @@ class _McpServer:
                 result.pop(needless, None)
         if not isinstance(result.get("tools"), list):
             return
+        if result.get("nextCursor") is not None:
+            result["nextCursor"] = str(result["nextCursor"])
+        result.pop("_meta", None)
         self._listed = []
         for number, definition in enumerate(result["tools"], 1):
             fields = dict_or_empty(definition)
@@ -565,9 +574,11 @@ class _McpServer:
             try:
                 page = await client.list_tools(cursor=cursor)
             except MCPError as error:
-                if error.code == METHOD_NOT_FOUND:  # it has only prompts, or resources
-                    break
-                raise
+                if tools:
+                    self._unusable["the rest of its list"] = self._words_of(error)
+                elif error.code != METHOD_NOT_FOUND:  # else it has only prompts, or resources
+                    raise
+                break
             callable_names = {definition.name for definition in page.tools}
             for tool in self._listed:
                 if tool.name not in callable_names:  # over HTTP, as the SDK says
@@ -620,13 +631,28 @@ class _McpServer:
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
 
 
+class _LooseMessages:
+    """What the SDK reads messages with, but for faults of JSON, such as half an emoji."""
+
+    def validate_json(self, data: bytes | str, *, by_name: bool) -> Any:
+        """Raises `ValidationError`."""
+        from mcp_types import jsonrpc_message_adapter
+
+        with suppress(NotJsonError):
+            value = decode(data.encode(errors="replace") if isinstance(data, str) else data)
+            return jsonrpc_message_adapter.validate_python(value, by_name=by_name)
+        return jsonrpc_message_adapter.validate_json(data, by_name=by_name)
+
+
 def _import_sdk() -> None:
     """Import what the functions of this module import; raises `ImportError`."""
     import httpx2
     import mcp.client.client
-    import mcp.client.stdio
     import mcp.client.streamable_http
     import mcp_types
+
+    transport: Any = mcp.client.streamable_http  # not typed, so that mypy allows to replace a name
+    transport.jsonrpc_message_adapter = _LooseMessages()
 
     # its records may quote what tools answer; "client" is the logger of `mcp.client.session`
     for name in (mcp.__name__, mcp_types.__name__, httpx2.__name__, "client"):
@@ -665,15 +691,14 @@ async def _read_messages(
     """
     import anyio
     from mcp.shared.message import SessionMessage
-    from mcp_types import jsonrpc_message_adapter
     from pydantic import ValidationError
 
     try:
         while line := await child.read_line():
             # Lines that are no messages are left out, as many programs print a greeting.
             # `by_name=False`: fields have the names of the protocol, not those of the SDK's classes
-            with suppress(NotJsonError, ValidationError):
-                message = jsonrpc_message_adapter.validate_python(decode(line), by_name=False)
+            with suppress(ValidationError):
+                message = _LooseMessages().validate_json(line, by_name=False)
                 await incoming_sender.send(SessionMessage(message))
             # a server may send notices without end, and each takes a millisecond
             await asyncio.sleep(_MESSAGE_PAUSE_S)

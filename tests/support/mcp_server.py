@@ -56,7 +56,11 @@ def replies(message):
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
         result = {"protocolVersion": "2025-06-18", "capabilities": can, "serverInfo": info}
     elif method == "tools/list":
-        result = PAGES[params.get("cursor")] if PAGES else _page(int(params.get("cursor") or 0))
+        cursor = params.get("cursor")
+        if PAGES and cursor not in PAGES:
+            error = {"code": -32602, "message": "unknown cursor"}
+            return [{"jsonrpc": "2.0", "id": number, "error": error}]
+        result = PAGES[cursor] if PAGES else _page(int(cursor or 0))
     elif method == "tools/call" and params["name"] in ERRORS:
         return [{"jsonrpc": "2.0", "id": number, "error": ERRORS[params["name"]]}]
     elif method == "tools/call" and params["name"] == "grow":

@@ -20,7 +20,7 @@ from lmchat.tools.mcp_servers import McpServers
 from lmchat.tools.protocols import ToolServerState
 from tests.support import mcp_server
 from tests.support.programs import is_running, until
-from tests.support.scripted_server import ScriptedServer, json_reply, text_reply
+from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, text_reply
 from tests.support.start_desk import put
 
 SCRIPT = str(Path(mcp_server.__file__))
@@ -501,7 +501,9 @@ async def test_an_error_of_a_server_does_not_repeat_the_header_that_it_got(tmp_p
     server = over_http(http, Authorization="WIKI_TOKEN")
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "Bearer abcdef123"}) as host:
         found = await states(host)
-        words = "The server wiki failed: No entry with …. Check its url."
+        words = (
+            "The server wiki failed: No entry with …. Check its url, or see the log of the server."
+        )
         assert found == {"wiki": words}
     quoting = scripted(args=(SCRIPT, "--max-tokens", "closed", "--author", "garden"))
     async with a_host(tmp_path, quoting) as host:
@@ -616,6 +618,10 @@ async def test_tools_are_listed_page_by_page_and_one_name_is_one_tool(tmp_path, 
             ("c", BED),
         ]
         assert "1 tool that cannot be used: b (it is listed twice: the first" in state.error
+    pages = {None: {"tools": [tool("a")], "nextCursor": 2, "_meta": 1}}  # and no page "2"
+    async for _, state in over_both(tmp_path, http, pages):
+        assert [one.name for one in state.tools] == ["a"]
+        assert "the rest of its list (unknown cursor)" in state.error
 
 
 async def test_a_server_without_tools_works_and_has_none(tmp_path, http):
@@ -635,6 +641,14 @@ async def test_an_answer_that_is_not_mcp_is_told_in_plain_words(tmp_path, http):
         return lambda seen: json_reply({"jsonrpc": "2.0", "id": seen.json["id"], "result": result})
 
     broken = {
+        "Failed to parse JSON response": lambda _: json_reply({"hello": "world"}),
+        "Unsupported protocol version from the server: 1999-01-01": answering(
+            {
+                "protocolVersion": "1999-01-01",
+                "capabilities": {},
+                "serverInfo": {"name": "old", "version": "1"},
+            }
+        ),
         "its answer does not follow MCP (capabilities: Field required)": answering({}),
         "Unexpected content type: text/html": lambda _: text_reply(
             "<html>hi</html>", headers={"Content-Type": "text/html"}
@@ -648,7 +662,9 @@ async def test_an_answer_that_is_not_mcp_is_told_in_plain_words(tmp_path, http):
         http.unknown = reply
         async with a_host(tmp_path, over_http(http)) as host:
             said = await states(host)
-            assert said == {"wiki": f"The server wiki failed: {words}. Check its url."}
+            assert said == {
+                "wiki": f"The server wiki failed: {words}. Check its url, or see the log of the server."
+            }
 
 
 async def test_the_older_transport_is_named_where_its_address_is_used(tmp_path, http):
@@ -657,7 +673,7 @@ async def test_the_older_transport_is_named_where_its_address_is_used(tmp_path, 
         assert "does not speak its older transport (SSE)" in (await states(host))["old"]
 
 
-async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path):
+async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path, http):
     program = tmp_path / "server.py"
     program.write_text(
         SOURCE.replace(
@@ -668,6 +684,25 @@ async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path):
         [state] = await host.start_servers()
         assert state.tools[0].description == "�"
         assert (await call(host, "files/echo", text="leaf \ud83c")).text == "leaf �"
+
+    def answering(kind):
+        def reply(seen):
+            found = mcp_server.replies(seen.json) if seen.body else []
+            if not found:
+                return text_reply("", status=202 if seen.body else 405)
+            text = (
+                json.dumps(found[-1]).replace("scripted", "\\ud83c").replace("leaf", "leaf \\ud83c")
+            )
+            frame = f"event: message\ndata: {text}\n\n" if kind == "text/event-stream" else text
+            return body_reply(frame.encode(), content_type=kind)
+
+        return reply
+
+    for kind in ("application/json", "text/event-stream"):
+        http.unknown = answering(kind)
+        async with a_host(tmp_path, over_http(http)) as host:
+            assert await states(host) == {"wiki": "ready"}
+            assert (await call(host, "wiki/echo", text="leaf")).text == "leaf �"
 
 
 # the end of what a program writes, and the line that tells why it has ended
