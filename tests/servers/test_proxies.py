@@ -11,6 +11,8 @@ from lmchat.errors import NothingAnswers
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.http.network_errors import unavailable_error
 from lmchat.servers.http.proxies import proxy_for, proxy_name
+from tests.support.scripted_products import model_list
+from tests.support.scripted_server import json_reply, text_reply
 
 BOX, ADDRESS, SIX = "http://box.example.org:8000", "http://8.8.8.8:8000", "http://[2600::1]:8000"
 UNREADABLE = "localhost,fe80::/10,[fe80::]/10,10.0.0.0/33,[,],],[::1,::/x,:,::::,%,*x*,/,\x7f,ü.x:y"
@@ -108,5 +110,18 @@ async def test_a_server_is_asked_through_the_proxy(monkeypatch, make_client, ser
     monkeypatch.setenv("HTTP_PROXY", server.url)
     monkeypatch.setenv("NO_PROXY", f"{UNREADABLE},other.example.org")
     client = make_client(allowed_hosts=["box.example.org"])
-    await client.check(Endpoint.parse(BOX))
+    for code, reply in (
+        (503, text_reply("<html>ERROR", status=503)),
+        (502, text_reply("", status=502)),
+        (407, json_reply({"detail": "who are you?"}, status=407)),
+    ):
+        server.on(seen, reply)
+        status = await client.check(Endpoint.parse(BOX))
+        name = server.url.removeprefix("http://")
+        words = f"The proxy {name} of the environment does not connect to box.example.org:8000: "
+        assert status.detail.startswith(f"{words}{code}"), status
     assert server.seen(seen)
+    server.on(seen, json_reply({"error": {"message": "Loading model", "code": 503}}, status=503))
+    assert "proxy" not in (await client.check(Endpoint.parse(BOX))).detail
+    server.on(seen, model_list("tiny"))
+    assert (await client.check(Endpoint.parse(BOX))).models[0].model_id == "tiny"

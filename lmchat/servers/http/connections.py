@@ -161,7 +161,11 @@ class Connections:
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         with errors_as_unavailable(endpoint):
-            return await client.send(request, stream=True)
+            response = await client.send(request, stream=True)
+            if endpoint.scheme == "http" and proxy_for(endpoint) and _is_of_proxy(response):
+                await response.aclose()
+                raise httpx.ProxyError(f"{response.status_code} {response.reason_phrase}")
+        return response
 
     async def json_events(
         self, endpoint: Endpoint, url: str, body: bytes | None, *, key: str
@@ -198,6 +202,15 @@ class Connections:
         self._clients.clear()
         for client in clients:
             await client.aclose()
+
+
+def _is_of_proxy(response: httpx.Response) -> bool:
+    """Whether a proxy says that it does not reach the server, which itself would send JSON."""
+    is_page = "json" not in response.headers.get("content-type", "")
+    codes = httpx.codes
+    failures = (codes.BAD_GATEWAY, codes.SERVICE_UNAVAILABLE, codes.GATEWAY_TIMEOUT)
+    is_failure = is_page and response.status_code in failures
+    return is_failure or response.status_code == codes.PROXY_AUTHENTICATION_REQUIRED
 
 
 def request_headers(key: str, *, has_body: bool) -> dict[str, str]:

@@ -83,7 +83,7 @@ def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavail
         return ServerUnavailable(
             f"The proxy {proxy} of the environment does not connect to {address}: "
             f"{safe_line(str(error))}.",
-            hint="Check user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
+            hint="Check the server, and user and password in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, "
             "or name the host in NO_PROXY.",
             details=details,
         )
