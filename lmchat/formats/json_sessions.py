@@ -135,7 +135,8 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     their calls there. Images over the limit of bytes are left out. Ids of another form than
     lmchat's are replaced by their hashes, and a running answer becomes an interrupted one. A
     deleted session is not deleted any more. A long title is cut, and figures that are too large to
-    be shown are left out. Raises `FileRefused` if ids are not unique or messages form a loop.
+    be shown are left out. Raises `FileRefused` if ids are not unique, or if a message comes before
+    its parent, as in a loop.
     """
     session = from_json(records[0])
     header = session.header
@@ -144,29 +145,33 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         for digest, data in session.files.items()
         if len(data) <= MAX_IMAGE_BYTES or not image_type(data)
     }
-    # the keys of all dictionaries are the ids in the file
-    tree = session.tree or session.messages  # a session without branches has no `tree`
-    messages = {message.message_id: message for message in tree}
-    if len(messages) < len(tree):
-        raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
-    ids_with_results = {message.parent_id for message in tree if message.role is Role.TOOL}
     session_id = own_id(header.session_id)
-    ids = {key: own_id(key, session_id) for key in messages}
-    sound_by_id: dict[str, ChatMessage] = {}
-    for key in _parents_first({key: message.parent_id for key, message in messages.items()}):
-        message = _safe(messages[key], has_results=key in ids_with_results)
-        sound_by_id[key] = replace(
-            message,
-            message_id=ids[key],
-            parent_id=ids.get(message.parent_id or ""),
-            parts=tuple(map(_sound_part, message.parts)),
+    tree = session.tree or session.messages  # a session without branches has no `tree`
+    calling_ids = {message.parent_id for message in tree if message.role is Role.TOOL}
+    ids: dict[str | None, str] = {  # by those in the file
+        message.message_id: own_id(message.message_id, session_id) for message in tree
+    }
+    by_id: dict[str, ChatMessage] = {}
+    for message in tree:
+        sound = _safe(message, has_results=message.message_id in calling_ids)
+        sound = replace(
+            sound,
+            message_id=ids[message.message_id],
+            parent_id=ids.get(message.parent_id),
+            parts=tuple(map(_sound_part, sound.parts)),
             stats=_sound_stats(message.stats),
         )
+        if sound.message_id in by_id:
+            raise FileRefused("Two of its messages have the same id.", hint="Export it again.")
+        if sound.parent_id is not None and sound.parent_id not in by_id:
+            text = "Its messages are out of order or form a loop."
+            raise FileRefused(text, hint="Export it again.")
+        by_id[sound.message_id] = sound
     path: list[ChatMessage] = []
-    above = session.messages[-1].message_id if session.messages else None
-    while above in sound_by_id:
-        path.append(sound_by_id[above])
-        above = messages[above].parent_id
+    above = ids[session.messages[-1].message_id] if session.messages else None
+    while above is not None:
+        path.append(by_id[above])
+        above = by_id[above].parent_id
     header = replace(
         header,
         session_id=session_id,
@@ -176,13 +181,13 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         updated_at=min(header.updated_at, now),
         deleted_at=None,
         parent_id=None if header.parent_id is None else own_id(header.parent_id),
-        message_count=len(sound_by_id),
+        message_count=len(by_id),
     )
     return Session(
         header=header,
         messages=MessagePath(reversed(path)),
         # a tree is only needed if the path lacks messages of it
-        tree=tuple(sound_by_id.values()) if len(path) < len(sound_by_id) else (),
+        tree=tuple(by_id.values()) if len(path) < len(by_id) else (),
         files=files,
         skipped=omissions(header.title, {"image": len(session.files) - len(files)}),
     )
@@ -207,24 +212,6 @@ def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
         for part in message.parts
     )
     return replace(message, parts=parts)
-
-
-def _parents_first(parents: Mapping[str, str | None]) -> list[str]:
-    """Return the keys of `parents` in an order in which each parent is before its children.
-
-    Apart from that, their order stays. Raises `FileRefused` if they form a loop.
-    """
-    order: dict[str, None] = {}
-    for key in parents:
-        chain: dict[str, None] = {}  # the message and those above it that are not in the order yet
-        above: str | None = key
-        while above is not None and above in parents and above not in order:
-            if above in chain:
-                raise FileRefused("Its messages form a loop.", hint="Export it again.")
-            chain[above] = None
-            above = parents[above]
-        order |= dict.fromkeys(reversed(chain))
-    return list(order)
 
 
 def _sound_part(part: Part) -> Part:

@@ -49,6 +49,13 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
             assert f"line {place + 1}: it is damaged" in lost, broken
 
 
+def test_a_number_of_any_length_costs_nothing():
+    chats = [[{"role": "user", "content": text, "n": 0}] for text in ("a", "b", "c")]
+    text = json.dumps([{"messages": messages} for messages in chats])
+    sessions, lost = read_text(text.replace('"n": 0', f'"n": {"9" * 5000}', 2))
+    assert ([*map(texts_of, sessions)], lost) == ([["a"], ["b"], ["c"]], [])
+
+
 @pytest.mark.parametrize("damaged", ["[]", "5", "{"])
 def test_a_damaged_thread_file_of_jan_costs_only_what_it_says(tmp_path, damaged):
     message = {"role": "user", "content": [{"type": "text", "text": {"value": "Hello"}}]}

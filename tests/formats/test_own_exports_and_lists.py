@@ -51,7 +51,7 @@ def changed(change, session=None):
 
 def test_an_export_is_read_in_each_encoding_that_a_shell_gives_it():
     session = chat("Überprüfung 日本語 🙂", "ja")
-    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"):
         text = to_json(session).replace("\n", "\r\n")
         read_back = read_one(text.encode(encoding))
         assert read_back.header.session_id == session.header.session_id
@@ -89,13 +89,19 @@ def test_an_own_export_with_a_broken_message_is_refused():
         )
 
 
-def test_a_session_without_messages_with_one_id_twice_or_with_a_loop_is_refused():
+def test_an_own_export_whose_messages_make_no_tree_is_refused():
     assert "no readable message" in refusal(to_json(Session(header=header("t"))))
 
     def twin(data):
         data["messages"][1]["message_id"] = data["messages"][0]["message_id"]
 
-    assert "Two of its messages have the same id" in refusal(changed(twin))
+    def hashed_twin(data):
+        key = sha256(f"{data['session']['session_id']} x".encode()).hexdigest()[:16]
+        data["messages"][0]["message_id"], data["messages"][1]["message_id"] = "x", key
+
+    for change in (twin, hashed_twin):
+        assert "Two of its messages have the same id" in refusal(changed(change))
+    assert "out of order" in refusal(changed(lambda data: data["messages"].reverse()))
     session = chat("a", "b")
     one = prompt("one")
     two = prompt("two", one)

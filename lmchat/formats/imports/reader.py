@@ -42,7 +42,17 @@ _DAMAGED = "it is damaged"
 _CHUNK = 1 << 20  # characters that are read at once
 _GAP = ", \t\r\n"  # characters between values
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_DECODER = json.JSONDecoder()
+
+
+def _number(digits: str) -> float:
+    """Return a whole number; infinity for one with more digits than Python converts (4,300)."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_number)
 
 
 def read_chats(
@@ -60,10 +70,13 @@ def read_chats(
             has_messages = False
             reason = ""
             for found in _chats(file, path, now, wanted):
-                has_messages = has_messages or isinstance(found, Session)
-                if isinstance(found, Skipped):
-                    reason = reason or f" ({found.where}: {found.reason})"  # that of the first one
-                yield found
+                if isinstance(found, Session) and found.messages:
+                    has_messages = True
+                    yield found
+                    continue
+                for part in found.skipped if isinstance(found, Session) else [found]:
+                    reason = reason or f" ({part.where}: {part.reason})"  # that of the first one
+                    yield part
             if not has_messages:
                 message = f"It has no readable messages{reason}."
                 hint = "Export the chats again; if you named a program with --from, leave it out."
@@ -113,16 +126,7 @@ def _chats(
             message = "It is a database, but not one that lmchat knows."
             raise FormatUnknown(message, hint=f"lmchat imports the database of {llm.VERSIONS}.")
         _require("llm", wanted)
-        yield from _shown(llm.sessions(path, now))
-
-
-def _shown(found: Iterator[Session | Skipped]) -> Iterator[Session | Skipped]:
-    """Yield all but the sessions without messages, of which only the omissions are yielded."""
-    for item in found:
-        if isinstance(item, Session) and not item.messages:
-            yield from item.skipped
-        else:
-            yield item
+        yield from llm.sessions(path, now)
 
 
 def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session | Skipped]:
@@ -142,7 +146,7 @@ def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session 
         message = "It is JSON, but not a chat format that lmchat knows."
         raise FormatUnknown(message, hint=_FORMATS_HINT)
     _require(program, wanted)
-    yield from _shown(_sessions(chain(first_records, records), text_format, source, now))
+    yield from _sessions(chain(first_records, records), text_format, source, now)
 
 
 def _sessions(

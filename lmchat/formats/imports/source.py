@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,6 @@ _ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
 THREAD = "thread.json"  # is read with a chat of Jan, and has none
 # Errors of damaged archives, of unknown compression, and of encryption.
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks, as Windows shells write them
 _PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
 # Name of a file, and a function that reads it.
@@ -44,7 +44,7 @@ class Source:
 
     def open_text(self) -> TextIO:
         """Return the text from its beginning; bytes that are no text become U+FFFD."""
-        encoding = "utf-16" if self._file.read(2) in _UTF_16 else "utf-8-sig"
+        encoding = json.detect_encoding(self._file.read(4))  # UTF-16 of Windows shells, too
         self._file.seek(0)
         return io.TextIOWrapper(self._file, encoding, errors="replace")
 
