@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -29,6 +30,7 @@ from lmchat.units import counted
 
 _TITLE_CHARS = 80  # of a title in a sentence; the rest is cut
 _MAX_LISTED = 50  # sessions, or notes, that are listed one by one
+Outcome = Literal["imported", "would be imported", "present", "in trash"]
 
 
 class ImportedChat(Struct, frozen=True, kw_only=True):
@@ -37,9 +39,9 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     file: str
     """Name of the file, `-` for standard input."""
     header: SessionHeader
-    """Header in the store, if the session was known; else the header in the file."""
-    was_known: bool = False
-    """Whether the store already had the session, perhaps in the trash. It was not changed."""
+    """Header in the store, if the session was there; else the header in the file."""
+    outcome: Outcome
+    """The last two: the store had the session before. It was not changed."""
     branch_messages: int = 0
     """Number of the messages in the file that are not on the path."""
     skipped: tuple[Skipped, ...] = ()  # parts of the session that were left out
@@ -48,6 +50,8 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
 class ImportOutcome(Struct, kw_only=True):
     """Outcome of an import, or of a trial, as far as it has come."""
 
+    is_trial: bool = False
+    """Whether nothing is stored."""
     chats: list[ImportedChat] = []
     skipped: list[tuple[str, Skipped]] = []
     """Damaged parts of files outside of imported sessions, each with the name of its file."""
@@ -88,19 +92,17 @@ class Importer:
         *,
         stdin: bytes | None = None,
         source: str = AUTO,
-        is_trial: bool = False,
         report_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Import files and folders, and add the results to `outcome`.
 
         A refused file does not stop the others. `stdin` is the content of the file `-`. `source` is
-        the program that the files must be of, or `AUTO`. A trial stores nothing. If the import is
-        cancelled, the sessions that were imported stay in the store, and `outcome` lists them. An
-        error of the store, such as a full disk, ends the import.
+        the program that the files must be of, or `AUTO`. If the import is cancelled, the sessions
+        that were imported stay in the store, and `outcome` lists them. An error of the store, such
+        as a full disk, ends the import.
         """
-        known: dict[str, SessionHeader] | None = None
-        if is_trial:
-            known = {}
+        known: dict[str, SessionHeader] = {}
+        if outcome.is_trial:
             for is_trash in (False, True):
                 headers = await self._store.list_sessions(is_trash=is_trash)
                 known |= {header.session_id: header for header in headers}
@@ -145,13 +147,12 @@ class Importer:
         file: str,
         chats: Iterator[Session | Skipped],
         outcome: ImportOutcome,
-        known: dict[str, SessionHeader] | None,
+        known: dict[str, SessionHeader],
         report: Callable[[], None],
     ) -> None:
         """Import the chats of a file; raises the errors of `read_chats`, and `StoreUnavailable`.
 
-        `known` has the headers that the store has, or would have by now, by id in a trial; an
-        import asks the store for each session.
+        In a trial, `known` has the headers that the store has, or would have by now, by id.
         """
         # a chat may take long, so it is read in a thread that a cancelled import leaves behind
         while (found := await run_abandonable(lambda: next(chats, None))) is not None:
@@ -160,7 +161,7 @@ class Importer:
                 continue
             header = found.header
             try:
-                if known is not None:
+                if outcome.is_trial:
                     known_header = known.get(header.session_id)
                     known.setdefault(header.session_id, header)
                 else:
@@ -173,7 +174,7 @@ class Importer:
             chat = ImportedChat(
                 file=file,
                 header=known_header or header,
-                was_known=known_header is not None,
+                outcome=_word_for(known_header, is_trial=outcome.is_trial),
                 branch_messages=len(found.branch_messages),
                 skipped=() if known_header else found.skipped,
             )
@@ -199,37 +200,42 @@ def _files_of(name: str) -> dict[str, Path]:
     return {name: path}
 
 
+def _word_for(known: SessionHeader | None, *, is_trial: bool) -> Outcome:
+    """Return the outcome of a session; `known` is its header in the store, if it was there."""
+    if known is None:
+        return "would be imported" if is_trial else "imported"
+    return "present" if known.deleted_at is None else "in trash"
+
+
 def _counts(chats: Sequence[ImportedChat]) -> str:
     """Return the numbers of chats and of their messages in words: `2 chats, 1 message`."""
     messages = sum(chat.header.message_count for chat in chats)
     return f"{counted(len(chats), 'chat')}, {counted(messages, 'message')}"
 
 
-def result_lines(outcome: ImportOutcome, *, is_trial: bool = False) -> list[str]:
-    """Return a line for each chat, and below several chats a line with the sum.
+def result_lines(outcome: ImportOutcome) -> list[str]:
+    """Return a line for each chat, and below several chats a line with the sum of the new ones.
 
-    For more than `_MAX_LISTED` chats, only the sum is returned. The line of a chat that was
-    imported before names the session, or says how to restore it. The sum counts new sessions.
+    For more than `_MAX_LISTED` chats, only the sum is returned.
     """
     chats = outcome.chats
     lines: list[str] = []
-    listed = chats if len(chats) <= _MAX_LISTED else []
-    for chat in listed:
-        header, short_id = chat.header, chat.header.session_id[:SHORT_ID]
-        verb = "would be imported" if is_trial else "is imported"
-        words = f"{verb}, {counted(header.message_count, 'message')}"
-        if chat.was_known:
-            words = f"already exists, as {short_id}."
-            if header.deleted_at is not None:
-                words = f"is in the trash; `lmchat sessions restore {short_id}` restores it."
-        title = safe_line(header.title, limit=_TITLE_CHARS) or "Untitled"
+    for chat in chats if len(chats) <= _MAX_LISTED else ():
+        short_id = chat.header.session_id[:SHORT_ID]
+        messages = counted(chat.header.message_count, "message")
+        words = {
+            "imported": f"is imported, {messages}",
+            "would be imported": f"would be imported, {messages}",
+            "present": f"already exists, as {short_id}.",
+            "in trash": f"is in the trash; `lmchat sessions restore {short_id}` restores it.",
+        }[chat.outcome]
+        title = safe_line(chat.header.title, limit=_TITLE_CHARS) or "Untitled"
         lines.append(f"{chat.file}: “{title}” {words}")
     if len(chats) > 1:
-        imported = [chat for chat in chats if not chat.was_known]
-        verb = "would be imported" if is_trial else "imported"
-        words = f"{_counts(imported)} {verb}"
-        if len(imported) < len(chats):
-            words += f", {len(chats) - len(imported)} already existed"
+        new = [chat for chat in chats if chat.outcome not in ("present", "in trash")]
+        words = f"{_counts(new)} {_word_for(None, is_trial=outcome.is_trial)}"
+        if len(new) < len(chats):
+            words += f", {len(chats) - len(new)} already existed"
         lines.append(f"{words}.")
     return lines
 

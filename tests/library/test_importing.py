@@ -110,16 +110,17 @@ async def test_what_is_imported_is_found_and_gone_on_with_and_known_again(
     assert len(await store.tree(session_id)) == 5
     await library(store).rename(session_id, "Mine")
     (two,) = await import_all(importer, name)
-    assert (two.was_known, two.header.title) == (True, "Mine")
+    assert (two.outcome, two.header.title) == ("present", "Mine")
     assert (await store.open_session(session_id)).header.message_count == 5
 
 
 async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_path, importer):
     names = [file_of(tmp_path, name=name) for name in ("one.json", "two.json")]
     for is_trial in (True, False):
-        outcome = ImportOutcome()
-        await importer.import_files(names, outcome, is_trial=is_trial)
-        assert [chat.was_known for chat in outcome.chats] == [False, True]
+        outcome = ImportOutcome(is_trial=is_trial)
+        await importer.import_files(names, outcome)
+        new = "would be imported" if is_trial else "imported"
+        assert [chat.outcome for chat in outcome.chats] == [new, "present"]
 
 
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
@@ -155,7 +156,7 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
     )
     text = await library(store).export_text(evil, ExportAs(form="json"))
     (one,) = await import_all(importer, file_of(tmp_path, text))
-    assert not one.was_known
+    assert one.outcome == "imported"
     assert (await store.open_session(mine.session_id)) == kept
     imported = await store.open_session(one.header.session_id)
     assert [message.text for message in imported.messages] == ["evil words"]
@@ -181,7 +182,8 @@ async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
         chat.header.session_id for chat in outcome.chats
     }
     assert {header.message_count for header in kept} == {2}
-    assert sum(not chat.was_known for chat in await import_all(importer, name)) == 50 - len(kept)
+    outcomes = [chat.outcome for chat in await import_all(importer, name)]
+    assert outcomes.count("imported") == 50 - len(kept)
     assert faults_in(store.database.path) == ""
 
 
@@ -199,7 +201,7 @@ async def test_of_a_folder_what_may_be_an_export_is_imported_once(tmp_path, impo
     (folder / "deep" / "deeper").mkdir(parents=True)
     name = file_of(folder / "deep" / "deeper")
     outcome = await outcome_of(importer, str(folder), name)
-    assert [chat.was_known for chat in outcome.chats] == [False, True]
+    assert [chat.outcome for chat in outcome.chats] == ["imported", "present"]
     assert (outcome.unknown_count, outcome.refused) == (1, [])
     assert loss_lines(outcome) == ["1 other file without chats that lmchat can read."]
 

@@ -51,7 +51,7 @@ async def test_at_a_signal_what_cannot_be_saved_becomes_files_that_can_be_import
         outcome = ImportOutcome()
         await Importer(desk.store).import_files([str(file)], outcome)
         (chat,) = outcome.chats
-        assert not chat.was_known
+        assert chat.outcome == "imported"
         read = await desk.store.open_session(chat.header.session_id)
         texts = [message.text for message in read.messages]
         assert texts == ["one", "Alpha.", "two", "Lettuce does well."]

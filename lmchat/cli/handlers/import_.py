@@ -45,7 +45,7 @@ async def import_files(context: Context) -> int:
             message = f"The input from {STDIN} is larger than {LARGEST_RECORD // _BYTES_PER_MB} MB."
             raise FileRefused(message, hint="Split it into smaller files.")
 
-    outcome = ImportOutcome()
+    outcome = ImportOutcome(is_trial=options.dry_run)
     async with open_store(context) as store:
         importer = Importer(store, find=partial(chat_places, context.environ, home_folder()))
         if options.files:  # `AUTO` tells the format of each by its content
@@ -58,7 +58,6 @@ async def import_files(context: Context) -> int:
                 outcome,
                 stdin=stdin,
                 source=source,
-                is_trial=options.dry_run,
                 report_progress=output.show_progress,
             )
 
@@ -93,12 +92,12 @@ async def _chats_of_programs(context: Context, importer: Importer) -> list[tuple
 
 def _report(context: Context, outcome: ImportOutcome) -> None:
     """Print the results of an import or a trial; the last line has the ids, for scripts."""
-    output, is_trial = context.output, context.options.dry_run
+    output = context.output
     if output.is_json:
-        output.print_json(_outcome_json(context, outcome))
+        output.print_json(_outcome_json(outcome))
         return
     if outcome.chats:  # without lines, an empty one would be printed
-        output.print_lines(result_lines(outcome, is_trial=is_trial))
+        output.print_lines(result_lines(outcome))
     for line in loss_lines(outcome):
         output.note(line)
     for _, error in outcome.refused:
@@ -106,24 +105,27 @@ def _report(context: Context, outcome: ImportOutcome) -> None:
     # each id once, without chats that an earlier run imported and the user has put into the trash
     headers = [chat.header for chat in outcome.chats if chat.header.deleted_at is None]
     ids = dict.fromkeys(header.session_id for header in headers)
-    if ids and not is_trial:
+    if ids and not outcome.is_trial:
         output.print_lines([" ".join(ids)])
 
 
-def _outcome_json(context: Context, outcome: ImportOutcome) -> dict[str, object]:
+def _outcome_json(outcome: ImportOutcome) -> dict[str, object]:
     """Return the document of `--json`: a list of the chats, and files that were not imported.
 
     The chats are new ones and those that were imported before. `beside` is the number of messages
     on other branches than the shown one. `skipped` lists what could not be read: parts of a chat,
     or of a file.
     """
-    chats: list[dict[str, object]] = []
-    for chat in outcome.chats:
-        word = "would be imported" if context.options.dry_run else "imported"
-        if chat.was_known:
-            word = "present" if chat.header.deleted_at is None else "in trash"
-        document = {"file": chat.file, "outcome": word, **header_json(chat.header)}
-        chats.append({**document, "beside": chat.branch_messages, "skipped": chat.skipped})
+    chats = [
+        {
+            "file": chat.file,
+            "outcome": chat.outcome,
+            **header_json(chat.header),
+            "beside": chat.branch_messages,
+            "skipped": chat.skipped,
+        }
+        for chat in outcome.chats
+    ]
     refused = [
         {"file": file, "error": error.kind, "message": error.message}
         for file, error in outcome.refused
