@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from functools import cache
 from importlib import import_module
 from io import BytesIO, StringIO
 from itertools import chain, islice
@@ -34,6 +33,13 @@ LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
 _FORMATS_HINT = (
     "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
+)
+# Formats of texts in the order in which a record is compared with them: the program as in `--from`,
+# and the module, which is imported when it is needed.
+_FORMATS = (
+    (OWN, "json_sessions"),
+    *((row.source, f"imports.programs.{row.module}") for row in PROGRAMS if row.module != "llm"),
+    (OWN, "imports.message_list"),
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
@@ -132,7 +138,7 @@ def _chats(
 def _text_chats(source: Source, now: datetime, wanted: str) -> Iterator[Session | Skipped]:
     """Yield the sessions of a text, in the format of its first records, and what is left out.
 
-    Raises `FileRefused` for a broken text, and `FormatUnknown` for an empty one, one of no format,
+    Raises `FileRefused` for a broken text, and `FormatUnknown` for one that is empty, of no format,
     or of another program than `wanted`.
     """
     records = _records(source)
@@ -174,23 +180,11 @@ def _sessions(
 
 def _format_of(record: Record) -> tuple[str, Format] | None:
     """Return the first format that fits a record, with its program as in `--from`."""
-    fitting = (item for item in _formats() if item[1].fits(record))
-    return next(fitting, None)
-
-
-@cache
-def _formats() -> Sequence[tuple[str, Format]]:
-    """Return the formats of texts in the order in which they are compared with a text.
-
-    Their modules are imported here, and not when lmchat starts.
-    """
-    programs = [program for program in PROGRAMS if program.module != "llm"]
-    modules = [
-        (OWN, "json_sessions"),
-        *((program.source, f"imports.programs.{program.module}") for program in programs),
-        (OWN, "imports.message_list"),
-    ]
-    return [(program, import_module(f"lmchat.formats.{name}").FORMAT) for program, name in modules]
+    for program, module in _FORMATS:
+        text_format: Format = import_module(f"lmchat.formats.{module}").FORMAT
+        if text_format.fits(record):
+            return program, text_format
+    return None
 
 
 def _require(program: str, wanted: str) -> None:

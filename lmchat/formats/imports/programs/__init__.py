@@ -1,7 +1,7 @@
 """One module for each program whose chats can be imported: recognition and reading.
 
-The entrance is `PROGRAMS`: a new format is one module and one row. A module has `FORMAT`, a
-`JsonFormat` or a `DatabaseFormat` (`formats/imports/format.py`), and must not know the store.
+The entrance is `PROGRAMS`: a new format is one module and one row. A module has a `Format` with the
+name `FORMAT`; that of llm, which reads a database, has `fits` and `sessions`.
 
 If a program keeps its chats in a folder on this machine, its row also has a function that returns
 the possible folders. The function is in `files/paths.py` if `servers` looks for models there, too.

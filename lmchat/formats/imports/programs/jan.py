@@ -46,9 +46,8 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         model=text_at(assistant, "model", "id").strip("*"),  # `*` means any model
     )
     shown: dict[str, str] = {}  # id of the message that is shown behind a message
-    answers: dict[
-        str | None, str
-    ] = {}  # by the id of the prompt, of those whose parent Jan has lost
+    # By the id of the prompt, the answers whose parent Jan has lost.
+    answers: dict[str | None, str] = {}
     for number, row in enumerate(records):
         metadata = row.get("metadata")
         has_parent = isinstance(metadata, dict) and "parentId" in metadata
