@@ -78,7 +78,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
 ):
     monkeypatch.chdir(tmp_path)  # a long path would break the lines of the notice elsewhere
     list_file(tmp_path)
-    (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi"},\n{"role": "assi')
+    (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi')
     await desk.say("/import cut.json", sees="It is not valid JSON")
     await desk.prompt_is("")
     assert await desk.store.list_sessions() == ()

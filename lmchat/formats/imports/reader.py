@@ -46,7 +46,7 @@ _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # records read to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
 _CHUNK = 1 << 20  # characters that are read at once
-_GAP = ", \t\r\n"  # characters between values
+_GAP = re.compile(r"[, \t\r\n]*")  # between values
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -247,8 +247,8 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
     begun = begun.removeprefix("[")
     place, number = 0, 1
     while True:
-        while place < len(begun) and begun[place] in _GAP:
-            place += 1
+        if gap := _GAP.match(begun, place):  # always, as a gap may be empty
+            place = gap.end()
         if is_list and begun.startswith("]", place):
             return
         try:
@@ -259,7 +259,8 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
                 message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
                 raise FileRefused(message, hint="Export fewer chats at once.") from error
             # it may only be cut off; the rest of a text with a wrong sign is read in vain
-            if more := text.read(max(_CHUNK, len(begun))):
+            more_chars = min(max(_CHUNK, len(begun)), LARGEST_RECORD + 1 - len(begun))
+            if more := text.read(more_chars):
                 begun += more
                 continue
             if not begun and not is_list:  # the end
