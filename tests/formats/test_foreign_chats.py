@@ -491,7 +491,8 @@ def test_of_open_webui_come_texts_of_files_stopped_answers_and_older_calls():
     assert lost == ["“a.txt (8 bytes):”: 1 image left out"]
 
 
-def test_of_jan_comes_the_version_that_is_shown():
+@pytest.mark.parametrize("lost_parent", [{}, {"parentId": None}])
+def test_of_jan_comes_the_version_that_is_shown(lost_parent):
     def row(key, role, text, created_at, **metadata):
         content = [{"type": "text", "text": {"value": text}}]
         return {
@@ -508,7 +509,7 @@ def test_of_jan_comes_the_version_that_is_shown():
         row("b", "assistant", "Ferns.", 2, parentId="a"),
         row("c", "assistant", "Hosta.", 3, parentId="a"),
         row("d", "user", "Thanks", 4, parentId="b"),
-        row("e", "assistant", "Welcome.", 5, parentId=None),  # Jan has lost its parent
+        row("e", "assistant", "Welcome.", 5, **lost_parent),
         row("f", "user", "Bye", 6, parentId="d"),
         row("g", "user", "More", 7, parentId="c"),
     ]
@@ -546,3 +547,36 @@ def test_of_jan_come_ends_and_tools_of_all_its_versions():
             AnswerState.STOPPED,
             [],
         )
+
+
+def test_private_characters_of_a_prompt_stay_as_they_are():
+    asked = "what does \ue200 mean, and \ue203 in my font?"
+    (session,), _ = read_value(chatgpt(("user", asked, {}), ("assistant", "No \ue200 idea", {})))
+    assert [message.text for message in session.messages] == [asked, "No  idea"]
+
+
+@pytest.mark.parametrize("end", ["root", "no such", None, 5, ""])
+def test_a_chat_of_chatgpt_without_a_shown_end_ends_with_its_newest_message(end):
+    rows = [("user", "Rain?", {"create_time": 1}), ("assistant", "No.", {"create_time": 2})]
+    (whole,) = chatgpt(*rows, current_node=end)
+    whole["mapping"] = dict(reversed(whole["mapping"].items()))
+    (session,), lost = read_value([whole])
+    assert ([message.text for message in session.messages], lost) == (["Rain?", "No."], [])
+
+
+def test_half_of_an_emoji_in_the_json_of_a_text_costs_nothing_but_itself():
+    half = '{"name": "Plan", "content": "leaf \\ud83c", "type": "document"}'
+    for recipient, words in (("canmore.create_textdoc", "**Plan**"), ("find", "> Tool call: find")):
+        (session,), _ = read_value(
+            chatgpt(("user", "Plan", {}), ("assistant", half, {"recipient": recipient}))
+        )
+        assert session.messages[1].text.startswith(words)
+        assert session.messages[1].text.encode()
+
+
+def test_a_damaged_element_of_open_webui_costs_nothing_but_itself():
+    old = (
+        '<details type="tool_calls" name="find" arguments="&quot;a" done="false"></details>\nFern.'
+    )
+    (session,), _ = read_value(open_webui({"content": old}))
+    assert session.messages[1].text == '> Tool call: find("a)\n\nFern.'

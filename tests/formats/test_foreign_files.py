@@ -229,3 +229,38 @@ def test_a_database_that_its_program_keeps_locked_is_refused_with_the_way_out(tm
     with pytest.raises(FileRefused, match="No such file") as caught:
         chats_of(tmp_path / "none.json")
     assert caught.value.hint == "Check the path."
+
+
+def test_a_list_is_told_by_its_content_and_not_by_the_name(tmp_path):
+    for name in ("open-webui.json", CHATGPT):
+        path = tmp_path / f"{name}l"
+        path.write_bytes(b"\xef\xbb\xbf" + (DATA / name).read_bytes())
+        assert read_file(path) == read_file(DATA / name)
+
+
+def test_a_broken_record_of_a_list_is_not_read_to_the_end_of_the_file(tmp_path):
+    path = tmp_path / "broken.json"
+    with path.open("w") as file:
+        file.write('[{"role": "user", "content": "Hi"}, {"role": "user", "content": "\n')
+        for _ in range(40):
+            file.write("x" * (1 << 20))
+    tracemalloc.start()
+    (session,), lost = read_file(path)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    assert session.messages[0].text == "Hi"
+    assert lost == ["record 2, and all behind it: it is damaged"]
+
+
+def test_facts_about_an_image_of_lm_studio_are_not_taken_for_it(tmp_path):
+    png = b"\x89PNG\r\n\x1a\n"
+    packed = tmp_path / "a.zip"
+    for facts, name in ((b'{"originalName": "leaf.png"}', "leaf.png"), (b"{", "image")):
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("user-files/1763500000001 - 7.png.metadata.json", facts)
+            archive.writestr("user-files/1763500000001 - 7.png", png)
+            text = (DATA / LM_STUDIO).read_text().replace('- 7"', '- 7.png"')
+            archive.writestr(f"conversations/{LM_STUDIO}", text)
+        (session,), lost = read_file(packed)
+        files = [file.name for message in session.messages for file in message.files]
+        assert (files, not any("image" in words for words in lost)) == ([name], True)

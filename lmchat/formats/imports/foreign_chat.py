@@ -23,7 +23,15 @@ from msgspec import Struct, field
 
 from lmchat.files.images import MAX_IMAGE_BYTES, image_type
 from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, EMPTY, Record, at, own_id, text_at
+from lmchat.formats.imports.values import (
+    BAD_VALUE_ERRORS,
+    EMPTY,
+    Record,
+    at,
+    own_id,
+    text_at,
+    whole_text,
+)
 from lmchat.sessions.message import (
     AnswerState,
     ChatMessage,
@@ -67,7 +75,7 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
     text: str
 
 
-STOPPED = Failure(kind="stopped", message="")  # of an answer that the user has stopped
+STOPPED = Failure(kind="interrupted", message="")  # of an answer that the user has stopped
 
 # Part of a message as the module of a program gives it. A text may begin with `<think>`. Texts and
 # thoughts may be empty. An answer may have a failure.
@@ -382,8 +390,8 @@ def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
     An answer may have several, since the steps before it (tool calls, thoughts) have become its
     parts. Joined texts have a blank line between them.
     """
-    thoughts = [part.text for part in parts if isinstance(part, ReasoningPart)]
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    thoughts = [whole_text(part.text) for part in parts if isinstance(part, ReasoningPart)]
+    texts = [whole_text(part.text) for part in parts if isinstance(part, TextPart)]
     joined: list[Part] = [ReasoningPart(text="\n\n".join(thoughts))] if thoughts else []
     joined += [part for part in parts if isinstance(part, FilePart)]
     if texts:

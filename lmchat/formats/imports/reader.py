@@ -25,7 +25,7 @@ from lmchat.files.disk import open_plain
 from lmchat.formats.imports.foreign_chat import Format
 from lmchat.formats.imports.programs import AUTO, OWN, PROGRAM_NAMES, PROGRAMS
 from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sources
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record
+from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, whole_text
 from lmchat.sessions.session import Session, Skipped
 
 STDIN = "-"  # name of the standard input in place of a file
@@ -45,6 +45,7 @@ _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
 _PEEKED_RECORDS = 20  # records read to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
+_LONGEST_TOKEN = 16  # characters, but for strings and numbers
 _CHUNK = 1 << 20  # characters that are read at once
 _GAP = re.compile(r"[, \t\r\n]*")  # between values
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -202,7 +203,9 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
     """
     is_empty = True
     with source.open_text() as text:
-        if source.name.lower().endswith(_LINES_ENDINGS):
+        is_list = text.read(1) == "["
+        text.seek(0)
+        if source.name.lower().endswith(_LINES_ENDINGS) and not is_list:
             values = _lines(iter(lambda: text.readline(LARGEST_RECORD), ""), "line")
         else:
             values = _values(text)
@@ -254,13 +257,17 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
         try:
             value, place = _value_at(begun, place)
         except (ValueError, RecursionError) as error:
+            is_broken = (
+                isinstance(error, json.JSONDecodeError)
+                and error.pos < len(begun) - _LONGEST_TOKEN
+                and not error.msg.startswith("Unterminated string")
+            )
             begun, place = begun[place:], 0
             if len(begun) > LARGEST_RECORD:
                 message = f"It is larger than {LARGEST_RECORD // (1024 * 1024)} MB."
                 raise FileRefused(message, hint="Export fewer chats at once.") from error
-            # it may only be cut off; the rest of a text with a wrong sign is read in vain
             more_chars = min(max(_CHUNK, len(begun)), LARGEST_RECORD + 1 - len(begun))
-            if more := text.read(more_chars):
+            if not is_broken and (more := text.read(more_chars)):  # it may only be cut off
                 begun += more
                 continue
             if not begun and not is_list:  # the end
@@ -271,7 +278,7 @@ def _values(text: TextIO) -> Iterator[tuple[str, Any]]:
             if is_list:
                 yield f"record {number}, and all behind it", None
                 return
-            yield from _lines(StringIO(begun), "record", number)
+            yield from _lines(chain(StringIO(begun + text.readline()), text), "record", number)
             return
         yield f"record {number}", value
         number += 1
@@ -291,7 +298,7 @@ def _value_at(text: str, place: int) -> tuple[Any, int]:
 
 def _without_halves(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole_text(value)
     if isinstance(value, list):
         return [_without_halves(item) for item in value]
     if isinstance(value, dict):

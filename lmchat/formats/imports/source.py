@@ -57,10 +57,15 @@ class Source:
         """
         if not name:  # the name of any file begins with ""
             return b""
-        for file_name, read in self._files:
-            if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum():
-                with suppress(OSError, *_BROKEN_ZIP):
-                    return read()
+        fitting = [
+            (file_name, read)
+            for file_name, read in self._files
+            if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum()
+        ]
+        # `a.png` rather than `a.png.metadata.json`
+        for _, read in sorted(fitting, key=lambda file: len(file[0])):
+            with suppress(OSError, *_BROKEN_ZIP):
+                return read()
         return b""
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -53,6 +54,13 @@ def items_of(value: Any) -> list[Any]:
     return [] if value in EMPTY else [value]
 
 
+def parsed(text: str | bytes) -> Any:
+    """Return the value of JSON in a text or a file; the text itself where it is no JSON."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return text
+
+
 def time_of(value: object) -> datetime | None:
     """Return the time that a value gives in seconds or milliseconds since 1970, or in ISO 8601.
 
@@ -73,6 +81,11 @@ def checked_time(time: datetime) -> datetime:
     if time.year not in _SHOWABLE_YEARS:
         raise ValueError("a time out of range")
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def whole_text(text: str) -> str:
+    """Return a text in which halves of surrogate pairs are U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def own_id(file_id: str, session_id: str = "") -> str:

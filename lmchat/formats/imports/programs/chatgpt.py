@@ -48,7 +48,7 @@ _TEXTS = (
 _NO_MODELS = ("", "auto", "research")  # names without a model: that of the chat is meant
 # A mark in an answer, as for a citation: `\ue200cite\ue202turn0search1\ue201`. A stopped answer may
 # end in one.
-_MARK = re.compile("\ue200([^\ue200\ue201]*)(?:\ue201|\\Z)")
+_MARK = re.compile("\ue200([a-z_]+(?: [a-z_]+)*(?:\ue202[^\ue200\ue201]*)?)(?:\ue201|\\Z)")
 _REST_OF_MARKS = dict.fromkeys(range(0xE200, 0xE207))  # such as those around a cited span
 
 
@@ -57,13 +57,16 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     nodes = record["mapping"]
     times = {key: at(node, "message", "create_time") for key, node in nodes.items()}
     dated = [key for key, time in times.items() if isinstance(time, int | float)]
+    end = text_at(record, "current_node")
+    if not at(nodes, end, "message"):  # there is no such node, or it is the root
+        end = max(dated, key=times.__getitem__, default="")
     chat = ForeignChat(
         # without an id, its time identifies a chat
         key=text_at(record, "conversation_id")
         or text_at(record, "id")
         or str(record.get("create_time")),
         title=text_at(record, "title"),
-        path_end=text_at(record, "current_node") or max(dated, key=times.__getitem__, default=None),
+        path_end=end,
         created_at=time_of(record.get("create_time")),
         updated_at=time_of(record.get("update_time")),
     )
@@ -117,7 +120,9 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
             words = chat.read_text(thought["content"])
             yield ReasoningPart(text=f"**{title}**\n\n{words}".strip() if title else words)
         return
-    text = _without_marks(_text(content, chat), at(message, "metadata", "content_references"))
+    text = _text(content, chat)
+    if role != Role.USER:
+        text = _without_marks(text, at(message, "metadata", "content_references"))
     recipient = text_at(message, "recipient") or _TO_USER
     if role == Role.ASSISTANT and recipient != _TO_USER:
         yield _document(recipient, text) or quoted_call(recipient, text)
@@ -125,7 +130,7 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
         if text.strip():
             yield quoted_result(text)
         yield _report(message)
-    else:
+    elif kind != "system_error":  # else it is the failure below
         yield text
     if role != Role.ASSISTANT:
         return
@@ -210,7 +215,7 @@ def _document(recipient: str, call: str) -> ToolQuote | None:
     _, is_code, language = text_at(value, "type").partition("code/")
     if is_code:
         fence = fence_for(text)
-        text = f"{fence}{language}\n{text}\n{fence}"
+        text = f"{fence}{language}\n{text.rstrip()}\n{fence}"
     return ToolQuote(text=f"{name}{text}")
 
 

@@ -7,9 +7,7 @@ which of those behind it is shown; else it is the newest.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from lmchat.formats.imports.foreign_chat import (
@@ -22,7 +20,7 @@ from lmchat.formats.imports.foreign_chat import (
     quoted_result,
 )
 from lmchat.formats.imports.source import THREAD, Source
-from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
+from lmchat.formats.imports.values import Record, at, items_of, parsed, text_at, time_of
 from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
@@ -32,11 +30,9 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     """Return the session of the messages of a thread; `thread.json` has its title and its model."""
     thread_id = next(filter(None, (text_at(record, "thread_id") for record in records)), "")
     thread: Record = {}
-    with suppress(ValueError, RecursionError):
-        record = json.loads(source.read_beside(THREAD) or b"{}")
-        # else it is damaged, or that of another thread in the same zip file
-        if text_at(record, "id") == thread_id:
-            thread = record
+    # else it is damaged, or that of another thread in the same zip file
+    if text_at(record := parsed(source.read_beside(THREAD)), "id") == thread_id:
+        thread = record
     assistant = at(thread, "assistants", 0)
     chat = ForeignChat(
         key=thread_id,
@@ -48,16 +44,19 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
     shown: dict[str, str] = {}  # id of the message that is shown behind a message
     # By the id of the prompt, the answers whose parent Jan has lost.
     answers: dict[str | None, str] = {}
+    names = [name for row in records for name in (row.get("metadata") or ())]
+    has_versions = "parentId" in names or "activeChildId" in names
     for number, row in enumerate(records):
-        metadata = row.get("metadata")
-        has_parent = isinstance(metadata, dict) and "parentId" in metadata
+        metadata = row.get("metadata") or {}
         key = text_at(row, "id") or str(number)
-        parent = at(metadata, "parentId") if has_parent else chat.last_key
-        if parent is None and row.get("role") != Role.USER:
+        parent = at(metadata, "parentId")
+        if has_versions and parent is None and row.get("role") != Role.USER:
             parent = chat.last_key
             answers[parent] = key
         elif isinstance(parent, str):
             parent = answers.get(parent, parent)
+        elif "parentId" not in metadata:
+            parent = chat.last_key
         shown[str(parent)] = key  # the newest one is the last
         chat.add(
             key,

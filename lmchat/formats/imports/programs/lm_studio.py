@@ -6,7 +6,6 @@ selected. A version is a content, or a list of steps that each have a content.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -21,7 +20,15 @@ from lmchat.formats.imports.foreign_chat import (
     quoted_result,
 )
 from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, at, items_of, text_at, time_of
+from lmchat.formats.imports.values import (
+    BAD_VALUE_ERRORS,
+    Record,
+    at,
+    items_of,
+    parsed,
+    text_at,
+    time_of,
+)
 from lmchat.sessions.message import ReasoningPart
 from lmchat.sessions.session import Session
 
@@ -50,6 +57,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         system=_system_prompt(record),
         model=text_at(record, "lastUsedModel", "identifier"),
     )
+    chat.omit("preset", 1 if text_at(record, "preset") and not chat.system else 0)
     chat.omit("note", len(items_of(record.get("notes"))))
     chat.omit("draft", len(items_of(record.get("clientInput"))))
     for number, message in enumerate(record["messages"]):
@@ -103,7 +111,7 @@ def _parts(version: Record, source: Source, chat: ForeignChat) -> Iterator[Forei
                 yield quoted_result(part.get("content"))
             elif text_at(part, "fileType") == "image":
                 key = text_at(part, "fileIdentifier")
-                facts = json.loads(source.read_beside(f"{key}.metadata.json") or b"{}")
+                facts = parsed(source.read_beside(f"{key}.metadata.json"))
                 image = source.read_beside(key)
                 yield from chat.image_or_omit(image, text_at(facts, "originalName"))
             elif kind != "text":  # else it is a structural text

@@ -12,7 +12,6 @@ with `<details>` elements, which hold reasoning or a tool call:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -27,7 +26,7 @@ from lmchat.formats.imports.foreign_chat import (
     quoted_result,
 )
 from lmchat.formats.imports.source import Source
-from lmchat.formats.imports.values import Record, at, items_of, text_at, time_of
+from lmchat.formats.imports.values import Record, at, items_of, parsed, text_at, time_of
 from lmchat.markdown.commonmark import unescaped
 from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
@@ -165,9 +164,9 @@ def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
             lines = (line.removeprefix(">").removeprefix(" ") for line in thought.split("\n"))
             yield ReasoningPart(text="\n".join(lines))
         elif kind == "tool_calls" and "name" in values:
-            # both are JSON; an error costs the message
-            yield quoted_call(values["name"], json.loads(values.get("arguments") or '""'))
-            yield quoted_result(json.loads(values.get("result") or '""'))
+            yield quoted_call(values["name"], parsed(values.get("arguments", "")))
+            if "result" in values:
+                yield quoted_result(parsed(values["result"]))
         else:
             chat.omit(kind.replace("_", " ").removesuffix("s"))  # `tool_calls`: in the singular
         yield after.strip()
