@@ -6,9 +6,11 @@ import io
 import json
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -25,22 +27,23 @@ THREAD = "thread.json"  # is read with a chat of Jan, and has none
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 _PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
-# Name of a file, and a function that reads it.
-NamedFile = tuple[str, Callable[[], bytes]]
+# Files of a folder: their names, and functions that read them.
+Files = list[tuple[str, Callable[[], bytes]]]
 
 
 class Source:
     """Text that may have chats.
 
-    `files` returns the files that may belong to its chats, such as images, the nearest first.
+    `find_files` returns the files that may belong to its chats, such as images: those of the
+    nearest folder first.
     """
 
     def __init__(
-        self, name: str, file: IO[bytes], files: Callable[[], Iterable[NamedFile]] = tuple
+        self, name: str, file: IO[bytes], find_files: Callable[[], Iterable[Files]] = tuple
     ) -> None:
         self.name = name
         self._file = file
-        self._find_files = files
+        self._find_files = find_files
 
     def open_text(self) -> TextIO:
         """Return the text from its beginning; bytes that are no text become U+FFFD."""
@@ -57,19 +60,20 @@ class Source:
         """
         if not name:  # the name of any file begins with ""
             return b""
-        fitting = [
-            (file_name, read)
-            for file_name, read in self._files
-            if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum()
-        ]
-        # `a.png` rather than `a.png.metadata.json`
-        for _, read in sorted(fitting, key=lambda file: len(file[0])):
-            with suppress(OSError, *_BROKEN_ZIP):
-                return read()
+        for files in self._folders:
+            fitting = [
+                (file_name, read)
+                for file_name, read in files
+                if file_name.startswith(name) and not file_name.removeprefix(name)[:1].isalnum()
+            ]
+            # `a.png` rather than `a.png.metadata.json`
+            for _, read in sorted(fitting, key=lambda file: len(file[0])):
+                with suppress(OSError, *_BROKEN_ZIP):
+                    return read()
         return b""
 
     @cached_property
-    def _files(self) -> list[NamedFile]:
+    def _folders(self) -> list[Files]:
         return list(self._find_files())
 
 
@@ -80,11 +84,18 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
+            folders: dict[str, Files] = defaultdict(list)
+            for info in archive.infolist():
+                folder, _, name = info.filename.rpartition("/")
+                if info.file_size <= MAX_BYTES:
+                    folders[folder].append((name, partial(archive.read, info)))
             for member in archive.namelist():
-                folder, slash, name = member.rpartition("/")
+                folder, _, name = member.rpartition("/")
                 if name.lower().endswith(_TEXT_ENDINGS) and name != THREAD:
+                    # each thread of Jan has a folder with files of the same names
+                    files = partial(chain, [folders[folder]], folders.values())
                     with archive.open(member) as text:
-                        yield member, Source(name, text, partial(_members, archive, folder + slash))
+                        yield member, Source(name, text, files)
     except _BROKEN_ZIP as error:
         message = "It is an encrypted or damaged zip file."
         hint = "Unpack it, and import the folder."
@@ -115,7 +126,7 @@ def files_below(folder: Path) -> list[Path]:
     return paths
 
 
-def _files_beside(path: Path) -> Iterator[NamedFile]:
+def _files_beside(path: Path) -> Iterator[Files]:
     """Yield the files beside a text, and those in a folder `user-files` of each folder above it.
 
     LM Studio has `user-files` beside its folder of chats, and chats may be in subfolders of that.
@@ -123,15 +134,4 @@ def _files_beside(path: Path) -> Iterator[NamedFile]:
     parents = path.parents[:_PARENTS_SEARCHED]
     for folder in (path.parent, *(parent / "user-files" for parent in parents)):
         with suppress(OSError):  # it is missing, or cannot be read
-            for file in sorted(folder.iterdir()):
-                yield file.name, partial(read_plain, file, max_bytes=MAX_BYTES)
-
-
-def _members(archive: zipfile.ZipFile, prefix: str) -> Iterator[NamedFile]:
-    """Yield the files in a zip file that are not too large, those of the text's folder first.
-
-    Each thread of Jan has a folder with files of the same names, so the nearest must be found.
-    """
-    for member in sorted(archive.namelist(), key=lambda member: not member.startswith(prefix)):
-        if archive.getinfo(member).file_size <= MAX_BYTES:
-            yield member.rpartition("/")[2], partial(archive.read, member)
+            yield [(file.name, partial(read_plain, file)) for file in sorted(folder.iterdir())]
