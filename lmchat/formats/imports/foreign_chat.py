@@ -251,7 +251,6 @@ class ForeignChat(Struct, kw_only=True):
             messages.append(chat_message)
         prompts = (message.text for message in messages if message.role is Role.USER)
         newest_models = (message.model for message in reversed(messages) if message.model)
-        digests = {part.digest for message in messages for part in message.files}
         title = self.title.strip()[:LONGEST_TITLE] or title_from(next(prompts, ""))
         header = SessionHeader(
             session_id=session_id,
@@ -266,7 +265,7 @@ class ForeignChat(Struct, kw_only=True):
         return Session(
             header=header,
             messages=MessagePath(messages),
-            files={digest: data for digest, data in self.files.items() if digest in digests},
+            files=self.files,
             skipped=omissions(title, self.omitted),
         )
 
