@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.errors import LMChatError, StoreUnavailable
+from lmchat.errors import FileRefused, LMChatError, StoreUnavailable
 from lmchat.files.disk import is_stream, write_new_file
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
@@ -128,6 +128,8 @@ class Library:
         of `write_new_file`. Raises `FileRefused`, and `WrongUse` for an unknown suffix if
         `export_as` names no format.
         """
+        if str(path) == "-":  # the name of stdout, which only commands of a shell have
+            raise FileRefused("An export needs a name.", hint="Name a file, such as garden.md.")
         # Path.is_dir would raise an error for a long name, and for a folder that may not be entered
         is_folder = await asyncio.to_thread(os.path.isdir, path)
         form = export_as.form or ("md" if is_folder else form_of(path))

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
+from lmchat.errors import FileRefused
 from lmchat.formats.exports.render import form_of
 from lmchat.library.library import ExportAs, Library
 from lmchat.sessions.message import AnswerState
@@ -22,6 +25,8 @@ async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
     assert await library.export_file(session, path) == path
     assert path.read_text() == await library.export_text(session)
     assert "## You · 2026-11-20 08:00" in path.read_text()
+    with pytest.raises(FileRefused, match="An export needs a name"):  # stdout of a shell
+        await library.export_file(session, Path("-"))
 
 
 async def test_a_folder_takes_the_export_under_a_name_of_its_own(tmp_path, store, library):
