@@ -32,8 +32,8 @@ MAX_READ_BYTES = 100_000_000  # of an image before it is scaled, or of a PDF
 _MAX_NAME_CHARS = 200
 _CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a]")  # no text has them, in whatever encoding
 _PDF_HEAD = b"%PDF-"
-_PDF_TAIL = b"%%EOF"
-_PDF_HEAD_BYTES = 1024  # in which a PDF begins, and in which its tail ends
+_PDF_HEAD_BYTES = 1024  # in which a PDF begins
+_PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
 _PDF_CHILD = "lmchat.attachments.pdf_text_child"
 _PDF_S = 120  # a book takes about 20 s
 # Problem and hint for a file that cannot be read, by the number of the error.
@@ -154,7 +154,7 @@ def is_pdf(data: bytes) -> bool:
     Those may be a byte order mark, or the head of a reply of HTTP. A text about PDFs is none.
     """
     at = data.find(_PDF_HEAD, 0, _PDF_HEAD_BYTES)
-    return at == 0 or (at > 0 and _PDF_TAIL in data[-_PDF_HEAD_BYTES:])
+    return at == 0 or (at > 0 and _PDF_OBJECT.search(data, at) is not None)
 
 
 def language_of(name: str) -> str:
@@ -200,8 +200,20 @@ def text_attachment(name: str, media_type: str, data: bytes, *, language: str = 
         message = f"{name} has more than {MAX_TEXT_BYTES // 1_000_000} MB of text."
         raise FileRefused(message, hint="Save the part you need as a separate file.")
     part = _file_part(name, media_type, content, tokens=estimate_tokens(text))
-    left_out = "taken for Windows-1252" if encoding_of(data) == WINDOWS else ""
-    return Attachment(part=replace(part, language=language, left_out=left_out), data=content)
+    part = replace(part, language=language, left_out=decoding_note(data))
+    return Attachment(part=part, data=content)
+
+
+def decoding_note(data: bytes) -> str:
+    """Return what the reader of a text should know of its letters, or ""."""
+    encoding = encoding_of(data)
+    if encoding == WINDOWS:
+        return "taken for Windows-1252"
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return "not all of its bytes are UTF-8, the others are lost"
+    return ""
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:

@@ -10,10 +10,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from lmchat.answers.json_schema import WantedValue
 from lmchat.answers.json_text import strict_json
 from lmchat.errors import LMChatError, RequestInvalid, WrongUse
 from lmchat.safe_text import decoded_text
-from lmchat.servers.request import AnyObject, AnyText, FittingValue, WantedOutput
+from lmchat.servers.request import AnyObject, AnyText, WantedOutput
 from lmchat.servers.sampling_options import checked_option
 from lmchat.sessions.given_messages import messages_of
 from lmchat.sessions.message import ChatMessage, Role, text_message
@@ -62,6 +63,8 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
     """Return a line; a wrong line has an error, so that the other lines are still answered."""
     line = BatchLine(number=number)
     try:
+        if is_text and b"\0" in data:
+            raise RequestInvalid("it is no text.")
         fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
         if not isinstance(fields, dict):
             raise RequestInvalid("it is not a JSON object.")
@@ -111,7 +114,7 @@ def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
         case {"type": "json_object"}:
             line.output = AnyObject()
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
-            line.output = FittingValue(schema=schema)
+            line.output = WantedValue(schema).output
         case _:
             raise RequestInvalid("its response_format is unknown.")
     for name, value in body.items():

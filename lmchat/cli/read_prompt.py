@@ -10,6 +10,7 @@ from lmchat.answers.json_schema import WantedValue, read_schema
 from lmchat.attachments.attachment import (
     MAX_READ_BYTES,
     Attachment,
+    decoding_note,
     file_attachment,
     read_attachment,
     text_of,
@@ -58,8 +59,9 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
             message = "stdin has an image or a PDF, which only `lmchat ask` takes."
             raise WrongUse(message, hint="Pipe in its text.")
         files.append(found)
-        if found.part.left_out:
-            context.output.note(f"lmchat: {_STDIN}: {found.part.left_out}.")
+    note = decoding_note(data) if found is None else found.part.left_out
+    if note:
+        context.output.note(f"lmchat: {_STDIN}: {note}.")
     prompt = "\n\n".join(text for text in (options.prompt, piped_text) if text.strip())
     if options.preset is not None:
         prompt = await preset_prompt(context, options.preset, prompt)

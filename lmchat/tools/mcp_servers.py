@@ -549,13 +549,15 @@ class _McpServer:
                     server=self.settings.name,
                     name=name,
                     description=str_or_empty(fields.get("description")),
-                    schema=(fields.get("inputSchema") or {}) | {"type": "object"},
+                    schema=_input_schema(fields.get("inputSchema") or {}),
                     is_read_only=annotations.get("readOnlyHint") is True,
                 )
                 self._listed.append(tool)
-        # The SDK gets no output schema: it would check results against it, and a slow pattern would
-        # block the event loop.
-        result["tools"] = [{"name": one.name, "inputSchema": one.schema} for one in self._listed]
+        # The SDK gets what it needs: the parameters, which may be headers over HTTP. It would check
+        # results against an output schema, and a slow pattern would block the event loop.
+        result["tools"] = [
+            {"name": one.name, "inputSchema": _parameters_of(one.schema)} for one in self._listed
+        ]
 
     async def _list_tools(self, client: Any) -> ToolServer:
         """Return the state of a server that is ready, with the first `MAX_LISTED` of its tools.
@@ -788,6 +790,22 @@ def _schema_fault(schema: object) -> str:
     if kind == "object" or (isinstance(kind, list) and "object" in kind):
         return ""
     return f"its inputSchema is of the type {safe_line(str(kind), limit=20)}, not object"
+
+
+def _input_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object; servers in PHP say of one without properties: `[]`."""
+    known = dict(schema) | {"type": "object"}
+    for name, kind in (("properties", dict), ("required", list)):
+        if not isinstance(known.get(name, kind()), kind):
+            del known[name]
+    return known
+
+
+def _parameters_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema with parameters only, which the SDK refuses if one is no object."""
+    parameters = dict_or_empty(schema.get("properties")).items()
+    known = {name: value for name, value in parameters if isinstance(value, dict)}
+    return {"type": "object", "properties": known}
 
 
 def _unusable_words(server: str, unusable: Mapping[str, str]) -> str:

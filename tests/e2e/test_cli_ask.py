@@ -157,6 +157,11 @@ def test_what_is_piped_in_is_read_as_a_file_is(cli, server):
         asked = [prompt for seen in server.seen(CHAT)[-2:] for prompt in seen.json["messages"]]
         told = [message["content"] for message in asked]
         assert told == ["Explain\n\none\ntwo", "Sum up: one\ntwo"]
+    for stdin, note in (
+        (b"na\xefve", "taken for Windows-1252"),
+        ("caf\u00e9 \u20ac".encode()[:-1], "not all of its bytes are UTF-8, the others are lost"),
+    ):
+        assert cli("ask", "Explain", stdin=stdin).stderr == f"lmchat: stdin: {note}.\n"
     count = len(server.seen(CHAT))
     for stdin in (Path(sys.executable).read_bytes()[:5_000], b"%PDF-1.5 cut", image()[:99]):
         for words in (["ask"], ["ask", "Explain"], ["ask", "--preset", "sum"], ["decide", "Spam?"]):

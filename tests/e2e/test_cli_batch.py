@@ -96,6 +96,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
         "model": "tiny",
         "stream": True,
     }
+    example = {"type": "json_schema", "json_schema": {"schema": {"name": "Ada"}}}
     reasons = {
         '{"prompt": "half': "Line 5 cannot be used: it is not valid JSON: Unterminated string starting at: "
         "line 1 column 12 (char 11); lines of text need --text.",
@@ -104,6 +105,7 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
         '{"messages": [{"role": "pirate", "content": "arr"}]}': "role",
         json.dumps({"body": {**body, "model": "unclear"}}): "did you mean a/unclear or b/unclear?",
         '{"question": "which?", "id": "l"}': "no prompt",
+        json.dumps({"body": {**body, "response_format": example}}): "no keyword that checks",
     }
     lines = [
         '{"prompt": "one", "id": 17, "label": "ignored"}',
@@ -116,8 +118,8 @@ def test_each_form_of_a_line_and_each_mistake_has_its_row(cli, server):
     done = cli("batch", stdin="\n".join(lines), LMCHAT_MODEL="tiny")
     found = {row["index"]: row for row in map(json.loads, done.stdout.splitlines())}
     assert done.returncode == 1
-    assert "3 answered, 6 failed." in done.stderr
-    assert [*sorted(found)] == [1, *range(3, 11)]
+    assert "3 answered, 7 failed." in done.stderr
+    assert [*sorted(found)] == [1, *range(3, 12)]
     assert [found[number]["id"] for number in (1, 3, 4, 7, 10)] == [17, "b", "c", "e", "l"]
     for number, reason in enumerate(reasons.values(), start=5):
         error = found[number]["error"]
@@ -144,6 +146,9 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
     for seen, letter in zip(server.seen(CHAT), "abab", strict=True):
         assert [m["content"] for m in seen.json["messages"]] == ["Be loud.", f"Shout: {letter}"]
         assert seen.json["temperature"] == 0.5
+    done = cli("batch", "--text", stdin=b"\x7fELF\0\0\n")
+    assert "Line 1 cannot be used: it is no text." in done.stdout
+    assert len(server.seen(CHAT)) == 4
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object", "required": ["n"], "nullable": true}')
     done = cli("batch", "--text", "--schema", str(schema), stdin='{"n": 1}\n{}\n{}\n')

@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -82,6 +83,7 @@ class Connections:
             transport = PacedTransport(limits, self._reads_per_second)
         proxy = proxy_for(endpoint) if transport is None else ""
         try:
+            urlsplit(proxy).port  # noqa: B018 - it raises for 99999, which httpx takes
             # `setdefault`: while certificates were loaded, another call may have made the client
             return self._clients.setdefault(
                 endpoint.origin,
