@@ -494,7 +494,10 @@ class ServerUsage:
 
     def _keep_usage(self, usage: JsonObject) -> None:
         """Keep a usage whose counts are real: a gateway that does not count may send zeros last."""
-        if usage.keys() & {"input_tokens", "output_tokens"}:  # of `/responses` and `/messages`
+        # Counts of `/responses` and `/messages`. New API sends both kinds, these as 0.
+        if not usage.keys() & {"prompt_tokens", "completion_tokens"} and (
+            usage.keys() & {"input_tokens", "output_tokens"}
+        ):
             if "input_tokens" in usage:
                 prompt_counts = (count_or_none(usage.get(name)) or 0 for name in _PROMPT_COUNTS)
                 usage = {**usage, "prompt_tokens": sum(prompt_counts)}
