@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable, WrongUse
+from lmchat.safe_text import safe_text
 
 try:
     import fcntl
@@ -188,12 +189,15 @@ def write_new_file(
     """Write a new file and return its path; a missing folder is made.
 
     If `is_forced`, an existing file is replaced and keeps its mode. With `may_stream`, a pipe or a
-    device such as `/dev/null` is written to; opening a pipe waits for its reader. Raises
-    `FileExists` if the file exists and is not replaced, and `FileRefused` if it cannot be written.
+    device such as `/dev/null` is written to; opening a pipe waits for its reader, and a terminal
+    gets the text in its safe form. Raises `FileExists` if the file exists and is not replaced, and
+    `FileRefused` if it cannot be written.
     """
     try:
         if may_stream and is_stream(path):
-            path.write_bytes(text.encode(errors="replace"))
+            with path.open("wb") as file:
+                shown = safe_text(text) if file.isatty() else text
+                file.write(shown.encode(errors="replace"))
         elif is_forced and path.is_file():
             write_atomically(path, text)
         else:

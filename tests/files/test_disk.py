@@ -148,3 +148,11 @@ def test_a_user_without_a_home_folder_gets_one_that_does_not_exist(monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # of no user
     assert home_folder() == Path("~")
+
+
+def test_a_terminal_that_an_export_names_gets_its_safe_form():
+    reading, terminal = os.openpty()
+    write_new_file(Path(os.ttyname(terminal)), "red \x1b[31m \u202ewor\n", may_stream=True)
+    os.close(terminal)
+    assert os.read(reading, 100) == "red \u241b[31m \ufffdwor\r\n".encode()
+    os.close(reading)
