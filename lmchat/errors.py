@@ -88,13 +88,14 @@ def foreign_library(error: BaseException) -> ConfigError | None:
     found += [
         (name, getattr(module, "__file__", None))
         for name, module in sys.modules.items()
-        if "." not in name and PathFinder.find_spec(name, others)
+        if "." not in name
     ]
     for name, file in found:
         top_name = name.partition(".")[0]
         for folder, (why, hint) in folders.items():
             start = os.path.join(folder, top_name)  # noqa: PTH118
-            if file and file.startswith((f"{start}.", f"{start}{os.sep}")):
+            is_there = file and file.startswith((f"{start}.", f"{start}{os.sep}"))
+            if is_there and PathFinder.find_spec(top_name, others):  # else it took no place
                 return ConfigError(f"{top_name} was taken from {folder}{why}.", hint=hint)
     return None
 
