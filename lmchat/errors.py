@@ -90,6 +90,9 @@ def foreign_library(error: BaseException) -> ConfigError | None:
         for name, module in sys.modules.items()
         if "." not in name
     ]
+    if isinstance(error, SyntaxError) and error.filename:  # a file that did not even begin to run
+        parts = error.filename.removesuffix(".py").split(os.sep)
+        found += [(part, error.filename) for part in parts]
     for name, file in found:
         top_name = name.partition(".")[0]
         for folder, (why, hint) in folders.items():

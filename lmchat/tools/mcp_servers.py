@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from lmchat import __version__
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.errors import LMChatError
+from lmchat.errors import LMChatError, foreign_library
 from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, expanded_path
 from lmchat.processes.child import ChildProcess, own_program
@@ -396,6 +396,8 @@ class _McpServer:
         match error:
             case LMChatError():
                 return error
+            case ImportError() if foreign := foreign_library(error):
+                return foreign
             case ImportError():
                 hint = f"Install it: {install_command('tools')}"
                 return LMChatError("The MCP SDK is not installed.", hint=hint)

@@ -93,6 +93,7 @@ def test_a_library_that_pythonpath_brings_is_named(tmp_path):
         ("httpx", "__version__ = '0.1'"),
         ("msgspec", "__version__ = '0.1'"),
         ("h2", "raise AssertionError"),
+        ("httpcore", "print 'as of Python 2'"),
     ):
         folder = tmp_path / library
         folder.mkdir()

@@ -547,9 +547,14 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path, gateway):
 
 
 def test_without_the_extra_one_sentence_names_the_install_line(alone, tmp_path):
-    (tmp_path / "starlette.py").write_text("raise ModuleNotFoundError(name='starlette')")
+    absent = "import sys; sys.modules['starlette'] = None"
+    (tmp_path / "sitecustomize.py").write_text(absent)
     done = alone("serve", PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr == (
         f"lmchat: lmchat serve needs two more packages; install them: {install_command('serve')}\n"
     )
+    (tmp_path / "starlette.py").write_text("")  # it comes before the installed one
+    (tmp_path / "sitecustomize.py").unlink()
+    done = alone("serve", PYTHONPATH=str(tmp_path))
+    assert f"starlette was taken from {tmp_path} because PYTHONPATH is set." in done.stderr

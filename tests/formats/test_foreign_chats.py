@@ -365,6 +365,7 @@ MARKED = {
     f"{mark('navlist', 'x')}Rain{mark('memcite')} {mark('never heard of', 'x')}.": "Rain .",
     "A \ue203span\ue204 of words": "A span of words",
     "Rain \ue200cite\ue202turn0": "Rain",
+    "Rain \ue200cite\ue202turn0 and\nsun": "Rain citeturn0 and\nsun",
 }
 
 

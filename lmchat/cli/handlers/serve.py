@@ -12,7 +12,7 @@ from functools import partial
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.wiring import Runtime, open_runtime
-from lmchat.errors import LMChatError, WrongUse
+from lmchat.errors import LMChatError, WrongUse, foreign_library
 from lmchat.extras import install_command
 from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.processes.tasks import background_task
@@ -30,7 +30,7 @@ try:
     from lmchat.serve.model_routes import ModelRoutes, ServerWatch
 except ModuleNotFoundError as error:
     words = f"lmchat serve needs two more packages; install them: {install_command('serve')}"
-    raise LMChatError(words, kind="unsupported") from error
+    raise foreign_library(error) or LMChatError(words, kind="unsupported") from error
 
 END_S = 5  # time that running answers have after a signal
 KEEP_ALIVE_S = 75  # time until an idle connection is closed; clients close theirs sooner

@@ -47,8 +47,11 @@ _TEXTS = (
 )
 _NO_MODELS = ("", "auto", "research")  # names without a model: that of the chat is meant
 # A mark in an answer, as for a citation: `\ue200cite\ue202turn0search1\ue201`. A stopped answer may
-# end in one.
-_MARK = re.compile("\ue200([a-z_]+(?: [a-z_]+)*(?:\ue202[^\ue200\ue201]*)?)(?:\ue201|\\Z)")
+# end in one, but not with whole lines in it.
+_MARK = re.compile(
+    "\ue200([a-z_]+(?: [a-z_]+)*(?:\ue202[^\ue200\ue201]*(?=\ue201)|\ue202[^\ue200\ue201\n]*\\Z)?)"
+    "(?:\ue201|\\Z)"
+)
 _REST_OF_MARKS = dict.fromkeys(range(0xE200, 0xE207))  # such as those around a cited span
 
 
