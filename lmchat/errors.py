@@ -91,7 +91,7 @@ def foreign_library(error: BaseException) -> ConfigError | None:
         if "." not in name
     ]
     if isinstance(error, SyntaxError) and error.filename:  # a file that did not even begin to run
-        parts = error.filename.removesuffix(".py").split(os.sep)
+        parts = error.filename.removesuffix(".py").split(os.sep)  # noqa: PTH206
         found += [(part, error.filename) for part in parts]
     for name, file in found:
         top_name = name.partition(".")[0]
