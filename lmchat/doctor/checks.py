@@ -21,6 +21,7 @@ from lmchat.doctor.finding import Check, Finding, FindRows, Grade, Group, run_ch
 from lmchat.doctor.server_checks import SERVERS
 from lmchat.errors import StoreUnavailable
 from lmchat.extras import install_command
+from lmchat.files.locks import has_locks
 from lmchat.files.paths import Paths
 from lmchat.processes.threads import in_thread
 from lmchat.servers.local.installed import engine_command
@@ -113,7 +114,14 @@ def folder_findings(folder: Path) -> list[Finding]:
     # If the folder is not made yet: its nearest parent that exists. Path would raise an error for a
     # folder that may not be entered.
     existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
-    if os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK):  # noqa: PTH112
+    if not os.path.isdir(existing):  # noqa: PTH112
+        step = "Set LMCHAT_HOME to another folder"
+        return [FOLDER.row(Grade.FAULT, f"{existing} is a file, not a folder.", step)]
+    if os.access(existing, os.W_OK | os.X_OK):
+        if not has_locks(existing):
+            cause = f"The disk of {existing} has no file locks, as some network disks."
+            # no fault: SQLite has other means on some systems
+            return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
         return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
     step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
     return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 from lmchat.doctor.checks import folder_findings, locale_findings
 from lmchat.doctor.finding import Grade
 from tests.support.faults import no_root, open_folder
@@ -16,9 +18,9 @@ def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
         (folder / "file").write_text("")
         (folder / "closed").mkdir(mode=0o555)
         with no_root():
-            for name in ("file", "closed"):
+            for name, step in (("file", "Set LMCHAT_HOME"), ("closed", "chmod")):
                 (row,) = folder_findings(folder / name)
-                assert (row.grade, "chmod" in row.next_step) == (Grade.FAULT, True)
+                assert (row.grade, step in row.next_step) == (Grade.FAULT, True)
 
 
 def test_the_locale_that_counts_decides():
@@ -31,3 +33,15 @@ def test_the_locale_that_counts_decides():
     ]:
         (row,) = locale_findings(environ)
         assert row.grade is grade
+
+
+def test_a_disk_without_locks_is_named_before_anything_is_saved(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", fail)
+    (row,) = folder_findings(tmp_path / "lmchat")
+    words = f"The disk of {tmp_path} has no file locks, as some network disks."
+    assert (row.grade, row.cause) == (Grade.WARNING, words)
+    assert row.next_step == "Set LMCHAT_HOME to a folder on this machine"
+    assert list(tmp_path.iterdir()) == []

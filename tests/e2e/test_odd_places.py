@@ -92,7 +92,7 @@ def test_a_library_that_pythonpath_brings_is_named(tmp_path):
     for library, text in (
         ("httpx", "__version__ = '0.1'"),
         ("msgspec", "__version__ = '0.1'"),
-        ("h2", "raise AssertionError"),
+        ("h11", "raise AssertionError"),
         ("httpcore", "print 'as of Python 2'"),
     ):
         folder = tmp_path / library
