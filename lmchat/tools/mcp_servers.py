@@ -784,7 +784,7 @@ class _Readable:
 
 def _schema_fault(schema: object) -> str:
     """Return why this schema cannot be that of the arguments of a tool; empty if it can."""
-    if schema is None:  # of a tool without arguments
+    if schema in (None, []):  # of a tool without arguments, as PHP writes it, too
         return ""
     if not isinstance(schema, dict):
         return "its inputSchema is not an object"

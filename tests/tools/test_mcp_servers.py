@@ -538,6 +538,7 @@ USABLE = [
     # the schema of a tool without arguments, or without the type that every one has
     tool("empty", {}),
     tool("null", None),
+    tool("none of PHP", []),
     {"name": "none"},
     tool("dialect", {"$schema": "http://json-schema.org/draft-07/schema#"}),
     tool("untyped", {"properties": {"bed": {"type": "string"}}}),
