@@ -10,17 +10,17 @@ PAGE = "https://example.org/a?b=c&d=$(id)"
 
 @pytest.fixture
 def programs(tmp_path):
-    """Programs that write down what they were asked for."""
+    """Programs that write down what they were asked for; no other program is found."""
 
     def make(name):
         put_script(
             tmp_path / name,
             f"printf '%s|' {name} \"$@\" $LMCHAT_API_KEY > {tmp_path}/new\necho noise\n"
-            f"mv {tmp_path}/new {tmp_path}/log",
+            f"/bin/mv {tmp_path}/new {tmp_path}/log",
         )
 
     make.log = tmp_path / "log"
-    make.environ = {"PATH": f"{tmp_path}:/bin:/usr/bin", "TERM": "xterm", "LMCHAT_API_KEY": "k"}
+    make.environ = {"PATH": str(tmp_path), "TERM": "xterm", "LMCHAT_API_KEY": "k"}
     return make
 
 
@@ -45,7 +45,7 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"BROWSER": "/usr/bin/w3m"}, {"DISPLAY": ":9", "PATH": "."}],
+    [{}, {"BROWSER": "/no/such/w3m"}, {"DISPLAY": ":9", "PATH": "."}],
 )
 async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_folder(
     programs, environ, monkeypatch
