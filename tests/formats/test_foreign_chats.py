@@ -351,6 +351,7 @@ REFERENCES = [
         "alt": None,
         "items": [{"url": "https://b.org", "title": "B"}],
     },
+    {"matched_text": "【8†source】", "alt": "([d.org](https://d.org))"},
     {"matched_text": mark("filecite", "c"), "type": "file", "name": "notes.pdf"},
     {"matched_text": mark("entity", '["place", "Bern"]'), "type": "alt_text", "alt": "Bern"},
 ]
@@ -364,7 +365,9 @@ MARKED = {
     f"See {mark('url', 'this', 'https://u.org')}": "See [this](https://u.org)",
     f"{mark('navlist', 'x')}Rain{mark('memcite')} {mark('never heard of', 'x')}.": "Rain .",
     "A \ue203span\ue204 of words": "A span of words",
+    "Rain 【8†source】 or 【2】.": "Rain ([d.org](https://d.org)) or 【2】.",
     "Rain \ue200cite\ue202turn0": "Rain",
+    "Rain 【8†source】 or 【2】.": "Rain ([d.org](https://d.org)) or 【2】.",
     "Rain \ue200cite\ue202turn0 and\nsun": "Rain citeturn0 and\nsun",
 }
 

@@ -51,6 +51,7 @@ _NO_MODELS = ("", "auto", "research")  # names without a model: that of the chat
 _MARK = re.compile(
     "\ue200([a-z_]+(?: [a-z_]+)*(?:\ue202[^\ue200\ue201]*(?=\ue201)|\ue202[^\ue200\ue201\n]*\\Z)?)"
     "(?:\ue201|\\Z)"
+    "|【[^】\n]*】"  # as citations were marked until 2025
 )
 _REST_OF_MARKS = dict.fromkeys(range(0xE200, 0xE207))  # such as those around a cited span
 
@@ -175,7 +176,7 @@ def _without_marks(text: str, references: Any) -> str:
     by_mark = {text_at(reference, "matched_text"): reference for reference in items_of(references)}
 
     def words(mark: re.Match[str]) -> str:
-        kind, *values = mark[1].split("\ue202")
+        kind, *values = (mark[1] or "").split("\ue202")
         reference = by_mark.get(mark[0])
         if alt := text_at(reference, "alt"):
             return alt
@@ -191,7 +192,9 @@ def _without_marks(text: str, references: Any) -> str:
             for item in items_of(at(reference, "items"))
             if text_at(item, "url")
         ]
-        return f"({', '.join(links)})" if links else text_at(reference, "name")
+        if links:
+            return f"({', '.join(links)})"
+        return text_at(reference, "name") or (mark[0] if mark[1] is None else "")
 
     return _MARK.sub(words, text).translate(_REST_OF_MARKS)
 
