@@ -367,7 +367,6 @@ MARKED = {
     "A \ue203span\ue204 of words": "A span of words",
     "Rain 【8†source】 or 【2】.": "Rain ([d.org](https://d.org)) or 【2】.",
     "Rain \ue200cite\ue202turn0": "Rain",
-    "Rain 【8†source】 or 【2】.": "Rain ([d.org](https://d.org)) or 【2】.",
     "Rain \ue200cite\ue202turn0 and\nsun": "Rain citeturn0 and\nsun",
 }
 
