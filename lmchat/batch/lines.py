@@ -64,7 +64,7 @@ def _line(number: int, data: bytes, *, is_text: bool) -> BatchLine:
     line = BatchLine(number=number)
     try:
         if is_text and b"\0" in data:
-            raise RequestInvalid("it is no text.")
+            raise RequestInvalid("it is not text.")
         fields = {"prompt": decoded_text(data)} if is_text else strict_json(data.decode())
         if not isinstance(fields, dict):
             raise RequestInvalid("it is not a JSON object.")

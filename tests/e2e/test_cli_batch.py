@@ -147,7 +147,7 @@ def test_what_the_command_line_sets_holds_for_all_lines(cli, server, tmp_path):
         assert [m["content"] for m in seen.json["messages"]] == ["Be loud.", f"Shout: {letter}"]
         assert seen.json["temperature"] == 0.5
     done = cli("batch", "--text", stdin=b"\x7fELF\0\0\n")
-    assert "Line 1 cannot be used: it is no text." in done.stdout
+    assert "Line 1 cannot be used: it is not text." in done.stdout
     assert len(server.seen(CHAT)) == 4
     schema = tmp_path / "s.json"
     schema.write_text('{"type": "object", "required": ["n"], "nullable": true}')
