@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
-from typing import Any, Self
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -93,10 +93,9 @@ class McpServers:
     ) -> None:
         """Start nothing yet.
 
-        `functions` is the path of the file of functions, which may be missing. `folder` is the one
-        in which servers start. Their stderr goes into `log_file`, or is dropped if that is None.
-        `check_address` raises `LMChatError` for an address that is not allowed. `start_s` is the
-        time for the start of a server whose settings have none.
+        The file of `functions` may be missing. The stderr of servers goes into `log_file`.
+        `check_address` raises `LMChatError` for an address that is not allowed. `start_s` is for
+        servers whose settings have no time.
         """
         self.functions = functions
         self.start_s = start_s
@@ -119,11 +118,7 @@ class McpServers:
         return with_wire_names(server.state for server in self._servers.values())
 
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
-        """Start all servers that have not been started, and return all with states and tools.
-
-        Servers that have failed before are started again only with `restarts`. One that has said
-        that its tools have changed lists them again.
-        """
+        """As `ToolHost` says; a server that said that its tools have changed lists them again."""
         servers = self._servers.values()
         await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
         await asyncio.gather(*(server.list_changed_tools() for server in servers))
@@ -132,10 +127,9 @@ class McpServers:
     async def call(
         self, tool: Tool, arguments: Mapping[str, Any], *, timeout_s: float
     ) -> ToolResult:
-        """Call a tool and return its result; any error is a result, too.
+        """As `ToolHost` says; a server that does not answer in time is ended.
 
-        A server that does not answer within `timeout_s` is ended, and starts again with the next
-        call. So nothing has to ask whether a server still works.
+        So nothing has to ask whether a server still works: the next call starts it again.
         """
         server = self._servers[tool.server]
         timeout_s = server.settings.timeout_s or timeout_s
@@ -161,11 +155,11 @@ class McpServers:
     async def start_program(
         self, settings: McpSettings, last_errors: bytearray
     ) -> tuple[ChildProcess, Thread]:
-        """Start the program of a server, with its stderr in the log; raises `OSError`.
+        """Start the program of a server; raises `OSError`.
 
         A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
-        relative to the folder of the server. The thread that is returned copies stderr, and has its
-        end in `last_errors`.
+        relative to the folder of the server. The thread copies stderr into the log, and its end
+        into `last_errors`.
         """
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
@@ -192,10 +186,7 @@ class McpServers:
         return child, copying
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
-        """Return the headers for a server, with their values from variables of the environment.
-
-        Raises `LMChatError` if its address is not allowed, or if a value is missing or invalid.
-        """
+        """Raises `LMChatError` if the address is not allowed, or a value is missing or invalid."""
         self._check_address(settings.url)
         headers: dict[str, str] = {}
         for header, variable in (settings.headers_env or {}).items():
@@ -227,8 +218,6 @@ class _McpServer:
         self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
-        self._unusable: dict[str, str] = {}  # why a tool cannot be used, by its name
-        self._listed: list[Tool] = []  # on the last page of its list
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
         self._said = ""  # in the body of a refusal
         self._child: ChildProcess | None = None
@@ -237,10 +226,7 @@ class _McpServer:
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
 
     async def ensure_settled(self, *, restarts: bool) -> None:
-        """Start the server if it has not been started, and wait until it is ready or has failed.
-
-        With `restarts`, a server that has failed or ended before is started again.
-        """
+        """Start the server if it never was, or with `restarts` if it has failed or ended."""
         # while it starts, it has no client either, but is not settled
         has_ended = self._settled.is_set() and self._client is None
         if self.task is not None and restarts and has_ended:
@@ -268,10 +254,9 @@ class _McpServer:
             self.state = listed
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
-        """Call a tool and return its result; each error is returned as a result, too.
+        """Start the server if it does not run, and call a tool; errors are results, too.
 
-        The server is started first if it does not run. After a cancelled call, the server of
-        functions is ended: nothing else stops a function.
+        A cancelled call ends the server of functions: nothing else stops a function.
         """
         await self.ensure_settled(restarts=True)
         client = self._client
@@ -309,8 +294,7 @@ class _McpServer:
     async def _run(self) -> None:
         """Start the server, wait until `end` is called, then close the connection.
 
-        `end` is also called when the program of the server has ended. `state` is kept up to date;
-        after an error, it says what happened.
+        The end of its program calls `end`, too.
         """
         self.state = replace(self.state, state=ToolServerState.STARTING, error="", hint="")
         self._must_end.clear()
@@ -371,7 +355,6 @@ class _McpServer:
             return
 
     async def _note_message(self, message: object) -> None:
-        """Note a notice that the tools have changed; others are of no use."""
         from mcp_types import ToolListChangedNotification
 
         if isinstance(message, ToolListChangedNotification):
@@ -386,10 +369,7 @@ class _McpServer:
         return "Check its args and env in [[mcp]]."
 
     def _failure_of(self, error: BaseException, start_s: float) -> LMChatError:
-        """Return what an error that has ended the connection means, and what to do.
-
-        A group of errors is described by its first error.
-        """
+        """Return what an error that has ended the connection means, and what to do."""
         error = _first_of(error)
         name, hint = self.settings.name, self._hint_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
@@ -509,7 +489,7 @@ class _McpServer:
                 opened.push_async_callback(_end, child, copying)
                 transport = _transport_over_pipes(self.settings.name, child, self.end)
             client = Client(
-                _with_readable(transport, self._make_readable),
+                transport,
                 mode=mode,
                 cache=None,  # of lists: this class keeps the tools
                 client_info=Implementation(name="lmchat", version=__version__),
@@ -519,48 +499,6 @@ class _McpServer:
             await stack.enter_async_context(opened.pop_all())
         return client
 
-    def _make_readable(self, message: Any) -> None:
-        """Change a list of tools, or the result of a call, so that the SDK refuses no part of it.
-
-        No other results have these fields.
-        """
-        result = getattr(getattr(message, "message", None), "result", None)
-        if not isinstance(result, dict):
-            return
-        if "content" in result or "structuredContent" in result:
-            result["content"] = [{"type": "text", "text": _text_of(result)}]
-            result["isError"] = result.get("isError") is True
-            for needless in ("structuredContent", "_meta"):
-                result.pop(needless, None)
-        if not isinstance(result.get("tools"), list):
-            return
-        if result.get("nextCursor") is not None:
-            result["nextCursor"] = str(result["nextCursor"])
-        result.pop("_meta", None)
-        self._listed = []
-        for number, definition in enumerate(result["tools"], 1):
-            fields = dict_or_empty(definition)
-            name = fields.get("name")
-            if not isinstance(name, str) or not name:
-                self._unusable[f"number {number}"] = "it has no name"
-            elif fault := _schema_fault(fields.get("inputSchema")):
-                self._unusable[name] = fault
-            else:
-                annotations = dict_or_empty(fields.get("annotations"))
-                tool = Tool(
-                    server=self.settings.name,
-                    name=name,
-                    description=str_or_empty(fields.get("description")),
-                    schema=_input_schema(fields.get("inputSchema") or {}),
-                    is_read_only=annotations.get("readOnlyHint") is True,
-                )
-                self._listed.append(tool)
-        # The SDK gets what it needs: the parameters, which may be headers over HTTP. It would check
-        # results against an output schema, and a slow pattern would block the event loop.
-        result["tools"] = [
-            {"name": one.name, "inputSchema": _parameters_of(one.schema)} for one in self._listed
-        ]
-
     async def _list_tools(self, client: Any) -> ToolServer:
         """Return the state of a server that is ready, with the first `MAX_LISTED` of its tools.
 
@@ -569,8 +507,8 @@ class _McpServer:
         from mcp import MCPError
         from mcp_types import METHOD_NOT_FOUND
 
-        self._unusable.clear()
         tools: dict[str, Tool] = {}
+        unusable: dict[str, str] = {}  # why a tool cannot be used, by its name
         cursors: set[str | None] = set()
         cursor = None  # of the next page; None also behind the last one
         while cursor not in cursors and len(tools) < MAX_LISTED:
@@ -579,30 +517,29 @@ class _McpServer:
                 page = await client.list_tools(cursor=cursor)
             except MCPError as error:
                 if tools:
-                    self._unusable["the rest of its list"] = self._words_of(error)
+                    unusable["the rest of its list"] = self._words_of(error)
                 elif error.code != METHOD_NOT_FOUND:  # else it has only prompts, or resources
                     raise
                 break
             callable_names = {definition.name for definition in page.tools}
-            for tool in self._listed:
+            unusable |= page.meta["unusable"]
+            for fields in page.meta["tools"]:
+                tool = Tool(server=self.settings.name, **fields)
                 if tool.name not in callable_names:  # over HTTP, as the SDK says
-                    self._unusable[tool.name] = "its x-mcp-header is not valid"
+                    unusable[tool.name] = "its x-mcp-header is not valid"
                 elif tools.setdefault(tool.name, tool) != tool:
-                    self._unusable[tool.name] = "it is listed twice: the first one counts"
+                    unusable[tool.name] = "it is listed twice: the first one counts"
             cursor = page.next_cursor
         return replace(
             self.state,
             state=ToolServerState.READY,
             tools=tuple(tools.values())[:MAX_LISTED],
-            error=_unusable_words(self.settings.name, self._unusable),
-            hint="Tell its author." if self._unusable else "",
+            error=_unusable_words(self.settings.name, unusable),
+            hint="Tell its author." if unusable else "",
         )
 
     async def _transport_over_http(self, stack: AsyncExitStack) -> Any:
-        """Return the SDK's transport for a server with an address.
-
-        Leaving `stack` closes the HTTP client of the transport.
-        """
+        """Return the SDK's transport; leaving `stack` closes its HTTP client."""
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
@@ -635,17 +572,62 @@ class _McpServer:
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
 
 
-class _LooseMessages:
-    """What the SDK reads messages with, but for faults of JSON, such as half an emoji."""
+class _MessageReader:
+    """Reads messages of servers for the SDK, which would refuse some that lmchat can use."""
 
     def validate_json(self, data: bytes | str, *, by_name: bool) -> Any:
-        """Raises `ValidationError`."""
+        """Read a message, also with faults of JSON, such as half an emoji.
+
+        Raises `ValidationError`.
+        """
         from mcp_types import jsonrpc_message_adapter
 
         with suppress(NotJsonError):
-            value = decode(data.encode(errors="replace") if isinstance(data, str) else data)
-            return jsonrpc_message_adapter.validate_python(value, by_name=by_name)
-        return jsonrpc_message_adapter.validate_json(data, by_name=by_name)
+            message = decode(data.encode(errors="replace") if isinstance(data, str) else data)
+            _make_readable(dict_or_empty(dict_or_empty(message).get("result")))
+            return jsonrpc_message_adapter.validate_python(message, by_name=by_name)
+        return jsonrpc_message_adapter.validate_json(data, by_name=by_name)  # raises the error
+
+
+def _make_readable(result: dict[str, Any]) -> None:
+    """Change the result of a call, or a list of tools, so that the SDK refuses no part of it.
+
+    No other results have these fields. What lmchat needs of the tools is put into `_meta`.
+    """
+    if "content" in result or "structuredContent" in result:
+        result["content"] = [{"type": "text", "text": _text_of(result)}]
+        result["isError"] = result.get("isError") is True
+        for needless in ("structuredContent", "_meta"):
+            result.pop(needless, None)
+    if not isinstance(result.get("tools"), list):
+        return
+    if result.get("nextCursor") is not None:
+        result["nextCursor"] = str(result["nextCursor"])
+    tools: list[dict[str, Any]] = []
+    unusable: dict[str, str] = {}
+    for number, definition in enumerate(result["tools"], 1):
+        fields = dict_or_empty(definition)
+        name = fields.get("name")
+        if not isinstance(name, str) or not name:
+            unusable[f"number {number}"] = "it has no name"
+        elif fault := _schema_fault(fields.get("inputSchema")):
+            unusable[name] = fault
+        else:
+            annotations = dict_or_empty(fields.get("annotations"))
+            tools.append(
+                {
+                    "name": name,
+                    "description": str_or_empty(fields.get("description")),
+                    "schema": _input_schema(fields.get("inputSchema") or {}),
+                    "is_read_only": annotations.get("readOnlyHint") is True,
+                }
+            )
+    result["_meta"] = {"tools": tools, "unusable": unusable}
+    # The SDK gets what it needs: the parameters, which may be headers over HTTP. It would check
+    # results against an output schema, and a slow pattern would block the event loop.
+    result["tools"] = [
+        {"name": tool["name"], "inputSchema": _parameters_of(tool["schema"])} for tool in tools
+    ]
 
 
 def _import_sdk() -> None:
@@ -656,7 +638,7 @@ def _import_sdk() -> None:
     import mcp_types
 
     transport: Any = mcp.client.streamable_http  # not typed, so that mypy allows to replace a name
-    transport.jsonrpc_message_adapter = _LooseMessages()
+    transport.jsonrpc_message_adapter = _MessageReader()
 
     # its records may quote what tools answer; "client" is the logger of `mcp.client.session`
     for name in (mcp.__name__, mcp_types.__name__, httpx2.__name__, "client"):
@@ -667,11 +649,9 @@ def _import_sdk() -> None:
 async def _transport_over_pipes(
     name: str, child: ChildProcess, on_end: Callable[[], None]
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the SDK's streams of messages over the pipes from and to a program.
+    """Yield streams of messages, as the SDK's own transport does, which reads lines of any length.
 
-    This takes the place of the SDK's own transport, which reads lines of any length. `name` is that
-    of the server; `on_end` is called when no more messages can come. Raises `LMChatError` after a
-    message that is too long.
+    `name` is that of the server; `on_end` is called when no more messages can come.
     """
     import anyio
 
@@ -690,8 +670,7 @@ async def _read_messages(
 ) -> None:
     """Pass on the messages of a program to the SDK's client, until the program ends.
 
-    `name` is that of the server. At the end, `on_end` is called. Raises `LMChatError` after a
-    message that is too long.
+    Raises `LMChatError` after a message that is too long.
     """
     import anyio
     from mcp.shared.message import SessionMessage
@@ -702,7 +681,7 @@ async def _read_messages(
             # Lines that are no messages are left out, as many programs print a greeting.
             # `by_name=False`: fields have the names of the protocol, not those of the SDK's classes
             with suppress(ValidationError):
-                message = _LooseMessages().validate_json(line, by_name=False)
+                message = _MessageReader().validate_json(line, by_name=False)
                 await incoming_sender.send(SessionMessage(message))
             # a server may send notices without end, and each takes a millisecond
             await asyncio.sleep(_MESSAGE_PAUSE_S)
@@ -718,7 +697,6 @@ async def _read_messages(
 
 
 async def _write_messages(child: ChildProcess, outgoing: Any) -> None:
-    """Pass on the messages of the SDK's client to a program, until the client is closed."""
     async with outgoing:
         async for message in outgoing:
             # `by_alias`: fields get the names of the protocol
@@ -749,37 +727,6 @@ async def _end(child: ChildProcess, copying: Thread) -> None:
     with anyio.CancelScope(shield=True):
         await child.end_politely()
         await asyncio.to_thread(copying.join, _ERRORS_S)
-
-
-@asynccontextmanager
-async def _with_readable(
-    transport: Any, make_readable: Callable[[Any], None]
-) -> AsyncIterator[tuple[Any, Any]]:
-    async with transport as (incoming, outgoing):
-        yield _Readable(incoming, make_readable), outgoing
-
-
-class _Readable:
-    """Stream of messages from a server, each of which `make_readable` sees before the SDK."""
-
-    def __init__(self, stream: Any, make_readable: Callable[[Any], None]) -> None:
-        self._stream = stream
-        self._make_readable = make_readable
-
-    async def __aenter__(self) -> Self:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._stream.__aexit__(*error)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        message = await self._stream.__anext__()
-        self._make_readable(message)
-        return message
 
 
 def _schema_fault(schema: object) -> str:
@@ -850,11 +797,7 @@ def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
 
 
 def _text_of(result: Mapping[str, Any]) -> str:
-    """Return the result of a call as text, one block below the other.
-
-    A block without text becomes a line in brackets, such as `[image/png: not shown]`. A result with
-    structured content only is returned as JSON.
-    """
+    """Return a result as text, a block without text as a line: `[image/png: not shown]`."""
     content = result.get("content") or []
     if not content and (value := result.get("structuredContent")) is not None:
         return encode(value).decode()
@@ -871,10 +814,7 @@ def _text_of(result: Mapping[str, Any]) -> str:
 
 
 def with_wire_names(servers: Iterable[ToolServer]) -> tuple[ToolServer, ...]:
-    """Return the servers, with a `wire_name` for each tool: its name in requests.
-
-    The name is `SERVER__TOOL`, cut to the allowed length, with a number if it is not unique.
-    """
+    """Give each tool its name in requests: `SERVER__TOOL`, cut, with a number if need be."""
     used_names: set[str] = set()
     named_servers: list[ToolServer] = []
     for server in servers:
