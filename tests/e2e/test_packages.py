@@ -22,7 +22,7 @@ _PYTHONS = ("3.11", "3.13", "3.14", "3.15")
 _PACKAGE = {
     str(path.relative_to(ROOT))
     for path in (ROOT / "lmchat").rglob("*")
-    if path.is_file() and path.suffix in (".py", ".pyi", ".tcss", ".typed")
+    if path.is_file() and path.suffix in (".py", ".pyi", ".tcss", ".toml", ".typed")
 }
 
 
