@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from lmchat.commands.table import BY_ID, Scope
-from lmchat.config.file import Problem, line_of
+from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
 from lmchat.matching import did_you_mean
 
@@ -18,33 +18,21 @@ _PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")
 
 
 def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return the problems of the table `[keys]`, which changes the keys of commands.
-
-    These are unknown commands, unknown keys, keys that another command has in the same place, and
-    keys that the prompt needs.
-    """
+    """Return the problems of the table `[keys]`."""
     changed_keys = loaded.settings.keys
     keys_of_command = {
         name: changed_keys.get(name, command.keys).replace(" ", "").split(",")
         for name, command in BY_ID.items()
     }
     return [
-        Problem(
-            source=str(loaded.file),
-            line=line_of(loaded.text, ("keys", name)),
-            key=f"keys.{name}",
-            reason=reason,
-        )
+        loaded.problem(("keys", name), reason)
         for name in changed_keys
         for reason in _reasons_against(name, keys_of_command)
     ]
 
 
 def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield why the keys that `[keys]` sets for a command, `name`, cannot be used.
-
-    `keys_of_command` has the keys of all commands, by name. A reason ends without a full stop.
-    """
+    """Yield why the keys that `[keys]` sets for the command `name` cannot be used."""
     if name not in BY_ID:
         yield f"not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
         return
@@ -74,9 +62,7 @@ def theme_problems(loaded: LoadedSettings) -> list[Problem]:
     names = (*(theme.name for theme in THEMES), *BUILTIN_THEMES)
     if theme_named(name, names):
         return []
-    reason = "not a theme; /theme lists all themes"
-    line = line_of(loaded.text, ("ui", "theme"))
-    return [Problem(source=str(loaded.file), line=line, key="ui.theme", reason=reason)]
+    return [loaded.problem(("ui", "theme"), "not a theme; /theme lists all themes")]
 
 
 def _is_key(word: str) -> bool:

@@ -32,10 +32,7 @@ class Credentials:
         """Keys of the file, and keys that could not be written to it, by origin."""
 
     def load(self) -> str:
-        """Read the keys; return a warning if the file could not be used, else an empty text.
-
-        A missing file is no failure: it means that there are no keys.
-        """
+        """Read the keys; return a warning, which is empty if all went well."""
         try:
             self.keys = self._read()
         except StoreUnavailable as error:
@@ -43,11 +40,7 @@ class Credentials:
         return ""
 
     def set(self, origin: str, key: str) -> None:
-        """Store the key of an origin.
-
-        Raises `StoreUnavailable` if the file cannot be read or written. The key is then in memory
-        only.
-        """
+        """Store a key; if this raises `StoreUnavailable`, it is in memory only."""
         self.keys = {**self.keys, origin: key}  # also if the file fails below
         try:
             with locked(self._path):  # another process may have written since `load`
@@ -59,10 +52,9 @@ class Credentials:
             raise explain_system_error(error, self._path) from error
 
     def _read(self) -> dict[str, str]:
-        """Return the keys in the file by origin; an empty dictionary if there is no file.
+        """Return the keys in the file, which others may not read from now on.
 
-        If other users may access the file, their permissions are removed first. Raises
-        `StoreUnavailable`.
+        Raises `StoreUnavailable`.
         """
         name = self._path.name
         try:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args, get_origin
 
 from msgspec import Meta, Struct, ValidationError, convert
 
 from lmchat.config.settings import Settings, declared
-from lmchat.config.toml import plain_words
+from lmchat.config.toml import words_and_place
 from lmchat.matching import did_you_mean
 
 # Place of a value in a file: names of tables and keys; numbers from 0 for arrays of tables.
@@ -37,10 +37,13 @@ _FOREIGN = {
     "presets": "[prompts.NAME]",
     "templates": "[prompts.NAME]",
 }
-MISSING = "missing"
 _DOTTED = 'a name with a dot needs quotes, as in "qwen2.5"'
 _MOST_FAULTS = 100  # whose lines are looked for, each in the whole file
-_PARTS = 3  # of the name of a value that is checked alone, such as `profiles.short.top_p`
+_DEPTH = 4  # steps to the innermost settings, such as `endpoints[1].timeouts.health_s`
+# texts, and comments, which may hold quotes
+_TEXTS = re.compile(
+    r'''(?s)"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*'''
+)
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -61,78 +64,84 @@ class Problem(Struct, frozen=True, kw_only=True):
 def faults_in(tables: Values) -> dict[KeyPath, str]:
     """Return why values are wrong, by their places, of at most `_MOST_FAULTS`.
 
-    Each is converted alone, so all are found; of a list of tables, the first.
+    Each value is converted alone, so all faults are found.
     """
     faults: dict[KeyPath, str] = {}
-    for key_path, value in (*_leaves(tables, ()), ((), tables)):
-        # checks between keys need keys that are right
-        if len(faults) == _MOST_FAULTS or (not key_path and faults):
+    for part, value in _parts((), tables):
+        if len(faults) == _MOST_FAULTS:
             break
-        part = value
-        for name in reversed(key_path):
-            part = {name: part}
         try:
-            convert(part, Settings)
+            convert(alone(part, value), Settings)
         except ValidationError as error:
-            place, reason = fault_of(error, key_path, value)
-            faults.setdefault(place, reason)
+            words, found = words_and_place(error)
+            depth = len(re.findall(r"\.\w+|\[", found))
+            is_unknown = words.startswith("object contains unknown field")
+            place = part[: depth + is_unknown]
+            if len(place) < depth + is_unknown:  # told of a value within this one
+                continue
+            if is_unknown:
+                inside = part[len(place) :]
+                is_table = isinstance(inside[0], str) if inside else value == {}
+                faults.setdefault(place, _unknown(place, is_table=is_table))
+            elif error.__cause__ is None and not words.startswith("object missing"):
+                faults.setdefault(place, reason_of(words, place, value))
+            # what a table lacks, or what does not fit together in it, counts for the whole table
+            elif depth in (0, len(part)) and all(part != key[: len(part)] for key in faults):
+                faults[part] = words.replace("object missing required field", "needs")
     return faults
 
 
-def _leaves(table: Values, above: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    for name, value in table.items():
-        key_path = (*above, name)
-        if isinstance(value, dict) and value and len(key_path) < _PARTS:
-            yield from _leaves(value, key_path)
-        else:
-            yield key_path, value
+def _parts(place: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield the values within a value, then the value itself, each with its place."""
+    items: Iterable[tuple[str | int, Any]] = ()
+    if len(place) < _DEPTH and isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, item in items:
+        yield from _parts((*place, name), item)
+    yield place, value
 
 
-def fault_of(error: ValidationError, part: KeyPath, value: Any) -> tuple[KeyPath, str]:
-    """Return place and reason of an error in a value that was converted alone, at `part`."""
-    _, _, place = str(error).partition(" - at `$")
-    found: list[str | int] = []
-    for index, (name, number) in enumerate(re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", place)):
-        if number == "..." and index >= len(part):  # a name in a list: msgspec does not tell it
-            break
-        found.append(name or (part[index] if number == "..." else int(number)))
-    key_path = tuple(found)
-    words = plain_words(error)
-    if match := re.fullmatch("object missing required field (.*)", words):
-        return (*key_path, match[1]), MISSING
-    if match := re.fullmatch("object contains unknown field (.*)", words, re.DOTALL):
-        return (*key_path, match[1]), _unknown(key_path, match[1], value)
-    if error.__cause__ is not None:  # of `__post_init__`, which knows its whole table alone
-        return max(key_path, part, key=len), words
-    kind, meta = _declared_at(key_path)
-    if "regex" in words and meta.extra:
+def alone(place: KeyPath, value: Any) -> Any:
+    """Return the tables of a file that has this value alone."""
+    for name in reversed(place):
+        value = [value] if isinstance(name, int) else {name: value}
+    return value
+
+
+def reason_of(words: str, place: KeyPath, value: Any) -> str:
+    """Return what msgspec says of a value, with a cure, and with the help of its setting."""
+    kind, meta = _declared_at(place)
+    if heading := _heading(place, kind):
+        return f"{words} (write {heading})"
+    if meta.extra:
         words = f"expected {meta.extra['expected']}"
-    elif len(part) > len(key_path) and get_origin(_declared_at(key_path[:-1])[0]) is Mapping:
+    elif words.endswith("got object") and get_origin(_declared_at(place[:-1])[0]) is Mapping:
         words = _DOTTED
     elif get_origin(kind) is tuple:
         words = words.replace("array", 'array as in ["a", "b"]', 1)
-    elif part and re.fullmatch("expected (int|float|bool), got str", words):
+    elif kind is bool and isinstance(value, int):
+        words += ": write true or false"
+    elif kind in (int, float, bool) and isinstance(value, str):
         words += ": write it without quotes"
-    heading = _heading(key_of(key_path), kind)
-    hint = f"write {heading}" if heading else meta.description
-    return key_path, f"{words} ({hint})"
+    return f"{words} ({meta.description})"
 
 
-def _unknown(above: KeyPath, name: str, value: Any) -> str:
-    """Return what to write in place of an unknown name below `above`."""
+def _unknown(place: KeyPath, *, is_table: bool) -> str:
+    """Return what to write in place of an unknown name."""
+    *above, name = map(str, place)
     top_level = declared(Settings)
-    if len(above) == _PARTS - 1 and isinstance(value, dict):  # `[profiles.short.v2]`
+    if len(above) > 1 and is_table:  # `[profiles.short.v2]`
         return f"unknown; {_DOTTED}"
     if name in _FOREIGN and not above:
         return f"unknown; write {_FOREIGN[name]}"
     if name in top_level:
-        heading = _heading(name, top_level[name][0])
+        heading = _heading((name,), top_level[name][0])
         return f"unknown here; write {heading or f'{name} above all sections'}"
     for home, (kind, _) in top_level.items():
         tables = filter(_is_table, (kind, *get_args(kind)))
         if any(name in declared(table) for table in tables):
-            return f"unknown here; it belongs below {_heading(home, kind)}"
-    known = tuple(declared(_declared_at(above)[0]))
+            return f"unknown here; it belongs below {_heading((home,), kind)}"
+    known = tuple(declared(_declared_at(place[:-1])[0]))
     meant = did_you_mean(name, known)
     return f"unknown{meant}" if meant != "." else f"unknown; possible here: {', '.join(known)}"
 
@@ -153,8 +162,9 @@ def _is_table(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
 
 
-def _heading(key: str, kind: Any) -> str:
+def _heading(place: KeyPath, kind: Any) -> str:
     """Return the heading of a table; empty for another value, and in an array of tables."""
+    key = key_of(place)
     if "[" in key:
         return ""
     if get_origin(kind) is Mapping:
@@ -172,17 +182,21 @@ def key_of(key_path: KeyPath) -> str:
     return full_name.removeprefix(".")
 
 
-def line_of(text: str, key_path: KeyPath) -> int | None:
-    """Return the line of a key, counted from 1.
+def outline(text: str) -> str:
+    """Return a text of TOML in which `line_of` finds keys: long texts have empty lines."""
+    return _TEXTS.sub(lambda found: "\n" * found[0].count("\n") or found[0], text)
 
-    This is a plain search. Each name of the path is looked for before the `=` of a line, from the
-    line of the previous name on. A key within an inline table has the line of that table. Return
-    None if no name is found.
+
+def line_of(text: str, place: KeyPath) -> int | None:
+    """Return the line of a key in an `outline`, counted from 1; None if no name is found.
+
+    Each name is looked for before the `=` of a line, from the line of the previous name on. A key
+    within an inline table has the line of that table.
     """
     lines = text.split("\n")
     found: int | None = None  # index of the line of the step before
     name, before = "", r"\s*\[*\s*[\"']?"  # nothing is before the first name
-    for step in key_path:
+    for step in place:
         if isinstance(step, int):  # the index of a table among those with the heading `[[NAME]]`
             pattern, hit_index = rf"\s*\[\[\s*{re.escape(name)}", step
         else:

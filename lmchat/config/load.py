@@ -14,14 +14,15 @@ from msgspec import Struct, ValidationError, convert, field
 from msgspec.structs import replace
 
 from lmchat.config.file import (
-    MISSING,
     KeyPath,
     Problem,
     Values,
-    fault_of,
+    alone,
     faults_in,
     key_of,
     line_of,
+    outline,
+    reason_of,
 )
 from lmchat.config.settings import (
     DEFAULT,
@@ -32,7 +33,7 @@ from lmchat.config.settings import (
     named_origin,
     non_default_values,
 )
-from lmchat.config.toml import TomlError, read_toml
+from lmchat.config.toml import TomlError, read_toml, words_and_place
 from lmchat.errors import ConfigError
 
 # Environment variables and their keys; for one key, the first that is set counts.
@@ -89,7 +90,7 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
     # `[ui]`.
     settings: Settings
     file: Path  # also if it does not exist
-    text: str = ""  # of the file; empty, too, if it cannot be parsed
+    text: str = ""  # `outline` of the file; empty, too, if it cannot be parsed
     tables: Values = field(default_factory=dict)  # the parsed text; empty if the file has a problem
     has_file: bool = False  # whether it exists
     # By full keys; a key that is not here has its default.
@@ -101,14 +102,14 @@ class LoadedSettings(Secret, frozen=True, kw_only=True):
     key_endpoint: str = ""
 
     def origin(self, key: str) -> Origin:
-        """Return where a setting is set, by its full key, such as `chat.seed`."""
         return self.origins.get(key, DEFAULT)
 
-    def require_valid(self) -> LoadedSettings:
-        """Return this value if it has no problems; else raise `ConfigError` with the first one.
+    def problem(self, place: KeyPath, reason: str) -> Problem:
+        line = line_of(self.text, place)
+        return Problem(source=str(self.file), line=line, key=key_of(place), reason=reason)
 
-        The details of the error list all of them.
-        """
+    def require_valid(self) -> LoadedSettings:
+        """Return this value, or raise `ConfigError` with the first problem and all as details."""
         if not self.problems:
             return self
         details = "\n".join(problem.sentence for problem in self.problems)
@@ -125,8 +126,7 @@ def load(
 ) -> LoadedSettings:
     """Merge the values of the file, the environment, a profile and flags; later ones win.
 
-    A file with a wrong value sets nothing but `[keys]` and `[ui]`. A missing file is a problem only
-    if it `is_required`.
+    A missing file is a problem only if it `is_required`, because the user has named it.
     """
     flags = flags or Flags()
     file = _read(path, is_required=is_required)
@@ -143,14 +143,13 @@ def load(
         text = environ.get(variable, "").strip()  # an empty variable counts as unset
         if not text or key in overrides:
             continue
-        section, _, name = key.rpartition(".")  # the section is "" for a key of the top level
+        place = tuple(key.split("."))
         try:
             # not strict: a number comes as text here
-            part = convert(
-                {section: {name: text}} if section else {name: text}, Settings, strict=False
-            )
+            part = convert(alone(place, text), Settings, strict=False)
         except ValidationError as error:
-            _, reason = fault_of(error, (), text)
+            words, _ = words_and_place(error)
+            reason = reason_of(words, place, None)
             source = f"environment variable {variable}"
             problems.append(Problem(source=source, key=key, reason=reason))
         else:
@@ -204,10 +203,6 @@ def load(
 
 
 def _read(path: Path, *, is_required: bool) -> LoadedSettings:
-    """Read and check a file; a missing one is a problem only if it `is_required`.
-
-    A file that the user has named is required.
-    """
     line: int | None = None
     has_file = True
     try:
@@ -228,32 +223,23 @@ def _read(path: Path, *, is_required: bool) -> LoadedSettings:
 
 
 def _checked(path: Path, tables: Values, text: str) -> LoadedSettings:
-    def told(key_path: KeyPath, reason: str) -> Problem:
-        line = line_of(text, key_path[:-1] if reason == MISSING else key_path)
-        return Problem(source=str(path), line=line, key=key_of(key_path), reason=reason)
-
+    loaded = LoadedSettings(settings=Settings(), file=path, text=outline(text), has_file=True)
     notes: list[Problem] = []
     for section, key in _RETIRED:
         table = tables.get(section)
         if isinstance(table, dict) and table.pop(key, None) is not None:
-            notes.append(told((section, key), "has no effect any more; delete the line"))
-    problems: tuple[Problem, ...] = ()
+            reason = "has no effect any more; delete the line"
+            notes.append(loaded.problem((section, key), reason))
+    loaded = replace(loaded, notes=tuple(notes))
     try:
-        settings = convert(tables, Settings)
+        return replace(loaded, settings=convert(tables, Settings), tables=tables)
     except ValidationError:
         faults = faults_in(tables)
-        problems = tuple(told(*fault) for fault in faults.items())
-        # These two are kept unless they have a fault: `cli/screen_settings.py` then finds their
-        # other problems, so that the user sees all at once.
-        names = {"keys", "ui"} & tables.keys() - {key_path[0] for key_path in faults if key_path}
-        settings = convert({name: tables[name] for name in names}, Settings)
-        tables = {}
-    return LoadedSettings(
-        settings=settings,
-        file=path,
-        text=text,
-        has_file=True,
-        tables=tables,
-        problems=problems,
-        notes=tuple(notes),
+    # These two are kept unless they have a fault: `cli/screen_settings.py` then finds their other
+    # problems, so that the user sees all at once.
+    names = {"keys", "ui"} & tables.keys() - {place[0] for place in faults if place}
+    return replace(
+        loaded,
+        settings=convert({name: tables[name] for name in names}, Settings),
+        problems=tuple(loaded.problem(*fault) for fault in faults.items()),
     )

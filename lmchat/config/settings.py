@@ -17,6 +17,11 @@ from msgspec.structs import asdict, fields, force_setattr
 # Levels of how much a model may be asked to think, least first; not every server takes all.
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 EFFORT_FORM = f"one of {', '.join(EFFORTS)}, or a number of tokens"
+# an int becomes a text in the form of `effort_of` once it is read
+Effort = (
+    Annotated[str, Meta(pattern=rf"^({'|'.join(EFFORTS)}|[0-9]{{1,7}}|)\Z")]
+    | Annotated[int, Meta(ge=0, le=9_999_999)]
+)
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
@@ -81,8 +86,8 @@ def named_origin(level: Level, name: str) -> Origin:
 def setting(description: str, *, example: object = None, expected: str = "", **limits: Any) -> Meta:
     """Return the help and limits of a setting, for its annotation.
 
-    `example` is shown in the example file where the setting has no default. `expected` says what a
-    value with a pattern must be. `limits` are further arguments of `Meta`.
+    `example` is shown where the setting has no default. `expected` says what a value with a pattern
+    must be. `limits` are further arguments of `Meta`.
     """
     examples = None if example is None else [example]
     extra = {"expected": expected} if expected else None
@@ -100,11 +105,7 @@ def declared(table: type[Struct]) -> Mapping[str, tuple[Any, Meta]]:
 
 
 def effort_of(value: object) -> str | None:
-    """Return a reasoning effort in the form of the settings: a level, or a number of tokens.
-
-    The number is a text without zeros at its beginning; 0 becomes the level "none". Return None for
-    a value that is neither, such as -1 or 1.5.
-    """
+    """Return a level, or a number of tokens as text; 0 becomes "none". Else return None."""
     text = str(value)
     if text in EFFORTS:
         return text
@@ -128,10 +129,7 @@ class Secret(Table, frozen=True, kw_only=True):
 
 
 def non_default_values(table: Struct) -> dict[str, Any]:
-    """Return the values of a table that differ from their defaults, by name.
-
-    Other values count as not set, so a profile does not override `[chat]` with them.
-    """
+    """Return the values that differ from their defaults; others count as not set."""
     defaults = {field.name: field.default for field in fields(table)}
     return {name: value for name, value in asdict(table).items() if value != defaults[name]}
 
@@ -218,7 +216,7 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
         | None
     ) = None
     reasoning_effort: Annotated[
-        str | int,  # a text in the form of `effort_of` once it is read
+        Effort,
         setting(
             'how much the model thinks before it answers, if supported; "none" turns reasoning off',
             expected=EFFORT_FORM,
@@ -235,11 +233,7 @@ class SamplingSettings(Table, frozen=True, kw_only=True):
     ) = None
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a wrong reasoning effort."""
-        if self.reasoning_effort != "":
-            effort = effort_of(self.reasoning_effort)
-            if effort is None:
-                raise ValueError(f"expected {EFFORT_FORM}")
+        if effort := effort_of(self.reasoning_effort):
             force_setattr(self, "reasoning_effort", effort)
 
 
@@ -447,7 +441,15 @@ class ToolSettings(Table, frozen=True, kw_only=True):
 class McpSettings(Secret, frozen=True, kw_only=True):
     """An MCP server: a command that speaks over stdin and stdout, or an address."""
 
-    name: Annotated[str, setting("name of the server", min_length=1, example="files")]
+    name: Annotated[
+        str,
+        setting(
+            "name of the server",
+            example="files",
+            pattern=r"^[^/]+\Z",  # a key of `[tools.approval]` is `SERVER/TOOL`
+            expected='a string in quotes, not empty, without "/"',
+        ),
+    ]
     command: Annotated[str, setting("program to start", example="npx", **_PATH)] = ""
     args: Annotated[
         tuple[str, ...],
@@ -497,19 +499,12 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     ) = None
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a name with "/", or unless it has either a command or a URL."""
-        if "/" in self.name:  # a key of `[tools.approval]` is `SERVER/TOOL`
-            raise ValueError(f'must have a name without "/", not {self.name}')
         if bool(self.command) == bool(self.url):
             raise ValueError("needs command or url, but not both")
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):
-    """A configured server.
-
-    The timeouts of `[timeouts]` count where it has none. If the file sets some of `timeouts`,
-    `load` adds the others.
-    """
+    """A configured server; `load` adds the `timeouts` of `[timeouts]` that it leaves out."""
 
     name: Annotated[
         str, setting("name shown in the model picker", min_length=1, example="workstation")
@@ -541,10 +536,7 @@ class EndpointSettings(Secret, frozen=True, kw_only=True):
 
 
 class Profile(SamplingSettings, frozen=True, kw_only=True):
-    """Named options that override `[chat]`.
-
-    If `system_prompt` is None, that of `[chat]` is sent. If it is empty, none is sent.
-    """
+    """Options that override `[chat]`; `system_prompt` = "" sends none, None that of `[chat]`."""
 
     system_prompt: (
         Annotated[
@@ -655,7 +647,6 @@ class Settings(Secret, frozen=True, kw_only=True):
     ] = {}
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` if two tool servers share a name, or one is named `FUNCTIONS`."""
         names = [FUNCTIONS, *(server.name for server in self.mcp)]
         if len(set(names)) < len(names):
             raise ValueError(f"each [[mcp]] needs a name of its own, and not {FUNCTIONS}")

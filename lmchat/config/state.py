@@ -43,22 +43,13 @@ class State(Struct, frozen=True, kw_only=True):
     allowed_tools: dict[str, str] = field(default_factory=dict)
 
     def with_model(self, endpoint: str, model: str, *, is_remote: bool = False) -> State:
-        """Return the choices with this server and model as the last used ones.
-
-        `is_remote` is whether the user has chosen a model that does not run on its server. `recent`
-        keeps the newest `_MAX_RECENT` models.
-        """
         newest = UsedModel(endpoint, model)
         others = [used for used in self.recent if used != newest]
         recent = (newest, *others)[:_MAX_RECENT]
         return replace(self, endpoint=endpoint, model=model, is_remote=is_remote, recent=recent)
 
     def with_allowed(self, tool: str, fingerprint: str) -> State:
-        """Return the choices with one more tool, `SERVER/TOOL`, that runs without a question.
-
-        The fingerprint changes with the tool, for example with its description or the command that
-        runs it. The user is then asked again.
-        """
+        """Let a tool, `SERVER/TOOL`, run without a question until its fingerprint changes."""
         return replace(self, allowed_tools={**self.allowed_tools, tool: fingerprint})
 
 
@@ -68,11 +59,7 @@ Change = Callable[[State], State]  # returns the choices with one of them change
 
 
 def read_state(path: Path) -> tuple[State, str]:
-    """Return the saved choices, and a warning, which is empty if all went well.
-
-    If the file is missing or cannot be used, the choices are the defaults. A missing file is no
-    reason for a warning.
-    """
+    """Return the saved choices, else the defaults; and a warning, empty if all went well."""
     try:
         state, _ = read_toml(path, State)
     except FileNotFoundError:
@@ -89,10 +76,9 @@ def read_state(path: Path) -> tuple[State, str]:
 
 
 def change_state(path: Path, change: Change) -> State:
-    """Read the saved choices, change them and write them, while no other window does so.
+    """Change the file, and keep what another window, or the user, has changed in it since.
 
-    What another window has saved since, or the user has changed in the file, is thus kept. Return
-    the new state. A file that cannot be read is kept under another name. Raises `StoreUnavailable`.
+    A file that cannot be read is kept under another name. Raises `StoreUnavailable`.
     """
     import tomli_w  # noqa: PLC0415 - no start must wait for it
 

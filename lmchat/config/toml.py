@@ -16,6 +16,7 @@ _MAX_BYTES = 1024 * 1024
 _MAX_LINE = 1000  # characters of a wrong line that are looked at
 # A name of 100 parts: the parser's memory grows with the square of their number.
 _ENDLESS_NAME = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){100}""")
+_PLACE = re.compile(r" - at `\$((?:\.\w+|\[[\d.]+\])*)`\Z")  # at the end of what msgspec says
 _ODD_BLANK = "[\u00a0\u200b\u2060\ufeff\u3000]"
 _TEXT = 'write a text in quotes, as in name = "text"'
 _LINE = "write lines as in name = value, with text in quotes"
@@ -98,8 +99,8 @@ def read_toml(path: Path, kind: type[_T], *, may_stream: bool = False) -> tuple[
     except tomllib.TOMLDecodeError as error:
         raise _with_cure(text, str(error)) from None
     except ValidationError as error:
-        _, _, place = str(error).partition("$")
-        raise TomlError(f"{place.strip('.[]`')}: {plain_words(error)}") from None
+        words, place = words_and_place(error)
+        raise TomlError(f"{place.strip('.[]')}: {words}") from None
     except RecursionError:
         raise TomlError("is nested too deeply") from None
 
@@ -120,10 +121,11 @@ def _with_cure(text: str, message: str) -> TomlError:
     return TomlError(f"is not valid TOML: {cure}", line)
 
 
-def plain_words(error: ValidationError) -> str:
-    """Return what msgspec says of a value, without its place in the file."""
-    words = str(error).partition(" - at `")[0].replace("`", "").replace(" | null", "")
-    return words[:1].lower() + words[1:]
+def words_and_place(error: ValidationError) -> tuple[str, str]:
+    """Return what msgspec says of a value, and the place, such as `.chat.stop[0]`."""
+    found = _PLACE.search(str(error))
+    words = str(error)[: found.start() if found else None].replace("`", "").replace(" | null", "")
+    return words[:1].lower() + words[1:], found[1] if found else ""
 
 
 def toml_value(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lmchat.config.settings import EFFORT_FORM, SamplingSettings, declared, effort_of
+from lmchat.config.settings import EFFORT_FORM, Effort, SamplingSettings, declared, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import did_you_mean
 from lmchat.safe_text import safe_line
@@ -31,7 +31,7 @@ _MAX_SHOWN_CHARS = 40  # most characters of a wrong value in a message
 _FORMS = {
     float: "a number",
     int: "a whole number",
-    str | int: EFFORT_FORM,
+    Effort: EFFORT_FORM,
     tuple[str, ...]: "a list of texts",
     Mapping[str, float]: "a table of token numbers and biases",
 }

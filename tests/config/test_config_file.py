@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
 import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import ValidationError, convert
 
 from lmchat.cli.screen_settings import keymap_problems
 from lmchat.config.load import load
@@ -53,7 +55,7 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ("chat = 1", "chat", 1),
         ("keys = 1", "keys", 1),
         ("endpoints = 1", "endpoints", 1),
-        ("[[endpoints]]\nname = 'a'", "endpoints[1].url", 1),
+        ("[[endpoints]]\nname = 'a'", "endpoints[1]", 1),
         (
             "[[endpoints]]\nname='a'\nurl='b'\n[[endpoints]]\nname='c'\nurl='d'\nurls='e'",
             "endpoints[2].urls",
@@ -66,15 +68,15 @@ _FILES = "[[mcp]]\nname='files'\ncommand='npx'\n"
         ),
         ("profiles = 1", "profiles", 1),
         ("[prompts.a]\ntext = ''", "prompts.a.text", 2),
-        ("[prompts.a]\n[prompts.b]\ntext = 'x'", "prompts.a.text", 1),
+        ("[prompts.a]\n[prompts.b]\ntext = 'x'", "prompts.a", 1),
         ("[tools.approval]\npython = 'yes'", "tools.approval.python", 2),
         ("[chat]\nlogit_bias = { 1 = 'x' }", "chat.logit_bias.1", 2),
         ("[[mcp]]\nname='a'", "mcp[1]", 1),
         (f"{_FILES}url='http://127.0.0.1:1'", "mcp[1]", 1),
         (f"{_FILES}{_FILES}", "mcp", 1),
-        (_FILES.replace("files", "python"), "mcp", 1),
-        (_FILES.replace("files", "a/b"), "mcp[1]", 1),
-        (f"{_FILES}env = {{ A = 1 }}", "mcp[1].env", 4),
+        (_FILES.replace("files", "python"), "mcp[1]", 1),
+        (_FILES.replace("files", "a/b"), "mcp[1].name", 2),
+        (f"{_FILES}env = {{ A = 1 }}", "mcp[1].env.A", 4),
         (f"{_FILES}headers_env = 'A'", "mcp[1].headers_env", 4),
     ],
 )
@@ -114,6 +116,10 @@ def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_settin
         ("[models.a.b.c.d]\ntop_p = 1", "a name with a dot needs quotes"),
         ("[keys]\nmessage.undo = 'u'", "a name with a dot needs quotes"),
         ("[chat]\nreasoning_effort = 'off'", "one of none, minimal"),
+        ("[[endpoints]]\nname = 'a'", "endpoints[1]: needs url"),
+        ("[ui]\nmouse = 1", "write true or false"),
+        ('"a - at `$.b`" = 1', "unknown; possible here: endpoint"),
+        ("[chat]\nread_ahead = 'x - at `$.ui`'", "chat.read_ahead: invalid"),
         ('[local]\nmodel = "C:\\temp\\new.gguf"', "in single quotes"),
     ],
 )
@@ -126,6 +132,36 @@ def test_the_line_is_right_below_texts_and_lists_of_many_lines(read):
     text = '[chat]\nsystem_prompt = """\n[ui]\nmouse = 1\n"""\nstop = [\n  "a", # ]\n  "b",\n]\nseed = "x"\n'
     (problem,) = read(text).problems
     assert (problem.key, problem.line) == ("chat.seed", 10)
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        '[prompts.a]\ntext = """\n[chat]\nseed = 4\n"""\n[chat]\n',
+        "[prompts.a]\ntext = '''\n[chat]\nseed = 4\n\\'''\n[chat]\n",
+        '# """\n# and """\nmodel = "#" # \'\n[ui]\nascii = true\n[chat]\n',
+    ],
+)
+def test_keys_within_texts_and_quotes_within_comments_are_passed_over(read, above):
+    (problem,) = read(f"{above}seed = 'x'").problems
+    assert (problem.key, problem.line) == ("chat.seed", above.count("\n") + 1)
+
+
+def test_each_entry_of_a_list_tells_all_its_mistakes(read):
+    content = read(
+        "[[mcp]]\nname = 'a/b'\ncommand = 3\nargs = ['a', 1, 2]\n[[mcp]]\nname = 'c'\n"
+        "[[mcp]]\nname = 'd'\ncommand = 'x'\n[[mcp]]\nname = 'd'\ncommand = 'y'\n"
+        "[[endpoints]]\nurl = 'u'\n[[endpoints]]\nname = 'e'\nurls = 'u'\n"
+    )
+    assert [(problem.key, problem.line) for problem in content.problems] == [
+        ("mcp[1].name", 2),
+        ("mcp[1].command", 3),
+        ("mcp[1].args[2]", 4),
+        ("mcp[1].args[3]", 4),
+        ("mcp[2]", 5),
+        ("endpoints[1]", 13),
+        ("endpoints[2].urls", 17),
+    ]
 
 
 def test_the_line_is_that_of_the_own_table(read):
@@ -234,6 +270,12 @@ def test_any_table_is_read_or_told_what_is_wrong_with_it(table):
         file = Path(folder) / "config.toml"
         file.write_bytes(tomli_w.dumps(table).encode())
         loaded = load(file, {})
+    try:
+        convert(tomllib.loads(tomli_w.dumps(table)), Settings)
+        is_right = True
+    except ValidationError:
+        is_right = False
+    assert is_right == (not loaded.problems)
     problems = (*loaded.problems, *keymap_problems(loaded))
     assert all(problem.sentence for problem in problems)
     if loaded.problems:

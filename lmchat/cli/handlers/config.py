@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from lmchat.cli.context import Context
-from lmchat.config.file import KeyPath, Problem, key_of, line_of
+from lmchat.config.file import KeyPath, Problem
 from lmchat.config.settings import Level, named_origin, non_default_values
 from lmchat.config.toml import toml_value
 from lmchat.errors import ConfigError, EndpointNotAllowed, FileExists
@@ -49,8 +49,7 @@ def path(context: Context) -> int:
 def show(context: Context) -> int:
     """Print the value of every setting and where it comes from, one setting a line.
 
-    Values that may hold an API key or a password are masked. For the same reason, only the names of
-    the entries of `[[mcp]]` and `[[endpoints]]` are printed.
+    No API key or password is printed; hence only the names of `[[mcp]]` and `[[endpoints]]`.
     """
     settings, loaded = context.settings, context.loaded
     values: dict[str, Any] = {}
@@ -85,10 +84,7 @@ def show(context: Context) -> int:
 
 
 def init(context: Context) -> int:
-    """Write a commented configuration file, which only its owner can read, and print its path.
-
-    An existing file is overwritten only with `--force`; otherwise an error is raised.
-    """
+    """Write a commented configuration file and print its path."""
     file = context.config_file
     example = files("lmchat.config").joinpath("example.toml").read_text(encoding="utf-8")
     try:
@@ -125,28 +121,23 @@ def check(context: Context) -> int:
 
     # Values that are not checked yet, each with its place and what checks it. Hosts come first:
     # `allow` also adds them to the list, by which the addresses are checked.
+    settings = loaded.settings
     values: list[tuple[KeyPath, Callable[[str], None], str]] = [
-        (("allowed_hosts",), allow_list.allow, host) for host in loaded.settings.allowed_hosts
+        (("allowed_hosts",), allow_list.allow, host) for host in settings.allowed_hosts
     ]
     if loaded.origin("endpoint").level is Level.FILE:
-        values.append((("endpoint",), check_address, loaded.settings.endpoint))
-    for section in ("endpoints", "mcp"):
-        for index, entry in enumerate(getattr(loaded.settings, section)):
-            values.append(((section, index, "url"), check_address, entry.url))
-    for index, server in enumerate(loaded.settings.mcp):
+        values.append((("endpoint",), check_address, settings.endpoint))
+    for index, entry in enumerate(settings.endpoints):
+        values.append((("endpoints", index, "url"), check_address, entry.url))
+    for index, server in enumerate(settings.mcp):
+        values.append((("mcp", index, "url"), check_address, server.url))
         values.append((("mcp", index, "command"), check_command, server.command))
-    for key_path, check_value, value in values:
+    for place, check_value, value in values:
         try:
             if value.strip():
                 check_value(value)
         except (ConfigError, EndpointNotAllowed) as error:  # its message quotes no password
-            problem = Problem(
-                source=str(loaded.file),
-                key=key_of(key_path),
-                line=line_of(loaded.text, key_path),
-                reason=error.message.rstrip("."),
-            )
-            problems.append(problem)
+            problems.append(loaded.problem(place, error.message.rstrip(".")))
     document = {
         "config": str(loaded.file),
         "exists": loaded.has_file,
