@@ -68,7 +68,10 @@ async def batch(context: Context) -> int:
         if target.model is None:  # only for the type checker: `target_of_command` has raised it
             raise no_model_error(server)
         with ExitStack() as stack:
-            row_file = stack.enter_context(RowFile(output_path)) if output_path else None
+            row_file = None
+            if output_path:  # opening a pipe waits for its reader
+                opened = await run_abandonable(partial(RowFile, output_path))
+                row_file = stack.enter_context(opened)
             if row_file:  # the prompt of a line that an earlier run has answered is not sent again
                 row_file.keep_done(is_forced=options.force)
             elif is_terminal(sys.stdout):

@@ -33,6 +33,7 @@ from lmchat.cli.setup.find_target import load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import safe_line
 from lmchat.servers.request import AnyText
 from lmchat.terminal.output import Output, table
@@ -83,7 +84,9 @@ async def evaluate(context: Context) -> int:
         with ExitStack() as stack:
             row_file = None
             if options.output:
-                row_file = stack.enter_context(RowFile(expanded_path(options.output)))
+                path = expanded_path(options.output)
+                # opening a pipe waits for its reader
+                row_file = stack.enter_context(await run_abandonable(partial(RowFile, path)))
                 # keeps the rows of an earlier run that have an answer; none with `--force`
                 row_file.keep_done(is_forced=options.force)
                 for result in results:
