@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from lmchat.errors import FileRefused
 from lmchat.extras import install_command
 from lmchat.processes.child import ChildEndedError, ChildProcess
 from tests.support.files_to_attach import pdf
-
-if not find_spec("pypdf"):  # its import takes a second: only those who run these tests wait for it
-    pytest.skip("pypdf is not installed", allow_module_level=True)
 
 PDFS = Path(__file__).with_name("pdfs")
 DAMAGED = b"/Filter /Unknown"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 from collections import Counter
 
+import psutil
 import pytest
 
-from tests.support.programs import PYTHON, Inside, start, wait_until
+from tests.support.programs import PYTHON, WAIT_S, Inside, start, wait_until
 from tests.support.scripted_products import CHAT, model_list, plain, repeat
 from tests.support.scripted_server import Gate, finish, json_reply, sse
 
@@ -396,3 +398,25 @@ def test_a_batch_with_the_day_in_its_preset_is_finished_on_another_day(cli, serv
     first, second = (prompt_of(seen).split(": ") for seen in server.seen(CHAT))
     assert (first[1], second[1]) == ("one", "two")
     assert first[0] != second[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [("batch", '{"prompt": "hi"}\n'), ("eval", '[[case]]\nprompt = "hi"\nexpect = "hi"\n')],
+)
+def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server, command, text):
+    pipe, tasks = cli.home / "pipe", cli.home / "tasks"
+    os.mkfifo(pipe)
+    tasks.write_text(text)
+    running = cli.start(command, str(tasks), "-o", str(pipe))
+    process = psutil.Process(running.pid)
+    used: list[float] = []
+
+    def is_idle():
+        used.append(sum(process.cpu_times()[:2]))
+        return server.requests and len(used) > 20 and used[-1] == used[-20]
+
+    wait_until(is_idle, "the program waits for the reader")
+    running.send_signal(signal.SIGINT)
+    with running:
+        assert running.wait(WAIT_S) == 130
