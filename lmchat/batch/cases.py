@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from lmchat.answers.json_schema import Schema, WantedValue, read_schema
 from lmchat.attachments.attachment import read_attachment
+from lmchat.batch.engine import Row
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.errors import AnswerUnfit, LMChatError, WrongUse
 from lmchat.servers.sampling_options import checked_option
@@ -28,7 +29,7 @@ _EXAMPLE = 'Example: case = [{ name = "sum", prompt = "What is 2 + 3?", expect =
 class _Entry(Struct, kw_only=True, forbid_unknown_fields=True):
     """A `[[case]]` as it is in the file."""
 
-    name: str = ""
+    name: str
     prompt: str = ""
     messages: list[Any] | None = None
     file: _Texts = []
@@ -59,22 +60,22 @@ class _File(Struct, forbid_unknown_fields=True):
 class Case(Struct, frozen=True, kw_only=True):
     """A prompt, and what its answer must be."""
 
-    name: str
+    entry: _Entry
     messages: tuple[ChatMessage, ...]
-    files: Mapping[str, bytes]  # content of the attached files by their digests
-    options: Mapping[str, object]  # sampling options by name
-    # the checks of the answer
-    expected: list[str]  # texts that it must have, in capital or small letters
-    rejected: list[str]  # texts that it must not have, in capital or small letters
-    # by each regular expression that a part of it must match: a JSON schema with this `pattern`
+    files: Mapping[str, bytes]  # contents of the attached files, by digest
+    wanted: WantedValue | None  # None if the answer need not have a JSON value
+    # Of each regular expression, the JSON schema with this `pattern`: jsonschema-rs searches in
+    # bounded time, Python's `re` may search for hours (backtracking).
     patterns: Mapping[str, Schema]
-    wanted: WantedValue | None  # the JSON value that it must have; None if it need not have one
 
-    def failures(self, row: Mapping[str, Any]) -> dict[str, str]:
-        """Return the names of the checks that an answer fails, each with the reason in words.
+    @property
+    def name(self) -> str:
+        return self.entry.name
 
-        `row` is the row of the answer (`TaskAnswer.row`). If the answer ended with an error, or is
-        empty, it fails the check `answer` alone.
+    def failures(self, row: Row) -> dict[str, str]:
+        """Return the names of the checks that the answer in a row fails, each with its reason.
+
+        An answer that ended with an error, or is empty, fails the check `answer` alone.
         """
         if "error" in row:
             return {"answer": row["error"]["message"]}
@@ -85,10 +86,10 @@ class Case(Struct, frozen=True, kw_only=True):
             return {"answer": "the answer is empty"}
 
         folded = text.casefold()
+        expected, rejected = _list(self.entry.expect), _list(self.entry.reject)
         violated = {  # for each check, the texts or patterns for which it fails
-            "expect": [words for words in self.expected if words.casefold() not in folded],
-            "reject": [words for words in self.rejected if words.casefold() in folded],
-            # searched by the library of schemas: Python's `re` may search for hours (backtracking)
+            "expect": [words for words in expected if words.casefold() not in folded],
+            "reject": [words for words in rejected if words.casefold() in folded],
             "regex": [regex for regex, schema in self.patterns.items() if schema.misfit(text)],
         }
         failures = {
@@ -123,15 +124,15 @@ async def read_cases(path: Path, system_prompt: str) -> list[Case]:
     for number, table in enumerate(tables, 1):
         name = table.get("name") or f"case {number}"
         try:
-            entry = msgspec.convert(table, _Entry)
-            cases.append(await _case(name, entry, path.parent, system_prompt))
+            entry = msgspec.convert({**table, "name": name}, _Entry)
+            cases.append(await _case(entry, path.parent, system_prompt))
         except (LMChatError, msgspec.ValidationError) as error:
             message = f"{path}: {name} cannot be used: {str(error).removesuffix('.')}."
             raise WrongUse(message, hint="Correct the file.") from error
     return cases
 
 
-async def _case(name: str, entry: _Entry, folder: Path, system_prompt: str) -> Case:
+async def _case(entry: _Entry, folder: Path, system_prompt: str) -> Case:
     """Return the case of an entry, whose paths are relative to a folder; raises `LMChatError`."""
     files = [await read_attachment(folder / file) for file in _list(entry.file)]
     if entry.messages is None:
@@ -141,24 +142,21 @@ async def _case(name: str, entry: _Entry, folder: Path, system_prompt: str) -> C
         messages = new_prompt(MessagePath(()), entry.prompt, parts, system_prompt=system).prompts
     else:
         messages = messages_of(entry.messages)
+    for option, value in entry.set.items():
+        entry.set[option] = checked_option(option, value)
     wanted = None
     if isinstance(entry.schema, str):
         wanted = read_schema(folder / entry.schema)
     elif entry.schema is not None:
         wanted = WantedValue(entry.schema)
     return Case(
-        name=name,
+        entry=entry,
         messages=messages,
         files={file.part.digest: file.data for file in files},
-        options={option: checked_option(option, value) for option, value in entry.set.items()},
-        expected=_list(entry.expect),
-        rejected=_list(entry.reject),
-        # as patterns of a JSON schema: jsonschema-rs searches in bounded time, `re` does not
-        patterns={pattern: Schema({"pattern": pattern}) for pattern in _list(entry.regex)},
         wanted=wanted,
+        patterns={pattern: Schema({"pattern": pattern}) for pattern in _list(entry.regex)},
     )
 
 
-def _list(texts: str | list[str]) -> list[str]:
-    """Return `_Texts` as a list."""
+def _list(texts: _Texts) -> list[str]:
     return [texts] if isinstance(texts, str) else texts

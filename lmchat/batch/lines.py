@@ -96,7 +96,7 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
                 raise RequestInvalid(f"only {_CHAT_PATH} is supported, not {path}.")
             _read_body(line, body)
         case {"messages": messages}:
-            line.messages = _messages_of(messages)
+            line.messages = messages_of(messages)
         case {"prompt": str(prompt)} if prompt.strip():
             line.messages = (text_message(Role.USER, prompt),)
         case _:
@@ -105,7 +105,7 @@ def _read_fields(line: BatchLine, fields: Mapping[str, Any]) -> None:
 
 def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
     """Set what a request in the form of OpenAI's API asks for; raises an `LMChatError`."""
-    line.messages = _messages_of(body.get("messages"))
+    line.messages = messages_of(body.get("messages", ()))
     if isinstance(body.get("model"), str):
         line.model = body["model"]
     match body.get("response_format"):
@@ -123,28 +123,3 @@ def _read_body(line: BatchLine, body: Mapping[str, Any]) -> None:
             # OpenAI's newer name
             option = "max_tokens" if name == "max_completion_tokens" else name
             line.options[option] = checked_option(option, value)
-
-
-def _messages_of(entries: Any) -> tuple[ChatMessage, ...]:
-    """Return the messages of a line; raises `RequestInvalid` if they cannot be sent.
-
-    `entries` is a list of messages as JSON, or a text, which counts as a prompt. `messages_of`
-    refuses anything else.
-    """
-    if isinstance(entries, list):
-        entries = [_message(entry) for entry in entries]
-    return messages_of(entries)
-
-
-def _message(entry: Any) -> Any:
-    """Turn a message in the form of OpenAI's API into the form that `messages_of` takes.
-
-    In OpenAI's form, the role may be `developer`, and the content a list of parts. A list with more
-    than one part stays as it is, and is refused later.
-    """
-    match entry:
-        # other fields, such as `name`, are left out: lmchat sends none of them
-        case {"role": role, "content": [{"text": content}]} | {"role": role, "content": content}:
-            return {"role": "system" if role == "developer" else role, "content": content}
-        case _:
-            return entry

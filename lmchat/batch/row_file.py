@@ -1,24 +1,22 @@
-"""File of the answers to `batch` and `eval`, which says to the next run what is done.
-
-A *row* is the answer to one `Task`: a line with a JSON object. It begins with the `index` of the
-task and has the `key` of the task. If the task has failed, the row has an `error`.
-"""
+"""File of the rows of `batch` and `eval`, which says to the next run what is done."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from io import BufferedWriter
+from functools import partial
+from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Any, Self
 
 from lmchat.answers.json_text import strict_json
-from lmchat.batch.task_answers import Task
+from lmchat.batch.engine import Job, Row, Rows
 from lmchat.errors import FileRefused, WrongUse
 from lmchat.files.disk import is_stream, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
+from lmchat.processes.threads import run_abandonable
 from lmchat.terminal.output import to_json
 
 _FILE_MODE = 0o666  # as the umask allows
@@ -28,54 +26,106 @@ _ROW_START = b'{"index": '
 _BEGUN_ROW = re.compile(rb'\{"index": \d+, (?:"id": .*, )?(?:"run": \d+, )?"key"')
 
 
-class RowFile:
-    """File of rows; each row is on the disk when `add` returns.
+class RowFile(Rows):
+    """File of rows, which one run writes at a time; each is on the disk when `add` returns.
 
-    If the same command runs again, it does what is missing or has failed: `keep_done` keeps the
-    other rows, and `done_row` returns them. Then `add` appends the new ones.
+    The rows of an earlier run without an error are kept. The others are removed before the first
+    new row, or at the end: until then the file may turn out to belong to another run.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; raises `WrongUse` if another batch writes it, or `FileRefused`."""
-        self._path = path
-        # rows of earlier runs without an error, by the index of the task; `keep_done` adds them
-        self._done_rows: dict[int, dict[str, Any]] = {}
-        # lines of these rows, which replace the file before the first new row; None: it has no more
-        self._kept: bytes | None = None
-        self._file = self._open()
+    def __init__(self, path: Path, *, is_forced: bool) -> None:
+        """Open the file, which waits for the reader of a pipe; with `is_forced`, keep no rows.
 
-    def __enter__(self) -> Self:
-        return self
+        Raises `WrongUse` if another run writes it or if it has anything but rows, and `FileRefused`
+        if it cannot be read or written.
+        """
+        self._path = path
+        self._done: dict[int, Row] = {}  # by the index of the job
+        self._kept: bytes | None = None  # replaces the content of the file; None: it stays
+        self._adding = asyncio.Lock()  # a pipe may take a row in several parts
+        self._file = self._open()
+        try:
+            content = b"" if is_stream(path) else path.read_bytes()
+            kept = b"" if is_forced else b"".join(self._kept_lines(content))
+        except (OSError, WrongUse) as error:
+            self._file.close()
+            if isinstance(error, OSError):
+                raise self._refused(error) from error
+            raise
+        if kept != content:
+            self._kept = kept
 
     def __exit__(self, error: object, *_: object) -> None:
         try:
-            if error is None:  # else the file may belong to another run, and is not changed
+            if error is None:
                 self._remove_others()
         finally:
             with suppress(OSError):  # on a full disk; `add` has raised it
                 self._file.close()
 
-    def keep_done(self, *, is_forced: bool) -> None:
-        """Keep the rows of an earlier run that have no error, for `done_row`; remove the others.
+    def done(self, job: Job) -> Row | None:
+        """Return the row of a job that an earlier run has done; None if it is to be done.
 
-        With `is_forced`, remove all. Nothing is removed before the first new row, as the file may
-        turn out to belong to another run. Raises `WrongUse` if the file has anything but rows, and
-        `FileRefused` if it cannot be read.
+        Raises `WrongUse` if its key differs: it is of another prompt, model or setting.
         """
-        if not self._path.is_file():  # a pipe, from which nothing can be read
-            return
+        row = self._done.get(job.head["index"])
+        if row is not None and row["key"] != job.key:
+            raise WrongUse(
+                f"{self._path} belongs to another run: the prompt, model or settings "
+                f"of its row with index {job.head['index']} differ.",
+                hint=_REPLACE_HINT,
+            )
+        return row
+
+    async def add(self, row: Row) -> None:
+        """Append a row and wait until it is on the disk; raises `FileRefused`."""
+        self._remove_others()
+        # "replace" is for lone surrogates, which a model may write
+        line = (to_json(row) + "\n").encode("utf-8", "replace")
         try:
-            done = b"" if is_forced else b"".join(self._done_lines())
-            # the sizes may be equal: a row may have a NUL in place of its line break
-            if len(done) != self._path.stat().st_size or done != self._path.read_bytes():
-                self._kept = done
+            if is_stream(self._path):  # its reader may pause
+                async with self._adding:
+                    await run_abandonable(partial(_write_whole, self._file, line))
+            else:
+                _write_whole(self._file, line)
+                os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._file_error(error) from error
+            raise self._refused(error) from error
+
+    def _kept_lines(self, content: bytes) -> Iterator[bytes]:
+        """Yield the lines of rows without an error, and add their rows to `_done`.
+
+        If a job has several rows, the first counts. Raises `WrongUse` for a line that is no row.
+        Only the last line may be half a row: it was cut by a kill, a full disk or a power cut,
+        after which file systems leave NULs. Behind no other row, it must show that it is one.
+        """
+        for number, line in enumerate(BytesIO(content), 1):
+            is_last = not line.endswith(b"\n")
+            text = line.rstrip(b"\0") if is_last else line
+            try:
+                row = strict_json(text.decode())
+            except ValueError:
+                # behind other rows, it may have ended within `_ROW_START`
+                is_begun = text.startswith(_ROW_START) or _ROW_START.startswith(text)
+                if is_last and (is_begun if number > 1 else _BEGUN_ROW.match(text)):
+                    return
+                row = None
+            match row:
+                case {"error": _, "index": int(), "key": str()}:
+                    pass  # its job is done again
+                case {"index": int(index), "key": str()}:
+                    if index not in self._done:
+                        self._done[index] = row
+                        yield text + b"\n" if is_last else text
+                case _:
+                    reason = f"line {number} is not a row."
+                    message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
+                    raise WrongUse(message, hint=_REPLACE_HINT)
 
     def _remove_others(self) -> None:
-        """Replace the file by the kept rows; its lock is held until the new file has its name.
+        """Replace the content by the kept rows; the old file is locked until the new one is.
 
-        Raises `FileRefused`, and `WrongUse` if another batch has opened the new file first.
+        Raises `FileRefused`, and `WrongUse` if another run has opened the new file first.
         """
         if self._kept is None:
             return
@@ -85,82 +135,21 @@ class RowFile:
         try:
             write_atomically(self._path, self._kept)
         except OSError as error:
-            raise self._file_error(error) from error
+            raise self._refused(error) from error
         self._file, self._kept = self._open(), None
         replaced.close()
 
-    def _done_lines(self) -> Iterator[bytes]:
-        """Yield the lines of the rows without an error, and add their rows to `_done_rows`.
-
-        If a task has several rows, the first counts. Raises `OSError`, and `WrongUse` for a line
-        that is no row. Only the last line may be half a row: it was cut by a kill, a full disk or
-        a power cut, after which file systems leave NULs. Behind no other row, it must show that
-        it is one.
-        """
-        has_rows = False
-        with self._path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                is_last = not line.endswith(b"\n")
-                text = line.rstrip(b"\0") if is_last else line
-                try:
-                    row = strict_json(text.decode())
-                except ValueError:
-                    # behind other rows, it may have ended within `_ROW_START`
-                    is_begun = text.startswith(_ROW_START) or _ROW_START.startswith(text)
-                    if is_last and (is_begun if has_rows else _BEGUN_ROW.match(text)):
-                        return
-                    row = None
-                match row:
-                    case {"error": _, "index": int(), "key": str()}:
-                        pass  # its task is done again
-                    case {"index": int(index), "key": str()}:
-                        if index not in self._done_rows:
-                            self._done_rows[index] = row
-                            yield text + b"\n" if is_last else text
-                    case _:
-                        reason = f"line {number} is not a row."
-                        message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
-                        raise WrongUse(message, hint=_REPLACE_HINT)
-                has_rows = True
-
-    def done_row(self, task: Task) -> dict[str, Any] | None:
-        """Return the row of a task that an earlier run has done; None if it is to be done.
-
-        Raises `WrongUse` if the row has another key: it was written for other prompts, another
-        model or other settings.
-        """
-        row = self._done_rows.get(task.head["index"])
-        if row is not None and row["key"] != task.key:
-            raise WrongUse(
-                f"{self._path} belongs to another run: the prompt, model or settings "
-                f"of its row with index {task.head['index']} differ.",
-                hint=_REPLACE_HINT,
-            )
-        return row
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row and wait until it is on the disk; raises `FileRefused`."""
-        self._remove_others()
-        try:
-            # "replace" is for lone surrogates, which a model may write
-            self._file.write((to_json(row) + "\n").encode("utf-8", "replace"))
-            self._file.flush()
-            if self._path.is_file():  # a pipe cannot be waited for
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._file_error(error) from error
-
-    def _open(self) -> BufferedWriter:
-        """Open the file to append rows, and lock it, so that only one run writes it.
+    def _open(self) -> FileIO:
+        """Open the file to append rows, and lock it.
 
         There is no lock on Windows, and where the file system has none.
         """
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         while True:
             try:
-                file = os.fdopen(os.open(self._path, flags, _FILE_MODE), "ab")
+                file = FileIO(os.open(self._path, flags, _FILE_MODE), "ab")
             except OSError as error:
-                raise self._file_error(error) from error
+                raise self._refused(error) from error
             if not CAN_RENAME_OPEN_FILES or is_stream(self._path):  # on Windows; as `/dev/null`
                 return file
             is_locked = True  # counts as locked where there are no locks
@@ -175,8 +164,8 @@ class RowFile:
                     return file
             file.close()  # another run has replaced it before it was locked here
 
-    def _file_error(self, error: OSError) -> FileRefused:
-        """Return the error to raise when the file cannot be opened, read or written.
+    def _refused(self, error: OSError) -> FileRefused:
+        """Return the error for a file that cannot be opened, read or written.
 
         Its words fit all three: `strerror` does not say which of them failed.
         """
@@ -184,3 +173,9 @@ class RowFile:
             f"{self._path} cannot be used: {error.strerror or error}.",
             hint="When that is mended, the same command does what is missing.",
         )
+
+
+def _write_whole(file: FileIO, data: bytes) -> None:
+    """Write all bytes: a pipe, or a disk that is nearly full, may take fewer at once."""
+    while data:
+        data = data[file.write(data) :]

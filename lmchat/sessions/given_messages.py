@@ -39,11 +39,17 @@ def _message(entry: object, position: int) -> ChatMessage:
     match entry:
         case ChatMessage():
             return entry
-        case {"role": role, "content": content} | (role, content):  # a dict, or a pair
+        case (
+            {"role": role, "content": [{"text": content}]}  # as OpenAI's clients send a text
+            | {"role": role, "content": content}
+            | (role, content)
+        ):
             pass  # the message is made below
         case _:
             raise RequestInvalid(f"Invalid messages array: entry {position} is not a message.")
 
+    if role == "developer":  # OpenAI's name for the system prompt of its newer models
+        role = Role.SYSTEM
     if not isinstance(role, str) or role not in set(Role):
         raise RequestInvalid(f"Invalid message role: message {position} has an unknown role.")
     if not isinstance(content, str):

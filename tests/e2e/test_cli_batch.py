@@ -313,6 +313,7 @@ def test_a_file_of_rows_of_another_run_keeps_those_that_failed_and_a_cut_one(
 
 # Adds rows, and each time a failed one, so that each opening replaces the file.
 ADD_ROWS = """
+import asyncio
 import sys
 from pathlib import Path
 from lmchat.batch.row_file import RowFile
@@ -321,10 +322,9 @@ first = int(sys.argv[2])
 for index in range(first, first + 60):
     while True:
         try:
-            with RowFile(Path(sys.argv[1])) as file:
-                file.keep_done(is_forced=False)
-                file.add({"index": index, "key": "0"})
-                file.add({"index": index, "key": "0", "error": "x"})
+            with RowFile(Path(sys.argv[1]), is_forced=False) as file:
+                asyncio.run(file.add({"index": index, "key": "0"}))
+                asyncio.run(file.add({"index": index, "key": "0", "error": "x"}))
             break
         except WrongUse:
             pass
@@ -400,6 +400,17 @@ def test_a_batch_with_the_day_in_its_preset_is_finished_on_another_day(cli, serv
     assert first[0] != second[0]
 
 
+def wait_until_idle(running, server):
+    process = psutil.Process(running.pid)
+    used: list[float] = []
+
+    def is_idle():
+        used.append(sum(process.cpu_times()[:2]))
+        return server.requests and len(used) > 20 and used[-1] == used[-20]
+
+    wait_until(is_idle, "the program waits for the reader")
+
+
 @pytest.mark.parametrize(
     ("command", "text"),
     [("batch", '{"prompt": "hi"}\n'), ("eval", '[[case]]\nprompt = "hi"\nexpect = "hi"\n')],
@@ -409,14 +420,21 @@ def test_an_interrupt_ends_the_wait_for_the_reader_of_a_pipe(cli, server, comman
     os.mkfifo(pipe)
     tasks.write_text(text)
     running = cli.start(command, str(tasks), "-o", str(pipe))
-    process = psutil.Process(running.pid)
-    used: list[float] = []
-
-    def is_idle():
-        used.append(sum(process.cpu_times()[:2]))
-        return server.requests and len(used) > 20 and used[-1] == used[-20]
-
-    wait_until(is_idle, "the program waits for the reader")
+    wait_until_idle(running, server)
     running.send_signal(signal.SIGINT)
     with running:
         assert running.wait(WAIT_S) == 130
+
+
+def test_an_interrupt_ends_the_wait_for_a_reader_that_pauses(cli, server, tmp_path):
+    source, pipe = tmp_path / "in.txt", tmp_path / "pipe"
+    source.write_text(("word " * 20_000 + "\n") * 3)  # a row does not fit into the pipe
+    os.mkfifo(pipe)
+    running = cli.start("batch", "--text", str(source), "-o", str(pipe), "--jobs", "2")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    wait_until(lambda: server.seen(CHAT), "the first prompt")
+    wait_until_idle(running, server)
+    running.send_signal(signal.SIGINT)
+    with running:
+        assert running.wait(WAIT_S) == 130
+    os.close(reader)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lmchat.answers.streamed_answer import StreamedAnswer
-from lmchat.batch.task_answers import (
+from lmchat.batch.engine import (
     FIGURES,
-    Task,
-    TaskAnswer,
+    Answer,
+    Job,
     answer_to,
     figure_cells,
     rounded_median,
@@ -59,8 +59,8 @@ async def compare(context: Context) -> int:
                 else:
                     output.print_lines(["", heading] if comparisons else [heading])
                 sampling = layers.values({}, model.model_id)  # no options of a session
-                task = Task(model=model, messages=messages, options=sampling)
-                comparisons.append(await _measure(context, runtime, task))
+                job = Job(model=model, messages=messages, options=sampling)
+                comparisons.append(await _measure(context, runtime, job))
         finally:  # also after Ctrl+C
             if comparisons and output.is_json:
                 output.print_json({"prompt": prompt, "models": comparisons})
@@ -79,15 +79,15 @@ async def compare(context: Context) -> int:
     return 1 if any(measured["detail"] for measured in comparisons) else 0
 
 
-async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, Any]:
+async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, Any]:
     """Load a model, ask it as often as `--runs` says, and return what `--json` prints of it.
 
     Only the first answer is printed, and a note if loading or an answer failed. The first error
     ends the runs: it becomes the `detail`; the figures are the medians of the runs so far.
     """
-    output, model = context.output, task.model
+    output, model = context.output, job.model
     printer = TurnPrinter(output, asked_model=model.model_id)
-    answers: list[TaskAnswer] = []
+    answers: list[Answer] = []
 
     load_s = failure = None
     try:
@@ -100,7 +100,7 @@ async def _measure(context: Context, runtime: Runtime, task: Task) -> dict[str, 
             show = (lambda _: None) if answers else printer.print_event
             answer = StreamedAnswer(model.model_id)
             async with printer.stages_shown(lambda: answer.figures):  # noqa: B023 - ends in this round
-                answers.append(await answer_to(task, runtime.backend, show, answer))
+                answers.append(await answer_to(job, runtime.backend, show, answer))
         finally:
             printer.end()
         failure = answers[-1].error

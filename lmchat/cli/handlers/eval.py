@@ -1,9 +1,7 @@
 """`lmchat eval`: own prompts for several models, with checks of their answers.
 
-A case is a prompt and the checks of its answer. Each model is asked each case `--runs` times. What
-comes of one of these requests is a result, and a row of the output file.
-
-Prompts are sent one at a time: two at once would share the speed of the server.
+A case is a prompt and the checks of its answer. Each model is asked each case `--runs` times, one
+at a time: two prompts at once would share the speed of the server.
 """
 
 from __future__ import annotations
@@ -18,16 +16,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.batch.cases import Case, read_cases
-from lmchat.batch.row_file import RowFile
-from lmchat.batch.task_answers import (
+from lmchat.batch.engine import (
     FIGURES,
+    Job,
     Progress,
-    Task,
+    Row,
+    Rows,
     answer_to,
     figure_cells,
     print_remote_note,
     rounded_median,
+    run,
 )
+from lmchat.batch.row_file import RowFile
 from lmchat.cli.context import Context
 from lmchat.cli.setup.find_target import load_if_needed, target_of_command
 from lmchat.cli.setup.wiring import open_runtime, sampling_layers
@@ -45,7 +46,7 @@ _FIGURES = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
 
 
 async def evaluate(context: Context) -> int:
-    """Send each model all prompts, and print how many answers pass; return 1 if one fails, else 0.
+    """Ask all models all cases, and print how many answers pass; return 1 if one fails, else 0.
 
     Raises an error before anything is asked if a file or a model cannot be used. After Ctrl+C or a
     later error, the answers until then are printed.
@@ -61,7 +62,6 @@ async def evaluate(context: Context) -> int:
             output.note(f"lmchat: {safe_line(case.name)}: {part.words}.")
         if case.wanted and case.wanted.note:
             output.note(f"lmchat: {safe_line(case.name)}: {case.wanted.note}.")
-    results: list[_Result] = []
     async with open_runtime(context, is_saved=False) as runtime:
         if options.models:
             names = tuple(dict.fromkeys(options.models))
@@ -70,50 +70,54 @@ async def evaluate(context: Context) -> int:
             target = await target_of_command(context, runtime)
             models = [target.model] if target.model is not None else []
         runs = product(models, cases, range(1, options.runs + 1))
-        for index, (model, case, run) in enumerate(runs, 1):
-            task = Task(
-                head={"index": index, "id": case.name, "run": run},
-                model=model,
-                messages=case.messages,
-                options=layers.values(case.options, model.model_id),
-                output=case.wanted.output if case.wanted else AnyText(),
-                files=case.files,
+        results = [
+            _Result(
+                case,
+                Job(
+                    head={"index": index, "id": case.name, "run": number},
+                    model=model,
+                    messages=case.messages,
+                    options=layers.values(case.entry.set, model.model_id),
+                    output=case.wanted.output if case.wanted else AnyText(),
+                    files=case.files,
+                ),
             )
-            results.append(_Result(case, task))
+            for index, (model, case, number) in enumerate(runs, 1)
+        ]
 
-        with ExitStack() as stack:
-            row_file = None
-            if options.output:
-                path = expanded_path(options.output)
-                # opening a pipe waits for its reader
-                row_file = stack.enter_context(await run_abandonable(partial(RowFile, path)))
-                # keeps the rows of an earlier run that have an answer; none with `--force`
-                row_file.keep_done(is_forced=options.force)
-                for result in results:
-                    if row := row_file.done_row(result.task):
-                        result.set_row(row)
+        async def ask(job: Job) -> Row:
+            answer = await answer_to(job, runtime.backend, partial(print_remote_note, output))
+            row = answer.row(job)
+            if answer.error is None:
+                row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
+                row["tokens"] = answer.stats.completion_tokens
+            return row
+
+        def fails(job: Job, row: Row) -> bool:
+            result = results[job.head["index"] - 1]
+            result.set_row(row)
+            return bool(result.failures)
+
+        rows = Rows()
+        if options.output:
+            path = expanded_path(options.output)
+            rows = await run_abandonable(partial(RowFile, path, is_forced=options.force))
+        with rows, ExitStack() as stack:
+            for result in results:
+                if row := rows.done(result.job):
+                    result.set_row(row)
             stack.callback(_print_report, output, results)  # at the end, also after an error
-            missing = [result for result in results if not result.row]
+            missing = [result.job for result in results if not result.row]
             progress = Progress(output, len(missing))
-            # the results are in the order of the models, so each model is loaded once
-            for model, group in groupby(missing, lambda result: result.task.model):
+            # in the order of the models, so each model is loaded once
+            for model, group in groupby(missing, lambda job: job.model):
                 load_error: LMChatError | None = None
                 try:  # now: the time of the first prompt must not include loading
                     await load_if_needed(runtime, model, output)
                 except LMChatError as error:
                     load_error = error
-                for result in group:
-                    task = replace(result.task, error=load_error)
-                    show = partial(print_remote_note, output)
-                    answer = await answer_to(task, runtime.backend, show)
-                    row = answer.row(task)
-                    if answer.error is None:
-                        row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
-                        row["tokens"] = answer.stats.completion_tokens
-                    if row_file:
-                        row_file.add(row)
-                    result.set_row(row)
-                    progress.count(is_failed=bool(result.failures), tokens=row.get("tokens"))
+                jobs = [replace(job, error=load_error) for job in group]
+                await run(iter(jobs), ask, fails, rows=rows, progress=progress)
     return 1 if any(result.failures for result in results) else 0
 
 
@@ -121,38 +125,37 @@ class _Result(Struct):
     """One run of a case at a model, and its answer once there is one."""
 
     case: Case
-    task: Task
-    row: Mapping[str, Any] = {}  # answer or error, as in the output file; empty: not asked yet
+    job: Job
+    row: Row = {}  # empty: not asked yet
     failures: Mapping[str, str] = {}  # checks that the answer fails, each with the reason
 
-    def set_row(self, row: Mapping[str, Any]) -> None:
-        """Set the row of the answer, which may be of an earlier run, and check the answer."""
+    def set_row(self, row: Row) -> None:
         self.row = row
         self.failures = self.case.failures(row)
 
 
 def _print_report(output: Output, results: Sequence[_Result]) -> None:
-    """Print figures and answers of the models, if there are answers."""
-    figures: list[dict[str, Any]] = []  # of each model, as JSON
-    table_rows: list[tuple[str, ...]] = []  # of each model, as text
+    """Print stats and answers of the models, if there are answers."""
+    models: list[dict[str, Any]] = []  # as JSON
+    table_rows: list[tuple[str, ...]] = []  # of the models, as text
     answers: list[dict[str, Any]] = []  # all answers, as JSON
     failed_lines: list[str] = []  # the failed answers, as text
     answered = [result for result in results if result.row]
     if not answered:
         return
     # `groupby` finds each model once: the results are in the order of the models
-    for model, group in groupby(answered, lambda result: result.task.model.model_id):
+    for model, group in groupby(answered, lambda result: result.job.model.model_id):
         model_results = list(group)
         medians = {
             name: rounded_median([result.row.get(name) for result in model_results])
             for name in _FIGURES
         }
         passed = sum(not result.failures for result in model_results)
-        figures.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
+        models.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
         table_rows.append((model, f"{passed} of {len(model_results)}", *figure_cells(**medians)))
     for result in answered:
         row, failures, reply = result.row, result.failures, result.row.get("reply", "")
-        model = result.task.model.model_id
+        model = result.job.model.model_id
         answer = {
             "name": row["id"],
             "model": model,
@@ -171,6 +174,6 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             if reply:
                 failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
     if output.is_json:
-        output.print_json({"models": figures, "cases": answers})
+        output.print_json({"models": models, "cases": answers})
     else:
         output.print_lines([*table(("MODEL", "PASSED", *FIGURES), table_rows), *failed_lines])

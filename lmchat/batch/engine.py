@@ -1,13 +1,16 @@
-"""Prompts of `batch`, `eval` and `compare`, their answers, and the figures and progress of these.
+"""Many prompts, asked several at once: jobs, their answers as rows, progress and figures.
 
-Each prompt is a `Task`. Answers to `batch` and `eval` become rows of a `RowFile`.
+A *row* is the answer to a `Job` as JSON: first the `head` of the job with its `index`, then its
+`key`, then what came, or an `error`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -19,6 +22,7 @@ from lmchat import units
 from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.errors import LMChatError
+from lmchat.processes.threads import run_abandonable
 from lmchat.servers.events import RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
@@ -31,45 +35,45 @@ from lmchat.terminal.output import Output, failure_detail
 FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 
+Row = Mapping[str, Any]
 
-class Task(Struct, frozen=True, kw_only=True):
+
+class Job(Struct, frozen=True, kw_only=True):
     """A prompt for a model, or the error that says why it cannot be sent."""
 
-    head: Mapping[str, Any] = {}
-    """The first fields of its row: its number as `index`, and its `id` if it has one."""
+    head: Row = {}  # its number as `index`; `id` and `run` if it has them
     model: ModelInfo
     messages: Sequence[ChatMessage] = ()
     options: Mapping[str, object] = {}  # sampling options by name
     output: WantedOutput = AnyText()
-    files: Mapping[str, bytes] = {}  # content of the attached files by their digests
-    # Text of the preset that is filled with the last message when the prompt is sent, or empty.
-    preset_text: str = ""
+    files: Mapping[str, bytes] = {}  # contents of attached files, by digest
+    preset_text: str = ""  # of the preset that the last message fills when it is sent
     error: LMChatError | None = None
 
     @property
     def key(self) -> str:
-        """A short hash of prompt, model and settings; rows of another run have other keys."""
+        """A short hash of prompt, model and settings, which tells this run's rows from others.
+
+        It has the preset before it is filled, so that it is the same on another day.
+        """
         texts = [(message.role, message.text) for message in self.messages]
-        # `*self.files` adds the digests only. The messages do not contain the preset yet, which is
-        # applied when the prompt is sent.
         parts = [texts, self.model.model_id, self.options, repr(self.output), *self.files]
         text = json.dumps([*parts, self.preset_text], sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-class TaskAnswer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, kw_only=True):
     """An answer that belongs to no session; incomplete if it ended with an error."""
 
-    model: str  # the model that has answered
+    model: str  # that has answered
     reply: str  # the text, a refusal too
     reasoning: str
     is_refusal: bool  # whether the reply has a refusal
     stats: AnswerStats
     error: LMChatError | None
 
-    def row(self, task: Task) -> dict[str, Any]:
-        """Return the answer or its error as a row of JSON; times are in milliseconds."""
-        head = {**task.head, "key": task.key}
+    def row(self, job: Job) -> dict[str, Any]:
+        head = {**job.head, "key": job.key}
         if self.error is not None:
             return {**head, "error": failure_detail(self.error)}
         stats = self.stats
@@ -93,51 +97,49 @@ class TaskAnswer(Struct, frozen=True, kw_only=True):
 
 
 async def answer_to(
-    task: Task,
+    job: Job,
     server: ServerClient,
     show: Callable[[StreamEvent], None] = lambda _: None,
-    answer: StreamedAnswer | None = None,
-) -> TaskAnswer:
-    """Send a prompt and return its answer; call `show` with each event while it arrives.
-
-    The events are read into `answer`. `compare` passes one, whose figures it shows until the end.
+    streamed: StreamedAnswer | None = None,
+) -> Answer:
+    """Send a prompt and read its answer into `streamed`; call `show` with each event.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
-    A task with an error is not sent; its answer has this error.
+    A job with an error is not sent; its answer has this error.
     """
-    model = task.model
-    sampling = Sampling().with_options(task.options)
+    model = job.model
+    sampling = Sampling().with_options(job.options)
     seed = product_named(model.product).drawn_seed(sampling.options)
     if seed is not None:
         sampling = replace(sampling, seed=seed)
     request = ChatRequest(
         target=Target.of(model),
-        messages=tuple(task.messages),
+        messages=tuple(job.messages),
         sampling=sampling,
-        output=task.output,
+        output=job.output,
         has_drawn_seed=seed is not None,
-        files=task.files,
+        files=job.files,
         is_batch=True,  # at a server of this machine, the limit of requests a minute does not apply
     )
-    answer = answer or StreamedAnswer(model.model_id)
-    failure = task.error
+    streamed = streamed or StreamedAnswer(model.model_id)
+    failure = job.error
     if failure is None:
         try:
-            await answer.read(server.stream(request), show)
+            await streamed.read(server.stream(request), show)
         except LMChatError as error:
             failure = error
-    reply = answer.content.text("text", "refusal")
-    stats = answer.figures.stats(context=model.context, max_tokens=sampling.max_tokens)
+    reply = streamed.content.text("text", "refusal")
+    stats = streamed.figures.stats(context=model.context, max_tokens=sampling.max_tokens)
     if failure is None:
         try:
             stats = with_cut_prompt(stats, request, has_reply=bool(reply))
         except LMChatError as error:
             failure = error
-    return TaskAnswer(
-        model=answer.figures.model,
+    return Answer(
+        model=streamed.figures.model,
         reply=reply,
-        reasoning=answer.content.text("reasoning"),
-        is_refusal=bool(answer.content.text("refusal")),
+        reasoning=streamed.content.text("reasoning"),
+        is_refusal=bool(streamed.content.text("refusal")),
         stats=stats,  # with both limits, the figures say which one cut an answer short
         error=failure,
     )
@@ -149,29 +151,78 @@ def print_remote_note(output: Output, event: StreamEvent) -> None:
         output.note(f"lmchat: {event.note}")
 
 
+class Rows(AbstractContextManager[None]):
+    """Rows that nobody keeps."""
+
+    def __exit__(self, error: object, *_: object) -> None:
+        pass
+
+    def done(self, _job: Job) -> Row | None:
+        """Return the row of a job that an earlier run has done."""
+        return None
+
+    async def add(self, row: Row) -> None:
+        """Keep a row."""
+
+
 class Progress:
     """Progress of answers on one line of the terminal: done, failed, speed, time left."""
 
     def __init__(self, output: Output, total: int | None) -> None:
+        """`total` is the number of jobs that an earlier run has not done; None: unknown."""
         self._output = output
-        self._total = total  # None: not known
+        self._total = total
         self._started_s = monotonic()
-        # answers so far, those of them that have failed, and tokens of all
         self.done = self.failed = self._tokens = 0
-        self.done_before = 0  # tasks that an earlier run has done; these are not part of `done`
+        self.done_before = 0  # by an earlier run; not part of `done`
 
-    def count(self, *, is_failed: bool, tokens: int | None) -> None:
-        """Count an answer and its tokens, and show the progress."""
+    def count(self, row: Row, *, is_failed: bool) -> None:
         self.done += 1
-        if is_failed:
-            self.failed += 1
-        self._tokens += tokens or 0
+        self.failed += is_failed
+        self._tokens += row.get("usage", {}).get("completion_tokens", 0)
         elapsed_s = monotonic() - self._started_s
         words = f"{self.done} done, {self.failed} failed, {self._tokens / elapsed_s:.0f} tok/s"
         if self._total is not None:
             left_s = elapsed_s / self.done * (self._total - self.done)
             words += f", {units.elapsed(left_s)} left"
         self._output.show_progress(words)
+
+
+async def run(
+    jobs: Iterator[Job],
+    ask: Callable[[Job], Awaitable[Row]],
+    fails: Callable[[Job, Row], bool],
+    *,
+    rows: Rows,
+    progress: Progress,
+    at_once: int = 1,
+) -> None:
+    """Ask each job that `rows` does not have; a job is not read before it can be sent.
+
+    `fails` gets each new row once it is kept, and returns whether it counts as failed. Raises the
+    first unexpected error, after which the other answers are cancelled.
+    """
+    reading = asyncio.Lock()  # a generator can have only one caller at a time
+
+    async def work() -> None:
+        while True:
+            async with reading:
+                job = await run_abandonable(lambda: next(jobs, None))
+            if job is None:
+                return
+            if rows.done(job) is not None:
+                progress.done_before += 1
+                continue
+            row = await ask(job)
+            await rows.add(row)
+            progress.count(row, is_failed=fails(job, row))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 def rounded_median(figures: Sequence[float | None]) -> float | None:
