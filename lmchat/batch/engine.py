@@ -62,7 +62,7 @@ class Job(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_DIGITS]
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class JobAnswer(Struct, frozen=True, kw_only=True):
     """An answer that belongs to no session; incomplete if it ended with an error."""
 
     model: str  # that has answered
@@ -101,7 +101,7 @@ async def answer_to(
     server: ServerClient,
     show: Callable[[StreamEvent], None] = lambda _: None,
     streamed: StreamedAnswer | None = None,
-) -> Answer:
+) -> JobAnswer:
     """Send a prompt and read its answer into `streamed`; call `show` with each event.
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
@@ -135,7 +135,7 @@ async def answer_to(
             stats = with_cut_prompt(stats, request, has_reply=bool(reply))
         except LMChatError as error:
             failure = error
-    return Answer(
+    return JobAnswer(
         model=streamed.figures.model,
         reply=reply,
         reasoning=streamed.content.text("reasoning"),

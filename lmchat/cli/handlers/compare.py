@@ -7,8 +7,8 @@ from typing import Any
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.batch.engine import (
     FIGURES,
-    Answer,
     Job,
+    JobAnswer,
     answer_to,
     figure_cells,
     rounded_median,
@@ -87,7 +87,7 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
     """
     output, model = context.output, job.model
     printer = TurnPrinter(output, asked_model=model.model_id)
-    answers: list[Answer] = []
+    answers: list[JobAnswer] = []
 
     load_s = failure = None
     try:
