@@ -33,11 +33,12 @@ class RowFile(Rows):
     new row, or at the end: until then the file may turn out to belong to another run.
     """
 
-    def __init__(self, path: Path, *, is_forced: bool) -> None:
+    def __init__(self, path: Path, *, source: Path | None, is_forced: bool) -> None:
         """Open the file, which waits for the reader of a pipe; with `is_forced`, keep no rows.
 
-        Raises `WrongUse` if another run writes it or if it has anything but rows, and `FileRefused`
-        if it cannot be read or written.
+        `source` is the file of the prompts; None: stdin. Raises `WrongUse` if both are one file,
+        another run writes it, or it has anything but rows, and `FileRefused` if it cannot be read
+        or written.
         """
         self._path = path
         self._done: dict[int, Row] = {}  # by the index of the job
@@ -45,6 +46,7 @@ class RowFile(Rows):
         self._adding = asyncio.Lock()  # a pipe may take a row in several parts
         self._file = self._open()
         try:
+            self._refuse_source(source)
             content = b"" if is_stream(path) else path.read_bytes()
             kept = b"" if is_forced else b"".join(self._kept_lines(content))
         except (OSError, WrongUse) as error:
@@ -54,6 +56,14 @@ class RowFile(Rows):
             raise
         if kept != content:
             self._kept = kept
+
+    def _refuse_source(self, source: Path | None) -> None:
+        with suppress(OSError):  # it is missing, which is said when it is read
+            status = os.fstat(0) if source is None else source.stat()
+            is_same = os.path.samestat(status, os.fstat(self._file.fileno()))
+            if is_same and not is_stream(self._path):
+                hint = "Name another file with -o."
+                raise WrongUse("The output file is the input file.", hint=hint)
 
     def __exit__(self, error: object, *_: object) -> None:
         try:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
@@ -322,13 +323,33 @@ first = int(sys.argv[2])
 for index in range(first, first + 60):
     while True:
         try:
-            with RowFile(Path(sys.argv[1]), is_forced=False) as file:
+            with RowFile(Path(sys.argv[1]), source=None, is_forced=False) as file:
                 asyncio.run(file.add({"index": index, "key": "0"}))
                 asyncio.run(file.add({"index": index, "key": "0", "error": "x"}))
             break
         except WrongUse:
             pass
 """
+
+
+def test_no_name_of_the_input_is_taken_for_the_output(cli, server, to_target, tmp_path):
+    _, source, *_ = to_target(2)
+    cases = tmp_path / "cases.toml"
+    cases.write_text('[[case]]\nprompt = "hi"\nexpect = "hi"\n')
+    for command, file in (("batch", Path(source)), ("eval", cases)):
+        content = file.read_bytes()
+        soft, hard = tmp_path / f"{command}-soft", tmp_path / f"{command}-hard"
+        soft.symlink_to(file)
+        hard.hardlink_to(file)
+        for name in (file, soft, hard):
+            done = cli(command, str(file), "-o", str(name), "--force")
+            assert (done.returncode, "is the input file." in done.stderr) == (2, True), done.stderr
+            assert name.read_bytes() == content
+    with Path(source).open() as stdin:
+        running = cli.start("batch", "-o", source, "--force", stdin=stdin.fileno())
+        _, told = running.communicate(timeout=WAIT_S)
+    assert (running.returncode, b"is the input file." in told) == (2, True)
+    assert server.seen(CHAT) == []
 
 
 def test_two_programs_that_write_one_file_lose_no_row_of_each_other(target):

@@ -54,8 +54,6 @@ async def batch(context: Context) -> int:
     if source is None and not has_piped_input():
         hint = "Name a file: lmchat batch prompts.jsonl, or pipe lines in."
         raise WrongUse("There are no prompts.", hint=hint)
-    if target_path and source and _is_same_file(source, target_path):
-        raise WrongUse("The output file is the input file.", hint="Name another file with -o.")
 
     async with open_runtime(context, is_saved=False) as runtime:
         target = await target_of_command(context, runtime)
@@ -74,7 +72,7 @@ async def batch(context: Context) -> int:
         )
         rows: Rows = _PrintedRows(output)
         if target_path:
-            open_rows = partial(RowFile, target_path, is_forced=options.force)
+            open_rows = partial(RowFile, target_path, source=source, is_forced=options.force)
             rows = await run_abandonable(open_rows)
         elif is_terminal(sys.stdout):
             output.has_progress = False  # the printed rows show the progress
@@ -103,11 +101,6 @@ async def batch(context: Context) -> int:
     if failed and target_path:
         output.note(f"The rows in {options.output} say why. The same command does them again.")
     return 1 if failed else 0
-
-
-def _is_same_file(one: Path, other: Path) -> bool:
-    # Path.resolve would raise an error for links in a circle
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 class _PrintedRows(Rows):

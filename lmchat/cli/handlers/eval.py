@@ -56,7 +56,8 @@ async def evaluate(context: Context) -> int:
         message = "eval prints its report on stdout, so its answers cannot go there, too."
         raise WrongUse(message, hint="Use --json for both, or name a file with -o.")
     layers = sampling_layers(context)
-    cases = await read_cases(expanded_path(options.file), context.settings.chat.system_prompt)
+    source = expanded_path(options.file)
+    cases = await read_cases(source, context.settings.chat.system_prompt)
     for case in cases:
         for part in (part for message in case.messages for part in message.files if part.left_out):
             output.note(f"lmchat: {safe_line(case.name)}: {part.words}.")
@@ -101,7 +102,8 @@ async def evaluate(context: Context) -> int:
         rows = Rows()
         if options.output:
             path = expanded_path(options.output)
-            rows = await run_abandonable(partial(RowFile, path, is_forced=options.force))
+            open_rows = partial(RowFile, path, source=source, is_forced=options.force)
+            rows = await run_abandonable(open_rows)
         with rows, ExitStack() as stack:
             for result in results:
                 if row := rows.done(result.job):
