@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
 from time import monotonic
@@ -157,9 +157,13 @@ class Rows(AbstractContextManager[None]):
     def __exit__(self, error: object, *_: object) -> None:
         pass
 
-    def done(self, _job: Job) -> Row | None:
-        """Return the row of a job that an earlier run has done."""
-        return None
+    def is_done(self, _job: Job) -> bool:
+        """Whether an earlier run has done a job."""
+        return False
+
+    def kept(self) -> Iterable[Row]:
+        """Return the rows of an earlier run; to be read before the first `add`."""
+        return ()
 
     async def add(self, row: Row) -> None:
         """Keep a row."""
@@ -210,7 +214,7 @@ async def run(
                 job = await run_abandonable(lambda: next(jobs, None))
             if job is None:
                 return
-            if rows.done(job) is not None:
+            if rows.is_done(job):
                 progress.done_before += 1
                 continue
             row = await ask(job)

@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from io import BytesIO, FileIO
+from io import FileIO
 from pathlib import Path
 
 from lmchat.answers.json_text import strict_json
 from lmchat.batch.engine import Job, Row, Rows
-from lmchat.errors import FileRefused, WrongUse
+from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.files.disk import is_stream, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.processes.threads import run_abandonable
@@ -41,21 +41,19 @@ class RowFile(Rows):
         or written.
         """
         self._path = path
-        self._done: dict[int, Row] = {}  # by the index of the job
-        self._kept: bytes | None = None  # replaces the content of the file; None: it stays
+        self._keys: dict[int, str] = {}  # of the rows that are kept, by the index of the job
+        self._has_others = False  # whether the file has more than these rows
         self._adding = asyncio.Lock()  # a pipe may take a row in several parts
         self._file = self._open()
         try:
             self._refuse_source(source)
-            content = b"" if is_stream(path) else path.read_bytes()
-            kept = b"" if is_forced else b"".join(self._kept_lines(content))
-        except (OSError, WrongUse) as error:
+            if is_forced and not is_stream(path):
+                self._has_others = True
+            else:
+                self._keys = {row["index"]: row["key"] for row in self.kept()}
+        except LMChatError:
             self._file.close()
-            if isinstance(error, OSError):
-                raise self._refused(error) from error
             raise
-        if kept != content:
-            self._kept = kept
 
     def _refuse_source(self, source: Path | None) -> None:
         with suppress(OSError):  # it is missing, which is said when it is read
@@ -73,19 +71,22 @@ class RowFile(Rows):
             with suppress(OSError):  # on a full disk; `add` has raised it
                 self._file.close()
 
-    def done(self, job: Job) -> Row | None:
-        """Return the row of a job that an earlier run has done; None if it is to be done.
+    def is_done(self, job: Job) -> bool:
+        """Whether an earlier run has done a job.
 
         Raises `WrongUse` if its key differs: it is of another prompt, model or setting.
         """
-        row = self._done.get(job.head["index"])
-        if row is not None and row["key"] != job.key:
+        key = self._keys.get(job.head["index"])
+        if key not in (None, job.key):
             raise WrongUse(
                 f"{self._path} belongs to another run: the prompt, model or settings "
                 f"of its row with index {job.head['index']} differ.",
                 hint=_REPLACE_HINT,
             )
-        return row
+        return key is not None
+
+    def kept(self) -> Iterator[Row]:
+        return (row for _, row in self._kept_lines())
 
     async def add(self, row: Row) -> None:
         """Append a row and wait until it is on the disk; raises `FileRefused`."""
@@ -102,15 +103,18 @@ class RowFile(Rows):
         except OSError as error:
             raise self._refused(error) from error
 
-    def _kept_lines(self, content: bytes) -> Iterator[bytes]:
-        """Yield the lines of rows without an error, and add their rows to `_done`.
+    def _kept_lines(self) -> Iterator[tuple[bytes, Row]]:
+        """Yield the lines of rows without an error; set `_has_others` if there are more.
 
-        If a job has several rows, the first counts. Raises `WrongUse` for a line that is no row.
-        Only the last line may be half a row: it was cut by a kill, a full disk or a power cut,
-        after which file systems leave NULs. Behind no other row, it must show that it is one.
+        If a job has several rows, the first counts. Raises `FileRefused`, and `WrongUse` for a line
+        that is no row. Only the last line may be half a row: it was cut by a kill, a full disk or a
+        power cut, after which file systems leave NULs. Behind no other row, it must show that it
+        is one.
         """
-        for number, line in enumerate(BytesIO(content), 1):
+        seen: set[int] = set()
+        for number, line in enumerate(self._lines(), 1):
             is_last = not line.endswith(b"\n")
+            self._has_others |= is_last
             text = line.rstrip(b"\0") if is_last else line
             try:
                 row = strict_json(text.decode())
@@ -121,32 +125,41 @@ class RowFile(Rows):
                     return
                 row = None
             match row:
-                case {"error": _, "index": int(), "key": str()}:
-                    pass  # its job is done again
                 case {"index": int(index), "key": str()}:
-                    if index not in self._done:
-                        self._done[index] = row
-                        yield text + b"\n" if is_last else text
+                    if "error" in row or index in seen:  # its job is done again, or was done
+                        self._has_others = True
+                    else:
+                        seen.add(index)
+                        yield text.removesuffix(b"\n") + b"\n", row
                 case _:
                     reason = f"line {number} is not a row."
                     message = f"{self._path} is no output of `lmchat batch` or `eval`: {reason}"
                     raise WrongUse(message, hint=_REPLACE_HINT)
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            if not is_stream(self._path):
+                with self._path.open("rb") as file:
+                    yield from file
+        except OSError as error:
+            raise self._refused(error) from error
 
     def _remove_others(self) -> None:
         """Replace the content by the kept rows; the old file is locked until the new one is.
 
         Raises `FileRefused`, and `WrongUse` if another run has opened the new file first.
         """
-        if self._kept is None:
+        if not self._has_others:
             return
         replaced = self._file
         if not CAN_RENAME_OPEN_FILES:  # Windows, where row files have no lock
             replaced.close()
-        try:
-            write_atomically(self._path, self._kept)
+        try:  # with `--force`, no row has a key, and the lines may be of anything
+            kept = (line for line, _ in self._kept_lines())
+            write_atomically(self._path, kept if self._keys else ())
         except OSError as error:
             raise self._refused(error) from error
-        self._file, self._kept = self._open(), None
+        self._file, self._has_others = self._open(), False
         replaced.close()
 
     def _open(self) -> FileIO:

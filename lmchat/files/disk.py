@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -101,7 +101,7 @@ def current_folder() -> Path:
 # Writing
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
+def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
     A missing folder is made. If `path` is a link, the file that the link leads to is replaced. Only
@@ -228,7 +228,7 @@ def is_stream(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def _create(path: Path, data: str | bytes, mode: int) -> None:
+def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
     """Create a file and write its content to the disk; raises `OSError`, also if the file exists.
 
     If the writing fails, the file is removed. Text is written as UTF-8.
@@ -238,7 +238,7 @@ def _create(path: Path, data: str | bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:

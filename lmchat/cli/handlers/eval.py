@@ -105,9 +105,10 @@ async def evaluate(context: Context) -> int:
             open_rows = partial(RowFile, path, source=source, is_forced=options.force)
             rows = await run_abandonable(open_rows)
         with rows, ExitStack() as stack:
-            for result in results:
-                if row := rows.done(result.job):
-                    result.set_row(row)
+            kept = {row["index"]: row for row in rows.kept()}
+            for index, result in enumerate(results, 1):
+                if rows.is_done(result.job):
+                    result.set_row(kept[index])
             stack.callback(_print_report, output, results)  # at the end, also after an error
             missing = [result.job for result in results if not result.row]
             progress = Progress(output, len(missing))
