@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.files.disk import locked
 from lmchat.storage.job_thread import JobThread
-from lmchat.storage.opening import Connection, is_damaged
+from lmchat.storage.opening import Connection, is_damaged, is_whole_with_new_indexes
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
@@ -54,22 +54,22 @@ class Database:
         path: Path,
         connect: Callable[[], Connection],
         *,
-        repair: Callable[[], Connection] | None = None,
+        restore: Callable[[], Connection] | None = None,
     ) -> None:
         """Open nothing yet.
 
         Args:
             path: The file, which errors name.
             connect: Opens the database.
-            repair: Replaces a damaged file and opens the new one. None is for a database in memory,
-                which is opened once and kept.
+            restore: Replaces a damaged file and opens the new one. None is for a database in
+                memory, which is opened once and kept.
         """
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file; empty if none was replaced
         self.is_patient = True  # whether jobs wait for another program that holds the file
         self._connect = connect
-        self._repair = repair
-        self._is_file = repair is not None
+        self._restore = restore
+        self._is_file = restore is not None
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
         # Device and inode of the opened file, to notice that another file has replaced it.
@@ -100,7 +100,9 @@ class Database:
             return job(connection)
 
         try:
-            return await self._thread.submit(lambda: self._run_or_explain(cancellable_job))
+            return await self._thread.submit(
+                lambda: self._explained(self._run_and_mend, cancellable_job)
+            )
         finally:
             # if the caller was cancelled, this ends the running query; after a result, it does
             # nothing
@@ -116,23 +118,36 @@ class Database:
             """Run the job to its end, in a transaction."""
             # the handler that an earlier `run` has set would interrupt this job
             connection.set_progress_handler(None, 0)
-            with self._held(is_shared=True), transaction(connection):
+            with transaction(connection):
                 return job(connection)
 
-        return await self._thread.run(lambda: self._run_or_explain(in_transaction))
+        return await self._thread.run(
+            lambda: self._explained(self._run_and_mend, in_transaction, is_writing=True)
+        )
+
+    async def restore_if_damaged(self) -> None:
+        """Check all pages; a damaged file is replaced."""
+
+        def restore() -> None:
+            self._disconnect()
+            with self._held():
+                if self._restore is not None and is_damaged(self.path):
+                    self._keep_connection(self._restore())
+
+        await self._thread.run(lambda: self._explained(restore))
 
     async def aclose(self) -> None:
         await self._thread.aclose(self._disconnect)
 
-    def _run_or_explain(self, job: Callable[[Connection], T]) -> T:
-        """Run a job on the thread and return its result.
+    def _explained(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call a function on the thread and return its result.
 
         An error of the database or the system is raised as `StoreUnavailable`. The connection to a
         file is then closed, so that the next job opens it again. It stays open after `_TEMPORARY`
         errors and on a full disk. Other errors of the job are raised as they are.
         """
         try:
-            return self._run_with_repairs(job)
+            return work(*args, **options)
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
             can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
@@ -140,53 +155,55 @@ class Database:
                 self._disconnect()
             raise explain(error, self.path) from error
 
-    def _run_with_repairs(self, job: Callable[[Connection], T]) -> T:
-        """Run a job and return its result; if it finds the file damaged, repair it and try again.
+    def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
+        """Run a job; if it finds the file damaged, mend the file and run the job once more.
 
-        If SQLite finds the file intact after the first error, the file is only opened again:
-        another process has repaired it, perhaps while this one waited for it. An error of the third
-        try is raised.
+        An error alone does not cost what was saved since the last copy: if SQLite finds the pages
+        whole, and can write the indexes anew, the file stays.
         """
-        for is_second_try in (False, True):
-            tried_file = self._file_identity()
-            try:
-                return self._run_once(job)
-            except DATABASE_ERRORS as error:
-                if self._repair is None or not is_damage(error):
-                    raise
-                _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
-                self._disconnect()
-                with self._held():
-                    # after a second error, the same file is repaired even if SQLite finds it intact
-                    is_same_file = tried_file == self._file_identity()
-                    if is_damaged(self.path) or (is_second_try and is_same_file):
-                        self._keep_connection(self._repair())
-        return self._run_once(job)
+        try:
+            return self._run_once(job, is_writing=is_writing)
+        except DATABASE_ERRORS as error:
+            if self._restore is None or not is_damage(error):
+                raise
+            _logger.warning("the session file: %s", name_of(error) or type(error).__name__)
+            tried_file = self._opened_file  # None: it could not be opened
+            self._disconnect()
+            with self._held():
+                if tried_file not in (None, self._file_identity()):
+                    pass  # another process has replaced it
+                elif is_whole_with_new_indexes(self.path):
+                    self.notice = (
+                        f"An index in {self.path.name} was damaged and was rebuilt; "
+                        "all messages are there."
+                    )
+                else:
+                    self._keep_connection(self._restore())
+        return self._run_once(job, is_writing=is_writing)
 
-    def _run_once(self, job: Callable[[Connection], T]) -> T:
+    def _run_once(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
         """Run a job on the connection.
 
         The file is opened first if it is not open, or if another file is at its path now.
         """
-        is_open_file = self._is_file and self._connection is not None
-        if is_open_file and self._opened_file != self._file_identity():
-            _logger.warning("the session file was removed or replaced; it is opened again")
-            self._disconnect()
-        connection = self._connection
-        if connection is None:
-            with self._held(is_shared=True):
-                connection = self._connect()
-            self._keep_connection(connection)
-        if not self.is_patient:
-            connection.execute("pragma busy_timeout = 0")
-        return job(connection)
+        with self._held(is_shared=True) if is_writing else nullcontext():
+            if self._is_file and self._opened_file != self._file_identity():
+                self._disconnect()
+            connection = self._connection
+            if connection is None:
+                with self._held(is_shared=True):
+                    connection = self._connect()
+                self._keep_connection(connection)
+            if not self.is_patient:
+                connection.execute("pragma busy_timeout = 0")
+            return job(connection)
 
     @contextmanager
     def _held(self, *, is_shared: bool = False) -> Iterator[None]:
-        """Let no other process open, write or repair the file, as far as it does not share it.
+        """Let no other process replace the file; or, if it is not shared, use it in any way.
 
-        A repair would lose what is written at the same time. On a file system without locks, other
-        processes are not kept out.
+        What a process writes into a file that was just replaced would be lost. On a file system
+        without locks, other processes are not kept out.
         """
         with ExitStack() as stack:
             if self._is_file:
@@ -213,7 +230,7 @@ class Database:
         """Close the connection, if there is one; the next job opens another."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._opened_file = None
 
 
 class UsesDatabase(Protocol):

@@ -17,13 +17,17 @@ from typing import NamedTuple
 from unicodedata import unidata_version
 from urllib.parse import quote
 
+from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, ensure_folder
 from lmchat.files.locks import has_locks
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
 from lmchat.storage.schema import (
+    TABLES,
     create_tables,
+    forget_index,
+    index_anew,
     note_unicode,
     transaction,
     unicode_of_index,
@@ -54,9 +58,9 @@ _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
 class LostRowError(sqlite3.DatabaseError):
-    """Damage that SQLite did not report: a row just written is missing, or a check failed."""
+    """Damage that SQLite did not report: a row just written is missing."""
 
-    sqlite_errorname = "SQLITE_CORRUPT"  # so `is_damage` is true of it, and `Database` repairs
+    sqlite_errorname = "SQLITE_CORRUPT"  # so `is_damage` is true of it
 
 
 class Connection(sqlite3.Connection):
@@ -164,11 +168,50 @@ def is_damaged(path: Path) -> bool:
     """
     try:
         with closing(connect(path)) as connection:
-            # the check ends at the first fault
-            (found,) = connection.execute("pragma quick_check(1)").fetchone()
-            return bool(found != "ok")
+            return bool(_fault(connection))
     except DATABASE_ERRORS as error:
         return is_damage(error)
+
+
+def is_whole_with_new_indexes(path: Path) -> bool:
+    """Write all indexes anew, and return whether the file is whole then.
+
+    SQLite's check of the pages does not compare the indexes with the tables. Raises errors that do
+    not tell of damage.
+    """
+    try:
+        with closing(connect(path)) as connection:
+            if _fault(connection):
+                return False
+            forget_index(connection)
+        with closing(connect(path)) as connection, transaction(connection):
+            connection.execute("reindex")
+            index_anew(connection)
+    except DATABASE_ERRORS as error:
+        if is_damage(error):
+            return False
+        raise
+    return True
+
+
+def is_intact_copy(path: Path) -> bool:
+    """Return whether a file that nobody writes is a whole database with tables."""
+    try:
+        with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
+            return version_of(connection) != 0 and not _fault(connection)
+    except (*DATABASE_ERRORS, OSError, StoreUnavailable):
+        return False
+
+
+def _fault(connection: Connection, check: str = "quick_check") -> str:
+    """Return the first fault that SQLite finds in the pages; empty if they are whole.
+
+    Raises `sqlite3.Error`, also for a table that is missing.
+    """
+    for table in TABLES:
+        connection.execute(f"select 1 from {table} limit 1")
+    (found,) = connection.execute(f"pragma {check}(1)").fetchone()
+    return "" if found == "ok" else str(found)
 
 
 class FileCheck(NamedTuple):
@@ -191,11 +234,10 @@ def check_file(path: Path) -> FileCheck:
             # this fails if the file is read-only or locked
             connection.execute("begin immediate")
             connection.execute("rollback")
-            # the check ends at the first fault
-            (found,) = connection.execute("pragma integrity_check(1)").fetchone()
+            fault = _fault(connection, "integrity_check")
     except (*DATABASE_ERRORS, OSError) as error:
         raise explain(error, path) from error
-    return FileCheck(file_format, "" if found == "ok" else found)
+    return FileCheck(file_format, fault)
 
 
 def _open(path: Path, mode: str, *, busy_s: float) -> Connection:

@@ -17,6 +17,8 @@ from lmchat.errors import StoreUnavailable
 
 VERSION = 8  # format of the tables, stored as `user_version`
 
+TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
+
 PURGED = "create table if not exists purged (id text primary key not null)"
 """The ids of the sessions and messages that were deleted permanently.
 
@@ -151,13 +153,24 @@ def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
 
 def index_anew(connection: sqlite3.Connection) -> None:
     """Write the search index again, in a transaction; nothing is left of removed texts."""
-    connection.execute("insert into trigrams (trigrams) values ('delete-all')")
+    for name in ("", "_data", "_idx", "_docsize", "_config"):  # the others after `forget_index`
+        connection.execute(f"drop table if exists trigrams{name}")
+    connection.execute(_INDEX)
     connection.execute(
         """insert into trigrams (rowid, text) select part_id,
             searchable(kind, cast(text as blob), cast(name as blob)) from parts"""
     )
     connection.execute("delete from index_unicode")
     note_unicode(connection)
+
+
+def forget_index(connection: sqlite3.Connection) -> None:
+    """Take the search index out of the schema: FTS5 cannot remove one whose pages it cannot read.
+
+    The next connection sees it no more, and `index_anew` removes what is left of it.
+    """
+    connection.execute("pragma writable_schema = on")
+    connection.execute("delete from sqlite_master where name = 'trigrams'")
 
 
 @contextmanager

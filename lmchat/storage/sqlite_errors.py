@@ -17,7 +17,7 @@ _NO_LOCKS = (
     "the disk has no file locks, as some network disks",
     "Set LMCHAT_HOME to a folder on this machine.",
 )
-_DAMAGED = ("it is damaged", "At the next start lmchat renames it and keeps what it can read.")
+_DAMAGED = ("it is damaged", "Start lmchat again: a daily copy then takes its place.")
 # Reason and next step by the beginning of SQLite's name of an error; the first that fits counts.
 _REASONS = {
     "SQLITE_FULL": FULL,

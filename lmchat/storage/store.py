@@ -84,7 +84,6 @@ from lmchat.storage.message_rows import (
 )
 from lmchat.storage.opening import (
     Connection,
-    LostRowError,
     connect,
     connect_in_memory,
     is_damaged,
@@ -145,7 +144,7 @@ class Store:
         database_in_file = Database(
             path,
             lambda: self._recovered_and_purged(connect(path)),
-            repair=lambda: self._recovered_and_purged(backup.repair(path, clock())),
+            restore=lambda: self._recovered_and_purged(backup.restore(path, clock())),
         )
         self.statistics = Statistics(database_in_file, clock)
         self._draft_locks = DraftLocks(path)
@@ -190,7 +189,7 @@ class Store:
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
-            await self._have_repaired()
+            await self.database.restore_if_damaged()  # another window may have replaced it since
         else:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
@@ -217,17 +216,6 @@ class Store:
     @reading
     def _note_use(self, connection: Connection) -> None:
         clock_doubts.note_use(connection, self._clock())
-
-    @reading
-    def _have_repaired(self, connection: Connection) -> None:
-        """Check the file once more; if it is still damaged, have `Database` repair it.
-
-        `Database` catches the error, repairs the file, and runs this job again: callers get an
-        error only if the repair fails. The first check ran beside the thread of the database: a job
-        or another process may have replaced the file since.
-        """
-        if is_damaged(connection.path):
-            raise LostRowError("the pages of the file do not fit together")
 
     def _recovered_and_purged(self, connection: Connection) -> Connection:
         """Recover killed answers, and delete what has expired; return the same connection.

@@ -6,12 +6,22 @@ import sqlite3
 import sys
 from asyncio.subprocess import PIPE
 from contextlib import aclosing, closing, suppress
+from datetime import timedelta
 
 import pytest
 
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.storage.schema import VERSION
-from tests.support.chats import begin_session, fill, header, reply, say, store_at
+from tests.support.chats import (
+    begin_session,
+    faults_in,
+    fill,
+    header,
+    reply,
+    say,
+    store_at,
+)
+from tests.support.faults import no_room
 
 
 @pytest.fixture
@@ -53,8 +63,10 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path):
             notice = await store.open()
             (aside,) = path.parent.glob("*damaged*")
             assert aside.name == "sessions.db.damaged-20261120-080001"
-            assert aside.name in notice
-            assert "0 messages" in notice
+            assert notice == (
+                f"sessions.db was damaged and is kept as {aside.name}; "
+                "there is no intact copy, so a new file is in use."
+            )
             assert aside.read_bytes() == content
             await begin_session(store, "hello")
             assert len(await store.list_sessions()) == 1
@@ -62,8 +74,8 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path):
             assert await again.open() == ""
 
 
-def cut(content, _dice):
-    return content[: len(content) * 9 // 10 // 1024 * 1024]
+def cut(content, dice):
+    return content[: dice.randrange(100, len(content))]
 
 
 def holes(content, dice):
@@ -73,26 +85,161 @@ def holes(content, dice):
     return content
 
 
+def scribbled(content, dice):
+    for _ in range(40):
+        place = dice.randrange(len(content) - 64)
+        content[place : place + 64] = dice.randbytes(64)
+    return content
+
+
+def headless(content, _dice):
+    return b"x" * 4096 + content[4096:]
+
+
+def empty_tables(content, _dice):
+    return content.replace(b"CREATE TABLE parts", b"CREATE TXBLE parts")
+
+
+DAMAGES = (cut, holes, headless, empty_tables)
+
+
+@pytest.fixture
+def of_three_days(tmp_path, clock):
+    """Write a session a day, and after each a copy; then a session that no copy has."""
+
+    async def write():
+        async with aclosing(store_at(tmp_path, clock)) as store:
+            for day in ("Friday", "Saturday", "Sunday"):
+                await fill_named(store, day)
+                await store.daily_check()
+                clock.moment += timedelta(days=1)
+            await fill_named(store, "Monday")
+        return tmp_path / "lmchat" / "sessions.db"
+
+    return write
+
+
+async def fill_named(store, day):
+    session = header(day)
+    await reply(store, session, "yes " * 2000, await say(store, session, day))
+
+
+async def read_all(store):
+    """Return the number of messages."""
+    sessions = await store.list_sessions()
+    return sum([len(await store.tree(session.session_id)) for session in sessions])
+
+
+def spoilt(content):
+    return content[:5000] + bytes(3000) + content[8000:]
+
+
 @pytest.mark.parametrize(
-    ("damage", "has_copy", "least"),
-    [(cut, False, 200), (holes, False, 50), (cut, True, 300), (holes, True, 300)],
+    ("spoil_copies", "named", "titles"),
+    [
+        ({}, "Sunday, 22 November, with 6 messages", {"Friday", "Saturday", "Sunday"}),
+        ({22: spoilt}, "Saturday, 21 November, with 4 messages", {"Friday", "Saturday"}),
+        ({22: lambda _: b"", 21: spoilt}, "Friday, 20 November, with 2 messages", {"Friday"}),
+    ],
 )
-async def test_what_can_be_read_of_a_damaged_file_or_its_copy_is_saved(
-    tmp_path, monkeypatch, damage, has_copy, least
+async def test_the_newest_intact_copy_takes_the_place_of_a_damaged_file(
+    tmp_path, clock, of_three_days, spoil_copies, named, titles
 ):
-    # the ids of messages decide which rows are on the damaged pages
-    monkeypatch.setattr("os.urandom", random.Random(1).randbytes)  # noqa: S311 - repeats
-    async with aclosing(store_at(tmp_path)) as store:
-        await fill(store, 150, words=100)
-        if has_copy:
-            await store.daily_check()
-    path = tmp_path / "lmchat" / "sessions.db"
-    path.write_bytes(damage(bytearray(path.read_bytes()), random.Random(1)))  # noqa: S311 - repeats
-    async with aclosing(store_at(tmp_path)) as store:
-        found = [await store.tree(session.session_id) for session in await store.list_sessions()]
-        assert sum(bool(message.text) for messages in found for message in messages) >= least
-        assert await store.search("answer")
-        assert "was damaged. It is kept as sessions.db.damaged-" in store.notice
+    path = await of_three_days()
+    for day, spoil_copy in spoil_copies.items():
+        copy = path.with_name(f"sessions.db.backup-2026-11-{day}")
+        copy.write_bytes(spoil_copy(copy.read_bytes()))
+    content = path.read_bytes()
+    for count, damage in enumerate(DAMAGES, 1):
+        damaged = bytes(damage(bytearray(content), random.Random(count)))  # noqa: S311 - repeats
+        path.write_bytes(damaged)
+        async with aclosing(store_at(tmp_path, clock)) as store:
+            await read_all(store)  # meets the damage
+            assert {session.title for session in await store.list_sessions()} == titles, damage
+            aside = max(path.parent.glob("*.damaged-*"))
+            assert aside.read_bytes() == damaged
+            assert store.notice == (
+                f"sessions.db was damaged and is kept as {aside.name}; "
+                f"the copy of {named}, is in use."
+            )
+            assert faults_in(path) == ""
+            await fill_named(store, "after")
+            assert "after" in {session.title for session in await store.list_sessions()}
+        assert len([*path.parent.glob("*.damaged-*")]) == count
+
+
+@pytest.mark.parametrize("has_copy", [True, False])
+async def test_a_file_cut_anywhere_opens_and_claims_nothing_newer_than_the_copy(
+    tmp_path, clock, of_three_days, has_copy
+):
+    path = await of_three_days()
+    if not has_copy:
+        for copy in path.parent.glob("*.backup-*"):
+            copy.unlink()
+    content, dice = path.read_bytes(), random.Random(7)  # noqa: S311 - repeats
+    for _ in range(50):
+        path.write_bytes(cut(content, dice))
+        async with aclosing(store_at(tmp_path, clock)) as store:
+            await read_all(store)
+            assert await read_all(store) == (6 if has_copy else 0)
+            assert "was damaged and is kept as" in store.notice
+            assert ("with 6 messages" in store.notice) == has_copy
+
+
+async def test_a_window_that_has_the_file_open_goes_on_in_the_restored_one(
+    tmp_path, clock, of_three_days
+):
+    path = await of_three_days()
+    window, other = store_at(tmp_path, clock), store_at(tmp_path, clock)
+    await say(window, header("Tuesday"), "lost with the log of the damaged file")
+    with path.open("r+b") as file:
+        file.truncate(3000)
+    assert len(await other.list_sessions()) == 3
+    assert "is in use" in other.notice
+    await say(other, header("Wednesday"), "hello")
+    await say(window, header("Thursday"), "hello")
+    titles = {"Friday", "Saturday", "Sunday", "Wednesday", "Thursday"}
+    assert {session.title for session in await window.list_sessions()} == titles
+    assert window.notice == ""
+    await window.aclose()
+    await say(other, header("Friday"), "hello")
+    await other.aclose()
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        assert {session.title for session in await store.list_sessions()} == titles
+    assert len([*path.parent.glob("*.damaged-*[0-9]")]) == 1
+    assert faults_in(path) == ""
+
+
+async def test_without_room_for_the_copy_the_damaged_file_stays_and_the_reason_is_told(
+    tmp_path, clock, of_three_days
+):
+    path = await of_three_days()
+    damaged = path.read_bytes()[:3000]
+    path.write_bytes(damaged)
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        with no_room(4096), pytest.raises(StoreUnavailable, match="cannot be used"):
+            await store.list_sessions()
+        assert path.read_bytes() == damaged
+        names = [file.name for file in path.parent.iterdir()]
+        assert not [name for name in names if "damaged" in name or "restored" in name]
+        assert len(await store.list_sessions()) == 3
+
+
+async def test_a_damaged_search_index_costs_no_message(tmp_path, clock, of_three_days):
+    path = await of_three_days()
+    change(path, "update trigrams_data set block = zeroblob(length(block)) where id > 10")
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        await fill_named(store, "Tuesday")
+        (session,) = [one for one in await store.list_sessions() if one.title == "Monday"]
+        await store.purge(session.session_id)
+        titles = {session.title for session in await store.list_sessions()}
+        assert titles == {"Friday", "Saturday", "Sunday", "Tuesday"}
+        assert {hit.title for hit in await store.search("yes", limit=1000)} == titles
+        assert store.notice == (
+            "An index in sessions.db was damaged and was rebuilt; all messages are there."
+        )
+    assert not [*path.parent.glob("*.damaged-*")]
+    assert faults_in(path) == ""
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -191,15 +338,15 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("damage", [holes, cut, lambda content, _: b"x" * 4096 + content[4096:]])
-async def test_processes_that_meet_the_same_damage_at_once_repair_it_once_and_lose_nothing(
+@pytest.mark.parametrize("damage", [holes, cut, headless])
+async def test_processes_that_meet_the_same_damage_at_once_restore_one_copy_and_lose_nothing(
     tmp_path, damage
 ):
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 60, words=50)
         await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
-    content = damage(bytearray(path.read_bytes()), random.Random(1))  # noqa: S311 - repeats
+    content = damage(bytearray(path.read_bytes()), random.Random(2))  # noqa: S311 - repeats
     path.write_bytes(content)
     names = [f"process{number}" for number in range(3)]
     processes = [
@@ -217,4 +364,4 @@ async def test_processes_that_meet_the_same_damage_at_once_repair_it_once_and_lo
     async with aclosing(store_at(tmp_path)) as store:
         found = {session.title for session in await store.list_sessions()}
     assert found >= {*names, *(f"prompt {number}" for number in range(60))}
-    assert not list(path.parent.glob(".*repaired*"))
+    assert not list(path.parent.glob(".*restored*"))
