@@ -110,7 +110,7 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """
     ensure_folder(path.parent)
     target = path.resolve()
-    temporary = target.with_name(f".{target.name[:_MAX_NAME_CHARS]}.{os.urandom(4).hex()}")
+    temporary = _temporary_name(target)
     _create(temporary, data, OWNER_ONLY)  # removes it if the writing fails
     try:
         if target.exists():
@@ -188,6 +188,7 @@ def write_new_file(
 ) -> Path:
     """Write a new file and return its path; a missing folder is made.
 
+    The file has its name once it is whole: a kill or a power cut leaves no half of it.
     If `is_forced`, an existing file is replaced and keeps its mode. With `may_stream`, a pipe or a
     device such as `/dev/null` is written to; opening a pipe waits for its reader, and a terminal
     gets the text in its safe form. Raises `FileExists` if the file exists and is not replaced, and
@@ -202,7 +203,7 @@ def write_new_file(
             write_atomically(path, text)
         else:
             ensure_folder(path.parent)
-            _create(path, text, mode)
+            _create_at_once(path, text, mode)
     except FileExistsError:
         # If forced, a regular file was replaced above. A device or pipe is never replaced: root
         # could replace `/dev/null`.
@@ -226,6 +227,24 @@ def is_stream(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name[:_MAX_NAME_CHARS]}.{os.urandom(4).hex()}")
+
+
+def _create_at_once(path: Path, data: str | bytes, mode: int) -> None:
+    """Create a file that has its name once it is whole; raises `OSError`, also if it exists."""
+    temporary = _temporary_name(path)
+    _create(temporary, data, mode)
+    try:
+        os.link(temporary, path)  # renaming would replace another file
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:

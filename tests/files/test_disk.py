@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from lmchat.errors import FileRefused
 from lmchat.files.disk import begin_log, empty_log, ensure_folder, write_atomically, write_new_file
 from lmchat.files.paths import home_folder
+from tests.support.programs import PYTHON, run
 
 
 @contextmanager
@@ -82,6 +84,29 @@ def test_a_name_that_is_as_long_as_the_system_takes_is_written(tmp_path):
     write_new_file(path, "text")
     write_new_file(path, "newer", is_forced=True)
     assert path.read_text() == "newer"
+
+
+# The system ends it once its file has three bytes.
+KILLED_WRITER = """
+import resource, signal, sys
+from pathlib import Path
+from lmchat.files.disk import write_new_file
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))
+write_new_file(Path(sys.argv[1]), "text", is_forced=len(sys.argv) > 2)
+"""
+
+
+@pytest.mark.parametrize(("old", "forced"), [("", []), ("", ["forced"]), ("old", ["forced"])])
+def test_a_kill_leaves_no_half_file_under_its_name(tmp_path, old, forced):
+    path = tmp_path / "plan.md"
+    if old:
+        path.write_text(old)
+    done = run([PYTHON, "-c", KILLED_WRITER, path, *forced])
+    assert done.returncode == -signal.SIGXFSZ, done.stderr
+    assert (path.read_text() if path.exists() else "") == old
+    assert path.exists() == bool(old)
 
 
 @contextmanager
