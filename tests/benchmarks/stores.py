@@ -21,7 +21,7 @@ from lmchat.storage.store import Store
 from tests.benchmarks.texts import section
 from tests.support.chats import header
 
-RARE, RARE_SIGN = "Überprüfungsvermerk", "龘"
+RARE, RARE_SIGN, RARE_SIGNS = "Überprüfungsvermerk", "龘", "東京"
 """Said once, in the oldest message: no search finds it soon by looking."""
 _SYLLABLES = [a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n", "r", "s")]
 
@@ -36,7 +36,7 @@ def texts(count: int) -> Iterator[str]:
     for number in range(count):
         chosen = dice.choices(words, cum_weights=shares, k=dice.choice((15, 30, 80, 200)))
         text = " ".join(chosen).capitalize() + "."
-        yield f"{RARE} {RARE_SIGN} {text}" if number == 0 else text
+        yield f"{RARE} {RARE_SIGN} {RARE_SIGNS} {text}" if number == 0 else text
 
 
 def fill(path: Path, texts: Iterable[str], session_size: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lmchat.matching import fold
 from lmchat.storage import search as searching
-from tests.support.chats import begin_session, header, reply, say, store_at
+from tests.support.chats import begin_session, header, prompt, reply, say, store_at
 
 
 @pytest.fixture
@@ -53,6 +53,25 @@ async def test_what_was_said_is_found_as_people_type_it(store, session):
         hits = await store.search(query)
         assert marked(hits)[:1] == [match]
         assert hits[0].session_id == session.session_id
+
+
+async def test_a_title_is_a_hit_only_if_no_message_of_its_session_is(store):
+    for number in range(5):
+        await store.append(header(f"Needle {number}"), prompt("Nothing of it"))
+    both = header("Needle of both")
+    said = prompt("A needle in the text, too")
+    await store.append(both, said)
+    hits = await store.search("needle")
+    titles = [hit.title for hit in hits]
+    assert titles == ["Needle 4", "Needle 3", "Needle 2", "Needle of both", "Needle 1", "Needle 0"]
+    assert [hit.message_id for hit in hits if hit.message_id] == [said.message_id]
+
+
+async def test_accents_of_the_last_letter_belong_to_a_match(store):
+    await begin_session(store, "Pho\u031b\u0309 bo\u0300, then cafe\u0301s")
+    assert marked(await store.search("pho")) == ["Pho\u031b\u0309"]
+    assert marked(await store.search("cafe")) == ["cafe\u0301"]
+    assert marked(await store.search("af")) == ["af"]
 
 
 async def test_an_accent_alone_between_blanks_does_not_hide_the_place_of_a_hit(store):
