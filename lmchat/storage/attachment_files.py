@@ -21,7 +21,7 @@ from lmchat.storage.row_values import text_from
 
 _logger = logging.getLogger(__name__)
 
-DIGEST = re.compile("[0-9a-f]{64}")
+_DIGEST = re.compile("[0-9a-f]{64}")
 # A digest, or the name of the file that a killed `write_atomically` left: `.`, the beginning of a
 # digest, `.` and random digits.
 _OWN_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{50}\.[0-9a-f]{8}")
@@ -69,22 +69,18 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
     return StoreUnavailable(f"The attached file {reason}.", hint="Attach it again.")
 
 
-def remove(connection: Connection, folder: Path, digests: Collection[str]) -> list[Path]:
-    """Remove the files with these digests, unless a message or a draft names them.
+def remove(folder: Path, digests: Collection[str]) -> list[Path]:
+    """Remove the files with these digests; return those that could not be removed.
 
-    Unlike `remove_unnamed`, it also removes files that are younger than a minute. Return those that
-    could not be removed. Texts that are no digests are ignored: an imported message may name any
-    text, such as the path of a file of the user.
+    Texts that are no digests are ignored: an imported message may name any text, such as the path
+    of a file of the user.
     """
     kept: list[Path] = []
-    if not digests:
-        return kept
-    for digest in set(digests) - _named_digests(connection):
-        if DIGEST.fullmatch(digest):
-            try:
-                (folder / digest).unlink(missing_ok=True)
-            except OSError:  # the folder may be read-only now
-                kept.append(folder / digest)
+    for digest in filter(_DIGEST.fullmatch, digests):
+        try:
+            (folder / digest).unlink(missing_ok=True)
+        except OSError:  # the folder may be read-only now
+            kept.append(folder / digest)
     return kept
 
 
@@ -95,20 +91,20 @@ def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> No
     files with names that this module gives are removed. If LMCHAT_HOME is a folder of the user,
     they may keep other files in a folder of this name.
     """
-    named_digests = _named_digests(connection)
+    digests = named_digests(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
     for path in folder.glob("*"):
         with suppress(OSError):  # another process has just removed it
-            is_unnamed = _OWN_NAME.fullmatch(path.name) and path.name not in named_digests
+            is_unnamed = _OWN_NAME.fullmatch(path.name) and path.name not in digests
             if is_unnamed and path.stat().st_mtime < young_from_s:
                 path.unlink()
                 _logger.info("an attached file that no message names was removed")
 
 
-def _named_digests(connection: Connection) -> set[str]:
+def named_digests(connection: Connection) -> set[str]:
     """Return the digests that messages and drafts name."""
     rows = connection.execute("select call_id from parts where kind = 'file'")
     digests = {text_from(digest) for (digest,) in rows}
     for (text,) in connection.execute("select text from drafts"):
-        digests.update(DIGEST.findall(text_from(text)))
+        digests.update(_DIGEST.findall(text_from(text)))
     return digests

@@ -1,8 +1,7 @@
 """Permanent deletion: of sessions and messages, and of all files that have their text.
 
 Daily copies and files of answers are removed before the rows: a kill in the middle would leave them
-for days. If attached files are left, the next daily check removes them. If the write-ahead log is
-left, as another process is reading, the log goes when the last one closes the database.
+for days. If attached files are left, the next daily check removes them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from unicodedata import unidata_version
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
 from lmchat.storage import attachment_files, backup, clock_doubts
-from lmchat.storage.branch_queries import DRAFT, TITLE_WORDS, first_prompt_title, first_text
+from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
 from lmchat.storage.opening import Connection, is_damaged
@@ -56,9 +55,10 @@ class Purged(NamedTuple):
     """What a purge could not overwrite or remove at once."""
 
     is_log_emptied: bool
-    """Whether no text is left in the write-ahead log.
+    """Whether no text is left in the write-ahead log; else another process was reading.
 
-    If another process was reading, the log goes when the last lmchat closes the database.
+    SQLite then writes the log into the file and removes it when the last connection that can write
+    is closed, or, if a kill has ended that one, when the next lmchat ends.
     """
     kept_files: tuple[Path, ...]
 
@@ -80,9 +80,10 @@ def purge(
 
     with transaction(connection):
         connection.execute(PURGED)
-        digests = _delete_messages(connection, messages_before)
+        named_files = attachment_files.named_digests(connection)
+        _delete_messages(connection, messages_before)
         for session_id in session_ids:
-            digests |= _delete_session(connection, session_id)
+            _delete_session(connection, session_id)
         # FTS5 keeps the trigrams of removed texts until it writes the index again, which takes
         # about 1 s for 40 MB of text
         if unicode_of_index(connection) == {unidata_version}:
@@ -91,7 +92,9 @@ def purge(
             index_anew(connection)
     # again: another lmchat may have made its daily copy in the meantime
     kept_files += backup.remove_copies(connection.path)
-    kept_files += attachment_files.remove(connection, folder, digests)
+    # A file that was not named before may be one whose message another window is about to write.
+    named_files -= attachment_files.named_digests(connection)
+    kept_files += attachment_files.remove(folder, named_files)
     # write the write-ahead log into the file and empty it, unless another connection is reading
     is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
     return Purged(not is_busy, tuple(kept_files))
@@ -116,25 +119,19 @@ def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
     return kept
 
 
-def _delete_session(connection: Connection, session_id: str) -> set[str]:
-    """Delete a session and its draft for ever; return the digests of the files that they name."""
+def _delete_session(connection: Connection, session_id: str) -> None:
     connection.execute("insert or ignore into purged (id) values (?)", (session_id,))
-    of_session = "select number from messages where session_id = ?"
-    digests = _digests(connection, of_session, session_id)
-    digests |= set(attachment_files.DIGEST.findall(first_text(connection, DRAFT, session_id)))
     connection.execute("delete from drafts where session_id = ?", (session_id,))
     # foreign keys delete its messages and their parts
     connection.execute("delete from sessions where session_id = ?", (session_id,))
-    return digests
 
 
-def _delete_messages(connection: Connection, before: str) -> set[str]:
+def _delete_messages(connection: Connection, before: str) -> None:
     """Delete permanently the messages deleted before a stored time; for an empty time, none.
 
     If the title of a session comes from a deleted prompt, the title of the first visible prompt
-    replaces it. Return the digests of the files that were attached to the deleted messages.
+    replaces it.
     """
-    digests = _digests(connection, _DELETED_BEFORE, before)
     # for each deleted prompt: its session, the title of that, and the words that it gives a title
     titles = connection.execute(
         f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
@@ -152,14 +149,3 @@ def _delete_messages(connection: Connection, before: str) -> set[str]:
         if title_from(text_from(words)) == text_from(title):
             new_title = first_prompt_title(connection, session_id)
             set_columns(connection, session_id, title=column_value(new_title))
-    return digests
-
-
-def _digests(connection: Connection, numbers_query: str, value: str) -> set[str]:
-    """Return the digests of the files that are attached to some messages.
-
-    `numbers_query` is a query of the numbers of the messages; `value` replaces its question mark.
-    The part of a file has its digest in the column `call_id`.
-    """
-    query = f"select call_id from parts where kind = 'file' and number in ({numbers_query})"
-    return {text_from(digest) for (digest,) in connection.execute(query, (value,))}

@@ -10,9 +10,11 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from contextlib import aclosing, closing
+from collections.abc import Iterator
+from contextlib import aclosing, closing, contextmanager
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -106,18 +108,53 @@ async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
         assert len(await again.search("plain answer 2")) == 2
 
 
-async def test_a_purge_beside_another_window_that_reads_is_done(tmp_path, monkeypatch):
+_READER = """
+import sqlite3, sys
+reading = sqlite3.connect(sys.argv[1])
+reading.execute("begin")
+reading.execute("select text from parts").fetchone()
+print("reads", flush=True)
+sys.stdin.read()
+reading.close()
+"""
+
+
+@contextmanager
+def reading_program(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Let another program read in the file, as a long search does, until the block ends."""
+    command = [sys.executable, "-c", _READER, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as reader:  # noqa: S603 - ours
+        assert reader.stdout is not None
+        assert reader.stdout.readline()
+        yield reader
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once_that_ends(
+    tmp_path, monkeypatch, is_killed
+):
+    """SQLite keeps what the program reads in the log, until the last one with the file ends."""
     monkeypatch.setattr(opening, "BUSY_S", 0.1)
     async with aclosing(store_at(tmp_path)) as store:
-        session, _ = await begin_session(store, secret(1))
-        with closing(sqlite3.connect(tmp_path / "lmchat" / "sessions.db")) as other:
-            other.execute("begin")  # in the middle of its work, as a long search is
-            other.execute("select text from parts").fetchone()
+        await write_others(store)
+        session, asked = await write_secrets(store, 1)
+        running = replace(answer(parent=asked, state=AnswerState.STREAMING), parts=())
+        await store.begin_answer(session.session_id, running)
+        await store.add_entries(running.message_id, [("text", secret(30))])
+        await store.daily_check()
+        with reading_program(tmp_path / "lmchat" / "sessions.db") as reader:
             purged = await store.purge(session.session_id)
-            assert not purged.is_log_emptied
+            assert (purged.is_log_emptied, purged.kept_files) == (False, ())
+            assert {*left(tmp_path)} <= {"sessions.db", "sessions.db-wal"}
+            assert len(await store.list_sessions()) == 4
+            await store.aclose()
             assert left(tmp_path)
-            assert await store.list_sessions() == ()
-            other.rollback()
+            if is_killed:
+                reader.kill()
+    assert bool(left(tmp_path)) == is_killed
+    async with aclosing(store_at(tmp_path)) as store:
+        assert len(await store.list_sessions()) == 4
     assert left(tmp_path) == []
     async with aclosing(store_at(tmp_path)) as store:
         session, _ = await begin_session(store, secret(1))
@@ -153,10 +190,11 @@ async def test_a_copy_that_another_lmchat_makes_during_a_purge_is_removed(
     assert left(tmp_path) == []
 
 
-async def test_a_file_that_another_session_or_draft_names_stays(tmp_path, store):
-    data = b"shared by three"
+async def test_a_file_that_another_session_or_draft_names_or_soon_a_message_stays(store):
+    data, new_data = b"shared by three", b"its message is about to be written"
     file = attached(data, "shared.txt")
     await store.save_file(data)
+    new_digest = await store.save_file(new_data)
     sessions = [header("one"), header("two")]
     for session in sessions:
         asked = prompt("See this")
@@ -166,6 +204,7 @@ async def test_a_file_that_another_session_or_draft_names_stays(tmp_path, store)
     await store.save_draft("", f"[shared.txt] {file.digest}")
     await store.purge(sessions[1].session_id)
     assert await store.read_file(file.digest) == data
+    assert await store.read_file(new_digest) == new_data
 
 
 async def pass_days(tmp_path, store, clock, days):
