@@ -170,8 +170,11 @@ class Database:
             tried_file = self._opened_file  # None: it could not be opened
             self._disconnect()
             with self._held():
-                if tried_file not in (None, self._file_identity()):
-                    pass  # another process has replaced it
+                is_replaced = (
+                    tried_file != self._file_identity() if tried_file else not is_damaged(self.path)
+                )
+                if is_replaced:
+                    pass  # by another process
                 elif is_whole_with_new_indexes(self.path):
                     self.notice = (
                         f"An index in {self.path.name} was damaged and was rebuilt; "

@@ -58,7 +58,7 @@ _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
 class LostRowError(sqlite3.DatabaseError):
-    """Damage that SQLite did not report: a row just written is missing."""
+    """Damage that SQLite did not report: a row just written is missing, or the file was emptied."""
 
     sqlite_errorname = "SQLITE_CORRUPT"  # so `is_damage` is true of it
 
@@ -95,6 +95,8 @@ def connect(path: Path) -> Connection:
     # the file in this process.
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
+    elif _was_emptied(path):
+        raise LostRowError("the file is empty")
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
     # without locks, SQLite would wait for the end of one that nobody has
@@ -134,6 +136,15 @@ def connect(path: Path) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def _was_emptied(path: Path) -> bool:
+    """Return whether the file is empty, and a daily copy shows that it was not always so.
+
+    SQLite would take it for a new one, and remove its log with the last messages.
+    """
+    file = path.resolve()
+    return not file.stat().st_size and any(file.parent.glob(f"{file.name}.backup-*"))
 
 
 def connect_in_memory(

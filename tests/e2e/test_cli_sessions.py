@@ -246,13 +246,22 @@ def test_export_with_reasoning_has_what_was_thought(cli, server):
     assert "Hmm, beds." in cli("export", "--reasoning").stdout
 
 
-def test_a_damaged_file_of_sessions_is_set_aside_and_told(saved):
-    cli, _ = saved
-    (cli.folder / "sessions.db").write_bytes(b"this is no database" * 100)
-    done = cli("sessions")
-    assert done.returncode == 0
-    assert "sessions.db" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_each_command_that_meets_a_damaged_file_of_sessions_tells_that_it_is_set_aside(cli):
+    assert cli("ask", "--save", "Hi").returncode == 0
+    commands = (
+        (("sessions",), ""),
+        (("stats",), ""),
+        (("ask", "--save", "Hi"), ""),
+        (("ask", "Hi"), ""),  # saves its figures
+        (("batch", "--text"), "Hi\n"),
+        (("--plain",), "Hi\n"),
+    )
+    for number, (words, stdin) in enumerate(commands, 1):
+        (cli.folder / "sessions.db").write_bytes(b"this is no database" * 100)
+        done = cli(*words, stdin=stdin)
+        assert done.returncode == 0, (words, done.stderr)
+        assert done.stderr.count("sessions.db was damaged and is kept as sessions.db.damaged-") == 1
+        assert len([*cli.folder.glob("sessions.db.damaged-*[0-9]")]) == number
 
 
 def test_sessions_are_listed_and_changed_where_processes_cannot_share_memory(saved):

@@ -11,6 +11,8 @@ from datetime import timedelta
 import pytest
 
 from lmchat.errors import SessionUnreadable, StoreUnavailable
+from lmchat.storage.database import Database
+from lmchat.storage.opening import LostRowError, connect
 from lmchat.storage.schema import VERSION
 from tests.support.chats import (
     begin_session,
@@ -72,6 +74,39 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path):
             assert len(await store.list_sessions()) == 1
         async with aclosing(store_at(folder)) as again:
             assert await again.open() == ""
+
+
+async def test_a_file_that_was_emptied_is_told_and_the_copy_takes_its_place(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 3)
+        await store.daily_check()
+    path = tmp_path / "lmchat" / "sessions.db"
+    path.write_bytes(b"")
+    path.with_name("sessions.db-wal").write_bytes(b"the log")
+    async with aclosing(store_at(tmp_path)) as store:
+        assert "was damaged and is kept as" in await store.open()
+        assert len(await store.list_sessions()) == 3
+    (log,) = path.parent.glob("sessions.db.damaged-*-wal")
+    assert log.read_bytes() == b"the log"
+
+
+async def test_nothing_is_said_of_a_file_that_another_process_has_just_restored(tmp_path):
+    """It could not be opened before, so it is not the index that was bad."""
+    path = tmp_path / "sessions.db"
+    tries = []
+
+    def open_at_second_try():
+        tries.append(path)
+        if len(tries) == 1:
+            raise LostRowError
+        return connect(path)
+
+    def restore():
+        raise AssertionError("the file is whole")
+
+    async with aclosing(Database(path, open_at_second_try, restore=restore)) as database:
+        await database.run(lambda _: None)
+        assert database.notice == ""
 
 
 def cut(content, dice):

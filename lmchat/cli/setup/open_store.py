@@ -29,12 +29,17 @@ def make_store(context: Context, *, is_saved: bool = True) -> Store:
 
 
 @asynccontextmanager
-async def open_store(context: Context) -> AsyncIterator[Store]:
-    """Open the store for the block and close it after the block.
+async def open_store(
+    context: Context, *, is_saved: bool = True, is_noted: bool = True
+) -> AsyncIterator[Store]:
+    """Make a store for the block and close it after the block; `is_saved` as in `make_store`.
 
-    If the store had to replace a damaged file, a note says so at the end of the block.
+    If the store had to replace a damaged file, a note says so at the end of the block; the screen,
+    which shows that itself, asks for none.
     """
-    async with aclosing(make_store(context)) as store:
-        yield store
-        if store.notice:
-            context.output.note(f"lmchat: {store.notice}")
+    async with aclosing(make_store(context, is_saved=is_saved)) as store:
+        try:
+            yield store
+        finally:
+            if store.notice and is_noted:
+                context.output.note(f"lmchat: {store.notice}")

@@ -20,7 +20,7 @@ from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.setup.api_keys import ApiKeys
 from lmchat.cli.setup.make_toolbox import make_toolbox
-from lmchat.cli.setup.open_store import make_store
+from lmchat.cli.setup.open_store import open_store
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Level, SamplingSettings, Settings
 from lmchat.config.state import State, read_state
@@ -76,9 +76,8 @@ async def open_runtime(
         else:
             warn(warning)
     state = await saved_state(context)
-    store = make_store(context, is_saved=is_saved)
     backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
-    async with aclosing(store):
+    async with open_store(context, is_saved=is_saved, is_noted=warn is None) as store:
         try:
             async with aclosing(backend):
                 yield Runtime(
