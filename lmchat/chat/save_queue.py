@@ -17,6 +17,7 @@ from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
 from lmchat.sessions.statistics import AnswerRecord
 from lmchat.sessions.tokens import TokenProbabilities
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ MovedMessages = tuple[SessionHeader, Sequence[ChatMessage]]
 class SaveQueue:
     """Queue of writes to the store; a message that cannot be written is tried until it can."""
 
-    def __init__(self, store: Store, *, retry_s: float = RETRY_S) -> None:
+    def __init__(self, store: Store, stats_store: StatsStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
+        self._stats_store = stats_store
         self.warning: LMChatError | None = None  # until all is saved
         self.on_purged: Callable[[str, Sequence[ChatMessage]], MovedMessages | None] | None = None
         """Gets id and unsaved messages of a purged session; returns those to write to another."""
@@ -82,7 +84,7 @@ class SaveQueue:
     async def add_answer_record(self, record: AnswerRecord) -> None:
         """It is dropped if the disk fails."""
         try:
-            await self.store.statistics.add_answer_record(record)
+            await self._stats_store.add_answer_record(record)
         except LMChatError as error:
             _logger.warning("the answer record could not be written: %s", error.kind)
 

@@ -38,6 +38,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt, split_draft
 from lmchat.sessions.message import ChatMessage, Role, new_id, text_message
 from lmchat.sessions.session import Session, title_of
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 
 _PURGED = (
@@ -65,6 +66,7 @@ class ChatService:
         chat: ChatSettings,
         backend: AnswerSource,
         store: Store,
+        stats_store: StatsStore,
         profile_name: str = "",
         layers: SamplingLayers | None = None,
         toolbox: Toolbox | None = None,
@@ -72,7 +74,7 @@ class ChatService:
     ) -> None:
         self.turn_choices = TurnChoices(chat, profile_name, layers, toolbox, backend.model_lists)
         self.context_window = ContextWindow(self.turn_choices)
-        self.save_queue = SaveQueue(store)
+        self.save_queue = SaveQueue(store, stats_store)
         self.backend = backend
         self.store = store
         self._clock = clock

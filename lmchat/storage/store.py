@@ -22,7 +22,7 @@ The other modules of this package share the work. `database` runs jobs on a thre
 the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
 messages, `branch_queries` reads them, and `search` finds them. `backup` copies the file each day
 and replaces a damaged one. `purge` deletes permanently. `attachment_files` keeps attached files,
-and `statistics_tables` the answer records and the counters.
+and `stats_store` the answer records and the counters.
 """
 
 from __future__ import annotations
@@ -102,7 +102,6 @@ from lmchat.storage.row_values import (
     unpacked_choices,
 )
 from lmchat.storage.sqlite_errors import is_damage
-from lmchat.storage.statistics_tables import Statistics
 
 _logger = logging.getLogger(__name__)
 
@@ -114,8 +113,38 @@ _FORKED = "The session was forked"  # reason of an interrupted answer
 _LATEST = "9999"  # later than all stored times, which are compared as texts
 
 
+def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Database:
+    """Return the database in the file; its opening recovers killed answers, and purges."""
+
+    def put_in_order(connection: Connection) -> Connection:
+        """Recover killed answers, and delete what has expired; return the same connection.
+
+        Each step has transactions of its own: a failure keeps the effect of the steps before.
+        Raises an error only if the file is damaged.
+        """
+        try:
+            recover_killed_answers(connection, clock())
+            doubt = clock_doubts.notice_of_doubt(connection, clock())
+            notices = connection.notice, doubt
+            connection.notice = " ".join(filter(None, notices))
+            purge_expired(connection, clock(), path.with_name("attachments"))
+        except sqlite3.Error as error:
+            if is_damage(error):
+                connection.close()
+                raise
+            # such as a full disk: sessions can still be read
+            _logger.warning("putting the session file in order failed: %s", error)
+        return connection
+
+    return Database(
+        path,
+        lambda: put_in_order(connect(path)),
+        restore=lambda: put_in_order(backup.restore(path, clock())),
+    )
+
+
 class Store:
-    """Sessions, drafts, prompts and statistics; the first call of a method opens the database."""
+    """Sessions, drafts and prompts; the first call of a method opens the database."""
 
     def __init__(
         self,
@@ -129,8 +158,7 @@ class Store:
 
         Args:
             path: The file `sessions.db`.
-            is_temporary: Keep sessions, drafts and attached files in memory; only the statistics,
-                which hold no text, are written to the file.
+            is_temporary: Keep sessions, drafts and attached files in memory.
             shows_saved: Let a temporary store begin with a copy of what is saved. Any other store
                 shows what is saved, whatever this says.
             clock: Returns the current time.
@@ -141,12 +169,6 @@ class Store:
         self._shows_saved = shows_saved
         self._attachments_folder = path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
-        database_in_file = Database(
-            path,
-            lambda: self._recovered_and_purged(connect(path)),
-            restore=lambda: self._recovered_and_purged(backup.restore(path, clock())),
-        )
-        self.statistics = Statistics(database_in_file, clock)
         self._draft_locks = DraftLocks(path)
         self._journal: FileJournal | MemoryJournal
         if is_temporary:
@@ -154,18 +176,14 @@ class Store:
             self.database = Database(path, partial(self._open_in_memory, memory.entries))
         else:
             self._journal = FileJournal(path)
-            self.database = database_in_file
+            self.database = database_in_file(path, clock)
 
     # The database
 
     @property
     def notice(self) -> str:
-        """Sentence for the user about a file that was replaced; empty if none was.
-
-        It comes from the database of the statistics, which is always a file. The sessions are in
-        the same file. In a temporary chat, they are in memory, where nothing can be replaced.
-        """
-        return self.statistics.database.notice
+        """Sentence for the user about a file that was replaced; empty if none was."""
+        return self.database.notice
 
     async def open(self) -> str:
         """Open the file and return the notice, which is empty unless a file was replaced.
@@ -173,9 +191,7 @@ class Store:
         The first job of a database opens it, so this runs a job that does nothing. Raises
         `StoreUnavailable`.
         """
-        # they are two different databases only in a temporary chat
-        for database in (self.statistics.database, self.database):
-            await database.run(lambda _: None)
+        await self.database.run(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> None:
@@ -210,32 +226,10 @@ class Store:
                 await self._note_use()
         await self.database.aclose()
         await asyncio.to_thread(self._draft_locks.close)
-        # the same one, unless the chat is temporary: closing it again does nothing
-        await self.statistics.database.aclose()
 
     @reading
     def _note_use(self, connection: Connection) -> None:
         clock_doubts.note_use(connection, self._clock())
-
-    def _recovered_and_purged(self, connection: Connection) -> Connection:
-        """Recover killed answers, and delete what has expired; return the same connection.
-
-        Each step has transactions of its own: a failure keeps the effect of the steps before.
-        Raises an error only if the file is damaged.
-        """
-        try:
-            recover_killed_answers(connection, self._clock())
-            doubt = clock_doubts.notice_of_doubt(connection, self._clock())
-            notices = connection.notice, doubt
-            connection.notice = " ".join(filter(None, notices))
-            purge_expired(connection, self._clock(), self._attachments_folder)
-        except sqlite3.Error as error:
-            if is_damage(error):
-                connection.close()
-                raise
-            # such as a full disk: sessions can still be read
-            _logger.warning("putting the session file in order failed: %s", error)
-        return connection
 
     def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
         """Return a connection to tables in memory, with a copy of what is saved if it is shown.

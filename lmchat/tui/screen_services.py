@@ -67,8 +67,8 @@ class ScreenServices:
     def set_warning(self, source: str, words: str) -> None:
         """Set the standing warning of a source; empty words take it back.
 
-        `SaveQueue.warning` says that saving has failed; the panel shows it first. `Store.notice`
-        and `Workspace.notices` are shown once.
+        `SaveQueue.warning` says that saving has failed; the panel shows it first. The notice of the
+        session file and `Workspace.notices` are shown once.
         """
         self._warnings[source] = words
 

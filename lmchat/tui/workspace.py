@@ -32,6 +32,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.installed import ServerLauncher
 from lmchat.servers.protocols import ServerClient
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.terminal.programs import Editor
 
@@ -89,6 +90,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     backend: ServerClient
     store: Store
+    stats_store: StatsStore
     library: Library
     chat: ChatService
     monitor: Monitor

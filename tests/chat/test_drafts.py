@@ -14,6 +14,7 @@ from lmchat.config.settings import ChatSettings
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.attached_files import Prompt
 from lmchat.storage import opening
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from tests.support.chat_turns import ChatTurns
 from tests.support.chats import begin_session, store_at
@@ -120,7 +121,12 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
 
 
 def run_on(store: Store) -> ChatService:
-    return ChatService(chat=ChatSettings(), backend=ScriptedBackend(), store=store)
+    return ChatService(
+        chat=ChatSettings(),
+        backend=ScriptedBackend(),
+        store=store,
+        stats_store=StatsStore(store.database),
+    )
 
 
 async def type_in(chat: ChatService, text: str) -> None:

@@ -16,6 +16,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import Role, text_message
 from lmchat.sessions.session import Session
+from lmchat.storage.stats_store import StatsStore
 from tests.support.scripted_backend import ScriptedBackend, model
 from tests.support.scripted_tools import ScriptedHost, toolbox
 
@@ -42,7 +43,12 @@ class Typist:
         self.backend.reading_script = [
             PromptProgress(fraction=1.0, processed_tokens=1, total_tokens=1)
         ]
-        self.chat = ChatService(chat=ChatSettings(**chat), backend=self.backend, store=store)
+        self.chat = ChatService(
+            chat=ChatSettings(**chat),
+            backend=self.backend,
+            store=store,
+            stats_store=StatsStore(store.database),
+        )
         known = replace(model("tiny", context_loaded=100_000), endpoint=endpoint, product=product)
         self.target = Target(endpoint=endpoint, product=product, model=known)
         self.chat.turn_choices.use_target(self.target)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from lmchat.chat.save_queue import SaveQueue, journal_writer
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import AnswerState
+from lmchat.storage.stats_store import StatsStore
 from tests.support.chats import answer, begin_session, header, prompt
 from tests.support.programs import until
 
@@ -23,7 +24,7 @@ async def test_what_failed_is_tried_until_it_is_written_and_holds_up_no_other_se
         await append(session, message)
 
     store.append = broken
-    save_queue = SaveQueue(store, retry_s=0.01)
+    save_queue = SaveQueue(store, StatsStore(store.database), retry_s=0.01)
     first, other = prompt("1"), prompt("other")
     second = prompt("2", first)
     await save_queue.save(one, first, second)
@@ -55,7 +56,7 @@ async def test_pieces_that_could_not_be_written_are_written_first_when_the_disk_
         done.set()
 
     store.add_entries = broken
-    save_queue = SaveQueue(store)
+    save_queue = SaveQueue(store, StatsStore(store.database))
     await save_queue.begin_answer(session, said)
     async with journal_writer(save_queue, said.message_id) as entries:
         entries.append(("text", "a"))

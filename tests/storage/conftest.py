@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
-from tests.support.chats import Clock, store_at
+from tests.support.chats import Clock, stats_store_at, store_at
 
 
 @pytest.fixture
@@ -17,5 +18,12 @@ def clock() -> Clock:
 @pytest.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     opened = store_at(tmp_path, clock)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def stats_store(tmp_path: Path, clock: Clock) -> AsyncIterator[StatsStore]:
+    opened = stats_store_at(tmp_path, clock)
     yield opened
     await opened.aclose()

@@ -19,7 +19,17 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
 )
-from tests.support.chats import FIGURES, answer, begin_session, header, prompt, reply, say, store_at
+from tests.support.chats import (
+    FIGURES,
+    answer,
+    begin_session,
+    header,
+    prompt,
+    reply,
+    say,
+    stats_store_at,
+    store_at,
+)
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
 
@@ -132,29 +142,29 @@ async def test_an_earlier_prompt_comes_back_with_its_files_in_their_places(store
     assert split_draft(draft) == ("See\nand say.", [notes])
 
 
-async def test_the_answer_records_give_figures_back_and_the_median_speed(store):
+async def test_the_answer_records_give_figures_back_and_the_median_speed(stats_store):
     speeds = [10.0, 40.0, 42.0, None]
     records = [replace(FIGURES, tokens_per_second=speed) for speed in speeds]
     records.append(replace(FIGURES, model="other", tokens_per_second=None))
     for record in records:
-        await store.statistics.add_answer_record(record)
-    rows = await store.statistics.answer_records()
+        await stats_store.add_answer_record(record)
+    rows = await stats_store.answer_records()
     assert [replace(row, ended_at=None) for row in rows] == records
-    assert await store.statistics.answer_records(since=rows[3].ended_at) == rows[3:]
-    assert await store.statistics.speeds() == {(FIGURES.endpoint, FIGURES.model): 40.0}
+    assert await stats_store.answer_records(since=rows[3].ended_at) == rows[3:]
+    assert await stats_store.speeds() == {(FIGURES.endpoint, FIGURES.model): 40.0}
 
 
-async def test_counters_of_two_processes_add_up(tmp_path, store):
-    async with aclosing(store_at(tmp_path)) as other:
-        await store.statistics.count(
+async def test_counters_of_two_processes_add_up(tmp_path, stats_store):
+    async with aclosing(stats_store_at(tmp_path)) as other:
+        await stats_store.count(
             Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5)
         )
-        await other.statistics.count(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
-        assert await store.statistics.counters() == Metrics(
+        await other.count(Metrics(total_requests=1, total_response_ms=1.0, cache_hits=4))
+        assert await stats_store.counters() == Metrics(
             total_requests=4, successful_requests=2, total_response_ms=11.5, cache_hits=4
         )
-        await other.statistics.reset_counters()
-        assert await store.statistics.counters() == Metrics()
+        await other.reset_counters()
+        assert await stats_store.counters() == Metrics()
 
 
 async def test_a_store_that_is_closed_says_so_and_closing_twice_is_fine(store):

@@ -14,7 +14,6 @@ from lmchat.errors import StoreUnavailable, WrongUse
 from lmchat.sessions.message import AnswerState, ReasoningPart
 from lmchat.storage.store import Store
 from tests.support.chats import (
-    FIGURES,
     Clock,
     answer,
     begin_session,
@@ -109,11 +108,6 @@ async def use_every_method(store, saved):
     assert await store.draft("third") == f"{MARK}\n\ntyped"
     await store.save_bookmark(session_id, MARK)
     assert await store.bookmark(session_id) == MARK
-    await store.statistics.add_answer_record(FIGURES)
-    assert list((await store.statistics.speeds()).values()) == [40.0]
-    assert [row.message_id for row in await store.statistics.answer_records()] == [
-        FIGURES.message_id
-    ]
     forked = await store.fork(session_id, begun.message_id)
     assert [message.text for message in forked.messages][-2:] == [f"And {MARK}?", "Seed."]
     assert {hit.message_id for hit in await store.search(MARK)} >= {asked.message_id}

@@ -20,6 +20,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import ChatMessage
 from lmchat.sessions.session import MessagePath, Session
+from lmchat.storage.stats_store import StatsStore
 from lmchat.tools.calls import Decision
 from tests.support.chats import header
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
@@ -46,6 +47,7 @@ class ChatTurns(TurnListener):
             chat=ChatSettings(**settings),
             backend=self.server,
             store=store,
+            stats_store=StatsStore(store.database),
             toolbox=box,
             clock=clock,
         )

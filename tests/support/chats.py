@@ -34,7 +34,8 @@ from lmchat.sessions.message import (
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
 from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage import message_rows
-from lmchat.storage.store import Store
+from lmchat.storage.stats_store import StatsStore
+from lmchat.storage.store import Store, database_in_file
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -181,6 +182,11 @@ async def answered_chats(store: Store, *titles: str) -> list[str]:
 def store_at(folder: Path, clock: Clock | None = None, *, is_temporary: bool = False) -> Store:
     path = folder / "lmchat" / "sessions.db"
     return Store(path, is_temporary=is_temporary, clock=clock or Clock())
+
+
+def stats_store_at(folder: Path, clock: Clock | None = None) -> StatsStore:
+    clock = clock or Clock()
+    return StatsStore(database_in_file(folder / "lmchat" / "sessions.db", clock), clock)
 
 
 async def fill(store: Store, count: int, *, words: int = 50) -> None:

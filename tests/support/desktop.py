@@ -42,6 +42,7 @@ from lmchat.servers.http.connections import Connections
 from lmchat.servers.model import ModelList
 from lmchat.servers.products.request_body import MessageEncoder
 from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 from lmchat.terminal.programs import Editor
 from lmchat.tui.app import LMChatApp
@@ -263,6 +264,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         chat=settings.chat,
         backend=backend,
         store=store,
+        stats_store=StatsStore(store.database),
         toolbox=toolbox,
         clock=clock,
     )
@@ -272,6 +274,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         settings=settings,
         backend=backend,
         store=store,
+        stats_store=StatsStore(store.database),
         library=Library(store, clock=moment),
         chat=chat,
         monitor=Monitor(backend.check, clock=clock),

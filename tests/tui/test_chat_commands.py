@@ -73,7 +73,7 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
 async def _counted(desk, turns: int) -> None:
     """Wait for the figures of so many turns: they are written after the answer is shown."""
     async with asyncio.timeout(10):
-        while len(await desk.store.statistics.answer_records()) < turns:  # noqa: ASYNC110 - a thread writes them
+        while len(await desk.workspace.stats_store.answer_records()) < turns:  # noqa: ASYNC110 - a thread writes them
             await asyncio.sleep(0.01)
 
 
@@ -96,12 +96,12 @@ async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of
 
 async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await desk.store.statistics.count(Metrics(total_requests=3))  # of an earlier run
+        await desk.workspace.stats_store.count(Metrics(total_requests=3))  # of an earlier run
         await desk.press("ctrl+p", leads_to=CommandsDialog)
         await desk.type("metrics")
         await offered(desk, "Reset metrics: set the counters of requests to 0")
         await desk.press("enter", leads_to=ChatScreen, sees="Metrics reset successfully")
-        assert await desk.store.statistics.counters() == Metrics()
+        assert await desk.workspace.stats_store.counters() == Metrics()
         await desk.say("/stats", leads_to=TextDialog)
         (requests,) = [row for row in desk.text.split("\n") if " requests   " in row]
         assert requests.split()[-2:] == ["requests", "0"]

@@ -73,7 +73,7 @@ async def serve(context: Context) -> int:
                 state=runtime.state,
                 hosts=frozenset((*own_names, *(f"{name}:{port}" for name in own_names))),
                 key=key,
-                add_answer_record=runtime.store.statistics.add_answer_record,
+                add_answer_record=runtime.stats_store.add_answer_record,
                 on_request=partial(_print_report, context.output),
                 on_remote=partial(_note_remote, context.output, set()),
                 log_unexpected=context.log_unexpected,

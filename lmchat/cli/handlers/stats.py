@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lmchat.cli.context import Context
-from lmchat.cli.setup.open_store import open_store
+from lmchat.cli.setup.open_store import open_stores
 from lmchat.sessions.statistics import ModelFigures, Spread, figures_by_model
 from lmchat.terminal.output import local_time, table, terminal_columns
 from lmchat.units import counted
@@ -20,8 +20,8 @@ async def stats(context: Context) -> int:
 
     They are printed as a table, with `--plot` as plots, or with `--json` as JSON.
     """
-    async with open_store(context) as store:
-        figures_of_models = figures_by_model(await store.statistics.answer_records())
+    async with open_stores(context) as (_, stats_store):
+        figures_of_models = figures_by_model(await stats_store.answer_records())
     lines: list[str] = []
     if context.options.plot:
         for figures in figures_of_models:

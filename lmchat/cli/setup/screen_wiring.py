@@ -80,6 +80,7 @@ async def make_dispatcher(
             settings=settings,
             backend=backend,
             store=store,
+            stats_store=runtime.stats_store,
             library=Library(store),
             chat=chat,
             monitor=Monitor(backend.check),

@@ -20,7 +20,7 @@ from lmchat.chat.settings import SamplingLayers
 from lmchat.cli.context import Context
 from lmchat.cli.setup.api_keys import ApiKeys
 from lmchat.cli.setup.make_toolbox import make_toolbox
-from lmchat.cli.setup.open_store import open_store
+from lmchat.cli.setup.open_store import open_stores
 from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Level, SamplingSettings, Settings
 from lmchat.config.state import State, read_state
@@ -35,6 +35,7 @@ from lmchat.servers.local.engine import Engine
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value
+from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     backend: ServerClient  # all servers
     engine: Engine
     store: Store
+    stats_store: StatsStore
     state: State  # what lmchat remembers of earlier runs, such as the last model
 
     def finder(self) -> ServerFinder:
@@ -77,17 +79,23 @@ async def open_runtime(
             warn(warning)
     state = await saved_state(context)
     backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
-    async with open_store(context, is_saved=is_saved, is_noted=warn is None) as store:
+    opening = open_stores(context, is_saved=is_saved, is_noted=warn is None)
+    async with opening as (store, stats_store):
         try:
             async with aclosing(backend):
                 yield Runtime(
-                    settings=settings, backend=backend, engine=engine, store=store, state=state
+                    settings=settings,
+                    backend=backend,
+                    engine=engine,
+                    store=store,
+                    stats_store=stats_store,
+                    state=state,
                 )
         finally:  # when no request runs any more, and before the store is closed
             counted = backend.metrics()
             if counted != Metrics():  # else nothing was counted
                 try:
-                    await store.statistics.count(counted)
+                    await stats_store.count(counted)
                 except LMChatError as error:
                     _logger.warning("the counters could not be saved: %s", error.kind)
 
@@ -117,6 +125,7 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
         chat=chat_settings,
         backend=runtime.backend,
         store=runtime.store,
+        stats_store=runtime.stats_store,
         profile_name=options.profile or "",
         layers=sampling_layers(context),
         toolbox=toolbox,

@@ -196,7 +196,7 @@ class ModelSwitch:
         except LMChatError as error:
             note = error.message
         with suppress(LMChatError):
-            self._speeds = await self._workspace.store.statistics.speeds()
+            self._speeds = await self._workspace.stats_store.speeds()
         if not models:
             listed = self._workspace.backend.cached_models()
             models, age_s = listed.models, listed.age_s

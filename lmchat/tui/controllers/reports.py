@@ -90,7 +90,7 @@ class Reports:
     async def open_statistics(self) -> None:
         try:
             since = now() - timedelta(days=RECORD_DAYS)
-            rows = await self._workspace.store.statistics.answer_records(since=since)
+            rows = await self._workspace.stats_store.answer_records(since=since)
         except LMChatError as error:
             models = error.message  # in place of the figures of models
         else:
@@ -101,7 +101,7 @@ class Reports:
 
     async def reset_metrics(self) -> None:
         """Those of all runs, as `lmchat metrics reset`, and of this run."""
-        await self._workspace.store.statistics.reset_counters()
+        await self._workspace.stats_store.reset_counters()
         self._workspace.backend.reset_metrics()
         self._ui.notify(METRICS_RESET)
 

@@ -109,7 +109,8 @@ class StatusDisplay:
         The timer is resumed while figures change without a key, and otherwise paused.
         """
         workspace = self._workspace
-        notice = workspace.store.notice  # any reading may find damage, and replace the file
+        # of the file, in a temporary chat too; any reading may find damage, and replace it
+        notice = workspace.stats_store.notice
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
             self._ui.warn(notice)

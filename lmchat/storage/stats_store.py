@@ -17,6 +17,7 @@ from msgspec import ValidationError, convert
 from msgspec.structs import asdict, fields
 
 from lmchat.metrics import Metrics
+from lmchat.sessions.message import now
 from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
@@ -31,12 +32,20 @@ _RECORD_FIELDS = tuple(field.name for field in fields(AnswerRecord))
 _RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
 
 
-class Statistics:
+class StatsStore:
     """Answer records, and counters of all runs; they hold no text of a chat."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
         self.database = database
         self._clock = clock
+
+    @property
+    def notice(self) -> str:
+        """Sentence for the user about a file that was replaced; empty if none was."""
+        return self.database.notice
+
+    async def aclose(self) -> None:
+        await self.database.aclose()
 
     @writing
     def add_answer_record(self, connection: Connection, record: AnswerRecord) -> None:
