@@ -217,12 +217,20 @@ def is_intact_copy(path: Path) -> bool:
 def _fault(connection: Connection, check: str = "quick_check") -> str:
     """Return the first fault that SQLite finds in the pages; empty if they are whole.
 
-    Raises `sqlite3.Error`, also for a table that is missing.
+    SQLite takes a column for another one if a letter of its name is damaged. Raises
+    `sqlite3.Error`.
     """
-    for table in TABLES:
-        connection.execute(f"select 1 from {table} limit 1")
-    (found,) = connection.execute(f"pragma {check}(1)").fetchone()
-    return "" if found == "ok" else str(found)
+    with closing(sqlite3.connect(":memory:")) as new:
+        create_tables(new)
+        for table in TABLES:
+            wanted, found = (
+                {name for _, name, *_ in one.execute(f"pragma table_info({table})")}
+                for one in (new, connection)
+            )
+            if not wanted <= found:
+                return f"the table {table} lacks columns"
+    (fault,) = connection.execute(f"pragma {check}(1)").fetchone()
+    return "" if fault == "ok" else str(fault)
 
 
 class FileCheck(NamedTuple):

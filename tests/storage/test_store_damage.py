@@ -90,6 +90,21 @@ async def test_a_file_that_was_emptied_is_told_and_the_copy_takes_its_place(tmp_
     assert log.read_bytes() == b"the log"
 
 
+async def test_a_damaged_name_of_a_column_is_damage_although_sqlite_finds_all_pages_whole(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 3)
+        await store.daily_check()
+    path = tmp_path / "lmchat" / "sessions.db"
+    content = path.read_bytes()
+    place = content.index(b"created_at", content.index(b"CREATE TABLE messages"))
+    path.write_bytes(content[:place] + b"R" + content[place + 1 :])
+    assert faults_in(path) == ""
+    async with aclosing(store_at(tmp_path)) as store:
+        await begin_session(store, "hello")
+        assert "the copy of Friday, 20 November, with 6 messages, is in use." in store.notice
+        assert len(await store.list_sessions()) == 4
+
+
 async def test_nothing_is_said_of_a_file_that_another_process_has_just_restored(tmp_path):
     """It could not be opened before, so it is not the index that was bad."""
     path = tmp_path / "sessions.db"
