@@ -152,10 +152,16 @@ def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
 
 
 def index_anew(connection: sqlite3.Connection) -> None:
-    """Write the search index again, in a transaction; nothing is left of removed texts."""
+    """Write the search index and its triggers again, in a transaction.
+
+    Nothing is left of removed texts.
+    """
+    for name in ("parts_added", "parts_removed"):
+        connection.execute(f"drop trigger if exists {name}")
     for name in ("", "_data", "_idx", "_docsize", "_config"):  # the others after `forget_index`
         connection.execute(f"drop table if exists trigrams{name}")
-    connection.execute(_INDEX)
+    for statement in (_INDEX, *_TRIGGERS):
+        connection.execute(statement)
     connection.execute(
         """insert into trigrams (rowid, text) select part_id,
             searchable(kind, cast(text as blob), cast(name as blob)) from parts"""

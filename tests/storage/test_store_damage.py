@@ -292,6 +292,18 @@ async def test_a_damaged_search_index_costs_no_message(tmp_path, clock, of_three
     assert faults_in(path) == ""
 
 
+async def test_a_damaged_trigger_of_the_search_index_costs_no_message(tmp_path):
+    async with aclosing(store_at(tmp_path)) as store:
+        await fill(store, 3)
+    path = tmp_path / "lmchat" / "sessions.db"
+    path.write_bytes(path.read_bytes().replace(b"cast(new.name", b"cast(new.nome"))
+    async with aclosing(store_at(tmp_path)) as store:
+        await begin_session(store, "needle")
+        assert len(await store.search("needle")) == 1
+        assert len(await store.list_sessions()) == 4
+    assert faults_in(path) == ""
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_file_with_random_bytes_in_it_still_opens_and_takes_new_messages(
     damaged, path, seed
