@@ -57,10 +57,11 @@ def latency(value_ms: float | None) -> str:
     return f"{value_ms / 1e3:.1f}{GAP}s"
 
 
-def exact_time(value_s: float | None) -> str:
+def exact_time(value_ms: float | None) -> str:
     """Return a time as `0.21 s`, with two decimals below 10 s, else with one; `–` for None."""
-    if value_s is None:
+    if value_ms is None:
         return UNKNOWN
+    value_s = value_ms / 1e3
     if value_s < 9.995:  # noqa: PLR2004
         return f"{value_s:.2f}{GAP}s"
     return f"{value_s:.1f}{GAP}s"

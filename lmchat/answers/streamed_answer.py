@@ -1,4 +1,4 @@
-"""One answer while its events arrive: text, figures, and probabilities of its tokens."""
+"""One answer while its events arrive: text, stats, and probabilities of its tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.servers.events import (
     ReasoningDelta,
     RefusalDelta,
@@ -126,9 +126,7 @@ class StreamedAnswer:
         is_summary: bool = False,
     ) -> None:
         """`begun` is the answer that it continues."""
-        self.figures = AnswerFigures(
-            model=model, started_s=clock(), steps=steps, is_summary=is_summary
-        )
+        self.stats = LiveStats(model=model, started_s=clock(), steps=steps, is_summary=is_summary)
         self.content = AnswerContent(begun)
         self._token_log = TokenLog(begun_tokens)
         self._clock = clock
@@ -139,16 +137,16 @@ class StreamedAnswer:
 
     def add(self, event: StreamEvent) -> tuple[JournalEntry, ...]:
         """Return the entries for the journal."""
-        self.figures.apply(event, self._clock())
+        self.stats.apply(event, self._clock())
         self._token_log.add(event)
         return self.content.add(event)
 
     def so_far(self, message: ChatMessage) -> ChatMessage:
         # the server may have named another model
-        return replace(message, parts=self.content.parts, model=self.figures.model)
+        return replace(message, parts=self.content.parts, model=self.stats.model)
 
     def end(self, state: AnswerState) -> None:
-        self.figures.end(state, self._clock())
+        self.stats.end(state, self._clock())
 
     async def read(
         self,

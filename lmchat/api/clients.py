@@ -283,23 +283,20 @@ class Client:
         streamed = StreamedAnswer(target.model_id)
         await streamed.read(self._events_of(request))
         content = streamed.content  # the parts of the answer
-        figures = streamed.figures
-        # with both limits, the figures say which one cut an answer short
-        stats = figures.stats(
-            product=target.product,
-            context=target.context,
-            max_tokens=request.sampling.max_tokens,
-        )
+        live = streamed.stats
+        live.product = target.product
+        # they show which of both limits cut the answer short
+        live.context, live.max_tokens = target.context, request.sampling.max_tokens
         has_reply = any(not isinstance(part, ReasoningPart) for part in content.parts)
         return Answer(
             text=content.text("text", "refusal"),
             reasoning=content.text("reasoning"),
             refusal=content.text("refusal"),  # also in `text`
             tool_calls=tuple(part for part in content.parts if isinstance(part, ToolCallPart)),
-            model=figures.model,
+            model=live.model,
             endpoint=target.endpoint.url,
-            finish_reason=figures.finish_reason,
-            stats=with_cut_prompt(stats, request, has_reply=has_reply),
+            finish_reason=live.finish_reason,
+            stats=with_cut_prompt(live.saved(), request, has_reply=has_reply),
         )
 
     async def _events_of(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:

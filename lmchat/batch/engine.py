@@ -129,18 +129,20 @@ async def answer_to(
         except LMChatError as error:
             failure = error
     reply = streamed.content.text("text", "refusal")
-    stats = streamed.figures.stats(context=model.context, max_tokens=sampling.max_tokens)
+    # they show which of both limits cut the answer short
+    streamed.stats.context, streamed.stats.max_tokens = model.context, sampling.max_tokens
+    stats = streamed.stats.saved()
     if failure is None:
         try:
             stats = with_cut_prompt(stats, request, has_reply=bool(reply))
         except LMChatError as error:
             failure = error
     return JobAnswer(
-        model=streamed.figures.model,
+        model=streamed.stats.model,
         reply=reply,
         reasoning=streamed.content.text("reasoning"),
         is_refusal=bool(streamed.content.text("refusal")),
-        stats=stats,  # with both limits, the figures say which one cut an answer short
+        stats=stats,
         error=failure,
     )
 

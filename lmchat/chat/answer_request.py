@@ -14,7 +14,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.chat.context import (
     ContextMeter,
     ContextPlan,
@@ -219,10 +219,10 @@ class AnswerRequest:
         name = call_in_text(text) if self._tools else ""
         return self.rounds.full_name(name) if name and self.rounds is not None else ""
 
-    def ended(self, figures: AnswerFigures) -> tuple[AnswerStats, str]:
+    def ended(self, live: LiveStats) -> tuple[AnswerStats, str]:
         """Return stats, with those of the continued answer, and a note about a cut prompt or ""."""
-        figures.estimated_prompt_tokens = self.plan.tokens
-        stats, counted, target = self._stats(figures), figures.usage.prompt_tokens, self.target
+        live.estimated_prompt_tokens = self.plan.tokens
+        stats, counted, target = self._saved(live), live.prompt_tokens, self.target
         if counted is None:
             return stats, ""
         is_cut = self._is_prompt_cut(counted)  # before `learn` corrects the estimates
@@ -233,17 +233,15 @@ class AnswerRequest:
             note = cut_note(target, tokens=self.plan.tokens, window=window, read_tokens=counted)
         return replace(stats, is_prompt_cut=stats.is_prompt_cut or is_cut), note
 
-    def _stats(self, figures: AnswerFigures) -> AnswerStats:
-        # saved, they show whether the window or the limit cut the answer short
-        stats = figures.stats(
-            product=self.target.product,
-            context=self._meter.window(self.target),
-            max_tokens=self.settings.sampling.max_tokens,
-        )
+    def _saved(self, live: LiveStats) -> AnswerStats:
+        live.product = self.target.product
+        # they show which of both limits cut the answer short
+        live.context = self._meter.window(self.target)
+        live.max_tokens = self.settings.sampling.max_tokens
         if not self._product.names_build:
-            # they have something else in `system_fingerprint`
-            stats = replace(stats, build="")
-        return stats.after(self.beginning.message.stats if self.beginning is not None else None)
+            live.build = ""  # it is something else in `system_fingerprint`
+        begun = self.beginning.message.stats if self.beginning is not None else None
+        return live.saved().after(begun)
 
     def _with_blank(self, event: StreamEvent) -> StreamEvent:
         """With prefill, the model writes the blank itself."""
@@ -306,7 +304,7 @@ class AnswerRequest:
         if not least_tokens:
             return False
         refused_plan = self.plan
-        # also for later plans and the figures
+        # also for later plans and the stats
         factor = self._meter.learn_refusal(self.target, refused_plan, least_tokens)
         if self.settings.is_truncating:
             self.plan = self._make_plan(error.room_tokens or self._most_tokens, factor=factor)

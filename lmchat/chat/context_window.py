@@ -35,9 +35,11 @@ class ContextWindow:
         if not opened.has_all_messages:
             return None
         use = self.meter.use(self._turn_choices.target, opened.messages)
-        if opened.figures is None or not opened.figures.is_running:
+        if opened.stats is None or not opened.stats.is_running:
             return use
-        return replace(use, tokens=use.tokens + opened.figures.tokens, is_estimated=True)
+        return replace(
+            use, tokens=use.tokens + (opened.stats.completion_tokens or 0), is_estimated=True
+        )
 
     def plan(self, opened: OpenSession, draft: str) -> ContextPlan | None:
         """Return the plan of what would be sent now, with the draft as a prompt.

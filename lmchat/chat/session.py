@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.save_queue import SaveQueue
 from lmchat.chat.tool_rounds import ToolQuestion
@@ -58,7 +58,7 @@ class TurnState(Protocol):
     @property
     def message(self) -> ChatMessage | None: ...  # of `answer`, without text until its end
     @property
-    def figures(self) -> AnswerFigures | None: ...  # of `answer`, or the calls behind it
+    def stats(self) -> LiveStats | None: ...  # of `answer`, or the calls behind it
     @property
     def question(self) -> ToolQuestion | None: ...
     @property
@@ -115,7 +115,7 @@ class OpenSession:
         self._queue: tuple[str, ...] = ()
         self._held: tuple[Hold, ...] = ()
         self._turn: TurnState | None = None
-        self._earlier_figures: AnswerFigures | None = None
+        self._earlier_stats: LiveStats | None = None
         self._last_end = TurnEnded(state=AnswerState.COMPLETE)
         self._noted_left_out = 0  # left-out messages in the last note
         self._is_changing = False
@@ -166,9 +166,9 @@ class OpenSession:
         return self._turn is not None and self._turn.task is not None
 
     @property
-    def figures(self) -> AnswerFigures | None:
+    def stats(self) -> LiveStats | None:
         """Of the answer or round of calls that began last."""
-        return (self._turn.figures if self._turn is not None else None) or self._earlier_figures
+        return (self._turn.stats if self._turn is not None else None) or self._earlier_stats
 
     @property
     def question(self) -> ToolQuestion | None:
@@ -532,7 +532,7 @@ class OpenSession:
     # For `ChatService` and `SessionsInMemory`
 
     def begin_turn(self, turn: TurnState) -> None:
-        self._earlier_figures = self.figures
+        self._earlier_stats = self.stats
         self._turn = turn
 
     def end_turn(self, ended: TurnEnded) -> None:
@@ -540,7 +540,7 @@ class OpenSession:
 
     def refuse(self, error: Exception) -> TurnEnded:
         """Note that a queued prompt was refused: no caller waits for its error."""
-        self._earlier_figures = self.figures
+        self._earlier_stats = self.stats
         self._turn = None
         self._last_end = TurnEnded(state=AnswerState.FAILED, error=error)
         return self._last_end

@@ -93,7 +93,7 @@ class TitleWriter:
         # "Title: **Lettuce in pots**." becomes "Lettuce in pots"
         written = streamed.content.text("text").strip().removeprefix("Title:").strip(_AROUND_TITLE)
         # the title is the first line, cut if the answer is cut and has no further line
-        is_whole = is_whole_end(streamed.figures.finish_reason) or "\n" in written
+        is_whole = is_whole_end(streamed.stats.finish_reason) or "\n" in written
         if not written or not is_whole:  # there may be nothing but a thought
             return
         title = title_from(written)

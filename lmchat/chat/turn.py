@@ -19,7 +19,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.chat.answer_request import AnswerRequest, refuse_unseen_images
 from lmchat.chat.compacting import compacted_branch
@@ -97,7 +97,7 @@ class Turn:
         self.summary = MessagePath()
         self.task: asyncio.Task[None] | None = None
         self.question: ToolQuestion | None = None
-        self.figures: AnswerFigures | None = None
+        self.stats: LiveStats | None = None
         # of the answer that began last
         self.answer: StreamedAnswer | None = None
         self._request: AnswerRequest | None = None
@@ -113,7 +113,7 @@ class Turn:
         answer, request = self.answer, self._request
         if answer is None or request is None:
             return False
-        return answer.figures.is_running and request.can_answer_now
+        return answer.stats.is_running and request.can_answer_now
 
     # What all may do
 
@@ -128,7 +128,7 @@ class Turn:
 
     def answer_now(self) -> str:
         answer, request = self.answer, self._request
-        if answer is None or request is None or not answer.figures.may_be_thinking:
+        if answer is None or request is None or not answer.stats.may_be_thinking:
             return NOT_THINKING
         return request.answer_now()
 
@@ -159,8 +159,8 @@ class Turn:
                     state = message.state  # it had ended before the stop, and was being saved
         elif (raised := task.exception()) is not None:
             error, _ = shown_error(raised)
-        elif self.figures is not None:
-            state = self.figures.state
+        elif self.stats is not None:
+            state = self.stats.state
         return TurnEnded(
             state=state,
             answer=self._session.find(message.message_id) if message is not None else None,
@@ -261,9 +261,9 @@ class Turn:
             is_summary=self.is_summary,
         )
         self._request, self.answer, self.message = request, answer, message
-        self.figures = answer.figures
+        self.stats = answer.stats
         if request.rounds is not None and request.rounds.must_start(request.target):
-            self.figures.stage = Stage.STARTING
+            self.stats.stage = Stage.STARTING
         # a summary has no row or file until `run` writes it, complete
         is_summary = self.is_summary
         if is_summary:
@@ -313,12 +313,12 @@ class Turn:
         message = replace(answer.so_far(message), state=state, failure=failure)
         note = ""
         try:
-            stats, note = request.ended(answer.figures)
+            stats, note = request.ended(answer.stats)
             if state is AnswerState.COMPLETE and not message.tool_calls:
                 stats = replace(stats, call_as_text=request.call_in(message.text))
             message = replace(message, stats=stats)
         except Exception:  # the text of the answer must be saved in any case
-            _logger.exception("the figures of an answer could not be made")
+            _logger.exception("the stats of an answer could not be made")
         self.message = message
         if self.is_summary:
             self.summary = self.summary.replaced(message)
@@ -330,18 +330,18 @@ class Turn:
         self, target: Target, answer: StreamedAnswer, message: ChatMessage
     ) -> None:
         """`run` saves the text of a summary."""
-        save_queue, figures = self._save_queue, answer.figures
+        save_queue = self._save_queue
         if not self.is_summary:
             await save_queue.save(self._session.header, message, choices=answer.tokens)
-        # not `message.stats`: these include the figures of an answer that this one continues
-        stats = figures.stats(product=target.product)
+        # not `message.stats`: these include the answer that this one continues
+        stats = answer.stats.saved()
         record = AnswerRecord(
             message_id=message.message_id,
             endpoint=target.server_id,
             model=message.model,
             quantization=target.model.quantization if target.model else "",
             state=message.state,
-            stalls=figures.stalls,
+            stalls=answer.stats.stalls,
             **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
         )
         await save_queue.add_answer_record(record)
@@ -362,7 +362,7 @@ class Turn:
         `copied`, the other calls of its answer.
         """
         session, save_queue = self._session, self._save_queue
-        self.figures = figures = AnswerFigures(
+        self.stats = stats = LiveStats(
             model=target.model_id,
             started_s=self._clock(),
             stage=Stage.TOOLS,
@@ -394,8 +394,8 @@ class Turn:
                 await save_queue.save(session.header, copy)
             await rounds.run(tuple(running.values()), self._ask, partial(self._end_call, running))
         except BaseException:  # a stop, which is a cancellation, or an error
-            # no next answer comes, whose figures would replace these
-            figures.end(AnswerState.STOPPED, self._clock())
+            # no next answer comes, whose stats would replace these
+            stats.end(AnswerState.STOPPED, self._clock())
             stopped = [replace(call, state=AnswerState.STOPPED) for call in running.values()]
             for message in stopped:
                 session.replace(message)

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
-from lmchat.answers.answer_figures import AnswerFigures
 from lmchat.answers.answer_notes import answer_note
+from lmchat.answers.live_stats import LiveStats
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import safe_line
@@ -75,31 +75,31 @@ class TurnPrinter:
 
     @asynccontextmanager
     async def stages_shown(
-        self, current_figures: Callable[[], AnswerFigures | None]
+        self, current_stats: Callable[[], LiveStats | None]
     ) -> AsyncIterator[None]:
         """Context for the wait for answers: after 2 s without a word, a terminal shows the stage.
 
-        `current_figures` returns the figures of the running answer, or None before it begins. Where
+        `current_stats` returns the stats of the running answer, or None before it begins. Where
         no progress can be shown, as for a screen reader, only the first stage is noted.
         """
-        async with background_task(self._show_stages(current_figures)):
+        async with background_task(self._show_stages(current_stats)):
             yield
 
-    async def _show_stages(self, current_figures: Callable[[], AnswerFigures | None]) -> None:
+    async def _show_stages(self, current_stats: Callable[[], LiveStats | None]) -> None:
         """Look once a second, until `stages_shown` ends, and show the stage of the answer."""
         await asyncio.sleep(_SHORT_WAIT_S)
         while is_terminal(sys.stderr):
-            figures, words = current_figures(), ""
+            stats, words = current_stats(), ""
             # The stage is shown before the first word and during a thought, as no text arrives
             # then. But progress would overwrite a line of text that has begun.
-            if figures and figures.may_be_thinking and self._stream.is_at_line_start:
+            if stats and stats.may_be_thinking and self._stream.is_at_line_start:
                 if not self.output.has_progress:
-                    progress = progress_suffix(figures.fraction)
-                    self.output.note(f"lmchat: {figures.stage_word}{progress} …")
+                    progress = progress_suffix(stats.fraction)
+                    self.output.note(f"lmchat: {stats.stage_word}{progress} …")
                     break
                 now_s = monotonic()
-                waited = elapsed(figures.elapsed_s(now_s))
-                words = f"lmchat: {figures.stage_words(now_s)} … {waited}"
+                waited = elapsed(stats.elapsed_s(now_s))
+                words = f"lmchat: {stats.stage_words(now_s)} … {waited}"
             self.output.show_progress(words)
             await asyncio.sleep(1)
 

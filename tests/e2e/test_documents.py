@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lmchat.answers.answer_figures import Stage
+from lmchat.answers.live_stats import Stage
 from lmchat.cli.parser import parse
 from lmchat.servers.discovery.status import STATUS
 from tests.support.programs import Inside, run

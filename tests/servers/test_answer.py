@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.servers.events import (
     LifeSign,
     ModelLoading,
@@ -18,15 +18,15 @@ from lmchat.servers.events import (
 from lmchat.sessions.message import AnswerState, AnswerStats, Limit
 
 
-def played(*steps, start: float = 100.0) -> AnswerFigures:
-    turn = AnswerFigures(model="m", started_s=start, sent_s=start)
+def played(*steps, start: float = 100.0) -> LiveStats:
+    turn = LiveStats(model="m", started_s=start, sent_s=start)
     for now_s, event in steps:
         turn.apply(event, now_s)
     return turn
 
 
 def test_stages_follow_the_events():
-    turn = AnswerFigures(model="m", started_s=0)
+    turn = LiveStats(model="m", started_s=0)
     for event, stage in [
         (RequestQueued(), Stage.QUEUED),
         (RequestSent(), Stage.WAITING),
@@ -69,7 +69,7 @@ def test_the_servers_figures_win_over_our_clock():
         (102, StreamFinished(reason="length")),
     )
     turn.end(AnswerState.COMPLETE, 103)
-    assert turn.stats() == AnswerStats(
+    assert turn.saved() == AnswerStats(
         ttft_ms=1000.0,
         tokens_per_second=42.0,
         prompt_tokens=9,
@@ -82,6 +82,11 @@ def test_the_servers_figures_win_over_our_clock():
     )
 
 
+def test_what_is_saved_of_an_answer_is_measured_under_its_name_but_for_what_is_known_later():
+    later = {"is_prompt_cut", "call_as_text", "is_edited"}
+    assert {*AnswerStats.__struct_fields__} - {*dir(LiveStats)} == later
+
+
 def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
     turn = played(
         (101, ReasoningDelta(text="a")),
@@ -92,9 +97,9 @@ def test_a_thought_lasts_from_its_first_piece_to_the_first_word_of_the_answer():
 
 
 def test_a_turn_without_a_token_has_no_speed_and_no_tokens():
-    turn = AnswerFigures(model="m", started_s=1)
+    turn = LiveStats(model="m", started_s=1)
     turn.end(AnswerState.FAILED, 2)
-    stats = turn.stats()
+    stats = turn.saved()
     assert (stats.ttft_ms, stats.tokens_per_second, stats.completion_tokens) == (None,) * 3
 
 
@@ -123,5 +128,6 @@ def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell():
     ]:
         turn = played((101, TextDelta(text="a")), (101, usage))
         turn.apply(StreamFinished(reason="length"), 101)
-        stats = turn.stats(context=context, max_tokens=max_tokens)
+        turn.context, turn.max_tokens = context, max_tokens
+        stats = turn.saved()
         assert (stats.limit, stats.ending) == (limit, limit or "length")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.servers.endpoint import loopback
 from lmchat.servers.events import ModelNamed
 from lmchat.servers.model import (
@@ -177,7 +177,7 @@ def test_a_turn_keeps_what_was_asked_for_where_another_model_answers():
         ("/models/tiny.gguf", False, ("tiny", "", "/models/tiny.gguf")),
         ("tiny", False, ("tiny", "", "")),
     ):
-        turn = AnswerFigures(model="tiny", started_s=0)
+        turn = LiveStats(model="tiny", started_s=0)
         for now_s in (1, 2):
             turn.apply(ModelNamed(model=served, is_other=is_other), now_s)
-        assert (turn.model, turn.stats().asked, turn.stats().served) == expected
+        assert (turn.model, turn.saved().asked, turn.saved().served) == expected

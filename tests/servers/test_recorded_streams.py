@@ -87,8 +87,8 @@ async def read_in(pieces: Iterable[bytes], content_type: str) -> tuple[object, .
     await client.aclose()
     end = events[-1] if error is None else (type(error), error.kind, error.message)
     answer_so_far = streamed(events)
-    figures = answer_so_far.figures
-    return answer_so_far.content.entries, answer_so_far.tokens, figures.usage, figures.build, end
+    stats = answer_so_far.stats
+    return answer_so_far.content.entries, answer_so_far.tokens, stats.usage, stats.build, end
 
 
 BODIES = {name: body_of(name) for name in NAMES if b"text/event-stream" in reads(name)[0].lower()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.config.settings import ChatSettings
 from lmchat.servers.events import (
     LifeSign,
@@ -90,9 +90,9 @@ async def test_the_first_content_is_the_first_token_also_where_it_is_held_back(s
     ):
         server.on(CHAT, sse(*none, first, b": ping\n\n", delta("Hello"), finish(), DONE))
         events = await answered(client, ask(server))
-        turn = AnswerFigures(model="tiny", started_s=0)
+        turn = LiveStats(model="tiny", started_s=0)
         for second, event in enumerate(events):  # a turn that took one second an event
             turn.apply(event, second)
         place = next(second for second, event in enumerate(events) if is_token(event))
-        assert turn.ttft_s == place - events.index(RequestSent())
+        assert turn.ttft_ms == (place - events.index(RequestSent())) * 1e3
         assert any(map(is_token, events[place + 1 :])), "it was not the second one"

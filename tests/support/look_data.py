@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import (
@@ -51,7 +51,7 @@ QWEN = ModelInfo(
 )
 LATENCIES = tuple(float(digit) for digit in "12113111211112111112113111211113")
 SPEEDS = tuple(float(digit) for digit in "56676677656778776756676677656778")
-TURN = AnswerFigures(
+TURN = LiveStats(
     model="qwen3-8b",
     started_s=100.0,
     sent_s=100.0,
@@ -63,7 +63,7 @@ TURN = AnswerFigures(
 )
 
 
-def ended(state: AnswerState, now_s: float) -> AnswerFigures:
+def ended(state: AnswerState, now_s: float) -> LiveStats:
     """Return the turn as it ended."""
     turn = replace(TURN)
     turn.end(state, now_s)

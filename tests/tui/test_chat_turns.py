@@ -146,7 +146,7 @@ async def test_keys_while_an_answer_streams_take_prompts_back_and_stop_it(tmp_pa
 
         desk.prompt_input.put("")
         await desk.say("seven")
-        await desk.until(lambda: desk.shown.is_running and desk.shown.figures.chars > 0)
+        await desk.until(lambda: desk.shown.is_running and desk.shown.stats.chars > 0)
         await desk.press("ctrl+c")
         await desk.answered(5)
         assert desk.backend.stopped == 3

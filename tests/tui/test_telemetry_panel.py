@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.status import ServerHealth, ServerState
 from lmchat.servers.events import RetryScheduled
@@ -121,7 +121,7 @@ async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
 RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
 
 
-def turn(**more) -> AnswerFigures:
+def turn(**more) -> LiveStats:
     return replace(TURN, **more)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat.answers.json_schema import WantedValue
+from lmchat.answers.live_stats import usage_json
 from lmchat.attachments.attachment import Attachment
 from lmchat.attachments.file_sets import FileSet
 from lmchat.chat.events import ChatEvent, TurnListener
@@ -192,7 +193,7 @@ class _AskFrontEnd(TurnListener):
                 self._output.note(f"lmchat: {misfit.message} Asking again.")
                 misfit = await self._run_turn(Prompt(misfit.retry_prompt))
         except asyncio.CancelledError:
-            if self._opened.figures is not None:  # otherwise no answer has begun
+            if self._opened.stats is not None:  # otherwise no answer has begun
                 self._set_extract()
                 self._print_end(None)  # the returned error is not printed: Ctrl+C has its own
             raise
@@ -201,7 +202,7 @@ class _AskFrontEnd(TurnListener):
     async def _run_turn(self, prompt: Prompt) -> LMChatError | None:
         """Send a prompt, print the answer while it arrives, and return its misfit."""
         self._chat.send(self._opened, prompt, settings=self.settings)
-        async with self._printer.stages_shown(lambda: self._opened.figures):
+        async with self._printer.stages_shown(lambda: self._opened.stats):
             await self._chat.wait(self._opened)
         return self._set_extract()
 
@@ -315,10 +316,7 @@ class _AskFrontEnd(TurnListener):
         turn = self._opened.turn
         streamed = turn.answer if turn is not None else None  # None: it was stopped before
         stats = answer.stats or AnswerStats()
-        prompt_tokens = stats.prompt_tokens
-        if prompt_tokens is None:  # the server does not count, so lmchat's estimate is given
-            prompt_tokens = streamed.figures.estimated_prompt_tokens if streamed else 0
-        completion_tokens = stats.completion_tokens or 0
+        estimated_prompt_tokens = streamed.stats.estimated_prompt_tokens if streamed else 0
         document = {
             "reply": answer.text,
             "reasoning": answer.reasoning,
@@ -329,12 +327,7 @@ class _AskFrontEnd(TurnListener):
             "session_id": session_id,
             "finish_reason": stats.finish_reason or None,
             "state": answer.state,
-            "usage": {
-                "prompt_tokens": prompt_tokens,
-                "completion_tokens": completion_tokens,
-                "total_tokens": prompt_tokens + completion_tokens,
-                "estimated": stats.is_estimated or stats.prompt_tokens is None,
-            },
+            "usage": usage_json(stats, estimated_prompt_tokens),
             "ttft_ms": rounded(stats.ttft_ms),
             "tokens_per_second": rounded(stats.tokens_per_second),
             "elapsed_ms": rounded(stats.elapsed_ms),

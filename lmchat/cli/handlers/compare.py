@@ -99,7 +99,7 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
             # events of the first answer are printed, those of later ones are dropped
             show = (lambda _: None) if answers else printer.print_event
             answer = StreamedAnswer(model.model_id)
-            async with printer.stages_shown(lambda: answer.figures):  # noqa: B023 - ends in this round
+            async with printer.stages_shown(lambda: answer.stats):  # noqa: B023 - ends in this round
                 answers.append(await answer_to(job, runtime.backend, show, answer))
         finally:
             printer.end()

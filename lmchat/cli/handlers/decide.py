@@ -171,10 +171,10 @@ async def _label_probabilities(
     Raises `ServerRejected` if the server has left out a part of the question.
     """
     answer = StreamedAnswer(request.target.model_id)
-    async with TurnPrinter(output).stages_shown(lambda: answer.figures):
+    async with TurnPrinter(output).stages_shown(lambda: answer.stats):
         await answer.read(backend.stream(request), partial(print_remote_note, output))
     # a choice about a part of the question is worth no more than an empty answer
-    with_cut_prompt(answer.figures.stats(), request, has_reply=False)
+    with_cut_prompt(answer.stats.saved(), request, has_reply=False)
     if not answer.tokens:
         raise _no_probabilities_error(request.target.product)
     # `top` has the tokens that were likeliest in its place

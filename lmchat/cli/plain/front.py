@@ -337,7 +337,7 @@ class PlainFront(TurnListener):
         try:
             # no echo: what is typed would get between the words of a paragraph
             with nullcontext() if inline is None else echo(sys.stdin.fileno(), is_on=False):
-                async with printer.stages_shown(lambda: opened.figures):
+                async with printer.stages_shown(lambda: opened.stats):
                     ended = await self.chat.wait(opened)
                 if inline is not None:
                     await inline.print_all()

@@ -22,7 +22,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import Worker
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.commands.table import Scope
 from lmchat.markdown.highlighter import Highlighter
 from lmchat.servers.events import StreamEvent
@@ -363,11 +363,11 @@ class ChatLog(ScrollView, can_focus=True):
                 changed.append(place)
         self.update_screen(min(changed, default=None))  # all rows from the topmost place on
 
-    def show_figures(self, figures: AnswerFigures, now_s: float, thought_hint: str = "") -> None:
-        """Show the figures of the running turn at `now_s`, and a hint beside a running thought."""
+    def show_stats(self, stats: LiveStats, now_s: float, thought_hint: str = "") -> None:
+        """Show the stats of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return
-        self.document.entries[self._streaming].show_figures(figures, now_s, thought_hint)
+        self.document.entries[self._streaming].show_stats(stats, now_s, thought_hint)
         if self.inflow.timer is None:  # else the next frame shows them
             self.flush()
 

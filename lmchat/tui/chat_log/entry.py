@@ -13,7 +13,7 @@ from itertools import chain
 from msgspec import Struct, field
 
 from lmchat import units
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.markdown.block import Block, made_block
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
@@ -196,8 +196,8 @@ class Entry(Struct):
     is_source: bool = False  # whether it is shown as source, without Markdown
     call_state: str = ""  # state of a call of the running turn: `ASKS`, or the words of its row
     has_call_messages: bool = False  # whether each of its calls has a message of its own, below
-    figures: AnswerFigures | None = None  # figures of the running turn
-    now_s: float = 0.0  # monotonic time of these figures
+    live_stats: LiveStats | None = None  # of the running turn
+    now_s: float = 0.0  # monotonic time of these stats
     thought_hint: str = ""  # key that ends the thought while it streams; empty if no key can
     parts: Sequence[LivePart] = ()  # empty until they are needed
     blocks: Sequence[Block] = ()  # in order; empty until they are needed
@@ -334,13 +334,13 @@ class Entry(Struct):
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
 
-    def show_figures(self, figures: AnswerFigures | None, now_s: float, thought_hint: str) -> None:
-        """Take the figures of the running turn, which the rows show when they are built next."""
-        self.figures = figures
+    def show_stats(self, stats: LiveStats | None, now_s: float, thought_hint: str) -> None:
+        """Take the stats of the running turn, which the rows show when they are built next."""
+        self.live_stats = stats
         self.now_s = now_s
         self.thought_hint = thought_hint
         if self._kept_rows is not None:
-            self._kept_rows.pop(_STATE, None)  # it shows the figures before
+            self._kept_rows.pop(_STATE, None)  # it shows the stats before
 
     def set_parts(self, parts: Iterable[Part]) -> None:
         """Replace the parts by those of another form of the message, such as its final one.
@@ -360,7 +360,7 @@ class Entry(Struct):
         """Take another form of the message: its final one, or a changed one."""
         self.is_streaming = False
         self.message = message
-        self.figures = None
+        self.live_stats = None
         self.call_state = ""
         if self.parts:  # else they are made when the message is first laid out
             self.set_parts(message.parts)
@@ -454,7 +454,7 @@ class Entry(Struct):
         Other messages have no such rows.
         """
         if self.is_streaming:
-            return [self._kept(state_block(self.figures, self.now_s), *_STATE)]
+            return [self._kept(state_block(self.live_stats, self.now_s), *_STATE)]
         if self.message.role is not Role.ASSISTANT:
             return []
         if self.has_call_messages and self.message.versions == 1:
@@ -472,11 +472,11 @@ class Entry(Struct):
         without a hint. A time that is not known is left out. The time is that of all thoughts of
         the answer, so each of them has the same label.
         """
-        figures, stats = self.figures, self.message.stats
+        live, stats = self.live_stats, self.message.stats
         is_thinking = self.is_streaming and self.parts[-1].kind is ReasoningPart
         thought_s: float | None = None
-        if figures is not None:  # the answer streams
-            thought_s = figures.thought_s(self.now_s)
+        if live is not None:  # the answer streams
+            thought_s = live.thought_s(self.now_s)
         elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
 

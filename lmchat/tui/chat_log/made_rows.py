@@ -19,8 +19,8 @@ from rich.segment import Segment
 from rich.style import Style
 
 from lmchat import units
-from lmchat.answers.answer_figures import AnswerFigures, Stage
 from lmchat.answers.answer_notes import answer_note
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.markdown.block import Block, Kind, Line, Span, made_block, plain_blocks
 from lmchat.markdown.code import code_lines, head_line
 from lmchat.markdown.page import Page, clickable
@@ -306,7 +306,7 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
             size = units.size_text(size_bytes, is_exact=True)
             if message.stats is None:  # imported: other programs do not save the time
                 return [(size, page.styles["muted"])]
-            elapsed = units.exact_time(message.stats.elapsed_ms / 1e3)
+            elapsed = units.exact_time(message.stats.elapsed_ms)
             return [(elapsed, page.styles["muted"]), _after_dot(page, size)]
         case _:
             reason = safe_line(message.tool_result, limit=_LONG_NAME_CHARS)
@@ -366,51 +366,53 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")
 
 
-def state_block(figures: AnswerFigures | None, now_s: float) -> Block:
-    """Return the block with the row under a running answer: its state and figures at `now_s`.
+def state_block(stats: LiveStats | None, now_s: float) -> Block:
+    """Return the block with the row under a running answer: its state and stats at `now_s`.
 
-    `now_s` is a time of the monotonic clock. Until there are figures, the state is `waiting`.
+    `now_s` is a time of the monotonic clock. Until there are stats, the state is `waiting`.
     """
-    return made_block(partial(_running_lines, figures, now_s))
+    return made_block(partial(_running_lines, stats, now_s))
 
 
-def _running_lines(figures: AnswerFigures | None, now_s: float, page: Page) -> list[Line]:
+def _running_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Line]:
     """Return the row under a running answer: its state, and the key that stops it."""
     left: list[Span] = [(Stage.WAITING.value, _NULL)]
-    if figures is not None:
-        left = _state_spans(page, figures, now_s)
+    if stats is not None:
+        left = _state_spans(page, stats, now_s)
     stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
     # on a narrow page, only the row of keys has the key: a second row would come and go
     return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
 
 
-def _state_spans(page: Page, figures: AnswerFigures, now_s: float) -> list[Span]:
+def _state_spans(page: Page, stats: LiveStats, now_s: float) -> list[Span]:
     """Return the state of a turn, and the rate and the tokens so far once there are any."""
     warning = page.styles["warning"]
-    clock = ("  " + units.elapsed(max(figures.elapsed_s(now_s), 0.0)), page.styles["strong"])
-    match figures.stage:
-        case Stage.RETRYING if figures.retry is not None:
-            reason = safe_line(figures.retry.reason, limit=_LONG_NAME_CHARS)
-            return [(figures.retry_words(figures.retry, now_s), warning), _after_dot(page, reason)]
+    clock = ("  " + units.elapsed(max(stats.elapsed_s(now_s), 0.0)), page.styles["strong"])
+    match stats.stage:
+        case Stage.RETRYING if stats.retry is not None:
+            reason = safe_line(stats.retry.reason, limit=_LONG_NAME_CHARS)
+            return [(stats.retry_words(stats.retry, now_s), warning), _after_dot(page, reason)]
         case Stage.LOADING | Stage.READING:
-            return [(figures.stage_words(now_s), _NULL), clock]
+            return [(stats.stage_words(now_s), _NULL), clock]
         case Stage.STALLED:
-            spans = [(f"stalled {units.elapsed(figures.silent_s)}", warning)]
+            spans = [(f"stalled {units.elapsed(stats.silent_s)}", warning)]
         case _:
-            spans = [(figures.stage_word, _NULL), clock]
-    # the figures of an answer that streams, or has stalled
-    if figures.first_token_s is not None:
-        if figures.tokens_per_second is not None:
-            rate = units.rate(figures.tokens_per_second, width=_RATE_CELLS)
+            spans = [(stats.stage_word, _NULL), clock]
+    # the stats of an answer that streams, or has stalled
+    if stats.first_token_s is not None:
+        if stats.tokens_per_second is not None:
+            rate = units.rate(stats.tokens_per_second, width=_RATE_CELLS)
             spans.append(_after_dot(page, rate))
-        spans.append(_after_dot(page, f"{units.whole_number(figures.tokens)}{units.GAP}tok"))
+        spans.append(
+            _after_dot(page, f"{units.whole_number(stats.completion_tokens)}{units.GAP}tok")
+        )
     return spans
 
 
 def end_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks below an answer that has ended: stats, or state and card of a failure.
 
-    A complete answer has stats, unless it has neither figures nor a model, like an imported one. A
+    A complete answer has stats, unless it has neither stats nor a model, like an imported one. A
     failed answer has only the card, or only the state if it is not known why it failed. A stopped
     or interrupted answer has the state, and the card if there was a failure.
     """
@@ -427,25 +429,25 @@ def end_blocks(message: ChatMessage) -> list[Block]:
 
 
 def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the stats of a complete answer: model, figures, and what is unusual about it.
+    """Return the stats of a complete answer: model, stats, and what is unusual about it.
 
     If the answer has text and may lack its end, the key that continues it is at the right.
     """
     stats = message.stats or AnswerStats()
     model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
-    figures = []
+    measured = []
     if stats.ttft_ms is not None:
-        figures.append(f"TTFT {units.exact_time(stats.ttft_ms / 1e3)}")
+        measured.append(f"TTFT {units.exact_time(stats.ttft_ms)}")
     if stats.tokens_per_second is not None:
-        figures.append(units.rate(stats.tokens_per_second))
+        measured.append(units.rate(stats.tokens_per_second))
     if stats.completion_tokens is not None:
-        figures.append(_token_words(stats))
+        measured.append(_token_words(stats))
     if stats.elapsed_ms:
-        figures.append(units.elapsed(stats.elapsed_ms / 1e3))
+        measured.append(units.elapsed(stats.elapsed_ms / 1e3))
     if stats.is_edited:
-        figures.append("edited")
+        measured.append("edited")
     if stats.steps:  # rounds of tool calls before this answer
-        figures.append(units.counted(stats.steps, "step"))
+        measured.append(units.counted(stats.steps, "step"))
     warnings = []
     if stats.is_prompt_cut:
         warnings.append("a part of the prompt was left out")
@@ -459,7 +461,7 @@ def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
         warnings.append("empty answer")
 
     left = [(model, page.styles["muted"])]
-    for style, pieces in (("muted", figures), ("warning", warnings)):
+    for style, pieces in (("muted", measured), ("warning", warnings)):
         # each piece stays whole where the row is wrapped
         left += [_after_dot(page, words.replace(" ", units.GAP), style) for words in pieces]
     can_continue = stats.is_unfinished and bool(message.text)

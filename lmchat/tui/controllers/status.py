@@ -1,4 +1,4 @@
-"""Figures of the chat screen: telemetry panel, status line, and the rows below a running answer."""
+"""Stats on the chat screen: telemetry panel, status line, and the rows below a running answer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Speedometer:
 
 
 class StatusDisplay:
-    """Shows all figures, and keeps those that no service has.
+    """Shows all stats, and keeps those that no service has.
 
     Controllers do not call `refresh`: apart from frames of an answer, `Dispatcher` calls it for the
     message `ShowChanges`, which is posted:
@@ -80,28 +80,28 @@ class StatusDisplay:
     @property
     def health(self) -> ServerHealth:
         """Health of the server in use, as monitor and running turn know it."""
-        return health_in_turn(self._workspace.monitor.health, self._chat.shown.figures)
+        return health_in_turn(self._workspace.monitor.health, self._chat.shown.stats)
 
     def tick(self) -> None:
-        """While text flows, figures are updated with its next frame."""
-        if not self._ui.widgets.log.inflow.show_with_frame(self._show_figures):
-            self._show_figures_of_answer()
+        """While text flows, stats are updated with its next frame."""
+        if not self._ui.widgets.log.inflow.show_with_frame(self._show_stats):
+            self._show_stats_of_answer()
             self._ui.show_changes()  # has `refresh` called, and running tool calls shown
 
-    def _show_figures(self) -> None:
-        self._show_figures_of_answer()
+    def _show_stats(self) -> None:
+        self._show_stats_of_answer()
         self.refresh()
 
-    def _show_figures_of_answer(self) -> None:
+    def _show_stats_of_answer(self) -> None:
         shown = self._chat.shown
-        figures = shown.figures
-        if figures is not None and figures.is_running:
+        stats = shown.stats
+        if stats is not None and stats.is_running:
             hint = ""
             if shown.turn is not None and shown.turn.can_answer_now:
                 # the key that ends a thought, and what it does
                 hint = f"{self._ui.key_name('now')} {BY_ID['now'].label}"
-            # a copy: the turn changes its figures in place
-            self._ui.widgets.log.show_figures(replace(figures), self._workspace.clock(), hint)
+            # a copy: the turn changes its stats in place
+            self._ui.widgets.log.show_stats(replace(stats), self._workspace.clock(), hint)
 
     def refresh(self) -> None:
         """Show panel and status line, and a new notice of the store.
@@ -135,9 +135,9 @@ class StatusDisplay:
         turn_choices, window = self._chat.turn_choices, self._chat.context_window
         backend = self._workspace.backend
         use = window.context_use(shown)
-        figures = shown.figures
+        stats = shown.stats
         # after the end of a turn, the speeds of its last seconds stay in the panel
-        speeds_until_s = now_s if figures is None or figures.ended_s is None else figures.ended_s
+        speeds_until_s = now_s if stats is None or stats.ended_s is None else stats.ended_s
         target = turn_choices.target
         loading = f"loading{self._progress(target)}" if target and turn_choices.is_loading else ""
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
@@ -158,15 +158,15 @@ class StatusDisplay:
                 can_compact=window.can_compact(shown),
             ),
             "turn": turn_rows(
-                figures,
+                stats,
                 now_s,
                 speeds=self.speedometer.values(speeds_until_s),
                 is_asking=shown.question is not None,
                 read_ahead=self._chat.read_ahead.fraction,
             ),
-            "requests": request_rows(backend.metrics(), backend.budget(), figures),
+            "requests": request_rows(backend.metrics(), backend.budget(), stats),
             "activity": activity_rows(
-                figures,
+                stats,
                 has_tools=turn_choices.has_tools(shown.session_id),
                 last_action=self._ui.last_action,
                 next_check_in_s=None if next_check_s is None else next_check_s - now_s,
@@ -189,7 +189,7 @@ class StatusDisplay:
         size = ""
         if draft_tokens:
             size = f"{units.whole_number(draft_tokens, is_estimated=True)}{units.GAP}tok"
-        tokens_per_second = shown.figures.tokens_per_second if shown.figures else None
+        tokens_per_second = shown.stats.tokens_per_second if shown.stats else None
         speed = units.rate(tokens_per_second) if tokens_per_second else ""
         saving = "! not saved" if self._chat.save_queue.warning else ""
         if self._workspace.is_temporary:  # a temporary chat, which is never saved

@@ -75,7 +75,7 @@ def details_text(answer: ChatMessage) -> str:
         ("All", stats.elapsed_ms or None),
     ):
         if time_ms is not None:
-            rows.append((label, units.exact_time(time_ms / 1e3)))
+            rows.append((label, units.exact_time(time_ms)))
     label = "Sampling"
     for name, value in sorted(stats.sampling.items()):
         rows.append((label, f"{name} {value_text(value)}"))
@@ -146,7 +146,7 @@ def models_text(models: Sequence[ModelFigures]) -> str:
     for figures in models:
         rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
         for name, figure, in_words in (
-            ("first token", figures.ttft_ms, lambda ms: units.exact_time(ms / 1e3)),
+            ("first token", figures.ttft_ms, units.exact_time),
             ("speed", figures.tokens_per_second, units.rate),
             ("prompt speed", figures.prompt_tokens_per_second, units.rate),
             ("time", figures.elapsed_ms, lambda ms: units.elapsed(ms / 1e3)),

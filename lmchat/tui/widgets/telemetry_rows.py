@@ -1,6 +1,6 @@
-"""Sections of the telemetry panel: each is a function from figures to rows.
+"""Sections of the telemetry panel: each is a function from stats to rows.
 
-`figures` are those of the answer that began last in the shown session; None before the first one.
+`stats` are those of the answer that began last in the shown session; None before the first one.
 `health` is the state of the server in use: that of the last check, and what a running turn shows
 of it (`health_in_turn`). `now_s` and all times `…_s` are monotonic seconds.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from lmchat import units
-from lmchat.answers.answer_figures import AnswerFigures, Stage
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.metrics import Metrics
 from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo
@@ -30,21 +30,21 @@ _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit in
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
 
 
-def health_in_turn(health: ServerHealth, figures: AnswerFigures | None) -> ServerHealth:
+def health_in_turn(health: ServerHealth, stats: LiveStats | None) -> ServerHealth:
     """Return the health of the server with what the running turn shows of its model.
 
     While an answer streams, the server is not checked (R-29). Many servers load a model at the
     first prompt, so the last check may have found none loaded.
     """
     target, model = health.target, health.model
-    if target is None or model is None or figures is None:
+    if target is None or model is None or stats is None:
         return health
-    if not figures.is_running or figures.model != model.model_id:
+    if not stats.is_running or stats.model != model.model_id:
         return health
-    if figures.stage is Stage.LOADING:
-        model = replace(model, state=LoadState.LOADING, load_fraction=figures.fraction)
+    if stats.stage is Stage.LOADING:
+        model = replace(model, state=LoadState.LOADING, load_fraction=stats.fraction)
         return replace(health, target=replace(target, model=model))
-    if figures.stage is Stage.READING or figures.first_token_s is not None:
+    if stats.stage is Stage.READING or stats.first_token_s is not None:
         # only a loaded model reads the prompt or answers, or a remote one
         if not model.is_remote:
             model = replace(model, state=LoadState.LOADED)
@@ -180,65 +180,63 @@ def context_rows(
 
 
 def turn_rows(
-    figures: AnswerFigures | None,
+    stats: LiveStats | None,
     now_s: float,
     *,
     speeds: Sequence[float],
     is_asking: bool,
     read_ahead: float | None,
 ) -> list[TelemetryRow]:
-    """Return the stage of the last turn, its figures, and the speeds of the last seconds as bars.
+    """Return the stage of the last turn, its stats, and the speeds of the last seconds as bars.
 
     `speeds` are the tokens of each second, oldest first. If `is_asking`, a tool call waits for the
     user. `read_ahead` is how much of the session the server has read ahead, from 0 to 1, None while
     it reads nothing. A turn that has ended without `speeds` has no bars.
     """
-    word, style = stage_text(figures, now_s)
+    word, style = stage_text(stats, now_s)
     if is_asking:
         word, style = "waiting for you", _WARN
     elif read_ahead is not None:
         word, style = f"reading ahead{units.progress_suffix(read_ahead)}", ""
     rows: list[TelemetryRow] = [
         _head("Turn", word, style),
-        _figure("elapsed", units.elapsed(figures.elapsed_s(now_s)) if figures else UNKNOWN),
-        _figure("first token", units.exact_time(figures.ttft_s if figures else None)),
-        _figure("speed", units.rate(figures.tokens_per_second if figures else None)),
+        _figure("elapsed", units.elapsed(stats.elapsed_s(now_s)) if stats else UNKNOWN),
+        _figure("first token", units.exact_time(stats.ttft_ms if stats else None)),
+        _figure("speed", units.rate(stats.tokens_per_second if stats else None)),
     ]
     # Before the first turn and while one runs, a row is kept for the bars. It is blank without
     # speeds.
-    if speeds or figures is None or figures.is_running:
+    if speeds or stats is None or stats.is_running:
         rows.append(SparkRow(tuple(speeds)))
     return rows
 
 
-def stage_text(figures: AnswerFigures | None, now_s: float) -> StyledText:
+def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
     """Return words for the stage of a running turn, or for how the turn ended."""
-    if figures is None:
+    if stats is None:
         return UNKNOWN, MUTED
-    if not figures.is_running:
-        return figures.state.value, _BAD if figures.state in _FAILURES else ""
-    share = units.progress_suffix(figures.fraction)
-    match figures.stage:
+    if not stats.is_running:
+        return stats.state.value, _BAD if stats.state in _FAILURES else ""
+    share = units.progress_suffix(stats.fraction)
+    match stats.stage:
         case Stage.LOADING if share:
             return f"loading{share}", _WARN
         case Stage.READING if share:  # not `stage_word`: `reading prompt 40 %` is too wide
             return f"reading{share}", ""
         case Stage.STALLED:
-            return f"stalled {units.elapsed(figures.silent_s)}", _WARN
-        case Stage.RETRYING if figures.retry is not None:
-            return figures.retry_words(figures.retry, now_s), _WARN
-    return figures.stage_word, ""
+            return f"stalled {units.elapsed(stats.silent_s)}", _WARN
+        case Stage.RETRYING if stats.retry is not None:
+            return stats.retry_words(stats.retry, now_s), _WARN
+    return stats.stage_word, ""
 
 
-def request_rows(
-    metrics: Metrics, budget: Budget, figures: AnswerFigures | None
-) -> list[TelemetryRow]:
+def request_rows(metrics: Metrics, budget: Budget, stats: LiveStats | None) -> list[TelemetryRow]:
     """Return how many requests may be sent now, and the counters of this run.
 
     The counter of failed requests is red if the last turn failed.
     """
     left = f"{budget.left} of {budget.limit}/min"
-    has_failed = figures is not None and figures.state in _FAILURES
+    has_failed = stats is not None and stats.state in _FAILURES
     return [
         _head("Requests", left, _BAD if budget.left <= 0 else ""),
         _figure("ok", units.whole_number(metrics.successful_requests)),
@@ -249,7 +247,7 @@ def request_rows(
 
 
 def activity_rows(
-    figures: AnswerFigures | None,
+    stats: LiveStats | None,
     *,
     has_tools: bool,
     last_action: str,
@@ -262,7 +260,7 @@ def activity_rows(
     """
     rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
     if has_tools:
-        rows.append(_figure("steps", str(figures.steps if figures else 0)))
+        rows.append(_figure("steps", str(stats.steps if stats else 0)))
     if next_check_in_s is None:
         rows.append(_figure("last", last_action or UNKNOWN))
     else:

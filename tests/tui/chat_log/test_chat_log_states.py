@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from lmchat.answers.answer_figures import AnswerFigures
+from lmchat.answers.live_stats import LiveStats
 from lmchat.servers.events import (
     ModelLoading,
     PromptProgress,
@@ -154,8 +154,8 @@ async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys_if_it_i
     assert "× failed" in plain(log)
 
 
-def begun() -> AnswerFigures:
-    return AnswerFigures(model="m", started_s=100.0)
+def begun() -> LiveStats:
+    return LiveStats(model="m", started_s=100.0)
 
 
 LIVE = [
@@ -186,7 +186,7 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
             turn.apply(event, 102.0)
             log.apply(event)
         log.flush()
-        log.show_figures(turn, 104.1)
+        log.show_stats(turn, 104.1)
         last = next(row for row in reversed(rows(log)) if row)
         assert last.replace(GAP, " ").strip().split("    ")[0] == words
         assert last.endswith("Esc stop")
@@ -230,16 +230,16 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
         turn.apply(event, 101.0)
         log.apply(event)
     log.flush()
-    log.show_figures(turn, 104.0)
+    log.show_stats(turn, 104.0)
     assert "+ Thinking… 3 s" in plain(log)
     assert "secret" not in plain(log)
-    log.show_figures(turn, 104.0, "Ctrl+S answer now")
+    log.show_stats(turn, 104.0, "Ctrl+S answer now")
     assert "+ Thinking… 3 s · Ctrl+S answer now" in plain(log)
     event = TextDelta(text="Answer")
     turn.apply(event, 104.2)
     log.apply(event)
     log.flush()
-    log.show_figures(turn, 105.0)
+    log.show_stats(turn, 105.0)
     assert "+ Thought for 3.2 s" in plain(log)
     assert "Answer" in plain(log)
     assert "Ctrl+S" not in plain(log)
@@ -293,7 +293,7 @@ async def test_nothing_hostile_reaches_a_segment():
         log.flush()
         turn = begun()
         turn.apply(RetryScheduled(attempt=1, attempts=2, wait_s=1, reason=HOSTILE), 100)
-        log.show_figures(turn, 100)
+        log.show_stats(turn, 100)
         log.scroll_home()
         text = screen_text(log)
         assert "END" in text

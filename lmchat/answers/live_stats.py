@@ -1,19 +1,19 @@
-"""Stage and figures of an answer, or of a round of tool calls, from its events.
+"""Stage and stats of an answer, or of a round of tool calls, from its events.
 
 Servers send an answer in chunks. A chunk has the text of one token, at some servers of several; an
 event has the text of one chunk. The server may report its own count of tokens at the end, or
 several times.
 
-This module is not in `chat`, because the chat log shows the figures, and is painted before `chat`
-is imported (contract "First paint" in `pyproject.toml`).
+The chat log shows them, and is painted before `chat` is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, convert, field
 
 from lmchat import units
 from lmchat.servers.events import (
@@ -63,11 +63,11 @@ class Stage(StrEnum):
     ENDED = "ended"
 
 
-class AnswerFigures(Struct, kw_only=True):
-    """Time, tokens and limits of an answer, or of a round of tool calls.
+class LiveStats(Struct, kw_only=True):
+    """What `AnswerStats` has of an ended answer, and the moments from which it is computed.
 
-    They change with its events. Fields in `_s` are moments, in seconds of a monotonic clock; None
-    before the moment has come. Only `queued_s`, `loading_s` and `silent_s` are lengths of time.
+    Fields in `_s` are moments of a monotonic clock, None before they have come; only `silent_s` is
+    a length of time.
     """
 
     model: str  # the model asked for, then the one that answers
@@ -84,12 +84,12 @@ class AnswerFigures(Struct, kw_only=True):
     last_token_s: float | None = None
     thought_from_s: float | None = None  # first token of a thought
     thought_ended_s: float | None = None  # None while the model thinks
-    answer_from_s: float | None = None  # first word of the answer, or of a call
     ended_s: float | None = None
     queued_from_s: float | None = None  # when the wait for another answer began; None without one
-    queued_s: float = 0.0  # seconds for which it has waited for other answers
+    queue_ms: float = 0.0  # of waits for other answers that have ended
     loading_from_s: float | None = None  # when the server began to load the model
-    loading_s: float | None = None  # seconds of loading, known once the server reads the prompt
+    load_ms: float | None = None  # known once the server reads the prompt
+    wait_ms: float | None = None  # until the first word of the answer, or of a call
     was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
     build: str = ""  # build of the server, as it said it
     chunks: int = 0  # those of the answer, its thought and its calls
@@ -107,10 +107,13 @@ class AnswerFigures(Struct, kw_only=True):
     estimated_prompt_tokens: int = 0  # known at the end of an answer
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
+    product: str = ""  # known at the end, as the two limits below; in tokens, None if not known
+    context: int | None = None  # size of the window
+    max_tokens: int | None = None  # longest answer
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
-        """Change the figures and the stage by an event that has arrived at `now_s`."""
+        """Change with an event that has arrived at `now_s`."""
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
                 self._count(len(text), now_s, Stage.ANSWERING)
@@ -140,8 +143,8 @@ class AnswerFigures(Struct, kw_only=True):
                     self.loading_from_s = now_s
             case PromptProgress(fraction=fraction):
                 # a server reads the prompt when the model is loaded
-                if self.loading_from_s is not None and self.loading_s is None:
-                    self.loading_s = now_s - self.loading_from_s
+                if self.loading_from_s is not None and self.load_ms is None:
+                    self.load_ms = (now_s - self.loading_from_s) * 1e3
                 self.stage = Stage.READING
                 self.fraction = fraction
             case ModelNamed():
@@ -157,7 +160,7 @@ class AnswerFigures(Struct, kw_only=True):
                 self.thought_from_s = self.first_token_s or now_s
                 self.thought_ended_s = now_s
                 self.thought_chunks = self.chunks
-                self.answer_from_s = None  # no word of the answer itself has come
+                self.wait_ms = None  # no word of the answer itself has come
             case LifeSign(is_token=is_token):  # the server has sent data without a text to show
                 self._end_stall()
                 if is_token and self.first_token_s is None:  # the text of the token comes later
@@ -168,7 +171,7 @@ class AnswerFigures(Struct, kw_only=True):
             case StreamFinished(reason=reason):
                 self.finish_reason = reason
             case RequestAdapted() | TokensChosen():
-                pass  # they change no figure
+                pass  # they change nothing
 
     def _name_model(self, event: ModelNamed) -> None:
         if event.is_other:
@@ -222,13 +225,12 @@ class AnswerFigures(Struct, kw_only=True):
         self.first_token_s = None
 
     def _leave_queue(self, now_s: float) -> None:
-        """If the request waits in a queue, end the wait and add its time to `queued_s`."""
         if self.queued_from_s is not None:
-            self.queued_s += now_s - self.queued_from_s
+            self.queue_ms += (now_s - self.queued_from_s) * 1e3
             self.queued_from_s = None
 
     def _end_stall(self) -> None:
-        """End a stall: the stage then follows from what has arrived before it."""
+        """The stage then follows from what has arrived before the stall."""
         if self.stage is not Stage.STALLED:
             return
         if self.first_token_s is None:
@@ -249,8 +251,8 @@ class AnswerFigures(Struct, kw_only=True):
                 self.thought_from_s = now_s
         elif self.is_thinking:
             self.thought_ended_s = now_s
-        if stage is Stage.ANSWERING and self.answer_from_s is None:
-            self.answer_from_s = now_s
+        if stage is Stage.ANSWERING and self.wait_ms is None:
+            self.wait_ms = (now_s - self.started_s) * 1e3
         if self.first_token_s is None:
             self.first_token_s = now_s
         self.last_token_s = now_s
@@ -285,11 +287,10 @@ class AnswerFigures(Struct, kw_only=True):
         return self.ended_s is None
 
     @property
-    def ttft_s(self) -> float | None:
-        """Seconds from sending the request to the first token; None before there is one."""
+    def ttft_ms(self) -> float | None:
         if self.first_token_s is None or self.sent_s is None:
             return None
-        return self.first_token_s - self.sent_s
+        return (self.first_token_s - self.sent_s) * 1e3
 
     def elapsed_s(self, now_s: float) -> float:
         """Return the seconds since the start of the answer, until its end if it has ended."""
@@ -297,7 +298,7 @@ class AnswerFigures(Struct, kw_only=True):
         return end_s - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
-        """Return how long the model has thought so far, or in all; None if it did not think."""
+        """Return how long the model has thought so far, or in all."""
         if self.thought_from_s is None:
             return None
         end_s = now_s if self.thought_ended_s is None else self.thought_ended_s
@@ -305,7 +306,7 @@ class AnswerFigures(Struct, kw_only=True):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether `tokens` is an estimate, in whole or in part.
+        """Whether `completion_tokens` is an estimate, in whole or in part.
 
         It is one if the server did not count, or if text has arrived since its count.
         """
@@ -321,19 +322,21 @@ class AnswerFigures(Struct, kw_only=True):
         return None if count == 0 and self.chunks else count
 
     @property
-    def tokens(self) -> int:
-        """Number of tokens of the answer.
+    def completion_tokens(self) -> int | None:
+        """None before the first one; 0 would mean an empty answer.
 
         It is the count of the server, plus one for each chunk since then. Without a count, it is
         estimated from chunks or characters: some servers send several tokens in a chunk.
         """
+        if self.first_token_s is None:
+            return None
         if self._server_count is not None:
             return self._server_count + self.chunks - self.counted_chunks
         return max(self.chunks, round(self.chars / _CHARS_PER_TOKEN))
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Speed of the answer: the server's figure, else the one measured by lmchat (R-19).
+        """As the server tells it, else as measured by lmchat (R-19).
 
         lmchat divides the tokens behind the first one by the time from the first to the last token.
         The speed is None if there are too few tokens or too little time.
@@ -343,70 +346,81 @@ class AnswerFigures(Struct, kw_only=True):
         if self.first_token_s is None or self.last_token_s is None:
             return None
         span_s = self.last_token_s - self.first_token_s
-        is_measured = span_s >= SHORTEST_SPAN_S and self.tokens > 1
-        return (self.tokens - 1) / span_s if is_measured else None
+        later_tokens = (self.completion_tokens or 0) - 1
+        is_measured = span_s >= SHORTEST_SPAN_S and later_tokens > 0
+        return later_tokens / span_s if is_measured else None
 
-    def stats(
-        self, *, product: str = "", context: int | None = None, max_tokens: int | None = None
-    ) -> AnswerStats:
-        """Return the figures to save with the answer.
+    @property
+    def prompt_tokens(self) -> int | None:
+        return self.usage.prompt_tokens
 
-        `product` is the product of the server, "" where it is not known. `context` is the size of
-        the window and `max_tokens` the longest answer, both in tokens; None where they are not
-        known. They are needed to tell which limit cut the answer short.
-        """
-        # an answer that has not ended has no duration yet
-        ended_s = self.started_s if self.ended_s is None else self.ended_s
-        # until the first word of the answer; a thought before it is part of the wait
-        wait_s = None if self.answer_from_s is None else self.answer_from_s - self.started_s
-        usage = self.usage
-        return AnswerStats(
-            ttft_ms=_milliseconds(self.ttft_s),
-            tokens_per_second=self.tokens_per_second,
-            prompt_tokens=usage.prompt_tokens,
-            # None if no token came; 0 would mean an empty answer
-            completion_tokens=None if self.first_token_s is None else self.tokens,
-            is_estimated=self.is_estimated,
-            elapsed_ms=(ended_s - self.started_s) * 1e3,
-            reasoning_ms=_milliseconds(self.thought_s(ended_s)),
-            finish_reason=self.finish_reason,
-            retries=self.retries,
-            asked=self.asked,
-            served=self.served,
-            limit=self._limit(context, max_tokens),
-            steps=self.steps,
-            sampling=self.sampling,
-            product=product,
-            build=self.build,
-            context=context,
-            wait_ms=_milliseconds(wait_s),
-            queue_ms=self.queued_s * 1e3,
-            was_loaded=self.loading_from_s is not None,
-            was_asleep=self.was_asleep,
-            load_ms=_milliseconds(self.loading_s),
-            # without a count of the server, a chunk is about a token
-            thought_tokens=usage.thought_tokens or self.thought_chunks or None,
-            prompt_tokens_per_second=usage.prompt_tokens_per_second,
-            cached_tokens=usage.cached_tokens,
-            draft_tokens=usage.draft_tokens,
-            accepted_tokens=usage.accepted_tokens,
-        )
+    @property
+    def prompt_tokens_per_second(self) -> float | None:
+        return self.usage.prompt_tokens_per_second
 
-    def _limit(self, context: int | None, max_tokens: int | None) -> Limit | None:
-        """Return the limit that cut the answer short; None if none did, or it is not known which.
+    @property
+    def cached_tokens(self) -> int | None:
+        return self.usage.cached_tokens
 
-        Servers say "length" for both limits. If prompt and answer nearly fill the window, whose
-        size in tokens is `context`, it was the window, else `max_tokens`. If the size of window or
-        prompt is not known, it was `max_tokens` if that was set.
+    @property
+    def draft_tokens(self) -> int | None:
+        return self.usage.draft_tokens
+
+    @property
+    def accepted_tokens(self) -> int | None:
+        return self.usage.accepted_tokens
+
+    @property
+    def thought_tokens(self) -> int | None:
+        # without a count of the server, a chunk is about a token
+        return self.usage.thought_tokens or self.thought_chunks or None
+
+    @property
+    def was_loaded(self) -> bool:
+        return self.loading_from_s is not None
+
+    @property
+    def elapsed_ms(self) -> float:
+        """0 before the end."""
+        return self.elapsed_s(self.started_s) * 1e3
+
+    @property
+    def reasoning_ms(self) -> float | None:
+        """Until the end; before, see `thought_s`."""
+        thought_s = self.thought_s(self.started_s if self.ended_s is None else self.ended_s)
+        return None if thought_s is None else thought_s * 1e3
+
+    @property
+    def limit(self) -> Limit | None:
+        """The limit that cut the answer short; None if none did, or it is not known which.
+
+        Servers say "length" for both limits. If prompt and answer nearly fill the window, it was
+        the window, else `max_tokens`. If the size of window or prompt is not known, it was
+        `max_tokens` if that was set.
         """
         if self.finish_reason != "length":
             return None
-        prompt_tokens = self.usage.prompt_tokens
-        if context is None or prompt_tokens is None:
-            return None if max_tokens is None else Limit.MAX_TOKENS
-        is_full = prompt_tokens + self.tokens >= context * _NEARLY_FULL
-        return Limit.CONTEXT if is_full else Limit.MAX_TOKENS
+        if self.context is None or self.prompt_tokens is None:
+            return None if self.max_tokens is None else Limit.MAX_TOKENS
+        used_tokens = self.prompt_tokens + (self.completion_tokens or 0)
+        return Limit.CONTEXT if used_tokens >= self.context * _NEARLY_FULL else Limit.MAX_TOKENS
+
+    def saved(self) -> AnswerStats:
+        """Return the stats to save with the answer; a field has the name of its source here."""
+        return convert(self, AnswerStats, from_attributes=True)
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else seconds * 1e3
+def usage_json(stats: AnswerStats, estimated_prompt_tokens: int | None = None) -> dict[str, Any]:
+    """Return the tokens of an answer for JSON.
+
+    `estimated_prompt_tokens` takes the place of a count that the server did not report.
+    """
+    completion_tokens = stats.completion_tokens or 0
+    is_counted = stats.prompt_tokens is not None
+    prompt_tokens = stats.prompt_tokens if is_counted else estimated_prompt_tokens
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": (prompt_tokens or 0) + completion_tokens,
+        "estimated": stats.is_estimated or not is_counted,
+    }
