@@ -8,6 +8,7 @@ replaces it after damage or errors of the disk; the thread knows nothing of it. 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -17,7 +18,12 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lmchat.files.disk import locked
 from lmchat.storage.job_thread import JobThread
-from lmchat.storage.opening import Connection, is_damaged, is_whole_with_new_indexes
+from lmchat.storage.opening import (
+    Connection,
+    connect_in_memory,
+    is_damaged,
+    is_whole_with_new_indexes,
+)
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
 
@@ -74,6 +80,10 @@ class Database:
         self._connection: Connection | None = None
         # Device and inode of the opened file, to notice that another file has replaced it.
         self._opened_file: tuple[int, int] | None = None
+
+    @classmethod
+    def in_memory(cls) -> Database:
+        return cls(Path(os.devnull), connect_in_memory)
 
     @property
     def is_open(self) -> bool:

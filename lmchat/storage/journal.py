@@ -192,31 +192,6 @@ class FileJournal:
             file.close()
 
 
-class MemoryJournal:
-    """Entries of the running answers of a temporary chat."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, list[JournalEntry]] = {}  # by the ids of the messages
-
-    async def begin(self, session_id: str, message: ChatMessage) -> None:
-        """Do nothing: the first entries begin the list of an answer."""
-
-    async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
-        """Keep the entries of an answer, without any entries before the last `RESET`.
-
-        They are not for recovery. `Connection.arrived_entries` reads them if the session is read or
-        forked while the answer runs, since the tables get the parts only when the answer ends.
-        """
-        earlier = self.entries.get(message_id, [])
-        self.entries[message_id] = entries_after_reset([*earlier, *entries])
-
-    async def end(self, message_id: str) -> None:
-        self.entries.pop(message_id, None)
-
-    async def aclose(self) -> None:
-        self.entries.clear()
-
-
 class AnswerFile:
     """File of one running answer; every method blocks."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing, suppress
 from operator import methodcaller
 from pathlib import Path
@@ -67,16 +66,11 @@ class Connection(sqlite3.Connection):
     """Connection to a database in a file, or in memory."""
 
     path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
-    # For a database in memory: the journals of running answers, by the ids of their messages. None:
-    # the database is a file, and so are the journals, beside `path`.
-    entries: Mapping[str, list[JournalEntry]] | None = None
     notice = ""  # sentence for the user about a file that was replaced
     changed_rows = 0  # how often rows of sessions were changed on this connection
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
         """Return the entries in the journal of a running answer; none without a journal."""
-        if self.entries is not None:  # the database is in memory
-            return self.entries.get(message_id, [])
         try:
             _, entries = read_answer(answer_path(self.path, message_id))
         except OSError:  # its file was removed at its end, or cannot be read now
@@ -147,27 +141,14 @@ def _was_emptied(path: Path) -> bool:
     return not file.stat().st_size and any(file.parent.glob(f"{file.name}.backup-*"))
 
 
-def connect_in_memory(
-    saved: Connection | None, entries: Mapping[str, list[JournalEntry]]
-) -> Connection:
-    """Return a connection to a new database in memory, empty or with a copy of a saved one.
-
-    `entries` has the journals of running answers, by the ids of their messages. It is not copied:
-    the caller adds what arrives later.
-    """
+def connect_in_memory() -> Connection:
+    """Return a connection to a new database in memory."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
-    connection.entries = entries
     _set_up(connection)
     # a large sort would write texts to a temporary file
     connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
-    if saved is None:
-        create_tables(connection)
-    else:
-        # only pages of the same size can be copied into memory
-        (page_size,) = saved.execute("pragma page_size").fetchone()
-        connection.execute(f"pragma page_size = {page_size}")
-        saved.backup(connection)
+    create_tables(connection)
     return connection
 
 

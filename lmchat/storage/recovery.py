@@ -33,10 +33,8 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
     """Save the answers of killed processes as interrupted, with the text that had arrived.
 
     First the rows whose answer no longer runs are ended. Then each file without a running process
-    is removed, after the answer in it was saved if it has no row. Does nothing in memory.
+    is removed, after the answer in it was saved if it has no row.
     """
-    if connection.entries is not None:  # the database is in memory
-        return
     # The files are listed before the rows are read. In the other order, the query would miss an
     # answer that begins and is killed in between. As this answer has a row, its file would be
     # removed without saving the text in it.

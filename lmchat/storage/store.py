@@ -1,15 +1,14 @@
 """Store of all sessions.
 
-A store has its tables in `sessions.db`. The store of a temporary chat (`is_temporary`) has them in
-memory. They may begin as a copy of the saved tables, but nothing is written back.
+A store has its tables in `sessions.db`, that of a temporary chat in memory.
 
-A running answer has a row in the state `streaming` and a file beside the database (`journal`).
-`begin_answer` makes both, or only the file if the prompt is not in the tables. `add_entries`
-appends to the file. A tool call that waits for approval or runs is stored in the same way. Its row
-and its file hold the call from the beginning. `end_answer` writes the whole answer into the
-tables `messages` and `parts` and removes the file, also for a stopped answer. After `kill -9`, the
-file remains without a lock. When the database or a session is next opened, `recovery` writes the
-text of such a file into the tables.
+A running answer has a row in the state `streaming` and a file beside the database (`journal`; none
+in a temporary chat). `begin_answer` makes both, or only the file if the prompt is not in the
+tables. `add_entries` appends to the file. A tool call that waits for approval or runs is stored in
+the same way. Its row and its file hold the call from the beginning. `end_answer` writes the whole
+answer into the tables `messages` and `parts` and removes the file, also for a stopped answer. After
+`kill -9`, the file remains without a lock. When the database or a session is next opened,
+`recovery` writes the text of such a file into the tables.
 
 A message that the user deletes is hidden, together with those below it, until it is restored or
 deleted permanently. A session has a chosen path, from a root to a leaf, which is shown and sent.
@@ -31,11 +30,11 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -72,7 +71,7 @@ from lmchat.storage.branch_queries import (
 )
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.draft_locks import DraftLocks
-from lmchat.storage.journal import FileJournal, MemoryJournal
+from lmchat.storage.journal import FileJournal
 from lmchat.storage.message_rows import (
     allow_purged,
     make_leaf,
@@ -85,7 +84,6 @@ from lmchat.storage.message_rows import (
 from lmchat.storage.opening import (
     Connection,
     connect,
-    connect_in_memory,
     is_damaged,
 )
 from lmchat.storage.purge import DELETED_MESSAGES, Purged, purge, purge_expired
@@ -111,6 +109,12 @@ _MOST_AMBIGUOUS_IDS = 9  # that an error names
 _READ_PER_RETURNED_PROMPT = 5
 _FORKED = "The session was forked"  # reason of an interrupted answer
 _LATEST = "9999"  # later than all stored times, which are compared as texts
+_OF_MESSAGES = "number in (select number from messages where session_id = ?)"
+# Conditions of the rows of a session, by their tables.
+_OF_SESSION = {
+    **dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?"),
+    **dict.fromkeys(("parts", "token_choices"), _OF_MESSAGES),
+}
 
 
 def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Database:
@@ -146,37 +150,16 @@ def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Databas
 class Store:
     """Sessions, drafts and prompts; the first call of a method opens the database."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        is_temporary: bool = False,
-        shows_saved: bool = True,
-        clock: Callable[[], datetime] = now,
-    ) -> None:
-        """Open nothing yet.
-
-        Args:
-            path: The file `sessions.db`.
-            is_temporary: Keep sessions, drafts and attached files in memory.
-            shows_saved: Let a temporary store begin with a copy of what is saved. Any other store
-                shows what is saved, whatever this says.
-            clock: Returns the current time.
-        """
+    def __init__(self, path: Path | None = None, *, clock: Callable[[], datetime] = now) -> None:
+        """Open nothing yet. Without a path, all is kept in memory, attached files too."""
         self._clock = clock
-        self._path = path
-        self._is_temporary = is_temporary
-        self._shows_saved = shows_saved
-        self._attachments_folder = path.with_name("attachments")
+        self._is_temporary = path is None
+        self.database = Database.in_memory() if path is None else database_in_file(path, clock)
+        self._path = self.database.path
+        self._attachments_folder = self._path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
-        self._draft_locks = DraftLocks(path)
-        self._journal: FileJournal | MemoryJournal
-        if is_temporary:
-            self._journal = memory = MemoryJournal()
-            self.database = Database(path, partial(self._open_in_memory, memory.entries))
-        else:
-            self._journal = FileJournal(path)
-            self.database = database_in_file(path, clock)
+        self._draft_locks = DraftLocks(self._path)
+        self._journal = FileJournal(self._path)
 
     # The database
 
@@ -230,24 +213,6 @@ class Store:
     @reading
     def _note_use(self, connection: Connection) -> None:
         clock_doubts.note_use(connection, self._clock())
-
-    def _open_in_memory(self, entries: dict[str, list[JournalEntry]]) -> Connection:
-        """Return a connection to tables in memory, with a copy of what is saved if it is shown.
-
-        The connection reads running answers from `entries`, which the `MemoryJournal` owns.
-        """
-        if not self._shows_saved or not self._path.exists():
-            return connect_in_memory(None, entries)
-        with closing(connect(self._path)) as saved:
-            # before the copy: the text of killed answers is in files beside `saved` until now
-            recover_killed_answers(saved, self._clock())
-            connection = connect_in_memory(saved, entries)
-            # Another window may be streaming an answer. Its text and its end never reach the copy,
-            # where its row would stay in this state.
-            connection.execute(
-                "update messages set state = 'interrupted' where state = 'streaming'"
-            )
-        return connection
 
     # Sessions
 
@@ -315,13 +280,14 @@ class Store:
 
         Answers of killed processes are saved first, as one of them may be of this session.
         """
-        try:
-            recover_killed_answers(connection, self._clock())
-        except sqlite3.Error as error:
-            if is_damage(error):
-                raise
-            # on a full disk they cannot be saved: the session shows the text in their files
-            _logger.warning("answers of killed processes could not be saved: %s", error)
+        if not self._is_temporary:
+            try:
+                recover_killed_answers(connection, self._clock())
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    raise
+                # on a full disk they cannot be saved: the session shows the text in their files
+                _logger.warning("answers of killed processes could not be saved: %s", error)
         return chosen_path(connection, session_id, count)
 
     @writing
@@ -421,18 +387,39 @@ class Store:
         query = f"select count(*) from {DELETED_MESSAGES}"
         return int(connection.execute(query).fetchone()[0])
 
-    async def import_session(self, session: Session) -> SessionHeader | None:
-        """Write a session; return None, or the header of a stored session that has the same id.
+    async def take_session(self, saved: Store, id_or_prefix: str) -> str:
+        """Return the id of a saved session; if this is another store, it gets a copy of it.
 
-        In the second case nothing is written.
+        An answer that another window streams is interrupted in the copy. Raises `SessionNotFound`.
         """
-        if self._is_temporary:
-            hint = "Start lmchat without --temporary."
-            raise WrongUse("A temporary chat saves nothing, so it cannot import.", hint=hint)
-        return await self._import(session)
+        session_id = await saved.find_id(id_or_prefix)
+        if saved is not self:  # as rows: also what was deleted, and can be restored
+            await self._insert(await saved._rows_of(session_id))
+            for digest in await self.database.run(attachment_files.named_digests):
+                with suppress(LMChatError):  # it is missing or damaged there, too
+                    await self.save_file(await saved.read_file(digest))
+        return session_id
+
+    @reading
+    def _rows_of(self, connection: Connection, session_id: str) -> dict[str, list[tuple[Any, ...]]]:
+        """Return all rows of a session, by the names of their tables."""
+        return {
+            table: connection.execute(
+                f"select * from {table} where {condition}", (session_id,)
+            ).fetchall()
+            for table, condition in _OF_SESSION.items()
+        }
 
     @writing
-    def _import(self, connection: Connection, session: Session) -> SessionHeader | None:
+    def _insert(self, connection: Connection, tables: Mapping[str, list[tuple[Any, ...]]]) -> None:
+        for table, rows in tables.items():
+            for row in rows:
+                values = ", ".join("?" * len(row))
+                connection.execute(f"insert into {table} values ({values})", row)
+        connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
+
+    @writing
+    def import_session(self, connection: Connection, session: Session) -> SessionHeader | None:
         """Write a session and return None, or return the header of a session that has its id.
 
         Messages whose id another session uses get new ids. A message whose parent is not in
@@ -512,7 +499,8 @@ class Store:
         `has_prompt` says that the table has the messages above it. They may be missing if they
         could not be written, as on a full disk.
         """
-        await self._journal.begin(session_id, message)
+        if not self._is_temporary:
+            await self._journal.begin(session_id, message)
         if has_prompt:
             await self.database.write(
                 lambda connection: message_rows.begin_answer(
@@ -521,7 +509,8 @@ class Store:
             )
 
     async def add_entries(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
-        await self._journal.add(message_id, entries)
+        if not self._is_temporary:
+            await self._journal.add(message_id, entries)
 
     async def end_answer(
         self, session_id: str, message: ChatMessage, choices: Sequence[TokenProbabilities] = ()
@@ -647,10 +636,7 @@ class Store:
     # Attached files
 
     async def save_file(self, data: bytes) -> str:
-        """Keep the content of an attached file, and return its digest, by which it is read.
-
-        In a temporary chat, it is kept in memory.
-        """
+        """Keep the content of an attached file, and return its digest, by which it is read."""
         if self._is_temporary:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data
@@ -662,7 +648,7 @@ class Store:
         """Return the content of an attached file; raises `StoreUnavailable`."""
         if digest in self._files_in_memory:
             return self._files_in_memory[digest]
-        # also in a temporary chat, which may have begun with a copy of saved sessions
+        # a temporary chat has no such folder, so that the file is missing
         return await run_abandonable(
             lambda: attachment_files.read(self._attachments_folder, digest)
         )

@@ -100,6 +100,7 @@ class Workspace(Struct, kw_only=True):
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
+    saved: Store | None = None  # store of that session; None: `store`
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only

@@ -153,6 +153,8 @@ def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, serve
             screen.ask(f"{number} for the {MARK}", answers=number + 1)
         prompts = [one.json["messages"][-1]["content"] for one in server.seen(CHAT)[1:]]
         assert prompts == [f"{number} for the {MARK}" for number in range(3)]  # none for a title
+        run_command(screen, "/search vegetables", "No hits for “vegetables”")
+        assert "Which vegetables?" not in screen.text
         for name, (argument, sees) in _STEPS.items():
             line = f"{name} {argument}".rstrip().format(export=export, note=note)
             if name == "/file":  # it stays in the prompt, and is sent with the next one
@@ -171,6 +173,7 @@ def test_no_command_leaves_a_word_in_a_file_or_changes_what_is_saved(user, serve
 
 @pytest.mark.timeout(120)
 def test_a_killed_temporary_chat_leaves_no_word(user, server):
+    Inside(home=user.home, url=server.url)("ask", "--save", "Another session")
     saved_session(user, server)
     before = rows_of_sessions(user)
     gate = Gate()
@@ -180,6 +183,7 @@ def test_a_killed_temporary_chat_leaves_no_word(user, server):
     with LMChatScreen(user.home, server.url, "--temporary", "-r", "last", env=user.env) as screen:
         screen.wait_for("Which vegetables?")
         screen.wait_ready()
+        assert "Another session" not in screen.text
         attach(screen, f"/file {picture}", "64×48")
         screen.ask(f"A {MARK}?", sees="sings")
         screen.type(f"Queued {MARK}")

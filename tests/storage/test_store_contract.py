@@ -10,14 +10,17 @@ from inspect import isfunction
 import pytest
 from msgspec.structs import replace
 
-from lmchat.errors import StoreUnavailable, WrongUse
-from lmchat.sessions.message import AnswerState, ReasoningPart
+from lmchat.errors import SessionNotFound, StoreUnavailable, WrongUse
+from lmchat.sessions.message import AnswerState, FilePart, ReasoningPart
+from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage.store import Store
 from tests.support.chats import (
     Clock,
     answer,
     begin_session,
     chat,
+    chat_with_tools,
+    header,
     prompt,
     reply,
     say,
@@ -71,7 +74,6 @@ def note_calls(store, called):
 async def use_every_method(store, saved):
     """Call the methods that a temporary chat has, and check what they return."""
     session_id = saved.header.session_id
-    assert await store.open() == ""
     assert await store.list_sessions() == (saved.header,)
     assert await store.draft(session_id) == "An old draft"
     opened = await store.open_session(session_id)
@@ -81,7 +83,7 @@ async def use_every_method(store, saved):
     await store.begin_answer(session_id, replace(begun, parts=(), state=AnswerState.STREAMING))
     await store.add_entries(begun.message_id, [("text", "wrong"), ("anew", ""), ("text", "Se")])
     running = (await store.open_session(session_id)).messages[-1]
-    assert (running.text, running.state) == ("Se", AnswerState.STREAMING)
+    assert running.state == AnswerState.STREAMING
     await store.end_answer(session_id, begun)
     assert (await store.open_session(session_id, count=1)).messages[-1] == begun
     await store.update_session(session_id, {"title": MARK, "tags": (MARK,), "is_pinned": True})
@@ -133,11 +135,17 @@ async def test_every_method_works_in_a_temporary_chat_and_leaves_the_disk_as_it_
     tmp_path, saved
 ):
     before, called = rows_on_disk(tmp_path), set()
-    async with aclosing(store_at(tmp_path, is_temporary=True)) as store:
+    async with aclosing(store_at(tmp_path)) as on_disk, aclosing(Store(clock=Clock())) as store:
         note_calls(store, called)
+        assert await store.open() == ""
+        assert (await store.list_sessions(), await store.search("vegetables")) == ((), ())
+        assert await store.prompt_history() == ()
+        with pytest.raises(SessionNotFound):
+            await store.take_session(on_disk, "abcd")
+        assert await store.take_session(on_disk, "last") == saved.header.session_id
+        assert await on_disk.take_session(on_disk, "last") == saved.header.session_id
         await use_every_method(store, saved)
-        with pytest.raises(WrongUse, match="it cannot import"):
-            await store.import_session(chat(MARK))
+        assert await store.import_session(chat(MARK)) is None
         with pytest.raises(WrongUse, match="cannot delete saved sessions"):
             await store.purge(saved.header.session_id)
         assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
@@ -146,3 +154,44 @@ async def test_every_method_works_in_a_temporary_chat_and_leaves_the_disk_as_it_
     assert (marked_files(tmp_path), rows_on_disk(tmp_path)) == ([], before)
     names = {path.name for path in (tmp_path / "lmchat").iterdir()}
     assert {name.partition(".backup-")[0] for name in names} == {"sessions.db"}
+
+
+async def test_a_copy_of_a_session_has_all_that_the_session_has_and_nothing_of_another(tmp_path):
+    async with aclosing(store_at(tmp_path)) as on_disk, aclosing(Store(clock=Clock())) as copy:
+        session, other = chat_with_tools("Soil."), header("Another")
+        await say(on_disk, other, "Not this one")
+        digests = [await on_disk.save_file(data) for data in (b"a file", b"of the draft", b"other")]
+        asked, *more = session.messages
+        file = FilePart(name="f.txt", media_type="text/plain", digest=digests[0], size=6)
+        await on_disk.append(session.header, replace(asked, parts=(file, *asked.parts)))
+        for message in more:
+            await on_disk.append(session.header, message)
+        session_id, last = session.header.session_id, more[-1]
+        choices = (TokenProbabilities(token="You", logprob=-0.1, text="You"),)  # noqa: S106 - a part of a text
+        await on_disk.end_answer(session_id, last, choices)
+        hidden = await say(on_disk, session.header, "Deleted", last)
+        await on_disk.delete_message(session_id, hidden.message_id)
+        running = answer(parent=last, state=AnswerState.STREAMING)
+        await on_disk.begin_answer(session_id, running)
+        await on_disk.save_draft(session_id, f"[x] {digests[1]}")
+        await on_disk.save_bookmark(session_id, "here")
+        changes = {"tags": ("t",), "sampling": {"top_k": 3}, "is_pinned": True}
+        await on_disk.update_session(session_id, changes)
+        await copy.take_session(on_disk, session_id[:6])
+        for read in (Store.draft, Store.bookmark, Store.last_deleted_id):
+            assert await read(copy, session_id) == await read(on_disk, session_id)
+        assert await copy.token_choices(last.message_id) == choices
+        path, saved = await copy.open_session(session_id), await on_disk.open_session(session_id)
+        assert path.header == saved.header
+        assert path.messages[:-1] == saved.messages[:-1]
+        assert path.messages[-1].state is AnswerState.INTERRUPTED
+        assert await copy.list_sessions() == (saved.header,)
+        assert [await copy.read_file(digest) for digest in digests[:2]] == [
+            b"a file",
+            b"of the draft",
+        ]
+        with pytest.raises(StoreUnavailable, match="is missing"):
+            await copy.read_file(digests[2])
+        assert [hit.kind for hit in await copy.search("soil")] == ["tool_result"]
+        assert await copy.search("another") == ()
+        assert (await copy.restore_message(session_id, hidden.message_id)).messages[-1] == hidden

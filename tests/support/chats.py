@@ -179,9 +179,8 @@ async def answered_chats(store: Store, *titles: str) -> list[str]:
     return made
 
 
-def store_at(folder: Path, clock: Clock | None = None, *, is_temporary: bool = False) -> Store:
-    path = folder / "lmchat" / "sessions.db"
-    return Store(path, is_temporary=is_temporary, clock=clock or Clock())
+def store_at(folder: Path, clock: Clock | None = None) -> Store:
+    return Store(folder / "lmchat" / "sessions.db", clock=clock or Clock())
 
 
 def stats_store_at(folder: Path, clock: Clock | None = None) -> StatsStore:

@@ -82,7 +82,7 @@ async def ask(context: Context) -> int:
         # the draft on the disk may still have the prompt, for the case that lmchat is killed
         stack.push_async_callback(chat.drafts.write)
         if options.resume is not None:
-            session_id = await runtime.store.find_id(options.resume)
+            session_id = await runtime.store.take_session(runtime.saved, options.resume)
             opened = chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
             if options.system_prompt is not None:  # a new session has it from the settings
                 await opened.set_system_prompt(options.system_prompt)

@@ -20,8 +20,8 @@ async def stats(context: Context) -> int:
 
     They are printed as a table, with `--plot` as plots, or with `--json` as JSON.
     """
-    async with open_stores(context) as (_, stats_store):
-        figures_of_models = figures_by_model(await stats_store.answer_records())
+    async with open_stores(context) as stores:
+        figures_of_models = figures_by_model(await stores.stats_store.answer_records())
     lines: list[str] = []
     if context.options.plot:
         for figures in figures_of_models:

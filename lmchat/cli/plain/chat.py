@@ -75,7 +75,7 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     front = PlainFront(context, runtime, chat, reader)
     stack.push_async_callback(front.aclose)
     if context.options.resume is not None:
-        session_id = await runtime.store.find_id(context.options.resume)
+        session_id = await runtime.store.take_session(runtime.saved, context.options.resume)
         chat.in_memory.switch_to(await chat.in_memory.find_or_load(session_id))
     return PlainChat(front)
 

@@ -97,6 +97,7 @@ async def make_dispatcher(
             state=state,
             is_temporary=options.temporary,
             resume_id=options.resume or "",
+            saved=runtime.saved,
             notices=notices,
             is_local=context.is_local,
             local_model=context.local_model,

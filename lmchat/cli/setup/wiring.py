@@ -48,6 +48,7 @@ class Runtime(Struct, frozen=True, kw_only=True):
     backend: ServerClient  # all servers
     engine: Engine
     store: Store
+    saved: Store  # the same one, or that in the file if `store` is in memory
     stats_store: StatsStore
     state: State  # what lmchat remembers of earlier runs, such as the last model
 
@@ -80,22 +81,23 @@ async def open_runtime(
     state = await saved_state(context)
     backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
     opening = open_stores(context, is_saved=is_saved, is_noted=warn is None)
-    async with opening as (store, stats_store):
+    async with opening as stores:
         try:
             async with aclosing(backend):
                 yield Runtime(
                     settings=settings,
                     backend=backend,
                     engine=engine,
-                    store=store,
-                    stats_store=stats_store,
+                    store=stores.store,
+                    saved=stores.saved,
+                    stats_store=stores.stats_store,
                     state=state,
                 )
         finally:  # when no request runs any more, and before the store is closed
             counted = backend.metrics()
             if counted != Metrics():  # else nothing was counted
                 try:
-                    await stats_store.count(counted)
+                    await stores.stats_store.count(counted)
                 except LMChatError as error:
                     _logger.warning("the counters could not be saved: %s", error.kind)
 
