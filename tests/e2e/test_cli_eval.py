@@ -150,6 +150,14 @@ _CASE = '[[case]]\nprompt = "a"\n'
 _PIRATE = '[[case]]\nmessages = [{ role = "pirate", content = "a" }]\nexpect = "a"'
 
 
+def test_a_row_of_batch_that_answers_the_same_prompt_counts(cli, server, cases, tmp_path):
+    target = str(tmp_path / "rows.jsonl")
+    assert cli("batch", "--text", "-m", "tiny", "-o", target, stdin="Hi\n").returncode == 0
+    (case,) = evaluated(cli, cases(HI), "-m", "tiny", "-o", target)["cases"]
+    assert (case["name"], case["run"], case["passed"]) == ("case 1", 1, True)
+    assert len(server.seen(CHAT)) == 1
+
+
 def test_a_wrong_file_or_model_is_refused_before_anything_is_asked(cli, server, cases):
     for text, sentence in (
         (

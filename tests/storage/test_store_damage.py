@@ -292,11 +292,24 @@ async def test_a_damaged_search_index_costs_no_message(tmp_path, clock, of_three
     assert faults_in(path) == ""
 
 
-async def test_a_damaged_trigger_of_the_search_index_costs_no_message(tmp_path):
+@pytest.mark.parametrize(
+    ("words", "damaged_words"),
+    [
+        (b"cast(new.name", b"cast(new.nome"),  # in a trigger
+        (b"content = '', de", b"content = '', dx"),
+        (b"content = '', de", b" ontent = '', de"),
+        (b"using fts5\n    (text,", b"using fts5\n    (te t,"),
+    ],
+)
+async def test_damaged_words_in_the_schema_of_the_search_index_cost_no_message(
+    tmp_path, words, damaged_words
+):
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 3)
     path = tmp_path / "lmchat" / "sessions.db"
-    path.write_bytes(path.read_bytes().replace(b"cast(new.name", b"cast(new.nome"))
+    content = path.read_bytes()
+    assert words in content
+    path.write_bytes(content.replace(words, damaged_words))
     async with aclosing(store_at(tmp_path)) as store:
         await begin_session(store, "needle")
         assert len(await store.search("needle")) == 1

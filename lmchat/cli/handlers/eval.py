@@ -157,12 +157,13 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
         models.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
         table_rows.append((model, f"{passed} of {len(model_results)}", *figure_cells(**medians)))
     for result in answered:
-        row, failures, reply = result.row, result.failures, result.row.get("reply", "")
+        head, row, failures = result.job.head, result.row, result.failures
+        reply = row.get("reply", "")
         model = result.job.model.model_id
         answer = {
-            "name": row["id"],
+            "name": head["id"],
             "model": model,
-            "run": row["run"],
+            "run": head["run"],
             "passed": not failures,
             "failed": list(failures),
             "prompt_cut": bool(row.get("prompt_cut")),
@@ -172,8 +173,8 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             answer["detail"] = row["error"]
         answers.append(answer)
         if failures:
-            head = f"{row['id']} · {model} · run {row['run']}"
-            failed_lines += ["", f"{head}: {'; '.join(failures.values())}"]
+            words = f"{head['id']} · {model} · run {head['run']}"
+            failed_lines += ["", f"{words}: {'; '.join(failures.values())}"]
             if reply:
                 failed_lines.append(f"  {safe_line(reply, limit=_MAX_REPLY)}")
     if output.is_json:

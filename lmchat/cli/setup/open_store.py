@@ -30,7 +30,7 @@ async def open_stores(
 
     `store` is in memory if the command saves no session (`is_saved`), or has the option
     `--temporary`. Stats, which hold no text, are in the file in any case. If a damaged file had to
-    be replaced, a note says so at the end of the block; the screen, which shows that itself, asks
+    be replaced, a note says so after the block; the screen, which shows that itself, asks
     for none.
     """
     saved = Store(context.paths.sessions_file)
