@@ -13,7 +13,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     `argv` holds the arguments without the name of the program. None means the arguments of this
     process. The exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if argv is not None or words == ["--version"]:
+        return _run(words)
+    from lmchat.processes.signals import end_at_once_on_interrupt
+
+    end_at_once_on_interrupt()
+    try:
+        return _run(words)
+    finally:
+        end_at_once_on_interrupt()
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         if argv == ["--version"]:
             from lmchat import __version__

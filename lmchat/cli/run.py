@@ -16,7 +16,11 @@ from typing import Any
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.processes.signals import interrupt_on_ending_signals
+from lmchat.processes.signals import (
+    interrupt_on_ending_signals,
+    raise_interrupts,
+    run_until_interrupt,
+)
 from lmchat.terminal.output import Output, is_terminal
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
@@ -73,8 +77,8 @@ def _run_command(context: Context) -> int:
     elif is_plain:
         handler = import_function("lmchat.cli.plain.chat:run_plain")
     else:
-        return _run_screen(context)
-
+        handler = _run_screen
+    raise_interrupts()
     result = handler(context)  # the exit code of a function, or the coroutine of an async one
     if isinstance(result, int):
         return result
@@ -84,7 +88,7 @@ def _run_command(context: Context) -> int:
     # added to this list; Ctrl+C adds none.
     signals = interrupt_on_ending_signals()
     try:
-        return asyncio.run(result)
+        return run_until_interrupt(result)
     except (KeyboardInterrupt, asyncio.CancelledError):
         if not output.has_printed_json:
             output.print_error(_INTERRUPTION)

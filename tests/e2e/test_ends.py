@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM
 from subprocess import PIPE
@@ -223,3 +224,30 @@ def test_each_end_has_its_exit_code_and_its_sentence_and_keeps_what_had_come(
     if end.stdout == "closed":  # the system says how much a closed pipe takes
         saved[-1] = saved[-1].partition(" more")[0]
     assert saved == end.saved + (["And?", "Two."] if front == "plain" and end.goes_on else [])
+
+
+IMPORTS = (sys.executable, "-X", "importtime", "-m", "lmchat")  # each import is a line on stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_at_any_moment_of_the_start_ends_it_without_a_traceback(tmp_path, server, times):
+    llama_cpp(server)
+    server.on(CHAT, sse(Hold()))
+    argv = [*IMPORTS, "ask", "--endpoint", server.url, "Hi"]
+    for imports in (1, 3, 10, 40, 80, 120, 160, 200, 250, 300, 350, None):
+        server.requests.clear()
+        with start(argv, home=tmp_path) as run:
+            for line in run.stderr:
+                if b"lmchat.processes.signals" in line:  # before, Python itself begins
+                    break
+            if imports is None:
+                server.wait_for(CHAT, timeout_s=WAIT_S)
+            for _ in range(imports or 0):
+                run.stderr.readline()
+            for _ in range(times):
+                run.send_signal(SIGINT)
+            said = run.communicate(timeout=WAIT_S)[1].decode()
+        assert run.returncode in {-SIGINT, 128 + SIGINT}, said
+        assert "Traceback" not in said
+        assert "KeyboardInterrupt" not in said
