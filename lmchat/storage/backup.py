@@ -164,10 +164,9 @@ def restore(path: Path, moment: datetime) -> Connection:
     copy = next(filter(is_intact_copy, daily_copies(path, moment)), None)
     restored = file.with_name(f".{file.name}.restored-{os.urandom(4).hex()}")
     try:
-        if copy is None:
-            connect(restored).close()  # creates the tables
-        else:
+        if copy is not None:
             copy_database(copy, restored)
+        connect(restored).close()  # creates the tables, or brings them to the newest format
         try:
             os.link(file, aside)
         except OSError:  # a file system without links

@@ -24,9 +24,10 @@ from lmchat.storage.journal import answer_path, read_answer
 from lmchat.storage.row_values import contains, searchable
 from lmchat.storage.schema import (
     TABLES,
-    create_tables,
     forget_index,
     index_anew,
+    migrate,
+    newest_version,
     note_unicode,
     transaction,
     unicode_of_index,
@@ -79,7 +80,7 @@ class Connection(sqlite3.Connection):
 
 
 def connect(path: Path) -> Connection:
-    """Open the file, or create it with its tables.
+    """Open the file, or create it with its tables; an older format is brought to the newest.
 
     On a read-only disk, it is opened for reading only. Raises `OSError` or `sqlite3.Error` if the
     file cannot be read, and `StoreUnavailable` if it has another format.
@@ -118,11 +119,9 @@ def connect(path: Path) -> Connection:
                 connection = _open(path, "immutable=1", busy_s=busy_s)
         for setting in _SETTINGS:
             connection.execute(setting)
-        if version_of(connection) == 0:  # the file has no tables yet
+        if version_of(connection) != newest_version():
             with transaction(connection):
-                # again: another process may have created them before the transaction began
-                if version_of(connection) == 0:
-                    create_tables(connection)
+                migrate(connection)
         elif unidata_version not in unicode_of_index(connection):
             with suppress(sqlite3.OperationalError), transaction(connection):  # a read-only disk
                 note_unicode(connection)
@@ -148,7 +147,7 @@ def connect_in_memory() -> Connection:
     # a large sort would write texts to a temporary file
     connection.execute("pragma temp_store = memory")
     connection.execute("pragma foreign_keys = on")
-    create_tables(connection)
+    migrate(connection)
     return connection
 
 
@@ -202,7 +201,7 @@ def _fault(connection: Connection, check: str = "quick_check") -> str:
     `sqlite3.Error`.
     """
     with closing(sqlite3.connect(":memory:")) as new:
-        create_tables(new)
+        migrate(new, version_of(connection))
         for table in TABLES:
             wanted, found = (
                 {name for _, name, *_ in one.execute(f"pragma table_info({table})")}

@@ -15,7 +15,12 @@ from unicodedata import unidata_version
 
 from lmchat.errors import StoreUnavailable
 
-VERSION = 8  # format of the tables, stored as `user_version`
+FIRST_VERSION = 8  # the oldest format that is read; `user_version` of the tables below
+MIGRATIONS: list[tuple[str, ...]] = []
+"""Statements for each later format, which a file of the format before it gets when it is opened.
+
+None is ever removed or changed. They only add: an older lmchat may have the file open, and goes on.
+"""
 
 TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
@@ -197,12 +202,27 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Create all tables, the index and its triggers in a file that has none."""
-    for statement in (*_TABLES, _INDEX, *_TRIGGERS):
-        connection.execute(statement)
-    note_unicode(connection)
-    connection.execute(f"pragma user_version = {VERSION}")
+def newest_version() -> int:
+    """Return the format that files get."""
+    return FIRST_VERSION + len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
+    """Bring the tables, or a file that has none, to a format, by default the newest one.
+
+    To be called in a transaction.
+    """
+    last = newest_version() if version is None else version
+    found = version_of(connection)
+    if found == 0:
+        for statement in (*_TABLES, _INDEX, *_TRIGGERS):
+            connection.execute(statement)
+        note_unicode(connection)
+        found = FIRST_VERSION
+    for statements in MIGRATIONS[found - FIRST_VERSION : last - FIRST_VERSION]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"pragma user_version = {last}")
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -211,10 +231,17 @@ def version_of(connection: sqlite3.Connection) -> int:
     Raises `StoreUnavailable` for a format that this lmchat cannot read.
     """
     version = int(connection.execute("pragma user_version").fetchone()[0])
-    if version not in (0, VERSION):
+    if version > newest_version():
         raise StoreUnavailable(
-            f"The sessions are from another version of lmchat (format {version}; this one reads "
-            f"only {VERSION}).",
+            f"The sessions are from a newer version of lmchat (format {version}; this one reads "
+            f"up to {newest_version()}).",
             hint="Update lmchat, or set LMCHAT_HOME to another folder.",
+        )
+    if version != 0 and version < FIRST_VERSION:
+        raise StoreUnavailable(
+            f"The sessions are from an old version of lmchat (format {version}; this one reads "
+            f"{FIRST_VERSION} and later).",
+            hint="Run `lmchat export --all FOLDER --format json` with that version, then "
+            "`lmchat import FOLDER` with this one and LMCHAT_HOME set to another folder.",
         )
     return version

@@ -42,6 +42,6 @@ def test_nothing_names_the_place_where_it_was_made():
         for path in (ROOT / folder).rglob("*")
         if path.is_file()
         and path.suffix in (".py", ".md", ".toml", ".tcss", "")
-        and home in path.read_text()
+        and home in path.read_text(errors="replace")
     ]
     assert found == []

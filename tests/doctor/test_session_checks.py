@@ -7,7 +7,7 @@ from pathlib import Path
 from lmchat.doctor.checks import store_findings
 from lmchat.doctor.finding import Finding, Grade
 from lmchat.storage.opening import connect
-from lmchat.storage.schema import VERSION
+from lmchat.storage.schema import newest_version
 from lmchat.storage.store import Store
 from tests.support.chats import fill
 
@@ -35,7 +35,7 @@ async def test_a_good_file_is_told_with_its_figures_and_left_as_it_is_also_where
     row = checked(path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert row.grade is Grade.OK
-    assert f"format {VERSION}." in row.cause
+    assert f"format {newest_version()}." in row.cause
     with closing(connect(path)):
         assert checked(path).grade is Grade.OK
 
@@ -60,7 +60,7 @@ async def test_damage_in_the_middle_and_what_is_no_database_are_found_and_left_a
 async def test_a_file_of_another_version_names_both_versions(tmp_path):
     path = await filled(tmp_path / "sessions.db")
     with closing(sqlite3.connect(path)) as other:
-        other.execute(f"pragma user_version = {VERSION + 7}")
+        other.execute(f"pragma user_version = {newest_version() + 7}")
     row = checked(path)
     assert row.grade is Grade.FAULT
-    assert f"format {VERSION + 7}; this one reads only {VERSION})." in row.cause
+    assert f"format {newest_version() + 7}; this one reads up to {newest_version()})." in row.cause

@@ -11,9 +11,9 @@ from datetime import timedelta
 import pytest
 
 from lmchat.errors import SessionUnreadable, StoreUnavailable
+from lmchat.storage import schema
 from lmchat.storage.database import Database
 from lmchat.storage.opening import LostRowError, connect
-from lmchat.storage.schema import VERSION
 from tests.support.chats import (
     begin_session,
     faults_in,
@@ -369,14 +369,18 @@ async def test_a_damaged_header_costs_that_session_alone(damaged, path):
         await damaged.open_session(hit.session_id)
 
 
-@pytest.mark.parametrize("version", [VERSION - 2, VERSION + 1])
-async def test_a_file_of_another_version_of_lmchat_is_left_alone(damaged, path, version):
-    change(path, f"pragma user_version = {version}")
+@pytest.mark.parametrize(
+    ("away", "age", "way_out"),
+    [(1, "a newer", "Update lmchat"), (-1, "an old", "`lmchat export --all FOLDER --format json`")],
+)
+async def test_a_file_of_a_format_that_is_not_read_is_left_alone(damaged, path, away, age, way_out):
+    first, last = schema.FIRST_VERSION, schema.newest_version()
+    change(path, f"pragma user_version = {last + away if away > 0 else first + away}")
     before = path.read_bytes()
     for call in (damaged.list_sessions(), say(damaged, header(), "hello")):
-        with pytest.raises(StoreUnavailable, match="from another version of lmchat") as caught:
+        with pytest.raises(StoreUnavailable, match=f"from {age} version of lmchat") as caught:
             await call
-        assert "Update lmchat" in caught.value.hint
+        assert way_out in caught.value.hint
     assert path.read_bytes() == before
 
 
