@@ -295,10 +295,10 @@ async def test_a_damaged_search_index_costs_no_message(tmp_path, clock, of_three
 @pytest.mark.parametrize(
     ("words", "damaged_words"),
     [
-        (b"cast(new.name", b"cast(new.nome"),  # in a trigger
+        (b"cast(new.name", b"cast(new.xxme"),  # in a trigger
         (b"content = '', de", b"content = '', dx"),
-        (b"content = '', de", b" ontent = '', de"),
-        (b"using fts5\n    (text,", b"using fts5\n    (te t,"),
+        (b"content = '', de", b" xxtent = '', de"),
+        (b"using fts5\n    (text,", b"using fts5\n    (t xt,"),
     ],
 )
 async def test_damaged_words_in_the_schema_of_the_search_index_cost_no_message(
