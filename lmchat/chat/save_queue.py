@@ -15,7 +15,6 @@ from lmchat.errors import LMChatError, SessionPurged
 from lmchat.sessions.journal_entries import JournalEntry
 from lmchat.sessions.message import ChatMessage, Role
 from lmchat.sessions.session import SessionHeader
-from lmchat.sessions.statistics import AnswerRecord
 from lmchat.sessions.tokens import TokenProbabilities
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
@@ -35,7 +34,7 @@ class SaveQueue:
 
     def __init__(self, store: Store, stats_store: StatsStore, *, retry_s: float = RETRY_S) -> None:
         self.store = store
-        self._stats_store = stats_store
+        self.stats_store = stats_store
         self.warning: LMChatError | None = None  # until all is saved
         self.on_purged: Callable[[str, Sequence[ChatMessage]], MovedMessages | None] | None = None
         """Gets id and unsaved messages of a purged session; returns those to write to another."""
@@ -80,13 +79,6 @@ class SaveQueue:
         if not self._unsaved:  # else the next attempt ends the warning
             self.warning = None
         return True
-
-    async def add_answer_record(self, record: AnswerRecord) -> None:
-        """It is dropped if the disk fails."""
-        try:
-            await self._stats_store.add_answer_record(record)
-        except LMChatError as error:
-            _logger.warning("the answer record could not be written: %s", error.kind)
 
     def is_unsaved(self, session_id: str) -> bool:
         return any(header.session_id == session_id for header, _, _ in self._unsaved)

@@ -43,7 +43,6 @@ from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
     AnswerState,
-    AnswerStats,
     ChatMessage,
     Failure,
     Part,
@@ -53,13 +52,9 @@ from lmchat.sessions.message import (
     now,
 )
 from lmchat.sessions.session import MessagePath
-from lmchat.sessions.statistics import AnswerRecord
 from lmchat.tools.calls import Decision
 
 NOT_THINKING = "The model is not thinking now."
-_FIELDS_OF_STATS = [
-    name for name in AnswerRecord.__struct_fields__ if name in AnswerStats.__struct_fields__
-]
 _logger = logging.getLogger(__name__)
 
 
@@ -333,18 +328,16 @@ class Turn:
         save_queue = self._save_queue
         if not self.is_summary:
             await save_queue.save(self._session.header, message, choices=answer.tokens)
-        # not `message.stats`: these include the answer that this one continues
-        stats = answer.stats.saved()
-        record = AnswerRecord(
-            message_id=message.message_id,
+        await save_queue.stats_store.add(
+            message.message_id,
             endpoint=target.server_id,
             model=message.model,
             quantization=target.model.quantization if target.model else "",
             state=message.state,
+            # not `message.stats`: these include the answer that this one continues
+            stats=answer.stats.saved(),
             stalls=answer.stats.stalls,
-            **{name: getattr(stats, name) for name in _FIELDS_OF_STATS},
         )
-        await save_queue.add_answer_record(record)
 
     # A round of calls
 

@@ -29,7 +29,7 @@ class Paths:
         self.state_file = config_dir / "state.toml"
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.credentials_file = config_dir / "credentials.toml"
-        # Sessions, and also drafts, prompt history, metrics and the answer records.
+        # Sessions, and also drafts, prompt history, metrics and the stats of answers.
         self.sessions_file = config_dir / "sessions.db"
         self.models_file = cache_dir / "models.json"  # the last list of models of each server
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine

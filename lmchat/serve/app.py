@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from msgspec import Struct, field
@@ -50,7 +50,8 @@ from lmchat.servers.model import ModelInfo, find_model, unknown_model_error
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import CHAT_PATH, ForwardedRequest
-from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.message import AnswerState, AnswerStats, new_id
+from lmchat.storage.stats_store import StatsStore
 
 API = "/v1"
 _ANSWERED = (CHAT_PATH, "/completions", "/responses", "/messages")
@@ -84,10 +85,12 @@ class RequestReport(Struct, kw_only=True):
     subject: str  # name of its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
     is_sent: bool = False  # whether the end of the reply was sent, or is being sent
-    row: AnswerRecord | None = None  # figures of a request that was passed on; None of others
+    model: ModelInfo | None = None
+    state: AnswerState = AnswerState.STREAMING
+    stats: AnswerStats | None = None  # of a request that was passed on
 
-    def keep_row(self, row: AnswerRecord) -> None:
-        self.row = row
+    def keep_end(self, state: AnswerState, stats: AnswerStats) -> None:
+        self.state, self.stats = state, stats
 
     def note(self, message: Message) -> None:
         """Note the status or the end of the reply in a part that is about to be sent.
@@ -112,7 +115,7 @@ class ServeApp(Struct, kw_only=True):
     """Values of `Host` that are allowed without a key: in small letters, with and without port."""
     key: str = ""  # API key that each request needs; empty: none is needed
     pause_s: float = 60.0  # longest time for which a program takes nothing of its reply
-    add_answer_record: Callable[[AnswerRecord], Awaitable[None]]  # may raise `LMChatError`
+    stats_store: StatsStore
     on_request: Callable[[RequestReport], None]  # called at the end of each request
     on_remote: Callable[[ModelInfo], None] = lambda _: None
     """Called before each request to a remote model."""
@@ -301,15 +304,19 @@ class ServeApp(Struct, kw_only=True):
         finally:  # also if uvicorn cancels this call, when `lmchat serve` ends
             answering.cancel()
             hanging_up.cancel()
-            # their errors are returned, not raised: the record of the turn is written first
+            # their errors are returned, not raised: the stats are written first
             outcome, _ = await asyncio.gather(answering, hanging_up, return_exceptions=True)
 
-        # `report.row`: the answer record, which `_answer` has put there if a request was sent
-        if report.row is not None and request.scope["path"].endswith(_ANSWERED):
-            try:
-                await self.add_answer_record(report.row)
-            except LMChatError as error:
-                _logger.warning("the answer record could not be written: %s", error.kind)
+        model, stats = report.model, report.stats
+        if model is not None and stats is not None and request.scope["path"].endswith(_ANSWERED):
+            await self.stats_store.add(
+                new_id(),
+                endpoint=model.server_id,
+                model=model.model_id,
+                quantization=model.quantization,
+                state=report.state,
+                stats=stats,
+            )
 
         has_begun = report.status != 0  # whether the program has the status of a reply
         if has_begun and isinstance(outcome, LMChatError):
@@ -323,7 +330,7 @@ class ServeApp(Struct, kw_only=True):
         """Send a request to the server of its model, and the reply to the program as it comes.
 
         A request at the bare route may name the server (`endpoint`), and is streamed unless the
-        body says otherwise. `report` gets the name of the model, and at the end the answer record.
+        body says otherwise. `report` gets the name of the model, and at the end its stats.
         """
         path = request.scope["path"].removeprefix(API)
         is_bare_route = path == request.scope["path"]
@@ -351,8 +358,9 @@ class ServeApp(Struct, kw_only=True):
             fields.check_messages()
         if model.is_remote:
             self.on_remote(model)
+        report.model = model
         forwarded = ForwardedRequest(model=model, path=path, body=body)
-        async with self.client.forward(forwarded, report.keep_row) as reply:
+        async with self.client.forward(forwarded, report.keep_end) as reply:
             if is_bare_route and reply.status >= HTTPStatus.BAD_REQUEST:
                 message = f"The server refused the request with status {reply.status}."
                 raise ServerRejected(message, kind="server_error", status=reply.status)

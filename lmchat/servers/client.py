@@ -79,8 +79,7 @@ from lmchat.servers.sending.slots import ServerSlots
 from lmchat.servers.stream.chunk_parser import prompt_progress
 from lmchat.servers.stream.response_reader import EventQueue
 from lmchat.servers.target import Target
-from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.message import AnswerState, AnswerStats
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
@@ -358,7 +357,7 @@ class HttpServerClient:
 
     @asynccontextmanager
     async def forward(
-        self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
+        self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
     ) -> AsyncIterator[ForwardedReply]:
         target = Target.of(request.model)
         self._checks.admit_forwarded(request)

@@ -24,7 +24,7 @@ from lmchat.servers.request import (
 )
 from lmchat.servers.request_counters import Budget
 from lmchat.servers.sending.prepared_request import PreparedRequest
-from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.message import AnswerState, AnswerStats
 
 
 class AnswerSource(Protocol):
@@ -70,11 +70,11 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
         """Return the models as they were read last, with running loads; no server is asked."""
 
     def forward(
-        self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
+        self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         """Pass on a request of another program, and yield the reply of the server as it comes.
 
-        After the block, `on_end` gets the figures of the request, if it was sent.
+        After the block, `on_end` gets state and stats of the request, if it was sent.
         """
 
     async def prepare(self, request: ChatRequest) -> PreparedRequest:

@@ -92,7 +92,7 @@ _TABLES = (
         data blob not null
     )""",
     "create table drafts (session_id text primary key not null, text text not null)",
-    # The answer records: `AnswerRecord`, a row for each answer, without its text.
+    # A row for each answer (`StatsStore.add`), without its text.
     """create table ledger (
         ledger_id integer primary key,
         created_at text not null,

@@ -1,39 +1,68 @@
-"""Statistics in `sessions.db`: one record for each answer, and counters of all runs.
+"""Stats of answers and counters of all runs in `sessions.db`; they hold no text of a chat.
 
-The records are in the table `ledger`, the counters in `metrics`. Methods that are `reading` or
-`writing` run on the thread of the database: their callers await them and omit `connection`.
+Methods that are `reading` or `writing` run on the thread of the database: their callers await them
+and omit `connection`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
-from statistics import median
+from typing import Any
 
 from msgspec import ValidationError, convert
-from msgspec.structs import asdict, fields
+from msgspec.structs import asdict
 
+from lmchat.errors import LMChatError
 from lmchat.metrics import Metrics
-from lmchat.sessions.message import now
-from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.message import AnswerState, AnswerStats, now
+from lmchat.sessions.model_stats import ModelStats
 from lmchat.storage.database import Database, reading, writing
 from lmchat.storage.opening import Connection
-from lmchat.storage.row_values import column_value, insert, stored_time, text_from
+from lmchat.storage.row_values import insert, storable, stored_time, text_from
 
 _logger = logging.getLogger(__name__)
 
 # Only the newest answers count for the speed of a model: servers and machines change.
 _RECENT_ANSWERS = 2000
-_RECORD_FIELDS = tuple(field.name for field in fields(AnswerRecord))
-# The columns have the names of the fields, except that `ended_at` is in the column `created_at`.
-_RECORD_COLUMNS = ", ".join(_RECORD_FIELDS).replace("ended_at", "created_at")
+_COUNTS = ("prompt_tokens", "completion_tokens", "is_estimated", "stalls", "retries")
+_SPREADS = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
+_NUMBERS = (*_COUNTS, *_SPREADS, "wait_ms")
+# In SQLite, a text or a blob is larger than any number. A count with a fraction makes their sum a
+# real. The time has the form of `stored_time`, and can be shown in every time zone; `+0 days` makes
+# a date of 30 February another one.
+_IS_SOUND = f"""
+    {" and ".join(f"coalesce({name} between 0 and 1e12, true)" for name in _NUMBERS)}
+    and typeof({" + ".join(f"coalesce({name}, 0)" for name in _COUNTS)}) = 'integer'
+    and created_at glob '*T??:??:??.{"[0-9]" * 6}+00:00' and created_at between '0002' and '9999'
+    and strftime('%Y-%m-%dT%H:%M:%S', substr(created_at, 1, 19), '+0 days')
+        = substr(created_at, 1, 19)"""
+# With one `max`, columns without an aggregate are those of its row: of the last answer.
+_MODELS = f"""
+    select max(ledger_id), model, endpoint, product, created_at as last, count(*) as turns,
+        sum(state = '{AnswerState.COMPLETE}') as complete, sum(stalls) as stalls,
+        sum(retries) as retries, coalesce(sum(completion_tokens), 0) as completion_tokens,
+        sum(is_estimated) > 0 as is_estimated,
+        {", ".join(f"spread({name}) as {name}" for name in _SPREADS)}
+    from ledger where created_at >= ? and {_IS_SOUND}
+    group by endpoint, model order by max(ledger_id) desc"""
+_DAYS = f"""
+    select endpoint, model, date(substr(created_at, 1, 19), 'localtime') as day, count(*),
+        spread(tokens_per_second)
+    from ledger where created_at >= ? and {_IS_SOUND} group by endpoint, model, day order by day"""
+_SPEEDS = """
+    select endpoint, model, spread(tokens_per_second) from (
+        select endpoint, model, tokens_per_second from ledger
+        where tokens_per_second between 0 and 1e12 order by ledger_id desc limit ?)
+    group by endpoint, model"""
 
 
 class StatsStore:
-    """Answer records, and counters of all runs; they hold no text of a chat."""
+    """The tables `ledger`, a row for each answer of a model, and `metrics`."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = now) -> None:
         self.database = database
@@ -47,33 +76,61 @@ class StatsStore:
     async def aclose(self) -> None:
         await self.database.aclose()
 
-    @writing
-    def add_answer_record(self, connection: Connection, record: AnswerRecord) -> None:
-        """Add the record of an answer; without `ended_at`, the answer ended now."""
-        values = {name: column_value(value) for name, value in asdict(record).items()}
-        # the column `created_at` has the field `ended_at`
-        values["created_at"] = values.pop("ended_at") or stored_time(self._clock())
-        insert(connection, "ledger", values)
+    async def add(
+        self,
+        message_id: str,
+        *,
+        endpoint: str,
+        model: str,
+        quantization: str,
+        state: AnswerState,
+        stats: AnswerStats,
+        stalls: int = 0,
+    ) -> None:
+        """Add an answer that has ended now; it is dropped if the disk fails."""
+        values = {
+            "created_at": stored_time(self._clock()),
+            "message_id": message_id,
+            "endpoint": endpoint,
+            "product": stats.product,
+            "model": model,
+            "quantization": quantization,
+            "state": state,
+            "finish_reason": stats.finish_reason,
+        }
+        row: dict[str, object] = {name: storable(text) for name, text in values.items()}
+        row |= {name: getattr(stats, name) for name in _NUMBERS if name != "stalls"}
+        row["stalls"] = stalls
+        try:
+            await self.database.write(lambda connection: insert(connection, "ledger", row))
+        except LMChatError as error:
+            _logger.warning("the stats of an answer could not be written: %s", error.kind)
 
     @reading
-    def answer_records(
+    def model_stats(
         self, connection: Connection, *, since: datetime | None = None
-    ) -> tuple[AnswerRecord, ...]:
-        """Return the records of answers that ended since a moment, oldest first.
+    ) -> tuple[ModelStats, ...]:
+        """Return the stats of each model at each server; the one that was used last comes first.
 
-        Without a moment, return those of all answers. Damaged rows are left out.
+        Answers that ended before `since` do not count, nor do damaged rows.
         """
-        earliest = "" if since is None else stored_time(since)  # all texts come after an empty one
-        query = f"select {_RECORD_COLUMNS} from ledger where created_at >= ? order by ledger_id"
-        records: list[AnswerRecord] = []
-        for row in connection.execute(query, (earliest,)):
-            # only a text is ever stored as bytes
-            values = [text_from(value) if isinstance(value, bytes) else value for value in row]
-            fields_by_name = dict(zip(_RECORD_FIELDS, values, strict=True))
+        connection.create_aggregate("spread", 1, _Spread)
+        values = ("" if since is None else stored_time(since),)
+        days: defaultdict[tuple[object, object], list[dict[str, object]]] = defaultdict(list)
+        for endpoint, model, day, turns, speeds in connection.execute(_DAYS, values):
+            speed = _spread_from(speeds).get("p50")
+            days[endpoint, model].append({"day": day, "turns": turns, "tokens_per_second": speed})
+        cursor = connection.execute(_MODELS, values)
+        names = [name for name, *_ in cursor.description]
+        found: list[ModelStats] = []
+        for row in cursor:
+            fields = dict(zip(names, row, strict=True))
+            fields["days"] = days[fields["endpoint"], fields["model"]]
+            fields |= {name: text_from(fields[name]) for name in ("model", "endpoint", "product")}
+            fields |= {name: _spread_from(fields[name]) or None for name in _SPREADS}
             # `strict=False`: SQLite returns 0 or 1 for a flag
-            with suppress(ValidationError):  # a damaged row
-                records.append(convert(fields_by_name, AnswerRecord, strict=False))
-        return tuple(records)
+            found.append(convert(fields, ModelStats, strict=False))
+        return tuple(found)
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
@@ -81,16 +138,12 @@ class StatsStore:
 
         The keys are pairs of an endpoint and a model. Answers of unknown speed do not count.
         """
-        speeds_by_model: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-        # a value of another type is null, for an unknown speed, or is damaged
-        rows = connection.execute(
-            """select endpoint, model, tokens_per_second from ledger
-                where typeof(tokens_per_second) = 'real' order by ledger_id desc limit ?""",
-            (_RECENT_ANSWERS,),
-        )
-        for endpoint, model, speed in rows:
-            speeds_by_model[text_from(endpoint), text_from(model)].append(speed)
-        return {model: median(speeds) for model, speeds in speeds_by_model.items()}
+        connection.create_aggregate("spread", 1, _Spread)
+        rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
+        return {
+            (text_from(endpoint), text_from(model)): _spread_from(speeds)["p50"]
+            for endpoint, model, speeds in rows
+        }
 
     @reading
     def counters(self, connection: Connection) -> Metrics:
@@ -119,3 +172,28 @@ class StatsStore:
     @writing
     def reset_counters(self, connection: Connection) -> None:
         connection.execute("delete from metrics")
+
+
+class _Spread:
+    """Aggregate of SQL: median and 95th percentile of the values that are not null, as JSON."""
+
+    def __init__(self) -> None:
+        self._values: list[float] = []
+
+    def step(self, value: float | None) -> None:
+        if value is not None:
+            self._values.append(value)
+
+    def finalize(self) -> Any:
+        values = sorted(self._values)
+        count = len(values)
+        if not count:
+            return "{}"
+        median = (values[(count - 1) // 2] + values[count // 2]) / 2
+        rank = math.ceil(0.95 * count)  # nearest-rank method, from 1
+        return json.dumps({"p50": median, "p95": values[rank - 1]})
+
+
+def _spread_from(stored: str) -> dict[str, float]:
+    spread: dict[str, float] = json.loads(stored)
+    return spread

@@ -21,7 +21,7 @@ The other modules of this package share the work. `database` runs jobs on a thre
 the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
 messages, `branch_queries` reads them, and `search` finds them. `backup` copies the file each day
 and replaces a damaged one. `purge` deletes permanently. `attachment_files` keeps attached files,
-and `stats_store` the answer records and the counters.
+and `stats_store` the stats of answers and the counters.
 """
 
 from __future__ import annotations

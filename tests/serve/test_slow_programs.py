@@ -13,8 +13,7 @@ from lmchat.errors import LMChatError
 from lmchat.serve.app import RequestReport, ServeApp
 from lmchat.serve.model_routes import ServerWatch
 from lmchat.servers.client import HttpServerClient
-from lmchat.sessions.message import AnswerState
-from lmchat.sessions.statistics import AnswerRecord
+from tests.support.chats import stats_store_at
 from tests.support.client_calls import endpoint_of
 from tests.support.scripted_products import CHAT, chat_reply, plain
 from tests.support.scripted_server import Hold, ScriptedServer, sse
@@ -27,16 +26,15 @@ def server():
         yield plain(one, "tiny")
 
 
-async def test_a_program_that_takes_nothing_for_too_long_loses_its_reply_and_frees_the_slot(server):
+async def test_a_program_that_takes_nothing_for_too_long_loses_its_reply_and_frees_the_slot(
+    server, tmp_path
+):
     server.on(CHAT, sse("one", Hold()), chat_reply("two"))
     client = HttpServerClient(Settings())
-    records: list[AnswerRecord] = []
+    stats_store = stats_store_at(tmp_path)
 
     async def find():
         return (await client.check(endpoint_of(server)),)
-
-    async def add_record(record: AnswerRecord) -> None:
-        records.append(record)
 
     def log_unexpected(error: Exception) -> LMChatError:
         raise error
@@ -53,7 +51,7 @@ async def test_a_program_that_takes_nothing_for_too_long_loses_its_reply_and_fre
         state=State(),
         hosts=frozenset(("here",)),
         pause_s=0.05,
-        add_answer_record=add_record,
+        stats_store=stats_store,
         on_request=on_request,
         log_unexpected=log_unexpected,
     )
@@ -81,6 +79,8 @@ async def test_a_program_that_takes_nothing_for_too_long_loses_its_reply_and_fre
     try:
         assert await ask(1) == b"", "it has taken the head alone"
         assert b"two" in await ask(100)
-        assert [record.state for record in records] == [AnswerState.STOPPED, AnswerState.COMPLETE]
+        (found,) = await stats_store.model_stats()
+        assert (found.turns, found.complete) == (2, 1)
     finally:
         await client.aclose()
+        await stats_store.aclose()

@@ -210,22 +210,22 @@ async def test_a_reader_that_pauses_for_long_is_not_taken_for_a_silent_server(se
 
 
 async def forwarded(server, client, *, pause_s: float = 0.0):
-    """Return the body of a reply that is passed on, and the record of its figures."""
+    """Return the body of a reply that is passed on, and state and stats of the request."""
     model = ModelInfo(model_id="tiny", endpoint=endpoint_of(server), product="OpenAI-compatible")
     request = ForwardedRequest(model=model, path=CHAT_PATH, body=b"{}")
-    body, records = b"", []
-    async with client.forward(request, records.append) as reply:
+    body, ends = b"", []
+    async with client.forward(request, lambda *end: ends.append(end)) as reply:
         async for chunk in reply.chunks:
             if not body:
                 await asyncio.sleep(pause_s)
             body += chunk
-    return body, records[0]
+    return body, *ends[0]
 
 
 async def test_a_program_that_pauses_for_long_is_not_taken_for_a_silent_server(server, make_client):
     client = make_client(timeouts=TimeoutSettings(give_up_after_s=0.2))
     server.on(CHAT, chat_reply())
-    body, _ = await forwarded(server, client, pause_s=1)
+    body, *_ = await forwarded(server, client, pause_s=1)
     assert body.endswith(b"data: [DONE]\n\n")
     assert client.metrics().successful_requests == 1
 
@@ -247,13 +247,13 @@ async def test_counts_of_a_passing_stream_are_read_in_any_form(server, make_clie
     ):
         for every in (None, 7):
             server.on(CHAT, sse(*chunks, every=every if len(chunks[1]) < 9 else None))
-            _, record = await forwarded(server, make_client())
-            counts = (record.prompt_tokens, record.completion_tokens, record.finish_reason)
+            _, _, stats = await forwarded(server, make_client())
+            counts = (stats.prompt_tokens, stats.completion_tokens, stats.finish_reason)
             assert counts == (23, 4, "stop")
     for prompt, completion, counts in ((0, 0, (None, None)), (23, 0, (23, None))):
         server.on(CHAT, sse("Hi", finish(), usage(prompt, completion), DONE))
-        _, record = await forwarded(server, make_client())
-        assert (record.prompt_tokens, record.completion_tokens) == counts
+        _, _, stats = await forwarded(server, make_client())
+        assert (stats.prompt_tokens, stats.completion_tokens) == counts
 
 
 async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
@@ -263,9 +263,9 @@ async def test_a_passing_stream_ends_soon_behind_its_finish_reason(
     for last in ((finish(), Hold()), (DONE, Hold()), (finish(), Cut(is_reset=True))):
         server.on(CHAT, sse("Hi", *last))
         client = make_client(timeouts=TimeoutSettings(give_up_after_s=5))
-        body, record = await forwarded(server, client)
+        body, state, _ = await forwarded(server, client)
         assert body.startswith(b"data: ")
-        assert record.state is AnswerState.COMPLETE
+        assert state is AnswerState.COMPLETE
 
 
 async def test_parallel_answers_pass_until_the_server_ends_them(server, client, monkeypatch):
@@ -273,7 +273,7 @@ async def test_parallel_answers_pass_until_the_server_ends_them(server, client, 
     other = {"choices": [{"index": 1, "delta": {"content": "other"}}]}
     late = {"choices": [{"index": 1, "delta": {"content": "late"}}]}
     server.on(CHAT, sse("Hi", other, finish(), Pause(0.2), late, DONE))
-    body, _ = await forwarded(server, client)
+    body, *_ = await forwarded(server, client)
     assert b"late" in body
 
 

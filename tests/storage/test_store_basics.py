@@ -20,7 +20,6 @@ from lmchat.sessions.message import (
     ToolCallPart,
 )
 from tests.support.chats import (
-    FIGURES,
     answer,
     begin_session,
     header,
@@ -140,18 +139,6 @@ async def test_an_earlier_prompt_comes_back_with_its_files_in_their_places(store
     await store.append(header(), replace(asked, parts=(notes, *asked.parts)))
     [draft] = await store.prompt_history()
     assert split_draft(draft) == ("See\nand say.", [notes])
-
-
-async def test_the_answer_records_give_figures_back_and_the_median_speed(stats_store):
-    speeds = [10.0, 40.0, 42.0, None]
-    records = [replace(FIGURES, tokens_per_second=speed) for speed in speeds]
-    records.append(replace(FIGURES, model="other", tokens_per_second=None))
-    for record in records:
-        await stats_store.add_answer_record(record)
-    rows = await stats_store.answer_records()
-    assert [replace(row, ended_at=None) for row in rows] == records
-    assert await stats_store.answer_records(since=rows[3].ended_at) == rows[3:]
-    assert await stats_store.speeds() == {(FIGURES.endpoint, FIGURES.model): 40.0}
 
 
 async def test_counters_of_two_processes_add_up(tmp_path, stats_store):

@@ -32,7 +32,6 @@ from lmchat.sessions.message import (
     text_message,
 )
 from lmchat.sessions.session import MessagePath, Session, SessionHeader, title_from
-from lmchat.sessions.statistics import AnswerRecord
 from lmchat.storage import message_rows
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store, database_in_file
@@ -51,24 +50,38 @@ class Clock:
         return self.moment
 
 
-FIGURES = AnswerRecord(
-    message_id="m1",
-    endpoint="http://localhost:1234",
+MEASURED = AnswerStats(
     product="lm_studio",
-    model="tiny",
-    quantization="",
-    state="complete",
     ttft_ms=1.0,
     prompt_tokens_per_second=1.0,
     tokens_per_second=40.0,
     prompt_tokens=1,
     completion_tokens=1,
     is_estimated=False,
-    stalls=0,
-    retries=0,
     elapsed_ms=1.0,
     finish_reason="stop",
 )
+LM_STUDIO = "http://localhost:1234"
+
+
+async def add_stats(
+    store: StatsStore,
+    stats: AnswerStats = MEASURED,
+    *,
+    model: str = "tiny",
+    endpoint: str = LM_STUDIO,
+    state: AnswerState = AnswerState.COMPLETE,
+    stalls: int = 0,
+) -> None:
+    await store.add(
+        new_id(),
+        endpoint=endpoint,
+        model=model,
+        quantization="",
+        state=state,
+        stats=stats,
+        stalls=stalls,
+    )
 
 
 def header(title: str = "", *, moment: datetime = START) -> SessionHeader:

@@ -37,7 +37,7 @@ from lmchat.servers.request import (
 from lmchat.servers.request_counters import Budget
 from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
 from lmchat.servers.target import Target
-from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.message import AnswerState, AnswerStats
 
 ENDPOINT = Endpoint.parse("http://localhost:1234")
 Step = StreamEvent | Exception | asyncio.Event | float
@@ -209,7 +209,7 @@ class ScriptedBackend:
             raise
 
     def forward(
-        self, request: ForwardedRequest, on_end: Callable[[AnswerRecord], None]
+        self, request: ForwardedRequest, on_end: Callable[[AnswerState, AnswerStats], None]
     ) -> AbstractAsyncContextManager[ForwardedReply]:
         raise AssertionError("a screen forwards nothing")
 

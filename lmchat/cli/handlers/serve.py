@@ -73,7 +73,7 @@ async def serve(context: Context) -> int:
                 state=runtime.state,
                 hosts=frozenset((*own_names, *(f"{name}:{port}" for name in own_names))),
                 key=key,
-                add_answer_record=runtime.stats_store.add_answer_record,
+                stats_store=runtime.stats_store,
                 on_request=partial(_print_report, context.output),
                 on_remote=partial(_note_remote, context.output, set()),
                 log_unexpected=context.log_unexpected,
@@ -178,18 +178,18 @@ def _print_report(output: Output, report: RequestReport) -> None:
     If the request names no model, its path is printed instead. The status is that of HTTP, or
     "closed" if no reply has begun.
     """
-    row = report.row  # the figures; None if the request was not passed on to a server
+    stats = report.stats
     status = str(report.status or "closed")
-    figures = ""
-    if row is not None:
-        if row.ttft_ms is not None:
-            figures += f"  {row.ttft_ms / 1e3:.2f} s"
-        if row.tokens_per_second is not None:
-            figures += f"  {row.tokens_per_second:.1f} tok/s"
+    measured = ""
+    if stats is not None:
+        if stats.ttft_ms is not None:
+            measured += f"  {stats.ttft_ms / 1e3:.2f} s"
+        if stats.tokens_per_second is not None:
+            measured += f"  {stats.tokens_per_second:.1f} tok/s"
     clock = datetime.now().astimezone().strftime("%H:%M:%S")
     program = f"{report.program[:_PROGRAM_COLUMNS] or '-':<{_PROGRAM_COLUMNS}}"
     subject = f"{report.subject[:_MODEL_COLUMNS]:<{_MODEL_COLUMNS}}"
-    _print_line(output, f"{clock}  {program}  {subject}  {status}{figures}")
+    _print_line(output, f"{clock}  {program}  {subject}  {status}{measured}")
 
 
 def _note_remote(output: Output, noted: set[str], model: ModelInfo) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lmchat.cli.context import Context
 from lmchat.cli.setup.open_store import open_stores
-from lmchat.sessions.statistics import ModelFigures, Spread, figures_by_model
+from lmchat.sessions.model_stats import ModelStats, Spread
 from lmchat.terminal.output import local_time, table, terminal_columns
 from lmchat.units import counted
 
@@ -16,36 +16,34 @@ _MS_TO_S = 1e-3
 
 
 async def stats(context: Context) -> int:
-    """Print the figures of each model at each server, the last used first; return exit code 0.
+    """Print the stats of each model at each server, the last used first; return exit code 0.
 
     They are printed as a table, with `--plot` as plots, or with `--json` as JSON.
     """
     async with open_stores(context) as stores:
-        figures_of_models = figures_by_model(await stores.stats_store.answer_records())
+        models = await stores.stats_store.model_stats()
     lines: list[str] = []
     if context.options.plot:
-        for figures in figures_of_models:
-            lines += ["", *_plot(figures)]
+        for stats in models:
+            lines += ["", *_plot(stats)]
         del lines[:1]
     else:
-        lines = table(
-            _HEAD, [_row(figures) for figures in figures_of_models], width=terminal_columns()
-        )
+        lines = table(_HEAD, [_row(stats) for stats in models], width=terminal_columns())
     empty_note = "No answers yet. Ask something first."
-    return context.output.print_list(figures_of_models, lines, empty_note)
+    return context.output.print_list(models, lines, empty_note)
 
 
-def _row(figures: ModelFigures) -> tuple[str, ...]:
+def _row(stats: ModelStats) -> tuple[str, ...]:
     """Return the cells of a model in the table, as `_HEAD` names them."""
     return (
-        figures.model,
-        f"{figures.product} {figures.endpoint}",
-        str(figures.turns),
-        f"{100 * figures.complete / figures.turns:.0f} %",
-        *_spread_cells(figures.ttft_ms, "{:.2f} s", _MS_TO_S),
-        *_spread_cells(figures.tokens_per_second, "{:.1f}"),
-        *_spread_cells(figures.elapsed_ms, "{:.1f} s", _MS_TO_S),
-        local_time(figures.last) if figures.last else "",
+        stats.model,
+        f"{stats.product} {stats.endpoint}",
+        str(stats.turns),
+        f"{100 * stats.complete / stats.turns:.0f} %",
+        *_spread_cells(stats.ttft_ms, "{:.2f} s", _MS_TO_S),
+        *_spread_cells(stats.tokens_per_second, "{:.1f}"),
+        *_spread_cells(stats.elapsed_ms, "{:.1f} s", _MS_TO_S),
+        local_time(stats.last),
     )
 
 
@@ -60,14 +58,14 @@ def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> 
     return template.format(spread.p50 * factor), template.format(spread.p95 * factor)
 
 
-def _plot(figures: ModelFigures) -> list[str]:
+def _plot(stats: ModelStats) -> list[str]:
     """Return the lines of the plot of a model: a heading, and one for each of the last days.
 
     The line of a day has its median speed, a bar, and the number of answers. The bar of the fastest
     day has the full length; a day without a known speed has none.
     """
-    lines = [f"{figures.model} at {figures.endpoint}: tok/s, the median of each day"]
-    days = figures.days[-_MAX_DAYS:]
+    lines = [f"{stats.model} at {stats.endpoint}: tok/s, the median of each day"]
+    days = stats.days[-_MAX_DAYS:]
     speeds = [day.tokens_per_second or 0.0 for day in days]
     top_speed = max(speeds, default=0.0) or 1.0  # 1.0 if no speed is known, to divide by it
     for day, speed in zip(days, speeds, strict=True):

@@ -43,8 +43,7 @@ from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage
 from lmchat.servers.stream.response_reader import EndWait
 from lmchat.servers.stream.timeouts import IdleTimeout
-from lmchat.sessions.message import AnswerState, new_id
-from lmchat.sessions.statistics import AnswerRecord
+from lmchat.sessions.message import AnswerState, AnswerStats
 
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that its program takes slower than it arrives
@@ -60,7 +59,7 @@ class Forwarding(Struct, kw_only=True):
     sender: Sender
     load_model: Callable[[], Awaitable[None]]  # raises `LMChatError` if the server cannot
     counters: RequestCounters
-    on_end: Callable[[AnswerRecord], None]  # gets the figures of the request
+    on_end: Callable[[AnswerState, AnswerStats], None]
     _has_tried_load: bool = False
     _refused: ForwardedReply | None = None  # the last refusal, as it came
     _stream: _PassingStream | None = None  # None for a reply that is no stream
@@ -75,8 +74,7 @@ class Forwarding(Struct, kw_only=True):
     async def reply(self) -> AsyncIterator[ForwardedReply]:
         """Send the request, and yield the reply, whose connection is closed after the block.
 
-        A refusal of the server is a reply, too. The request is counted; at its end, `on_end` gets
-        its figures.
+        A refusal of the server is a reply, too. The request is counted, and `on_end` called.
 
         Raises:
             ServerUnavailable: the server does not answer, or the reply has broken off.
@@ -107,9 +105,9 @@ class Forwarding(Struct, kw_only=True):
             _logger.info("forwarded request: %s", error.kind)
             raise
         finally:
-            record = self._record(state)
-            self.counters.add_end(state, record.elapsed_ms)
-            self.on_end(record)
+            stats = self._stats()
+            self.counters.add_end(state, stats.elapsed_ms)
+            self.on_end(state, stats)
 
     async def _send(self, stack: AsyncExitStack, idle_timeout: IdleTimeout) -> ForwardedReply:
         """Send the request once; return the reply, or raise the error of a refusal.
@@ -184,29 +182,18 @@ class Forwarding(Struct, kw_only=True):
             return False
         return True
 
-    def _record(self, state: AnswerState) -> AnswerRecord:
-        """Return the figures of the request.
-
-        `ttft_ms` is the time from the last attempt to the first byte. `wait_ms` is the time from
-        the beginning to the first byte, with the waits between attempts.
-        """
+    def _stats(self) -> AnswerStats:
+        """The first byte counts as the first token, and as the first word."""
         first_s = self._first_byte_s
         usage, finish_reason = self._usage()
-        model = self.request.model
-        return AnswerRecord(
-            message_id=new_id(),
-            endpoint=model.server_id,
-            product=model.product,
-            model=model.model_id,
-            quantization=model.quantization,
-            state=state,
+        return AnswerStats(
+            product=self.request.model.product,
             ttft_ms=None if first_s is None else (first_s - self._sent_s) * 1e3,
             prompt_tokens_per_second=usage.prompt_tokens_per_second,
             tokens_per_second=usage.tokens_per_second,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens or None,  # 0 means that nobody has counted
             is_estimated=False,  # counts that the server does not tell stay None
-            stalls=0,  # they are not counted
             retries=self.sender.retries,
             elapsed_ms=(time.perf_counter() - self._begun_s) * 1e3,
             finish_reason=finish_reason,

@@ -13,7 +13,6 @@ from lmchat.safe_text import safe_text
 from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import now
-from lmchat.sessions.statistics import figures_by_model
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.context_dialog import ContextDialog
@@ -90,11 +89,11 @@ class Reports:
     async def open_statistics(self) -> None:
         try:
             since = now() - timedelta(days=RECORD_DAYS)
-            rows = await self._workspace.stats_store.answer_records(since=since)
+            found = await self._workspace.stats_store.model_stats(since=since)
         except LMChatError as error:
             models = error.message  # in place of the figures of models
         else:
-            models = models_text(figures_by_model(rows))
+            models = models_text(found)
         backend = self._workspace.backend
         text = statistics_text(backend.metrics(), backend.budget(), models)
         self._ui.open_dialog(TextDialog("Statistics", text))

@@ -12,7 +12,7 @@ from lmchat.metrics import Metrics
 from lmchat.safe_text import safe_line
 from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
-from lmchat.sessions.statistics import ModelFigures
+from lmchat.sessions.model_stats import ModelStats
 
 _VALUE_CHARS = 2000  # of a value, such as a name or a grammar
 _LABEL_WIDTH = 14  # of `/details`, in cells
@@ -138,7 +138,7 @@ def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> st
     return f"This run\n{run}\n\n{text_of_models}".rstrip()
 
 
-def models_text(models: Sequence[ModelFigures]) -> str:
+def models_text(models: Sequence[ModelStats]) -> str:
     """Return a heading and one paragraph of figures per model; empty if no model has answered."""
     if not models:
         return ""
