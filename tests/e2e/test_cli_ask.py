@@ -4,7 +4,9 @@ import json
 import os
 import shlex
 import signal
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
@@ -219,6 +221,16 @@ def test_an_answer_is_saved_only_if_that_is_asked_for_and_then_gone_on_with(cli,
     ]
     (row,) = cli.json("sessions", "--json")["data"]
     assert (row["id"], row["messages"], row["title"]) == (session_id, 4, "first")
+
+
+def test_each_run_notes_that_the_sessions_are_in_use_also_a_temporary_one(cli, server):
+    """Without the time of the last use, nothing in the trash expires."""
+    for words in (("ask", "--save", "hi"), ("ask", "--temporary", "hi"), ("sessions",)):
+        cli(*words)
+        with closing(sqlite3.connect(cli.folder / "sessions.db")) as raw:
+            assert len(raw.execute("select used_at from uses").fetchall()) == 1, words
+            raw.execute("delete from uses")
+            raw.commit()
 
 
 def test_system_model_sampling_and_preset_reach_the_server(cli, server):
