@@ -6,7 +6,7 @@ names the leaf of its chosen path: the last message of the path that is shown an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from lmchat.errors import SessionPurged
@@ -93,6 +93,24 @@ def set_columns(connection: Connection, session_id: str, **values: object) -> No
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
     connection.changed_rows += 1  # so that the screen reads the list of sessions again
+
+
+def rows_of(connection: Connection, session_id: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield table and columns of all rows of a session, those of deleted messages too."""
+    of_message = "number in (select number from messages where session_id = ?)"
+    tables = dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?")
+    tables |= dict.fromkeys(("parts", "token_choices"), of_message)
+    for table, condition in tables.items():
+        rows = connection.execute(f"select * from {table} where {condition}", (session_id,))
+        names = [name for name, *_ in rows.description]  # other files have them in another order
+        yield from ((table, dict(zip(names, row, strict=True))) for row in rows)
+
+
+def put_rows(connection: Connection, rows: Iterable[tuple[str, dict[str, object]]]) -> None:
+    """Write the rows of a session; an answer that still ran is interrupted in them."""
+    for table, columns in rows:
+        insert(connection, table, columns)
+    connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
 
 
 def number_of(connection: Connection, message_id: str) -> int | None:

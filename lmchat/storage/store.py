@@ -34,11 +34,10 @@ from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
-from lmchat.errors import LMChatError, SessionNotFound, SessionPurged, WrongUse
+from lmchat.errors import LMChatError, SessionNotFound, SessionPurged
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.attached_files import draft_of
 from lmchat.sessions.journal_entries import JournalEntry
@@ -77,8 +76,10 @@ from lmchat.storage.message_rows import (
     make_leaf,
     number_of,
     put_message,
+    put_rows,
     put_session,
     refuse_purged,
+    rows_of,
     set_columns,
 )
 from lmchat.storage.opening import (
@@ -109,12 +110,6 @@ _MOST_AMBIGUOUS_IDS = 9  # that an error names
 _READ_PER_RETURNED_PROMPT = 5
 _FORKED = "The session was forked"  # reason of an interrupted answer
 _LATEST = "9999"  # later than all stored times, which are compared as texts
-_OF_MESSAGES = "number in (select number from messages where session_id = ?)"
-# Conditions of the rows of a session, by their tables.
-_OF_SESSION = {
-    **dict.fromkeys(("sessions", "messages", "drafts"), "session_id = ?"),
-    **dict.fromkeys(("parts", "token_choices"), _OF_MESSAGES),
-}
 
 
 def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Database:
@@ -360,14 +355,8 @@ class Store:
 
         Return what is left of their text for now.
 
-        Deleted messages are those that the user has deleted in other sessions. Raises `WrongUse`
-        in a temporary chat.
+        Deleted messages are those that the user has deleted in other sessions.
         """
-        if self._is_temporary:
-            raise WrongUse(
-                "A temporary chat cannot delete saved sessions permanently.",
-                hint="Start lmchat without --temporary.",
-            )
         # all deleted messages were deleted before `_LATEST`, none before an empty time
         messages_before = _LATEST if is_with_messages else ""
         folder = self._attachments_folder
@@ -393,30 +382,15 @@ class Store:
         An answer that another window streams is interrupted in the copy. Raises `SessionNotFound`.
         """
         session_id = await saved.find_id(id_or_prefix)
-        if saved is not self:  # as rows: also what was deleted, and can be restored
-            await self._insert(await saved._rows_of(session_id))
+        if saved is not self:
+            rows = await saved.database.run(
+                lambda connection: list(rows_of(connection, session_id))
+            )
+            await self.database.write(lambda connection: put_rows(connection, rows))
             for digest in await self.database.run(attachment_files.named_digests):
                 with suppress(LMChatError):  # it is missing or damaged there, too
                     await self.save_file(await saved.read_file(digest))
         return session_id
-
-    @reading
-    def _rows_of(self, connection: Connection, session_id: str) -> dict[str, list[tuple[Any, ...]]]:
-        """Return all rows of a session, by the names of their tables."""
-        return {
-            table: connection.execute(
-                f"select * from {table} where {condition}", (session_id,)
-            ).fetchall()
-            for table, condition in _OF_SESSION.items()
-        }
-
-    @writing
-    def _insert(self, connection: Connection, tables: Mapping[str, list[tuple[Any, ...]]]) -> None:
-        for table, rows in tables.items():
-            for row in rows:
-                values = ", ".join("?" * len(row))
-                connection.execute(f"insert into {table} values ({values})", row)
-        connection.execute("update messages set state = 'interrupted' where state = 'streaming'")
 
     @writing
     def import_session(self, connection: Connection, session: Session) -> SessionHeader | None:

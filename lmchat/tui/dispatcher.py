@@ -139,8 +139,8 @@ class Dispatcher:
 
         A prompt that was sent in the new session before it was read is moved into its queue.
         """
-        store, saved = self.workspace.store, self.workspace.saved or self.workspace.store
-        session_id = await store.take_session(saved, self.workspace.resume_id)
+        workspace = self.workspace
+        session_id = await workspace.store.take_session(workspace.saved, workspace.resume_id)
         await self.session_view.go_to(session_id, takes_queue=True)
         if self.chat.shown.is_waiting and self.chat.turn_choices.is_ready:
             self.chat.send_waiting()

@@ -90,6 +90,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     backend: ServerClient
     store: Store
+    saved: Store  # the same one, or that in the file if `store` is in memory
     stats_store: StatsStore
     library: Library
     chat: ChatService
@@ -100,7 +101,6 @@ class Workspace(Struct, kw_only=True):
     state: State  # the screen's copy: `ScreenServices.remember` changes it
     is_temporary: bool = False  # whether sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
-    saved: Store | None = None  # store of that session; None: `store`
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only

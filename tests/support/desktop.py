@@ -274,6 +274,7 @@ def make_desktop(  # noqa: PLR0913 - all but two are named
         settings=settings,
         backend=backend,
         store=store,
+        saved=store,
         stats_store=StatsStore(store.database),
         library=Library(store, clock=moment),
         chat=chat,
