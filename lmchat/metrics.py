@@ -1,10 +1,15 @@
-"""Counters of requests: `servers` counts those of a run, `storage` adds up those of all runs."""
+"""Counters of requests: `servers` counts those of a run, `storage` adds up those of all runs.
+
+The screen shows them in its first paint.
+"""
 
 from __future__ import annotations
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
+# Counters of requests that have ended, by the `AnswerState`; in any other state, they have failed.
+_ENDS = {"complete": "successful_requests", "stopped": "stopped_requests"}
 METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HTTP say after it
 
 
@@ -34,3 +39,29 @@ class Metrics(Struct, frozen=True, kw_only=True):
         if not self.successful_requests:
             return 0.0
         return self.total_response_ms / self.successful_requests
+
+
+class RequestCounters:
+    """Counters of all requests of one client since its start or the last reset."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+
+    def add(self, **counts: float) -> None:
+        sums = {name: getattr(self.metrics, name) + count for name, count in counts.items()}
+        self.metrics = replace(self.metrics, **sums)
+
+    def add_end(self, state: str, elapsed_ms: float) -> None:
+        """Only the times of complete requests are added up, for their mean."""
+        name = _ENDS.get(state, "failed_requests")
+        self.add(**{name: 1, "total_response_ms": elapsed_ms * (state == "complete")})
+
+    def reset(self) -> None:
+        self.metrics = Metrics()
+
+
+class RateLimit(Struct, frozen=True, kw_only=True):
+    """How many requests may be sent."""
+
+    left: int  # now
+    limit: int  # in a minute; 0: there is no limit, and `left` is 0, too

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit, RequestCounters
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
 from lmchat.servers.discovery.choose import no_server_error
@@ -69,7 +69,6 @@ from lmchat.servers.request import (
     ForwardedRequest,
     TemplateText,
 )
-from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.sending.exchange import Exchange
 from lmchat.servers.sending.forward import Forwarding, read_beside
 from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
@@ -397,8 +396,8 @@ class HttpServerClient:
     def reset_metrics(self) -> None:
         self._counters.reset()
 
-    def budget(self) -> Budget:
-        return self._checks.limiter.budget()
+    def rate_limit(self) -> RateLimit:
+        return self._checks.limiter.rate_limit()
 
     async def aclose(self) -> None:
         """Close all connections; the engine ends, and the lists of models are written."""

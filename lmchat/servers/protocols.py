@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.finder import ServerSource
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.events import PromptProgress, StreamEvent
@@ -22,7 +22,6 @@ from lmchat.servers.request import (
     ForwardedRequest,
     TemplateText,
 )
-from lmchat.servers.request_counters import Budget
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.message import AnswerState, AnswerStats
 
@@ -102,7 +101,7 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
 
     def reset_metrics(self) -> None: ...
 
-    def budget(self) -> Budget:
+    def rate_limit(self) -> RateLimit:
         """Return how many requests the limit of requests a minute allows now."""
 
     async def aclose(self) -> None: ...

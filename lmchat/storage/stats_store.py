@@ -68,14 +68,6 @@ class StatsStore:
         self.database = database
         self._clock = clock
 
-    @property
-    def notice(self) -> str:
-        """Sentence for the user about a file that was replaced; empty if none was."""
-        return self.database.notice
-
-    async def aclose(self) -> None:
-        await self.database.aclose()
-
     async def add(
         self,
         message_id: str,
@@ -118,8 +110,10 @@ class StatsStore:
         values = ("" if since is None else stored_time(since),)
         days: defaultdict[tuple[object, object], list[dict[str, object]]] = defaultdict(list)
         for endpoint, model, day, turns, speeds in connection.execute(_DAYS, values):
-            speed = _spread_from(speeds).get("p50")
-            days[endpoint, model].append({"day": day, "turns": turns, "tokens_per_second": speed})
+            speed = json.loads(speeds)
+            days[endpoint, model].append(
+                {"day": day, "turns": turns, "tokens_per_second": speed and speed["p50"]}
+            )
         cursor = connection.execute(_MODELS, values)
         names = [name for name, *_ in cursor.description]
         found: list[ModelStats] = []
@@ -127,7 +121,7 @@ class StatsStore:
             fields = dict(zip(names, row, strict=True))
             fields["days"] = days[fields["endpoint"], fields["model"]]
             fields |= {name: text_from(fields[name]) for name in ("model", "endpoint", "product")}
-            fields |= {name: _spread_from(fields[name]) or None for name in _SPREADS}
+            fields |= {name: json.loads(fields[name]) for name in _SPREADS}
             # `strict=False`: SQLite returns 0 or 1 for a flag
             found.append(convert(fields, ModelStats, strict=False))
         return tuple(found)
@@ -141,7 +135,7 @@ class StatsStore:
         connection.create_aggregate("spread", 1, _Spread)
         rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
         return {
-            (text_from(endpoint), text_from(model)): _spread_from(speeds)["p50"]
+            (text_from(endpoint), text_from(model)): json.loads(speeds)["p50"]
             for endpoint, model, speeds in rows
         }
 
@@ -188,12 +182,7 @@ class _Spread:
         values = sorted(self._values)
         count = len(values)
         if not count:
-            return "{}"
+            return "null"
         median = (values[(count - 1) // 2] + values[count // 2]) / 2
         rank = math.ceil(0.95 * count)  # nearest-rank method, from 1
         return json.dumps({"p50": median, "p95": values[rank - 1]})
-
-
-def _spread_from(stored: str) -> dict[str, float]:
-    spread: dict[str, float] = json.loads(stored)
-    return spread

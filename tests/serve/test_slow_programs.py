@@ -83,4 +83,4 @@ async def test_a_program_that_takes_nothing_for_too_long_loses_its_reply_and_fre
         assert (found.turns, found.complete) == (2, 1)
     finally:
         await client.aclose()
-        await stats_store.aclose()
+        await stats_store.database.aclose()

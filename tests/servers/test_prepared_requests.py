@@ -28,7 +28,7 @@ async def test_url_headers_and_body_are_those_that_are_sent_but_for_the_key(serv
     request = request_to(server, sampling=Sampling(temperature=0.5, seed=7, more=more))
     shown = await client.prepare(request)
     assert server.requests == []
-    assert client.budget().left == client.budget().limit
+    assert client.rate_limit().left == client.rate_limit().limit
     await read(client.stream(request))
     seen = server.seen(CHAT)[-1]
     assert (shown.url, shown.body) == (f"{server.url}/v1/chat/completions", seen.body)

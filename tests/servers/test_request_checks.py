@@ -53,7 +53,7 @@ async def test_the_first_check_that_refuses_names_the_kind_which_is_logged_witho
         assert client.metrics().refused_requests == number
         if name:
             wrong[name] = good[name]
-    assert (client.metrics().total_requests, client.budget().left) == (1, 0)
+    assert (client.metrics().total_requests, client.rate_limit().left) == (1, 0)
     assert server.requests == []
 
 
@@ -80,7 +80,7 @@ def test_what_is_over_the_budget_is_refused_with_the_exact_words_and_the_seconds
     limiter = Limiter(3)
     for left in (2, 1, 0):
         limiter.count_request("Ollama")
-        assert (limiter.budget().left, limiter.budget().limit) == (left, 3)
+        assert (limiter.rate_limit().left, limiter.rate_limit().limit) == (left, 3)
     with pytest.raises(TooManyRequests) as caught:
         limiter.count_request("Ollama")
     assert caught.value.message.startswith(

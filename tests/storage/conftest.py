@@ -26,4 +26,4 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
 async def stats_store(tmp_path: Path, clock: Clock) -> AsyncIterator[StatsStore]:
     opened = stats_store_at(tmp_path, clock)
     yield opened
-    await opened.aclose()
+    await opened.database.aclose()

@@ -145,4 +145,4 @@ async def test_no_value_of_a_row_ends_the_query(rows, tmp_path_factory):
         assert 10 - len(rows) <= sum(one.turns for one in await store.model_stats()) <= 10
         assert await store.speeds()
     finally:
-        await store.aclose()
+        await store.database.aclose()

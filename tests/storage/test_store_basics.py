@@ -142,7 +142,8 @@ async def test_an_earlier_prompt_comes_back_with_its_files_in_their_places(store
 
 
 async def test_counters_of_two_processes_add_up(tmp_path, stats_store):
-    async with aclosing(stats_store_at(tmp_path)) as other:
+    other = stats_store_at(tmp_path)
+    async with aclosing(other.database):
         await stats_store.count(
             Metrics(total_requests=3, successful_requests=2, total_response_ms=10.5)
         )

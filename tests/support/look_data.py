@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.model_lists import ModelRow
 from lmchat.servers.discovery.status import (
     ServerHealth,
@@ -18,7 +18,6 @@ from lmchat.servers.discovery.status import (
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import UsageReported
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.request_counters import Budget
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
@@ -83,7 +82,7 @@ ANSWERING = {
     "turn": turn_rows(TURN, 104.1, speeds=SPEEDS, is_asking=False, read_ahead=None),
     "requests": request_rows(
         Metrics(total_requests=15, successful_requests=14, failed_requests=1, cache_hits=6),
-        Budget(left=57, limit=60),
+        RateLimit(left=57, limit=60),
         TURN,
     ),
     "activity": activity_rows(TURN, has_tools=False, last_action="streaming", next_check_in_s=None),
@@ -102,7 +101,7 @@ DOWN = {
     "turn": turn_rows(_INTERRUPTED, 103.0, speeds=(), is_asking=False, read_ahead=None),
     "requests": request_rows(
         Metrics(total_requests=16, successful_requests=14, failed_requests=2, cache_hits=6),
-        Budget(left=55, limit=60),
+        RateLimit(left=55, limit=60),
         _INTERRUPTED,
     ),
     "activity": activity_rows(_INTERRUPTED, has_tools=False, last_action="", next_check_in_s=3.0),

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lmchat.errors import EngineUnavailable, LMChatError
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
@@ -34,7 +34,6 @@ from lmchat.servers.request import (
     ForwardedRequest,
     TemplateText,
 )
-from lmchat.servers.request_counters import Budget
 from lmchat.servers.sending.prepared_request import PreparedRequest, RequestPreparer
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats
@@ -271,8 +270,8 @@ class ScriptedBackend:
     def reset_metrics(self) -> None:
         self.counted = Metrics()
 
-    def budget(self) -> Budget:
-        return Budget(left=60 - len(self.requests), limit=60)
+    def rate_limit(self) -> RateLimit:
+        return RateLimit(left=60 - len(self.requests), limit=60)
 
     async def aclose(self) -> None:
         self.is_closed = True

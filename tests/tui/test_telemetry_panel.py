@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.status import ServerHealth, ServerState
 from lmchat.servers.events import RetryScheduled
 from lmchat.servers.model import LoadState
-from lmchat.servers.request_counters import Budget
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
@@ -69,7 +68,7 @@ async def test_before_anything_was_found_nothing_is_guessed():
         "model": model_rows(ServerHealth(), 0.0, loading="", profile=""),
         "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
         "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
-        "requests": request_rows(Metrics(), Budget(left=30, limit=30), None),
+        "requests": request_rows(Metrics(), RateLimit(left=30, limit=30), None),
         "activity": activity_rows(None, has_tools=False, last_action="", next_check_in_s=None),
     }
     lines = squeezed(await shown(nothing))

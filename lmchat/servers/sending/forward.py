@@ -22,6 +22,7 @@ import httpx
 from msgspec import Struct, field
 
 from lmchat.errors import LMChatError, ServerRejected
+from lmchat.metrics import RequestCounters
 from lmchat.processes.tasks import end_tasks
 from lmchat.safe_text import without_secret
 from lmchat.servers.events import UsageReported
@@ -37,7 +38,6 @@ from lmchat.servers.http.network_errors import TRANSPORT_ERRORS, errors_as_unava
 from lmchat.servers.http.sse import MalformedStreamError, SseEvent, SseReader
 from lmchat.servers.products.refusals import RefusalContext, refusal_in_stream
 from lmchat.servers.request import ForwardedReply, ForwardedRequest
-from lmchat.servers.request_counters import RequestCounters
 from lmchat.servers.sending.prepared_request import STREAM_HEADERS
 from lmchat.servers.sending.sender import Sender
 from lmchat.servers.stream.chunk_parser import ChunkParser, ServerUsage

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 from lmchat.config.settings import Settings
 from lmchat.errors import BodyTooLarge, LMChatError, RequestInvalid, TooManyRequests
+from lmchat.metrics import RateLimit, RequestCounters
 from lmchat.servers.allow_list import AllowList
 from lmchat.servers.products import no_model_selected, too_many_requests
 from lmchat.servers.request import ChatRequest, ForwardedRequest
-from lmchat.servers.request_counters import Budget, RequestCounters
 from lmchat.servers.sending.prepared_request import PreparedRequest
 from lmchat.sessions.message import Role
 
@@ -43,7 +43,7 @@ class Limiter:
         """
         if self._limit == 0:
             return
-        if self.budget().left > 0:
+        if self.rate_limit().left > 0:
             self._times.append(time.monotonic())
             return
         # The time until the oldest request leaves the window; at least 1 s, not "in 0 s".
@@ -55,14 +55,14 @@ class Limiter:
             hint=f"Wait, or raise requests_per_minute under [{self._section}].",
         )
 
-    def budget(self) -> Budget:
+    def rate_limit(self) -> RateLimit:
         """Return how many requests may be sent now; those that left the window are forgotten.
 
         Without a limit, both figures are 0, because no request is noted.
         """
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
-        return Budget(left=self._limit - len(self._times), limit=self._limit)
+        return RateLimit(left=self._limit - len(self._times), limit=self._limit)
 
 
 def check_request(request: ChatRequest) -> None:

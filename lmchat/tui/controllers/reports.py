@@ -95,7 +95,7 @@ class Reports:
         else:
             models = models_text(found)
         backend = self._workspace.backend
-        text = statistics_text(backend.metrics(), backend.budget(), models)
+        text = statistics_text(backend.metrics(), backend.rate_limit(), models)
         self._ui.open_dialog(TextDialog("Statistics", text))
 
     async def reset_metrics(self) -> None:

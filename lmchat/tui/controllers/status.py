@@ -110,7 +110,7 @@ class StatusDisplay:
         """
         workspace = self._workspace
         # of the file, in a temporary chat too; any reading may find damage, and replace it
-        notice = workspace.stats_store.notice
+        notice = workspace.stats_store.database.notice
         if notice != self._shown_store_notice:
             self._shown_store_notice = notice
             self._ui.warn(notice)
@@ -164,7 +164,7 @@ class StatusDisplay:
                 is_asking=shown.question is not None,
                 read_ahead=self._chat.read_ahead.fraction,
             ),
-            "requests": request_rows(backend.metrics(), backend.budget(), stats),
+            "requests": request_rows(backend.metrics(), backend.rate_limit(), stats),
             "activity": activity_rows(
                 stats,
                 has_tools=turn_choices.has_tools(shown.session_id),

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat import units
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.safe_text import safe_line
-from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
 from lmchat.sessions.model_stats import ModelStats
 
@@ -118,7 +117,7 @@ def _causes(stats: AnswerStats) -> list[str]:
     ]
 
 
-def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> str:
+def statistics_text(metrics: Metrics, rate_limit: RateLimit, text_of_models: str) -> str:
     """Return the text of `/stats`: the counters of this run, and below them `text_of_models`.
 
     `models_text` returns `text_of_models`.
@@ -133,7 +132,7 @@ def statistics_text(metrics: Metrics, budget: Budget, text_of_models: str) -> st
         ("retries", str(metrics.retries)),
         ("average time", units.elapsed(metrics.average_response_ms / 1000)),
         ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
-        ("requests left", f"{budget.left} of {budget.limit}"),
+        ("requests left", f"{rate_limit.left} of {rate_limit.limit}"),
     )
     return f"This run\n{run}\n\n{text_of_models}".rstrip()
 

@@ -13,10 +13,9 @@ from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.metrics import Metrics
+from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.request_counters import Budget
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.line import MUTED, SIGN_STYLES, STRONG, StyledText
 from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
@@ -230,15 +229,17 @@ def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
     return stats.stage_word, ""
 
 
-def request_rows(metrics: Metrics, budget: Budget, stats: LiveStats | None) -> list[TelemetryRow]:
+def request_rows(
+    metrics: Metrics, rate_limit: RateLimit, stats: LiveStats | None
+) -> list[TelemetryRow]:
     """Return how many requests may be sent now, and the counters of this run.
 
     The counter of failed requests is red if the last turn failed.
     """
-    left = f"{budget.left} of {budget.limit}/min"
+    left = f"{rate_limit.left} of {rate_limit.limit}/min"
     has_failed = stats is not None and stats.state in _FAILURES
     return [
-        _head("Requests", left, _BAD if budget.left <= 0 else ""),
+        _head("Requests", left, _BAD if rate_limit.left <= 0 else ""),
         _figure("ok", units.whole_number(metrics.successful_requests)),
         _figure("failed", units.whole_number(metrics.failed_requests), _BAD if has_failed else ""),
         _figure("retries", units.whole_number(metrics.retries)),
