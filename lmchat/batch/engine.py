@@ -1,4 +1,4 @@
-"""Many prompts, asked several at once: jobs, their answers as rows, progress and figures.
+"""Many prompts, asked several at once: jobs, their answers as rows, progress and stats.
 
 A *row* is the answer to a `Job` as JSON: first the `head` of the job with its `index`, then its
 `key`, then what came, or an `error`.
@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from lmchat import units
 from lmchat.answers.cut_prompts import with_cut_prompt
+from lmchat.answers.live_stats import usage_json
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
@@ -32,7 +33,7 @@ from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerStats, ChatMessage
 from lmchat.terminal.output import Output, failure_detail
 
-FIGURES = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
+STATS = ("FIRST TOKEN", "SPEED", "TOKENS", "TIME")  # heads of columns
 _KEY_DIGITS = 16  # of a hash: enough to tell runs apart
 
 Row = Mapping[str, Any]
@@ -77,19 +78,13 @@ class JobAnswer(Struct, frozen=True, kw_only=True):
         if self.error is not None:
             return {**head, "error": failure_detail(self.error)}
         stats = self.stats
-        completion_tokens = stats.completion_tokens or 0
         return {
             **head,
             "reply": self.reply,
             "reasoning": self.reasoning,
             "finish_reason": stats.finish_reason or None,
             "model": self.model,
-            "usage": {
-                "prompt_tokens": stats.prompt_tokens,  # None if the server does not report it
-                "completion_tokens": completion_tokens,
-                "total_tokens": (stats.prompt_tokens or 0) + completion_tokens,
-                "estimated": stats.is_estimated or stats.prompt_tokens is None,
-            },
+            "usage": usage_json(stats),
             "prompt_cut": stats.is_prompt_cut,
             "ttft_ms": units.rounded(stats.ttft_ms),
             "elapsed_ms": units.rounded(stats.elapsed_ms),
@@ -231,19 +226,19 @@ async def run(
         raise failures.exceptions[0] from None
 
 
-def rounded_median(figures: Sequence[float | None]) -> float | None:
-    """Return the median of the known figures, rounded; None if no figure is known."""
-    known = [figure for figure in figures if figure is not None]
+def rounded_median(values: Sequence[float | None]) -> float | None:
+    """Return the median of the known values, rounded; None if none of them is known."""
+    known = [value for value in values if value is not None]
     return units.rounded(median(known)) if known else None
 
 
-def figure_cells(
+def stats_cells(
     ttft_ms: float | None,
     tokens_per_second: float | None,
     tokens: float | None,
     elapsed_ms: float | None,
 ) -> tuple[str, ...]:
-    """Return the cells of a table below the heads `FIGURES`: times in seconds, "" for None."""
+    """Return the cells of a table below the heads `STATS`: times in seconds, "" for None."""
     return (
         "" if ttft_ms is None else f"{ttft_ms / 1e3:.2f} s",
         "" if tokens_per_second is None else f"{tokens_per_second:.1f} tok/s",

@@ -1,4 +1,4 @@
-"""`lmchat compare`: one prompt for several models in turn, with their answers and figures."""
+"""`lmchat compare`: one prompt for several models in turn, with their answers and stats."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from lmchat.answers.streamed_answer import StreamedAnswer
 from lmchat.batch.engine import (
-    FIGURES,
+    STATS,
     Job,
     JobAnswer,
     answer_to,
-    figure_cells,
+    stats_cells,
     rounded_median,
 )
 from lmchat.chat.turn_starts import new_prompt
@@ -26,12 +26,12 @@ from lmchat.terminal.output import failure_detail, table
 from lmchat.units import rounded
 
 _MIN_MODELS = 2
-_FIGURES = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
-"""Fields of `AnswerStats`, in the order of `FIGURES`."""
+_STATS = ("ttft_ms", "tokens_per_second", "completion_tokens", "elapsed_ms")
+"""Fields of `AnswerStats`, in the order of `STATS`."""
 
 
 async def compare(context: Context) -> int:
-    """Print the answers and figures of all models; return 1 if one of them failed, else 0.
+    """Print the answers and stats of all models; return 1 if one of them failed, else 0.
 
     Raises `WrongUse` for fewer than two models, a model that is unknown or cannot chat, and an
     option that a server is known to ignore. All this is checked before a model is asked.
@@ -69,12 +69,12 @@ async def compare(context: Context) -> int:
                     (
                         measured["model"],
                         "" if measured["load_s"] is None else f"{measured['load_s']:.1f} s",
-                        *figure_cells(*(measured[name] for name in _FIGURES)),
+                        *stats_cells(*(measured[name] for name in _STATS)),
                         "failed" if measured["detail"] else "",
                     )
                     for measured in comparisons
                 ]
-                output.print_lines(["", *table(("MODEL", "LOAD", *FIGURES, ""), rows)])
+                output.print_lines(["", *table(("MODEL", "LOAD", *STATS, ""), rows)])
     # `detail` is the error of a model; None if it has answered
     return 1 if any(measured["detail"] for measured in comparisons) else 0
 
@@ -83,7 +83,7 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
     """Load a model, ask it as often as `--runs` says, and return what `--json` prints of it.
 
     Only the first answer is printed, and a note if loading or an answer failed. The first error
-    ends the runs: it becomes the `detail`; the figures are the medians of the runs so far.
+    ends the runs: it becomes the `detail`; the stats are the medians of the runs so far.
     """
     output, model = context.output, job.model
     printer = TurnPrinter(output, asked_model=model.model_id)
@@ -114,7 +114,7 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
         "load_s": rounded(load_s),
         **{
             name: rounded_median([getattr(stats, name) for stats in stats_of_runs])
-            for name in _FIGURES
+            for name in _STATS
         },
         "sampling": stats_of_runs[0].sampling if stats_of_runs else {},
         "prompt_cut": any(stats.is_prompt_cut for stats in stats_of_runs),

@@ -17,13 +17,13 @@ from msgspec.structs import replace
 
 from lmchat.batch.cases import Case, read_cases
 from lmchat.batch.engine import (
-    FIGURES,
+    STATS,
     Job,
     Progress,
     Row,
     Rows,
     answer_to,
-    figure_cells,
+    stats_cells,
     print_remote_note,
     rounded_median,
     run,
@@ -41,8 +41,8 @@ from lmchat.terminal.output import Output, table
 from lmchat.units import rounded
 
 _MAX_REPLY = 200  # characters of the reply of a failed case that are printed
-_FIGURES = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
-"""Fields of a row, in the order of `FIGURES`."""
+_STATS = ("ttft_ms", "tokens_per_second", "tokens", "elapsed_ms")
+"""Fields of a row, in the order of `STATS`."""
 
 
 async def evaluate(context: Context) -> int:
@@ -151,11 +151,11 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
         model_results = list(group)
         medians = {
             name: rounded_median([result.row.get(name) for result in model_results])
-            for name in _FIGURES
+            for name in _STATS
         }
         passed = sum(not result.failures for result in model_results)
         models.append({"model": model, "passed": passed, "cases": len(model_results), **medians})
-        table_rows.append((model, f"{passed} of {len(model_results)}", *figure_cells(**medians)))
+        table_rows.append((model, f"{passed} of {len(model_results)}", *stats_cells(**medians)))
     for result in answered:
         head, row, failures = result.job.head, result.row, result.failures
         reply = row.get("reply", "")
@@ -180,4 +180,4 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
     if output.is_json:
         output.print_json({"models": models, "cases": answers})
     else:
-        output.print_lines([*table(("MODEL", "PASSED", *FIGURES), table_rows), *failed_lines])
+        output.print_lines([*table(("MODEL", "PASSED", *STATS), table_rows), *failed_lines])
