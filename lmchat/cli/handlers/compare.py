@@ -10,8 +10,8 @@ from lmchat.batch.engine import (
     Job,
     JobAnswer,
     answer_to,
-    stats_cells,
     rounded_median,
+    stats_cells,
 )
 from lmchat.chat.turn_starts import new_prompt
 from lmchat.cli.context import Context

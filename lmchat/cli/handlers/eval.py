@@ -23,10 +23,10 @@ from lmchat.batch.engine import (
     Row,
     Rows,
     answer_to,
-    stats_cells,
     print_remote_note,
     rounded_median,
     run,
+    stats_cells,
 )
 from lmchat.batch.row_file import RowFile
 from lmchat.cli.context import Context
