@@ -1,1 +1,1 @@
-"""Answers: their text and figures, from the events of the stream; JSON wanted in them."""
+"""Answers: their text and stats, from the events of the stream; JSON wanted in them."""

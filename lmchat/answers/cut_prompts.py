@@ -15,7 +15,7 @@ from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens, is_prompt_cu
 
 
 def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool) -> AnswerStats:
-    """Return the figures of a complete answer, which say whether its prompt was cut.
+    """Return the stats of a complete answer, which say whether its prompt was cut.
 
     Raises `ServerRejected` if the answer is worth nothing then: it is empty, or has to match a
     schema, so that its values are invented. The count alone is too rough for that: the product has

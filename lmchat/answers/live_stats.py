@@ -182,10 +182,7 @@ class LiveStats(Struct, kw_only=True):
         self.build = event.build or self.build
 
     def retry_words(self, retry: RetryScheduled, now_s: float) -> str:
-        """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`.
-
-        `retry` is the attribute of this name, once the caller knows that it is not None.
-        """
+        """Return which attempt comes next, and when, such as `retry 2/3 in 1.9 s`."""
         wait_s = max(self.retry_from_s + retry.wait_s - now_s, 0.0)
         return f"retry {retry.attempt}/{retry.attempts} in {units.elapsed(wait_s)}"
 
@@ -199,10 +196,7 @@ class LiveStats(Struct, kw_only=True):
         return words
 
     def end(self, state: AnswerState, now_s: float) -> None:
-        """End the answer at `now_s`, in a final state.
-
-        A thought that was not finished ends with its last token.
-        """
+        """A thought that was not finished ends with its last token."""
         if self.is_thinking:
             self.thought_ended_s = self.last_token_s
         self.state = state
@@ -212,12 +206,7 @@ class LiveStats(Struct, kw_only=True):
         self.retry = None
 
     def _begin_attempt(self, now_s: float) -> None:
-        """Begin an attempt: the request was just sent, perhaps again.
-
-        It is only sent again before any text has arrived. But the attempt before may have had a
-        first token whose text was held back (`LifeSign.is_token`) and never came. So the time of
-        the first token is measured again.
-        """
+        """The attempt before may have had a first token whose text never came (`LifeSign`)."""
         self._leave_queue(now_s)
         self.stage = Stage.WAITING
         self.retry = None
@@ -239,11 +228,7 @@ class LiveStats(Struct, kw_only=True):
             self.stage = Stage.THINKING if self.is_thinking else Stage.ANSWERING
 
     def _count(self, chars: int, now_s: float, stage: Stage) -> None:
-        """Count a chunk with this number of characters, which belongs to `stage`.
-
-        The stage is `THINKING` or `ANSWERING`. The first text in the stage `THINKING` begins a
-        thought. The next text of the answer ends the thought. Later reasoning continues it.
-        """
+        """Text of the answer ends a thought; later reasoning continues it."""
         if stage is Stage.THINKING:
             self.thought_ended_s = None
             self.thought_chunks += 1
@@ -269,7 +254,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def has_text(self) -> bool:
-        """Whether any text, thought or call of the answer has arrived."""
+        """Also a thought or a call."""
         return self.chunks > 0
 
     @property
@@ -293,7 +278,7 @@ class LiveStats(Struct, kw_only=True):
         return (self.first_token_s - self.sent_s) * 1e3
 
     def elapsed_s(self, now_s: float) -> float:
-        """Return the seconds since the start of the answer, until its end if it has ended."""
+        """Return how long the answer has run so far, or in all."""
         end_s = now_s if self.ended_s is None else self.ended_s
         return end_s - self.started_s
 
@@ -314,10 +299,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def _server_count(self) -> int | None:
-        """Number of tokens that the server counted; None if it did not count.
-
-        A count of 0 is wrong if text has arrived, and is taken as none.
-        """
+        """A count of 0 is wrong if text has arrived."""
         count = self.usage.completion_tokens
         return None if count == 0 and self.chunks else count
 

@@ -165,7 +165,7 @@ class Failure(Struct, frozen=True, kw_only=True):
 class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens and times of an answer, together with the answer that it continues, if any.
 
-    A figure that is None is not known, or there is nothing to measure.
+    What is None is not known, or there is nothing to measure.
     """
 
     ttft_ms: float | None = None
@@ -225,12 +225,11 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     """Number of the `draft_tokens` that the model accepted."""
 
     def after(self, begun: AnswerStats | None) -> AnswerStats:
-        """Return the figures of an answer in two parts, of which this is the second.
+        """Return the stats of an answer in two parts, of which this is the second.
 
-        `begun` has the figures of the first part; if it is None, these figures are returned as they
-        are. Tokens and times are added up. An edited part makes an edited answer, and so does a
-        part whose prompt was cut. The time to the first token comes from the first part, if it is
-        known there. The speed and all other figures come from the second part.
+        Tokens and times are added up. An edited part makes an edited answer, and so does a part
+        whose prompt was cut. The time to the first token comes from the first part, if it is known
+        there. The speed and all the rest come from the second part.
         """
         if begun is None:
             return self
@@ -280,7 +279,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
 
 EDITED = AnswerStats(is_edited=True, finish_reason="stop")
-"""AnswerStats of a rewritten answer: the figures of the old text do not describe the new one."""
+"""Of a rewritten answer: the stats of the old text do not describe the new one."""
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -111,7 +111,7 @@ class AnswerTokens:
         if not old_token.is_thought:  # the thought, which came before the text, stays
             thoughts = [part for part in self.answer.parts if isinstance(part, ReasoningPart)]
             parts = (*thoughts, TextPart(text=begun))
-        # the figures of the old answer are not those of the new version
+        # the stats of the old answer are not those of the new version
         stats = AnswerStats(is_edited=True, completion_tokens=len(earlier) + 1)
         message = replace(self.answer, parts=parts, stats=stats, failure=None)
         return message, (*earlier, new_token)

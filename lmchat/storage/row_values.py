@@ -147,8 +147,8 @@ def column_value(value: object) -> object:
     """Return the value of a field of a message or a session as its column stores it.
 
     `_READERS` has the opposite for each column. Texts pass through `storable`, times become text in
-    UTC, and tags (a tuple) become one text. Figures (`AnswerStats`) and failures become JSON;
-    figures that were not measured are left out. Sampling options (a mapping) become JSON, or an
+    UTC, and tags (a tuple) become one text. Stats and failures become JSON; what was
+    not measured is left out. Sampling options (a mapping) become JSON, or an
     empty text if there are none. Numbers, flags and None stay.
     """
     match value:
@@ -159,10 +159,8 @@ def column_value(value: object) -> object:
         case tuple():
             return storable(" ".join(value))
         case AnswerStats():
-            figures = asdict(value)
-            return json.dumps(
-                {name: figures[name] for name in figures if figures[name] != _UNSET[name]}
-            )
+            stats = asdict(value)
+            return json.dumps({name: stats[name] for name in stats if stats[name] != _UNSET[name]})
         case Failure():
             return json.dumps(asdict(value))
         case Mapping():

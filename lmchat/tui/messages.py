@@ -61,7 +61,7 @@ class ReadSessions(AppMessage):
 
 
 class ShowChanges(AppMessage):
-    """Request to show what has changed: figures, list of sessions, row of keys."""
+    """Request to show what has changed: stats, list of sessions, row of keys."""
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, ShowChanges)

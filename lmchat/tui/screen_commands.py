@@ -91,7 +91,7 @@ class ScreenCommands:
                 for number in range(1, 10)
             },
             "context": reports.open_context,
-            "stats": reports.open_statistics,
+            "stats": reports.open_stats,
             "reset_metrics": reports.reset_metrics,
             "log": reports.open_log_file,
             "tools": reports.open_tools,

@@ -45,10 +45,10 @@ class ScreenServices:
         self._warnings = {"sessions": "", "state": ""}  # by source, the most urgent first
         self._remember_lock = asyncio.Lock()
 
-    # Figures and the list of sessions
+    # Stats and the list of sessions
 
     def show_changes(self) -> None:
-        """Let `Dispatcher` show what has changed: figures, list of sessions, row of keys.
+        """Let `Dispatcher` show what has changed: stats, list of sessions, row of keys.
 
         Only work that continues after a change needs this: `StatusDisplay` lists when it is done
         unasked.

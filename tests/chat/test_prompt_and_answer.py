@@ -39,7 +39,7 @@ OFFLINE = ServerUnavailable("Nothing answers at 127.0.0.1:1234.")
 FULL = StoreUnavailable("The disk is full.")
 
 
-async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_kept_with_figures(
+async def test_a_prompt_is_shown_then_on_the_disk_then_sent_and_its_answer_is_kept_with_stats(
     store,
 ):
     class Watching(ScriptedBackend):
@@ -354,7 +354,7 @@ async def test_a_refusal_is_kept_apart_and_is_what_was_said(store):
     assert found.session_id == chat.opened.session_id
 
 
-async def test_a_mistake_in_the_figures_of_an_answer_costs_none_of_its_text(store, caplog):
+async def test_a_mistake_in_the_stats_of_an_answer_costs_none_of_its_text(store, caplog):
     chat = ChatTurns(store)
     chat.sessions.context_window.meter.learn = Mock(side_effect=ZeroDivisionError)
     await chat.send("x")

@@ -29,7 +29,7 @@ def test_each_model_is_loaded_and_asked_in_turn_and_a_table_ends_the_answers(cli
     assert not cli.json("sessions", "--json")["data"]
 
 
-def test_several_runs_give_medians_and_json_has_all_figures(cli, server):
+def test_several_runs_give_medians_and_json_has_all_stats(cli, server):
     value = cli.json("compare", *MODELS, "--runs", "3", "--json", "Hi")
     assert len(server.seen(CHAT)) == 6
     first, second = value["models"]

@@ -1,4 +1,4 @@
-"""What other programs read stays as it is: exports, lists and figures as an earlier lmchat wrote them.
+"""What other programs read stays as it is: exports, lists and stats as an earlier lmchat wrote them.
 
 The files in `data/golden` are not changed. What differs in each run, such as times, has a fixed word.
 """
@@ -59,7 +59,7 @@ def exports(cli) -> dict[str, str]:
 
 
 def answers(cli, server) -> dict[str, str]:
-    """Ask a server that tells its figures; return the answers and figures as JSON."""
+    """Ask a server that tells its speed; return the answers and stats as JSON."""
     timings = {"predicted_per_second": 42.0, "prompt_per_second": 300.0, "cache_n": 2}
     end = finish() | {"timings": timings}
     thought = delta(reasoning_content="They greet.")
@@ -98,7 +98,7 @@ def state(folder: Path) -> dict[str, str]:
     return {"state.toml": (folder / "state.toml").read_text()}
 
 
-def test_exports_lists_figures_and_the_remembered_state_are_the_same_to_the_byte(
+def test_exports_lists_stats_and_the_remembered_state_are_the_same_to_the_byte(
     cli, server, tmp_path
 ):
     found = exports(cli) | answers(cli, server) | state(tmp_path)

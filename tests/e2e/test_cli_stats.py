@@ -74,7 +74,7 @@ def ledger():
         yield row | (DAMAGE[number // 25] if number % 25 == 24 else {})
 
 
-def test_the_figures_of_a_ledger_are_the_same_to_the_byte(tmp_path):
+def test_the_stats_of_a_ledger_are_the_same_to_the_byte(tmp_path):
     alone = programs.Cli(home=tmp_path, env={"TZ": "Europe/Berlin"})
     assert alone("stats").returncode == 0
     with closing(sqlite3.connect(alone.folder / "sessions.db")) as connection, connection:
@@ -93,7 +93,7 @@ def told(*texts: str, model: str = "tiny"):
     return sse(*(delta(text, model=model) for text in texts), end, usage(model=model), DONE)
 
 
-def test_each_turn_stands_in_the_figures_of_its_model_and_no_word_of_it(cli, server):
+def test_each_turn_stands_in_the_stats_of_its_model_and_no_word_of_it(cli, server):
     server.on("GET /v1/models", model_list("tiny", "other"))
     server.on(CHAT, told("marked-words"))
     assert cli("ask", "-m", "tiny", "marked-words").returncode == 0

@@ -42,7 +42,7 @@ def test_what_is_typed_before_the_first_paint_stands_in_the_prompt_and_is_not_se
         assert server.seen(CHAT) == []
 
 
-def test_a_real_answer_grows_is_stopped_and_has_its_figures(tmp_path, real_server):
+def test_a_real_answer_grows_is_stopped_and_has_its_stats(tmp_path, real_server):
     configure(tmp_path, STEADY)
     seen: set[int] = set()
     with ready_screen(tmp_path, real_server.url) as screen:

@@ -473,7 +473,7 @@ def test_the_chat_of_the_source_documents_streams_unless_told_otherwise(gateway,
 # Start and end
 
 
-def test_a_signal_lets_a_running_answer_end_and_its_figures_without_content_are_kept(
+def test_a_signal_lets_a_running_answer_end_and_its_stats_without_content_are_kept(
     tmp_path, server
 ):
     gate = Gate()

@@ -61,7 +61,7 @@ def test_speed_is_tokens_between_the_first_and_the_last_unless_they_came_in_one_
 
 
 @pytest.mark.rule("R-19")
-def test_the_servers_figures_win_over_our_clock():
+def test_the_servers_speed_and_counts_win_over_our_clock():
     turn = played(
         (101, TextDelta(text="a")),
         (102, TextDelta(text="b")),
@@ -117,7 +117,7 @@ def test_a_continued_answer_has_the_thoughts_of_both_parts_and_no_zero_for_what_
 FULL = UsageReported(prompt_tokens=200, completion_tokens=55)
 
 
-def test_what_cut_an_answer_short_is_told_as_far_as_the_figures_tell():
+def test_what_cut_an_answer_short_is_told_as_far_as_the_stats_tell():
     for usage, context, max_tokens, limit in [
         (FULL, 256, None, Limit.CONTEXT),
         (FULL, 255, 55, Limit.CONTEXT),

@@ -71,7 +71,7 @@ async def test_a_closed_client_says_so_and_asks_nothing(server):
     assert server.requests == []
 
 
-async def test_a_chat_returns_the_whole_answer_with_its_figures(server, client):
+async def test_a_chat_returns_the_whole_answer_with_its_stats(server, client):
     call = {"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}
     said = [
         *(delta(reasoning_content="Hm. "), delta("Hel"), delta("lo")),

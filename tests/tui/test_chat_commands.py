@@ -71,7 +71,7 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
 
 
 async def _counted(desk, turns: int) -> None:
-    """Wait for the figures of so many turns: they are written after the answer is shown."""
+    """Wait for the stats of so many turns: they are written after the answer is shown."""
     async with asyncio.timeout(10):
         while sum(one.turns for one in await desk.workspace.stats_store.model_stats()) < turns:  # noqa: ASYNC110 - a thread writes them
             await asyncio.sleep(0.01)

@@ -16,19 +16,16 @@ _MS_TO_S = 1e-3
 
 
 async def stats(context: Context) -> int:
-    """Print the stats of each model at each server, the last used first; return exit code 0.
-
-    They are printed as a table, with `--plot` as plots, or with `--json` as JSON.
-    """
+    """Print the stats of each model at each server, the last used first; return exit code 0."""
     async with open_stores(context) as stores:
         models = await stores.stats_store.model_stats()
     lines: list[str] = []
     if context.options.plot:
-        for stats in models:
-            lines += ["", *_plot(stats)]
+        for one in models:
+            lines += ["", *_plot(one)]
         del lines[:1]
     else:
-        lines = table(_HEAD, [_row(stats) for stats in models], width=terminal_columns())
+        lines = table(_HEAD, [_row(one) for one in models], width=terminal_columns())
     empty_note = "No answers yet. Ask something first."
     return context.output.print_list(models, lines, empty_note)
 
@@ -48,11 +45,6 @@ def _row(stats: ModelStats) -> tuple[str, ...]:
 
 
 def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> tuple[str, str]:
-    """Return the cells with the median and the 95th percentile of a figure.
-
-    Each value is multiplied by the factor and filled into the template. Without a spread, both
-    cells are empty.
-    """
     if spread is None:
         return "", ""
     return template.format(spread.p50 * factor), template.format(spread.p95 * factor)
@@ -69,8 +61,8 @@ def _plot(stats: ModelStats) -> list[str]:
     speeds = [day.tokens_per_second or 0.0 for day in days]
     top_speed = max(speeds, default=0.0) or 1.0  # 1.0 if no speed is known, to divide by it
     for day, speed in zip(days, speeds, strict=True):
-        figure = "" if day.tokens_per_second is None else f"{speed:.1f}"
+        known = "" if day.tokens_per_second is None else f"{speed:.1f}"
         bar = "#" * round(_BAR_CELLS * speed / top_speed)
         answers = counted(day.turns, "answer")
-        lines.append(f"{day.day.isoformat()}  {figure:>7}  {bar:<{_BAR_CELLS}}  {answers}")
+        lines.append(f"{day.day.isoformat()}  {known:>7}  {bar:<{_BAR_CELLS}}  {answers}")
     return lines

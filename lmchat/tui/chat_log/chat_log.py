@@ -343,9 +343,9 @@ class ChatLog(ScrollView, can_focus=True):
         )
 
     def flush(self) -> None:
-        """Show the text and colours that have arrived, and the figures of the running answer.
+        """Show the text and colours that have arrived, and the stats of the running answer.
 
-        `show_figures` has put the figures into the entry.
+        `show_stats` has put the stats into the entry.
         """
         deltas = self.inflow.end_wait()
         recoloured = self.highlighting.drain()

@@ -481,7 +481,7 @@ class Entry(Struct):
             thought_s = stats.reasoning_ms / 1e3
 
         if is_thinking:
-            # below 0 if the thought has begun after the last call of `show_figures`
+            # below 0 if the thought has begun after the last call of `show_stats`
             seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
             return f"Thinking…{seconds}", self.thought_hint
         return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}", ""

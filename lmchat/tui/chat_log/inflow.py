@@ -57,10 +57,10 @@ class Inflow:
     def show_with_frame(self, show: Callable[[], object]) -> bool:
         """Return whether text flows. If so, `show` is called just before the next frame.
 
-        While text flows, figures are shown together with it: a frame for figures alone would cost
+        While text flows, stats are shown together with it: a frame for stats alone would cost
         about as much as one with text. Text may stop right after this call, so that no frame comes.
         The caller calls this with a timer: at the first call that returns False, it shows the
-        figures at once.
+        stats at once.
         """
         if perf_counter() - self._shown_s > _FLOW_FRAMES / self.frames_per_second:
             return False

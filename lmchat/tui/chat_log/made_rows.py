@@ -1,7 +1,7 @@
 """The rows that the log itself writes: stats, states, cards, rules, folds.
 
 They are blocks of kind `MADE`: functions `…_block` return one, functions `…_lines` its lines.
-Words of servers and users pass through `safe_line`. Stats are the figures of an answer that has
+Words of servers and users pass through `safe_line`. Stats are those of an answer that has
 ended. Spans at the right of a row begin with a gap of two blanks. Cards and prompts have a tint,
 and a bar at their left. The last argument of `key_hint` and `clickable` names what a click does. No
 row is wrapped at a `units.GAP`.

@@ -1,7 +1,8 @@
-"""Dialogs that only report: the next request, statistics, the doctor, the tools, the log file."""
+"""Dialogs that only report: the next request, stats, the doctor, the tools, the log file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -13,10 +14,11 @@ from lmchat.safe_text import safe_text
 from lmchat.servers.request import TemplateText
 from lmchat.sessions.attached_files import Prompt
 from lmchat.sessions.message import now
+from lmchat.sessions.model_stats import ModelStats
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.context_dialog import ContextDialog
-from lmchat.tui.dialogs.report_texts import RECORD_DAYS, models_text, statistics_text
+from lmchat.tui.dialogs.report_texts import STATS_DAYS, stats_text
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.tools_dialog import tools_dialog
@@ -86,17 +88,17 @@ class Reports:
 
     # lmchat itself
 
-    async def open_statistics(self) -> None:
+    async def open_stats(self) -> None:
+        models: Sequence[ModelStats] = ()
+        failure = ""
         try:
-            since = now() - timedelta(days=RECORD_DAYS)
-            found = await self._workspace.stats_store.model_stats(since=since)
+            since = now() - timedelta(days=STATS_DAYS)
+            models = await self._workspace.stats_store.model_stats(since=since)
         except LMChatError as error:
-            models = error.message  # in place of the figures of models
-        else:
-            models = models_text(found)
+            failure = f"\n\n{error.message}"
         backend = self._workspace.backend
-        text = statistics_text(backend.metrics(), backend.rate_limit(), models)
-        self._ui.open_dialog(TextDialog("Statistics", text))
+        text = stats_text(backend.metrics(), backend.rate_limit(), models)
+        self._ui.open_dialog(TextDialog("Statistics", text + failure))
 
     async def reset_metrics(self) -> None:
         """Those of all runs, as `lmchat metrics reset`, and of this run."""

@@ -27,7 +27,7 @@ from lmchat.tui.widgets.telemetry_rows import (
     turn_rows,
 )
 
-_TICK_S = 1 / 3  # between two updates while figures change; faster ones are hard to read
+_TICK_S = 1 / 3  # between two updates while stats change; faster ones are hard to read
 _REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
 _SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
 
@@ -74,7 +74,7 @@ class StatusDisplay:
         self._shown_store_notice = ""  # the notice that was shown last
         has_reduced_motion = self._workspace.settings.ui.reduced_motion
         tick_s = _REDUCED_MOTION_TICK_S if has_reduced_motion else _TICK_S
-        # `refresh` resumes it while figures change
+        # `refresh` resumes it while stats change
         self._ticker = ui.screen.set_interval(tick_s, self.tick, pause=True)
 
     @property
@@ -106,7 +106,7 @@ class StatusDisplay:
     def refresh(self) -> None:
         """Show panel and status line, and a new notice of the store.
 
-        The timer is resumed while figures change without a key, and otherwise paused.
+        The timer is resumed while stats change without a key, and otherwise paused.
         """
         workspace = self._workspace
         # of the file, in a temporary chat too; any reading may find damage, and replace it

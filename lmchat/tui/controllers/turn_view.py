@@ -251,7 +251,7 @@ class TurnView(TurnListener):
     def _show(self, opened: OpenSession, event: ChatEvent) -> None:
         """The cases without `is_shown` concern every session.
 
-        Text and tool calls leave figures to their timer.
+        Text and tool calls leave stats to their timer.
         """
         is_shown = opened is self._chat.shown
         match event:

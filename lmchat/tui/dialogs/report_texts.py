@@ -1,7 +1,4 @@
-"""Texts of `/details`, all that is known of an answer, and of `/stats`, figures of many.
-
-In `AnswerStats`, None means that a figure was not measured or reported. Times are in milliseconds.
-"""
+"""Texts of `/details`, all that is known of an answer, and of `/stats`, what is known of many."""
 
 from __future__ import annotations
 
@@ -17,16 +14,13 @@ _VALUE_CHARS = 2000  # of a value, such as a name or a grammar
 _LABEL_WIDTH = 14  # of `/details`, in cells
 _SLOW_MS = 3000.0  # if the first word took as long or longer, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
-RECORD_DAYS = 90  # period of the figures by model; `lmchat stats` shows all of the answer records
+STATS_DAYS = 90  # period of the stats of models; `lmchat stats` shows those of all answers
 _NAME_WIDTH = 24  # of `/stats`, in cells
 _VALUE_WIDTH = 12
 
 
 def details_text(answer: ChatMessage) -> str:
-    """Return the details of an answer, a line each; the first says why it was slow, if it was.
-
-    A figure that was not measured or reported is left out.
-    """
+    """Return the details of an answer, a line each; the first says why it was slow, if it was."""
     stats = answer.stats or AnswerStats()
     number = units.whole_number  # None becomes `UNKNOWN`, whose row is left out
     reason = stats.ending or stats.finish_reason  # `ending` is empty after a normal end
@@ -117,11 +111,8 @@ def _causes(stats: AnswerStats) -> list[str]:
     ]
 
 
-def statistics_text(metrics: Metrics, rate_limit: RateLimit, text_of_models: str) -> str:
-    """Return the text of `/stats`: the counters of this run, and below them `text_of_models`.
-
-    `models_text` returns `text_of_models`.
-    """
+def stats_text(metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelStats]) -> str:
+    """Return the text of `/stats`: the counters of this run, and a paragraph for each model."""
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
         ("requests", str(metrics.total_requests)),
@@ -134,30 +125,22 @@ def statistics_text(metrics: Metrics, rate_limit: RateLimit, text_of_models: str
         ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
         ("requests left", f"{rate_limit.left} of {rate_limit.limit}"),
     )
-    return f"This run\n{run}\n\n{text_of_models}".rstrip()
+    heading = f"Last {STATS_DAYS} days (median, 95th percentile)\n" if models else ""
+    return "\n\n".join([f"This run\n{run}", heading + "\n\n".join(map(_of_model, models))]).rstrip()
 
 
-def models_text(models: Sequence[ModelStats]) -> str:
-    """Return a heading and one paragraph of figures per model; empty if no model has answered."""
-    if not models:
-        return ""
-    paragraphs: list[str] = []
-    for figures in models:
-        rows = [("answers", f"{figures.turns}, {figures.complete} ok")]
-        for name, figure, in_words in (
-            ("first token", figures.ttft_ms, units.exact_time),
-            ("speed", figures.tokens_per_second, units.rate),
-            ("prompt speed", figures.prompt_tokens_per_second, units.rate),
-            ("time", figures.elapsed_ms, lambda ms: units.elapsed(ms / 1e3)),
-        ):
-            words = units.UNKNOWN
-            if figure is not None:  # else no answer has it
-                words = f"{in_words(figure.p50)}, {in_words(figure.p95)}"
-            rows.append((name, words))
-        model = safe_line(f"{figures.model} · {figures.product} · {figures.endpoint}")
-        paragraphs.append(f"{model}\n{_lines(*rows)}")
-    heading = f"Last {RECORD_DAYS} days (median, 95th percentile)"
-    return "\n".join([heading, "\n\n".join(paragraphs)])
+def _of_model(stats: ModelStats) -> str:
+    rows = [("answers", f"{stats.turns}, {stats.complete} ok")]
+    for name, spread, in_words in (
+        ("first token", stats.ttft_ms, units.exact_time),
+        ("speed", stats.tokens_per_second, units.rate),
+        ("prompt speed", stats.prompt_tokens_per_second, units.rate),
+        ("time", stats.elapsed_ms, lambda ms: units.elapsed(ms / 1e3)),
+    ):
+        both = (in_words(spread.p50), in_words(spread.p95)) if spread else (units.UNKNOWN,)
+        rows.append((name, ", ".join(both)))
+    model = safe_line(f"{stats.model} · {stats.product} · {stats.endpoint}")
+    return f"{model}\n{_lines(*rows)}"
 
 
 def _lines(*rows: tuple[str, str]) -> str:

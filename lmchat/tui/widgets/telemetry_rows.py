@@ -62,12 +62,11 @@ def server_sign(status: ServerStatus | None) -> StyledText:
 
 
 def _head(name: str, word: str, style: str = "") -> TextRow:
-    """Return the first row of a section: its name in bold, and at the right a word or figure."""
+    """Return the first row of a section: its name in bold, and at the right a word."""
     return TextRow(label=name, value=word, style=style, label_style=STRONG)
 
 
-def _figure(label: str, value: str, style: str = "") -> TextRow:
-    """Return a row with a figure in a style, or muted if the figure is unknown."""
+def _row(label: str, value: str, style: str = "") -> TextRow:
     return TextRow(label=label, value=value, style=MUTED if value == UNKNOWN else style)
 
 
@@ -118,13 +117,13 @@ def model_rows(
         TextRow(label=name, value=quantization, style=MUTED, label_style=name_style),
     ]
     if not health.is_down:
-        rows.append(_figure("context", context_text(model) or UNKNOWN))
+        rows.append(_row("context", context_text(model) or UNKNOWN))
     elif health.seen_s is None:
-        rows.append(_figure("last seen", UNKNOWN))
+        rows.append(_row("last seen", UNKNOWN))
     else:
-        rows.append(_figure("last seen", f"{units.rough_time(now_s - health.seen_s)} ago"))
+        rows.append(_row("last seen", f"{units.rough_time(now_s - health.seen_s)} ago"))
     if profile:
-        rows.append(_figure("profile", profile))
+        rows.append(_row("profile", profile))
     return rows
 
 
@@ -199,9 +198,9 @@ def turn_rows(
         word, style = f"reading ahead{units.progress_suffix(read_ahead)}", ""
     rows: list[TelemetryRow] = [
         _head("Turn", word, style),
-        _figure("elapsed", units.elapsed(stats.elapsed_s(now_s)) if stats else UNKNOWN),
-        _figure("first token", units.exact_time(stats.ttft_ms if stats else None)),
-        _figure("speed", units.rate(stats.tokens_per_second if stats else None)),
+        _row("elapsed", units.elapsed(stats.elapsed_s(now_s)) if stats else UNKNOWN),
+        _row("first token", units.exact_time(stats.ttft_ms if stats else None)),
+        _row("speed", units.rate(stats.tokens_per_second if stats else None)),
     ]
     # Before the first turn and while one runs, a row is kept for the bars. It is blank without
     # speeds.
@@ -240,10 +239,10 @@ def request_rows(
     has_failed = stats is not None and stats.state in _FAILURES
     return [
         _head("Requests", left, _BAD if rate_limit.left <= 0 else ""),
-        _figure("ok", units.whole_number(metrics.successful_requests)),
-        _figure("failed", units.whole_number(metrics.failed_requests), _BAD if has_failed else ""),
-        _figure("retries", units.whole_number(metrics.retries)),
-        _figure("from cache", units.whole_number(metrics.cache_hits)),
+        _row("ok", units.whole_number(metrics.successful_requests)),
+        _row("failed", units.whole_number(metrics.failed_requests), _BAD if has_failed else ""),
+        _row("retries", units.whole_number(metrics.retries)),
+        _row("from cache", units.whole_number(metrics.cache_hits)),
     ]
 
 
@@ -261,9 +260,9 @@ def activity_rows(
     """
     rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
     if has_tools:
-        rows.append(_figure("steps", str(stats.steps if stats else 0)))
+        rows.append(_row("steps", str(stats.steps if stats else 0)))
     if next_check_in_s is None:
-        rows.append(_figure("last", last_action or UNKNOWN))
+        rows.append(_row("last", last_action or UNKNOWN))
     else:
-        rows.append(_figure("next check", f"in {units.rough_time(next_check_in_s)}"))
+        rows.append(_row("next check", f"in {units.rough_time(next_check_in_s)}"))
     return rows

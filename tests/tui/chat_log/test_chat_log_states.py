@@ -65,7 +65,7 @@ def stats_rows(log, message):
     return [row.replace(GAP, " ").strip() for row in rows(log)[2:] if row]
 
 
-async def test_the_figures_tell_model_and_figures_and_only_an_unusual_end(log):
+async def test_the_stats_tell_model_and_times_and_only_an_unusual_end(log):
     [stats] = stats_rows(log, answer("Yes.", version=2, versions=3))
     assert stats.startswith("qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
     assert stats.endswith("   ‹2/3›")
@@ -192,7 +192,7 @@ async def test_the_live_line_tells_what_the_turn_is_doing(log):
         assert last.endswith("Esc stop")
 
 
-def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_figures():
+def test_the_live_line_is_one_row_on_a_narrow_page_whatever_its_stats():
     turn = begun()
     for now_s in (101, 102, 110):
         turn.apply(TextDelta(text="x" * int(now_s * 400)), now_s)
