@@ -38,10 +38,11 @@ _REASONS = {
     "SQLITE_LOCKED": _LOCKED,
 }
 # Messages of SQLite about a damaged schema or version number: they have no name of their own. For
-# example `no such table: messages`. The last three are about the search index.
+# example `no such table: messages`. The last five are about the search index.
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$|"
-    "^invalid fts5 file format|^unrecognized (column )?option: |^malformed [a-z]+=... directive"
+    "^invalid fts5 file format|^unrecognized (column )?option: |^malformed [a-z]+=... directive|"
+    "^SQL logic error$|^constraint failed$"
 )
 
 
