@@ -201,6 +201,11 @@ class Database:
         """
         with self._held(is_shared=True) if is_writing else nullcontext():
             if self._is_file and self._opened_file != self._file_identity():
+                if self._connection is not None:
+                    self.notice = (
+                        f"{self.path.name} was replaced by another program; "
+                        "what was saved before may not be in it."
+                    )
                 self._disconnect()
             connection = self._connection
             if connection is None:
