@@ -213,10 +213,9 @@ def _spans(text: str, terms: Sequence[str]) -> Iterator[tuple[int, int]]:
         words = map(re.escape, term.split(" "))
         match = re.search(r"[\s\0]+".join(words), folded_text)
         if match is not None:
-            end = _index(text, match.end() - 1) + 1
-            while end < len(text) and not fold(text[end]):  # accents of the last letter
-                end += 1
-            yield _index(text, match.start()), end
+            last = _index(text, match.end() - 1)
+            after = _index(text, match.end())  # after the accents, and `last` within a ligature
+            yield _index(text, match.start()), max(last + 1, after)
 
 
 def _index(text: str, offset: int) -> int:

@@ -169,6 +169,14 @@ async def test_what_is_pasted_into_the_search_ends_without_an_error(store, talk)
         assert len(await store.search(text)) <= 2
 
 
+async def test_a_hit_with_accents_without_end_is_found_in_linear_time(store):
+    """Accents behind a letter are many pieces of text that are folded into nothing."""
+    text = "x" + "\u0301" * 400_000
+    await begin_session(store, text)
+    (hit,) = await store.search("x")
+    assert hit.words == (text,)
+
+
 def test_combining_marks_without_end_cost_a_text_no_more_than_other_characters():
     """With time that grows by the square of its length, one of these would take hours."""
     for marks in MARKS:
