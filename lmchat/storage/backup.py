@@ -166,7 +166,8 @@ def restore(path: Path, moment: datetime) -> Connection:
     try:
         if copy is not None:
             copy_database(copy, restored)
-        connect(restored).close()  # creates the tables, or brings them to the newest format
+        with closing(connect(restored)) as connection:  # with tables of the newest format
+            connection.execute("reindex")  # a copy is not searched for faults of its indexes
         try:
             os.link(file, aside)
         except OSError:  # a file system without links
