@@ -32,7 +32,9 @@ def home(tmp_path):
     """Put the file of a format into the folder of an lmchat."""
 
     def copied(version: int) -> Path:
-        return shutil.copytree(DATA / f"format-{version}", tmp_path / "lmchat")
+        folder = shutil.copytree(DATA / f"format-{version}", tmp_path / "lmchat")
+        (folder / "sessions.sqlite").rename(folder / "sessions.db")
+        return folder
 
     return copied
 
