@@ -137,6 +137,7 @@ STOPPED = tuple(
     for front in (ASK, PLAIN)
 )
 NOT_PRINTED = (
+    End("full, nothing to say", 0, "", [], fronts=PLAIN, lines=(), stdout="full"),
     End("closed", 0, "", ["Hi", "stopped: Half an"], stdout="closed"),
     End("full", 1, FULL_DISK, ["Hi", "stopped: One."], fronts=ASK, replies=(ONE,), stdout="full"),
     End(

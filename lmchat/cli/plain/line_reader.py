@@ -96,7 +96,7 @@ class LineReader:
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
         try:
-            text = input(prompt if self.is_terminal else "")
+            text = input(prompt) if self.is_terminal else input()  # "" would be written
         except (EOFError, RuntimeError):  # `input` raises `RuntimeError` if stdin is closed
             return None
         if not self.is_terminal:
