@@ -58,7 +58,7 @@ def remove_copies(path: Path) -> list[Path]:
     a killed process has left, or one that is being made.
     """
     path = path.resolve()  # it may be a link; the copies are beside the file
-    copies = (*_all_copies(path), *path.parent.glob(f".{path.name}.backup-*"))
+    copies = (*_all_copies(path), *path.parent.glob(f".*{path.name}.backup-*"))
     return [copy for copy in copies if not _remove(copy)]
 
 
@@ -162,7 +162,7 @@ def restore(path: Path, moment: datetime) -> Connection:
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
     _logger.error("the session file is damaged and is kept as %s", aside.name)
     copy = next(filter(is_intact_copy, daily_copies(path, moment)), None)
-    restored = file.with_name(f".{file.name}.restored-{os.urandom(4).hex()}")
+    restored = file.with_name(f".{file.name}.backup-restored-{os.urandom(4).hex()}")
     try:
         if copy is not None:
             copy_database(copy, restored)
@@ -176,9 +176,9 @@ def restore(path: Path, moment: datetime) -> Connection:
             with suppress(FileNotFoundError):
                 _companion(file, ending).rename(_companion(aside, ending))
         restored.replace(file)
-    finally:
-        for ending in ("", *_COMPANIONS):
-            _remove(_companion(restored, ending))
+    finally:  # also what a killed process has left
+        for rest in file.parent.glob(f".*{file.name}.backup-restored-*"):
+            _remove(rest)
     connection = connect(path)
     in_use = "there is no intact copy, so a new file is in use"
     if copy is not None:

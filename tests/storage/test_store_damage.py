@@ -203,6 +203,7 @@ async def test_the_newest_intact_copy_takes_the_place_of_a_damaged_file(
     for count, damage in enumerate(DAMAGES, 1):
         damaged = bytes(damage(bytearray(content), random.Random(count)))  # noqa: S311 - repeats
         path.write_bytes(damaged)
+        path.with_name(".sessions.db.backup-restored-0f").write_text("left by a kill")
         async with aclosing(store_at(tmp_path, clock)) as store:
             await read_all(store)  # meets the damage
             assert {session.title for session in await store.list_sessions()} == titles, damage
@@ -216,6 +217,7 @@ async def test_the_newest_intact_copy_takes_the_place_of_a_damaged_file(
             await fill_named(store, "after")
             assert "after" in {session.title for session in await store.list_sessions()}
         assert len([*path.parent.glob("*.damaged-*")]) == count
+        assert not [*path.parent.glob(".*restored*")]
 
 
 @pytest.mark.parametrize("has_copy", [True, False])
