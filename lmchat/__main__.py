@@ -27,10 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        if argv == ["--version"]:
-            from lmchat import __version__
-
-            sys.stdout.write(f"lmchat {__version__}\n")
+        if argv == ["--version"] and _has_printed_version():
             code = 0
         else:
             from lmchat.cli.run import run
@@ -48,13 +45,23 @@ def _run(argv: Sequence[str]) -> int:
             raise
         sys.stderr.write(f"lmchat: {reason.message}\n{reason.hint}\n")
         code = reason.exit_code
-    try:
-        if sys.stdout is not None:  # it is None in a process that was started without stdout
-            sys.stdout.flush()
-    except OSError:  # as at a closed pipe; at the exit, Python would report the same failure
-        stdout_descriptor = 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout_descriptor)
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:  # as in a process that was started without it
+                stream.flush()
+        except OSError:  # as at a closed pipe; at the exit, Python would report the same failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     return code
+
+
+def _has_printed_version() -> bool:
+    from lmchat import __version__
+
+    try:
+        print(f"lmchat {__version__}", flush=True)  # noqa: T201 - nothing without stdout
+    except OSError:  # the parser prints it, too, and says why it cannot be written
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from lmchat.config.settings import EFFORTS, effort_of
 from lmchat.errors import WrongUse
 from lmchat.matching import closest_word, did_you_mean
 from lmchat.safe_text import os_text, safe_line
+from lmchat.terminal.output import Output
 
 _PROGRAM = "lmchat"
 _FILES = ("FILE", "DIR")  # names in a help text for the names of files and folders
@@ -111,6 +112,10 @@ class _Parser(argparse.ArgumentParser):
                 "`lmchat COMMAND --help` lists them."
             )
         raise WrongUse(f"{sentence[:1].upper()}{sentence[1:]}.", hint=hint)
+
+    def _print_message(self, message: str, _file: object = None) -> None:
+        """Print a help text or the version as all other output, on stdout."""
+        Output().print_exactly(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse an unknown command; the error names the most similar one, or all commands."""

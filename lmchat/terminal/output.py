@@ -100,12 +100,16 @@ class Output:
         return 0
 
     def note(self, *lines: str) -> None:
-        """Print each text on one line of stderr, so that a name in it cannot forge a line."""
+        """Print each text on one line of stderr, so that a name in it cannot forge a line.
+
+        If stderr cannot be written, as on a full disk, the command goes on without the note.
+        """
         if sys.stderr is not None:
             self.show_progress("")
             self.before_notes()  # with `--inline`, it ends the line of the answer
-            sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
+                sys.stderr.flush()
 
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.

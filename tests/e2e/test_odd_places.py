@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 
 import pytest
@@ -132,3 +133,25 @@ def test_an_output_named_as_stdout_or_a_device_is_written_there(inside, tmp_path
         pipe.unlink()
         assert inside(*words, "-o", "/dev/full").returncode == 1
     assert {path.name for path in tmp_path.iterdir()} <= {"in.txt", "lmchat"}
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_stream_that_takes_no_text_costs_no_exit_code_and_no_other_stream(inside, unbuffered):
+    def exits(words: str, places: str, **environ: str) -> tuple[int, str, str]:
+        argv = shlex.join([*LMCHAT, "--endpoint", inside.url, *shlex.split(words)])
+        env = {"PYTHONUNBUFFERED": unbuffered, **environ}
+        done = run(["/bin/sh", "-c", f"{argv} {places}"], home=inside.home, env=env)
+        return done.returncode, done.stdout, done.stderr
+
+    full = "lmchat: The output cannot be written: No space left on device.\n"
+    for words in ("--version", "--help", "ask --help", "--plain --version", "config path"):
+        assert exits(words, ">/dev/full") == (1, "", full), words
+        assert exits(words, "2>/dev/full") == (0, exits(words, "")[1], ""), words
+        assert exits(words, ">&-") == (0, "", ""), words
+        assert exits(words, "", PYTHONIOENCODING="ascii")[::2] == (0, ""), words
+    for place in ("2>/dev/full", "2>&-"):
+        code, out, _ = exits("ask hi --set x --json", place)
+        assert (code, json.loads(out)["detail"]["error"]) == (2, "wrong_use")
+        assert exits("--plain", f"{place} </dev/null") == (0, "", "")
+        assert exits("ask hi --set x", place) == (2, "", "")
+        assert exits("sessions", place) == (0, "", "")  # all that it has is a note
