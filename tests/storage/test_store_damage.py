@@ -184,11 +184,16 @@ def spoilt(content):
     return content[:5000] + bytes(3000) + content[8000:]
 
 
+def of_a_newer_format(content):
+    return content[:60] + (schema.newest_version() + 1).to_bytes(4, "big") + content[64:]
+
+
 @pytest.mark.parametrize(
     ("spoil_copies", "named", "titles"),
     [
         ({}, "Sunday, 22 November, with 6 messages", {"Friday", "Saturday", "Sunday"}),
         ({22: spoilt}, "Saturday, 21 November, with 4 messages", {"Friday", "Saturday"}),
+        ({22: of_a_newer_format}, "Saturday, 21 November, with 4 messages", {"Friday", "Saturday"}),
         ({22: lambda _: b"", 21: spoilt}, "Friday, 20 November, with 2 messages", {"Friday"}),
     ],
 )
