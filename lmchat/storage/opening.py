@@ -112,9 +112,9 @@ def connect(path: Path) -> Connection:
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=busy_s)
                 connection.executescript(_LEAVE_WAL)
-            elif not os.access(path.parent, os.W_OK):
+            elif not os.access(path.parent, os.W_OK) and not _log_of(path).exists():
                 # on a read-only disk, SQLite cannot create its files beside this one: it has no
-                # need of them if nothing can change
+                # need of them if nothing can change, but then leaves out what only a log has
                 connection.close()
                 connection = _open(path, "immutable=1", busy_s=busy_s)
         for setting in _SETTINGS:
@@ -138,6 +138,11 @@ def _was_emptied(path: Path) -> bool:
     """
     file = path.resolve()
     return not file.stat().st_size and any(file.parent.glob(f"{file.name}.backup-*"))
+
+
+def _log_of(path: Path) -> Path:
+    file = path.resolve()
+    return file.with_name(f"{file.name}-wal")
 
 
 def connect_in_memory() -> Connection:

@@ -32,7 +32,7 @@ _REASONS = {
         "the disk reports an error, or is full",
         "Free some disk space, or check the disk.",
     ),
-    "SQLITE_CANTOPEN": ("it cannot be opened", PERMISSION),
+    "SQLITE_CANTOPEN": ("it cannot be opened, or its folder is read-only", PERMISSION),
     "SQLITE_READONLY": NOT_WRITABLE,
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,

@@ -23,7 +23,7 @@ from tests.support.chats import (
     say,
     store_at,
 )
-from tests.support.faults import no_room
+from tests.support.faults import no_room, no_root, open_folder
 
 
 @pytest.fixture
@@ -282,6 +282,27 @@ async def test_without_room_for_the_copy_the_damaged_file_stays_and_the_reason_i
         names = [file.name for file in path.parent.iterdir()]
         assert not [name for name in names if "damaged" in name or "restored" in name]
         assert len(await store.list_sessions()) == 3
+
+
+async def test_a_damaged_file_stays_as_it_is_in_a_folder_that_may_only_be_read():
+    with open_folder() as folder, no_root():
+        async with aclosing(store_at(folder)) as store:
+            await fill(store, 3)
+            await store.daily_check()
+        path = folder / "lmchat" / "sessions.db"
+        damaged = path.read_bytes()[:3000]
+        path.write_bytes(damaged)
+        path.parent.chmod(0o555)
+        names = {file.name for file in path.parent.iterdir()}
+        async with aclosing(store_at(folder)) as store:
+            for job in (store.list_sessions(), say(store, header(), "hello")):
+                with pytest.raises(StoreUnavailable, match="cannot be used: writing is not perm"):
+                    await job
+        assert path.read_bytes() == damaged
+        assert {file.name for file in path.parent.iterdir()} == names
+        path.parent.chmod(0o700)
+        async with aclosing(store_at(folder)) as store:
+            assert len(await store.list_sessions()) == 3
 
 
 async def test_a_damaged_search_index_costs_no_message(tmp_path, clock, of_three_days):

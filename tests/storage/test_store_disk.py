@@ -83,6 +83,22 @@ async def test_a_file_that_may_only_be_read_is_read_and_writing_is_one_clear_err
         await store.aclose()
 
 
+async def test_messages_that_only_the_log_has_are_not_left_out_where_nothing_may_be_written(folder):
+    writer, session = Store(folder / "sessions.db"), header()
+    await say(writer, session, "hello")
+    copied = folder / "copied"
+    copied.mkdir()
+    for ending in ("", "-wal"):  # some programs leave out sessions.db-shm
+        name = f"sessions.db{ending}"
+        (copied / name).write_bytes((folder / name).read_bytes())
+    await writer.aclose()
+    only_to_read(copied)
+    with no_root():
+        async with aclosing(Store(copied / "sessions.db")) as store:
+            with pytest.raises(StoreUnavailable, match="its folder is read-only"):
+                await store.list_sessions()
+
+
 async def test_a_folder_that_is_removed_while_running_is_made_again(tmp_path, store):
     session, asked = await begin_session(store, "hello")
     shutil.rmtree(tmp_path / "lmchat")
