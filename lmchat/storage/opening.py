@@ -134,10 +134,11 @@ def connect(path: Path) -> Connection:
 def _was_emptied(path: Path) -> bool:
     """Return whether the file is empty, and a daily copy shows that it was not always so.
 
-    SQLite would take it for a new one, and remove its log with the last messages.
+    SQLite would take it for a new one, also one of a single byte, and remove its log with the last
+    messages.
     """
     file = path.resolve()
-    return not file.stat().st_size and any(file.parent.glob(f"{file.name}.backup-*"))
+    return file.stat().st_size <= 1 and any(file.parent.glob(f"{file.name}.backup-*"))
 
 
 def _log_of(path: Path) -> Path:

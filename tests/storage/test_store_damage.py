@@ -76,12 +76,13 @@ async def test_a_file_that_is_no_database_is_set_aside_and_named(tmp_path):
             assert await again.open() == ""
 
 
-async def test_a_file_that_was_emptied_is_told_and_the_copy_takes_its_place(tmp_path):
+@pytest.mark.parametrize("rest", [b"", b"S"])
+async def test_a_file_that_was_emptied_is_told_and_the_copy_takes_its_place(tmp_path, rest):
     async with aclosing(store_at(tmp_path)) as store:
         await fill(store, 3)
         await store.daily_check()
     path = tmp_path / "lmchat" / "sessions.db"
-    path.write_bytes(b"")
+    path.write_bytes(rest)
     path.with_name("sessions.db-wal").write_bytes(b"the log")
     async with aclosing(store_at(tmp_path)) as store:
         assert "was damaged and is kept as" in await store.open()
