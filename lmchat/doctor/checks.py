@@ -132,14 +132,14 @@ def store_findings(path: Path) -> list[Finding]:
 
     SQLite checks every page of the file: this blocks as long as reading it takes.
     """
-    if not os.path.exists(path):  # noqa: PTH110 - see above
+    if not os.path.lexists(path):
         return [STORE.row(Grade.OK, "No session is saved yet.")]
     try:
         file_format, fault = check_file(path)
     except StoreUnavailable as error:
         return [STORE.row(Grade.FAULT, error.message, error.hint)]
     if fault:
-        step = f"Copy {path}; the next start of lmchat keeps everything that can be read"
+        step = "Start lmchat: it keeps the file, and puts the newest daily copy in its place"
         return [STORE.row(Grade.FAULT, f"The file is damaged: {fault}.", step)]
     size = f"{path.stat().st_size / 1e6:.1f} MB"
     return [STORE.row(Grade.OK, f"Undamaged and writable: {size}, format {file_format}.")]

@@ -8,10 +8,10 @@ import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from shutil import copyfile
+from typing import NamedTuple
 
-from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, free_name
-from lmchat.storage.opening import Connection, connect, is_intact_copy
+from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, free_name, open_plain, write_atomically
+from lmchat.storage.opening import Connection, companion, connect, messages_in_copy
 from lmchat.units import counted
 
 _logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ _logger = logging.getLogger(__name__)
 _KEPT_COPIES = 3
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
 _LARGEST_BYTES = 1024 * 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 
@@ -129,7 +130,7 @@ def copy_database(path: Path, copy: Path) -> None:
     except BaseException:
         # on a full disk, SQLite does not remove its companions
         for ending in ("", *_COMPANIONS):
-            _remove(_companion(incomplete, ending))
+            _remove(companion(incomplete, ending))
         raise
 
 
@@ -151,44 +152,67 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 # Damage
 
 
-def restore(path: Path, moment: datetime) -> Connection:
-    """Set a damaged file aside, put the newest intact copy in its place, and open that.
+def restore(path: Path, moment: datetime) -> str:
+    """Set a damaged file aside, put the newest intact copy in its place, and tell the user.
 
-    Without an intact copy, the new file is empty. The connection has a notice for the user. The
-    caller keeps other processes out. If this process is killed, there is the damaged file or the
-    new one. Raises what `connect` raises, and `OSError` if a file cannot be written.
+    Without an intact copy, the new file is empty. The caller keeps other processes out. If this
+    process is killed, there is the damaged file or the new one. Raises what `connect` raises, and
+    `OSError` if a file cannot be written.
     """
     file = path.resolve()  # `path` may be a link, which stays
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
     _logger.error("the session file is damaged and is kept as %s", aside.name)
-    copy = next(filter(is_intact_copy, daily_copies(path, moment)), None)
+    newest = _newest_copy(path, moment)
     restored = file.with_name(f".{file.name}.backup-restored-{os.urandom(4).hex()}")
     try:
-        if copy is not None:
-            copy_database(copy, restored)
+        if newest is not None:
+            copy_database(newest.path, restored)
         with closing(connect(restored)) as connection:  # with tables of the newest format
             connection.execute("reindex")  # a copy is not searched for faults of its indexes
         try:
             os.link(file, aside)
         except OSError:  # a file system without links
-            copyfile(file, aside)
+            with open_plain(file) as damaged:
+                write_atomically(aside, iter(lambda: damaged.read(_CHUNK_BYTES), b""))
         for ending in _COMPANIONS:  # they would change the new file, too
             with suppress(FileNotFoundError):
-                _companion(file, ending).rename(_companion(aside, ending))
+                companion(file, ending).rename(companion(aside, ending))
         restored.replace(file)
     finally:  # also what a killed process has left
         for rest in file.parent.glob(f".*{file.name}.backup-restored-*"):
             _remove(rest)
-    connection = connect(path)
     in_use = "there is no intact copy, so a new file is in use"
-    if copy is not None:
-        day = _day_of(copy)
-        (count,) = connection.execute("select count(*) from messages").fetchone()
-        words = f"{day:%A}, {day.day} {day:%B}, with {counted(count, 'message')}"
-        in_use = f"the copy of {words}, is in use"
-    connection.notice = f"{path.name} was damaged and is kept as {aside.name}; {in_use}."
-    return connection
+    if newest is not None:
+        in_use = f"{newest.words}, is in use"
+    return f"{path.name} was damaged and is kept as {aside.name}; {in_use}."
 
 
-def _companion(file: Path, ending: str) -> Path:
-    return file.with_name(file.name + ending)
+def notice_of_missing(path: Path, moment: datetime) -> str:
+    """Return a sentence for the user about a file that is missing beside an intact copy.
+
+    The user may have removed the file to begin anew, so the copy is not put in its place.
+    """
+    newest = _newest_copy(path, moment)
+    if newest is None:
+        return ""
+    return (
+        f"{path.name} was missing, so a new file is in use. To go back to {newest.words}, quit "
+        f"lmchat and rename {newest.path.name} to {path.name}."
+    )
+
+
+class _Copy(NamedTuple):
+    """Intact copy, and the words for it."""
+
+    path: Path
+    words: str
+
+
+def _newest_copy(path: Path, moment: datetime) -> _Copy | None:
+    for copy in daily_copies(path, moment):
+        count = messages_in_copy(copy)
+        if count is not None:
+            day = _day_of(copy)
+            words = f"{day:%A}, {day.day} {day:%B}, with {counted(count, 'message')}"
+            return _Copy(copy, f"the copy of {words}")
+    return None

@@ -16,6 +16,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import locked
 from lmchat.storage.job_thread import JobThread
 from lmchat.storage.opening import (
@@ -23,6 +24,7 @@ from lmchat.storage.opening import (
     connect_in_memory,
     is_damaged,
     is_whole_with_new_indexes,
+    real_file,
 )
 from lmchat.storage.schema import transaction
 from lmchat.storage.sqlite_errors import DATABASE_ERRORS, explain, is_damage, name_of
@@ -40,7 +42,6 @@ _TEMPORARY = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
     "SQLITE_INTERRUPT",
-    "SQLITE_CONSTRAINT",
     "SQLITE_FULL",  # a full disk may have no room to open the file once more
     "SQLITE_IOERR_WRITE",
 )
@@ -60,15 +61,15 @@ class Database:
         path: Path,
         connect: Callable[[], Connection],
         *,
-        restore: Callable[[], Connection] | None = None,
+        restore: Callable[[], str] | None = None,
     ) -> None:
         """Open nothing yet.
 
         Args:
             path: The file, which errors name.
             connect: Opens the database.
-            restore: Replaces a damaged file and opens the new one. None is for a database in
-                memory, which is opened once and kept.
+            restore: Replaces a damaged file and returns a sentence for the user. None is for a
+                database in memory, which is opened once and kept.
         """
         self.path = path
         self.notice = ""  # sentence for the user about a replaced file; empty if none was replaced
@@ -84,11 +85,6 @@ class Database:
     @classmethod
     def in_memory(cls) -> Database:
         return cls(Path(os.devnull), connect_in_memory)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a job has opened the database."""
-        return self._connection is not None
 
     @property
     def changed_rows(self) -> int:
@@ -135,19 +131,23 @@ class Database:
             lambda: self._explained(self._run_and_mend, in_transaction, is_writing=True)
         )
 
-    async def restore_if_damaged(self) -> None:
-        """Check all pages; a damaged file is replaced."""
+    async def aclose(self, last_job: Callable[[Connection], None] = lambda _: None) -> None:
+        """Run `last_job` if the database is open, and close it.
 
-        def restore() -> None:
+        If `last_job` fails, that is logged: nobody would read the notice of a file that is replaced
+        now. The next start finds the damage, too.
+        """
+
+        def end() -> None:
+            try:
+                if self._connection is not None:
+                    self._connection.set_progress_handler(None, 0)
+                    self._run_once(last_job, is_writing=True)
+            except (*DATABASE_ERRORS, OSError, StoreUnavailable) as error:
+                _logger.warning("the last job failed: %s", error)
             self._disconnect()
-            with self._held():
-                if self._restore is not None and is_damaged(self.path):
-                    self._keep_connection(self._restore())
 
-        await self._thread.run(lambda: self._explained(restore))
-
-    async def aclose(self) -> None:
-        await self._thread.aclose(self._disconnect)
+        await self._thread.aclose(end)
 
     def _explained(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """Call a function on the thread and return its result.
@@ -191,7 +191,7 @@ class Database:
                         "all messages are there."
                     )
                 else:
-                    self._keep_connection(self._restore())
+                    self.notice = self._restore()
         return self._run_once(job, is_writing=is_writing)
 
     def _run_once(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
@@ -210,8 +210,9 @@ class Database:
             connection = self._connection
             if connection is None:
                 with self._held(is_shared=True):
-                    connection = self._connect()
-                self._keep_connection(connection)
+                    self._connection = connection = self._connect()
+                    self._opened_file = self._file_identity()
+                self.notice = connection.notice or self.notice
             if not self.is_patient:
                 connection.execute("pragma busy_timeout = 0")
             return job(connection)
@@ -226,15 +227,9 @@ class Database:
         with ExitStack() as stack:
             if self._is_file:
                 with suppress(OSError):
-                    lock = locked(self.path.resolve(), is_shared=is_shared)
+                    lock = locked(real_file(self.path), is_shared=is_shared)
                     stack.enter_context(lock)
             yield
-
-    def _keep_connection(self, connection: Connection) -> None:
-        """Keep a connection for this job and the next ones, and take over its notice, if any."""
-        self._connection = connection
-        self._opened_file = self._file_identity()
-        self.notice = connection.notice or self.notice
 
     def _file_identity(self) -> tuple[int, int] | None:
         """Return device and inode of the file at the path; None where it was removed."""
@@ -245,9 +240,14 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _disconnect(self) -> None:
-        """Close the connection, if there is one; the next job opens another."""
+        """Close the connection, if there is one; the next job opens another.
+
+        The caller does not keep other processes out: SQLite removes the log by its name, which may
+        be that of a file that has just been put here.
+        """
         if self._connection is not None:
-            self._connection.close()
+            with self._held(is_shared=True):
+                self._connection.close()
             self._connection = self._opened_file = None
 
 

@@ -58,7 +58,7 @@ _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
 class LostRowError(sqlite3.DatabaseError):
-    """Damage that SQLite did not report: a row just written is missing, or the file was emptied."""
+    """Damage of which SQLite raises no error, as that a row just written is missing."""
 
     sqlite_errorname = "SQLITE_CORRUPT"  # so `is_damage` is true of it
 
@@ -85,12 +85,13 @@ def connect(path: Path) -> Connection:
     On a read-only disk, it is opened for reading only. Raises `OSError` or `sqlite3.Error` if the
     file cannot be read, and `StoreUnavailable` if it has another format.
     """
+    file = real_file(path)
     ensure_folder(path.parent)
     # An existing file is not opened here: closing it would release the locks that SQLite holds on
     # the file in this process.
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
-    elif _was_emptied(path):
+    elif _was_emptied(file):
         raise LostRowError("the file is empty")
     with suppress(OSError):  # the file of another user, or a file system without modes
         path.chmod(OWNER_ONLY)
@@ -99,6 +100,7 @@ def connect(path: Path) -> Connection:
     connection = _open(path, "mode=rw", busy_s=busy_s)
     try:
         try:
+            version_of(connection)  # nothing is written to a file that this lmchat cannot use
             # a turn changes about 20 pages: 65 kB, not 205 kB as with SQLite's usual 4096
             connection.execute("pragma page_size = 1024")
             connection.execute("pragma journal_mode = wal")
@@ -112,7 +114,7 @@ def connect(path: Path) -> Connection:
                 connection.close()
                 connection = _open(path, "mode=rw", busy_s=busy_s)
                 connection.executescript(_LEAVE_WAL)
-            elif not os.access(path.parent, os.W_OK) and not _log_of(path).exists():
+            elif not os.access(path.parent, os.W_OK) and not companion(file, "-wal").exists():
                 # on a read-only disk, SQLite cannot create its files beside this one: it has no
                 # need of them if nothing can change, but then leaves out what only a log has
                 connection.close()
@@ -131,19 +133,36 @@ def connect(path: Path) -> Connection:
     return connection
 
 
-def _was_emptied(path: Path) -> bool:
-    """Return whether the file is empty, and a daily copy shows that it was not always so.
+def real_file(path: Path) -> Path:
+    """Return the path of the database without links; its companions and copies are beside it.
+
+    Raises `StoreUnavailable` if something else has the name of the file, or of a companion without
+    which SQLite cannot open it.
+    """
+    real = Path(os.path.realpath(path))  # `Path.resolve` fails at links that lead in a circle
+    for file in (path, companion(real, "-wal"), companion(real, "-journal")):
+        if os.path.lexists(file) and not file.is_file():
+            raise StoreUnavailable(
+                f"{file} is a folder, a device or a broken link, not a file.",
+                hint="Move it away, or connect the disk that it leads to.",
+            )
+    return real
+
+
+def companion(file: Path, ending: str) -> Path:
+    """Return the path of one of SQLite's other files."""
+    return file.with_name(file.name + ending)
+
+
+def _was_emptied(file: Path) -> bool:
+    """Return whether the file is empty, and a log or a daily copy shows that it was not always so.
 
     SQLite would take it for a new one, also one of a single byte, and remove its log with the last
     messages.
     """
-    file = path.resolve()
-    return file.stat().st_size <= 1 and any(file.parent.glob(f"{file.name}.backup-*"))
-
-
-def _log_of(path: Path) -> Path:
-    file = path.resolve()
-    return file.with_name(f"{file.name}-wal")
+    return file.stat().st_size <= 1 and (
+        companion(file, "-wal").exists() or any(file.parent.glob(f"{file.name}.backup-*"))
+    )
 
 
 def connect_in_memory() -> Connection:
@@ -191,13 +210,21 @@ def is_whole_with_new_indexes(path: Path) -> bool:
     return True
 
 
-def is_intact_copy(path: Path) -> bool:
-    """Return whether a file that nobody writes is a whole database with tables."""
+def messages_in_copy(path: Path) -> int | None:
+    """Return the number of messages in a file that nobody writes; None unless it is whole."""
     try:
         with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
-            return version_of(connection) != 0 and not _fault(connection)
+            if version_of(connection) == 0 or _fault(connection):
+                return None
+            return int(connection.execute("select count(*) from messages").fetchone()[0])
     except (*DATABASE_ERRORS, OSError, StoreUnavailable):
-        return False
+        return None
+
+
+def require_whole(connection: Connection) -> None:
+    """Raise an error of damage if SQLite finds a fault in the pages."""
+    if fault := _fault(connection):
+        raise LostRowError(fault)
 
 
 def _fault(connection: Connection, check: str = "quick_check") -> str:
@@ -232,6 +259,7 @@ def check_file(path: Path) -> FileCheck:
     Reads the whole file. Raises `StoreUnavailable` if the file cannot be used or written now, or is
     from another version of lmchat.
     """
+    real_file(path)
     try:
         # `connect` would change the mode of the file, and create missing tables
         with closing(_open(path, "mode=rw", busy_s=_CHECK_BUSY_S)) as connection:

@@ -228,14 +228,23 @@ def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the format of the file, 0 for a new file.
 
-    Raises `StoreUnavailable` for a format that this lmchat cannot read.
+    Raises `StoreUnavailable` for a format that this lmchat cannot read, and for a file of another
+    program.
     """
+    query = "select name from sqlite_master where type = 'table'"
+    names = {name for (name,) in connection.execute(query)}
+    if names and 2 * len(names & {*TABLES}) < len(TABLES):  # damage may have cost some names
+        raise StoreUnavailable(
+            "sessions.db is a database of another program.",
+            hint="Move it to another place, or set LMCHAT_HOME to another folder.",
+        )
     version = int(connection.execute("pragma user_version").fetchone()[0])
-    if version > newest_version():
+    if not 0 <= version <= newest_version():
         raise StoreUnavailable(
             f"The sessions are from a newer version of lmchat (format {version}; this one reads "
             f"up to {newest_version()}).",
-            hint="Update lmchat, or set LMCHAT_HOME to another folder.",
+            hint="Update lmchat, or set LMCHAT_HOME to another folder. If lmchat is up to date, "
+            "sessions.db is damaged: rename it, and start lmchat again.",
         )
     if version != 0 and version < FIRST_VERSION:
         raise StoreUnavailable(

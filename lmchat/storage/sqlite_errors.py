@@ -42,7 +42,7 @@ _REASONS = {
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$|"
     "^invalid fts5 file format|^unrecognized (column )?option: |^malformed [a-z]+=... directive|"
-    "^SQL logic error$|^constraint failed$"
+    "^SQL logic error$"
 )
 
 
@@ -81,4 +81,5 @@ def is_damage(error: Exception) -> bool:
     """
     if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True
-    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+    # rows keep all constraints, unless an index leads to other rows
+    return name_of(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CONSTRAINT"))

@@ -86,6 +86,7 @@ from lmchat.storage.opening import (
     Connection,
     connect,
     is_damaged,
+    require_whole,
 )
 from lmchat.storage.purge import DELETED_MESSAGES, Purged, purge, purge_expired
 from lmchat.storage.recovery import recover_killed_answers
@@ -135,10 +136,17 @@ def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Databas
             _logger.warning("putting the session file in order failed: %s", error)
         return connection
 
+    def open_file() -> Connection:
+        is_missing = not path.exists()
+        connection = connect(path)
+        if is_missing:
+            connection.notice = backup.notice_of_missing(path, clock())
+        return put_in_order(connection)
+
     return Database(
         path,
-        lambda: put_in_order(connect(path)),
-        restore=lambda: put_in_order(backup.restore(path, clock())),
+        open_file,
+        restore=lambda: backup.restore(path, clock()),
     )
 
 
@@ -183,7 +191,7 @@ class Store:
         if not await self.database.run(lambda connection: backup.is_due(connection, moment)):
             return
         if await run_abandonable(lambda: is_damaged(path)):
-            await self.database.restore_if_damaged()  # another window may have replaced it since
+            await self.database.run(require_whole)  # another window may have replaced it since
         else:
             await self.database.run(
                 lambda connection: attachment_files.remove_unnamed(connection, folder, moment)
@@ -193,19 +201,15 @@ class Store:
             lambda connection: clock_doubts.is_doubtful(connection, moment)
         )
         await run_abandonable(lambda: backup.back_up(path, moment, keeps_all=keeps_all))
-        await self._note_use()  # a window may be open for weeks
+        await self.database.run(self._note_use)  # a window may be open for weeks
         notice = await asyncio.to_thread(backup.notice_of_future, path, moment)
         self.database.notice = " ".join(filter(None, (self.database.notice, notice)))
 
     async def aclose(self) -> None:
         await self._journal.aclose()
-        if self.database.is_open and not self._is_temporary:
-            with suppress(LMChatError):  # the next run notes it
-                await self._note_use()
-        await self.database.aclose()
+        await self.database.aclose(self._note_use)
         await asyncio.to_thread(self._draft_locks.close)
 
-    @reading
     def _note_use(self, connection: Connection) -> None:
         clock_doubts.note_use(connection, self._clock())
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 import sqlite3
 import sys
@@ -9,7 +11,10 @@ from contextlib import aclosing, closing, suppress
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
+from lmchat.doctor.checks import store_findings
+from lmchat.doctor.finding import Grade
 from lmchat.errors import SessionUnreadable, StoreUnavailable
 from lmchat.storage import schema
 from lmchat.storage.database import Database
@@ -89,6 +94,172 @@ async def test_a_file_that_was_emptied_is_told_and_the_copy_takes_its_place(tmp_
         assert len(await store.list_sessions()) == 3
     (log,) = path.parent.glob("sessions.db.damaged-*-wal")
     assert log.read_bytes() == b"the log"
+
+
+@pytest.mark.parametrize("content", [b"", b"S" * 10, bytes(5000)])
+@pytest.mark.parametrize("has_copy", [True, False])
+async def test_a_file_that_is_emptied_under_an_open_window_is_told_at_once(
+    tmp_path, path, content, has_copy
+):
+    window, other = store_at(tmp_path), store_at(tmp_path)
+    if has_copy:
+        await window.daily_check()
+    assert len(await window.list_sessions()) == len(await other.list_sessions()) == 20
+    with path.open("r+b") as file:
+        file.truncate(0)
+        file.write(content)
+    assert len(await window.list_sessions()) == 20 * has_copy
+    assert "sessions.db was damaged and is kept as" in window.notice
+    assert ("with 40 messages" if has_copy else "there is no intact copy") in window.notice
+    await begin_session(window, "hello")
+    assert len(await other.list_sessions()) == 20 * has_copy + 1
+    assert "was replaced by another program" in other.notice
+    for store in (window, other):
+        await store.aclose()
+    assert faults_in(path) == ""
+
+
+async def test_damage_that_is_met_while_a_store_closes_is_told_at_the_next_start(tmp_path, path):
+    """Nobody reads the notice of a store that closes."""
+    async with aclosing(store_at(tmp_path)) as store, aclosing(store_at(tmp_path)) as other:
+        await begin_session(store, "hello")
+        await begin_session(other, "hello")  # so the first one reads its pages again
+        with path.open("r+b") as file:
+            file.truncate(0)
+            file.write(b"S" * 10)
+    assert not [*path.parent.glob("*.damaged-*")]
+    async with aclosing(store_at(tmp_path)) as store:
+        assert "sessions.db was damaged and is kept as" in await store.open()
+
+
+async def test_a_missing_file_beside_copies_is_told_once_and_the_newest_copy_named(
+    tmp_path, clock, of_three_days
+):
+    """Who removed the file on purpose begins anew; who did not reads how to get the chats back."""
+    path = await of_three_days()
+    newest = path.with_name("sessions.db.backup-2026-11-22")
+    spoilt_copy = path.with_name("sessions.db.backup-2026-11-23")
+    spoilt_copy.write_bytes(b"no database")
+    path.unlink()
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        assert await store.open() == (
+            "sessions.db was missing, so a new file is in use. To go back to the copy of Sunday, "
+            f"22 November, with 6 messages, quit lmchat and rename {newest.name} to sessions.db."
+        )
+        await begin_session(store, "hello")
+        assert len(await store.list_sessions()) == 1
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        assert await store.open() == ""
+    newest.rename(path)
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        assert await store.open() == ""
+        assert len(await store.list_sessions()) == 3
+    for copy in (path, *path.parent.glob("*.backup-*")):
+        copy.unlink()
+    async with aclosing(store_at(tmp_path, clock)) as store:
+        assert await store.open() == ""
+
+
+def circle(file):
+    file.with_name("other").symlink_to(file)
+    file.symlink_to("other")
+
+
+def far_link(file):
+    file.symlink_to("disk/sessions.db")
+
+
+def device(file):
+    file.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        ("", circle),
+        ("", far_link),
+        ("", device),
+        ("", os.mkfifo),
+        *((ending, os.mkdir) for ending in ("", "-wal", "-journal")),
+    ],
+)
+async def test_what_is_no_file_is_named_and_stays_as_it_is(tmp_path, damaged, path, name, put):
+    await damaged.daily_check()
+    await damaged.aclose()
+    file = path.with_name(path.name + name)
+    file.unlink(missing_ok=True)
+    put(file)
+    state = {one.name: os.lstat(one) for one in path.parent.iterdir()}
+    async with aclosing(store_at(tmp_path)) as store:
+        for job in (store.list_sessions(), say(store, header(), "hello")):
+            with pytest.raises(StoreUnavailable) as caught:
+                await job
+            assert caught.value.message == (
+                f"{file} is a folder, a device or a broken link, not a file."
+            )
+    (row,) = store_findings(path)
+    assert row.cause == caught.value.message
+    assert {one.name: os.lstat(one) for one in path.parent.iterdir()} == state
+
+
+@pytest.mark.parametrize("version", [0, 3, schema.newest_version(), 70])
+@pytest.mark.parametrize("name", ["visits", "sessions"])
+async def test_a_database_of_another_program_is_named_and_stays_as_it_is(tmp_path, version, name):
+    path = tmp_path / "lmchat" / "sessions.db"
+    path.parent.mkdir()
+    change(path, f"create table {name} (url text)")
+    change(path, f"pragma user_version = {version}")
+    content = path.read_bytes()
+    async with aclosing(store_at(tmp_path)) as store:
+        for job in (store.list_sessions(), say(store, header(), "hello"), store.daily_check()):
+            with pytest.raises(StoreUnavailable, match="is a database of another program"):
+                await job
+    (row,) = store_findings(path)
+    assert row.grade is Grade.FAULT
+    assert path.read_bytes() == content
+    assert [*path.parent.iterdir()] == [path]
+
+
+async def test_without_hard_links_the_damaged_file_is_kept_for_its_owner_alone_or_not_at_all(
+    tmp_path, path, monkeypatch
+):
+    def no_link(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    damaged = b"x" * 4096 + path.read_bytes()[4096:]
+    path.write_bytes(damaged)
+    monkeypatch.setattr(os, "link", no_link)  # as on FAT
+    async with aclosing(store_at(tmp_path)) as store:
+        # room for the new file, which is empty, but not for the old one
+        with no_room(len(damaged) - 1), pytest.raises(StoreUnavailable, match="cannot be used"):
+            await store.open()
+        assert path.read_bytes() == damaged
+        assert not [file for file in path.parent.iterdir() if "damaged" in file.name]
+        assert "was damaged and is kept as" in await store.open()
+    (aside,) = path.parent.glob("*.damaged-*")
+    assert aside.read_bytes() == damaged
+    assert aside.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_damaged_index_of_sessions_keeps_no_turn_from_being_saved(tmp_path):
+    """SQLite finds no fault in the pages, and then misses the row of the session just written."""
+    async with aclosing(store_at(tmp_path)) as store:
+        for number in range(10, 60, 10):
+            await say(store, replace(header(), session_id=f"{number}" * 8), f"prompt {number}")
+    path = tmp_path / "lmchat" / "sessions.db"
+    with closing(sqlite3.connect(path)) as raw:
+        query = "select rootpage from sqlite_master where name = 'sqlite_autoindex_sessions_1'"
+        (root,) = raw.execute(query).fetchone()
+        (size,) = raw.execute("pragma page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    place = content.index(b"10" * 8, (root - 1) * size)
+    content[place] = ord("9")  # the first of five ids comes after the others
+    path.write_bytes(content)
+    async with aclosing(store_at(tmp_path)) as store:
+        await say(store, replace(header(), session_id="25" * 8), "prompt 25")
+        assert "An index in sessions.db was damaged and was rebuilt" in store.notice
+        assert len(await store.list_sessions()) == 6
+    assert faults_in(path) == ""
 
 
 async def test_a_damaged_name_of_a_column_is_damage_although_sqlite_finds_all_pages_whole(tmp_path):
@@ -402,7 +573,11 @@ async def test_a_damaged_header_costs_that_session_alone(damaged, path):
 
 @pytest.mark.parametrize(
     ("away", "age", "way_out"),
-    [(1, "a newer", "Update lmchat"), (-1, "an old", "`lmchat export --all FOLDER --format json`")],
+    [
+        (1, "a newer", "Update lmchat"),
+        (64, "a newer", "If lmchat is up to date, sessions.db is damaged: rename it"),
+        (-1, "an old", "`lmchat export --all FOLDER --format json`"),
+    ],
 )
 async def test_a_file_of_a_format_that_is_not_read_is_left_alone(damaged, path, away, age, way_out):
     first, last = schema.FIRST_VERSION, schema.newest_version()
