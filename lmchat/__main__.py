@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     `argv` holds the arguments without the name of the program. None means the arguments of this
     process. The exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
     """
-    words = sys.argv[1:] if argv is None else list(argv)
+    words = sys.argv[1:] if argv is None else argv
     if argv is not None or words == ["--version"]:
         return _run(words)
     from lmchat.processes.signals import end_at_once_on_interrupt
@@ -25,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         end_at_once_on_interrupt()
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: list[str]) -> int:
     try:
         if argv == ["--version"] and _has_printed_version():
             code = 0

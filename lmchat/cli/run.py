@@ -11,15 +11,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from types import FrameType
 from typing import Any
 
 from lmchat.cli.context import Context
 from lmchat.cli.options import ParsedOptions
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.processes.signals import (
+    end_at_once_on_interrupt,
     interrupt_on_ending_signals,
     raise_interrupts,
-    run_until_interrupt,
 )
 from lmchat.terminal.output import Output, is_terminal
 
@@ -82,17 +83,39 @@ def _run_command(context: Context) -> int:
     result = handler(context)  # the exit code of a function, or the coroutine of an async one
     if isinstance(result, int):
         return result
+    end_at_once_on_interrupt()  # an interrupted import or half an event loop ends with a traceback
     import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
 
-    # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number is
-    # added to this list; Ctrl+C adds none.
-    signals = interrupt_on_ending_signals()
-    try:
-        return run_until_interrupt(result)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        if not output.has_printed_json:
-            output.print_error(_INTERRUPTION)
-        return _SIGNAL_BASE + (signals[0] if signals else signal.SIGINT)
+    with asyncio.Runner() as runner:
+        runner.get_loop()
+        raise_interrupts()
+        # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number
+        # is added to this list; Ctrl+C adds none.
+        signals = interrupt_on_ending_signals()
+        try:
+            return runner.run(_until_interrupt(result))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            if not output.has_printed_json:
+                output.print_error(_INTERRUPTION)
+            return _SIGNAL_BASE + (signals[0] if signals else signal.SIGINT)
+
+
+async def _until_interrupt(work: Coroutine[None, None, int]) -> int:
+    """Await a coroutine, which SIGINT cancels; a second SIGINT ends the process at once.
+
+    asyncio would raise `KeyboardInterrupt` in whatever runs then. If that is the end of the event
+    loop, Python waits for its threads for ever.
+    """
+    cancel = signal.getsignal(signal.SIGINT)  # of asyncio, unless SIGINT is ignored
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if callable(cancel):
+            cancel(number, frame)
+
+    if callable(cancel):
+        signal.signal(signal.SIGINT, interrupt)
+    return await work
 
 
 def _require_compatible(options: ParsedOptions) -> None:

@@ -1,13 +1,12 @@
-"""Signals that ask the program to end, and how they interrupt it."""
+"""Signals that ask the program to end, and how they interrupt it.
+
+The start imports this module first, so it imports little itself.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Coroutine
 from types import FrameType
-from typing import Any, TypeVar
-
-T = TypeVar("T")
 
 HANG_UP = 1  # SIGHUP, which Windows does not have
 # Signals that ask a program to end, as far as this system has them.
@@ -57,26 +56,3 @@ def raise_interrupts() -> None:
     """Let SIGINT raise `KeyboardInterrupt`, unless it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def run_until_interrupt(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine as `asyncio.run` does; a second SIGINT ends the process at once.
-
-    asyncio would raise `KeyboardInterrupt` in whatever runs then. If that is the end of the event
-    loop, Python waits for its threads for ever.
-    """
-    import asyncio  # noqa: PLC0415 - 30 ms, which `--help` and `config` do without
-
-    async def run() -> T:
-        cancel = signal.getsignal(signal.SIGINT)  # of asyncio, unless SIGINT is ignored
-
-        def interrupt(number: int, frame: FrameType | None) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            if callable(cancel):
-                cancel(number, frame)
-
-        if callable(cancel):
-            signal.signal(signal.SIGINT, interrupt)
-        return await work
-
-    return asyncio.run(run())

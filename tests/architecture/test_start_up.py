@@ -70,6 +70,13 @@ def test_a_command_imports_only_what_it_needs(tmp_path, commands, unwanted):
     assert not _packages(_imported("-c", _COMMANDS, *commands, home=tmp_path)) & unwanted
 
 
+def test_next_to_nothing_is_imported_before_ctrl_c_ends_the_program_without_a_traceback(tmp_path):
+    start = "import lmchat.__main__, lmchat.processes.signals"
+    modules = _imported("-S", "-c", start, home=tmp_path)  # `site` may import more
+    assert "signal" in modules
+    assert not modules & {"typing", "re", "contextlib", "pathlib", "asyncio"}
+
+
 _AS_A_USER = """
 import sys
 sys.modules["click"] = None  # a developer's tool: where it is installed, httpx imports its command line
