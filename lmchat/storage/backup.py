@@ -8,7 +8,6 @@ import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from lmchat.files.disk import OPEN_FLAGS, OWNER_ONLY, free_name, open_plain, write_atomically
 from lmchat.storage.opening import Connection, companion, connect, messages_in_copy
@@ -19,7 +18,6 @@ _logger = logging.getLogger(__name__)
 _KEPT_COPIES = 3
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
 _LARGEST_BYTES = 1024 * 1024 * 1024
-_CHUNK_BYTES = 1024 * 1024
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 
@@ -32,9 +30,8 @@ def is_due(connection: Connection, moment: datetime) -> bool:
 
     False for a file that is larger than `_LARGEST_BYTES`, whose check would take too long.
     """
-    if connection.path.stat().st_size > _LARGEST_BYTES:
-        return False
-    return not _copy_of_day(connection.path, moment).exists()
+    path = connection.path
+    return path.stat().st_size <= _LARGEST_BYTES and not _copy_of_day(path, moment).exists()
 
 
 def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
@@ -162,18 +159,18 @@ def restore(path: Path, moment: datetime) -> str:
     file = path.resolve()  # `path` may be a link, which stays
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
     _logger.error("the session file is damaged and is kept as %s", aside.name)
-    newest = _newest_copy(path, moment)
+    copy, words = _newest_copy(path, moment)
     restored = file.with_name(f".{file.name}.backup-restored-{os.urandom(4).hex()}")
     try:
-        if newest is not None:
-            copy_database(newest.path, restored)
+        if copy is not None:
+            copy_database(copy, restored)
         with closing(connect(restored)) as connection:  # with tables of the newest format
             connection.execute("reindex")  # a copy is not searched for faults of its indexes
         try:
             os.link(file, aside)
         except OSError:  # a file system without links
             with open_plain(file) as damaged:
-                write_atomically(aside, iter(lambda: damaged.read(_CHUNK_BYTES), b""))
+                write_atomically(aside, damaged)
         for ending in _COMPANIONS:  # they would change the new file, too
             with suppress(FileNotFoundError):
                 companion(file, ending).rename(companion(aside, ending))
@@ -181,10 +178,8 @@ def restore(path: Path, moment: datetime) -> str:
     finally:  # also what a killed process has left
         for rest in file.parent.glob(f".*{file.name}.backup-restored-*"):
             _remove(rest)
-    in_use = "there is no intact copy, so a new file is in use"
-    if newest is not None:
-        in_use = f"{newest.words}, is in use"
-    return f"{path.name} was damaged and is kept as {aside.name}; {in_use}."
+    in_use = "there is no intact copy, so a new file" if copy is None else f"{words},"
+    return f"{path.name} was damaged and is kept as {aside.name}; {in_use} is in use."
 
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
@@ -192,27 +187,21 @@ def notice_of_missing(path: Path, moment: datetime) -> str:
 
     The user may have removed the file to begin anew, so the copy is not put in its place.
     """
-    newest = _newest_copy(path, moment)
-    if newest is None:
+    copy, words = _newest_copy(path, moment)
+    if copy is None:
         return ""
     return (
-        f"{path.name} was missing, so a new file is in use. To go back to {newest.words}, quit "
-        f"lmchat and rename {newest.path.name} to {path.name}."
+        f"{path.name} was missing, so a new file is in use. To go back to {words}, quit lmchat and "
+        f"rename {copy.name} to {path.name}."
     )
 
 
-class _Copy(NamedTuple):
-    """Intact copy, and the words for it."""
-
-    path: Path
-    words: str
-
-
-def _newest_copy(path: Path, moment: datetime) -> _Copy | None:
+def _newest_copy(path: Path, moment: datetime) -> tuple[Path | None, str]:
+    """Return the newest intact copy, or None, and the words for it."""
     for copy in daily_copies(path, moment):
         count = messages_in_copy(copy)
         if count is not None:
             day = _day_of(copy)
             words = f"{day:%A}, {day.day} {day:%B}, with {counted(count, 'message')}"
-            return _Copy(copy, f"the copy of {words}")
-    return None
+            return copy, f"the copy of {words}"
+    return None, ""

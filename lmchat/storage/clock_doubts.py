@@ -41,22 +41,17 @@ def notice_of_doubt(connection: Connection, moment: datetime) -> str:
 
 
 def note_use(connection: Connection, moment: datetime) -> None:
-    """Note once a day that the file is used; if another process is writing, do nothing."""
+    """Note once a day that the file is used, unless another process keeps it from being written."""
     used, doubted = _times(connection)
     if used is None or doubted is None or _is_far(moment, used):
         doubted = moment
     elif used.date() == moment.date():
         return
-    (busy_ms,) = connection.execute("pragma busy_timeout").fetchone()
-    connection.execute("pragma busy_timeout = 0")
-    try:
-        with suppress(sqlite3.OperationalError), transaction(connection):
-            connection.execute(_TABLE)
-            connection.execute("delete from uses")
-            times = {"used_at": stored_time(moment), "doubted_at": stored_time(doubted)}
-            insert(connection, "uses", times)
-    finally:
-        connection.execute(f"pragma busy_timeout = {busy_ms}")
+    with suppress(sqlite3.OperationalError), transaction(connection):
+        connection.execute(_TABLE)
+        connection.execute("delete from uses")
+        times = {"used_at": stored_time(moment), "doubted_at": stored_time(doubted)}
+        insert(connection, "uses", times)
 
 
 def _is_far(moment: datetime, used: datetime) -> bool:

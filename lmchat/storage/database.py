@@ -106,9 +106,7 @@ class Database:
             return job(connection)
 
         try:
-            return await self._thread.submit(
-                lambda: self._explained(self._run_and_mend, cancellable_job)
-            )
+            return await self._thread.submit(lambda: self._explained(cancellable_job))
         finally:
             # if the caller was cancelled, this ends the running query; after a result, it does
             # nothing
@@ -127,37 +125,34 @@ class Database:
             with transaction(connection):
                 return job(connection)
 
-        return await self._thread.run(
-            lambda: self._explained(self._run_and_mend, in_transaction, is_writing=True)
-        )
+        return await self._thread.run(lambda: self._explained(in_transaction, is_writing=True))
 
     async def aclose(self, last_job: Callable[[Connection], None] = lambda _: None) -> None:
         """Run `last_job` if the database is open, and close it.
 
-        If `last_job` fails, that is logged: nobody would read the notice of a file that is replaced
-        now. The next start finds the damage, too.
+        An error of `last_job` is dropped: nobody would read the notice of a file that is replaced
+        now, and the next start finds the damage, too.
         """
 
         def end() -> None:
-            try:
-                if self._connection is not None:
-                    self._connection.set_progress_handler(None, 0)
+            if self._connection is not None:
+                self._connection.set_progress_handler(None, 0)
+                self.is_patient = False
+                with suppress(*DATABASE_ERRORS, OSError, StoreUnavailable):
                     self._run_once(last_job, is_writing=True)
-            except (*DATABASE_ERRORS, OSError, StoreUnavailable) as error:
-                _logger.warning("the last job failed: %s", error)
             self._disconnect()
 
         await self._thread.aclose(end)
 
-    def _explained(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-        """Call a function on the thread and return its result.
+    def _explained(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
+        """Run a job on the thread and return its result.
 
         An error of the database or the system is raised as `StoreUnavailable`. The connection to a
         file is then closed, so that the next job opens it again. It stays open after `_TEMPORARY`
         errors and on a full disk. Other errors of the job are raised as they are.
         """
         try:
-            return work(*args, **options)
+            return self._run_and_mend(job, is_writing=is_writing)
         except (*DATABASE_ERRORS, OSError) as error:
             name = name_of(error)
             can_still_be_used = name.startswith(_TEMPORARY) or name == _FULL_DISK
@@ -165,7 +160,7 @@ class Database:
                 self._disconnect()
             raise explain(error, self.path) from error
 
-    def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
+    def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
         """Run a job; if it finds the file damaged, mend the file and run the job once more.
 
         An error alone does not cost what was saved since the last copy: if SQLite finds the pages

@@ -184,9 +184,10 @@ def is_damaged(path: Path) -> bool:
     """
     try:
         with closing(connect(path)) as connection:
-            return bool(_fault(connection))
+            require_whole(connection)
     except DATABASE_ERRORS as error:
         return is_damage(error)
+    return False
 
 
 def is_whole_with_new_indexes(path: Path) -> bool:
@@ -197,8 +198,7 @@ def is_whole_with_new_indexes(path: Path) -> bool:
     """
     try:
         with closing(connect(path)) as connection:
-            if _fault(connection):
-                return False
+            require_whole(connection)
             forget_index(connection)
         with closing(connect(path)) as connection, transaction(connection):
             connection.execute("reindex")

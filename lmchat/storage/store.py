@@ -116,17 +116,19 @@ _LATEST = "9999"  # later than all stored times, which are compared as texts
 def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Database:
     """Return the database in the file; its opening recovers killed answers, and purges."""
 
-    def put_in_order(connection: Connection) -> Connection:
-        """Recover killed answers, and delete what has expired; return the same connection.
+    def open_file() -> Connection:
+        """Open the file, recover killed answers, and delete what has expired.
 
         Each step has transactions of its own: a failure keeps the effect of the steps before.
-        Raises an error only if the file is damaged.
+        After opening, raises an error only if the file is damaged.
         """
+        is_missing = not path.exists()
+        connection = connect(path)
         try:
             recover_killed_answers(connection, clock())
+            lost = backup.notice_of_missing(path, clock()) if is_missing else ""
             doubt = clock_doubts.notice_of_doubt(connection, clock())
-            notices = connection.notice, doubt
-            connection.notice = " ".join(filter(None, notices))
+            connection.notice = " ".join(filter(None, (lost, doubt)))
             purge_expired(connection, clock(), path.with_name("attachments"))
         except sqlite3.Error as error:
             if is_damage(error):
@@ -136,18 +138,7 @@ def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Databas
             _logger.warning("putting the session file in order failed: %s", error)
         return connection
 
-    def open_file() -> Connection:
-        is_missing = not path.exists()
-        connection = connect(path)
-        if is_missing:
-            connection.notice = backup.notice_of_missing(path, clock())
-        return put_in_order(connection)
-
-    return Database(
-        path,
-        open_file,
-        restore=lambda: backup.restore(path, clock()),
-    )
+    return Database(path, open_file, restore=lambda: backup.restore(path, clock()))
 
 
 class Store:
