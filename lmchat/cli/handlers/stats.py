@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from lmchat.answers.stats_table import stats_table
 from lmchat.cli.context import Context
 from lmchat.cli.setup.open_store import open_stores
-from lmchat.sessions.model_stats import ModelStats, Spread
-from lmchat.terminal.output import local_time, table, terminal_columns
+from lmchat.sessions.model_stats import ModelStats
+from lmchat.terminal.output import terminal_columns
 from lmchat.units import counted
 
-_SPREADS = ("TTFT p50", "p95", "TOK/S p50", "p95", "TIME p50", "p95")
-_HEAD = ("MODEL", "SERVER", "ANSWERS", "COMPLETE", *_SPREADS, "LAST")
 _BAR_CELLS = 40  # length of the longest bar of a plot
 _MAX_DAYS = 30  # in a plot; days without an answer do not count
-_MS_TO_S = 1e-3
 
 
 async def stats(context: Context) -> int:
@@ -25,29 +23,9 @@ async def stats(context: Context) -> int:
             lines += ["", *_plot(one)]
         del lines[:1]
     else:
-        lines = table(_HEAD, [_row(one) for one in models], width=terminal_columns())
+        lines = stats_table(models, width=terminal_columns())
     empty_note = "No answers yet. Ask something first."
     return context.output.print_list(models, lines, empty_note)
-
-
-def _row(stats: ModelStats) -> tuple[str, ...]:
-    """Return the cells of a model in the table, as `_HEAD` names them."""
-    return (
-        stats.model,
-        f"{stats.product} {stats.endpoint}",
-        str(stats.turns),
-        f"{100 * stats.complete / stats.turns:.0f} %",
-        *_spread_cells(stats.ttft_ms, "{:.2f} s", _MS_TO_S),
-        *_spread_cells(stats.tokens_per_second, "{:.1f}"),
-        *_spread_cells(stats.elapsed_ms, "{:.1f} s", _MS_TO_S),
-        local_time(stats.last),
-    )
-
-
-def _spread_cells(spread: Spread | None, template: str, factor: float = 1.0) -> tuple[str, str]:
-    if spread is None:
-        return "", ""
-    return template.format(spread.p50 * factor), template.format(spread.p95 * factor)
 
 
 def _plot(stats: ModelStats) -> list[str]:

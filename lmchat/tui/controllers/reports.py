@@ -97,8 +97,12 @@ class Reports:
         except LMChatError as error:
             failure = f"\n\n{error.message}"
         backend = self._workspace.backend
-        text = stats_text(backend.metrics(), backend.rate_limit(), models)
-        self._ui.open_dialog(TextDialog("Statistics", text + failure))
+        metrics, limit = backend.metrics(), backend.rate_limit()
+        self._ui.open_dialog(
+            TextDialog(
+                "Statistics", lambda width: stats_text(metrics, limit, models, width) + failure
+            )
+        )
 
     async def reset_metrics(self) -> None:
         """Those of all runs, as `lmchat metrics reset`, and of this run."""
@@ -110,9 +114,10 @@ class Reports:
         dialog = TextDialog("Doctor", "Checking servers, keys, files, engine and tools …")
         self._ui.open_dialog(dialog)
         findings = await self._workspace.platform.examine()
-        width = max(dialog.text_width, _LEAST_REPORT_WIDTH)
-        text = report_text(findings, width=width)
-        dialog.show(text, summary(findings))
+        dialog.show(
+            lambda width: report_text(findings, width=max(width, _LEAST_REPORT_WIDTH)),
+            summary(findings),
+        )
 
     def open_tools(self) -> None:
         self._ui.open_dialog(

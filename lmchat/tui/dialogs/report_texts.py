@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lmchat import units
+from lmchat.answers.stats_table import stats_table
 from lmchat.metrics import Metrics, RateLimit
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
@@ -111,8 +112,10 @@ def _causes(stats: AnswerStats) -> list[str]:
     ]
 
 
-def stats_text(metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelStats]) -> str:
-    """Return the text of `/stats`: the counters of this run, and a paragraph for each model."""
+def stats_text(
+    metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelStats], width: int
+) -> str:
+    """Return the text of `/stats`: the counters of this run, and the table of models."""
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
         ("requests", str(metrics.total_requests)),
@@ -125,22 +128,10 @@ def stats_text(metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelSt
         ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
         ("requests left", f"{rate_limit.left} of {rate_limit.limit}"),
     )
-    heading = f"Last {STATS_DAYS} days (median, 95th percentile)\n" if models else ""
-    return "\n\n".join([f"This run\n{run}", heading + "\n\n".join(map(_of_model, models))]).rstrip()
-
-
-def _of_model(stats: ModelStats) -> str:
-    rows = [("answers", f"{stats.turns}, {stats.complete} ok")]
-    for name, spread, in_words in (
-        ("first token", stats.ttft_ms, units.exact_time),
-        ("speed", stats.tokens_per_second, units.rate),
-        ("prompt speed", stats.prompt_tokens_per_second, units.rate),
-        ("time", stats.elapsed_ms, lambda ms: units.elapsed(ms / 1e3)),
-    ):
-        both = (in_words(spread.p50), in_words(spread.p95)) if spread else (units.UNKNOWN,)
-        rows.append((name, ", ".join(both)))
-    model = safe_line(f"{stats.model} · {stats.product} · {stats.endpoint}")
-    return f"{model}\n{_lines(*rows)}"
+    run_text = f"This run\n{run}"
+    if not models:
+        return run_text
+    return "\n".join([f"{run_text}\n\nLast {STATS_DAYS} days", *stats_table(models, width=width)])
 
 
 def _lines(*rows: tuple[str, str]) -> str:

@@ -77,4 +77,4 @@ class RequestDialog(TextDialog):
 
     def action_open_pager(self) -> None:
         """Show the shown form in the pager."""
-        self._show_in_pager(self._text)
+        self._show_in_pager(self._shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -21,37 +21,40 @@ _END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half
 
 
 class TextDialog(Dialog):
-    """Scrollable text; `y` copies it."""
+    """Scrollable text, or one that is made for the width of the dialog; `y` copies it."""
 
     AUTO_FOCUS = GROWS = "VerticalScroll"
     HINTS: ClassVar[Sequence[Hint]] = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
-    def __init__(self, title: str, text: str = "") -> None:
+    def __init__(self, title: str, text: str | Callable[[int], str] = "") -> None:
         super().__init__(title)
         self._text = text
+        self._shown = ""
 
     def compose_content(self) -> Iterable[Widget]:
         with VerticalScroll(classes="text gap"):
-            yield Static(paragraphs(_shortened(self._text)))
+            yield Static()
 
-    @property
-    def text_width(self) -> int:
-        """Columns for the text, beside a scroll bar; 0 after the dialog was left."""
-        if not self.can_show:
-            return 0
-        text = self.query_one(VerticalScroll)
-        return text.content_region.width - text.styles.scrollbar_size_vertical
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
 
-    def show(self, text: str, *figures: str) -> None:
+    def show(self, text: str | Callable[[int], str], *figures: str) -> None:
         """Show another text, and figures about it in the title, unless the dialog was left."""
+        self._text = text
         if self.can_show:
-            self._text = text
-            self.query_one(Static).update(paragraphs(_shortened(text)))
+            self._draw()
             self.show_figures(*figures)
 
+    def _draw(self) -> None:
+        if self.can_show:
+            scroll = self.query_one(VerticalScroll)
+            width = scroll.content_region.width - scroll.styles.scrollbar_size_vertical
+            self._shown = self._text if isinstance(self._text, str) else self._text(width)
+            self.query_one(Static).update(paragraphs(_shortened(self._shown)))
+
     def action_copy_text(self) -> None:
-        self.app.copy_to_clipboard(self._text)
+        self.app.copy_to_clipboard(self._shown)
 
 
 def _shortened(text: str) -> str:

@@ -1,0 +1,51 @@
+"""The table of models, as `lmchat stats` and `/stats` show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from lmchat import units
+from lmchat.safe_text import safe_line
+from lmchat.sessions.model_stats import ModelStats, Spread
+from lmchat.terminal.output import local_time, table
+
+_HEAD = ("MODEL", "ANSWERS", "OK", "TTFT p50, p95", "TOK/S p50, p95", "TIME p50, p95", "LAST")
+_NAME_CHARS = 24  # of a model, where the width is limited
+
+
+def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]:
+    """Return the models below a line for each server; of the columns, as many as fit."""
+    from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
+
+    servers: dict[str, list[ModelStats]] = {}
+    for one in models:
+        servers.setdefault(f"{one.product} {one.endpoint}".strip(), []).append(one)
+    rows = [_row(one, width) for of_server in servers.values() for one in of_server]
+    lines: list[str] = []
+    for columns in range(len(_HEAD), 0, -1):
+        # the empty cells indent the models
+        lines = table(("", *_HEAD[:columns]), [("", *row[:columns]) for row in rows])
+        if width is None or max(map(cell_len, lines)) <= width:
+            break
+    of_models = iter(lines[1:])
+    grouped = lines[:1]
+    for server, of_server in servers.items():
+        grouped += table((server,), (), width=width)
+        grouped += [next(of_models) for _ in of_server]
+    return grouped
+
+
+def _row(stats: ModelStats, width: int | None) -> tuple[str, ...]:
+    return (
+        safe_line(stats.model, limit=None if width is None else _NAME_CHARS),
+        str(stats.turns),
+        f"{100 * stats.complete / stats.turns:.0f} %",
+        _both(stats.ttft_ms, units.exact_time),
+        _both(stats.tokens_per_second, "{:.1f}".format),
+        _both(stats.elapsed_ms, lambda value_ms: units.elapsed(value_ms / 1e3)),
+        local_time(stats.last),
+    )
+
+
+def _both(spread: Spread | None, in_words: Callable[[float], str]) -> str:
+    return "" if spread is None else f"{in_words(spread.p50)}, {in_words(spread.p95)}"
