@@ -182,7 +182,8 @@ class Progress:
         self.failed += is_failed
         self._tokens += row.get("usage", {}).get("completion_tokens", 0)
         elapsed_s = monotonic() - self._started_s
-        words = f"{self.done} done, {self.failed} failed, {self._tokens / elapsed_s:.0f} tok/s"
+        speed = self._tokens / (elapsed_s or 1e-3)  # 0 s: the clock of Windows has steps of 16 ms
+        words = f"{self.done} done, {self.failed} failed, {speed:.0f} tok/s"
         if self._total is not None:
             left_s = elapsed_s / self.done * (self._total - self.done)
             words += f", {units.elapsed(left_s)} left"

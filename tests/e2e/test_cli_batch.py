@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmchat.batch.engine import Progress
+from lmchat.terminal.output import Output
 from tests.support.programs import PYTHON, WAIT_S, Inside, start, wait_until
 from tests.support.scripted_products import CHAT, model_list, plain, repeat
 from tests.support.scripted_server import Gate, finish, json_reply, sse
@@ -459,3 +461,11 @@ def test_an_interrupt_ends_the_wait_for_a_reader_that_pauses(cli, server, tmp_pa
     with running:
         assert running.wait(WAIT_S) == 130
     os.close(reader)
+
+
+def test_the_progress_of_a_row_that_took_no_time_is_shown(monkeypatch):
+    """A clock with coarse steps, as of Windows; a prompt that cannot be sent fails at once."""
+    monkeypatch.setattr("lmchat.batch.engine.monotonic", lambda: 1.0)
+    progress = Progress(Output(), 2)
+    progress.count({}, is_failed=True)
+    assert (progress.done, progress.failed) == (1, 1)
