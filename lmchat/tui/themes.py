@@ -1,7 +1,9 @@
 """Themes: dark, light, and one with the terminal's own 16 colours.
 
 A variable is a colour, or in some an attribute such as `dim`, that the style sheets and the styles
-of texts name with a `$`, as `$muted`.
+of texts name with a `$`, as `$muted`. What they mean: `accent` is the model, `primary` is where the
+keys go. `label-row` is the tint of the first row of code, and of a message in passing; `speed` and
+`speed-fill` draw the graph of the speed.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ DARK = Theme(
     warning="#e8bf6a",
     error="#f48c84",
     variables={
+        "label-row": "#2c313b",
         "block-cursor-background": "#313947",
         "muted": "#9fa8b6",
         "text": "#d9dde4",
         "text-muted": "#9fa8b6",
         "text-disabled": "#626c7d",
+        "speed": "#8f80b0",
+        "speed-fill": "#4a4360",
         "spark": "#626c7d",
         "meter": "#9fa8b6",
         "scrollbar": "#303745",
@@ -52,11 +57,14 @@ LIGHT = Theme(
     warning="#7d5000",
     error="#ad2019",
     variables={
+        "label-row": "#e0dcd2",
         "block-cursor-background": "#d8dfec",
         "muted": "#565d69",
         "text": "#23262c",
         "text-muted": "#565d69",
         "text-disabled": "#8a8984",
+        "speed": "#8d75ad",
+        "speed-fill": "#cdc2da",
         "spark": "#767570",  # a terminal of 16 colours makes light grey of lighter ones
         "meter": "#565d69",
         "scrollbar": "#d8d5ce",
@@ -75,9 +83,12 @@ ANSI = Theme(
     warning="ansi_yellow",
     error="ansi_red",
     variables={
+        "label-row": "ansi_default",
         "block-cursor-background": "ansi_default",
         "muted": "dim",  # for styles of text only: in CSS it is `text-style: dim`
         "text-disabled": "ansi_bright_black",
+        "speed": "ansi_magenta",
+        "speed-fill": "ansi_magenta",
         "spark": "ansi_default",  # in some palettes, bright black can hardly be seen
         "meter": "ansi_default",
         "scrollbar": "ansi_bright_black",
@@ -127,14 +138,19 @@ def _variables_from(theme: Theme) -> dict[str, str]:
     text = Color.parse(colours["foreground"])
     ground = Color.parse(colours["background"])
     panel = Color.parse(colours["panel"])
+    surface = Color.parse(colours["surface"])
+    accent = Color.parse(colours["accent"])
     muted = ground.blend(text, 0.85).hex
     share = 0.3 if theme.dark else 0.5
     return {
+        "label-row": panel.blend(text, 0.05).hex,
         "block-cursor-background": panel.blend(Color.parse(colours["primary"]), 0.1).hex,
         "muted": muted,
         "text": text.hex,
         "text-muted": muted,
         "text-disabled": ground.blend(text, 0.45).hex,
+        "speed": surface.blend(accent, 0.66).hex,
+        "speed-fill": surface.blend(accent, 0.27).hex,
         "spark": ground.blend(text, 0.5).hex,
         "meter": muted,
         "scrollbar": ground.blend(text, 0.2).hex,

@@ -7,6 +7,7 @@ from lmchat.tui.themes import ANSI, DARK, LIGHT, fitted
 
 TEXT = ("foreground", "muted", "primary", "secondary", "accent", "success", "warning", "error")
 GROUNDS = ("background", "surface", "panel", "block-cursor-background")
+ON_LABEL_ROW = ("foreground", "muted")
 
 
 def contrast(colour: Color, other: Color) -> float:
@@ -29,11 +30,24 @@ def colours(theme) -> dict[str, str]:
 
 
 def test_text_has_a_contrast_of_at_least_4_5_on_every_tint():
-    for text in TEXT:
-        for ground in GROUNDS:
-            for theme in [DARK, LIGHT]:
-                names = colours(theme)
-                assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
+    pairs = [(text, ground) for text in TEXT for ground in GROUNDS]
+    pairs += [(text, "label-row") for text in ON_LABEL_ROW]
+    for text, ground in pairs:
+        for theme in [DARK, LIGHT]:
+            names = colours(theme)
+            assert contrast(Color.parse(names[text]), Color.parse(names[ground])) >= 4.5
+
+
+def test_the_line_of_the_speed_graph_has_a_contrast_of_at_least_3():
+    for theme in [DARK, LIGHT]:
+        names = colours(theme)
+        assert contrast(Color.parse(names["speed"]), Color.parse(names["surface"])) >= 3
+
+
+def test_every_theme_has_the_colours_of_all_roles():
+    for theme in BUILTIN_THEMES.values():
+        assert DARK.variables.keys() - {"text", "text-muted"} <= fitted(theme).variables.keys()
+    assert DARK.variables.keys() == LIGHT.variables.keys()
 
 
 def test_words_in_themes_of_textual_have_a_contrast_of_at_least_3():
