@@ -185,6 +185,7 @@ class Signs(Struct, frozen=True, kw_only=True):
     used: str = "━"  # used part of a meter
     rule: str = "─"  # free part of a meter
     column: str = "│"
+    half_row: str = "▀"  # the end of code
     levels: str = "▁▂▃▄▅▆▇█"  # of a sparkline, lowest first
     down_arrow: str = "↓"
     up_arrow: str = "↑"

@@ -39,6 +39,7 @@ class Line(Struct):
     is_wrapped: bool = False  # whether the next line continues this one
     left_tint: str = "base"  # tint of the bar, the empty cell and the prefix
     bar: str = ""  # style of the bar; empty for no bar
+    is_end: bool = False  # whether it takes the place of the blank row below it: a rule, a half row
     hint: list[Segment] | None = None  # other `segments`, shown while the message has the focus
     painted: Any = (
         None  # a `Strip` of the painter: the row at full width, unless something is marked in it
@@ -70,6 +71,7 @@ class Block(Struct, gc=False):
     source: str = ""  # Markdown, bare code, or plain text; empty for rows of the log itself
     info: str = ""  # language of a fence; for `MORE_ROWS`, the table's head and first rows
     is_first: bool = True  # false for a later piece of a text, if no blank row is above the piece
+    is_end: bool = False  # whether its code has ended, so that no piece follows
     # Whether it belongs to the block above, so that no blank row is between them: a list below its
     # paragraph, or a row of a prompt or a card.
     is_attached: bool = False

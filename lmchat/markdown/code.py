@@ -17,6 +17,12 @@ from lmchat.safe_text import safe_line
 from lmchat.units import SIGNS
 
 _INFO_CHARS = 1_000  # characters of the language of a fence that are shown
+_LEAST_WORDS = 8  # cells for the language beside the name of a file; the name goes where they lack
+# a language and the name of a file, as in `python:main.py`, `js title="a/b.js"`, `{.c file=a.c}`
+_LANGUAGE_AND_FILE = (
+    r"[{.\s]*(?P<language>[\w#+.-]{1,40})[\s,:]+(?:(?:title|filename|file|name|path)=)?"
+    r"([\"']?)(?P<file>[^\s\"'={}]*[./][^\s\"'={}]*)\2[\s}]*"
+)
 _MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
 _PAD_CELLS = 3  # cells beside the code of a line: two of `_pad` before it, one behind it
 _NULL = Style.null()
@@ -30,19 +36,29 @@ def code_lines(
     prefixes: tuple[Sequence[Span], Sequence[Span]] = ((), ()),
     *,
     is_first: bool = True,
+    is_end: bool = False,
 ) -> Iterator[Line]:
     """Yield the lines of code, or of a piece of it; a line that is too long becomes several.
 
     `info` is what follows the opening marks of a fence, such as `python`. The first of `prefixes`
     is that of the first line, the second that of the others. With `is_first`, a row above the code
-    shows its language.
+    shows its language and the name of its file. With `is_end`, half a row is below it, unless the
+    page has no tints.
     """
     prefix, next_prefix = prefixes
     if is_first:
-        yield head_line(page, safe_line(info, limit=_INFO_CHARS) or "code", prefix)
+        yield head_line(page, *_language_and_file(info), prefix)
         prefix = next_prefix
-        if not code:  # a fence that has just begun, or an empty one
-            return
+    if code or not is_first:  # else a fence that has just begun, or an empty one
+        yield from _text_lines(page, code, info, (prefix, next_prefix))
+    if is_end and page.has_tints:
+        yield _half_row(page, next_prefix)
+
+
+def _text_lines(
+    page: Page, code: str, info: str, prefixes: tuple[Sequence[Span], Sequence[Span]]
+) -> Iterator[Line]:
+    prefix, next_prefix = prefixes
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
@@ -95,21 +111,57 @@ def language_of(info: str) -> str:
     return match[1] if match else ""
 
 
+def _language_and_file(info: str) -> tuple[str, str]:
+    """Return the language and the name of a file in the info of a fence, as they are shown.
+
+    Other words, such as `python {1,3}`, are shown in place of the language.
+    """
+    shown = safe_line(info, limit=_INFO_CHARS)
+    match = re.fullmatch(_LANGUAGE_AND_FILE, shown)
+    return (match["language"], match["file"]) if match else (shown or "code", "")
+
+
 def head_line(
-    page: Page, words: str, prefix: Sequence[Span] = (), *, has_copy_key: bool = True
+    page: Page,
+    words: str,
+    file: str = "",
+    prefix: Sequence[Span] = (),
+    *,
+    has_copy_key: bool = True,
 ) -> Line:
-    """Return the row above code, which shows `words`, such as its language.
+    """Return the row above code, which shows `words`, such as its language, and a file's name.
 
     With `has_copy_key`, the row has a `hint` with the key that copies the code. The hint replaces
     the row while the message has the focus.
     """
     muted = page.styles["muted"]
-    room = max(page.text_width - _PAD_CELLS - width_of(prefix), MIN_WIDTH)
-    line = page.line([*_pad(page), *page.fit([(words, muted)], room)], prefix=prefix, tint="panel")
+    left = [*_pad(page), (words, muted)]
+    pad = width_of(_pad(page))
+    room = page.text_width - width_of(prefix)
+
+    def line(*right: Span) -> Line:
+        shown = page.fit(left, max(room - width_of(right), pad + 1))
+        return page.line(shown, right=right, prefix=prefix, tint="label")
+
+    name = [(f"  {file}", muted)] if file else []
+    if width_of(name) > room - pad - min(width_of([(words, muted)]), _LEAST_WORDS):
+        name = []
+    head = line(*name)
     if has_copy_key:
         key = page.key_hint("c", "copy", "message.copy_code")
-        left = page.fit([(words, muted)], max(room - width_of(key), 1))
-        line.hint = page.line([*_pad(page), *left, *key], prefix=prefix, tint="panel").segments
+        key[0] = (f" {key[0][0]}", key[0][1])  # a wider gap than within the words
+        if width_of([*name, *key]) > room - pad - 1:
+            name = []
+        head.hint = line(*name, *key).segments
+    return head
+
+
+def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
+    """Return the upper half of a row in the tint of code, below which no blank row follows."""
+    width = page.text_width + 1 - width_of(prefix)
+    tint = Style(color=page.styles["panel"].bgcolor)
+    line = page.line([(SIGNS.half_row * max(width, 0), tint)], prefix=prefix)
+    line.is_end = True
     return line
 
 

@@ -67,7 +67,7 @@ class OpenFence(Struct):
         return len(lines), False
 
     def feed_line(self, line: str, *, is_complete: bool = True) -> None:
-        """Add a line, and close the piece if it is long enough.
+        """Add a line to the piece, or to a new one if the piece is long enough.
 
         A line that is longer than a piece is cut, and shown as several lines. If it is not
         complete, the next call has the rest of it.
@@ -75,14 +75,13 @@ class OpenFence(Struct):
         line = self._dedented(line)  # before it is cut: only its own first blanks are an indent
         self._is_in_line = not is_complete
         for start in range(0, max(len(line), 1), PIECE_CHARS):  # once for an empty line, too
+            self._close_if_long()
             self._lines.append(line[start : start + PIECE_CHARS])
-            if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) >= PIECE_CHARS:
-                self._close()
 
     def end(self) -> None:
         """Close the last piece; the fence is complete. An empty fence has one empty piece."""
         if self._lines or self.is_first:
-            self._close()
+            self._close(is_end=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
         """Return the piece that may still change, with the line that is not complete.
@@ -92,16 +91,24 @@ class OpenFence(Struct):
         """
         has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
         may_end = has_only_marks and not self._is_in_line
+        if not may_end:
+            self._close_if_long()
         lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
         return [self._block(lines)] if lines or self.is_first else []
 
-    def _close(self) -> None:
-        self.closed.append(self._block(self._lines))
+    def _close_if_long(self) -> None:
+        """Close a long piece once more code follows: the last piece has the end of the code."""
+        if len(self._lines) >= CODE_LINES or sum(map(len, self._lines)) >= PIECE_CHARS:
+            self._close()
+
+    def _close(self, *, is_end: bool = False) -> None:
+        self.closed.append(self._block(self._lines, is_end=is_end))
         self._lines = []
         self.is_first = False
 
-    def _block(self, lines: list[str]) -> Block:
-        return Block(Kind.FENCE, "\n".join(lines), info=self.opening.info, is_first=self.is_first)
+    def _block(self, lines: list[str], *, is_end: bool = False) -> Block:
+        code, info = "\n".join(lines), self.opening.info
+        return Block(Kind.FENCE, code, info=info, is_first=self.is_first, is_end=is_end)
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""

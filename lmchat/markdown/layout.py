@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 from rich.segment import Segment
 from rich.style import Style
@@ -209,7 +210,12 @@ class Layout:
         if block.kind is Kind.FENCE:
             prefixes = (prefix, prefix)
             code = code_lines(
-                self.page, block.source, block.info, prefixes, is_first=block.is_first
+                self.page,
+                block.source,
+                block.info,
+                prefixes,
+                is_first=block.is_first,
+                is_end=block.is_end,
             )
             return list(code)
         # a copy: a definition in the block may be half written, and must not reach other blocks
@@ -242,8 +248,9 @@ class Layout:
         # link definitions are not shown
         shown = [token for token in tokens if token.type != "definition"]
         lines = list(self._level_lines(shown, (prefix, prefix), style))
-        if lines and block.has_cursor:
-            self._put_cursor(lines[-1])
+        text_lines = [line for line in lines[-2:] if not line.is_end]
+        if text_lines and block.has_cursor:
+            self._put_cursor(text_lines[-1])
         return lines
 
     def _put_cursor(self, line: Line) -> None:
@@ -265,12 +272,16 @@ class Layout:
         """
         prefix, next_prefix = prefixes
         above = ""  # type of the block above
+        last: Line | None = None
         for token, inner in blocks_of(tokens):
             # a list directly below a paragraph or a list belongs to it
             is_attached = above in ABOVE_LISTS and token.type.endswith("_list_open")
-            if above and (not is_attached or self._is_below_blank(token)):
+            has_gap = above and (not is_attached or self._is_below_blank(token))
+            if has_gap and not (last and last.is_end):
                 yield self.page.line([], prefix=next_prefix)
-            yield from self._block_lines(token, inner, (prefix, next_prefix), style)
+            for line in self._block_lines(token, inner, (prefix, next_prefix), style):
+                yield line
+                last = line
             prefix = next_prefix
             above = token.type
 
@@ -292,12 +303,15 @@ class Layout:
                 return self._text_lines(inner[0], prefixes, style)
             case "heading_open":  # h3 to h6 look the same
                 heading = token.tag if token.tag in ("h1", "h2") else "h3"
-                return self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
+                lines = self._text_lines(inner[0], prefixes, style + self.page.styles[heading])
+                is_title = heading == "h1" and not prefixes[1]
+                return chain(lines, self._rule_below()) if is_title else lines
             case "fence" | "code_block":
                 code = token.content.removesuffix("\n")
-                return code_lines(self.page, code, token.info, prefixes)
+                is_end = self._has_ended(token)
+                return code_lines(self.page, code, token.info, prefixes, is_end=is_end)
             case "blockquote_open":
-                mark = (SIGNS.column + " ", self.page.styles["faint"])
+                mark = (SIGNS.column + " ", self.page.styles["mark"])
                 nested = self._nested_prefixes(prefixes, mark, mark)
                 return self._inner_lines(inner, nested, style + self.page.styles["quote"])
             case "bullet_list_open" | "ordered_list_open":
@@ -310,6 +324,25 @@ class Layout:
                 return iter([line])
             case _:
                 return self._source_lines(token, prefixes)
+
+    def _rule_below(self) -> Iterator[Line]:
+        """Yield the rule below a title, in place of a blank row; the plain chat has the blank."""
+        if self.page.has_padding:
+            rule = (SIGNS.rule * self.page.text_width, self.page.styles["faint"])
+            line = self.page.line([rule])
+            line.is_end = True
+            yield line
+
+    def _has_ended(self, code: Token) -> bool:
+        """Return whether no text that follows can be a part of this code."""
+        if self._closed_source or code.map is None:
+            return True
+        start, end = code.map
+        if any(line.strip("> \t") for line in self._source[end:]):
+            return True
+        marks = self._source[end - 1].strip("> \t")
+        is_closing = len(marks) >= len(code.markup) and not marks.strip(code.markup)
+        return bool(code.markup) and end - 1 > start and is_closing
 
     def _inner_lines(self, inner: list[Token], prefixes: Prefixes, style: Style) -> Iterator[Line]:
         """Yield the lines inside a quote or an item; an empty one is a row with its mark."""
@@ -364,8 +397,9 @@ class Layout:
         if self._next_number is not None:
             number = self._next_number
             self._next_number = None
+        last: Line | None = None
         for index, (item, item_tokens) in enumerate(blocks_of(inner)):
-            if index and self._is_below_blank(item):
+            if index and self._is_below_blank(item) and not (last and last.is_end):
                 yield self.page.line([], prefix=next_prefix)
             indent = ""
             if item.map and not token.level:
@@ -383,11 +417,12 @@ class Layout:
                 mark = f"{indent}{number + index}{token.markup} {task}"
             else:
                 mark = indent + (task or f"{SIGNS.fresh} ")
-            muted = self.page.styles["muted"]
             nested = self._nested_prefixes(
-                (prefix, next_prefix), (mark, muted), (" " * len(mark), _NULL)
+                (prefix, next_prefix), (mark, self.page.styles["mark"]), (" " * len(mark), _NULL)
             )
-            yield from self._inner_lines(item_tokens, nested, style)
+            for line in self._inner_lines(item_tokens, nested, style):
+                yield line
+                last = line
             prefix = next_prefix
 
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:

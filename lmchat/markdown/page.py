@@ -1,8 +1,8 @@
 """The page that lines are written on: its width and styles, and how spans become lines.
 
-A span is text in one style. Widths and rooms are in cells. A tint is one of the two styles with a
-background, `base` and `panel`. An act is what a click on a span does: a message command, such as
-`copy`, an answer to a tool call, or `stop`.
+A span is text in one style. Widths and rooms are in cells. A tint is one of the three styles with a
+background: `base`, `panel` and `label`, that of the first row of code. An act is what a click on a
+span does: a message command, such as `copy`, an answer to a tool call, or `stop`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Page(Struct):
     """Everything that the layout of a block depends on, apart from the block itself."""
 
     width: int  # cells; the first one is for the bar
-    styles: Mapping[str, Style]  # styles by name, with the two tints
+    styles: Mapping[str, Style]  # styles by name, with the three tints
     has_tints: bool = True  # whether its tints differ and so tell code from text; else a rule does
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # of code

@@ -11,7 +11,7 @@ from textual.scrollbar import ScrollBar, ScrollBarRender
 
 # Sign by sign: "●" becomes "*", "◆" becomes "~", …; the last ones are those of borders
 _IN_ASCII = str.maketrans(
-    "●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█┌┐┘╭╮╯╰▐", "*~x.zo^v<>-~<> #-||`.:-=+*#@+++++++|"
+    "●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█▀┌┐┘╭╮╯╰▐", "*~x.zo^v<>-~<> #-||`.:-=+*#@ +++++++|"
 )
 
 

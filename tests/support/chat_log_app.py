@@ -40,7 +40,7 @@ from lmchat.sessions.message import (
 from lmchat.tui.chat_log.chat_log import ChatLog
 from lmchat.tui.chat_log.document import Document
 from lmchat.tui.chat_log.entry import Entry
-from lmchat.tui.chat_log.painter import PARTIAL_STYLES
+from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS
 from lmchat.tui.messages import RunCommand
 from lmchat.tui.themes import THEMES
 from tests.support.markdown_corpus import MIXED
@@ -174,14 +174,14 @@ def screen_text(log: ChatLog) -> str:
 
 
 def plain_page(width: int = 60, look: Callable[[str], Style] = lambda _: Style.null()) -> Page:
-    return Page(width, {name: look(name) for name in (*PARTIAL_STYLES, "base", "panel")})
+    return Page(width, {name: look(name) for name in (*PARTIAL_STYLES, "base", *TINTS)})
 
 
-def tail_of(*pieces: str) -> IncrementalMarkdown:
+def tail_of(*pieces: str, is_final: bool = True) -> IncrementalMarkdown:
     tail = IncrementalMarkdown()
     for piece in pieces:
         tail.feed(piece)
-    tail.feed("", is_final=True)
+    tail.feed("", is_final=is_final)
     return tail
 
 
@@ -195,9 +195,9 @@ def document_with(entry: Entry, page: Page | None = None) -> Document:
 def laid_out(tail: IncrementalMarkdown, page: Page) -> list[Line]:
     """All lines of a Markdown text, with the blank rows between its blocks."""
     layout, lines = Layout(page), []
-    for number, block in enumerate(tail.closed + tail.open):
+    for block in tail.closed + tail.open:
         made = layout.lay_out(block, tail.references)
-        if number and block.gap and made:
+        if block.gap and made and lines and not lines[-1].is_end:
             lines.append(page.line([]))
         lines += made
     return lines

@@ -36,7 +36,7 @@ from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
 from lmchat.tui.chat_log.highlighting import Highlighting
 from lmchat.tui.chat_log.inflow import Inflow
-from lmchat.tui.chat_log.painter import PARTIAL_STYLES, Painter, Thumb, rows_region
+from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS, Painter, Thumb, rows_region
 from lmchat.tui.chat_log.running_calls import RunningCalls
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Bookmark, Viewport
@@ -60,9 +60,8 @@ class ChatLog(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chat-log--margin",
-        "chat-log--panel",
         "chat-log--selected",
-        *(f"chat-log--{name}" for name in PARTIAL_STYLES),
+        *(f"chat-log--{name}" for name in (*TINTS, *PARTIAL_STYLES)),
     }
 
     class Changed(AppMessage):

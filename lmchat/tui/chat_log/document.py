@@ -168,10 +168,18 @@ class Document:
     def blank_rows(self, place: Place) -> int:
         """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
 
-        The row above the first block belongs to the message; an empty block has none.
+        The row above the first block belongs to the message; an empty block has none. Below a rule
+        or the half row at the end of code, there is none either.
         """
-        block = self.block(place)
-        return block.gap if place.number and block.lines else 0
+        blocks = self.entries[place.message].blocks
+        block = blocks[place.number]
+        if not (place.number and block.gap and block.lines):
+            return 0
+        number = place.number - 1
+        while number and not blocks[number].lines:  # an empty block
+            number -= 1
+        above = blocks[number].lines
+        return 0 if above and above[-1].is_end else 1
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
         """Yield up to `count` rows from `y` on, each with its line.

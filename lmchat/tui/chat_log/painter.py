@@ -79,11 +79,12 @@ class Thumb:
 
 
 _WIDEST_PAGE = 94  # columns; longer lines are hard to read
+TINTS = ("panel", "label")  # raised: of prompts, cards and code, and of the first row of code
 # styles of words, each a component class of the style sheet
 PARTIAL_STYLES = (
-    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "warning",
-    "error", "focus", "cursor", "keyword", "string", "number", "comment", "function", "builtin",
-    "hit", "hit-now",
+    "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "mark",
+    "warning", "error", "focus", "cursor", "keyword", "string", "number", "comment", "function",
+    "builtin", "hit", "hit-now",
 )  # fmt: skip
 _NULL = Style.null()
 
@@ -120,8 +121,10 @@ class Painter:
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
             for name in PARTIAL_STYLES
         }
-        panel = log.get_component_rich_style("chat-log--panel", partial=True)
-        styles |= {"base": log.rich_style, "panel": log.rich_style + panel}
+        styles["base"] = log.rich_style
+        for tint in TINTS:
+            style = log.get_component_rich_style(f"chat-log--{tint}", partial=True)
+            styles[tint] = log.rich_style + style
         margin = log.get_component_styles("chat-log--margin").padding
         # the scrollbar always has its column: see `rows_region`
         room = log.outer_size.width - log.styles.scrollbar_size_vertical - margin.width

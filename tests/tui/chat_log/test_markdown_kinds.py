@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from rich.style import Style
 
 from lmchat.markdown.commonmark import links
 from lmchat.markdown.lexer_child import colours_of
 from lmchat.markdown.links import is_honest_link
-from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
+from tests.support.chat_log_app import laid_out, picture, plain_page, shown, tail_of
 
 RULE = "─"
 
 
 def rows(text, width=60):
-    """What is to be seen, without the blank at the left edge."""
-    return [shown(line)[1:] for line in laid_out(tail_of(text), plain_page(width))]
+    """What is to be seen, without the blank at the left edge; half a row is one sign."""
+    lines = laid_out(tail_of(text), plain_page(width))
+    return [re.sub("▀+", "▀", shown(line)[1:]) for line in lines]
 
 
 def styled(text, width=60):
@@ -58,7 +61,7 @@ KINDS = {
     ),
     "quotes": (
         "> a\n> b\n>\n> > c\n> - d\n> - e\n>\n> ```\n> f\n> ```\nlazy",
-        ["│ a", "│ b", "│", "│ │ c", "│", "│ • d", "│ • e", "│", "│   code", "│   f", "", "lazy"],
+        ["│ a", "│ b", "│", "│ │ c", "│", "│ • d", "│ • e", "│", "│   code", "│   f", "│ ▀", "lazy"],
     ),
     "a bar in a cell": (
         "| a | b |\n|---|---|\n| x \\| y | `p\\|q` |",
@@ -104,7 +107,17 @@ KINDS = {
     ),
     "what a fence says": (
         "```python:main.py\nx\n```\n\n1. ~~~{.js #a} b c\n   y\n   ~~~",
-        ["  python:main.py", "  x", "", "1.   {.js #a} b c", "     y"],
+        [
+            f"  python{'main.py':>49}", "  x", "▀", "1.   {.js #a} b c", "     y", "   ▀",
+        ],
+    ),
+    "a title has a rule in place of the blank row, but not in a quote": (
+        "# a\n\nb\n\n## c\n\n> # d\n>\n> e",
+        ["a", RULE * 57, "b", "", "c", "", "│ d", "│", "│ e"],
+    ),
+    "below code, half a row is the blank row, also in an item": (
+        "1. a\n   ```\n   b\n   ```\n\n2. c\n\n```\nd\n```\ne",
+        ["1. a", "", "     code", "     b", "   ▀", "2. c", "", "  code", "  d", "▀", "e"],
     ),
     "right to left": ("العربية **نص** עברית", ["العربية نص עברית"]),
 }  # fmt: skip
@@ -239,9 +252,51 @@ def test_long_code_goes_on_indented_with_a_sign_in_the_padding():
         "  code",
         "  " + "x" * 34,
         " …" + "  " + "x" * 26,
+        "▀",
     ]
 
 
 def test_the_rest_of_an_indented_line_is_indented_two_more():
     made = rows("```\n    " + "x" * 40 + "\n```", 40)
-    assert made[1:] == ["  " + "    " + "x" * 30, " …" + "      " + "x" * 10]
+    assert made[1:] == ["  " + "    " + "x" * 30, " …" + "      " + "x" * 10, "▀"]
+
+
+@pytest.mark.parametrize(
+    ("info", "language", "file"),
+    [
+        ("python", "python", ""),
+        ("", "code", ""),
+        ("python garden.py", "python", "garden.py"),
+        ("python:beds/garden.py", "python", "beds/garden.py"),
+        ('js title="a/b.js"', "js", "a/b.js"),
+        ("{.c file='a.c'}", "c", "a.c"),
+        ("rust,no_run", "rust,no_run", ""),
+        ("python {1,3-4}", "python {1,3-4}", ""),
+        ('bash title="two words.sh"', 'bash title="two words.sh"', ""),
+        ("c++ " + "x/" * 40, "c++", ""),
+    ],
+)
+def test_the_first_row_of_code_has_the_language_and_the_name_of_the_file(info, language, file):
+    [head, *_] = rows(f"```{info}\nx\n```")
+    assert head.startswith(f"  {language}")
+    assert head.split(language, 1)[1].strip() == file
+    assert not file or len(head) == 57
+
+
+def test_code_has_its_half_row_once_its_fence_has_ended():
+    page = plain_page()
+    for lines in (1, 63, 64, 65, 128):
+        text = "```c\n" + "x;\n" * lines
+        for end, rows_below in (("", 0), ("``", 0), ("```", 0), ("```\n", 1)):
+            tail = tail_of(text + end, is_final=False)
+            assert picture(tail, page).count("x;") == lines
+            shown_rows = picture(tail, page).split("\n")
+            assert sum("▀" in row for row in shown_rows) == rows_below
+        assert ("▀" in shown(laid_out(tail_of(text), page)[-1])) is True
+    for text, is_ended in (("- ```\n  x", False), ("- ```\n  x\n  ```\n", True)):
+        tail = tail_of(text, is_final=False)
+        assert ("▀" in picture(tail, page)) is is_ended
+    ansi = plain_page()
+    ansi.has_tints = False
+    shown_lines = [shown(line)[1:] for line in laid_out(tail_of("```\nx\n```\ny"), ansi)]
+    assert shown_lines == ["│ code", "│ x", "", "y"]
