@@ -65,14 +65,18 @@ class FuzzyMatch(Struct, frozen=True):
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order and without regard to capitals.
 
-    Return None if one is missing. If the name contains the typed text in one piece, the first such
-    piece counts, with a higher score than any other match. Adjacent characters, beginnings of words
-    and an early match also give a better score. An empty text is found in every name.
+    Return None if one is missing. If the name contains the typed text in one piece, that counts,
+    with a higher score than any other match: the first one at the beginning of a word, or else the
+    first one. Adjacent characters, beginnings of words and an early match also give a better score.
+    An empty text is found in every name.
     """
     query, text = typed.lower(), name.lower()
     if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
         text = name
     start = text.find(query)
+    at_word = re.search(rf"(?<![^\W_]){re.escape(query)}", text)
+    if at_word is not None:
+        start = at_word.start()
     is_contained = start >= 0
     offsets: list[int] = []  # of the matched characters
     if is_contained:

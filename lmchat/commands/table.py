@@ -106,7 +106,7 @@ COMMANDS: tuple[Command, ...] = (
         "export",
         "ctrl+e",
         "export",
-        "Export this session as Markdown",
+        "Export this session",
         slash="/export [FILE]",
     ),
     _slash(
@@ -137,8 +137,8 @@ COMMANDS: tuple[Command, ...] = (
     _key(
         "retry",
         "ctrl+r",
-        "regenerate",
-        "Regenerate the last answer",
+        "retry",
+        "Retry the last answer",
         slash="/retry",
     ),
     _key(
@@ -174,7 +174,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "system",
-        "Change the system prompt for your next messages",
+        "Change the system prompt",
         "/system TEXT",
     ),
     _slash(
@@ -189,7 +189,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "effort",
-        "Set the reasoning effort: none to max, or tokens",
+        "Set the reasoning effort",
         "/effort [LEVEL]",
     ),
     _slash(
@@ -199,7 +199,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "set",
-        "List the sampling options, or set one for this session",
+        "List the sampling options, or set one",
         "/set [NAME VALUE]",
     ),
     _slash(
@@ -223,8 +223,9 @@ COMMANDS: tuple[Command, ...] = (
         "/title [TEXT]",
     ),
     _slash("tag", "Add or remove a tag", "/tag [WORD]"),
-    _slash("copy", "Copy the last answer, or its code", "/copy [code]"),
-    _slash("fork", "Fork this session into a new one", "/fork"),
+    # the palette lists these two with the commands on the last answer
+    _slash("copy", "Copy the last answer, or its code", "/copy [code]", is_offered=False),
+    _slash("fork", "Fork this session into a new one", "/fork", is_offered=False),
     _slash(
         "compact",
         "Summarise the older messages, on a new branch",
@@ -232,7 +233,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _slash(
         "context",
-        "Show what the next request holds, and take messages out of it",
+        "Choose what the next request holds",
         "/context",
     ),
     _slash(
@@ -328,7 +329,7 @@ COMMANDS: tuple[Command, ...] = (
         "copy",
         "y",
         "copy",
-        "Copy it as Markdown source",
+        "Copy as Markdown",
     ),
     _message(
         "copy_code",
@@ -359,8 +360,8 @@ COMMANDS: tuple[Command, ...] = (
     _message(
         "regenerate",
         "r",
-        "regenerate",
-        "Regenerate the answer",
+        "retry",
+        "Retry the answer",
     ),
     _message(
         "another_model",

@@ -167,10 +167,30 @@ class ScreenCommands:
         self._ui.begin(run, "slash", holds_keys=True)
 
     def can_run(self, command: Command) -> bool:
-        """Return whether a command could act; one that needs no message always can."""
-        command_id = command.command_id
-        is_free = command_id not in self.on_message
-        return is_free or not reason_against(command_id, self.chat.shown, self._subject)
+        """Return whether a command could do something now."""
+        command_id, shown = command.command_id, self.chat.shown
+        if command_id in self.on_message:
+            return not reason_against(command_id, shown, self._subject)
+        match command_id:
+            case "stop":
+                return shown.is_running or shown.is_waiting
+            case "now":
+                return shown.turn is not None and shown.turn.can_answer_now
+            case "retry":
+                last = shown.last_answer_or_prompt
+                return not reason_against("message.regenerate", shown, last)
+            case "find" | "export" | "previous" | "next" | "tag" | "compact":
+                return bool(shown.messages)
+            case "request" | "context":
+                return self.chat.turn_choices.target is not None
+            case "preset":
+                return bool(self.settings.prompts)
+            case "profile":
+                return bool(self.settings.profiles)
+            case "import":
+                return self._ui.workspace.importer is not None
+            case _:
+                return True
 
     def _hold_keys(self, work: Pending) -> None:
         """Do the rest of a command in a worker, for which the next keys wait."""

@@ -15,7 +15,7 @@ from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.screen import ChatScreen
 from lmchat.tui.widgets.prompt_input import PromptInput
-from tests.support.desktop import calm, gone, ready_desktop, sent, shown
+from tests.support.desktop import calm, gone, half, ready_desktop, sent, shown
 from tests.support.scripted_backend import ScriptedBackend, answer_steps
 from tests.support.tui_host import text_of
 
@@ -150,7 +150,7 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
         ("/stats", TextDialog, "requests"),
         ("/log", TextDialog, "lmchat.log"),
         ("/model", ModelPicker, "qwen3-8b"),
-        ("/help", CommandsDialog, "Keys and commands"),
+        ("/help", CommandsDialog, "Commands"),
     ):
         await desk.say(command, leads_to=dialog, sees=sees)
         await desk.press("escape", leads_to=ChatScreen)
@@ -248,9 +248,9 @@ async def offered(desk, title: str) -> None:
 
     def is_first() -> bool:
         dialog = desk.app.screen
-        return isinstance(dialog, CommandsDialog) and title in "".join(
-            word for word, _ in dialog.list.rows[0].pieces[0]
-        )
+        if not isinstance(dialog, CommandsDialog) or dialog.list.key is None:
+            return False
+        return title in dialog.list.key.title
 
     await desk.until(is_first, f"“{title}” in the palette")
 
@@ -275,12 +275,41 @@ async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk)
     assert isinstance(desk.app.screen, ModelPicker)
     await desk.press("escape", leads_to=ChatScreen)
     await desk.ask("one")
-    await desk.press("f1", leads_to=CommandsDialog, sees="Keys and commands")
+    await desk.press("f1", leads_to=CommandsDialog, sees="Commands")
     assert "The focused message" not in desk.text
     await desk.press("escape", "alt+up", "question_mark", leads_to=CommandsDialog)
     await shown(desk, "The focused message")  # on the first page, as it was asked for there
     await desk.press("escape", "escape", "question_mark")
     assert desk.prompt_input.text == "?", "where something can be typed it is a letter"
+
+
+async def test_the_palette_leaves_out_what_cannot_run_now(tmp_path):
+    gate = asyncio.Event()
+    need_messages = (
+        "Find in this session",
+        "Export this session",
+        "Add or remove a tag",
+        "Last answer",
+    )
+    never = ("Send a preset", "Use a profile", "End the thought")
+    async with ready_desktop(tmp_path, answer_steps("Ferns."), half("Let", gate)) as desk:
+        for prompt, hidden, seen in (
+            ("", (*need_messages, "Retry the last answer", "Stop the answer"), ()),
+            ("one", ("Stop the answer",), (*need_messages, "Retry the last answer")),
+            ("two", ("Retry the last answer",), (*need_messages, "Stop the answer")),
+        ):
+            if prompt:
+                await desk.say(prompt, sees="Let" if prompt == "two" else "Ferns")
+                if prompt == "one":
+                    await desk.answered()
+            await desk.press("ctrl+p", leads_to=CommandsDialog, sees="Choose the model")
+            await desk.pilot.resize_terminal(120, 90)
+            await desk.pilot.pause()
+            assert [title for title in (*hidden, *never) if title in desk.text] == []
+            assert [title for title in seen if title not in desk.text] == []
+            await desk.press("escape", leads_to=ChatScreen)
+        gate.set()
+        await desk.answered()
 
 
 async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp_path):
@@ -310,7 +339,7 @@ async def test_keys_of_ones_own_replace_ours_and_a_command_without_a_key_can_be_
         await desk.press("escape", sees="F8 model")
         assert "^O model" not in desk.text
         await desk.press("f1", sees="^Y")
-        await desk.press("escape", "ctrl+p", sees="F8   /model [N]")
+        await desk.press("escape", "ctrl+p", sees="F8       /model [N]")
 
 
 async def test_hints_and_sentences_name_the_keys_that_the_user_has_configured(tmp_path):

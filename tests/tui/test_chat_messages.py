@@ -113,15 +113,15 @@ async def test_the_row_of_keys_names_only_what_is_of_use(tmp_path):
     ) as desk:
         await desk.press("alt+up")
         await desk.pilot.pause()  # no longer: with the next look at the server all is drawn anew
-        keys = "y copy  a continue  e edit  r regenerate  f fork  c copy code  d delete  t tree"
+        keys = "y copy  a continue  e edit  r retry  f fork  c copy code  d delete  t tree"
         assert keys in desk.text
         await desk.press("r", sees="2/2")
         await desk.press("alt+up")
         await shown(
-            desk, "y copy  e edit  r regenerate  f fork  [ ] versions  d delete  t tree  E rewrite"
+            desk, "y copy  e edit  r retry  f fork  [ ] versions  d delete  t tree  E rewrite"
         )
         await desk.press(
-            "alt+up", sees="y copy  e edit  r regenerate  f fork  d delete  t tree  o pager"
+            "alt+up", sees="y copy  e edit  r retry  f fork  d delete  t tree  o pager"
         )
 
 

@@ -10,7 +10,7 @@ from lmchat.tui.dialogs.ask_dialog import (
     AskDialog,
     ConfirmDialog,
 )
-from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
+from lmchat.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
@@ -105,7 +105,7 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
 
 
 def all_commands() -> CommandsDialog:
-    return CommandsDialog("Keys and commands", help_groups({}))
+    return CommandsDialog("Commands", help_groups({}))
 
 
 async def test_help_lists_every_command_can_be_filtered_and_scrolled():
@@ -122,9 +122,52 @@ async def test_help_lists_every_command_can_be_filtered_and_scrolled():
         assert "Refresh the lists" in screen_text(app)
         await pilot.press(*"export")
         await pilot.pause()
-        assert "Export this session as Markdown" in screen_text(app)
+        assert "Export this session" in screen_text(app)
         assert "Start a new session" not in screen_text(app)
         await pilot.press(*"zzz")
         assert "No command matches “exportzzz”." in screen_text(app)
         await pilot.press("escape")
         assert app.results == [None]
+
+
+async def test_key_and_command_are_below_their_heads_and_beginnings_of_words_come_first():
+    items = [
+        CommandItem("Compare two answers", "F4"),
+        CommandItem("Unpack the area", slash="/area [NAME]"),
+        CommandItem("Show the arena", "^A", "/arena"),
+    ]
+    for size in ((120, 40), (80, 24)):
+        async with drawn(
+            Host(screen=lambda: CommandsDialog("Commands", {"Chat": items})), size
+        ) as (
+            app,
+            pilot,
+        ):
+            lines = screen_text(app).split("\n")
+            (heads,) = [line for line in lines if " Chat" in line]
+            rows = [line for line in lines if any(item.title in line for item in items)]
+            for row, item in zip(rows, items, strict=True):
+                assert row[heads.index("Key") :].startswith(item.keys)
+                assert row[heads.index("Command") :].strip() == item.slash
+            assert next(filter(None, lines)).split() == ["Commands", "3"]
+            await pilot.press(*"are")
+            await pilot.pause()
+            rows = [line for line in screen_text(app).split("\n") if "are" in line]
+            titles = [item.title for row in rows for item in items if item.title in row]
+            assert titles == ["Show the arena", "Unpack the area", "Compare two answers"]
+            assert "3 of 3" in screen_text(app)
+
+
+async def test_a_long_title_goes_on_in_a_second_row_where_its_columns_leave_no_room():
+    item = CommandItem("Show what the next request holds, and take messages out", "^A", "/context")
+    dialog = partial(CommandsDialog, "Commands", {"Chat": [item]})
+    for size, pieces in (
+        ((120, 40), ["and take messages out     "]),
+        ((60, 20), ["holds, and take ", " ^A", "  messages out"]),
+        ((40, 12), ["Show what the next request", "holds, and take messages out"]),
+    ):
+        async with drawn(Host(screen=dialog), size) as (app, pilot):
+            text = screen_text(app)
+            assert [piece for piece in pieces if piece not in text] == []
+            await pilot.press(*"messages", "enter")
+            assert app.results == [item]

@@ -103,6 +103,27 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
             assert "Enter use  ^R refresh" in screen_text(app)
 
 
+async def test_remote_models_are_below_a_heading_that_warns_before_enter():
+    here = model("gemma3:4b", "Ollama")
+    away = {"state": LoadState.REMOTE, "runs_at": "ollama.com"}
+    rows = [ModelRow(model=one) for one in (here, model("gpt-oss:120b-cloud", "Ollama", **away))]
+    for size, warns in (((120, 40), True), ((80, 24), True), ((40, 12), False)):
+        async with drawn(host(rows), size) as (app, _):
+            lines = screen_text(app).split("\n")
+            (heading,) = [line for line in lines if "Ollama, at ollama.com" in line]
+            assert ("! your prompts leave this machine" in heading) is warns
+            (row,) = [line for line in lines if "gpt-oss:120b-cloud" in line]
+            assert "→ gpt-oss" in row
+            assert lines.index(heading) == lines.index(row) - 1
+            assert ("→ runs elsewhere" in screen_text(app)) is (size[0] > 40)
+            chosen_list = app.screen.query_one(RowList)
+            (at,) = [
+                y for y, row in enumerate(chosen_list.rows) if row.right and row.is_at_edge
+            ] or [3]
+            (piece,) = chosen_list.rows[at].pieces
+            assert piece[0][1] == "bold $warning"
+
+
 async def test_newer_lists_keep_filter_and_choice(app, pilot):
     await pilot.press(*"qwen", "down", "down")
     before = chosen(app)

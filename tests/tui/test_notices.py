@@ -34,7 +34,7 @@ async def test_on_a_low_screen_the_newest_two_are_shown(tmp_path):
 
 async def test_one_covers_no_row_of_a_dialog_that_fills_the_screen(tmp_path):
     async with ready_desktop(tmp_path, size=(80, 24)) as desk:
-        await desk.press("f1", sees="Keys and commands")
+        await desk.press("f1", sees="Commands")
         before = desk.text.split("\n")
         desk.app.notify("One went wrong.", severity="warning")
         await shown(desk, "One went wrong.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lmchat.commands.table import COMMANDS, Command, Scope
+from msgspec.structs import replace
+
+from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.dialogs.commands_dialog import (
     CommandItem,
@@ -37,29 +39,31 @@ class Palette:
         """Show the commands that can do something now, and run the chosen one.
 
         If another screen covers the chat, commands on messages are left out. Otherwise they come
-        first if a message is focused; if none is, they are about the last answer, and come last.
+        first if a message is focused; if none is, they are about the last answer.
         """
         keys, widgets = self._ui.workspace.settings.keys, self._ui.widgets
-        offered = [command for command in COMMANDS if command.is_offered]
-        others = [
+        can_run = [command for command in COMMANDS if command.is_offered and self._can_run(command)]
+        of_chat = [
             item_of(command, keys)
-            for command in offered
-            if command.scope in (Scope.CHAT, Scope.APP)
+            for command in can_run
+            if command.scope is Scope.CHAT or command.command_id in _OF_THE_SESSION
         ]
-        others += named_items(self._ui.workspace.settings)
-        is_focused = widgets.focused_message is not None
-        subject = "This message" if is_focused else "Last answer"
-        # a command that concerns the whole session names no message as its subject
         of_message = [
-            item_of(command, keys, "" if command.command_id in _OF_THE_SESSION else subject)
-            for command in offered
-            if command.scope is Scope.MESSAGE and self._can_run(command)
+            replace(item_of(command, keys), slash=_slash(command))
+            for command in can_run
+            if command.scope is Scope.MESSAGE and command.command_id not in _OF_THE_SESSION
         ]
         if self._ui.app.screen is not self._ui.screen:  # the user does not see the message
             of_message = []
-        items = [*of_message, *others] if is_focused else [*others, *of_message]
-        # one group, without a heading
-        self._ui.open_dialog(CommandsDialog("Commands", {"": items}), self._run_chosen)
+        groups = {Scope.CHAT.value: [*of_chat, *named_items(self._ui.workspace.settings)]}
+        if of_message and widgets.focused_message is not None:
+            groups = {"This message": of_message, **groups}
+        elif of_message:
+            groups["Last answer"] = of_message
+        groups[Scope.APP.value] = [
+            item_of(command, keys) for command in can_run if command.scope is Scope.APP
+        ]
+        self._ui.open_dialog(CommandsDialog("Commands", groups), self._run_chosen)
 
     def open_help(self) -> None:
         """Show all commands and keys, and run the chosen one.
@@ -70,7 +74,7 @@ class Palette:
         if self._ui.widgets.has_log_focus:
             of_message = next(name for name in groups if name.startswith(Scope.MESSAGE))
             groups = {of_message: groups.pop(of_message), **groups}
-        self._ui.open_dialog(CommandsDialog("Keys and commands", groups), self._run_chosen)
+        self._ui.open_dialog(CommandsDialog("Commands", groups), self._run_chosen)
 
     def _run_chosen(self, item: CommandItem | None) -> None:
         """A command of the chat closes the welcome page first, so that its effect is seen."""
@@ -80,3 +84,9 @@ class Palette:
         if command.scope is not Scope.APP:
             self._server_search.leave_page()
         self._ui.screen.post_message(RunCommand(command.command_id, item.argument))
+
+
+def _slash(command: Command) -> str:
+    """Return the slash command of one on messages; for `message.copy`, it is that of `copy`."""
+    of_last_answer = BY_ID.get(command.command_id.removeprefix("message."))
+    return command.slash or ("" if of_last_answer is None else of_last_answer.slash)

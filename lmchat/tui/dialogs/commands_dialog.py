@@ -6,17 +6,22 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from msgspec import Struct
+from msgspec.structs import replace
+from rich.cells import cell_len
 
 from lmchat.commands.table import BY_ID, COMMANDS, Command, Scope, keys_of
 from lmchat.config.settings import Settings
 from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.widgets.columns import Column, aligned
 from lmchat.tui.widgets.key_bar import written
-from lmchat.tui.widgets.line import MUTED, STRONG, highlighted
-from lmchat.tui.widgets.row_list import NAME, ListRow, edge_row
+from lmchat.tui.widgets.line import MUTED, StyledTexts, highlighted
+from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, edge_row
 
 _WIDE = 70  # columns from which a row has both the key and the slash command
+_GAP = 3  # cells between these two
+_BESIDE_TITLE = 3  # cells: the bar of the row, and two before the columns
 
 
 class CommandItem(Struct, frozen=True):
@@ -35,55 +40,73 @@ class CommandsDialog(ListDialog):
     Typed text filters the items: the best match comes first, and there are no headings.
     """
 
-    HINTS = (("Enter", "run it"), ("↑ ↓", "choose"))
+    HINTS = (("Enter", "run"), ("↑ ↓", "choose"))
     PLACEHOLDER = "Type part of a name, or a key"
 
     def __init__(self, heading: str, groups: Mapping[str, Sequence[CommandItem]]) -> None:
-        """Create the dialog.
-
-        `groups` are items by the heading above them; an empty heading is not shown.
-        """
+        """Create the dialog; `groups` are items by the heading above them."""
         super().__init__(heading)
         self._groups = groups
 
     def draw(self) -> None:
         """Draw the groups, or what matches the typed text; the first row is chosen."""
+        items = [*chain.from_iterable(self._groups.values())]
+        # laid out for all items, so that nothing moves while the user types
+        heads, *shortcuts = self._columns(items)
+        shortcuts_of = dict(zip(map(id, items), shortcuts, strict=True))
         rows: list[ListRow] = []
+        figures = f"{len(items)}"
         if self.typed:
-            all_items = chain.from_iterable(self._groups.values())
             matches = [
-                (item, found)
-                for item in all_items
-                if (found := _match(self.typed, item)) is not None
+                (item, found) for item in items if (found := _match(self.typed, item)) is not None
             ]
             matches.sort(key=lambda match: match[1].score, reverse=True)
-            rows += [self._row(item, found.offsets) for item, found in matches]
+            for item, found in matches:
+                rows += self._rows_of(item, shortcuts_of[id(item)], found.offsets)
+            figures = f"{len(matches)} of {figures}"
         else:
-            for heading, items in self._groups.items():
+            for heading, group in self._groups.items():
                 if rows:
                     rows.append(ListRow())  # a blank one between two groups
-                if heading:  # an empty one is not shown
-                    rows.append(edge_row(heading, STRONG))
-                rows += [self._row(item) for item in items]
+                rows.append(edge_row(f" {heading}", f"bold {MUTED}"))
+                for item in group:
+                    rows += self._rows_of(item, shortcuts_of[id(item)])
+        if self.typed and rows:
+            rows.insert(0, edge_row(""))
+        if rows:
+            rows[0] = replace(rows[0], right=heads)
         first = next((row.key for row in rows if row.key is not None), None)
         nothing = f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all."
-        self.show_rows(rows, choose=first, nothing=nothing)
+        self.show_rows(rows, figures, choose=first, nothing=nothing)
 
-    def _row(self, item: CommandItem, offsets: Sequence[int] = ()) -> ListRow:
-        """Return the row of an item: its title, and its keys and slash command at the right.
+    def _columns(self, items: Sequence[CommandItem]) -> list[StyledTexts]:
+        """Return the heads of the columns, then for each item its key and its slash command.
 
-        On a narrow screen, only the first of these two is shown.
+        On a narrow screen, one column has the key, or else the slash command.
         """
-        shortcuts = [*filter(None, (item.keys, item.slash))]
+        heads = [Column("Key"), Column("Command")]
+        cells = [[(item.keys, ASIDE), (item.slash, ASIDE)] for item in items]
         if self.list.text_width < _WIDE:
-            shortcuts = shortcuts[:1]
-        title = highlighted(item.title, offsets, NAME)
-        indented_title = ((" ", ""), *title)
-        return ListRow(
-            pieces=(indented_title,),
-            right=((f"{'   '.join(shortcuts)} ", MUTED),),
-            key=item,
-        )
+            del heads[1]
+            cells = [[(item.keys or item.slash, ASIDE)] for item in items]
+        lines = aligned(heads, cells, self.list.text_width, _GAP)
+        return [(*line, (" ", "")) for line in lines]
+
+    def _rows_of(
+        self, item: CommandItem, shortcuts: StyledTexts, offsets: Sequence[int] = ()
+    ) -> list[ListRow]:
+        """Return the row of an item; a title without room goes on in a second row."""
+        room = self.list.text_width - sum(cell_len(text) for text, _ in shortcuts) - _BESIDE_TITLE
+        title, rest = item.title, ""
+        if len(title) > room and (end := title.rfind(" ", 0, room + 1)) > 0:
+            title, rest = title[:end], title[end + 1 :]
+        texts = highlighted(title, offsets, NAME)
+        rows = [ListRow(pieces=(texts,), right=shortcuts, key=item)]
+        if rest:
+            offsets_in_rest = [offset - end - 1 for offset in offsets]
+            texts = (("  ", ""), *highlighted(rest, offsets_in_rest, NAME))
+            rows.append(ListRow(pieces=(texts,), key=item))
+        return rows
 
 
 def _match(typed: str, item: CommandItem) -> FuzzyMatch | None:
@@ -100,15 +123,14 @@ def _match(typed: str, item: CommandItem) -> FuzzyMatch | None:
     return FuzzyMatch(score=max(scores), offsets=offsets) if scores else None
 
 
-def item_of(command: Command, overrides: Mapping[str, str], subject: str = "") -> CommandItem:
-    """Return the item of a command; the title begins with the subject, as `Last answer`.
+def item_of(command: Command, overrides: Mapping[str, str]) -> CommandItem:
+    """Return the item of a command.
 
     `overrides` are the keys of the configuration, by command id. Enter runs the command, unless it
     only works within a log, list or dialog that has the focus.
     """
-    title = f"{subject}: {command.title}" if subject else command.title
     return CommandItem(
-        title=title,
+        title=command.title,
         keys=written(keys_of(command, overrides)),
         slash=command.slash,
         command=None if command.action else command,
@@ -162,7 +184,7 @@ _PROMPT = [
     CommandItem("Undo", "^Z"),
 ]
 _READING = [
-    CommandItem("Scroll, also from the prompt", "PageUp, PageDown"),
+    CommandItem("Scroll, also from the prompt", "PgUp, PgDn"),
     CommandItem("To the start or end; also from an empty prompt", "Home, End"),
     CommandItem("With a message focused: scroll by a line", "↑ ↓"),
     CommandItem("Scroll; at the end, follow the answer again", "Wheel"),

@@ -45,6 +45,7 @@ from lmchat.units import SIGNS
 VISION = "vision"  # capability of models that see images; also a filter
 _NO_MODELS = "No models found. ^R checks again."
 _NO_VISION = "No model is known to see images. Load one that can on its server, then press ^R."
+_LEAVES = "! your prompts leave this machine"
 _LEAST_NAME = 16  # cells that names have at least beside the columns
 _MOST_NAME = 48  # longer names are cut, instead of dropping columns for them
 _INDENT = "   "  # of headings, where rows have bar, sign of the state and blank
@@ -235,7 +236,11 @@ class ModelPicker(ListDialog):
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
         # the legend explains the signs of the states that models have
         states = {row.model.state for row in self._rows}
-        signs = (f"{sign} {state}" for state, (sign, _) in _SIGNS.items() if state in states)
+        signs = (
+            f"{sign} {'runs elsewhere' if state is LoadState.REMOTE else state}"
+            for state, (sign, _) in _SIGNS.items()
+            if state in states
+        )
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
     def _show_load_keys(self) -> None:
@@ -294,8 +299,7 @@ class ModelPicker(ListDialog):
             if group != last_group:
                 if rows:
                     rows.append(ListRow())  # a blank one between two groups
-                style = "$warning" if row.model.is_remote and row.model.can_chat else MUTED
-                rows.append(edge_row(f"{_INDENT}{group}", style))
+                rows.append(self._heading(group, row.model))
                 last_group = group
             can_chat = row.model.can_chat
             left = (
@@ -307,6 +311,14 @@ class ModelPicker(ListDialog):
             key = row.key if can_chat else None  # without a key, the row cannot be chosen
             rows.append(ListRow(pieces=(left,), right=cells, key=key))
         return titles, rows
+
+    def _heading(self, group: str, model: ModelInfo) -> ListRow:
+        """Return the heading of a group; that of remote models warns, if there is room."""
+        is_warning = model.is_remote and model.can_chat
+        heading = edge_row(f"{_INDENT}{group}", f"bold {'$warning' if is_warning else MUTED}")
+        if not is_warning or cell_len(f"{_INDENT}{group}  {_LEAVES}") > self.list.text_width:
+            return heading
+        return replace(heading, right=((_LEAVES, "$warning"),))
 
     def filter(self, typed: str) -> None:
         """Draw the matches and choose the best of those that can chat.
