@@ -59,6 +59,8 @@ def _text_lines(
     page: Page, code: str, info: str, prefixes: tuple[Sequence[Span], Sequence[Span]]
 ) -> Iterator[Line]:
     prefix, next_prefix = prefixes
+    if page.is_scrollback:  # there, code is copied with all that is before it in the row
+        prefix = next_prefix = ()
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
@@ -170,6 +172,8 @@ def _pad(page: Page, sign: str = " ") -> list[Span]:
 
     Where the page has no tints, the first one is a rule, which tells code from text.
     """
+    if page.is_scrollback:
+        return []
     if page.has_tints:
         return [(" " + sign, page.styles["muted"])]
     return [(SIGNS.column, page.styles["faint"]), (sign, page.styles["muted"])]

@@ -327,7 +327,7 @@ class Layout:
 
     def _rule_below(self) -> Iterator[Line]:
         """Yield the rule below a title, in place of a blank row; the plain chat has the blank."""
-        if self.page.has_padding:
+        if not self.page.is_scrollback:
             rule = (SIGNS.rule * self.page.text_width, self.page.styles["faint"])
             line = self.page.line([rule])
             line.is_end = True

@@ -106,7 +106,7 @@ def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
     """Return how much of the text inside an open block no text that follows can change.
 
     It ends before a mark whose end is missing, as the end decides which words are shown: of code,
-    links, formulas, HTML and references. In the last line, emphasis is taken to end later. With
+    links, formulas, HTML and references. In the last line, bold words are taken to end later. With
     `is_nested`, the text is in a list or a quote, whose own link definitions may follow. With
     `is_ended`, it is complete, and only such definitions may change it.
     """
@@ -171,8 +171,12 @@ def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
                 place = -1
         case "*":
             marks = re.compile(rf"(?<=[^\s*])\*{{{len(sign[0])}}}").search(text, end)
-            # in the last line, `completed` adds the end
-            return end if marks or "\n" not in text[end:] else -1
+            if marks is not None and marks.end() < len(text):
+                return end
+            # Bold words may be many, and are rarely left without their end, which `completed` adds
+            # in the last line. `*args` and `f(a, *, b)` are no emphasis.
+            is_bold = sign[0] == "**" and text[end].isalnum()
+            return end if is_bold and "\n" not in text[end:] else -1
         case _:  # `_` or `~~`
             behind = r"(?!\w)" if sign[0][0] == "_" else ""
             marks = re.compile(rf"(?<=\S){sign[0]}{behind}").search(text, end)

@@ -32,7 +32,7 @@ class Page(Struct):
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # of code
     is_ascii: bool = False  # whether the terminal shows only ASCII
-    has_padding: bool = True  # whether each line is filled up to the width
+    is_scrollback: bool = False  # whether its lines are printed: no padding, no bar beside code
     own_keys: Mapping[str, str] = {}  # keys that the user has given to commands, by their ids
 
     @property
@@ -82,7 +82,7 @@ class Page(Struct):
             if shown:
                 segments.append(Segment(shown, ground + style))
                 room -= size
-        if room > 0 and self.has_padding:  # not in the plain chat
+        if room > 0 and not self.is_scrollback:
             segments.append(Segment(" " * room, ground))
         segments += [Segment(part, ground + style) for part, style in right]
         return Line(segments, text, start, left_tint=left_tint)

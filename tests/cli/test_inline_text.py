@@ -47,6 +47,10 @@ def _without_pauses(monkeypatch):
     monkeypatch.setattr(inline, "get_terminal_size", lambda: os.terminal_size((30, 24)))
 
 
+def plain(shown):
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
 async def printed(pieces):
     """Return what is printed; each piece comes with a frame of its own."""
     parts = []
@@ -56,7 +60,7 @@ async def printed(pieces):
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
     await text.print_all()
     text.end()
-    return re.sub(r"\x1b\[[0-9;]*m", "", "".join(parts))
+    return plain("".join(parts))
 
 
 def letters_of(shown):
@@ -100,21 +104,54 @@ def test_each_letter_of_any_text_is_printed_once_and_in_order(pieces, most, seed
 
 async def test_words_in_brackets_marks_and_a_note_are_printed_as_of_the_text_at_once():
     pieces = ["Open list", "[", "2", "]", " and run", "(", "fast", ")", " today."]
-    assert await printed(pieces) == "Open list[2] and run(fast)\ntoday.\n"
+    assert await printed(pieces) == "Open list[2] and run(fast) today.\n"
     assert await printed("![ripe pea](p.png)\n\n-  -   -\n\n| a | b |\n|---|---|\n| c | d |\n") == (
-        f"image: ripe pea (p.png)\n\n{'─' * 29}\n\na  b\n────\nc  d\n"
+        f"image: ripe pea (p.png)\n\n{'─' * 39}\n\na  b\n────\nc  d\n"
     )
 
 
-async def test_the_lines_of_an_open_paragraph_are_printed_but_for_the_last():
+async def test_the_rows_of_an_open_paragraph_are_printed_but_for_the_last_as_one_line():
     parts = []
     text = InlineText(parts.append, {"NO_COLOR": "1"})
-    text.write("One two three four five six seven eight nine ten eleven twelve")
+    text.write("- One two three four five six seven eight nine ten eleven twelve")
     await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
-    assert "".join(parts) == "One two three four five six\nseven eight nine ten eleven"
+    assert plain("".join(parts)) == "• One two three four five six seven"
+    text.write(" thirteen fourteen fifteen")
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert plain("".join(parts)).endswith(" six seven eight nine ten eleven twelve thirteen")
     text.end_line()
     parts.append("a note\n")
-    text.write(" thirteen.")
+    text.write(" sixteen.")
     await text.print_all()
     text.end()
-    assert "".join(parts).endswith("ten eleven\na note\ntwelve thirteen.\n")
+    assert plain("".join(parts)).endswith("thirteen\na note\nfourteen fifteen sixteen.\n")
+
+
+COMMAND = "curl --fail --location --output beans.tar.gz https://example.org/beans/2026/11/beans.tar.gz"
+CODE = """def rows(first, second, third):
+    return [first + second + third + number for number in range(first * second * third)]
+
+print(rows(1, 2, 3))"""
+
+
+async def test_code_and_a_long_line_of_prose_are_copied_as_they_are_written():
+    listed = CODE.replace("\n", "\n   ")
+    text = (
+        f"Run `{COMMAND}` in the folder of the beans, and wait until it has ended.\n\n"
+        f"```python\n{CODE}\n```\n\n"
+        f"1. So:\n\n   ```python\n   {listed}\n   ```\n\n> ```\n> {COMMAND}\n> ```\n"
+    )
+    for pieces in ([text], [*text], cut(text, 1, 30)):
+        shown = await printed(pieces)
+        assert f"Run `{COMMAND}` in the folder of the beans, and wait until it has ended.\n" in shown
+        assert shown.count(f"\n{CODE}\n") == 2
+        assert f"\n{COMMAND}\n" in shown
+
+
+async def test_a_mark_without_its_end_is_printed_as_of_the_text_at_once():
+    for text in (
+        "Call f(payload, headers, *, secret=None) or pass *args, and it does all that is needed.",
+        "> **Bold words that go on for more than\n> one line and end behind a stop.**\n> So.",
+        "**Bold words that go on for more than one row of it\nand end in the next line.** So.",
+    ):
+        assert await printed(text) == await printed([text]), text

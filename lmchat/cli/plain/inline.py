@@ -5,8 +5,9 @@ The terminal keeps, searches and copies it as any other text.
 
 A frame prints at once all that has become complete; there are at most 15 a second. The text of an
 answer is cut into blocks: closed ones, which never change, and an open one at the end, which grows.
-Of closed blocks all lines are printed. Of an open paragraph, list or fence, all are but the last,
-up to a mark whose end may follow (`open_marks.settled_end`).
+Of closed blocks all rows are printed. Of an open paragraph, list or fence, all are but the last,
+up to a mark whose end may follow (`open_marks.settled_end`). The rows of one line are printed
+without line ends between them: the terminal wraps the line, and copies it as one.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from lmchat.safe_text import safe_text
 
 _FRAME_S = 1 / 15  # between two frames
 _FRAME_CHARS = 10_000  # at most in one frame: Ctrl+C waits for the end of a frame
-_ENDLESS = 10_000  # columns
-_WIDEST_LINE = 92  # columns, as on the screen; longer lines are hard to read
+_NARROWEST = 40  # columns; on fewer, the terminal wraps tables, too
+_WIDEST = 92  # columns of tables, as on the screen
 # blocks that are printed when they are complete: their lines depend on all of their text
 _WAITING_TOKENS = ("table_open", "hr", "html_block", "math_block")
 _WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these blocks begin
@@ -45,8 +46,7 @@ _WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these bl
 # a piece, so that only the first half is printed while they are open.
 _LISTS = ("bullet_list_open", "ordered_list_open")
 _NULL = Style.null()
-# signs that are not counted: marks of emphasis that may be shown or not, and blanks
-_UNCOUNTED = r"[\s*_~]+"
+_SIGN = r"[^\s*_~]"  # marks of emphasis may be shown or not, so they are not counted
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
     "base": "none",
@@ -93,7 +93,7 @@ class InlineText:
         self._colours = Colours()
         self._highlighter = Highlighter()
         # `_block_lines` sets the width for each block, as the width of the terminal may change
-        page = Page(_WIDEST_LINE, styles, has_tints=False, colours=self._colours, has_padding=False)
+        page = Page(_WIDEST, styles, has_tints=False, colours=self._colours, is_scrollback=True)
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
         self._unread = ""  # text that is not parsed yet, since it came after the last frame
@@ -109,6 +109,7 @@ class InlineText:
         self._line = ""  # the line of the text that is not complete
         self._references = 0  # how many link definitions are above that line
         self._printed_signs = 0  # how many signs of the blocks that follow are printed already
+        self._is_cut = False  # whether the last of these signs is not the end of its line
 
     def write(self, piece: str) -> None:
         """Add a piece of the text; what it completes is printed with the next frame."""
@@ -194,41 +195,54 @@ class InlineText:
                 self._lay_out(block)
 
     def _print_complete_lines(self) -> None:
-        """Print the lines that are complete and not printed yet.
+        """Print the rows that are complete and not printed yet.
 
         An open block is laid out again with each frame, and may then be cut into closed blocks. So
         the printed signs are counted.
         """
-        lines: list[Line] = []
+        printed = ""
         for closed in self._closed:
-            lines += self._unprinted(self._lay_out(closed))
+            printed += self._unprinted(self._lay_out(closed))
         self._closed = []
         for block in self._open():  # one block, or none
             before = self._printed_signs
-            unprinted = self._unprinted(self._lay_out(block))
-            # the last line with signs may still grow; rules and blank lines behind it come with it
-            while unprinted and not _signs(unprinted[-1].text):
-                del unprinted[-1]
-            new_signs = sum(len(_signs(line.text)) for line in unprinted)
-            self._printed_signs = before + new_signs
-            lines += unprinted
-        if lines:
-            if self._is_line_open:
-                self._write("\n")
-            self._write("\n".join(map(self._painted, lines)))
-            self._is_line_open = True
+            lines = [*self._lay_out(block)]
+            # blank lines and rules at the end come with the line behind them
+            while lines and not _sign_ends(lines[-1].text):
+                del lines[-1]
+            count = sum(len(_sign_ends(line.text)) for line in lines)
+            printed += self._unprinted(lines)
+            if lines and count >= before:
+                self._is_cut = lines[-1].is_wrapped
+            self._printed_signs = max(before, count)
+        if printed:
+            self._write(printed)
 
-    def _unprinted(self, lines: list[Line]) -> list[Line]:
-        """Return the lines of a block behind the printed signs, which are counted down."""
-        for number, line in enumerate(lines):
+    def _unprinted(self, lines: list[Line]) -> str:
+        """Return what is to be printed of the lines of a block, behind the printed signs.
+
+        The printed signs are counted down.
+        """
+        shown = ""
+        for line in lines:
             count = self._printed_signs
-            if not count:
-                return lines[number:]
-            signs = _signs(line.text)
-            self._printed_signs = max(count - len(signs), 0)
-            if len(signs) > count:  # a part of the line is printed, which began in another place
-                return [_rest(line, count), *lines[number + 1 :]]
-        return []
+            ends = _sign_ends(line.text) if count else []
+            self._printed_signs = max(count - len(ends), 0)
+            place = 0  # behind the printed beginning of the line
+            if count:
+                if len(ends) < count or (len(ends) == count and not self._is_cut):
+                    continue
+                self._is_cut = False
+                place = ends[count - 1]
+                if not line.text[place:].strip():
+                    continue
+            if place and not self._is_line_open:  # a note has ended it
+                place += len(line.text[place:]) - len(line.text[place:].lstrip())
+            elif not place and self._is_line_open:
+                shown += "\n"
+            shown += self._painted(line, line.start + place if place else 1)
+            self._is_line_open = True
+        return shown
 
     def _open(self) -> list[_Closed]:
         """Return the block that may still grow, with the definitions above its last line."""
@@ -250,28 +264,27 @@ class InlineText:
             if not block.source:
                 block.lines = []
                 return block.lines
-        # A page is three cells wider than its text. The text leaves one column of the terminal
-        # free, as some terminals add a line end to a full line.
-        width = min(get_terminal_size().columns, _WIDEST_LINE) + 2
-        # lines of code are not wrapped: copied code has only its own line ends
-        self._layout.page.width = _ENDLESS if block.kind is Kind.FENCE else width
+        # A page is three cells wider than its text. Tables leave one column of the terminal free,
+        # as some terminals add a line end to a full line.
+        columns = max(min(get_terminal_size().columns, _WIDEST), _NARROWEST)
+        self._layout.page.width = columns + 2
         references = dict(islice(self._markdown.references.items(), waiting.references))
-        block.lines = self._layout.lay_out(block, references)
+        rows = self._layout.lay_out(block, references)
         if is_open:
-            del block.lines[-1:]  # it may still grow
+            del rows[-1:]  # it may still grow
+        block.lines = _joined(rows)
         closed = self._markdown.closed
         is_first = not closed or block is closed[0]
         if block.lines and block.gap and not is_first:
             block.lines.insert(0, Line([]))
         return block.lines
 
-    def _painted(self, line: Line) -> str:
-        """Return the text of a line, with the control sequences of its styles."""
+    def _painted(self, line: Line, start: int) -> str:
+        """Return the text of a line from a place on, with the control sequences of its styles."""
         text = "".join(segment.text for segment in line.segments)
-        # without the empty cell at the edge of the page, and without blanks at the end
-        end = max(len(text.rstrip(" ")), line.start, 1)
+        end = max(len(text.rstrip(" ")), line.start, start)  # without blanks at the end
         spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
-        *_, shown = split_spans(spans, [0, min(1, end), end])
+        _, shown = split_spans(spans, [0, start, end])
         painted = ""
         for style, same in groupby(shown, key=itemgetter(1)):
             look = style if self._has_colours else style.without_color
@@ -286,21 +299,38 @@ class _Closed(Struct):
     references: int
 
 
-def _signs(text: str) -> str:
-    return re.sub(_UNCOUNTED, "", text)
+def _sign_ends(text: str) -> list[int]:
+    return [sign.end() for sign in re.finditer(_SIGN, text)]
 
 
-def _rest(line: Line, count: int) -> Line:
-    """Return what follows the first `count` signs of a line, in the place of its text."""
-    place = 0
-    while count:
-        count -= len(_signs(line.text[place]))
-        place += 1
-    place += len(line.text[place:]) - len(line.text[place:].lstrip())
-    spans = [(segment.text, segment.style or _NULL) for segment in line.segments]
-    size = sum(len(text) for text, _ in spans)
-    before, _, rest = split_spans(spans, [0, line.start, line.start + place, size])
-    return Line([Segment(*part) for part in [*before, *rest]], line.text[place:], line.start)
+def _joined(rows: list[Line]) -> list[Line]:
+    """Return the lines whose rows these are, as text for a terminal that wraps them itself.
+
+    A line of which further rows may follow is cut behind its last sign: marks behind that may be
+    shown or not.
+    """
+    lines: list[Line] = []
+    for row in rows:
+        is_first = not lines or not lines[-1].is_wrapped
+        line = Line([], start=row.start) if is_first else lines[-1]
+        spans = [(segment.text, segment.style or _NULL) for segment in row.segments]
+        size = len(text_of(spans))
+        if row.is_wrapped:  # also the blanks for which the row has no room
+            size = row.start + len(row.text)
+        prefix, text = split_spans(spans, [0, row.start, max(size, row.start)])
+        shown = [*prefix, *text] if is_first else text
+        line.segments += [Segment(*span) for span in shown]
+        line.text += row.text
+        line.is_wrapped = row.is_wrapped
+        if is_first:
+            lines.append(line)
+    if lines and lines[-1].is_wrapped:
+        last = lines[-1]
+        last.text = last.text[: max(_sign_ends(last.text), default=0)]
+        spans = [(segment.text, segment.style or _NULL) for segment in last.segments]
+        (kept,) = split_spans(spans, [0, last.start + len(last.text)])
+        last.segments = [Segment(*span) for span in kept]
+    return lines
 
 
 def _settled(block: Block) -> str:
@@ -338,4 +368,5 @@ def _settled(block: Block) -> str:
             line = lines[first + number]
             start = max(len(line.rstrip()) - len(text.rstrip()), 0)
             return "".join(lines[: first + number]) + line[: start + column]
-    return source
+    # emphasis that is open is completed in the last line, which must not be an empty one
+    return source.rstrip("\n") if has_text_last else source
