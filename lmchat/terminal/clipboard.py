@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -59,6 +60,12 @@ TOOLS = (
     ),
     ClipboardTool(name="clip.exe", copy_command=("clip.exe",), encoding="utf-16"),
 )
+
+
+def terminal_copy(text: str) -> str:
+    """Return the control sequence that copies a text in terminals that know OSC 52."""
+    data = b64encode(without_controls(text).encode(errors="replace")).decode()
+    return f"\x1b]52;c;{data}\a"
 
 
 class Clipboard:

@@ -127,7 +127,9 @@ async def test_the_rows_of_an_open_paragraph_are_printed_but_for_the_last_as_one
     assert plain("".join(parts)).endswith("thirteen\na note\nfourteen fifteen sixteen.\n")
 
 
-COMMAND = "curl --fail --location --output beans.tar.gz https://example.org/beans/2026/11/beans.tar.gz"
+COMMAND = (
+    "curl --fail --location --output beans.tar.gz https://example.org/beans/2026/11/beans.tar.gz"
+)
 CODE = """def rows(first, second, third):
     return [first + second + third + number for number in range(first * second * third)]
 
@@ -143,7 +145,9 @@ async def test_code_and_a_long_line_of_prose_are_copied_as_they_are_written():
     )
     for pieces in ([text], [*text], cut(text, 1, 30)):
         shown = await printed(pieces)
-        assert f"Run `{COMMAND}` in the folder of the beans, and wait until it has ended.\n" in shown
+        assert (
+            f"Run `{COMMAND}` in the folder of the beans, and wait until it has ended.\n" in shown
+        )
         assert shown.count(f"\n{CODE}\n") == 2
         assert f"\n{COMMAND}\n" in shown
 

@@ -23,6 +23,19 @@ def test_help_lists_commands_of_the_table_and_each_of_them_runs(tmp_path):
         assert server.seen(CHAT) == []
 
 
+def test_where_nothing_can_copy_another_way_is_named(tmp_path):
+    with ScriptedServer() as server:
+        plain(server)
+        cli = Inside(home=tmp_path, url=server.url)
+        lines = "Hello\n/copy\n/copy beans\n/copy code\n"
+        done = cli("--plain", stdin=lines, SSH_TTY="/dev/pts/1")
+        assert "No program here can copy, nor can this terminal." in done.stderr
+        assert "lmchat export ID" in done.stderr
+        assert "Use /copy or /copy code." in done.stderr
+        assert "This message has no code block." in done.stderr
+        assert done.stdout == "Hello there.\n"
+
+
 @pytest.mark.parametrize("number", ["7", "3", "0", "07", "\u0667", "00000000002", "9" * 5000])
 def test_a_number_means_a_row_of_the_printed_list_and_nothing_else(number, tmp_path):
     with ScriptedServer() as server:

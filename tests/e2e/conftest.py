@@ -15,8 +15,8 @@ _QUICK = {"test_documents.py", "test_examples.py"}
 _READY = "/help lists the commands.\nYou:"
 _OF_READLINE = rb"\x1b\[(?:\?2004[hl]|\d*[A-DJKP@])"
 """Marks of pastes, movements of the cursor, and deletions in the line that is edited."""
-_OF_INLINE = rb"\x1b\[(?:[0-9;]*m|\?2026[hl])"
-"""Colours, and marks of frames."""
+_OF_INLINE = rb"\x1b\[(?:[0-9;]*m|\?2026[hl])|\x1b\]52;c;[A-Za-z0-9+/=]*\a"
+"""Colours, marks of frames, and what `/copy` gives the terminal."""
 
 
 @pytest.hookimpl(tryfirst=True)

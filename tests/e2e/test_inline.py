@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 
 import pyte
 import pytest
@@ -105,6 +106,26 @@ def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(talk_in, server):
     talk.type("More\r", sees="Yes.\nYou:")
     kept = server.seen(CHAT)[-1].json["messages"][-2]["content"]
     assert list(printed) == kept.split()
+    talk.leave()
+
+
+def test_an_answer_and_its_code_are_copied_by_the_terminal(talk_in, server):
+    first, second = "peas = 1\nprint(peas)", "beans\t= 2"
+    text = f"Two:\n\n```python\n{first}\n```\n\n- So:\n\n  ```\n  {second}\n  ```"
+    server.on(CHAT, chat_reply(text))
+    talk = talk_in(SSH_TTY="/dev/pts/1")  # programs would copy to the clipboard of this machine
+    talk.type("/copy\r", sees="This session is empty.")
+    talk.wait_prompt()
+    answered(talk, "Which?", "beans")
+    for command, sees in (
+        ("/copy", "Copied."),
+        ("/copy code", "Copied: block 1 of 2."),
+        ("/copy code", "Copied: block 2 of 2."),
+    ):
+        talk.type(f"{command}\r", sees=sees)
+        talk.wait_prompt()
+    copied = re.findall(rb"\x1b\]52;c;([^\a]*)\a", talk.raw)
+    assert [b64decode(data).decode() for data in copied] == [text, first, second]
     talk.leave()
 
 

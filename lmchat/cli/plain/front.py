@@ -22,21 +22,22 @@ from lmchat.cli.setup.find_target import load_if_needed
 from lmchat.cli.setup.wiring import Runtime, make_pages
 from lmchat.cli.tool_approval import ask_about_call
 from lmchat.cli.turn_printer import TurnPrinter
-from lmchat.commands.conditions import NOTHING_YET, reason_against
+from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
 from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question, ReadFiles
 from lmchat.commands.table import COMMANDS
 from lmchat.commands.typed_line import require_slash
 from lmchat.config.state import change_state
 from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
 from lmchat.library.unsaved import write_unsaved
-from lmchat.safe_text import safe_text
+from lmchat.markdown.commonmark import code_blocks
+from lmchat.safe_text import safe_line, safe_text
 from lmchat.servers.events import ReasoningDelta
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
-from lmchat.sessions.message import Role
+from lmchat.sessions.message import ChatMessage, Role, readable_text
 from lmchat.sessions.session import SessionHeader
-from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard import Clipboard, terminal_copy
 from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table
 from lmchat.terminal.tty import drop_typed, echo
 from lmchat.tools.calls import Decision
@@ -66,7 +67,8 @@ class PlainFront(TurnListener):
         self.output = context.output
         self.notify = context.output.note
         self.settings = context.settings
-        self.clipboard: ClipboardReader = Clipboard(context.environ_of_programs)
+        self._clipboard = Clipboard(context.environ_of_programs)
+        self.clipboard: ClipboardReader = self._clipboard
         self.pages = make_pages(runtime.settings)
         self.is_leaving = False  # whether the chat ends after this line
         self._models: list[ModelInfo] = []  # in the last printed list
@@ -83,12 +85,14 @@ class PlainFront(TurnListener):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._has_thought = False  # whether the last answer has reasoning
+        self._copied_code = ("", 0)  # the message and the number of the block that was copied last
         chat.reporter.listener = self
         self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             "retry": partial(self._run_on_last, "message.regenerate"),
             "message.resume": partial(self._run_on_last, "message.resume"),
             "message.edit": self.edit,
+            "copy": self.copy,
             "model": self.choose_model,
             "new": self.new,
             "clear": self.new,
@@ -121,13 +125,42 @@ class PlainFront(TurnListener):
         self.notify("New session.")
 
     async def _run_on_last(self, command_id: str, _: str) -> None:
-        """Run a command on the last answer or prompt; raise `WrongUse` if it can do nothing."""
+        await SHARED_ON_MESSAGE[command_id](self, self._last_message(command_id))
+
+    def _last_message(self, command_id: str) -> ChatMessage:
+        """Return the last answer or prompt; raise `WrongUse` if the command can do nothing."""
         session = self.chat.shown
         message = session.last_answer_or_prompt
         reason = reason_against(command_id, session, message)
         if message is None or reason:
             raise WrongUse(reason)
-        await SHARED_ON_MESSAGE[command_id](self, message)
+        return message
+
+    async def copy(self, part: str) -> None:
+        """Copy the last answer; with the part `code`, one code block of it after the other.
+
+        Raises `WrongUse` for another part, and where neither a program nor the terminal can copy.
+        """
+        if part not in ("", "code"):
+            problem = f"Unknown argument: {safe_line(part, limit=40)}."
+            raise WrongUse(problem, hint="Use /copy or /copy code.")
+        message = self._last_message("message.copy_code" if part else "message.copy")
+        text, done = readable_text(message), "Copied."
+        if part:
+            blocks = code_blocks(message.text)
+            if not blocks:
+                raise WrongUse(NO_CODE)
+            last_id, number = self._copied_code
+            number = number % len(blocks) + 1 if last_id == message.message_id else 1
+            self._copied_code = (message.message_id, number)
+            text = blocks[number - 1].content.removesuffix("\n")
+            done = f"Copied: block {number} of {len(blocks)}." if len(blocks) > 1 else done
+        if not await self._clipboard.copy(text):
+            if not self.reader.can_redraw:
+                hint = "lmchat export ID writes the session; /sessions lists the ids."
+                raise WrongUse("No program here can copy, nor can this terminal.", hint=hint)
+            self.output.print_exactly(terminal_copy(text))
+        self.notify(done)
 
     async def edit(self, text: str) -> None:
         """Send a text as another version of the last prompt.
