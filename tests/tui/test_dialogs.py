@@ -159,12 +159,14 @@ async def test_key_and_command_are_below_their_heads_and_beginnings_of_words_com
 
 
 async def test_a_long_title_goes_on_in_a_second_row_where_its_columns_leave_no_room():
-    item = CommandItem("Show what the next request holds, and take messages out", "^A", "/context")
+    item = CommandItem(
+        "Show what the next request holds, and take other messages out", "^A", "/context"
+    )
     dialog = partial(CommandsDialog, "Commands", {"Chat": [item]})
     for size, pieces in (
-        ((120, 40), ["and take messages out     "]),
-        ((60, 20), ["holds, and take ", " ^A", "  messages out"]),
-        ((40, 12), ["Show what the next request", "holds, and take messages out"]),
+        ((120, 40), ["take other messages out     "]),
+        ((60, 20), ["holds, and take ", " ^A", "messages out"]),
+        ((40, 12), ["Show what the next request", "holds, and take other mess"]),
     ):
         async with drawn(Host(screen=dialog), size) as (app, pilot):
             text = screen_text(app)

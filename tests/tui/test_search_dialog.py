@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from msgspec.structs import replace
 
 from lmchat.errors import StoreUnavailable
@@ -27,12 +29,59 @@ async def test_hits_are_shown_with_who_when_and_the_words_around():
         await pilot.pause()
         text = screen_text(app)
         assert "4 hits in 3 sessions" in text
-        assert "you · today 14:02" in text
-        assert "gemma-3-4b · 3 November" in text
-        assert "… takes the widest rows first; those that bear shade go last …" in text
-        await pilot.click(RowList, offset=(10, 4))  # the second row of a hit
+        lines = [line.split("  ") for line in text.split("\n") if "shade" in line.lower()]
+        rows = [[piece.strip(" ▌") for piece in line if piece.strip(" ▌")] for line in lines]
+        cut = "… takes the widest rows first; those that bear shade go last …"
+        assert rows[1:3] == [
+            ["you", "… three metres long. Which vegetables do well in shade?", "14:02"],
+            ["qwen3-8b", cut, "14:02"],
+        ]
+        assert text.count("Plan for the garden") == 1  # above its two hits
+        assert "3 November" in text
+        await pilot.click(RowList, offset=(10, 2))
         await pilot.pause()
         assert app.results == [HITS[1]]
+
+
+async def test_a_hit_of_another_day_or_place_and_a_title_say_so():
+    yesterday = replace(HITS[1], created_at=NOW - timedelta(days=1), kind="reasoning")
+    title = replace(HITS[3], message_id="", role="", kind="title", title="Half Shade and more")
+    async with drawn(Host(screen=lambda: search_dialog([HITS[0], yesterday, title]))) as (
+        app,
+        pilot,
+    ):
+        await pilot.press(*"shade")
+        await pilot.pause()
+        text = screen_text(app)
+        assert "thought · yesterday 14:02" in text
+        assert text.count("Half Shade and more") == 1
+        await pilot.press("down", "down", "enter")
+        assert app.results == [title]
+
+
+async def test_marks_of_markdown_are_left_out_and_no_sign_of_arithmetic_or_code():
+    for before, after, words in (
+        ("## Leaves **in ", "** light", "Leaves in shade light"),
+        (
+            "see `half ",
+            "` and [the ~~old~~ notes](https://example.org/a).",
+            "see half shade and the old notes.",
+        ),
+        ("more in [the ", " notes](https://example.org/a).", "more in the shade notes."),
+        ("*half ", "*, ***full*** sun", "half shade, full sun"),
+        (
+            "```python def f(*args, **",
+            "): 3 * 4 - 2*3 # one",
+            "def f(*args, shade): 3 * 4 - 2*3 # one",
+        ),
+        ("| a | b | |---|:-:| | ", " | d |", "| a | b |  | shade | d |"),
+        ("snake_case __init__ ", " a > b", "snake_case __init__ shade a > b"),
+    ):
+        hit = replace(HITS[0], before=before, after=after)
+        async with drawn(Host(screen=lambda hit=hit: search_dialog([hit]))) as (app, pilot):
+            await pilot.press(*"shade")
+            await pilot.pause()
+            assert f" {words} " in screen_text(app)
 
 
 async def test_a_hundred_hits_are_shown_and_more_are_told_by_a_sign():

@@ -89,8 +89,7 @@ class CommandsDialog(ListDialog):
         if self.list.text_width < _WIDE:
             del heads[1]
             cells = [[(item.keys or item.slash, ASIDE)] for item in items]
-        lines = aligned(heads, cells, self.list.text_width, _GAP)
-        return [(*line, (" ", "")) for line in lines]
+        return aligned(heads, cells, self.list.text_width, _GAP)
 
     def _rows_of(
         self, item: CommandItem, shortcuts: StyledTexts, offsets: Sequence[int] = ()

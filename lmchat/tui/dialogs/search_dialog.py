@@ -1,11 +1,12 @@
 """Search over all sessions: hits with the words around them.
 
-A hit is a match in a message, which has one at most, or in a title. Each one has two rows: its
-session, and the words around the match.
+A hit is a match in a message, which has one at most, or in a title. Hits are below their session, a
+row each: author, the words around the match, and time.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -23,18 +24,27 @@ from lmchat.sessions.session import HIT_KIND_NAMES, SearchHit
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.line import HIT, MUTED, STRONG, LineWidget, StyledTexts, styled
-from lmchat.tui.widgets.row_list import ASIDE, ListRow, RowList, text_row
+from lmchat.tui.widgets.row_list import ASIDE, ASIDE_NAME, ListRow, RowList
 from lmchat.units import SIGNS
 
 _FILTERS = ("model:", "role:", "before:", "after:", "title:", "has:code")
 _MOST_HITS = 100  # a search with more hits needs another word
+_MOST_AUTHOR = 20  # characters
+_MATCH = "\0"  # stands for the match while marks around it are removed
+# Marks of Markdown among the few words around a match, which are on one line: a single `#`, `*` or
+# `-` may be one of code or arithmetic there. A link and emphasis keep their words.
+_MARKS = (
+    (re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,200}\)"), r"\1"),
+    (re.compile(r"```\w{0,20}|`|~~|\*{2,3}|^#\s|#{2,6}\s|\|(?:\s?:?-{1,100}:?\s?\|)+"), ""),
+    (re.compile(r"(?<!\w)\*(?=\S)([^*]{1,200})(?<=\S)\*(?!\w)"), r"\1"),
+)
 
 
 class SearchDialog(ListDialog):
     """Search dialog: shows the hits of the typed words; returns the `SearchHit` that is chosen."""
 
     HEADING = "Search all sessions"
-    HINTS = (("Enter", "open"), ("↑ ↓", "choose"))
+    HINTS = (("Enter", "open there"), ("↑ ↓", "choose"))
 
     def __init__(
         self,
@@ -78,31 +88,63 @@ class SearchDialog(ListDialog):
         self._nothing = f"No hits for “{words}”. Try fewer words." if words else ""
         try:
             hits = await self._search(typed, limit=_MOST_HITS)
-            self._hits = {(hit.session_id, hit.message_id): hit for hit in hits}
+            self._hits = {_key(hit): hit for hit in hits}
         except LMChatError as error:
             self._nothing = error.message
         self.redraw()
 
     def draw(self) -> None:
-        """Draw the hits, two rows each, or words if none exist; nothing before a search."""
+        """Draw the hits below their sessions, or words if none exist; nothing before a search."""
         now = self._now().astimezone()
+        sessions: dict[str, list[SearchHit]] = {}  # in the order of their best hits
+        for hit in self._hits.values():
+            sessions.setdefault(hit.session_id, []).append(hit)
         rows: list[ListRow] = []
-        for key, hit in self._hits.items():
-            author = "you" if hit.role == Role.USER else safe_line(hit.model, limit=30)
-            # the second fact, the place of the hit, is empty if that is the text of a message
-            facts = (author, HIT_KIND_NAMES.get(hit.kind, ""), when(hit.created_at, now))
-            right = f" {SIGNS.dot} ".join(filter(None, facts))
+        for hits in sessions.values():
             if rows:
-                rows.append(ListRow())  # a blank one between two hits
-            rows.append(text_row(f" {hit.title or 'Untitled'}", STRONG, right=right, key=key))
-            # 2 cells: the bar of the row and a blank
-            words = match_in_context(hit, self.list.text_width - 2)
-            rows.append(ListRow(pieces=(words,), key=key))
+                rows.append(ListRow())  # a blank one between two sessions
+            rows += self._rows_of(hits, now)
         count = units.counted(len(self._hits), "hit")
         if len(self._hits) == _MOST_HITS:
             count = f"{_MOST_HITS}+ hits"
-        sessions = units.counted(len({hit.session_id for hit in self._hits.values()}), "session")
-        self.show_rows(rows, f"{count} in {sessions}" if rows else "", nothing=self._nothing)
+        figures = f"{count} in {units.counted(len(sessions), 'session')}" if rows else ""
+        self.show_rows(rows, figures, nothing=self._nothing)
+
+    def _rows_of(self, hits: Sequence[SearchHit], now: datetime) -> list[ListRow]:
+        """Return the title of a session and its day, then a row for each hit in its messages.
+
+        If the title itself is the hit, its row can be chosen.
+        """
+        day = day_of(hits[0].created_at, now)
+        title = hits[0].title or "Untitled"
+        right = ((day, MUTED),)
+        if not hits[0].message_id:
+            texts = (("  ", ""), *_marked(title, hits[0], STRONG))
+            return [ListRow(pieces=(texts,), right=right, key=_key(hits[0]), is_at_edge=True)]
+        rows = [ListRow(pieces=(((f"  {title}", STRONG),),), right=right, is_at_edge=True)]
+        most = min(max(self.list.text_width // 4, 6), _MOST_AUTHOR)  # cells of the longest author
+        authors = [safe_line(_author(hit), limit=most) for hit in self._hits.values()]
+        width = max(map(cell_len, authors))
+        for hit in hits:
+            author = safe_line(_author(hit), limit=most)
+            ends = [
+                HIT_KIND_NAMES.get(hit.kind, ""),
+                f"{hit.created_at.astimezone(now.tzinfo):%H:%M}",
+            ]
+            if (own_day := day_of(hit.created_at, now)) != day:
+                ends[1] = f"{own_day} {ends[1]}"
+            end = f" {SIGNS.dot} ".join(filter(None, ends))
+            before = f"   {author}{' ' * (width - cell_len(author))}  "
+            # 3 cells: the bar of the row, and two blanks before the end
+            words = match_in_context(
+                hit, self.list.text_width - cell_len(before) - cell_len(end) - 3
+            )
+            rows.append(
+                ListRow(
+                    pieces=(((before, ASIDE_NAME), *words),), right=((end, MUTED),), key=_key(hit)
+                )
+            )
+        return rows
 
     def action_accept(self) -> None:
         """Leave with the chosen hit; do nothing if none exists."""
@@ -110,28 +152,54 @@ class SearchDialog(ListDialog):
             self.dismiss(hit)
 
 
+def _key(hit: SearchHit) -> Hashable:
+    return hit.session_id, hit.message_id
+
+
+def _author(hit: SearchHit) -> str:
+    return "you" if hit.role == Role.USER else hit.model or hit.role
+
+
 def match_in_context(hit: SearchHit, width: int) -> StyledTexts:
-    """Return a blank and the match of a hit with the words around it, of this width in cells.
+    """Return the match of a hit with the words around it, of this width in cells.
 
     The words before the match are cut at their start, so that the match is in view. Up to a third
     of the width is left for the words after the match, which the row cuts at its end.
     """
     before, match, after = map(on_one_line, (hit.before, hit.match, hit.after))
+    before, after = map(on_one_line, _without_marks(before, after))
     room_before = width - cell_len(match) - min(cell_len(after), width // 3)
     if (excess := cell_len(before) - room_before) > 0:
         _, kept = split_at_cell(before, excess + 2)  # the sign and a blank take two cells
         before = SafeText(f"{SIGNS.cut} {kept}")
-    return ((" ", ""), (before, ASIDE), (match, HIT), (after, ASIDE))
+    return (*_marked(before, hit), (match, HIT), *_marked(after, hit))
 
 
-def when(moment: datetime, now: datetime) -> str:
-    """Return `today 14:02`, `yesterday 14:02`, `3 November`, or for other years `3 November 2025`.
+def _marked(text: str, hit: SearchHit, style: str = ASIDE) -> StyledTexts:
+    """Return a text in a style, in which the words of the search are marked as hits."""
+    words = "|".join(re.escape(on_one_line(word)) for word in (*hit.words, hit.match) if word)
+    pieces = re.split(f"({words})", text, flags=re.IGNORECASE) if words else [text]
+    # of the pieces, each second one is a hit
+    return tuple((piece, HIT if index % 2 else style) for index, piece in enumerate(pieces))
+
+
+def _without_marks(before: str, after: str) -> tuple[str, str]:
+    """Return the words around a match without marks of Markdown; a link keeps its words."""
+    text = f"{before}{_MATCH}{after}"
+    for mark, words in _MARKS:
+        text = mark.sub(words, text)
+    before, _, after = text.partition(_MATCH)
+    return before, after
+
+
+def day_of(moment: datetime, now: datetime) -> str:
+    """Return `today`, `yesterday`, `3 November`, or for other years `3 November 2025`.
 
     `moment` is compared with `now` in the time zone of `now`.
     """
     local = moment.astimezone(now.tzinfo)
     days = (now.date() - local.date()).days
     if days in (0, 1):
-        return f"{'yesterday' if days else 'today'} {local:%H:%M}"
+        return "yesterday" if days else "today"
     day = f"{local.day} {local:%B}"
     return day if local.year == now.year else f"{day} {local.year}"

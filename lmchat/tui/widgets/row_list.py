@@ -4,7 +4,7 @@ The key of a row is the value that it means, such as the id of a session. Rows w
 belong together: they are chosen and taken as one. Rows without a key, such as headings, cannot be
 chosen. A choice is a key with its rows.
 
-Each text of a row has a style: one of Textual, or one of the four below, which depend on whether
+Each text of a row has a style: one of Textual, or one of the five below, which depend on whether
 the row is chosen.
 """
 
@@ -27,11 +27,24 @@ from lmchat.units import SIGNS
 
 NAME = "name"  # style of a text that is bold in the chosen row
 ASIDE = "aside"  # style of a text that is muted except in the chosen row
+ASIDE_NAME = "aside-name"  # style of a text that is bold in the chosen row, and else muted
 WHEN_CHOSEN = "when-chosen"  # style of a text that only the chosen row shows, in bold
 UNLESS_CHOSEN = "unless-chosen"  # style of a text that all other rows show, in bold
-# styles of Textual for these four, in the chosen row and in others; None hides a text
-_STYLES_OF_CHOSEN = {NAME: STRONG, ASIDE: "", WHEN_CHOSEN: STRONG, UNLESS_CHOSEN: None}
-_STYLES_OF_OTHERS = {NAME: "", ASIDE: MUTED, WHEN_CHOSEN: None, UNLESS_CHOSEN: STRONG}
+# styles of Textual for these five, in the chosen row and in others; None hides a text
+_STYLES_OF_CHOSEN = {
+    NAME: STRONG,
+    ASIDE: "",
+    ASIDE_NAME: STRONG,
+    WHEN_CHOSEN: STRONG,
+    UNLESS_CHOSEN: None,
+}
+_STYLES_OF_OTHERS = {
+    NAME: "",
+    ASIDE: MUTED,
+    ASIDE_NAME: MUTED,
+    WHEN_CHOSEN: None,
+    UNLESS_CHOSEN: STRONG,
+}
 
 
 class ListRow(Struct, frozen=True):
