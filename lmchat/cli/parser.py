@@ -83,7 +83,7 @@ SHARED_ARGUMENTS: tuple[Argument, ...] = (
     ),
     argument("--temporary", "do not save this session"),
     argument("--local", "use the built-in engine; -m accepts a GGUF file"),
-    argument("--plain", "chat line by line, without the screen; the default if TERM=dumb"),
+    argument("--plain", "chat line by line, as for a screen reader; the default if TERM=dumb"),
     argument(
         "--inline", "chat in the scrollback of the terminal: as --plain, with formatted answers"
     ),

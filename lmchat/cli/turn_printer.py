@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from lmchat.answers.answer_notes import answer_note
-from lmchat.answers.live_stats import LiveStats
+from lmchat.answers.live_stats import LiveStats, Stage
 from lmchat.chat.events import AnswerBegun, ChatEvent, MessageEnded
 from lmchat.processes.tasks import background_task
 from lmchat.safe_text import safe_line
@@ -40,6 +40,8 @@ from lmchat.units import elapsed, progress_suffix, rounded
 
 _MAX_CHARS = 200  # of a call, or of a reason, in a note
 _SHORT_WAIT_S = 2.0  # a shorter wait for an answer needs no words
+# stages that a note on their event tells, in `print_event` or the plain chat
+_STAGES_OF_EVENTS = (Stage.RETRYING, Stage.THINKING, Stage.STALLED)
 
 
 class TurnPrinter:
@@ -80,7 +82,7 @@ class TurnPrinter:
         """Context for the wait for answers: after 2 s without a word, a terminal shows the stage.
 
         `current_stats` returns the stats of the running answer, or None before it begins. Where
-        no progress can be shown, as for a screen reader, only the first stage is noted.
+        no progress can be shown, as for a screen reader, each stage is noted once.
         """
         async with background_task(self._show_stages(current_stats)):
             yield
@@ -88,18 +90,19 @@ class TurnPrinter:
     async def _show_stages(self, current_stats: Callable[[], LiveStats | None]) -> None:
         """Look once a second, until `stages_shown` ends, and show the stage of the answer."""
         await asyncio.sleep(_SHORT_WAIT_S)
+        noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
             stats, words = current_stats(), ""
             # The stage is shown before the first word and during a thought, as no text arrives
             # then. But progress would overwrite a line of text that has begun.
             if stats and stats.may_be_thinking and self._stream.is_at_line_start:
-                if not self.output.has_progress:
-                    progress = progress_suffix(stats.fraction)
-                    self.output.note(f"lmchat: {stats.stage_word}{progress} …")
-                    break
                 now_s = monotonic()
                 waited = elapsed(stats.elapsed_s(now_s))
                 words = f"lmchat: {stats.stage_words(now_s)} … {waited}"
+                if not self.output.has_progress and stats.stage not in noted:
+                    noted.add(stats.stage)
+                    progress = progress_suffix(stats.fraction)
+                    self.output.note(f"lmchat: {stats.stage_word}{progress} …")
             self.output.show_progress(words)
             await asyncio.sleep(1)
 

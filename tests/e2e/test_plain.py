@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sqlite3
 from contextlib import closing
@@ -15,7 +16,7 @@ from lmchat.storage.store import Store
 from tests.support.chats import fill_long
 from tests.support.lmchat_screen import configure, prompts_sent, stored, texts
 from tests.support.programs import Inside, put_script, write_tools
-from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain
+from tests.support.scripted_products import CHAT, calling, chat_reply, llama_cpp, plain, router
 from tests.support.scripted_server import (
     DONE,
     Cut,
@@ -81,7 +82,7 @@ def test_an_answer_is_stopped_and_continued_and_its_prompt_edited(begin, server,
     talk = begin()
     assert b"\x1b[?2004h" in talk.raw
     talk.type("Which grow?\r")
-    talk.wait_for("You:\nWhich grow?\ntiny.gguf:\nThinking…\n␛[31mBeans.\nYou:")
+    talk.wait_for("You:\nWhich grow?\ntiny.gguf:\nThinking…\nAnswering…\n␛[31mBeans.\nYou:")
     assert texts(cli.home) == ["Which grow?", "\x1b[31mBeans."]
 
     talk.type("wrong", sees="wrong")
@@ -110,6 +111,47 @@ def test_the_wait_for_an_answer_is_noted_once_or_shown_until_its_first_word(begi
     waited = "lmchat: waiting …\n" if option == "--plain" else ""
     talk.wait_for(f"tiny:\n{waited}Beans.\nYou:")
     talk.leave()
+
+
+def test_each_state_is_said_in_words_on_lines_that_are_only_added(begin, server, cli):
+    """As a screen reader needs it: no movement, no line written twice, no colours, no boxes."""
+    router(server, small="loaded", large="unloaded")
+    write_tools(cli)
+    read, thought, answered = Gate(), Gate(), Gate()
+    progress = {"total": 100, "cache": 0, "processed": 40, "time_ms": 1}
+    server.on(
+        CHAT,
+        sse(
+            *(read, delta() | {"prompt_progress": progress}, thought),
+            *(delta(reasoning_content="Hm."), answered, "| a | b |\n|---|---|\n", finish(), DONE),
+        ),
+        sse("Half", Cut()),
+        sse("Whole", Hold()),
+        calling(("python__add", '{"a": 3}')),
+        chat_reply("Refused."),
+    )
+    talk = begin("-m", "small")
+    talk.type("Hi\r", sees="lmchat: waiting …")
+    read.open()
+    talk.wait_for("lmchat: reading prompt 40\N{NO-BREAK SPACE}% …")
+    thought.open()
+    talk.wait_for("Thinking…")
+    answered.open()
+    talk.wait_for("Thinking…\nAnswering…\n| a | b |\n|---|---|\nYou:")
+    talk.type("/model\r", sees="You:\n/model\n1. ")
+    talk.wait_prompt()
+    talk.type("/model large\r", sees="Loading model…\nModel: large at llama.cpp")
+    talk.wait_prompt()
+    talk.type("Go on\r", sees="large:\nHalf\nlmchat: ")
+    talk.wait_for("Type /continue for the rest of the answer, or /retry.\nYou:")
+    talk.type("Again\r", sees="Whole")
+    talk.type("\x03", sees="Stopped.\nYou:")
+    talk.type("3 and 2?\r", sees="python/add wants to run:")
+    talk.type("n\r", sees="Refused.\nYou:")
+    talk.leave()
+    printed = re.sub(rb"\x1b\[\?2004[hl]", b"", talk.raw).decode()
+    assert "\x1b" not in printed
+    assert not re.search("\r(?!\n)|[\x07\x08\u2500-\u259f]", printed)
 
 
 def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, server, cli):

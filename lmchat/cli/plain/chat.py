@@ -67,6 +67,8 @@ async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> 
     Callbacks that close these objects are pushed on `stack`. Raises `LMChatError` if an object
     cannot be opened.
     """
+    # a screen reader, which may read the plain chat, would read out each change of a progress
+    context.output.has_progress = context.options.inline and reader.can_redraw
     runtime = await stack.enter_async_context(open_runtime(context))
     if context.is_local:
         settings = await start_engine_without_screen(context, runtime)

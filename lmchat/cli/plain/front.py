@@ -31,7 +31,7 @@ from lmchat.errors import FileRefused, LMChatError, StreamInterrupted, WrongUse
 from lmchat.library.unsaved import write_unsaved
 from lmchat.markdown.commonmark import code_blocks
 from lmchat.safe_text import safe_line, safe_text
-from lmchat.servers.events import ReasoningDelta
+from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
@@ -45,6 +45,7 @@ from lmchat.units import counted
 
 _MAX_SESSIONS = 30  # in a list
 _MOST_DIGITS = 9
+_THINKING = "Thinking…"
 _SHELL_HELP = "!COMMAND runs a command of your shell; its output goes with your next prompt."
 Item = TypeVar("Item")
 
@@ -80,11 +81,9 @@ class PlainFront(TurnListener):
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
             self.output.before_notes = self._inline.end_line  # a note begins a line of its own
-        # a screen reader, which may read the plain chat, would read out each change of a progress
-        self.output.has_progress = self._inline is not None
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
-        self._has_thought = False  # whether the last answer has reasoning
+        self._stage = ""  # word for the stage of the last answer, as it was told
         self._copied_code = ("", 0)  # the message and the number of the block that was copied last
         chat.reporter.listener = self
         self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
@@ -398,12 +397,17 @@ class PlainFront(TurnListener):
         elif isinstance(event, PromptsReturned):
             self._has_returned = True
         elif isinstance(event, AnswerBegun):
-            self._has_thought = False
+            self._stage = ""
             self.print_label(f"{event.message.model}:")
-        elif isinstance(event, ReasoningDelta) and not self._has_thought:
-            self._has_thought = True
-            self.notify("Thinking…")
+        elif isinstance(event, ReasoningDelta) and not self._stage:
+            self._tell_stage(_THINKING)
+        elif isinstance(event, TextDelta | RefusalDelta) and self._stage == _THINKING:
+            self._tell_stage("Answering…")
         self._printer.print_event(event)
+
+    def _tell_stage(self, words: str) -> None:
+        self._stage = words
+        self.notify(words)
 
     def print_label(self, label: str) -> None:
         """At a terminal, print a line such as the name of the model above its answer, on stderr."""
