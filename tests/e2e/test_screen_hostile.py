@@ -32,7 +32,7 @@ OTHERS = {
 _MODES = (7, 25, 1000, 1003, 1004, 1006, 1015, 1016, 1049, 2004, 2026)
 OWN = {
     *(f"csi '[?{mode}{end}'" for mode in _MODES for end in "hl"),
-    *("csi '[<u'", "csi '[>25u'", "csi ?$p", "csi C", "csi H", "csi m"),
+    *("csi '[<u'", "csi '[>29u'", "csi ?$p", "csi C", "csi H", "csi m"),
     *("escape '7'", "escape '8'", "osc 0", "osc 11", "osc 22", "osc 52"),
 }
 """Kinds of sequences that lmchat itself sends."""
@@ -96,6 +96,7 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     server.on(CHAT, failure(words))
     screen.type("\x12", sees="error id")
     screen.type("\x1b", hides=_ON_MESSAGE)
+    screen.wait_time(0.1)  # a letter right behind ESC is one with Alt
     screen.type("/title ", sees="▌ /title")
     screen.paste(
         " ".join(words.replace("\x1b", "").splitlines()).encode("utf-8", "replace").decode()

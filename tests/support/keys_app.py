@@ -35,6 +35,8 @@ class KeysApp(PatchedApp):
         ("f5", "flood", ""),
         ("f7", "leave", ""),
         ("f8", "edit", ""),
+        # as in the prompt; without a binding they would be Enter
+        ("alt+enter,shift+enter", "break_line", ""),
     ]
 
     def __init__(self, saved: Path, is_slow: bool) -> None:
@@ -54,6 +56,9 @@ class KeysApp(PatchedApp):
     def show(self, seen: Iterable[str]) -> None:
         self.seen = list(seen)
         self.query_one(Static).update("ready\n" + "\n".join(self.seen[-8:]) + "\nshown")
+
+    def action_break_line(self) -> None:
+        """Do nothing: `on_key` shows the key."""
 
     def action_end(self) -> None:
         self.exit(return_code=7)

@@ -67,6 +67,11 @@ KEYS = [
     ("\x1bx", ["alt+x"]),
     ("\x1bno" + "o" * 40 + "\x1b[A", ["alt+n", *"o" * 41, "up"]),
     ("é", ["é"]),
+    ("\x1b\x7f", ["alt+backspace"]),
+    ("\x1b ", ["alt+space"]),
+    ("\x1b.", ["alt+full_stop"]),
+    ("\x1bD", ["alt+shift+d"]),
+    ("\x1b\x03", ["alt+ctrl+c"]),
     ("a\rb\r", ["a", "enter", "b", "enter"]),
     ("\r\x1b[<35;10;10M", ["enter", "MouseMove"]),
     ("\x1b\x1b[<35;10;10M", ["escape", "MouseMove"]),
@@ -86,6 +91,12 @@ def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> No
     assert reader.later(ESCAPE_DELAY_S - 0.001) == []
     assert reader.later(0.002) == ["escape"]
     assert reader.parser.wait_s is None
+
+
+def test_alt_and_o_which_may_begin_a_sequence_types_nothing(reader: Reader) -> None:
+    assert reader.read("\x1bO") == []
+    reader.now += 1
+    assert [event.character for event in reader.parser.tick()] == [None]
 
 
 def test_what_is_typed_later_than_escape_is_not_alt_even_if_it_is_read_late(reader: Reader) -> None:
@@ -175,3 +186,86 @@ def test_the_background_that_a_terminal_reports_is_never_typed() -> None:
             answer = f"\x1b]11;{colour}{end}"
             for cut in range(2, len(answer)):
                 assert Reader().read(answer[:cut], answer[cut:], "a") == [shade, "a"]
+
+
+# what the key of C, of Q and of D types with usual layouts
+LETTERS = {
+    "ru": "сйв",
+    "uk": "сйв",
+    "el": "ψ;δ",
+    "he": "ב/ג",
+    "ar": "ؤضي",
+    "fa": "زضی",
+    "ka": "ცქდ",
+    "hy": "ցքդ",
+    "th": "แๆก",
+    "hi": "मौ्",
+    "ta": "மௌ்",
+    "ko": "ㅊㅂㅇ",
+}
+
+
+def test_ctrl_and_alt_mean_the_place_of_a_key_with_each_layout() -> None:
+    for letters in LETTERS.values():
+        for letter, place in zip(letters, "cqd", strict=True):
+            code, at = ord(letter), ord(place)
+            shifted = ord(letter.upper())
+            for bits, modifier in ((5, "ctrl"), (3, "alt"), (6, "ctrl+shift"), (69, "ctrl")):
+                key = [f"{modifier}+{place}"]
+                assert Reader().read(f"\x1b[{code}::{at};{bits}u") == key
+                assert Reader().read(f"\x1b[{code}:{shifted}:{at};{bits}u") == key
+                if not letter.isascii():
+                    assert Reader().read(f"\x1b[{code};{bits}u") == key
+                    assert Reader().read(f"\x1b[{shifted};{bits}u") == key
+                    assert Reader().read(f"\x1b[27;{bits};{code}~") == key
+            if not letter.isascii():
+                assert Reader().read(f"\x1b{letter}") == [f"alt+{place}"]
+                assert Reader().read(f"\x1b[{code};1;{code}u") == Reader().read(letter)
+
+
+def test_the_layout_of_the_users_language_goes_before_others(monkeypatch) -> None:
+    assert Reader().read("\x1b[1092;5u") == ["ctrl+a"]  # ф with a Russian keyboard
+    monkeypatch.setenv("LC_ALL", "bg_BG.UTF-8")
+    assert Reader().read("\x1b[1092;5u", "\x1b[1098;5u") == ["ctrl+b", "ctrl+c"]
+    monkeypatch.setenv("LC_ALL", "sr_RS.UTF-8")
+    assert Reader().read("\x1b[1094;5u", "\x1b[1113;5u") == ["ctrl+c", "ctrl+q"]
+
+
+def test_latin_layouts_keep_their_letters_and_have_figures_where_they_are() -> None:
+    for sequence, key in (
+        ("\x1b[97::113;5u", "ctrl+a"),  # A of France
+        ("\x1b[233::50;3u", "alt+2"),
+        ("\x1b[38:49:49;4u", "alt+1"),  # Alt, Shift and &
+        ("\x1b[246::59;5u", "ctrl+ö"),
+        ("\x1b[1633;3u", "alt+1"),  # in Arabic
+        ("\x1b[1093::91;5u", "ctrl+left_square_bracket"),
+        ("\x1b[67;5u", "ctrl+c"),  # Caps Lock
+        ("\x1b[99:67:99;133u", "ctrl+c"),  # Num Lock
+        ("\x1b[106;5;106u", "ctrl+j"),  # with a text, as some terminals send it
+        ("\x1b[106;3;106u", "alt+j"),
+        ("\x1b[106;3;8710u", "increment"),  # Option and J
+        ("\x1b[64;7;8364u", "euro_sign"),  # AltGr as Ctrl and Alt
+    ):
+        assert Reader().read(sequence) == [key]
+
+
+def test_keys_of_the_keypad_and_with_shift_are_those_of_the_rest_without_a_text() -> None:
+    signs = ["slash", "asterisk", "minus", "plus"]
+    keypad = [f"\x1b[{code}u" for code in range(57410, 57414)]
+    assert Reader().read(*keypad) == signs
+    assert Reader().read("\x1b[57399;129u", "\x1b[57414;129u", "\x1b[57400;3u") == [
+        "0",
+        "enter",
+        "alt+1",
+    ]
+    for sequence, char in (
+        ("\x1b[97;2u", "A"),
+        ("\x1b[97;65u", "A"),
+        ("\x1b[97:65;66u", "a"),  # Shift and Caps Lock
+        ("\x1b[27;2;65~", "A"),
+        ("\x1b[49:33;2u", "exclamation_mark"),
+        ("\x1b[1089;2u", "\u0421"),
+        ("\x1b[97;129u", "a"),
+    ):
+        assert Reader().read(sequence) == [char]
+    assert Reader().read("\x1b[1u", "\x1b[57500u", "\x1b[57500;5u") == []

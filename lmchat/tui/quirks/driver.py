@@ -31,6 +31,7 @@ from lmchat.tui.quirks.widths import with_sure_widths
 try:
     import termios
 
+    from textual.drivers import linux_driver
     from textual.drivers.linux_driver import LinuxDriver
 except ImportError:  # Windows, where Textual's own driver stays in use
     termios = None  # type: ignore[assignment]
@@ -60,6 +61,9 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
     """
     if termios is None:  # Windows, where Textual's own driver stays in use
         return
+    # so that Textual asks for the places of keys, too: Ctrl and ψ is Ctrl+C
+    kitty_flags = linux_driver.KITTY_REPORT_ALL_KEYS | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
+    setattr(linux_driver, "KITTY_REPORT_ALL_KEYS", kitty_flags)  # noqa: B010 - for mypy
     # Textual only calls `driver_class` to make the driver, so a function will do
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
 

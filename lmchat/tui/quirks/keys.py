@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator
 
 from textual import constants, events
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.keys import Keys
 from textual.message import Message
 from textual.widget import Widget
+
+from lmchat.tui.quirks.layouts import key_at_place
 
 ESCAPE_DELAY_S = 0.03  # wait after a lone ESC: networks split sequences, people are slower
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
@@ -26,14 +24,17 @@ _PASTE_START = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
 # at the end of a read: the beginning of a control sequence, or of the answer to `ASK_BACKGROUND`
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
-_OTHER_ENTER = re.compile(r"\x1b\[27;(\d);13~")  # with a modifier, under modifyOtherKeys
 _ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-D])")  # as rxvt, PuTTY and others send it
-_ALT_LETTER = re.compile(r"\x1b[^\W\d_O]")  # ESC and O begin cursor keys
-
-
+_ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
 # of kitty: a key whose text has several code points. Textual gives up after 32 bytes of a sequence.
 _LONG_TEXT = re.compile(r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u")
-_PLAIN_KEY = re.compile(r"\x1b\[(\d{1,7})(?::[\d:]*)?(?:;1?)?u")  # of kitty, without modifiers
+# a key of kitty: its code, with Shift, at the place on a US keyboard; modifiers; text
+_KITTY_KEY = re.compile(r"\x1b\[(\d{1,7})(?::(\d{0,7}))?(?::(\d{0,7}))?(?:;(\d{0,3}))?(?:;(\d*))?u")
+_XTERM_KEY = re.compile(r"\x1b\[27;(\d{1,3});(\d{1,7})~")  # modifiers, code: modifyOtherKeys
+_SHIFT, _ALT, _CTRL, _CAPS, _LOCKS = 1, 2, 4, 64, 192  # bits of the modifiers
+_ENTER, _BACKSPACE = 13, 127
+_WITHOUT_TEXT = (9, _ENTER, 27, _BACKSPACE)  # Tab, Enter, Esc, Backspace
+_KEYPAD = dict(zip(range(57399, 57417), b"0123456789./*-+\r=,", strict=True))
 _PRIVATE = range(0xE000, 0xF900)  # codes that kitty uses for keys without a character
 _KITTY_KEYS = "".join(map(chr, range(0xE000, 0xE06F)))  # those that are in use
 _REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -86,7 +87,10 @@ class BackgroundReported(Message):
 
 
 class KeyParser(XTermParser):
-    """Textual's parser, for which pastes and control sequences are never cut between two reads.
+    """Textual's parser, which knows other layouts, and never cuts a sequence or paste in two.
+
+    For a key with a modifier, the place on the keyboard decides, and the modifiers of locks do not.
+    Alt+Enter is Enter for Textual, and Alt+1 is `¡`: https://github.com/Textualize/textual/pull/6577
 
     Textual's own parser would type the rest of a sequence that comes late, and the text after an
     ESC in a paste. A line end in such a text would send the prompt.
@@ -134,20 +138,19 @@ class KeyParser(XTermParser):
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
 
-        ESC and a letter become Alt with this letter at once. Textual would wait, and take the next
+        ESC and a character become Alt with this key at once. Textual would wait, and take the next
         letters for a part of the sequence.
         """
+        kitty_form = _XTERM_KEY.sub("\x1b[\\2;\\1u", _ALT_KEY.sub(_with_alt, sequence))
+        key = _KITTY_KEY.fullmatch(kitty_form)
         try:
-            # Enter with a modifier comes in two forms; Textual knows only this one
-            usual_form = _OTHER_ENTER.sub("\x1b[13;\\1u", sequence)
+            usual_form = _usual_form(key) if key else kitty_form
             keys = list(super()._sequence_to_key_events(usual_form, alt))
         except (ValueError, OverflowError):  # an impossible number; the error would end the app
             return [events.Key(Keys.Ignore, sequence)]
-        if (match := _PLAIN_KEY.fullmatch(sequence)) and len(keys) == 1:
-            return [_with_character(keys[0], int(match[1]))]
-        if not keys and _ALT_LETTER.fullmatch(sequence):
-            return super()._sequence_to_key_events(sequence[1], alt=True)
-        return keys
+        if key and not key[5] and keys and ord(keys[0].key[-1]) in _PRIVATE:  # an unknown key
+            return [events.Key(Keys.Ignore, sequence)]
+        return [events.Key(key.key, None) for key in keys] if alt else keys  # Alt types nothing
 
 
 def _one_by_one(key: re.Match[str]) -> str:
@@ -155,29 +158,85 @@ def _one_by_one(key: re.Match[str]) -> str:
     return "".join(f"\x1b[{key[1]};{code}u" for code in key[2].split(":"))
 
 
-def _with_character(key: events.Key, code: int) -> events.Key:
-    """Return a key of kitty with its character, which is its code, if it has one.
+def _with_alt(key: re.Match[str]) -> str:
+    """Return a key behind ESC as kitty sends Alt with this key."""
+    char = key[1]
+    code = ord(char.lower()) if len(char.lower()) == 1 else ord(char)
+    bits = _ALT | (_SHIFT if char.isupper() else 0)
+    if char in "\n\b":
+        code = _ENTER if char == "\n" else _BACKSPACE
+    elif char < " " and code not in _WITHOUT_TEXT:
+        code, bits = ord(chr(code + 64).lower()), bits | _CTRL
+    return f"\x1b[{code};{bits + 1}u"
 
-    A terminal that sends no text with its keys means this character. Textual gives a key its
-    character only if that is its name, and then also if the code is one of `_PRIVATE`.
+
+def _usual_form(key: re.Match[str]) -> str:
+    """Return a key of kitty as Textual expects it: with its text, or with its place on a keyboard.
+
+    Terminals may send no text, the code of a capital, or a text with Alt. Raises `ValueError` for
+    codes of no character.
     """
-    if code in _PRIVATE:
-        return events.Key(Keys.Ignore, None) if key.key == chr(code) else key
-    if key.character is None and code < sys.maxunicode and is_typed_text(chr(code)):
-        return events.Key(key.key, chr(code))
-    return key
+    code, shifted, base, modifiers = (int(number or 0) for number in key.group(1, 2, 3, 4))
+    code = _KEYPAD.get(code, code)
+    bits = max(modifiers - 1, 0)
+    is_caps, bits = bool(bits & _CAPS), bits & ~_LOCKS
+    has_shift, chord = bool(bits & _SHIFT), bits & ~_SHIFT
+    char, text = chr(code), key[5] or ""
+    if char < " " and not text and code not in _WITHOUT_TEXT:
+        raise ValueError(code)
+    if text and chord and not (chord & _ALT and chord & _CTRL):  # AltGr may be Ctrl and Alt
+        is_own = chr(int(text)).lower() == char.lower() or int(text) == shifted
+        text = "" if chord != _ALT or is_own else text
+    if text:
+        bits &= _SHIFT  # the others made this text
+    elif code in _PRIVATE or code in _WITHOUT_TEXT:
+        pass
+    elif not chord:
+        if has_shift and shifted and not (is_caps and char.isalpha()):
+            char = chr(shifted)
+        elif has_shift != is_caps and len(char.upper()) == 1:
+            char = char.upper()
+        text = str(ord(char)) if is_typed_text(char) else ""
+    elif has_shift and chr(shifted).isdecimal():  # as in France, where Shift types the figures
+        code, bits = shifted, chord
+    else:
+        lower = char.lower()
+        code = ord(key_at_place(lower if len(lower) == 1 else char, chr(base) if base else ""))
+    return f"\x1b[{code};{bits + 1};{text}u" if bits or text else f"\x1b[{code}u"
+
+
+# what keys with Ctrl are in a terminal without a protocol of keys, and have no other meaning here
+_CONTROLS = {
+    "ctrl+h": "backspace",
+    "ctrl+i": "tab",
+    "ctrl+m": "enter",
+    "ctrl+left_square_bracket": "escape",
+    "ctrl+@": "space",
+}
+_PLAIN = {
+    "backspace": "\x7f",
+    "delete": None,
+    "enter": "\r",
+    "escape": "\x1b",
+    "space": " ",
+    "tab": "\t",
+}
+
+
+def without_idle_modifiers(event: events.Key, is_bound: Callable[[str], bool]) -> events.Key:
+    """Return a key as it is, or without its modifiers if no command is bound to it with them."""
+    key = event.key
+    *modifiers, name = key.split("+")
+    if is_bound(key) or not ((name in _PLAIN and modifiers) or key in _CONTROLS):
+        return event
+    with_one = (f"{modifier}+{name}" for modifier in modifiers)
+    key = _CONTROLS.get(key) or next(filter(is_bound, with_one), name)
+    plain = events.Key(key, _PLAIN.get(key))
+    plain.time = event.time
+    return plain
 
 
 def mend_keys() -> None:
-    """Let Textual wait less after ESC, and correct its table: Alt+Enter is Enter there, Alt+1 `¡`.
-
-    Both are global in Textual, so this is called once, before the app runs.
-
-    https://github.com/Textualize/textual/pull/6577
-    """
+    """Let Textual wait less after ESC. This is global in Textual, so it is called once."""
     if "ESCDELAY" not in os.environ:
         setattr(constants, "ESCAPE_DELAY", ESCAPE_DELAY_S)  # noqa: B010 - for mypy
-    # its values are tuples of enumeration members, of which Textual uses only the `value`
-    table = cast("dict[str, Any]", ANSI_SEQUENCES_KEYS)
-    table |= {f"\x1b{digit}": (SimpleNamespace(value=f"alt+{digit}"),) for digit in range(10)}
-    table |= {f"\x1b{end}": (SimpleNamespace(value="alt+enter"),) for end in "\r\n"}

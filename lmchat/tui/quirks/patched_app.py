@@ -24,7 +24,7 @@ from textual.worker import WorkerFailed
 
 from lmchat.tui.quirks.driver import TerminalDriver
 from lmchat.tui.quirks.key_queue import KeyQueue, Typed
-from lmchat.tui.quirks.keys import mend_typing
+from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
 from lmchat.tui.quirks.widths import mend_cuts
 
 _LOW = 30  # a screen with fewer rows shows only the newest two notifications
@@ -112,6 +112,11 @@ class PatchedApp(App[None]):
         if self._is_late(event):  # it has waited for its turn since `on_event` looked
             return None
         receiver = self.focused or self.screen
+        if isinstance(event, events.Key):
+            chain = self.screen._modal_binding_chain
+            event = without_idle_modifiers(
+                event, lambda key: any(key in bindings.key_to_bindings for _, bindings in chain)
+            )
         await super().on_event(event)
         return receiver if event.is_forwarded else None  # Textual has set it if no binding took it
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events, on
+from textual.binding import BindingType
 from textual.geometry import Offset
 from textual.message import Message
 from textual.reactive import var
@@ -27,10 +28,11 @@ from lmchat.commands.typed_line import is_command, is_shell_command
 from lmchat.matching import fuzzy_match
 from lmchat.safe_text import without_controls
 from lmchat.sessions.attached_files import place_of_files
-from lmchat.tui.messages import AppMessage, RunCommand
+from lmchat.tui.messages import AppMessage
 from lmchat.tui.safe_strip import safe_strip
 from lmchat.tui.widgets.completion_list import CLOSED, Completion, complete
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
+from lmchat.tui.widgets.text_steps import step, word_step
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
@@ -97,6 +99,19 @@ class PromptInput(TextArea):
 
     class QueuedRemovalWanted(AppMessage):
         """Request to drop the newest queued prompt."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        (",".join(NEWLINE_KEYS), "break_line"),
+        ("alt+left,alt+b", "cursor_word_left"),
+        ("alt+right,alt+f", "cursor_word_right"),
+        ("alt+shift+left", "cursor_word_left(True)"),
+        ("alt+shift+right", "cursor_word_right(True)"),
+        ("alt+d,ctrl+delete", "delete_word_right"),
+        ("ctrl+home", "cursor_text_start"),
+        ("ctrl+end", "cursor_text_end"),
+        ("ctrl+shift+home", "cursor_text_start(True)"),
+        ("ctrl+shift+end", "cursor_text_end(True)"),
+    ]
 
     is_shell = var(False)
     """Whether the prompt is in the shell mode."""
@@ -182,6 +197,62 @@ class PromptInput(TextArea):
         if self.cursor_location[0] >= self.document.line_count:
             return Offset(0, 0)
         return super().scroll_cursor_visible(center, animate)
+
+    def action_break_line(self) -> None:
+        self._insert("\n")
+
+    def action_cursor_text_start(self, select: bool = False) -> None:
+        self.move_cursor((0, 0), select=select)
+
+    def action_cursor_text_end(self, select: bool = False) -> None:
+        self.move_cursor(self.document.end, select=select)
+
+    def action_cursor_line_start(self, select: bool = False) -> None:
+        """Go to the start of the row; from there, to that of the line, which may have more rows."""
+        before = self.cursor_location
+        super().action_cursor_line_start(select)
+        if self.cursor_location == before:
+            self.move_cursor((before[0], 0), select=select)
+
+    def action_cursor_line_end(self, select: bool = False) -> None:
+        """Go to the end of the row; from there, to that of the line."""
+        before = self.cursor_location
+        super().action_cursor_line_end(select)
+        if self.cursor_location == before:
+            row, _column = before
+            self.move_cursor((row, len(self.document[row])), select=select)
+
+    def get_cursor_left_location(self) -> tuple[int, int]:
+        row, column = self.cursor_location
+        return (row, step(self.document[row], column, -1)) if column else self._end_above()
+
+    def get_cursor_right_location(self) -> tuple[int, int]:
+        return self._right_by(step)
+
+    def get_cursor_word_left_location(self) -> tuple[int, int]:
+        row, column = self.cursor_location
+        return (row, word_step(self.document[row], column, -1)) if column else self._end_above()
+
+    def get_cursor_word_right_location(self) -> tuple[int, int]:
+        return self._right_by(word_step)
+
+    def action_delete_word_right(self) -> None:
+        """Delete the selection, or else as far as the cursor would go: Textual keeps signs."""
+        start, end = self.selection
+        if start == end:
+            end = self.get_cursor_word_right_location()
+        self.delete(start, end, maintain_selection_offset=False)
+
+    def _end_above(self) -> tuple[int, int]:
+        row, _column = self.cursor_location
+        return (row - 1, len(self.document[row - 1])) if row else (0, 0)
+
+    def _right_by(self, one_step: Callable[[str, int, int], int]) -> tuple[int, int]:
+        row, column = self.cursor_location
+        line = self.document[row]
+        if column < len(line):
+            return row, one_step(line, column, 1)
+        return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
 
     def action_delete_to_start_of_line(self) -> None:
         """Delete to the start of a line, across its wrapped rows: Textual would stop at a row.
@@ -319,11 +390,7 @@ class PromptInput(TextArea):
         (self.parent or self).post_message(message)  # there is a parent: `or self` is for mypy
 
     def on_key(self, event: events.Key) -> None:
-        """Handle a key of the list above the prompt, else of the prompt, in place of Textual.
-
-        Alt with a letter counts as Esc and the letter, as tmux may send these two together. All
-        other keys are left to Textual.
-        """
+        """Handle a key of the list above the prompt, else of the prompt, in place of Textual."""
         key = event.key
         self._end_shell_mode_if_over()  # a key may arrive before the message of the last change
         if event.character == "!" and self.runs_commands and not self._words_beside_blocks.strip():
@@ -331,8 +398,6 @@ class PromptInput(TextArea):
         if self._handle_list_key(key) or self._handle_key(key):
             event.stop()
             event.prevent_default()
-        elif key.startswith("alt+") and event.is_printable:
-            self.post_message(RunCommand("stop"))  # what Esc does; Textual inserts the letter
 
     def render_line(self, y: int) -> Strip:
         return safe_strip(super().render_line(y))
@@ -468,14 +533,12 @@ class PromptInput(TextArea):
         return True
 
     def _handle_key(self, key: str) -> bool:
-        """Send, break the line, scroll the log, act on the queue, or recall an earlier prompt.
+        """Send, scroll the log, act on the queue, or recall an earlier prompt.
 
         Return False if the key does none of these, and is left to others.
         """
         if key == "enter":
             self.submit()
-        elif key in NEWLINE_KEYS:
-            self._insert("\n")
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
             self.post_message(self.ScrollWanted(_LOG_ACTIONS[key]))
         elif key in ("up", "delete") and self.has_queue and not self.text:

@@ -1,0 +1,79 @@
+"""The key of a US keyboard at the place of a key that types another letter.
+
+Shortcuts are places: Ctrl and the key of C stops an answer also where this key types ψ or ב.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping
+
+_PLACES = "qwertyuiop[]asdfghjkl;'zxcvbnm,./"
+# What each of these types, by language, as libxkbcommon has it. Of several layouts with a letter,
+# the first one decides where it is.
+_LAYOUTS = {
+    "ru": "йцукенгшщзхъфывапролджэячсмитьбю.",
+    "uk": "йцукенгшщзхїфівапролджєячсмитьбю.",
+    "be": "йцукенгшўзх'фывапролджэячсмітьбю.",
+    "bg": ",уеишщксдзц;ьяаожгтнвмчюйъэфхпрлб",
+    "sr": "љњертзуиопшђасдфгхјклчћжџцвбнм,.-",
+    "mk": "љњертѕуиопшѓасдфгхјклчќзџцвбнм,./",
+    "mn": "фцужэнгшүзкъйыбөахролдпячёсмитьвю",
+    "el": ";ςερτυθιοπ[]ασδφγηξκλ 'ζχψωβνμ,./",
+    "he": "/'קראטוןםפ][שדגכעיחלךף,זסבהנמצתץ.",
+    "fa": "ضصثقفغعهخحجچشسیبلاتنمکگظطزرذدپو./",
+    "ar": "ضصثقفغعهخحجدشسيبلاتنمكطئءؤرﻻىةوزظ",
+    "ur": "قوعرتےءیہپ][اسدفگحجکل؛'زشچطبنم،./",
+    "ka": "ქწერტყუიოპ[]ასდფგჰჯკლ;'ზხცვბნმ,./",
+    "hy": "քոերտըւիօպխծասդֆգհյկլ;՛զղցվբնմ,./",
+    "th": "ๆไำพะัีรนยบลฟหกดเ้่าสวงผปแอิืทมใฝ",
+    "lo": "ົໄຳພະິີຣນຍບລັຫກດເ້່າສວງຜປແອຶືທມໃຝ",
+    "hi": "ौैाीूबहगदजड़ोे्िुपरकतचटॆंमनवलस,.य",
+    "km": "ឆឹេរតយុិោផៀឪាសដថងហ្កលើ់ឋខចវបនម ។៊",
+    "my": "ဆတနမအပကငသစဟဩေျိ်ါ့ြုူး'ဖထခလဘညာ,./",
+    "ko": "ㅂㅈㄷㄱㅅㅛㅕㅑㅐㅔ[]ㅁㄴㅇㄹㅎㅗㅓㅏㅣ;'ㅋㅌㅊㅍㅠㅜㅡ,./",
+}
+_SHIFTED = {"ჭ": "w", "ღ": "r", "თ": "t", "შ": "s", "ჟ": "j", "ძ": "z", "ჩ": "c"}
+_INDIAN = range(0x0980, 0x0D80)  # scripts whose letters are at the places of Hindi's
+
+
+def key_at_place(char: str, base: str) -> str:
+    """Return the key of a US keyboard for a key with a modifier; itself if it is a Latin letter.
+
+    Args:
+        char: What the key types without modifiers.
+        base: The key at its place as the terminal says, or "".
+    """
+    if char.isascii() and char.isalnum():
+        return char
+    is_latin = char.isascii() or unicodedata.name(char, "").startswith("LATIN")
+    # é is at the place of 2 in France, but ö is no `;`
+    if base.isascii() and (base.isalnum() or (base.isprintable() and base and not is_latin)):
+        return base
+    if is_latin:
+        return char
+    digit = unicodedata.decimal(char, None)
+    if digit is not None:
+        return str(digit)
+    if ord(char) in _INDIAN:
+        char = chr(0x0900 + ord(char) % 0x80)
+    places = _places_of_letters(os.environ)
+    return places.get(char) or places.get(unicodedata.normalize("NFD", char)[0], char)
+
+
+def _places_of_letters(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the places of all letters, by the layout of the user's language first.
+
+    Elsewhere, a place with a letter goes before one with a sign, for which there is no command.
+    """
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    own = _LAYOUTS.get(locale[:2], "")
+    of_letters = {**_SHIFTED}
+    of_signs: dict[str, str] = {}
+    for letters in _LAYOUTS.values():
+        for letter, place in zip(letters, _PLACES, strict=True):
+            if not letter.isascii():
+                is_used = place.isalpha() or place == "["  # with Ctrl, Esc
+                (of_letters if is_used else of_signs).setdefault(letter, place)
+    return of_signs | of_letters | dict(zip(own, _PLACES, strict=False))
