@@ -250,15 +250,14 @@ class Entry(Struct):
 
     @property
     def references(self) -> References:
-        """Link definitions (`[name]: address`) in the last text part; empty without one.
+        """Link definitions (`[name]: address`) of all text parts; the first of a name counts.
 
-        All blocks of the message are laid out with them. An earlier text part, before a second
-        thought, is not searched: definitions are usually at the end.
+        All blocks of the message are laid out with them.
         """
-        for part in reversed(self.parts):
-            if part.kind is TextPart:
-                return part.markdown.references
-        return {}
+        found = [part.markdown.references for part in self.parts if part.kind is TextPart]
+        if len(found) == 1:
+            return found[0]
+        return {name: target for part in reversed(found) for name, target in part.items()}
 
     def forget(self) -> None:
         """Drop all lines and heights; the blocks are laid out again when they are needed."""
@@ -364,6 +363,8 @@ class Entry(Struct):
         self.call_state = ""
         if self.parts:  # else they are made when the message is first laid out
             self.set_parts(message.parts)
+            for part in self.parts:
+                part.update_blocks()  # a definition may be in a last line without an end
         # a link definition may have arrived after lines with its link were laid out: lay out again
         if self.references:
             self.forget()
