@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from lmchat.cells import graphemes, widen_cells
-from lmchat.markdown.commonmark import Fence, opening_fence, unclosed_fence
+from lmchat.markdown.fences import Fence, opening_fence, unclosed_fence
 from lmchat.safe_text import safe_line, safe_text, without_controls
 
 

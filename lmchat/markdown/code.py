@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from lmchat.markdown.block import Line, Span
-from lmchat.markdown.commonmark import indent_of
+from lmchat.markdown.fences import indent_of
 from lmchat.markdown.lexer_child import COLOUR_NAMES
 from lmchat.markdown.page import MIN_WIDTH, Page
 from lmchat.markdown.wrap import cut_points, harmless, split_spans, text_of, width_of

@@ -11,64 +11,9 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
-from msgspec import Struct
-
-# pattern of the opening line of a code block: "```python" or "~~~"; "``` a `b`" is inline code
-_FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
-_CODE_INDENT = 4  # a line with so many blanks before it is code, not the end of a fence
 # the "&" of "&#123456789" or "&#x1234567", which are longer than the number of any character;
 # Python refuses to read a number of thousands of digits
 _LONG_REFERENCE = "&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))"
-
-
-class Fence(Struct, frozen=True):
-    """Opening line of a fenced code block (CommonMark 4.5)."""
-
-    indent: str  # up to three blanks
-    marks: str  # three or more backticks or tildes
-    info: str  # its first word is usually the language
-
-    def is_closed_by(self, line: str) -> bool:
-        """Return whether a line ends the block.
-
-        It does if it holds only such marks, at least as many as the opening line, and is indented
-        by less than four blanks.
-        """
-        if indent_of(line) >= _CODE_INDENT:
-            return False
-        marks = line.rstrip(" \t").lstrip(" ")
-        has_only_marks = not marks.strip(self.marks[0])
-        return has_only_marks and len(marks) >= len(self.marks)
-
-
-def indent_of(line: str) -> int:
-    """Return the number of blanks at the beginning of a line."""
-    return len(line) - len(line.lstrip(" "))
-
-
-def opening_fence(line: str) -> Fence | None:
-    """Return the code fence that a line opens; None if it opens none."""
-    match = re.match(_FENCE, line.rstrip("\n"))
-    if match is None:
-        return None
-    return Fence(match["indent"], match["marks"], match["info"].strip())
-
-
-def lines_and_fences(text: str) -> Iterator[tuple[str, Fence | None]]:
-    """Yield each line of a text with the code fence that is open after it, or None."""
-    fence: Fence | None = None
-    for line in text.split("\n"):
-        if fence is None:
-            fence = opening_fence(line)
-        elif fence.is_closed_by(line):
-            fence = None
-        yield line, fence
-
-
-def unclosed_fence(text: str) -> Fence | None:
-    """Return the code fence that is still open at the end of a text; None if all are closed."""
-    _, fence = list(lines_and_fences(text))[-1]
-    return fence
 
 
 def unescaped(text: str) -> str:
@@ -85,7 +30,8 @@ def unescaped(text: str) -> str:
 
 # core rules that only matter for the text inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
-_LINK_SIGNS = ("[", "<", "://")  # a block without any of these holds no link
+ADDRESS_SIGNS = ("://", "www.")  # each address without brackets has one of these
+_LINK_SIGNS = ("[", "<", *ADDRESS_SIGNS)  # a block without any of these holds no link
 _WITHIN_BLOCKS = ("inline", "thead_open", "tbody_open", "tr_open")  # text, and parts of a table
 # blocks that a list may follow without a blank row
 ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
@@ -106,6 +52,7 @@ class Token(Protocol):
     markup: str  # of an ordered list: the sign behind its numbers
     info: str  # of a fence: what follows its opening marks
     attrs: Mapping[str, Any]
+    children: list[Any] | None  # of an image: the tokens of its words
 
 
 @cache
@@ -150,6 +97,14 @@ def parse_inline(text: str, references: References) -> list[Token]:
     parser = _inline_parser()
     parser.inline.parse(text, parser, {"references": references}, tokens)
     return tokens
+
+
+def image_words(token: Token) -> str:
+    """Return the words of an image without their marks (CommonMark 6.4)."""
+    return "".join(
+        " " if part.type in ("softbreak", "hardbreak") else image_words(part)
+        for part in token.children or ()
+    ) or token.content * (token.type != "image")
 
 
 def span(token: Token) -> tuple[int, int]:
@@ -213,6 +168,6 @@ def links(text: str) -> dict[str, str]:
                 words_of[target] = words_of.get(target) or words.strip()
             elif token.type == "image" and token.attrs.get("src"):
                 source = str(token.attrs["src"])
-                words_of[source] = words_of.get(source) or token.content.strip()
-            words += token.content
+                words_of[source] = words_of.get(source) or image_words(token).strip()
+            words += image_words(token)
     return words_of

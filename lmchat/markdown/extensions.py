@@ -1,4 +1,4 @@
-"""Markdown rules beyond the parser's: mathematics, addresses, emphasis beside ideographs.
+"""Markdown rules beyond the parser's: mathematics, addresses, emphasis in text without blanks.
 
 A rule is a function that takes what begins at the parser's position, or returns False. It adds
 tokens, and moves the position behind what it took. With `silent`, it adds no tokens, and only
@@ -21,11 +21,13 @@ from types import FunctionType
 from markdown_it import MarkdownIt
 from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.parser_inline import RuleFuncInlineType
-from markdown_it.rules_block import StateBlock, reference, table
-from markdown_it.rules_inline import StateInline, emphasis, image, link
+from markdown_it.rules_block import StateBlock, fence, reference, table
+from markdown_it.rules_inline import StateInline, emphasis, image, link, strikethrough, text
 from markdown_it.token import Token
 
-from lmchat.markdown.links import rest_of_address
+from lmchat.markdown.fences import opening_fence
+from lmchat.markdown.links import rest_of_address, rest_of_www
+from lmchat.safe_text import SELECTORS
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
 # beginning of mathematics, but not `\[words]`; group 1 is the name of an environment
@@ -33,17 +35,30 @@ _MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
 _BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
 # Mathematics within a paragraph. `\[words\]` with a `(` behind it is a link, and dollars with a
 # link between them are signs of money. `$x$` has no blanks inside of the dollars, and no letter or
-# digit outside of them.
+# digit outside of them; a dollar behind a backslash is a sign of the formula.
 _MATH = (
     r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
-    r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()[^$`\n]){1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+    r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){1,300}(?<!\s)\$(?![A-Za-z0-9_])"
 )
 # in a row of a table: an escaped sign, code, backticks that begin none, or the end of a cell
 _IN_ROW = r"\\+\||\\.|(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|`+|\|"
+_SOURCE = r"\[[0-9]+\]:"  # beginning of a link definition whose name is a number
 _AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
-_IDEOGRAPH = (
-    "[\u2e80-\u303f\u3041-\u31ff\u3400-\u9fff\uf900-\ufaff\uff01-\uffee\U00020000-\U0003fffd]"
+# Letters and stops of scripts that have no blanks between words: those of Chinese, Japanese and
+# Korean (particles follow a word without a blank), as in the CJK-friendly amendment to CommonMark
+# (https://github.com/tats-u/markdown-cjk-friendly), and of Thai, Lao, Burmese and Khmer.
+_WITHOUT_BLANKS = (
+    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f"
+    "\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe6f\uff01-\uffee\U00016fe0-\U0001b2ff\U0001f200-\U0001f2ff"
+    "\U00020000-\U0003fffd]"
+)
+# an address without a scheme (GFM 6.9); what may be before it
+_WWW = r"(?<![!-')+-^`-}])www\."
+# names that are no emphasis, such as `__init__.py`, `__call__()` and `a.__class__`
+_NAME = (
+    r"(?a)__[a-zA-Z]\w{0,60}?__(?=\(|\.\w)"
+    r"|(?<=\w\.)__[a-zA-Z]\w{0,60}?__(?!\w)"
 )
 # kinds of blocks that another block can interrupt; for each, the parser has a chain of rules that
 # tell whether a line does so
@@ -64,6 +79,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
+    block.at("fence", fence_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     block.at("reference", reference_rule)
     # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
     # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
@@ -75,9 +91,11 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
         block.at(name, rule)
     for chain, rules in rules_of_chain.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
+    inline.at("text", text_rule)
     inline.after("text", "address", address_rule)
     inline.before("escape", "math", math_rule)
-    inline.at("emphasis", emphasis_rule)
+    inline.at("strikethrough", partial(marks_rule, strikethrough.tokenize))
+    inline.at("emphasis", partial(marks_rule, emphasis.tokenize))
     inline.at("link", partial(bounded_link_rule, link))
     inline.at("image", partial(bounded_link_rule, image))
     return parser
@@ -166,14 +184,60 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a link definition as the parser does, but add a token for it; take no footnote `[^1]:`.
 
-    The parser adds no token, so a caller would not know the lines of the definition.
+    The parser adds no token, so a caller would not know the lines of the definition. Definitions
+    with numbers are the sources of an answer: those in a row are one token `sources`.
     """
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
         return False
     if not silent:
-        _push(state, "definition", first, state.line)
+        is_source = re.compile(_SOURCE)
+        kind = "definition" if is_source.match(state.src, begin) is None else "sources"
+        while kind == "sources" and state.line < last:
+            begin = state.bMarks[state.line] + state.tShift[state.line]
+            if (
+                is_source.match(state.src, begin) is None
+                or state.sCount[state.line] < state.blkIndent
+            ):
+                break
+            if not reference(state, state.line, last, False):
+                break
+        _push(state, kind, first, state.line)
     return True
+
+
+def fence_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """Take a fence as the parser does, but find its end as models write it.
+
+    A fence of Markdown may have others in it (`Fence.depth_behind`). In an item of a list, the end
+    may be indented less than the item.
+    """
+    if not fence(state, first, last, silent):
+        return False
+    if silent:
+        return True
+    opening = opening_fence(_line_of(state, first))
+    token = state.tokens[-1]
+    if opening is None or not (opening.holds_markdown or state.blkIndent):
+        return True
+    depth = 0
+    # unless it is Markdown, only its last line and the one behind it may differ
+    line = first + 1 if opening.holds_markdown else max(first + 1, state.line - 1)
+    while line < last and state.bMarks[line] + state.tShift[line] < len(state.src):
+        depth = opening.depth_behind(_line_of(state, line), depth)
+        if depth < 0 or (state.sCount[line] < state.blkIndent and not state.isEmpty(line)):
+            break
+        line += 1
+    state.line = line + (depth < 0)
+    token.content = state.getLines(first + 1, line, state.sCount[first], keepLastLF=True)
+    token.map = [first, state.line]
+    return True
+
+
+def _line_of(state: StateBlock, line: int) -> str:
+    """Return a line without the indent of the block around it."""
+    indent = " " * (state.sCount[line] - state.blkIndent)  # none if it is indented less
+    return indent + state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
 
 
 def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
@@ -251,12 +315,40 @@ def address_rule(state: StateInline, silent: bool) -> bool:
     address = f"{scheme[1]}://{host_and_path}"
     if not silent:
         state.pending = state.pending[: -len(scheme[1])]  # it becomes a part of the link
-        token = state.push("link_open", "a", 1)
-        token.attrs = {"href": state.md.normalizeLink(address)}
-        state.push("text", "", 0).content = address
-        state.push("link_close", "a", -1)
+        _push_link(state, address, address)
     state.pos = begin + len(host_and_path)
     return True
+
+
+def text_rule(state: StateInline, silent: bool) -> bool:
+    """Take text without signs as the parser does, but an address that begins with `www.` as a link.
+
+    Within a link, and in the words of what may become one (`silent`), take it as text.
+    """
+    begin = state.pos
+    if silent or state.linkLevel > 0:
+        return text(state, silent)
+    www = re.compile(_WWW)
+    if www.match(state.src, begin) is not None:
+        address = rest_of_www(state.src[begin : state.posMax])
+        if address:
+            _push_link(state, f"http://{address}", address)
+            state.pos = begin + len(address)
+            return True
+    if not text(state, silent):
+        return False
+    found = www.search(state.src, begin + 1, state.pos)
+    if found is not None:  # the text ends before it
+        state.pending = state.pending[: found.start() - state.pos]
+        state.pos = found.start()
+    return True
+
+
+def _push_link(state: StateInline, address: str, words: str) -> None:
+    token = state.push("link_open", "a", 1)
+    token.attrs = {"href": state.md.normalizeLink(address)}
+    state.push("text", "", 0).content = words
+    state.push("link_close", "a", -1).info = "auto"  # as the parser says of `<http://a.example>`
 
 
 def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
@@ -274,19 +366,33 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
     return state.pos < last_end and rule(state, silent)
 
 
-def emphasis_rule(state: StateInline, silent: bool) -> bool:
-    """Take `*` and `_` as the parser does; asterisks beside an ideograph can open and close.
+def marks_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
+    """Take `*`, `_` or `~~` as a rule of the parser does, but decide anew what can open and close.
 
-    Where a bracket or stop is on one side of them, the parser expects a blank on the other side.
-    Ideographs have no blanks between them.
+    Where a bracket or stop is on one side of a mark, the parser expects a blank on the other side.
+    Some scripts have no blanks between words: there, asterisks and tildes can do both. More than
+    two tildes are text, and so are signs of arithmetic (`3*4*5`) and of names (`__init__.py`).
     """
     start = state.pos
-    if not emphasis.tokenize(state, silent):
+    if silent or state.src[start] not in "*_~":
         return False
-    before = state.src[start - 1 : start].strip()
+    name = re.compile(_NAME).match(state.src, start, state.posMax)
+    if name is not None:
+        state.pending += name[0]
+        state.pos = name.end()
+        return True
+    first = len(state.delimiters)
+    if not rule(state, silent):
+        return False
+    marks = state.src[start : state.pos]
+    # without selectors, which change how the letter before them looks
+    before = state.src[max(start - 3, 0) : start].rstrip(SELECTORS)[-1:].strip()
     after = state.src[state.pos : state.pos + 1].strip()
-    if state.src[start] == "*" and before and after and re.search(_IDEOGRAPH, before + after):
-        count = state.pos - start  # of asterisks; each one has added a delimiter
-        for delimiter in state.delimiters[-count:]:
-            delimiter.open = delimiter.close = True
+    is_strange = marks[0] != "_" and before and after and re.search(_WITHOUT_BLANKS, before + after)
+    is_text = (marks[0] == "~" and len(marks) > len("~~")) or (
+        marks[0] == "*" and before.isdecimal() and after.isdecimal()
+    )
+    for delimiter in state.delimiters[first:]:
+        delimiter.open = (delimiter.open or bool(is_strange)) and not is_text
+        delimiter.close = (delimiter.close or bool(is_strange)) and not is_text
     return True

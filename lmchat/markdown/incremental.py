@@ -25,14 +25,12 @@ from lmchat.markdown.block import (
 )
 from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
-    Fence,
     References,
     Token,
-    indent_of,
-    opening_fence,
     parse_blocks,
     span,
 )
+from lmchat.markdown.fences import Fence, indent_of, opening_fence
 from lmchat.safe_text import safe_text
 
 _MOST_CHARS = 20_000  # characters of an item or HTML in one piece; the rest is parsed on its own
@@ -51,6 +49,7 @@ class OpenFence(Struct):
     opening: Fence
     closed: list[Block]
     is_first: bool = True  # whether the next piece is the first one; `Block.is_first` of the piece
+    _depth: int = 0  # fences within it that are open; see `Fence.depth_behind`
     _is_in_line: bool = False  # whether the next text continues a line that was cut
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
@@ -60,7 +59,9 @@ class OpenFence(Struct):
         Return how many were taken, and whether the fence ended.
         """
         for number, line in enumerate(lines):
-            if not self._is_in_line and self.opening.is_closed_by(line):
+            if not self._is_in_line:
+                self._depth = self.opening.depth_behind(line, self._depth)
+            if self._depth < 0:
                 self.end()
                 return number + 1, True
             self.feed_line(line)
@@ -362,10 +363,10 @@ class IncrementalMarkdown(Struct):
         It is called when the tail is longer than `_tail_limit`. The whole tail is parsed again for
         each new line, which must not take longer and longer.
 
-        A fence and blanks without text are cut anywhere. A quote and a table are cut behind their
-        last whole line, a list, HTML and indented code too, but only when they have grown to
-        `_MOST_CHARS`. Anything else is cut by `cut_place`. What follows is a block of its own,
-        without a blank row above it; behind rows of a table, it is a row of the same table.
+        A fence and blanks without text are cut anywhere. A quote, a table and sources are cut
+        behind their last whole line, a list, HTML and indented code too, but only when they have
+        grown to `_MOST_CHARS`. Anything else is cut by `cut_place`. What follows is a block of its
+        own, without a blank row above it; behind rows of a table, it is a row of the same table.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)
@@ -394,7 +395,7 @@ class IncrementalMarkdown(Struct):
                 self._tail_limit = PIECE_CHARS + offset
                 return
         # behind the last line that is complete; 0: there is none
-        has_lines = is_kept_whole or head or last == "blockquote_open"
+        has_lines = is_kept_whole or head or last in ("blockquote_open", "sources")
         line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
         place = line_end or offset + cut_place(self._tail[offset:])
         self.closed.append(self._next_block(self._tail[begin:place]))

@@ -19,14 +19,16 @@ from lmchat.markdown.block import HEAD_LINES, Block, Kind, Line, Span
 from lmchat.markdown.code import code_lines
 from lmchat.markdown.commonmark import (
     ABOVE_LISTS,
+    ADDRESS_SIGNS,
     References,
     Token,
     blocks_of,
-    indent_of,
+    image_words,
     last_block_type,
     parse_blocks,
     parse_inline,
 )
+from lmchat.markdown.fences import indent_of
 from lmchat.markdown.links import can_be_opened, is_honest_link
 from lmchat.markdown.math import unicode_formula
 from lmchat.markdown.open_marks import completed, without_marks_alone
@@ -46,7 +48,7 @@ from lmchat.units import SIGNS
 
 _NULL = Style.null()
 _STYLES = {"html_inline": "muted"}  # styles by the type of a token
-# a text without these signs and without `://` needs no parser; most cells and items are like this
+# a text without these signs and without an address needs no parser, as most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
@@ -79,6 +81,8 @@ class _Writer:
                 token.type == "html_inline" and re.match(_LINE_BREAK, token.content)
             ):
                 self.spans.append((BREAK, _NULL))
+            elif token.type == "text" and self.spans and self.spans[-1][0] == BREAK:
+                self._add(token.content.lstrip(" \t"), self._style(""))  # behind `<br>`
             elif token.type == "image":
                 self._add_image(token)
             elif token.type == "code_inline":
@@ -122,14 +126,17 @@ class _Writer:
         """End emphasis or a link.
 
         If the words of a link hide where it leads, its address follows them; a link without words
-        is shown as its address.
+        is shown as its address. A number is that of a source: it keeps its brackets.
         """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
             words = text_of(self.spans[self._link_start :]).strip()
+            if words.isdecimal():
+                self.spans.insert(self._link_start, ("[", style))
+                self._add("]", style)
             if not words:
                 self._add(self._target, style)
-            elif not is_honest_link(self._target, words):
+            elif token.info != "auto" and not is_honest_link(self._target, words):
                 look = self._style("muted") + _link_meta(self._target)
                 self._add(f" ({self._shortened(self._target)})", look)
             self._target = ""
@@ -142,9 +149,10 @@ class _Writer:
         """
         source = str(token.attrs.get("src", ""))
         self._add("image: ", self._style("muted"))
-        words = token.content or self._shortened(source) or "unnamed"
-        self._add(words, self._link_style(self._target or source))
-        if token.content and source and not can_be_opened(source):
+        words = image_words(token)
+        shown = words or self._shortened(source) or "unnamed"
+        self._add(shown, self._link_style(self._target or source))
+        if words and source and not can_be_opened(source):
             self._add(f" ({self._shortened(source)})", self._style("muted"))
 
     def _link_style(self, target: str) -> Style:
@@ -438,7 +446,8 @@ class Layout:
     def _spans(self, token: Token, style: Style) -> list[Span]:
         """Return the spans of the text of a paragraph, a heading or a cell, as safe text."""
         text = token.content
-        if _SIGNS.isdisjoint(text) and "://" not in text:  # nothing for the parser to find
+        # nothing for the parser to find
+        if _SIGNS.isdisjoint(text) and not any(sign in text for sign in ADDRESS_SIGNS):
             return [(controls_on_one_line(text), style)] if text else []
         return _Writer(self.page, style).write(parse_inline(text, self._references))
 

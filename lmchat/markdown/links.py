@@ -18,6 +18,8 @@ _ADDRESS_CHARS = (
     "\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
 )
 _SENTENCE_SIGNS = ".,;:!?*_~'"
+_REFERENCE_END = r"&[A-Za-z0-9]+;$"  # such as `&copy;`, which is a sign behind an address
+_WWW_HOST = r"www\.([\w-]+(?:\.[\w-]+)+)"
 _OPENING = {")": "(", "]": "["}  # by the bracket that closes
 
 
@@ -28,7 +30,7 @@ def rest_of_address(text: str) -> str:
     and are left out. Return an empty text if the rest does not begin as a host does.
     """
     match = re.match(_ADDRESS_CHARS, text)
-    address = match[0] if match else ""
+    address = re.sub(_REFERENCE_END, "", match[0]) if match else ""
     for _ in range(_MOST_BRACKETS):  # each time, the brackets of the whole address are counted
         address = address.rstrip(_SENTENCE_SIGNS)
         last = address[-1:]
@@ -37,6 +39,17 @@ def rest_of_address(text: str) -> str:
         address = address[:-1]
     begins_with_host = address[:1].isalnum() or address.startswith("[")  # `[` of IPv6
     return address if begins_with_host else ""
+
+
+def rest_of_www(text: str) -> str:
+    """Return the address at the beginning of a text that begins with `www.`; empty if it is none.
+
+    A host has a dot behind `www.`, and no underscore in its last two parts (GFM 6.9).
+    """
+    host = re.match(_WWW_HOST, text)
+    if host is None or any("_" in part for part in host[1].rsplit(".", 2)[-2:]):
+        return ""
+    return "www." + rest_of_address(text.removeprefix("www."))
 
 
 def can_be_opened(address: str) -> bool:

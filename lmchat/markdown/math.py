@@ -7,7 +7,7 @@ import unicodedata
 from functools import cache, lru_cache
 
 _MOST_CHARS = 400  # of a formula that is converted; a longer one does not fit on a line
-_OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)(.+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
+_OUTER_MARKS = r"(?s)(?:\$\$?|\\\(|\\\[)((?:\\.|[^\\])+?)(?:\$\$?|\\\)|\\\])([.,;:]?)$"
 _GROUP = r"\{([^{}\\^_]+)\}"  # without commands and scripts: an innermost group
 _FRACTION = rf"\\[dt]?frac\s*{_GROUP}\s*{_GROUP}"
 _FACTOR_BEHIND = r"\s*[^-\s+=,.)<>≤≥≠≈}]"  # all but a sign, a comma, a stop or a closing bracket

@@ -28,9 +28,14 @@ _TARGET = (
     r"(?:\s+(?:\"[^\"]*\"|'[^']*'|\([^()]*\)))?\s*\)"
 )
 _FORMULA = (
-    r"(?s)\$\$.{1,2000}?\$\$|\$(?![\s$])(?:(?!\]\()[^$`\n]){1,300}(?<![\s\\])\$(?![A-Za-z0-9_])"
+    r"(?s)\$\$.{1,2000}?\$\$"
+    r"|\$(?![\s$])(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){1,300}(?<!\s)\$"
+    r"(?![A-Za-z0-9_])"
 )
-_NO_FORMULA = r"[\s$]|(?:(?!\]\()[^$`\n]){0,300}(?:[$`\n]|\]\(|[^$`\n]{301})"
+_NO_FORMULA = (
+    r"[\s$]|(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){0,300}"
+    r"(?:[$`\n]|\]\(|\\[`\n]|(?:\\[^`\n]|[^$`\n\\]){301})"
+)
 
 
 def completed(source: str, *, is_continued: bool = False) -> str:
@@ -43,7 +48,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     """
     *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
-    last = re.sub(_HALF_LINK, r"\1", last)
+    last = re.sub(_HALF_LINK, _shown_words, last)
     above = "".join(f"{line}\n" for line in lines)  # code may begin there
     if (lone := re.search(_LONE_MARK, _without_code(above + last)[len(above) :])) is not None:
         last = last[: lone.start()]
@@ -62,6 +67,11 @@ def completed(source: str, *, is_continued: bool = False) -> str:
     if not is_continued and _is_row(last_shown) and not _is_row(line_above):
         lines.append(_dashes(last_shown))  # `| a | b⏎|---|---|`
     return "\n".join(lines)
+
+
+def _shown_words(half_link: re.Match[str]) -> str:
+    words = half_link[1]
+    return f"[{words}]" if words.isdecimal() else words  # a number is that of a source
 
 
 def _without_code(text: str) -> str:

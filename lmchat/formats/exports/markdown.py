@@ -13,7 +13,7 @@ from lmchat.formats.exports.entries import (
     entries,
     is_tool_run,
 )
-from lmchat.markdown.commonmark import lines_and_fences
+from lmchat.markdown.fences import lines_and_fences
 from lmchat.safe_text import line_without_controls, without_controls
 from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (

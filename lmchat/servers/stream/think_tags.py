@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from lmchat.markdown.commonmark import unclosed_fence
+from lmchat.markdown.fences import unclosed_fence
 from lmchat.servers.events import Rethought
 
 
