@@ -23,6 +23,12 @@ from lmchat.safe_text import MARKED, UNSEEN
 # Thai and Lao vowels: letters by their category, but drawn as marks on the previous letter
 _DRAWN_AS_MARKS = "\u0e33\u0eb3"
 _JOINER = "\u200d"  # joins two emoji to one
+# signs between two consonants that many scripts draw as one (GB9c of Unicode's UAX 29)
+_LINKERS = (
+    "\u094d\u09cd\u0acd\u0b4d\u0c4d\u0d4d\u1039\u17d2\u1a60\u1b44\u1bab\ua9c0\uaaf6\U00010a3f\U00011133"
+    "\U0001193e\U00011a47\U00011a99"
+)
+_MOST_LINKED_CELLS = 8  # of consonants in a row, so that a chain without an end can be wrapped
 _EMOJI_SELECTOR = "\ufe0f"  # makes a wide emoji of a narrow sign, such as ⚠
 _SKIN_TONES = [chr(code) for code in range(0x1F3FB, 0x1F400)]
 _WIDE_NUMBERS = [chr(code) for code in range(0x3248, 0x3250)]  # wide in the C library only
@@ -106,16 +112,19 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
     begin = 0  # where the grapheme begins that is not yielded yet
     cells = 0  # its width so far
     before = ""  # character before
+    is_linked = False  # whether a linker is behind the last consonant
     is_half_flag = False  # whether the grapheme that began last is the first letter of a flag
     for index, char in enumerate(text):
         size = get_character_cell_size(char)
+        category = unicodedata.category(char)
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
         # a grapheme is yielded when the next one begins; before the first character, none has begun
         if before and not (
             not size
             or before == _JOINER
             or char in _DRAWN_AS_MARKS
-            or unicodedata.category(char)[0] == "M"
+            or category[0] == "M"
+            or (is_linked and category == "Lo" and cells < _MOST_LINKED_CELLS)
             or (is_flag_letter and is_half_flag)
             or (char in _SKIN_TONES and not before.isascii())
         ):
@@ -123,6 +132,10 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
             begin = index
             cells = 0
         cells += cell_len(before + char) - cell_len(before) if char == _EMOJI_SELECTOR else size
+        if char in _LINKERS:  # behind anything but a letter, it links nothing
+            is_linked = unicodedata.category(text[begin]) == "Lo"
+        elif size and category[0] != "M":
+            is_linked = False
         is_half_flag = is_flag_letter and not is_half_flag
         before = char
     if text:
