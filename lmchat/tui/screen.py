@@ -149,6 +149,7 @@ class ChatScreen(PatchedScreen):
         widgets.log.own_keys = {
             command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
         }
+        widgets.prompt_area.own_keys = widgets.log.own_keys
         widgets.key_bar.show(
             [command_hint(name, keys) for name in PROMPT_HINTS if name not in NEED_MESSAGES],
             [command_hint(name, keys) for name in ("commands", "help")],

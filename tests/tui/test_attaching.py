@@ -45,8 +45,9 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     assert "The words of old/garden.md." in sent(desk.backend)[0]
     assert sent(desk.backend)[0].endswith("Shorten it.")
 
-    await desk.type("Compare @a.m")
+    await desk.type("Compare @a.md")  # as it is named
     await shown(desk, "a.md")
+    await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
     await desk.press("enter")
     await desk.type(" with @b.m")
     await shown(desk, "b.md")
@@ -56,6 +57,14 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
     await desk.press("ctrl+z", "ctrl+z")
     assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
+    for keys, words in ((["down", "up"], "[a.md (19 bytes)]\nCompare a.md"), ([], "")):
+        desk.prompt_input.put("")
+        await desk.type("Compare @a.m")
+        await desk.until(lambda: "a.md" in desk.prompt_input.completion.rows, "the file")
+        await desk.press(*keys, "enter")
+        await desk.prompt_is(words)
+    assert desk.shown.messages[-2].text == "Compare @a.m", "no file was chosen: sent as typed"
+    await desk.answered(2)
 
     desk.prompt_input.put("")
     await desk.type("@plan")

@@ -312,6 +312,31 @@ async def test_the_palette_leaves_out_what_cannot_run_now(tmp_path):
         await desk.answered()
 
 
+async def test_the_list_of_commands_lies_over_the_end_of_the_log_which_does_not_move(tmp_path):
+    answer = answer_steps("\n\n".join(f"Line {number}" for number in range(40)))
+    own = calm(keys={"search": "f8,f9"})
+    async with ready_desktop(tmp_path, answer, asked=["one"], settings=own) as desk:
+        for size, most in (((120, 40), 8), ((80, 24), 8), ((40, 12), 4)):
+            await desk.pilot.resize_terminal(*size)
+            await desk.pilot.pause()
+            before = desk.text.split("\n")
+            for typed, count in (("/", most), ("/se", 3), ("/stats", 1)):
+                await desk.type(typed)
+                await shown(desk, typed, "/s" if typed != "/" else "/model")
+                await desk.pilot.pause()
+                lines = desk.text.split("\n")
+                prompt = max(y for y, line in enumerate(lines) if f"▌ {typed} " in f"{line} ")
+                rows = lines[prompt - count : prompt]
+                assert len([row for row in rows if " /" in row]) == count
+                assert lines[: prompt - count] == before[: prompt - count]
+                if typed == "/se":
+                    assert "^B" in rows[0]
+                    assert "F8" in rows[1]
+                desk.prompt_input.put("")
+                await desk.pilot.pause()
+                assert desk.text.split("\n") == before
+
+
 async def test_find_marks_steps_and_leaves_and_searches_the_same_words_again(tmp_path):
     backend = ScriptedBackend(answer_steps("Lettuce and lettuce."), answer_steps("No more."))
     async with ready_desktop(tmp_path, asked=["one", "two"], backend=backend) as desk:

@@ -230,11 +230,11 @@ async def test_a_slash_offers_commands_and_tab_completes_the_chosen_one(app, pil
     prompt = app.prompt_area.input
     await write(pilot, "/s")
     await pilot.pause()
-    assert "/search [TEXT]" in screen_text(app)
+    assert "/search " in screen_text(app)
     await pilot.press("down", "down", "tab")
     assert prompt.text == "/system "
     await pilot.pause()
-    assert "/search [TEXT]" not in screen_text(app)
+    assert "/search" not in screen_text(app)
     await write(pilot, "be brief")
     await pilot.press("enter")
     await write(pilot, "/ne")

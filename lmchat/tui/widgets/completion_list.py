@@ -1,4 +1,4 @@
-"""List of commands or files above the prompt.
+"""List of commands or files above the prompt, over the end of the log.
 
 A `Completion` holds what a typed word may become. `CompletionList` shows its rows, and
 `PromptInput` handles their keys. Without rows, the list is closed.
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from lmchat.commands.table import SLASH_COMMANDS, Command
+from lmchat.commands.table import SLASH_COMMANDS, Command, Scope
+from lmchat.tui.widgets.key_bar import written
 from lmchat.tui.widgets.line import MUTED, cut_middle
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList, text_row
 
@@ -23,6 +24,7 @@ class Completion(Struct, frozen=True):
 
     rows: tuple[Command | str, ...] = ()
     chosen: int = 0  # index of the chosen row
+    is_choice: bool = False  # whether the user has moved to the row
 
     @property
     def row(self) -> Command | str:
@@ -31,6 +33,7 @@ class Completion(Struct, frozen=True):
 
 
 CLOSED = Completion()
+_MOST_ROWS = 8
 
 
 def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completion:
@@ -53,10 +56,18 @@ def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completi
 
 
 class CompletionList(RowList):
-    """Rows of slash commands or files; the prompt handles the keys."""
+    """Rows of slash commands or files; the prompt handles the keys.
+
+    The list lies over what is above the prompt, and is as high as its rows, so that nothing moves.
+    """
+
+    def __init__(self, own_keys: Mapping[str, str]) -> None:
+        """Create the list; `own_keys` are the user's keys as people write them, by command id."""
+        super().__init__()
+        self._own_keys = own_keys
 
     def show_completion(self, completion: Completion) -> None:
-        """Show commands with their titles, and files or names; without rows, hide the list.
+        """Show commands with title and key, and files or names; without rows, hide the list.
 
         A long file or name is cut in its middle, to half of the screen.
         """
@@ -65,13 +76,20 @@ class CompletionList(RowList):
             return
         # the titles of commands stand below each other, behind the longest one
         commands = [row for row in completion.rows if isinstance(row, Command)]
-        width = max((len(command.slash) for command in commands), default=0)
+        width = max((len(command.name) for command in commands), default=0)
         rows = []
         for row in completion.rows:
             if isinstance(row, Command):
-                parts = ((f" {row.slash:<{width}}", NAME), (f"   {row.title}", MUTED))
-                rows.append(ListRow(pieces=(parts,), key=row))
+                parts = ((f" {row.name:<{width}}", NAME), (f"   {row.title}", MUTED))
+                key = ""
+                if row.scope is not Scope.MESSAGE:  # the keys of these are letters in the prompt
+                    key = self._own_keys.get(row.command_id) or written(row.keys.partition(",")[0])
+                right = ((key, MUTED),) if key else ()
+                rows.append(ListRow(pieces=(parts,), right=right, key=row))
             else:
                 name = cut_middle(row, self.screen.size.width // 2)
                 rows.append(text_row(f" {name}", key=row))
+        height = min(len(rows), _MOST_ROWS, max(self.screen.size.height // 3, 1))
+        self.styles.height = height
+        self.styles.offset = (0, -height)
         self.show(rows, choose=completion.row)

@@ -7,7 +7,7 @@ card may have a note about what Enter does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from textual import on
 from textual.app import ComposeResult
@@ -128,6 +128,7 @@ class PromptArea(Vertical):
     pill = query_one(Pill)
     queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
+    own_keys: Mapping[str, str] = {}  # the user's keys as people write them, by command id
 
     def compose(self) -> ComposeResult:
         yield Pill()
@@ -161,7 +162,7 @@ class PromptArea(Vertical):
     async def _show_completion(self, completion: Completion) -> None:
         """Show the rows of a completion above the prompt, in a list that is made when needed."""
         if completion.rows and not self.query(CompletionList):
-            await self.mount(CompletionList(), before="#prompt-card")
+            await self.mount(CompletionList(self.own_keys), before="#prompt-card")
         # one list, or none before the first completion
         for completion_list in self.query(CompletionList):
             completion_list.show_completion(completion)

@@ -471,7 +471,11 @@ class PromptInput(TextArea):
         """Search for files, and list them unless the user has typed on or closed the list."""
         rows = await self.find_files(typed)
         if typed == self._typed_file_name() and not self._is_list_dismissed:
-            self.completion = Completion(rows)
+            before = self.completion
+            if before.is_choice and before.row in rows:  # the user has moved there meanwhile
+                self.completion = Completion(rows, rows.index(before.row), is_choice=True)
+            else:
+                self.completion = Completion(rows)
 
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
@@ -500,7 +504,7 @@ class PromptInput(TextArea):
         if key in ("up", "down"):
             index = self.completion.chosen + (-1 if key == "up" else 1)
             rows = self.completion.rows  # behind the last one comes the first
-            self.completion = Completion(rows, index % len(rows))
+            self.completion = Completion(rows, index % len(rows), is_choice=True)
         elif key == "escape":
             self._is_list_dismissed = True
             self.completion = CLOSED
@@ -513,8 +517,9 @@ class PromptInput(TextArea):
     def _accept_chosen(self) -> bool:
         """Act on Enter while the list is open: send the chosen command, or insert the chosen row.
 
-        Return False for a typed argument of a command, such as the name of a preset, while the
-        first row is chosen. It may be meant as it is typed, so Enter then sends the prompt.
+        Return False for a typed argument of a command, such as the name of a preset, and for a
+        file, unless the user has moved to a row, or has typed a file as it is named: the text may
+        be meant as it is typed, so Enter then sends the prompt.
         """
         row = self.completion.row
         if isinstance(row, Command):
@@ -524,13 +529,25 @@ class PromptInput(TextArea):
                 self.put("")
                 self._post_to_parent(self.Submitted(row.name, False, self.sent_count))
             return True
-        # the row is an argument, or else a file whose name is typed after `@`
-        is_argument = self.text.startswith(_FILE_COMMAND) or self._typed_file_name() is None
-        _, _, argument = self.text.partition(" ")
-        if is_argument and argument.strip() and self.completion.chosen == 0:
-            return False
+        if not self.completion.is_choice:
+            typed = self._typed_file_name()
+            if typed is None or self.text.startswith(_FILE_COMMAND):  # the row is an argument
+                _, _, argument = self.text.partition(" ")
+                if argument.strip():
+                    return False
+            elif not self._choose_named(typed):
+                return False
         self._insert_chosen()
         return True
+
+    def _choose_named(self, typed: str) -> bool:
+        """Choose the listed file that is named as typed, with its folder or without."""
+        rows = self.completion.rows
+        for index, row in enumerate(rows):
+            if isinstance(row, str) and typed in (row, row.rpartition("/")[2]):
+                self.completion = Completion(rows, index)
+                return bool(typed)
+        return False
 
     def _handle_key(self, key: str) -> bool:
         """Send, scroll the log, act on the queue, or recall an earlier prompt.

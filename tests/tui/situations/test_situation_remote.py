@@ -37,7 +37,7 @@ async def test_the_only_model_is_remote_and_answers_after_enter_on_its_row(tmp_p
         assert asked(server) == []
 
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="Jan, remote")
-        await seen.shows("→ acme-large", "→ remote")
+        await seen.shows("→ acme-large", "→ runs elsewhere")
         await seen.presses("ctrl+l", sees="acme-large is a remote model: it is not in memory here.")
         await seen.presses(
             "enter", sees="acme-large does not run on this machine: the prompt leaves"
