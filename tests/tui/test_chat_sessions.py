@@ -112,6 +112,13 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.press("!", "enter")
         await desk.until(lambda: desk.shown.header.title == "The garden!", "the title")
         assert (await desk.store.open_session(first)).header.title == "The garden!"
+        # invisible letters between words of Khmer are kept, though they are not painted
+        await desk.store.update_session(first, {"title": "\u179f\u17bd\u200b\u1793"})
+        await desk.say("/title", leads_to=AskDialog)
+        await desk.press("!", "enter")
+        khmer = "\u179f\u17bd\u200b\u1793!"
+        await desk.until(lambda: desk.shown.header.title == khmer, "the title in Khmer")
+        assert (await desk.store.open_session(first)).header.title == khmer
         await desk.store.update_session(first, {"title": "Given elsewhere"})
         await desk.press("ctrl+n")
         desk.session_list.post_message(SessionList.ActWanted("session.rename", first))

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from lmchat.commands.conditions import NOTHING_YET
 from lmchat.errors import LMChatError
-from lmchat.safe_text import safe_line
+from lmchat.safe_text import line_without_controls, safe_line
 from lmchat.sessions.message import now
 from lmchat.sessions.session import (
     SearchHit,
@@ -112,7 +112,9 @@ class SavedSessions:
             # in memory only: the first prompt saves the title
             self._show_changed(replace(opened.header, title=typed_title(typed)), "Renamed")
         elif header := await self._saved(session_id):
-            dialog = AskDialog("Rename session", value=safe_line(header.title), verb="rename")
+            dialog = AskDialog(
+                "Rename session", value=line_without_controls(header.title), verb="rename"
+            )
             if typed := typed or await self._ui.ask(dialog):
                 self._show_changed(await self._library.rename(session_id, typed), "Renamed")
 
@@ -131,7 +133,7 @@ class SavedSessions:
                 "Session tags",
                 text="Separate tags with spaces. "
                 "To find them, type #tag in the filter of the list.",
-                value=safe_line(" ".join(header.tags)),
+                value=line_without_controls(" ".join(header.tags)),
                 verb="save",
                 may_be_empty=True,
             )
