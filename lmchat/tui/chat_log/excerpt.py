@@ -17,6 +17,7 @@ EXCERPT_ROWS = 2 * _END_LOAD  # about how many rows are shown of such a text
 _BYTES_PER_LINE = 100
 _MARKS_PER_LINE = 4
 _MARKS = "*_`[<$&~|>:/"  # signs that the Markdown parser stops at
+_MARKS_OF_WWW = 3  # an address without `://` takes as long as one with these
 _HEAD_CHARS = 2_000  # of the head of a table; a longer one is not repeated
 # where the end may begin, the best place first: behind a blank line, at a line that is not
 # indented, at any line, at a word
@@ -39,7 +40,7 @@ def load_of(text: str) -> int:
     """Return how much work it is to show a text, in lines: long lines and marks count as more."""
     lines = text.count("\n") - text.count("\n\n")  # blank lines take no time
     size = len(text) if text.isascii() else len(text.encode(errors="replace"))
-    marks = sum(map(text.count, _MARKS))
+    marks = sum(map(text.count, _MARKS)) + _MARKS_OF_WWW * text.count("www.")
     return lines + size // _BYTES_PER_LINE + marks // _MARKS_PER_LINE
 
 

@@ -68,6 +68,13 @@ def test_a_large_text_of_any_kind_is_cut_to_what_is_laid_out_at_once():
         assert excerpt.end, name
 
 
+def test_an_address_is_as_much_work_without_a_scheme_as_with_one():
+    with_scheme, without, words = (
+        load_of(word * 1_000) for word in ("http://a.b ", "www.a.b ", "wwwwa.b ")
+    )
+    assert with_scheme >= without > 5 * words
+
+
 def test_a_message_four_times_as_long_takes_no_more_work():
     def work(text):
         entry = Entry(answer(text))
