@@ -148,18 +148,21 @@ class Drafts(SessionTexts):
 
     async def _save_draft(self, session_id: str, text: str) -> None:
         """What was typed since the session was purged belongs to no saved session."""
+        own = self._written.get(session_id, "")
         try:
-            await self._store.save_draft(self._other_ids.get(session_id, session_id), text)
+            await self._store.save_draft(self._other_ids.get(session_id, session_id), text, own)
         except SessionPurged:
             other_id = self._other_ids.setdefault(session_id, new_id())
-            await self._store.save_draft(other_id, text)
+            await self._store.save_draft(other_id, text, own)
 
     def move(self, session_id: str, other_id: str) -> None:
         """Move the draft of a purged session to the new one in its place."""
         self._texts[other_id] = self._texts.pop(session_id, "")
-        self._written.pop(session_id, None)
+        written = self._written.pop(session_id, "")
         if session_id in self._other_ids:
-            self.change(self._other_ids.pop(session_id), "")
+            saved_id = self._other_ids.pop(session_id)
+            self._written[saved_id] = written
+            self.change(saved_id, "")
         self.write_soon()
 
     def _text_to_save(self, session_id: str) -> str:
@@ -173,7 +176,10 @@ class Drafts(SessionTexts):
         lose them there.
         """
         session_id = self._in_memory.new_session.session_id
-        earlier = await self._store.take_drafts(session_id)
+        async with self._lock:
+            earlier = await self._store.take_drafts(session_id)
+            own = self._written.get(session_id, "")
+            self._written[session_id] = joined_prompts(earlier, own)
         if earlier:
             self.change(session_id, joined_prompts(earlier, self.text(session_id)))
         return earlier

@@ -683,8 +683,16 @@ class Store:
         return "\n\n".join(text for old_id, text in texts.items() if old_id != session_id)
 
     @writing
-    def save_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Replace the draft of a session; an empty text removes it. Raises `SessionPurged`."""
+    def save_draft(
+        self, connection: Connection, session_id: str, text: str, own: str | None = None
+    ) -> None:
+        """Replace the draft of a session; an empty text removes it. Raises `SessionPurged`.
+
+        With `own`, which is what this window has read or written last, replace only that: another
+        window may have typed in the same session since.
+        """
+        if own is not None:
+            text = _with_part(first_text(connection, DRAFT, session_id), own, text)
         self._put_draft(connection, session_id, text)
 
     @writing
@@ -740,3 +748,14 @@ def _raise_if_missing(connection: Connection, session_id: str, message_id: str) 
         raise SessionNotFound(
             "This message is no longer in its session.", hint="Open the session again."
         )
+
+
+def _with_part(draft: str, own: str, text: str) -> str:
+    """Replace a part between blank lines in a draft; if there is no such part, add the text."""
+    place = f"\n\n{draft}\n\n".find(f"\n\n{own}\n\n") if own else -1
+    if place < 0:
+        parts = [draft] if text == draft else [draft, text]
+    else:
+        behind = draft[place + len(own) :]
+        parts = [draft[:place].removesuffix("\n\n"), text, behind.removeprefix("\n\n")]
+    return "\n\n".join(filter(None, parts))

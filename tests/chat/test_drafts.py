@@ -208,6 +208,42 @@ async def test_what_a_window_shows_at_its_end_is_on_the_disk_whatever_another_on
             assert windows[0].drafts.unwritten() == {}
 
 
+async def test_two_windows_with_one_session_each_change_their_own_part_of_its_draft(tmp_path):
+    async with (
+        aclosing(store_at(tmp_path)) as first,
+        aclosing(store_at(tmp_path)) as second,
+    ):
+        session, _ = await begin_session(first, "Plan the garden")
+        other, _ = await begin_session(first, "Another")
+        ours, theirs = run_on(first), run_on(second)
+        for chat in (ours, theirs):
+            chat.in_memory.switch_to(await chat.in_memory.find_or_load(session.session_id))
+            await chat.drafts.load(session.session_id)
+        for chat, text, draft in (
+            (ours, "peas", "peas"),
+            (theirs, "b", "peas\n\nb"),
+            (ours, "peas and\n\nbeans", "peas and\n\nbeans\n\nb"),
+            (theirs, "beans", "peas and\n\nbeans\n\nbeans"),
+            (ours, "peas", "peas\n\nbeans"),
+            (theirs, "", "peas"),  # sent
+            (theirs, "leeks", "peas\n\nleeks"),
+            (ours, "", "leeks"),
+            (ours, "kale", "leeks\n\nkale"),
+        ):
+            await type_in(chat, text)
+            assert await first.draft(session.session_id) == draft
+        ours.in_memory.switch_to(await ours.in_memory.find_or_load(other.session_id))
+        for chat in (ours, theirs):
+            await chat.drafts.write_at_end()
+        assert await first.draft(session.session_id) == "leeks\n\nkale"
+    async with aclosing(store_at(tmp_path)) as store:
+        later = run_on(store)
+        await later.drafts.load(session.session_id)
+        later.drafts.change(session.session_id, "leeks")
+        await later.drafts.write()
+        assert await store.draft(session.session_id) == "leeks"
+
+
 async def test_a_prompt_that_waits_is_saved_with_the_draft_also_where_nothing_was_typed(store):
     chat = ChatTurns(store)
     chat.opened.enqueue("waiting")
