@@ -62,10 +62,29 @@ TOOLS = (
 )
 
 
-def terminal_copy(text: str) -> str:
-    """Return the control sequence that copies a text in terminals that know OSC 52."""
-    data = b64encode(without_controls(text).encode(errors="replace")).decode()
-    return f"\x1b]52;c;{data}\a"
+_TMUX = ClipboardTool(name="tmux", copy_command=("tmux", "load-buffer", "-w", "-"))  # from 3.2 on
+_SCREEN_CHARS = 76  # of a sequence that screen passes on
+
+
+def copyable(text: str) -> str:
+    """Return a text without controls and last line ends, at which a shell would run what is pasted.
+
+    All that is copied goes through here.
+    """
+    return without_controls(text).rstrip("\n")
+
+
+def terminal_copy(text: str, environ: Mapping[str, str]) -> str:
+    """Return the control sequence that copies a text in terminals that know OSC 52.
+
+    screen would drop it, but passes short pieces on to its terminal.
+    """
+    data = b64encode(copyable(text).encode(errors="replace")).decode()
+    sequence = f"\x1b]52;c;{data}\a"
+    if "STY" not in environ:
+        return sequence
+    starts = range(0, len(sequence), _SCREEN_CHARS)
+    return "".join(f"\x1bP{sequence[at : at + _SCREEN_CHARS]}\x1b\\" for at in starts)
 
 
 class Clipboard:
@@ -80,8 +99,8 @@ class Clipboard:
         self._environ = environ
 
     async def copy(self, text: str) -> str:
-        """Copy a text without controls by the first tool that can; return its name, or ""."""
-        copied = without_controls(text)
+        """Copy a text by the first tool that can; return its name, or ""."""
+        copied = copyable(text)
         for tool in self._usable_tools():
             output = await run_program(
                 tool.copy_command,
@@ -126,12 +145,14 @@ class Clipboard:
     def _usable_tools(self) -> list[ClipboardTool]:
         """Return the installed tools; those for another kind of desktop fail when they are run.
 
-        Over ssh, return none: they would use the clipboard of the wrong machine.
+        Over ssh, they would use the clipboard of the wrong machine; but tmux has its terminal copy.
         """
-        if any(self._environ.get(name) for name in _OVER_SSH):
-            return []
+        is_over_ssh = any(self._environ.get(name) for name in _OVER_SSH)
+        tools = () if is_over_ssh else TOOLS
+        if self._environ.get("TMUX"):
+            tools = (*tools, _TMUX)
         path = self._environ.get("PATH", os.defpath)
-        return [tool for tool in TOOLS if find_program(tool.copy_command[0], path)]
+        return [tool for tool in tools if find_program(tool.copy_command[0], path)]
 
     async def _output_of(self, argv: tuple[str, ...]) -> bytes | None:
         """Run a command and return its output; None if `argv` is empty, or it fails or hangs."""

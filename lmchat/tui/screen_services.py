@@ -12,14 +12,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from textual.app import App
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker
 
 from lmchat.config.state import Change
 from lmchat.errors import LMChatError
-from lmchat.safe_text import without_controls
+from lmchat.terminal.clipboard import copyable
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.messages import ShowChanges
 from lmchat.tui.quirks.driver import remember_copied, write_to_terminal
@@ -173,15 +172,15 @@ class ScreenServices:
 
         `note` says which part of a message the text is, such as `Block 2 of 3`.
         """
-        remember_copied(self.app, without_controls(text))  # for Ctrl+V in lmchat
+        text = copyable(text)
+        remember_copied(self.app, text)  # for Ctrl+V in lmchat
         self.begin(partial(self._copy, text, note), "copy", is_only=True)
 
     async def _copy(self, text: str, note: str) -> None:
         tool = await self.workspace.platform.copy(text)
         words = f"copied ({tool})"
         if not tool:  # none could copy
-            # Textual's method, which uses OSC 52; that of LMChatApp would call `copy` again
-            App.copy_to_clipboard(self.app, without_controls(text))
+            write_to_terminal(self.app, self.workspace.platform.terminal_copy(text))
             words = "sent to the terminal's clipboard (OSC 52); it does not report success"
         self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
 

@@ -47,6 +47,9 @@ class Platform(Protocol):
     async def copy(self, text: str) -> str:
         """Copy a text with a tool of the desktop; return its name, or an empty text without one."""
 
+    def terminal_copy(self, text: str) -> str:
+        """Return the output that makes the terminal copy a text."""
+
     async def paste(self) -> str:
         """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
 

@@ -44,6 +44,7 @@ from lmchat.servers.products.request_body import MessageEncoder
 from lmchat.sessions.message import AnswerState, ChatMessage, SentThoughts, now
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store
+from lmchat.terminal.clipboard import terminal_copy
 from lmchat.terminal.programs import Editor
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
@@ -320,6 +321,9 @@ class DeskPlatform:
     async def copy(self, text: str) -> str:
         self.seen.copied.append(text)
         return "test-copy"
+
+    def terminal_copy(self, text: str) -> str:
+        return terminal_copy(text, {})
 
     async def paste(self) -> str:
         if not self.seen.copied:

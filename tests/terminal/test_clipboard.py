@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard import Clipboard, terminal_copy
 from tests.support.programs import put_script
 
 
@@ -53,8 +54,8 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
     for name, script in tools.items():
         place.add(name, script)
     place.environ |= environ
-    text = "garden 漢字\n" * 20_000
-    assert await place.clipboard.copy(text) == way
+    text = "garden 漢字\n" * 20_000 + "."
+    assert await place.clipboard.copy(f"{text}\r\n\n") == way  # no shell runs what is pasted
     assert place.clip("clip") == text
 
 
@@ -66,6 +67,28 @@ async def test_over_ssh_no_tool_is_run(place: Place) -> None:
     with pytest.raises(FileRefused, match="The clipboard is empty"):
         await place.clipboard.paste()
     assert not (place.folder / "mac").exists()
+
+
+async def test_in_tmux_its_terminal_copies_also_over_ssh(place: Place) -> None:
+    place.add("tmux", '[ "$*" = "load-buffer -w -" ] && cat > clip')
+    place.add("xclip", "cat > x")
+    place.environ |= {"TMUX": "default,1,0"}
+    assert await place.clipboard.copy("on this desktop") == "xclip"
+    place.environ["SSH_TTY"] = "/dev/pts/0"
+    assert await place.clipboard.copy("peas\n") == "tmux"
+    assert place.clip("clip") == "peas"
+    place.add("tmux", "exit 1")  # an older one, without -w
+    assert await place.clipboard.copy("peas") == ""
+
+
+def test_screen_passes_a_copy_on_in_short_pieces() -> None:
+    text = "garden 漢字\n" * 100
+    plain = terminal_copy(text, {})
+    assert plain == terminal_copy(text.strip(), {})
+    assert b64decode(plain.removeprefix("\x1b]52;c;").removesuffix("\a")).decode() == text.strip()
+    pieces = terminal_copy(text, {"STY": "1.pts"}).removesuffix("\x1b\\").split("\x1b\\")
+    assert all(piece.startswith("\x1bP") and len(piece) < 100 for piece in pieces)
+    assert "".join(piece.removeprefix("\x1bP") for piece in pieces) == plain
 
 
 PNG = b"\x89PNG\r\n\x1a\n and more"

@@ -73,7 +73,7 @@ async def test_each_block_of_code_has_a_copy_of_its_own(tmp_path):
             (1, "b", "Block 2 of 3"),
         ):
             await click(desk, "c copy", nth=nth)
-            await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
+            await desk.until(lambda copied=copied: desk.copied[-1:] == [copied], copied)
             await shown(desk, note)
 
 
@@ -84,9 +84,9 @@ async def test_a_click_on_code_of_the_reasoning_copies_that_code(tmp_path):
         await desk.press("alt+up", "enter", sees="a = 1")
         for nth, copied in ((0, "a = 1"), (2, "b"), (1, "c")):
             await click(desk, "c copy", nth=nth)
-            await desk.until(lambda copied=copied: desk.copied[-1:] == [copied + "\n"], copied)
+            await desk.until(lambda copied=copied: desk.copied[-1:] == [copied], copied)
         await desk.press("c")  # continues in the text, where it was before
-        await desk.until(lambda: desk.copied[-1:] == ["d\n"], "d")
+        await desk.until(lambda: desk.copied[-1:] == ["d"], "d")
 
 
 async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp_path):

@@ -152,13 +152,13 @@ class PlainFront(TurnListener):
             last_id, number = self._copied_code
             number = number % len(blocks) + 1 if last_id == message.message_id else 1
             self._copied_code = (message.message_id, number)
-            text = blocks[number - 1].content.removesuffix("\n")
+            text = blocks[number - 1].content
             done = f"Copied: block {number} of {len(blocks)}." if len(blocks) > 1 else done
         if not await self._clipboard.copy(text):
             if not self.reader.can_redraw:
                 hint = "lmchat export ID writes the session; /sessions lists the ids."
                 raise WrongUse("No program here can copy, nor can this terminal.", hint=hint)
-            self.output.print_exactly(terminal_copy(text))
+            self.output.print_exactly(terminal_copy(text, self.context.environ_of_programs))
         self.notify(done)
 
     async def edit(self, text: str) -> None:

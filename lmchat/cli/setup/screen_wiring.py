@@ -29,7 +29,7 @@ from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.discovery.monitor import Monitor
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.protocols import ServerClient
-from lmchat.terminal.clipboard import Clipboard
+from lmchat.terminal.clipboard import Clipboard, terminal_copy
 from lmchat.terminal.programs import (
     Editor,
     notification,
@@ -136,6 +136,7 @@ class ScreenPlatform:
         self.config_file = context.config_file
         self.state_folder = context.paths.state_dir
         self.copy = clipboard.copy
+        self.terminal_copy = partial(terminal_copy, environ=environ)
         self.paste = clipboard.paste
         self.paste_image = clipboard.paste_image
         self.find_files = FileFinder(Path()).find
