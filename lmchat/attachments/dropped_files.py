@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
+_MOST_NAMES = 10_000  # of a folder, in which a name is looked for
 
 
 def named_files(text: str) -> tuple[Path, ...]:
@@ -38,7 +41,36 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
             path = unquote(urlsplit(word).path)
         else:
             path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
-        if not (os.path.isabs(path) and os.path.isfile(path)):  # noqa: PTH113, PTH117 - Path may raise
+        if not os.path.isabs(path):  # noqa: PTH117 - Path may raise
+            return ()
+        if not os.path.isfile(path):  # noqa: PTH113 - Path may raise
+            path = _with_the_blanks_of_its_names(path)
+        if not path:
             return ()
         paths.append(Path(path))
     return tuple(paths)
+
+
+def _with_the_blanks_of_its_names(path: str) -> str:
+    """Return the path of the only file that differs in its blanks and forms of accents; else "".
+
+    macOS writes U+202F into the names of screenshots, which programs change to a blank.
+    """
+    place = Path(PurePath(path).anchor)
+    for part in PurePath(path).parts[1:]:
+        names = [part]
+        if not os.path.lexists(place / part):
+            with suppress(OSError), os.scandir(place) as entries:
+                wanted = _comparable(part)
+                seen = (entry.name for entry in islice(entries, _MOST_NAMES))
+                names = [name for name in seen if _comparable(name) == wanted]
+        if len(names) != 1:
+            return ""
+        place /= names[0]
+    return str(place) if os.path.isfile(place) else ""  # noqa: PTH113 - Path may raise
+
+
+def _comparable(name: str) -> str:
+    """Return a name with each blank as U+0020, and letters with their accents as one."""
+    blanks = "".join(" " if char.isspace() else char for char in name)
+    return unicodedata.normalize("NFC", blanks)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.processes.child import run_in_terminal, start_in_background
@@ -114,6 +115,9 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
         return True
 
 
+_AT_ONCE_S = 1.0  # an editor that has a window of its own returns before that
+_EDITOR_VARIABLES = ("VISUAL", "EDITOR")
+_WAITS = {"--wait", "-w", "--block", "-b", "-f", "--nofork"}  # options of editors with windows
 _EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _PAGERS = ("less", "more")
 
@@ -125,6 +129,7 @@ class Editor:
         """Run nothing yet; `folders` removes the folder of the file at the end, or before."""
         self.saved_text = text
         """The text as the editor has saved it, as far as `read` or the end of `run` knows."""
+        self.at_once_s = _AT_ONCE_S
         self._has_line_end = text.endswith("\n")
         self._folders = folders
         self._environ = environ
@@ -135,9 +140,11 @@ class Editor:
 
         The caller has suspended the screen. The event loop keeps running, so that an answer can
         arrive. Cancelling kills the editor. Raises `LMChatError` if no editor can be run, or if it
-        fails or leaves no file of UTF-8 text; `saved_text` then has what it has saved.
+        fails, returns at once or leaves no file of UTF-8 text; `saved_text` then has what it has
+        saved.
         """
         argv = editor_command(self._environ)
+        begin_s = monotonic()
         before = self.saved_text
         data = before.encode(errors="replace")
         self._file = await asyncio.to_thread(_private_copy, "prompt.md", data, self._folders)
@@ -159,6 +166,13 @@ class Editor:
             raise LMChatError(
                 f"{_program_name(argv)} ended with status {exit_code}; {result}.",
                 hint="Set $EDITOR to another program.",
+            )
+        is_at_once = monotonic() - begin_s < self.at_once_s
+        variable = next((name for name in _EDITOR_VARIABLES if self._environ.get(name)), "")
+        if is_at_once and self.saved_text == before and variable and not _WAITS & {*argv}:
+            raise LMChatError(
+                f"{_program_name(argv)} returned at once; nothing was changed.",
+                hint=f"If it opens a window, set {variable}='{_program_name(argv)} --wait'.",
             )
         return self.saved_text
 
@@ -189,7 +203,7 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
 
     Raises `WrongUse` if none exists, or if the variable is no command.
     """
-    argv = _command(("VISUAL", "EDITOR"), _EDITORS, environ)
+    argv = _command(_EDITOR_VARIABLES, _EDITORS, environ)
     if not argv:
         raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
     return argv

@@ -24,9 +24,11 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return make
 
 
-async def edit(text: str, environ: dict[str, str]) -> str:
+async def edit(text: str, environ: dict[str, str], at_once_s: float = 0) -> str:
     with ExitStack() as folders:
-        return await Editor(text, folders=folders, environ=environ).run()
+        editor = Editor(text, folders=folders, environ=environ)
+        editor.at_once_s = at_once_s
+        return await editor.run()
 
 
 def left_behind(folder: Path) -> list[Path]:
@@ -42,6 +44,20 @@ async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_p
     assert seen.read_text().startswith("words drwx------")
     assert left_behind(tmp_path) == []
     assert await edit("words\n", environ=tool("true")) == "words\n"
+
+
+async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_path: Path) -> None:
+    environ = tool("true &")
+    with pytest.raises(LMChatError, match="an editor returned at once; nothing was") as caught:
+        await edit("words", environ, at_once_s=60)
+    assert caught.value.hint == "If it opens a window, set EDITOR='an editor --wait'."
+    environ["VISUAL"] = environ["EDITOR"]
+    with pytest.raises(LMChatError) as caught:
+        await edit("words", environ, at_once_s=60)
+    assert "set VISUAL='an editor --wait'" in caught.value.hint
+    assert await edit("words", {**environ, "VISUAL": f"{environ['EDITOR']} --wait"}, 60) == "words"
+    assert await edit("words", tool('printf more >> "$1"'), at_once_s=60) == "wordsmore"
+    assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize(
