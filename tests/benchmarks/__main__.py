@@ -19,9 +19,23 @@ from tests.benchmarks.idle_rows import idle
 from tests.benchmarks.log_rows import find, megabyte
 from tests.benchmarks.start_rows import commands, large, start, version
 from tests.benchmarks.store_rows import append, search
-from tests.benchmarks.stream_rows import echo, flood, growth, scroll, stop, stream
+from tests.benchmarks.stream_rows import echo, flood, growth, memory, scroll, stop, stream
 
-_SCREEN = (version, start, large, stream, growth, flood, echo, stop, scroll, find, megabyte, idle)
+_SCREEN = (
+    version,
+    start,
+    large,
+    stream,
+    growth,
+    flood,
+    memory,
+    echo,
+    stop,
+    scroll,
+    find,
+    megabyte,
+    idle,
+)
 _BEHIND = (client, models, append, search, commands, detect)
 ROWS = {measure.__name__: measure for measure in (*_SCREEN, *_BEHIND)}
 GROUPS = {

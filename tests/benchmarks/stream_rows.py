@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+
+import psutil
 
 from tests.benchmarks.bench import PROMPTED, Bench, Row, median, p95, ratio_row, row
 from tests.benchmarks.stores import fill_store
@@ -13,6 +16,7 @@ from tests.benchmarks.terminal import Drawn
 from tests.benchmarks.texts import KINDS, mixed
 
 _SHAPES = ("fence", "table", "list", "paragraph", "quote")
+_END = "THE-END-OF-ALL"
 _PAUSE_S = (0.08, 0.2)
 """Range of the pause between two keys, drawn at random.
 
@@ -96,6 +100,56 @@ def stream(bench: Bench) -> Iterator[Row]:
     yield row("bytes to the terminal at 100 tok/s", f"{rate:.0f} kB/s", "<= 130 kB/s")
 
 
+def memory(bench: Bench) -> Iterator[Row]:
+    """After an answer of 2 000 tokens, against llm, which prints it as it comes."""
+    text = f"{mixed(8_000)}\n\n{_END}"
+    own, all_processes, plain = [], [], []
+    llm = shutil.which("llm")
+    for _ in range(bench.runs):
+        drawn = bench.ready_for(text, 400)
+        drawn.type("go\r")
+        bench.server.done.wait(60)
+        drawn.rest()
+        own.append(drawn.memory_mb())
+        children = psutil.Process(drawn.pid).children(recursive=True)
+        all_processes.append(own[-1] + sum(one.memory_info().rss for one in children) / 1e6)
+        drawn.end()
+        if llm:
+            plain.append(_memory_of_llm(bench, llm))
+    figure = "memory after 2 000 tokens"
+    yield row(
+        f"{figure}; with the process that colours code",
+        f"{median(own):.0f}; {median(all_processes):.0f} MB",
+    )
+    if plain:
+        yield ratio_row(f"{figure} : llm", own, plain, "<= 1.3 x")
+        yield ratio_row(
+            "  the same with the process that colours code", all_processes, plain, "<= 1.3 x"
+        )
+    else:
+        yield row(f"{figure} : llm", "no llm in PATH")
+
+
+def _memory_of_llm(bench: Bench, llm: str) -> float:
+    """Return the memory of `llm chat` after the answer that the server gives."""
+    env = bench.env()
+    folder = Path(env["HOME"]) / "llm"
+    folder.mkdir(parents=True)
+    (folder / "extra-openai-models.yaml").write_text(
+        f"- model_id: bench\n  model_name: bench\n  api_base: {bench.server.url}/v1\n"
+    )
+    own = {"LLM_USER_PATH": str(folder), "OPENAI_API_KEY": "none"}
+    drawn = Drawn([llm, "chat", "-m", "bench"], env | own)
+    drawn.wait_for("> ")
+    mark = drawn.count
+    drawn.type("go\r")
+    drawn.wait_for(_END, since=mark, timeout_s=60)
+    drawn.rest()
+    found = drawn.memory_mb()
+    drawn.end("\x04")
+    return found
+
+
 def echo(bench: Bench) -> Iterator[Row]:
     for rate in (100, 200):
         text = mixed(16 * rate)
@@ -136,12 +190,12 @@ def flood(bench: Bench) -> Iterator[Row]:
     """20 000 tokens at full speed: from the last byte sent to its being shown."""
     times = []
     for _ in range(bench.runs):
-        drawn = bench.ready_for(mixed(80_000) + "\n\nTHE-END-OF-ALL", 0)
+        drawn = bench.ready_for(f"{mixed(80_000)}\n\n{_END}", 0)
         mark = drawn.count
         drawn.type("go\r")
         bench.server.done.wait(30)
         drawn.rest()
-        shown_s = drawn.shown_s(["THE-END-OF-ALL"], since=mark)["THE-END-OF-ALL"]
+        shown_s = drawn.shown_s([_END], since=mark)[_END]
         times.append(shown_s - bench.server.written[-1][0])
         drawn.end()
     yield row(
