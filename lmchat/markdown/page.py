@@ -20,6 +20,8 @@ from lmchat.markdown.colours import Colours
 from lmchat.markdown.wrap import text_of, width_of, wrapped
 from lmchat.units import SIGNS
 
+_LEAST_WORDS = 8  # cells for the first words of a row, before what is at its right
+_RULE_CELLS = 4  # of a rule with words: a blank on each side of them, and two signs
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 
 
@@ -137,6 +139,44 @@ class Page(Struct):
             end.hint = focused.segments
         return [*lines, end]
 
+    def fitted_row(
+        self,
+        pieces: Sequence[Sequence[Span]],
+        right: Sequence[Sequence[Span]] = (),
+        *,
+        keys: Sequence[Sequence[Span]] | None = None,
+        tint: str = "base",
+    ) -> Line:
+        """Return one row: pieces at the left, of which those at the end go if they lack room.
+
+        Those at the right have room first. They go from the first one on, as long as the first of
+        `pieces` has less than `_LEAST_WORDS` cells. `keys` take their place while the message has
+        the focus.
+        """
+        line = self._fitted(pieces, right, tint)
+        if keys is not None:
+            line.hint = self._fitted(pieces, keys, tint).segments
+        return line
+
+    def _fitted(
+        self, pieces: Sequence[Sequence[Span]], right: Sequence[Sequence[Span]], tint: str
+    ) -> Line:
+        first, *more = pieces or [[]]
+        ends = [*right]
+        least = min(width_of(first), _LEAST_WORDS)
+        while ends and sum(map(width_of, ends)) > self.text_width - least:
+            del ends[0]
+        room = self.text_width - sum(map(width_of, ends))
+        shown = [*first]
+        for piece in more:
+            if width_of([*shown, *piece]) > room:
+                break
+            shown += piece
+        if width_of(shown) > room:
+            shown = self.fit(shown, room)
+        end = [span for piece in ends for span in piece]
+        return self.line(shown, right=end, text=text_of(shown), tint=tint, left_tint=tint)
+
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs the command.
 
@@ -148,13 +188,13 @@ class Page(Struct):
         # a click runs a message command by the rest of its id: `copy` for `message.copy`
         return clickable(hint, command_id.removeprefix("message."))
 
-    def rule(self, words: str, style: str) -> Line:
+    def rule(self, spans: Sequence[Span]) -> Line:
         """Return a thin rule across the page with words in it, cut if they are too long."""
         sign = SIGNS.rule
         faint = self.styles["faint"]
-        room = max(self.text_width - 4, 1)  # a blank on each side, and two signs of the rule
-        shown = [(words, self.styles[style])]
-        if cell_len(words) > room:
+        room = max(self.text_width - _RULE_CELLS, 1)
+        shown = [*spans]
+        if width_of(shown) > room:
             shown = self.fit(shown, room)
         lead = [(sign * 2 + " ", faint), *shown]
         fill = self.text_width - width_of(lead) - 1  # signs behind the words and a blank

@@ -20,7 +20,7 @@ from tests.support.scripted_server import DONE, Gate, Hold, delta, finish, raw_r
 
 PRODUCT = llama_cpp
 
-_STATS = re.compile(r"TTFT\s([\d.]+)\ss\s·\s([\d.]+)\stok/s\s·\s(\d+)\stok")
+_STATS = re.compile(r"([\d.]+)\stok/s\s· (\d+)\stok in [\d.]+\ss\s· first token ([\d.]+)\ss")
 
 
 def is_slot_idle(url: str) -> bool:

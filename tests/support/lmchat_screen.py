@@ -30,7 +30,7 @@ STEADY = (
     "[chat]\ntemperature = 0\nseed = 1\n"  # configuration for answers that are the same every time
 )
 _READY = re.compile(r"▌ ● \S+ · \S+")
-_STATS = "TTFT"
+_STATS = "tok in "
 _STOPPED = re.compile(r"stopped\s· ~?[\d\s]+\stok")
 
 

@@ -28,7 +28,7 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
     )
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
         assert "a continue" not in desk.text  # in the prompt, `a` is a letter
-        await desk.press("alt+up", sees="a continue  e edit")
+        await desk.press("alt+up", sees="a continue  r retry")
         await click(desk, "a continue")
         await shown(desk, "Lettuce.")
         await desk.at_rest()
@@ -37,7 +37,7 @@ async def test_what_a_message_offers_can_be_clicked(tmp_path):
         await desk.press("alt+up", sees="y copy details")
         await click(desk, "y copy details")
         await desk.until(lambda: "It broke again." in "".join(desk.copied), "a copy")
-        await click(desk, "r regenerate")
+        await click(desk, "r retry")
         await shown(desk, "Alpha.")
         await desk.at_rest()
         await desk.press("escape", "ctrl+r", sees="Beta.")
@@ -97,8 +97,8 @@ async def test_the_hints_of_a_message_have_the_keys_that_the_user_configured(tmp
         half("Gam"),
     )
     async with ready_desktop(tmp_path, *scripts, settings=calm(keys=own), asked=["one"]) as desk:
-        await desk.press("alt+up", sees="x regenerate  y copy details")
-        await click(desk, "x regenerate")
+        await desk.press("alt+up", sees="x retry  e edit")
+        await click(desk, "x retry")
         await shown(desk, "a = 1")
         await desk.at_rest()
         await desk.press("alt+up", sees="^Y copy")

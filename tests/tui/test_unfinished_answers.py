@@ -24,15 +24,12 @@ async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_pat
         answer_steps("ach."),
     )
     async with ready_desktop(tmp_path, *scripts, asked=["one"]) as desk:
-        await shown(desk, "/continue, ^R regenerate")
-        await desk.type("a")
-        await gone(desk, "/continue")
-        await desk.press("backspace", sees="/continue")
+        await shown(desk, "/continue   ^R retry")  # below the answer
         await desk.say("/continue", sees="Lettuce.")
         await desk.at_rest()
         await gone(desk, "/continue")
         assert desk.shown.messages[-1].text == "Lettuce."
-        await desk.say("two", sees="/continue  ^R regenerate")
+        await desk.say("two", sees="/continue  ^R retry")
         await desk.pilot.click(KeyBar, offset=(4, 0))
         await shown(desk, "Spinach.")
 
@@ -49,7 +46,7 @@ async def test_an_answer_that_its_limit_cut_short_is_continued(tmp_path):
         for max_tokens in (5, None):  # without one the server has a limit of its own
             turn_choices.chat_settings = ChatSettings(max_tokens=max_tokens)
             await desk.ask("one")
-            await shown(desk, "▌ /continue, ^R regenerate")
+            await shown(desk, "/continue   ^R retry")
             await desk.press("alt+up", "a", sees="Lettuce.")
             await desk.at_rest()
             await desk.press("ctrl+n", hides="Lettuce.")

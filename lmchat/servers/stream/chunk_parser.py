@@ -267,9 +267,9 @@ class ChunkParser:
                 cause = "the server ended the answer without a reason"
             raise StreamInterrupted(
                 f"Streaming failed: {cause}.",
-                hint="The text so far is kept; continue or regenerate it."
+                hint="The text so far is kept; continue or retry it."
                 if self.has_posted_token
-                else "No text has arrived. Check the server's log, or regenerate it.",
+                else "No text has arrived. Check the server's log, or retry.",
                 details=network_error,
             )
         raise ServerRejected(

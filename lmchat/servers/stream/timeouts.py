@@ -143,7 +143,7 @@ class IdleTimeout:
                 elif has_begun and silent_s >= limits.give_up_after_s:
                     raise StreamInterrupted(
                         f"Streaming failed: no data for {limits.give_up_after_s:g} s.",
-                        hint="The text so far is kept; continue or regenerate it.",
+                        hint="The text so far is kept; continue or retry it.",
                     )
                 elif is_gone and unheard_s >= limits.give_up_after_s:
                     raise ServerUnavailable(

@@ -313,7 +313,7 @@ class ChatLog(ScrollView, can_focus=True):
             index = self.document.append(entry)
             self.viewport.note_new_text()
         self.finder.recount(index)
-        self.update_screen(Place(index))
+        self.update_screen(Place(max(index - 1, 0)))  # the row below the last answer has changed
         return index
 
     def apply(self, event: StreamEvent) -> None:

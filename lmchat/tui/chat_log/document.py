@@ -44,6 +44,18 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
     return entries
 
 
+def _name(entry: Entry, role_above: Role | None, model_above: str) -> None:
+    """Let an answer begin with the name of its model, unless that is above the calls of its turn.
+
+    `model_above` is the model of the answer above; empty if there is none.
+    """
+    model = entry.message.model
+    entry.is_switch = bool(model_above) and model_above != model
+    is_named = entry.message.role is Role.ASSISTANT
+    is_named = is_named and (role_above is not Role.TOOL or entry.is_switch)
+    entry.name = model if is_named else ""
+
+
 class Document:
     """All messages with their heights: exact where laid out, estimates elsewhere.
 
@@ -68,6 +80,7 @@ class Document:
         self.entries = _entries_of(messages)
         if is_streaming:
             self.entries[-1].is_streaming = True
+        self._name_all()
         self._measure_all()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
@@ -75,14 +88,40 @@ class Document:
         # an entry depends on the message after it: the last of `earlier` needs the old first one
         old_first = [entry.message for entry in self.entries[:1]]
         self.entries[:0] = _entries_of([*earlier, *old_first])[: len(earlier)]
+        first = len(earlier)
+        self._name_all()
         self._measure_all()
+        for index in range(first, len(self)):  # the first answer may have got or lost a rule
+            if self.entries[index].message.model:
+                self.rebuild(index)
+                break
+
+    def _name_all(self) -> None:
+        role: Role | None = None
+        model = ""
+        for entry in self.entries:
+            _name(entry, role, model)
+            role = entry.message.role
+            model = entry.message.model or model  # a prompt has no model
 
     def append(self, entry: Entry) -> int:
-        """Add an entry at the end; return its index."""
+        """Add an entry at the end; return its index.
+
+        The message above loses what was offered below the last answer.
+        """
         self.entries.append(entry)
         index = len(self.entries) - 1
+        self._name_again(index)
         self.heights.append(self._height(index))
+        if index and self.entries[index - 1].is_last:
+            self.rebuild(index - 1)
         return index
+
+    def _name_again(self, index: int) -> None:
+        above = reversed(range(index))
+        models = (self.entries[number].message.model for number in above)
+        role = self.entries[index - 1].message.role if index else None
+        _name(self.entries[index], role, next(filter(None, models), ""))
 
     def focusable_from(self, index: int, step: int) -> int | None:
         """Return the index of the first message that can be focused, from `index` on.
@@ -121,11 +160,11 @@ class Document:
         """Return the height of a message with the blank row above it: exact, or an estimate."""
         entry = self.entries[index]
         rows = entry.heights.total
-        # an estimate: the rows of its text, which are one more than its line ends, and two that the
-        # log adds
+        # an estimate: the rows of its text, which are one more than its line ends, and three that
+        # the log adds
         if not entry.heights:
             width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
-            rows = 3 + entry.source.count("\n") + len(entry.source) // width
+            rows = 4 + entry.source.count("\n") + len(entry.source) // width
             if rows > EXCERPT_ROWS and is_long(entry.source):
                 rows = EXCERPT_ROWS
         return rows + self.gap_above(index)
@@ -133,10 +172,12 @@ class Document:
     # Rows and places
 
     def gap_above(self, index: int) -> int:
-        """Return the blank rows above a message: 1, but 0 above the first and above tool calls."""
-        if index == 0:
-            return 0
-        return 0 if self.entries[index].message.role is Role.TOOL else 1
+        """Return the blank rows above a message: 1, but 0 above the first and above tool calls.
+
+        Answers without a row, between two calls, have none either.
+        """
+        entry = self.entries[index]
+        return 0 if index == 0 or entry.message.role is Role.TOOL or entry.is_blank else 1
 
     def locate(self, y: int) -> Place:
         """Return the place of row `y` of the log: its message, its block, and the row in the block.
@@ -240,15 +281,10 @@ class Document:
         return first
 
     def _build(self, index: int) -> int:
-        """Cut a message into blocks, and note its model if the answer before it is of another one.
-
-        Return the number of the first block that changed.
-        """
+        """Cut a message into blocks; return the number of the first block that changed."""
         entry = self.entries[index]
-        model = entry.message.model
-        models_above = (self.entries[above].message.model for above in reversed(range(index)))
-        last_model = next(filter(None, models_above), model)  # a prompt has no model
-        entry.new_model = "" if last_model == model else model
+        self._name_again(index)
+        entry.is_last = index == len(self) - 1
         return entry.build()
 
     def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:

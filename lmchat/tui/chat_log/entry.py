@@ -6,6 +6,7 @@ to which deltas add streamed text. A row is a block that the log itself writes, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -14,7 +15,7 @@ from msgspec import Struct, field
 
 from lmchat import units
 from lmchat.answers.live_stats import LiveStats
-from lmchat.markdown.block import Block, made_block
+from lmchat.markdown.block import Block, Kind, made_block
 from lmchat.markdown.commonmark import References
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_line, without_controls
@@ -34,10 +35,12 @@ from lmchat.sessions.message import (
 from lmchat.tui.chat_log.excerpt import MOST_LOAD, excerpt_of, is_long, load_of
 from lmchat.tui.chat_log.heights import Heights
 from lmchat.tui.chat_log.made_rows import (
+    Thought,
     call_lines,
     call_texts,
     end_blocks,
     gap_block,
+    name_block,
     prompt_blocks,
     question_blocks,
     remark_block,
@@ -51,6 +54,12 @@ from lmchat.units import counted
 
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # shown of a folded system prompt
+# how other blocks begin than paragraphs: headings, lists, quotes, tables, HTML, code, formulas
+_OTHER_BLOCK = (
+    r"\n*(?:\t| {4}| {0,3}(?:[#>|<]|[-+*](?=\s|$)|\d{1,9}[.)](?=\s|$)|`{3}|~{3}|\$\$|\\\[)"
+    r"|[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?:\n|$)"
+    r"|[^\n]+\n[ \t|:]*(?:-{2}|={2})[-|: \t=]*(?:\n|$))"
+)
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
 
 # events that the log shows as text
@@ -189,7 +198,9 @@ class Entry(Struct):
     """A message and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage
-    new_model: str = ""  # its model, if it differs from that of the answer before
+    name: str = ""  # that of its model, if it begins with it; empty behind calls of its turn
+    is_switch: bool = False  # whether another model has answered before
+    is_last: bool = False  # whether it is the last message of the log
     left_out: int = 0  # number of messages before it that the next request leaves out
     is_streaming: bool = False  # whether it is the answer that is streaming
     is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
@@ -242,9 +253,9 @@ class Entry(Struct):
     def is_blank(self) -> bool:
         """Whether it has nothing to read: an answer without words, whose calls have messages below.
 
-        An answer with several versions is not blank: it has a row that switches between them.
+        An answer is not blank if it has a row of its own: its name, or that of several versions.
         """
-        if not self.has_call_messages or self.message.versions > 1:
+        if not self.has_call_messages or self.name or self.message.versions > 1:
             return False
         return not (self.source + self.message.reasoning).strip()
 
@@ -282,9 +293,6 @@ class Entry(Struct):
         if not self.blocks:
             self.heights = Heights()  # in place of the one that all new entries share
         blocks = [*self._body_blocks(), *self._rows_below()]
-        if self.new_model:
-            words = f"{self.new_model} answers from here"
-            blocks.insert(0, self._kept(rule_block(words), words))
         if self.left_out:
             words = f"! {counted(self.left_out, 'message')} left out"
             blocks.insert(0, self._kept(rule_block(words, style="warning"), words))
@@ -408,15 +416,28 @@ class Entry(Struct):
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
         """Return the blocks of an answer; if it is shown as source, those of its plain text only.
 
-        The last block of a text that streams shows a cursor.
+        It begins with the name of its model, unless that is above the calls of its turn. The last
+        block of a text that streams shows a cursor.
         """
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
-        if self.is_source:
-            return list(shown_plainly(without_controls(self.source)))
         blocks: list[Block] = []
+        thought: Thought | None = None
+        if self.name:
+            if self.parts and self.parts[0].kind is ReasoningPart and not self.is_source:
+                thought = self._thought()
+            row = name_block(self.name, thought, is_switch=self.is_switch)
+            blocks.append(self._kept(row, self.name, thought, self.is_switch))
+        if self.is_source:
+            plain = list(shown_plainly(without_controls(self.source)))
+            plain[0].is_attached = bool(blocks)
+            return blocks + plain
         for number, part in enumerate(self.parts):
-            blocks += self._part_blocks(number, part)
+            part_blocks = self._part_blocks(number, part, has_head=thought is None or number > 0)
+            if part.kind is TextPart and part_blocks:
+                # the first paragraph belongs to the name above it
+                part_blocks[0].is_attached = len(blocks) == 1 and _begins_paragraph(part_blocks[0])
+            blocks += part_blocks
         last_part = self.parts[-1] if self.parts else None
         if self.is_streaming and last_part is not None and last_part.kind in _TEXT_KINDS:
             open_blocks = last_part.markdown.open
@@ -424,11 +445,12 @@ class Entry(Struct):
                 open_blocks[-1].has_cursor = True
         return blocks
 
-    def _part_blocks(self, number: int, part: LivePart) -> list[Block]:
+    def _part_blocks(self, number: int, part: LivePart, *, has_head: bool) -> list[Block]:
         """Return a row that says what a part is, and below it the blocks of the part.
 
         `number` is the index of the part. Text has no such row, and folded reasoning has nothing
-        else. A call that has a message of its own, below the answer, has no blocks here.
+        else. Without `has_head`, the row with the model's name has the words of the reasoning. A
+        call that has a message of its own, below the answer, has no blocks here.
         """
         if part.kind is ToolCallPart and self.has_call_messages:
             return []
@@ -439,14 +461,16 @@ class Entry(Struct):
         elif part.kind is ToolCallPart:
             head = self._kept(tool_block(part.name), number, part.name)
         else:
-            label, hint = self._thought_label()
-            row = thought_block(label, hint, is_folded=self.is_folded)
-            head = self._kept(row, number, label, hint, self.is_folded)
+            thought = self._thought()
+            head = self._kept(thought_block(thought), number, thought)
             if self.is_folded:
-                return [head]
+                return [head] if has_head else []
         blocks = part.update_blocks()
         for block in blocks:
             block.is_thought = part.kind is ReasoningPart
+        if not has_head:
+            blocks[0].is_attached = True
+            return blocks
         return [head, *blocks]
 
     def _rows_below(self) -> list[Block]:
@@ -464,28 +488,29 @@ class Entry(Struct):
         # `is_streaming` is false, so another lmchat writes it: no key here stops it
         if self.message.state is AnswerState.STREAMING:
             return [remark_block("another lmchat is writing this")]
-        return end_blocks(self.message)
+        return end_blocks(self.message, is_last=self.is_last)
 
-    def _thought_label(self) -> tuple[str, str]:
-        """Return the label above reasoning, and a hint with the key that ends it, or no hint.
+    def _thought(self) -> Thought:
+        """Return the words of a thought, and the key that ends it while the model thinks.
 
-        While the model thinks, the label is `Thinking… 3 s`. Afterwards it is `Thought for 12 s`,
-        without a hint. A time that is not known is left out. The time is that of all thoughts of
-        the answer, so each of them has the same label.
+        A time that is not known is left out. It is the time of all thoughts of the answer, so each
+        of them has the same words. While the model thinks, the row below the answer has a clock.
         """
+        if self.is_streaming and self.parts[-1].kind is ReasoningPart:
+            return Thought("thinking", self.thought_hint, self.is_folded)
         live, stats = self.live_stats, self.message.stats
-        is_thinking = self.is_streaming and self.parts[-1].kind is ReasoningPart
         thought_s: float | None = None
         if live is not None:  # the answer streams
             thought_s = live.thought_s(self.now_s)
         elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
+        label = "thought" if thought_s is None else f"thought for {units.elapsed(thought_s)}"
+        return Thought(label, "", self.is_folded)
 
-        if is_thinking:
-            # below 0 if the thought has begun after the last call of `show_stats`
-            seconds = "" if thought_s is None else f" {max(thought_s, 0):.0f}{units.GAP}s"
-            return f"Thinking…{seconds}", self.thought_hint
-        return "Thought" if thought_s is None else f"Thought for {units.elapsed(thought_s)}", ""
+
+def _begins_paragraph(block: Block) -> bool:
+    """Return whether a block begins with a paragraph, as far as its first line tells."""
+    return block.kind is Kind.MARKDOWN and re.match(_OTHER_BLOCK, block.source) is None
 
 
 def is_streaming_answer(message: ChatMessage) -> bool:

@@ -33,6 +33,7 @@ from lmchat.sessions.message import (
     ChatMessage,
     Failure,
     FilePart,
+    is_continuable,
     is_imported_call,
     tool_calls_text,
 )
@@ -42,19 +43,47 @@ from lmchat.units import SIGNS, counted
 
 _NULL = Style.null()
 _RATE_CELLS = 4  # width of the number of a rate, so that the row does not jump
-_CALL_GAP_CELLS = 4  # in the row of a call: the fold sign, and the gap before the state
+_LEAST_NAME = 8  # cells for the name of a model beside its thought
 _NAME_CHARS = 80  # shown of the name of a model or a tool
 _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or of a reason
 _FAILURE_CHARS = 2_000  # shown of each text of a failure: servers send texts of any length
 _ROW_CHARS = 500  # shown in a rule or the row of a call; more fit on no screen
+_KEPT = "The text so far is kept; "  # how the next step begins if the server has broken off
 _MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
 _MOST_INDENTED_CHARS = 200_000  # indented, deeply nested JSON is many times longer
+
+
+class Thought(Struct, frozen=True):
+    """What the words say that fold reasoning; unfolded reasoning is below them."""
+
+    label: str  # such as `thought for 12 s`
+    hint: str  # the key that ends the thought, and what it does; empty if no key can
+    is_folded: bool
 
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
     """Return a block with a thin rule and words in it."""
     text = safe_line(words, limit=_ROW_CHARS)
-    return made_block(lambda page: [page.rule(text, style)])
+    return made_block(lambda page: [page.rule([(text, page.styles[style])])])
+
+
+def name_block(model: str, thought: Thought | None, *, is_switch: bool) -> Block:
+    """Return the row that an answer begins with: the name of its model, and its first thought.
+
+    With `is_switch`, another model has answered before: then the row is a thin rule.
+    """
+    return made_block(partial(_name_lines, safe_line(model, limit=_NAME_CHARS), thought, is_switch))
+
+
+def _name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page) -> list[Line]:
+    right = [("  ", _NULL), *_thought_spans(page, thought)] if thought else []
+    name = [(model, page.styles["name"])]
+    # on a narrow page, the name is cut: the fold sign is what shows that there is a thought
+    room = page.text_width - width_of(right)
+    if width_of(name) > room >= _LEAST_NAME:
+        name = page.fit(name, room)
+    spans = [*name, *right]
+    return [page.rule(spans) if is_switch else page.fitted_row([spans])]
 
 
 def prompt_blocks(message: ChatMessage) -> list[Block]:
@@ -203,20 +232,16 @@ def remark_block(words: str, style: str = "muted", *, is_attached: bool = False)
     return made_block(lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached)
 
 
-def thought_block(label: str, hint: str, *, is_folded: bool) -> Block:
-    """Return the row that folds reasoning, as a block; unfolded reasoning is below it.
-
-    The row shows the label, such as `Thought for 12 s`. A hint, such as the key that ends the
-    thought, follows it.
-    """
-    return made_block(partial(_thought_lines, label, hint, is_folded))
+def thought_block(thought: Thought) -> Block:
+    """Return the row of a thought that is not the first of its answer."""
+    return made_block(lambda page: [page.fitted_row([_thought_spans(page, thought)])])
 
 
-def _thought_lines(label: str, hint: str, is_folded: bool, page: Page) -> list[Line]:
-    spans = [(label, page.styles["muted"])]
-    if hint:
-        spans.append(_after_dot(page, hint))
-    return page.row(_fold_spans(page, spans, is_folded=is_folded))
+def _thought_spans(page: Page, thought: Thought) -> list[Span]:
+    spans = [(thought.label, page.styles["muted"])]
+    if thought.hint:
+        spans.append(_after_dot(page, thought.hint))
+    return _fold_spans(page, spans, is_folded=thought.is_folded)
 
 
 def tool_block(name: str) -> Block:
@@ -269,27 +294,24 @@ def _indented_json(text: str) -> str:
 
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
-    """Return the row of a call: fold sign, name, arguments and state; its keys at the right.
+    """Return the row of a call: fold sign, name and arguments; its state and keys at the right.
 
-    `state` says what a call of the running turn does; it is empty for other calls. Name and
-    arguments are cut to leave room for the rest, but not to less than half the row.
+    `state` says what a call of the running turn does; it is empty for other calls.
     """
-    right = _version_spans(page, message)
-    keys: list[Span] = []
-    is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
-    if state:
-        right = [*page.key_hint("Esc", "stop", "stop"), *right]
-    elif is_unfinished and not is_imported_call(message):  # a call of another program cannot be run
-        keys = page.key_hint("r", "run again", "message.regenerate")
-
-    state_spans = _call_state_spans(page, message, state)
     # `NAME(ARGUMENTS)`
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
-    room = page.text_width - width_of([*state_spans, *keys, *right]) - _CALL_GAP_CELLS
-    call = page.fit(call, min(width_of(call), max(room, page.text_width // 2)))
-    left = [*call, ("  ", _NULL), *state_spans]
-    return page.row(_fold_spans(page, left, is_folded=is_folded), right, keys=keys)
+    state_spans = _call_state_spans(page, message, state)
+    if width_of(state_spans) > page.text_width // 2:  # why it failed, which may be long
+        state_spans = page.fit(state_spans, page.text_width // 2)
+    right = [[("  ", _NULL), *state_spans], _version_spans(page, message)]
+    keys = None
+    is_unfinished = message.state in (AnswerState.STOPPED, AnswerState.INTERRUPTED)
+    if state:
+        right.append(page.key_hint("Esc", "stop", "stop"))
+    elif is_unfinished and not is_imported_call(message):  # a call of another program cannot be run
+        keys = [*right, page.key_hint("r", "run again", "message.regenerate")]
+    return [page.fitted_row([_fold_spans(page, call, is_folded=is_folded)], right, keys=keys)]
 
 
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
@@ -376,98 +398,117 @@ def state_block(stats: LiveStats | None, now_s: float) -> Block:
 
 def _running_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Line]:
     """Return the row under a running answer: its state, and the key that stops it."""
-    left: list[Span] = [(Stage.WAITING.value, _NULL)]
+    pieces: list[list[Span]] = [[(Stage.WAITING.value, _NULL)]]
     if stats is not None:
-        left = _state_spans(page, stats, now_s)
-    stop = page.key_hint("Esc", "stop", "stop")  # Esc unless the user has another key
-    # on a narrow page, only the row of keys has the key: a second row would come and go
-    return page.row(left, stop if width_of([*left, *stop]) <= page.text_width else ())
+        pieces = _state_pieces(page, stats, now_s)
+    # Esc unless the user has another key
+    return [page.fitted_row(pieces, [page.key_hint("Esc", "stop", "stop")])]
 
 
-def _state_spans(page: Page, stats: LiveStats, now_s: float) -> list[Span]:
+def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]]:
     """Return the state of a turn, and the rate and the tokens so far once there are any."""
     warning = page.styles["warning"]
     clock = ("  " + units.elapsed(max(stats.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match stats.stage:
         case Stage.RETRYING if stats.retry is not None:
             reason = safe_line(stats.retry.reason, limit=_LONG_NAME_CHARS)
-            return [(stats.retry_words(stats.retry, now_s), warning), _after_dot(page, reason)]
+            words = stats.retry_words(stats.retry, now_s)
+            return [[(words, warning)], [_after_dot(page, reason)]]
         case Stage.LOADING | Stage.READING:
-            return [(stats.stage_words(now_s), _NULL), clock]
+            return [[(stats.stage_words(now_s), _NULL), clock]]
         case Stage.STALLED:
-            spans = [(f"stalled {units.elapsed(stats.silent_s)}", warning)]
+            pieces = [[(f"stalled {units.elapsed(stats.silent_s)}", warning)]]
         case _:
-            spans = [(stats.stage_word, _NULL), clock]
+            pieces = [[(stats.stage_word, _NULL), clock]]
     # the stats of an answer that streams, or has stalled
     if stats.first_token_s is not None:
         if stats.tokens_per_second is not None:
             rate = units.rate(stats.tokens_per_second, width=_RATE_CELLS)
-            spans.append(_after_dot(page, rate))
-        spans.append(
-            _after_dot(page, f"{units.whole_number(stats.completion_tokens)}{units.GAP}tok")
-        )
-    return spans
+            pieces.append([_after_dot(page, rate)])
+        tokens = f"{units.whole_number(stats.completion_tokens)}{units.GAP}tok"
+        pieces.append([_after_dot(page, tokens)])
+    return pieces
 
 
-def end_blocks(message: ChatMessage) -> list[Block]:
-    """Return the blocks below an answer that has ended: stats, or state and card of a failure.
+def end_blocks(message: ChatMessage, *, is_last: bool) -> list[Block]:
+    """Return the block below an answer that has ended: its receipt, how it ended, or why.
 
-    A complete answer has stats, unless it has neither stats nor a model, like an imported one. A
-    failed answer has only the card, or only the state if it is not known why it failed. A stopped
-    or interrupted answer has the state, and the card if there was a failure.
+    A complete answer of which nothing is known, like an imported one, has none. Under the last
+    answer of the log, commands are offered that continue it.
     """
-    failure = message.failure
-    if message.state is AnswerState.COMPLETE:
-        has_stats = message.stats is not None or bool(message.model)
-        return [made_block(partial(_stats_lines, message))] if has_stats else []
-    blocks = []
-    if message.state is not AnswerState.FAILED or failure is None:
-        blocks.append(made_block(partial(_unfinished_lines, message)))
-    if failure is not None:
-        blocks.append(made_block(partial(_failure_lines, message, failure)))
-    return blocks
+    if message.state is not AnswerState.COMPLETE and message.failure is not None:
+        return [made_block(partial(_failure_lines, message, message.failure, is_last))]
+    has_row = (
+        message.state is not AnswerState.COMPLETE
+        or message.stats is not None
+        or message.versions > 1
+        or not (message.text.strip() or message.tool_calls)
+    )
+    return [made_block(partial(_receipt_lines, message, is_last))] if has_row else []
 
 
-def _stats_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the stats of a complete answer: model, stats, and what is unusual about it.
+def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line]:
+    """Return the row under an answer, and a note if its text alone does not show what happened.
 
-    If the answer has text and may lack its end, the key that continues it is at the right.
+    The row tells how the answer ended, if that is unusual, and its stats.
     """
     stats = message.stats or AnswerStats()
-    model = safe_line(message.model, limit=_NAME_CHARS) or "answer"
-    measured = []
-    if stats.ttft_ms is not None:
-        measured.append(f"TTFT {units.exact_time(stats.ttft_ms)}")
-    if stats.tokens_per_second is not None:
-        measured.append(units.rate(stats.tokens_per_second))
-    if stats.completion_tokens is not None:
-        measured.append(_token_words(stats))
-    if stats.elapsed_ms:
-        measured.append(units.elapsed(stats.elapsed_ms / 1e3))
-    if stats.is_edited:
-        measured.append("edited")
-    if stats.steps:  # rounds of tool calls before this answer
-        measured.append(units.counted(stats.steps, "step"))
-    warnings = []
-    if stats.is_prompt_cut:
-        warnings.append("a part of the prompt was left out")
-    if stats.asked:  # another model has answered
-        warnings.append(f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}")
+    note = answer_note(message) if message.state is AnswerState.COMPLETE else ""
+    pieces: list[list[Span]] = []
+    if message.state is AnswerState.COMPLETE:
+        words = _warnings(message, stats, has_note=bool(note))
+        pieces += [[(warning, page.styles["warning"])] for warning in words]
+        pieces += [[(figure, page.styles["muted"])] for figure in _figures(stats)]
+    else:
+        pieces.append([_state_span(page, message.state)])
+        if stats.completion_tokens:
+            pieces.append([(_token_words(stats), page.styles["muted"])])
+    for piece in pieces[1:]:
+        piece.insert(0, _after_dot(page, ""))
+
+    versions = _version_spans(page, message)
+    right = [versions]
+    keys = None
+    if is_continuable(message):
+        keys = [_letters(page, message), versions]
+        if is_last:
+            right = [_offers(page, message), versions]
+    note_rows = page.row([(note, page.styles["warning"])]) if note else []
+    return [page.fitted_row(pieces, right, keys=keys), *note_rows]
+
+
+def _warnings(message: ChatMessage, stats: AnswerStats, *, has_note: bool) -> list[str]:
+    """Return what is unusual about a complete answer."""
+    words: list[str] = []
     # the default stats have an `ending` too, but nobody knows why an imported answer ended
     if message.stats and stats.ending:
-        warnings.append(safe_line(stats.ending, limit=_NAME_CHARS))
-    note = answer_note(message)
-    if not message.text.strip() and not message.tool_calls and not note:
-        warnings.append("empty answer")
+        words.append(safe_line(stats.ending, limit=_NAME_CHARS))
+    if stats.is_prompt_cut:
+        words.append("a part of the prompt was left out")
+    if stats.asked:  # another model has answered
+        words.append(f"asked for {safe_line(stats.asked, limit=_NAME_CHARS)}")
+    if not message.text.strip() and not message.tool_calls and not has_note:
+        words.append("empty answer")
+    return words
 
-    left = [(model, page.styles["muted"])]
-    for style, pieces in (("muted", measured), ("warning", warnings)):
-        # each piece stays whole where the row is wrapped
-        left += [_after_dot(page, words.replace(" ", units.GAP), style) for words in pieces]
-    can_continue = stats.is_unfinished and bool(message.text)
-    keys = page.key_hint("a", "continue", "message.resume") if can_continue else []
-    note_rows = page.row([(note, page.styles["warning"])]) if note else []
-    return [*page.row(left, _version_spans(page, message), keys=keys), *note_rows]
+
+def _figures(stats: AnswerStats) -> list[str]:
+    """Return the figures of a complete answer, the most telling ones first."""
+    figures = []
+    if stats.tokens_per_second is not None:
+        figures.append(units.rate(stats.tokens_per_second))
+    elapsed = units.elapsed(stats.elapsed_ms / 1e3) if stats.elapsed_ms else ""
+    if stats.completion_tokens is not None:
+        figures.append(_token_words(stats) + (f" in {elapsed}" if elapsed else ""))
+    elif elapsed:
+        figures.append(elapsed)
+    if stats.ttft_ms is not None:
+        figures.append(f"first token {units.exact_time(stats.ttft_ms)}")
+    if stats.is_edited:
+        figures.append("edited")
+    if stats.steps:  # rounds of tool calls before this answer
+        figures.append(units.counted(stats.steps, "step"))
+    return figures
 
 
 def _token_words(stats: AnswerStats) -> str:
@@ -475,30 +516,34 @@ def _token_words(stats: AnswerStats) -> str:
     return f"{count}{units.GAP}tok"
 
 
-def _unfinished_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the row of a stopped, interrupted or failed answer, with the keys that continue it.
-
-    A failed answer, and one without a word, can only be generated again.
-    """
-    left = [_state_span(page, message.state)]
-    stats = message.stats or AnswerStats()
-    if stats.completion_tokens:
-        left.append(_after_dot(page, _token_words(stats)))
-    if message.model:
-        left.append(_after_dot(page, safe_line(message.model, limit=_NAME_CHARS)))
-
-    if message.state is AnswerState.FAILED or not (message.text or message.reasoning):
-        keys = page.key_hint("r", "regenerate", "message.regenerate")
-    else:
-        keys = [
-            *page.key_hint("a", "continue", "message.resume"),
-            *page.key_hint("e", "edit", "message.edit"),
-        ]
-    return page.row(left, _version_spans(page, message), keys=keys)
+def _offers(page: Page, message: ChatMessage) -> list[Span]:
+    """Return what continues the last answer from the prompt; a click does it, too."""
+    spans: list[Span] = []
+    if _has_text_to_continue(message):
+        spans = clickable([("  /continue", page.styles["strong"]), (" ", _NULL)], "resume")
+    key = page.own_keys.get("retry") or "^R"
+    hint = [(f"  {key}", page.styles["strong"]), (" retry", page.styles["muted"])]
+    return [*spans, *clickable(hint, "regenerate")]
 
 
-def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[Line]:
-    """Return the lines of the card of a failure: title and time, next step, id and keys.
+def _letters(page: Page, message: ChatMessage) -> list[Span]:
+    """Return the keys that continue a focused answer; in the prompt, they would type letters."""
+    spans: list[Span] = []
+    if _has_text_to_continue(message):
+        spans += page.key_hint("a", "continue", "message.resume")
+    if message.state is not AnswerState.COMPLETE:
+        spans += page.key_hint("r", "retry", "message.regenerate")
+        spans += page.key_hint("e", "edit", "message.edit")
+    return spans
+
+
+def _has_text_to_continue(message: ChatMessage) -> bool:
+    has_text = bool(message.text or message.reasoning)
+    return has_text and message.state is not AnswerState.FAILED
+
+
+def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: Page) -> list[Line]:
+    """Return the card of a failure: what happened and when, what is saved, what helps, its id.
 
     If the failure has no message, its kind is the title.
     """
@@ -508,18 +553,42 @@ def _failure_lines(message: ChatMessage, failure: Failure, page: Page) -> list[L
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
     title = (f"{SIGNS.failed} {words}", page.style("error", "strong"))
     rows = [*page.wrap([title], right=[time], tint="panel")]
-    if failure.hint:
-        rows += page.wrap([(safe_line(failure.hint, limit=_FAILURE_CHARS), _NULL)], tint="panel")
+    if text := " ".join(filter(None, (_saved_words(message), _next_step(failure)))):
+        rows += page.wrap([(text, _NULL)], tint="panel")
 
-    left = []
+    right = [_version_spans(page, message)]
     if failure.failure_id:
         error_id = safe_line(failure.failure_id, limit=_NAME_CHARS)
-        left.append((f"error id {error_id}", page.styles["muted"]))
-    keys = [
-        *page.key_hint("r", "regenerate", "message.regenerate"),
-        *page.key_hint("y", "copy details", "message.copy"),
+        right.insert(0, [(f"  error {error_id}", page.styles["muted"])])
+    copy = page.key_hint("y", "copy details", "message.copy")
+    offers = _offers(page, message) if is_last else []
+    last = page.fitted_row([_without_gap(offers)], right, tint="panel")
+    letters = [*_letters(page, message), *copy]
+    last.hint = page.fitted_row([_without_gap(letters)], right, tint="panel").segments
+    return _on_panel(page, [*rows, last], "error")
+
+
+def _without_gap(spans: Sequence[Span]) -> list[Span]:
+    return [
+        (text.lstrip() if not number else text, style) for number, (text, style) in enumerate(spans)
     ]
-    # else the row above the card has the version
-    right = _version_spans(page, message) if message.state is AnswerState.FAILED else ()
-    rows += page.row(left, right, keys=keys, tint="panel")
-    return _on_panel(page, rows, "error")
+
+
+def _saved_words(message: ChatMessage) -> str:
+    """Return that the text so far is saved, if there is any."""
+    if not (message.text or message.reasoning):
+        return ""
+    stats = message.stats or AnswerStats()
+    if not stats.completion_tokens:
+        return "The text so far is saved."
+    count = units.whole_number(stats.completion_tokens, is_estimated=stats.is_estimated)
+    if stats.completion_tokens == 1:
+        return f"The {count} token so far is saved."
+    return f"The {count} tokens so far are saved."
+
+
+def _next_step(failure: Failure) -> str:
+    """Return the next step of a failure, without words about the text: the card has its own."""
+    hint = safe_line(failure.hint, limit=_FAILURE_CHARS)
+    step = hint.removeprefix(_KEPT)
+    return step[:1].upper() + step[1:] if step != hint else hint

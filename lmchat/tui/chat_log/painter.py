@@ -83,8 +83,8 @@ TINTS = ("panel", "label")  # raised: of prompts, cards and code, and of the fir
 # styles of words, each a component class of the style sheet
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "mark",
-    "warning", "error", "focus", "cursor", "keyword", "string", "number", "comment", "function",
-    "builtin", "hit", "hit-now",
+    "name", "warning", "error", "focus", "cursor", "keyword", "string", "number", "comment",
+    "function", "builtin", "hit", "hit-now",
 )  # fmt: skip
 _NULL = Style.null()
 

@@ -38,7 +38,7 @@ async def test_only_the_focused_message_has_the_bar_and_only_while_the_log_has_t
     assert bars(log) == []
     log.focus_message(-1)
     await pilot.pause()
-    assert bars(log) == [2, 3, 4]
+    assert bars(log) == [2, 3, 4, 5]
     log.focus_message(-1)
     await pilot.pause()
     assert bars(log) == [0]
@@ -64,7 +64,7 @@ async def test_the_row_of_folded_reasoning_stays_in_its_place_when_it_opens(pilo
         answer("end", thought="step\n\n" * 50),
     )
     log.focus_message(-1)
-    place = next(y for y, row in enumerate(rows(log)) if "+ Thought" in row)
+    place = next(y for y, row in enumerate(rows(log)) if "+ thought" in row)
     await pilot.press("enter")
-    assert rows(log)[place].strip("▌ ") == "- Thought"
-    assert "step" in rows(log)[place + 2]
+    assert rows(log)[place].strip("▌ ") == "qwen3-8b  - thought"
+    assert "step" in rows(log)[place + 1]

@@ -23,7 +23,7 @@ from lmchat.sessions.message import (
     ToolCallPart,
     text_message,
 )
-from lmchat.tui.chat_log.made_rows import state_block
+from lmchat.tui.chat_log.made_rows import end_blocks, state_block
 from tests.support.chat_log_app import (
     STATS,
     LogApp,
@@ -33,6 +33,7 @@ from tests.support.chat_log_app import (
     question,
     rows,
     screen_text,
+    shown,
     streaming,
 )
 from tests.support.markdown_corpus import HOSTILE
@@ -59,35 +60,65 @@ async def test_a_prompt_has_a_bar_its_time_and_its_version(log):
     assert second == "   ▌   indented **as it is**"
 
 
-def stats_rows(log, message):
-    """The rows below the one row of an answer."""
+def receipt(log, message):
+    """The row below an answer of one row."""
     log.show([message])
-    return [row.replace(GAP, " ").strip() for row in rows(log)[2:] if row]
+    _name, _text, _blank, row, *rest = rows(log)
+    assert not any(rest)
+    return row.replace(GAP, " ").strip()
 
 
-async def test_the_stats_tell_model_and_times_and_only_an_unusual_end(log):
-    [stats] = stats_rows(log, answer("Yes.", version=2, versions=3))
-    assert stats.startswith("qwen3-8b · TTFT 0.19 s · 44.0 tok/s · 96 tok · 2.4 s   ")
+async def test_an_answer_begins_with_the_name_of_its_model_and_ends_with_a_receipt(log):
+    log.show([question("one"), answer("Yes."), question("two"), answer("# No\n\nNever.")])
+    assert [row.strip(" ▌").replace(GAP, " ") for row in rows(log)][1:14] == [
+        "", "qwen3-8b", "Yes.", "", "44.0 tok/s · 96 tok in 2.4 s · first token 0.19 s",
+        "", f"two{'14:02':>68}", "", "qwen3-8b", "", "No", "─" * 71, "Never.",
+    ]  # fmt: skip
+    log.show([answer("Yes.", model="", stats=None)])
+    assert [row.strip() for row in rows(log) if row] == ["Yes."]
+
+
+async def test_the_receipt_tells_an_unusual_end_first_and_loses_figures_where_room_is_short(log):
+    stats = receipt(log, answer("Yes.", version=2, versions=3))
+    assert stats.startswith("44.0 tok/s · 96 tok in 2.4 s · first token 0.19 s   ")
     assert stats.endswith("   ‹2/3›")
     for changes, reason in (
         ({"finish_reason": "length"}, "length"),
         ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
-        shown = "\n".join(stats_rows(log, answer("a", stats=replace(STATS, **changes))))
-        assert "TTFT" in shown
-        assert reason in shown
+        shown = receipt(log, answer("a", stats=replace(STATS, **changes)))
+        assert shown.startswith(f"{reason} · 44.0 tok/s · 96 tok in 2.4 s")
         assert "a continue" not in shown
     asked = replace(STATS, asked="/models/ti\x1bny", finish_reason="moderation")
-    _, below = stats_rows(log, answer("a", stats=asked))
-    assert below == "asked for /models/ti␛ny · moderation"
+    shown = receipt(log, answer("a", stats=asked))
+    assert shown.startswith("moderation · asked for /models/ti␛ny · 44.0 tok/s")
     estimate = AnswerStats(completion_tokens=1234, elapsed_ms=500, finish_reason="stop")
-    assert stats_rows(log, answer("a", stats=estimate)) == ["qwen3-8b · ~1 234 tok · 0.5 s"]
-    [stats] = stats_rows(log, answer("a", stats=replace(STATS, finish_reason="")))
-    assert stats.endswith("no finish reason")
-    stopped = {"state": AnswerState.STOPPED, "stats": replace(STATS, finish_reason="")}
-    for changes in ({"stats": None}, stopped):
-        assert "reason" not in " ".join(stats_rows(log, answer("a", **changes)))
+    assert receipt(log, answer("a", stats=estimate)) == "~1 234 tok in 0.5 s"
+    assert receipt(log, answer("a", stats=replace(estimate, elapsed_ms=0))) == "~1 234 tok"
+    more = replace(STATS, steps=2, is_edited=True)
+    assert receipt(log, answer("a", stats=more)).endswith("0.19 s · edited · 2 steps")
+    assert receipt(log, answer("a", stats=replace(STATS, finish_reason=""))).startswith(
+        "no finish reason · 44.0 tok/s"
+    )
+    stopped = answer("a", state=AnswerState.STOPPED, stats=replace(STATS, finish_reason=""))
+    assert "reason" not in receipt(log, stopped)
+
+
+def test_the_row_under_an_answer_is_one_row_whose_figures_are_never_cut():
+    stats = replace(STATS, steps=2, finish_reason="length")
+    figures = ["length", "44.0 tok/s", "96 tok in 2.4 s", "first token 0.19 s", "2 steps"]
+    for message in (
+        answer("a", stats=stats, version=10, versions=12),
+        answer("a", stats=stats, state=AnswerState.STOPPED),
+    ):
+        for width in range(16, 100):
+            [block] = end_blocks(message, is_last=True)
+            [line] = block.make(plain_page(width))
+            row = shown(line).replace(GAP, " ").strip()
+            for number, piece in enumerate(row.split("  ")[0].split(" · ")):
+                expected = [["stopped", "96 tok"], figures][message.state is AnswerState.COMPLETE]
+                assert piece == expected[number] or width < 24, (width, row)
 
 
 async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
@@ -111,44 +142,63 @@ async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
     assert "empty answer" in plain(log)
 
 
-async def test_an_answer_that_was_cut_short_says_how_and_offers_its_keys_if_it_is_focused(
-    pilot, log
-):
+async def test_an_answer_that_was_cut_short_offers_letters_only_if_it_is_focused(pilot, log):
     short = replace(STATS, ttft_ms=None, elapsed_ms=0, finish_reason="length")
     cut = answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)
-    for message, offers in (
-        (cut, "a continue  e edit"),
-        (cut, "r regenerate  y copy details"),
-        (answer("Half", state=AnswerState.STOPPED), "a continue  e edit"),
-        (answer("", state=AnswerState.STOPPED), "r regenerate"),
-        (answer("", state=AnswerState.FAILED), "r regenerate"),
-        (answer("Half", stats=short), "a continue"),
+    for message, offers, letters in (
+        (cut, "/continue   ^R retry", "a continue  r retry  e edit  y copy details"),
+        (
+            answer("Half", state=AnswerState.STOPPED),
+            "/continue   ^R retry",
+            "a continue  r retry  e edit",
+        ),
+        (answer("", state=AnswerState.STOPPED), "^R retry", "r retry  e edit"),
+        (answer("", state=AnswerState.FAILED), "^R retry", "r retry  e edit"),
+        (answer("Half", stats=short), "/continue   ^R retry", "a continue"),
     ):
         log.show([message])
         before = rows(log)
-        assert offers not in plain(log)
-        await load_focused(pilot, message)
         assert offers in plain(log)
+        assert letters not in plain(log)
+        assert "/continue" in offers or "/continue" not in plain(log)
+        await load_focused(pilot, message)
+        assert letters in plain(log)
+        assert offers not in plain(log)
         assert len(rows(log)) == len(before)
         log.screen.set_focus(None)
         await pilot.pause()
+        log.append(question("Then?"))  # it is the last message no more
+        assert offers not in plain(log)
 
+
+async def test_a_failure_is_one_card_with_what_is_saved_and_what_helps(log):
+    cut = answer("Half an ans", state=AnswerState.INTERRUPTED, failure=FAILURE)
     log.show([cut])
     text = plain(log)
-    assert "× interrupted · 96 tok" in text
+    assert "interrupted" not in text
     assert "▌ × LM Studio went away" in text
-    assert "▌ Start its server again." in text
-    assert "error id 7f3a" in text
+    assert "▌ The 96 tokens so far are saved. Start its server again." in text
+    assert rows(log)[5].endswith("error 7f3a")
     assert "ECONNREFUSED" not in text
+    kept = replace(FAILURE, hint="The text so far is kept; check the log.")
+    for stats, words in (
+        (replace(STATS, completion_tokens=1), "The 1 token so far is saved. Check the log."),
+        (None, "The text so far is saved. Check the log."),
+    ):
+        log.show([replace(cut, failure=kept, stats=stats)])
+        assert words in plain(log)
+        assert "kept" not in plain(log)
     log.show([answer("Half", state=AnswerState.STOPPED)])
     assert "stopped · 96 tok" in plain(log)
     assert "×" not in plain(log)
+    log.show([answer("Half", state=AnswerState.INTERRUPTED)])  # lmchat was killed
+    assert "× interrupted · 96 tok" in plain(log)
     continued = STATS.after(AnswerStats(completion_tokens=100))
     log.show([answer("Half", state=AnswerState.STOPPED, stats=continued)])
     assert "stopped · ~196 tok" in plain(log)
     log.show([answer("", state=AnswerState.FAILED, failure=FAILURE, version=2, versions=2)])
-    assert rows(log)[0].startswith("   ▌ × LM Studio went away")
-    assert "interrupted" not in plain(log)
+    assert rows(log)[2].startswith("   ▌ × LM Studio went away")
+    assert "saved" not in plain(log)
     assert "2/2" in plain(log)
     log.show([answer("", state=AnswerState.FAILED)])
     assert "× failed" in plain(log)
@@ -209,7 +259,7 @@ async def test_what_changes_with_a_message_is_told_by_thin_lines(pilot, log):
     lines = [row.strip(" ─▌") for row in rows(log) if row.strip().startswith("──")]
     assert lines == [
         "System prompt: You are terse. Very.",
-        "gemma answers from here",
+        "gemma",
         "! 2 messages left out",
     ]
     log.mark_left_out(0, None)
@@ -231,17 +281,17 @@ async def test_reasoning_is_folded_while_it_arrives_and_tells_how_long(log):
         log.apply(event)
     log.flush()
     log.show_stats(turn, 104.0)
-    assert "+ Thinking… 3 s" in plain(log)
+    assert "qwen3-8b  + thinking\n" in plain(log)
     assert "secret" not in plain(log)
     log.show_stats(turn, 104.0, "Ctrl+S answer now")
-    assert "+ Thinking… 3 s · Ctrl+S answer now" in plain(log)
+    assert "qwen3-8b  + thinking · Ctrl+S answer now" in plain(log)
     event = TextDelta(text="Answer")
     turn.apply(event, 104.2)
     log.apply(event)
     log.flush()
     log.show_stats(turn, 105.0)
-    assert "+ Thought for 3.2 s" in plain(log)
-    assert "Answer" in plain(log)
+    assert rows(log)[0].replace(GAP, " ").strip() == "qwen3-8b  + thought for 3.2 s"
+    assert rows(log)[1].strip() == "Answer"
     assert "Ctrl+S" not in plain(log)
 
 
@@ -251,13 +301,14 @@ async def test_a_refusal_has_its_word_above_it_while_it_arrives_and_afterwards(l
     for word in ("I can", "not *do* that."):
         log.apply(RefusalDelta(text=word))
         log.flush()
-    streamed, told = plain(log).splitlines()[:3], ["! refused", "", "I cannot do that."]
+    told = ["qwen3-8b", "", "! refused", "", "I cannot do that."]
+    streamed = plain(log).splitlines()[:5]
     assert [line.strip(" ▌") for line in streamed] == told
     final = replace(answer(""), parts=(RefusalPart(text="I cannot *do* that."),))
     log.end_answer(replace(final, message_id=begun.message_id))
-    assert plain(log).splitlines()[:3] == streamed
+    assert plain(log).splitlines()[:5] == streamed
     log.show([final])
-    assert [line.strip() for line in plain(log).splitlines()[:3]] == told
+    assert [line.strip() for line in plain(log).splitlines()[:5]] == told
 
 
 async def test_nothing_hostile_reaches_a_segment():
