@@ -40,7 +40,8 @@ _UNKNOWN_TO_PYTE = re.compile(
 )
 _UNFINISHED = re.compile(rf"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|{_STRING}\x1b?)?\Z")
 _FRAME_START, _FRAME_END = "\x1b[?2026h", "\x1b[?2026l"
-_FRAMES_ASKED, _FRAMES_KNOWN = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
+_ASKED_KIND = b"\x1b[c"  # the last question of a program that leaves
+_ANSWERS = {b"\x1b[?2026$p": b"\x1b[?2026;2$y", _ASKED_KIND: b"\x1b[?62;22c"}
 _KITTY_PUSH, _KITTY_POP = re.compile(r"\x1b\[>[0-9;]*u"), re.compile(r"\x1b\[<[0-9;]*u")
 
 
@@ -207,6 +208,7 @@ class PtyProgram:
         self._attributes = termios.tcgetattr(self._slave)
         self._terminal = Terminal(*size)
         self._raw = bytearray()
+        self.is_slow = False  # whether a test answers the last question itself
         self._changed = threading.Condition()
         self._wake_read, self._wake_write = os.pipe()
         self.process = subprocess.Popen(  # noqa: S603 - the tests say what runs
@@ -286,6 +288,19 @@ class PtyProgram:
             self.wait_until(lambda: wanted in self.text, repr(wanted), timeout_s)
         else:
             self.wait_until(lambda: bool(wanted.search(self.text)), wanted.pattern, timeout_s)
+
+    def wait_asked_last(self) -> None:
+        """Wait for the last question of a program that leaves; `is_slow` must be set before."""
+        self.wait_until(lambda: _ASKED_KIND in self.raw, "the last question")
+
+    def unread(self) -> int:
+        """Return the bytes that the next program would get as if they were typed."""
+        attributes = termios.tcgetattr(self._slave)
+        attributes[3] &= ~termios.ICANON  # else only whole lines count
+        termios.tcsetattr(self._slave, termios.TCSANOW, attributes)
+        size = struct.unpack("i", fcntl.ioctl(self._slave, termios.FIONREAD, bytes(4)))[0]
+        termios.tcsetattr(self._slave, termios.TCSANOW, self._attributes)
+        return int(size)
 
     def wait_gone(self, text: str) -> None:
         self.wait_until(lambda: text not in self.text, f"{text!r} gone")
@@ -389,8 +404,9 @@ class PtyProgram:
                 data = os.read(self._master, 65536)
             except OSError:  # EIO: nobody has the other side open any more
                 return
-            if _FRAMES_ASKED in data:
-                os.write(self._master, _FRAMES_KNOWN)
+            for question, answer in _ANSWERS.items():
+                if question in data and not (self.is_slow and question == _ASKED_KIND):
+                    os.write(self._master, answer)
             with self._changed:
                 self._raw += data
                 self._terminal.feed(data)

@@ -63,6 +63,24 @@ MEANT = {
 }
 
 
+def test_late_answers_of_the_terminal_are_not_typed_into_the_shell(program: PtyProgram) -> None:
+    program.is_slow = True
+    program.type(F1)
+    program.wait_asked_last()
+    for answer in ("2026;2$y", "\x1b]11;rgb:1e1e/1e1e/1e1e\x07", "\x1b[<35;10;10M", "\x1b[?1;2c"):
+        program.type(answer)
+    assert program.wait_exit() == 7
+    assert is_clean(program)
+    program.type("x")
+    program.wait_until(lambda: program.unread() > 0, "what is typed for the shell")
+    assert program.unread() == 1
+
+
+def test_a_terminal_that_answers_nothing_is_left_all_the_same(program: PtyProgram) -> None:
+    program.is_slow = True
+    assert_leaves_clean(program)
+
+
 def test_keys_are_what_was_meant_and_bytes_that_are_no_text_end_nothing(
     program: PtyProgram,
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging
 import os
+import re
 import selectors
 import signal
 from codecs import getincrementaldecoder
@@ -13,7 +14,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from io import StringIO
+from select import select
 from threading import Lock
+from time import monotonic
 from typing import Any, cast
 
 from textual import constants, events
@@ -43,6 +46,8 @@ END_S = 1.0  # how long it may then take to end in order
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
 _CACHED_ROWS = 512  # of several screens: most rows of a frame were in the frame before
+_ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device attributes
+_LAST_ANSWER_S = 0.3  # for the answer, at most
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
 # resets what Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape
 _RESET_OTHERS = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
@@ -206,11 +211,32 @@ class TerminalDriver(LinuxDriver):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
-        """End the thread that reads keys; Textual's method alone waits for it without ending it."""
+        """End the thread that reads keys, and read what is still to come from the terminal.
+
+        Textual's method alone waits for the thread without ending it.
+        """
         is_reading = self._key_thread is not None and self._key_thread.is_alive()
         if self._stop_reading is not None and is_reading:
             os.write(self._stop_reading[1], b"x")  # ends `run_input_thread`
         super().disable_input()
+        if is_reading and self._owns_terminal and self.input_tty:
+            self._read_answers()
+
+    def _read_answers(self) -> None:
+        """Ask a last question, and drop what is read up to its answer, for a limited time.
+
+        The shell or an editor would get answers to earlier questions, and moves of the mouse, as
+        typed text. A terminal answers in order, and every one says what it is.
+        """
+        self.write(_ASK_KIND)
+        end_s = monotonic() + _LAST_ANSWER_S
+        read = b""
+        while not _KIND.search(read) and (wait_s := end_s - monotonic()) > 0:
+            if select([self.fileno], [], [], wait_s)[0]:
+                data = self._read()
+                if not data:  # the terminal hung up
+                    return
+                read = read[-_READ_SIZE:] + data
 
     def close(self) -> None:
         """Write what is queued, for a limited time, as the app has ended.
