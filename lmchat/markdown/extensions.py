@@ -55,10 +55,10 @@ _WITHOUT_BLANKS = (
 )
 # an address without a scheme (GFM 6.9); what may be before it
 _WWW = r"(?<![!-')+-^`-}])www\."
-# names that are no emphasis, such as `__init__.py`, `__call__()` and `a.__class__`
+# names that are no emphasis, such as `__init__.py`, `__call__()`, `a.__class__`, `__pycache__/`
 _NAME = (
-    r"(?a)__[a-zA-Z]\w{0,60}?__(?=\(|\.\w)"
-    r"|(?<=\w\.)__[a-zA-Z]\w{0,60}?__(?!\w)"
+    r"(?a)__[a-zA-Z]\w{0,60}?__(?=[(/]|\.\w)"
+    r"|(?<=\w[./])__[a-zA-Z]\w{0,60}?__(?!\w)"
 )
 # kinds of blocks that another block can interrupt; for each, the parser has a chain of rules that
 # tell whether a line does so
@@ -78,9 +78,7 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
     block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
-    block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
-    block.at("fence", fence_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    block.at("reference", reference_rule)
+    add_rules_for_words(parser)
     # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
     # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
     # only if the first sign of the line may begin a block.
@@ -94,11 +92,20 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     inline.at("text", text_rule)
     inline.after("text", "address", address_rule)
     inline.before("escape", "math", math_rule)
-    inline.at("strikethrough", partial(marks_rule, strikethrough.tokenize))
-    inline.at("emphasis", partial(marks_rule, emphasis.tokenize))
-    inline.at("link", partial(bounded_link_rule, link))
     inline.at("image", partial(bounded_link_rule, image))
     return parser
+
+
+def add_rules_for_words(parser: MarkdownIt) -> None:
+    """Add the rules that decide which words and signs are shown, also in an HTML export."""
+    block = parser.block.ruler
+    inline = parser.inline.ruler
+    block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
+    block.at("fence", fence_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    block.at("reference", reference_rule)
+    inline.at("link", partial(bounded_link_rule, link))
+    inline.at("strikethrough", partial(marks_rule, strikethrough.tokenize))
+    inline.at("emphasis", partial(marks_rule, emphasis.tokenize))
 
 
 def _ends_block(
@@ -355,7 +362,8 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
     """Take a link or an image by a rule of the parser, if the end of one may follow in the text.
 
     `rule` would search all of the text behind each bracket, which takes quadratic time in a text of
-    brackets alone. So the place of the last end is cached, and `rule` is not asked behind it.
+    brackets alone. So the place of the last end is cached, and `rule` is not asked behind it. A
+    link whose words are a number is that to a source: it keeps its brackets.
     """
     last_end = state.cache.get(_LAST_END)
     if last_end is None:  # the first bracket of the text
@@ -363,7 +371,13 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
         end = "]" if state.env.get("references") else "]("
         last_end = state.src.rfind(end)
         state.cache[_LAST_END] = last_end
-    return state.pos < last_end and rule(state, silent)
+    if state.pos >= last_end or not rule(state, silent):
+        return False
+    if not silent and state.tokens[-1].type == "link_close":
+        words = state.tokens[-2]
+        if words.content.isdecimal() and state.tokens[-3].type == "link_open":
+            words.content = f"[{words.content}]"
+    return True
 
 
 def marks_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
@@ -389,8 +403,12 @@ def marks_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bo
     before = state.src[max(start - 3, 0) : start].rstrip(SELECTORS)[-1:].strip()
     after = state.src[state.pos : state.pos + 1].strip()
     is_strange = marks[0] != "_" and before and after and re.search(_WITHOUT_BLANKS, before + after)
+    digits = before.isdecimal() + after.isdecimal()
     is_text = (marks[0] == "~" and len(marks) > len("~~")) or (
-        marks[0] == "*" and before.isdecimal() and after.isdecimal()
+        marks[0] == "*"
+        and before.isalnum()
+        and after.isalnum()
+        and (digits > 1 or (digits == 1 and marks == "*"))
     )
     for delimiter in state.delimiters[first:]:
         delimiter.open = (delimiter.open or bool(is_strange)) and not is_text

@@ -126,14 +126,11 @@ class _Writer:
         """End emphasis or a link.
 
         If the words of a link hide where it leads, its address follows them; a link without words
-        is shown as its address. A number is that of a source: it keeps its brackets.
+        is shown as its address.
         """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
             words = text_of(self.spans[self._link_start :]).strip()
-            if words.isdecimal():
-                self.spans.insert(self._link_start, ("[", style))
-                self._add("]", style)
             if not words:
                 self._add(self._target, style)
             elif token.info != "auto" and not is_honest_link(self._target, words):

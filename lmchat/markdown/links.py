@@ -17,7 +17,7 @@ _ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
     "\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
 )
-_SENTENCE_SIGNS = ".,;:!?*_~'"
+_SENTENCE_SIGNS = ".,;:!?*_~'\u2026"
 _REFERENCE_END = r"&[A-Za-z0-9]+;$"  # such as `&copy;`, which is a sign behind an address
 _WWW_HOST = r"www\.([\w-]+(?:\.[\w-]+)+)"
 _OPENING = {")": "(", "]": "["}  # by the bracket that closes
@@ -49,7 +49,8 @@ def rest_of_www(text: str) -> str:
     host = re.match(_WWW_HOST, text)
     if host is None or any("_" in part for part in host[1].rsplit(".", 2)[-2:]):
         return ""
-    return "www." + rest_of_address(text.removeprefix("www."))
+    rest = rest_of_address(text.removeprefix("www."))
+    return f"www.{rest}" if rest else ""
 
 
 def can_be_opened(address: str) -> bool:

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from lmchat.formats.exports.markdown_to_html_child import markdown_html
 from tests.support.chat_log_app import laid_out, plain_page, shown, tail_of
-from tests.support.markdown_corpus import CORPUS, solid
+from tests.support.markdown_corpus import CORPUS, MODEL_FENCES, solid
 
 CELLS = (
     "",
@@ -111,7 +111,28 @@ def test_a_table_of_long_rows_stays_one_to_its_end_however_it_arrives():
         assert not letters(source) - letters("".join(page))
 
 
+def test_html_has_the_emphasis_and_the_code_blocks_of_the_page():
+    for source, page in (
+        (
+            "**씨앗(seed)**을 3*4*5 ~~~~a~~~~ ~~b~~",
+            "<strong>씨앗(seed)</strong>을 3*4*5 ~~~~a~~~~ <s>b</s>",
+        ),
+        (
+            "```md\n```sh\na\n```\nb\n```\nc",
+            '<code class="language-md">```sh\na\n```\nb\n</code></pre>\n<p>c',
+        ),
+        (
+            "See [1], [b][].\n\n[1]: /a '<T>'\n[2]: /x\n[b]: /b",
+            '>[1]</a>, <a href="/b">b</a>.</p>\n<p>[1]: /a &#x27;&lt;T&gt;&#x27;<br />[2]: /x</p>',
+        ),
+        ("1. a\n   ```\n   b\n```\n2. c", "<code>b\n</code></pre>\n</li>\n<li>c</li>"),
+    ):
+        assert page in markdown_html(source)
+
+
 def test_each_text_of_the_corpus_is_in_the_html():
     for name, source in CORPUS.items():
+        if source == MODEL_FENCES:
+            continue  # CommonMark ends them elsewhere
         wanted = shown_by_commonmark(source, is_html=False)
         assert not wanted - letters_of_html(markdown_html(source)), name

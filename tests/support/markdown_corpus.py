@@ -255,6 +255,53 @@ kept
 1986\\. A great year
 1986. item
 """
+MODELS = """**씨앗(seed)**을 *(심어)*요. See [1], [3](http://c.example) and www.example.org/a_b_c?d=1.
+5*x*2 = 10*x, __init__.py, $\\$4.20$ and ~~~~four~~~~ ~~two~~ 3~5
+
+![ripe *pea* `pod`](http://p.example/p.png) one <br> two
+
+| a <br> b | www.b.example |
+|---|---|
+| 3*4*5 | __a__.b |
+
+[1]: http://a.example "A"
+[2]: http://b.example
+[3]: http://c.example
+Behind [2].
+"""
+MODEL_FENCES = """1. Do:
+   ```sh
+   ls
+```
+2. Then **이것(this)**을:
+
+   ```md
+   # A
+   ```py
+   x = 1
+   ```
+   end
+   ```
+3. > ~~~ markdown
+   > ~~~sh
+   > ls
+   > ~~~
+   > b
+   > ~~~
+
+```markdown
+# Use
+```sh
+make
+```
+And:
+~~~
+```
+
+```md
+open
+```py
+"""
 SIGNS = (
     "漢字仮名交じり文、句読点。「括弧」" * 12 + "\n\n"
     "👩\u200d👩\u200d👧 🏳\ufe0f\u200d🌈 e\u0301\u0323 العربية עברית ไทย 한국어 हिन्दी\n\n"
@@ -270,6 +317,8 @@ CORPUS = {
     "fences": FENCES,
     "texts": TEXTS,
     "signs": SIGNS,
+    "models": MODELS,
+    "fences of models": MODEL_FENCES,
     "long table": LONG_TABLE,
     "long fence": LONG_FENCE,
     "long list": LONG_LIST,

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from html import escape
 
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 
-from lmchat.markdown.extensions import table_rule
+from lmchat.markdown.extensions import add_rules_for_words
 from lmchat.processes.child import answer_parent
 
 
@@ -21,9 +24,17 @@ def main() -> None:
 def markdown_html(text: str) -> str:
     """Return Markdown as HTML; HTML in it is escaped, so it is safe. May take very long."""
     # As soon as the page is opened, a picture would be fetched from any address that a model wrote.
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    markdown.block.ruler.at("table", table_rule, {"alt": ["paragraph", "reference"]})
+    markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
+    markdown.enable(["table", "strikethrough"])
+    add_rules_for_words(markdown)
+    markdown.add_render_rule("sources", _sources)
+    markdown.add_render_rule("definition", lambda *_: "")
     return str(markdown.render(text))
+
+
+def _sources(_: RendererHTML, tokens: Sequence[Token], index: int, *__: object) -> str:
+    """Return definitions of links whose names are numbers as a paragraph."""
+    return f"<p>{'<br />'.join(map(escape, tokens[index].content.splitlines()))}</p>\n"
 
 
 def _answer(text: bytes, send: Callable[[bytes], None]) -> None:

@@ -129,8 +129,11 @@ KINDS = {
         ["a      b", RULE * 8, "one    c", "two", "three", "", "x", "y"],
     ),
     "signs of arithmetic and names": (
-        "3*4*5 = 60, 2**3**2, a __init__.py, a.__class__.__name__ and `x`, __call__() __new__",
-        ["3*4*5 = 60, 2**3**2, a __init__.py, a.__class__.__name__", "and x, __call__() new"],
+        "5*x*2 = 10*x, 3*4*5 = 60, 2**3**2, __pycache__/, lib/__a__, **1**st\n\na __init__.py, a.__class__.__name__ and `x`, __call__() __new__",
+        [
+            "5*x*2 = 10*x, 3*4*5 = 60, 2**3**2, __pycache__/,", "lib/__a__, 1st", "",
+            "a __init__.py, a.__class__.__name__ and x, __call__() new",
+        ],
     ),
     "a sum of money as a formula": (
         r"$\$4.20$, $\$5$ or \(\$6\), $a \$ \frac{b}{c$, \$7 and \$8, $9 and $10, $$\text{\$3}$$",
@@ -267,6 +270,8 @@ def test_a_link_says_where_it_leads_and_only_pages_of_the_web_are_links():
         ("[a www.c.example](http://b.example)", None, "http://b.example"),
         ("| a | b |\n|-|-|\n| www.b.example | |", None, "http://www.b.example"),
         ("www.b.example/?c&copy;", "www.b.example/?c©", "http://www.b.example/?c"),
+        ("www.b.example…", "www.b.example…", "http://www.b.example"),
+        ("www..example www.-b.example", None, None),
         ("www.b www.b_c.example `www.b.example` xwww.b.example www.", None, None),
         ("me@www.b.example /www.b.example", None, None),
         ('<p title="http://b.example/c">', '<p title="http://b.example/c">', "http://b.example/c"),
