@@ -84,7 +84,7 @@ def rate(value: float | None, *, width: int = 0) -> str:
     """
     if value is None:
         return UNKNOWN
-    number = f"{value:.1f}" if value < 99.95 else f"{value:.0f}"  # noqa: PLR2004
+    number = f"{value:.1f}" if value < 99.95 else whole_number(round(value))  # noqa: PLR2004
     return f"{number:>{width}}{GAP}tok/s"
 
 
@@ -151,6 +151,19 @@ def rough_time(value_s: float) -> str:
         if value_s >= unit_s:
             return f"{value_s // unit_s:.0f}{GAP}{unit}"
     return f"{max(value_s, 0):.0f}{GAP}s"
+
+
+def day(moment: datetime, now: datetime) -> str:
+    """Return `today`, `yesterday`, `3 November`, or for other years `3 November 2025`.
+
+    `moment` is compared with `now` in the time zone of `now`.
+    """
+    local = moment.astimezone(now.tzinfo)
+    days = (now.date() - local.date()).days
+    if days in (0, 1):
+        return "yesterday" if days else "today"
+    day_of_year = f"{local.day} {local:%B}"
+    return day_of_year if local.year == now.year else f"{day_of_year} {local.year}"
 
 
 def rounded(value: float | None) -> float | None:

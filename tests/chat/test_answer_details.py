@@ -20,7 +20,7 @@ from lmchat.servers.events import (
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
-from lmchat.tui.dialogs.report_texts import details_text
+from lmchat.tui.dialogs.report_texts import details
 from lmchat.units import GAP
 from tests.support.chat_turns import ChatTurns
 from tests.support.scripted_backend import ENDPOINT, ScriptedBackend, model
@@ -81,8 +81,8 @@ async def ask(chat: ChatTurns, target: Target = LLAMA) -> ChatMessage:
 
 
 def shown(answer: ChatMessage) -> list[str]:
-    """Return the lines of the details, with ordinary blanks."""
-    return details_text(answer).replace(GAP, " ").splitlines()
+    """Return the lines of the details for a narrow screen, with ordinary blanks."""
+    return details(answer, 40).plain.replace(GAP, " ").splitlines()
 
 
 async def why_slow(store, script: TimedScript) -> str:
@@ -105,7 +105,7 @@ async def test_each_cause_of_a_long_wait_is_named(store):
         (script((0, sent), (0.3, hm), (31, dot)), " it was thinking (31 s)."),
         (read_prompt, " 6 000 prompt tokens were read (6.0 s)."),
     ):
-        assert await why_slow(store, slow) == f"Slow because{words}"
+        assert await why_slow(store, slow) == f"! Slow because{words}"
     for usual in (QUICK, script((0, RequestQueued()), (0.5, sent), wait_s=1.0)):
         assert await why_slow(store, usual) == ""
 
@@ -127,28 +127,33 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
     await chat.opened.set_sampling({"seed": 7})
     answer = await ask(chat)
     lines = shown(answer)
-    assert lines[:4] == [
-        "Model         qwen3-8b",
-        "Served as     /models/qwen3.gguf",
-        "Server        llama.cpp at http://localhost:1234",
-        "Build         b11669-Debian",
+    assert lines[:-2] == [
+        "Time                  0.60 s",
+        "reading the prompt    0.20 s  ━━━───────",
+        "thinking              0.30 s  ───━━━━━──",
+        "answering             0.10 s  ────────━━",
+        "",
+        "Speed",
+        "reading            900 tok/s",
+        "writing           40.0 tok/s",
+        "first token           0.20 s",
+        "drafts accepted       6 of 8",
+        "",
+        "Tokens",
+        "prompt                    20",
+        "from the cache             5",
+        "thought                   ~1",
+        "answer                    ~1",
+        "window                 8 192",
+        "",
+        "Sampling",
+        "seed                       7",
+        'stop          ["\\u001b[31m"]',
+        "temperature              0.5",
     ]
-    assert lines[5:] == [
-        "End           complete, stop",
-        "Prompt        20 tokens: 5 cached, 15 read",
-        "Window        8 192 tokens",
-        "Read at       900 tok/s",
-        "Answer        2 tokens: ~1 thought, ~1 answer",
-        "Written at    40.0 tok/s",
-        "Drafts        6 of 8 tokens accepted",
-        "First token   0.20 s",
-        "Thought       0.30 s",
-        "First word    0.50 s",
-        "All           0.60 s",
-        "Sampling      seed 7",
-        '              stop ["\\u001b[31m"]',
-        "              temperature 0.5",
-    ]
+    facts = lines[-1].split(" · ")
+    names = ["served as /models/qwen3.gguf", "build b11669-Debian", "complete"]
+    assert facts[:-1] == ["localhost:1234", *names]
     saved = await store.open_session(chat.opened.session_id)
     assert shown(saved.messages[-1]) == lines
 
@@ -156,5 +161,42 @@ async def test_details_have_all_that_was_measured_and_are_the_same_after_a_resta
 async def test_an_interrupted_answer_says_why(store):
     broken = StreamInterrupted("The \x1b[31mserver went away.")
     lines = shown(await ask(ChatTurns(store, [TextDelta(text="Pe"), broken])))
-    assert any(line.startswith("End           interrupted, The") for line in lines)
+    assert "interrupted, The ␛[31mserver went away." in lines[-1]
     assert "\x1b" not in "".join(lines)
+
+
+async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_whole(store):
+    sent, hm = RequestSent(), ReasoningDelta(text="Hm.")
+    for slow, parts in (
+        (
+            script((0, RequestQueued()), (2, sent), (0, ModelLoading()), (4, READING), wait_s=1.9),
+            {
+                "waiting its turn": "2.0 s",
+                "loading the model": "4.0 s",
+                "reading the prompt": "1.9 s",
+            },
+        ),
+        (script((0, sent), (0, ModelLoading()), wait_s=5.9), {"waiting": "5.9 s"}),
+        (
+            script((0, sent), (0, ModelLoading(is_asleep=True)), (3, READING), (0, hm), wait_s=2.9),
+            {"waking the model": "3.0 s", "thinking": "2.9 s"},
+        ),
+        (script((0, sent), wait_s=119.9), {"reading the prompt": "2 m 0 s"}),
+    ):
+        answer = await ask(begin(store, TimedBackend(slow)))
+        for width in (94, 95, 40):
+            text = details(answer, width).plain.replace(GAP, " ")
+            bars = [line for line in text.splitlines() if "━" in line]
+            found = {bar[:18].strip(): bar[18:28].strip() for bar in bars}
+            assert found.pop("answering") == "0.10 s"
+            assert found == parts
+            places = [{at for at, sign in enumerate(bar) if sign == "━"} for bar in bars]
+            assert max(map(max, places)) == width - 1  # counted from 0: to the end
+            assert [min(one) for one in places] == sorted(min(one) for one in places)
+
+
+async def test_a_build_that_its_server_does_not_know_is_left_out(store):
+    for build, is_shown in (("b0-unknown", False), ("unknown", False), ("b0-1 (abc)", True)):
+        named = ModelNamed(model="", build=build)
+        answer = await ask(begin(store, TimedBackend(script((0, RequestSent()), (0, named)))))
+        assert any(f"build {build}" in line for line in shown(answer)) is is_shown

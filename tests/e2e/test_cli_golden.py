@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lmchat.config.state import State, change_state
 from lmchat.formats.json_sessions import from_json
-from lmchat.tui.dialogs.report_texts import details_text
+from lmchat.tui.dialogs.report_texts import details
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, llama_cpp, router
 from tests.support.scripted_server import DONE, delta, finish, sse, usage
@@ -54,7 +54,7 @@ def exports(cli) -> dict[str, str]:
     found["search.json"] = cli("search", "lettuce", "--json").stdout
     messages = from_json(json.loads(given.read_text())).tree
     answers = [message for message in messages if message.stats or message.failure]
-    found["details.txt"] = "\n\n".join(map(details_text, answers)) + "\n"
+    found["details.txt"] = "\n\n\n".join(details(answer, 94).plain for answer in answers) + "\n"
     return found
 
 

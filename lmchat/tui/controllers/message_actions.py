@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import PurePath, PureWindowsPath
 
+from lmchat import units
 from lmchat.commands.conditions import NO_CODE
 from lmchat.errors import LMChatError
 from lmchat.files.disk import expanded_path, write_new_file
@@ -16,12 +17,20 @@ from lmchat.markdown.commonmark import code_blocks, links
 from lmchat.markdown.links import ascii_host, can_be_opened
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import text_with_files
-from lmchat.sessions.message import AnswerState, ChatMessage, Failure, FilePart, Role, readable_text
+from lmchat.sessions.message import (
+    AnswerState,
+    ChatMessage,
+    Failure,
+    FilePart,
+    Role,
+    now,
+    readable_text,
+)
 from lmchat.tui.chat_log.excerpt import is_long
 from lmchat.tui.controllers.export_import import write_asking
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
-from lmchat.tui.dialogs.report_texts import details_text
+from lmchat.tui.dialogs.report_texts import details
 from lmchat.tui.dialogs.text_dialog import LinksDialog, TextDialog
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.line import cut_middle
@@ -193,7 +202,11 @@ class MessageActions:
             self._ui.copy(address, "No browser is available; address")
 
     def open_details(self, answer: ChatMessage) -> None:
-        self._ui.open_dialog(TextDialog("Details", details_text(answer)))
+        local = answer.created_at.astimezone()
+        when = f"{units.day(local, now().astimezone())} {local:%H:%M}"
+        product = answer.stats.product if answer.stats else ""
+        figures = [*filter(None, (answer.model, product, when))]
+        self._ui.open_dialog(TextDialog("Details", partial(details, answer), figures))
 
     async def save(self, message: ChatMessage) -> None:
         """Ask for a file, and write a code block of a message into it; without code, its words.

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
+
+from rich.cells import cell_len
+from textual.content import Content
 
 from lmchat import units
 from lmchat.answers.stats_table import stats_table
@@ -10,9 +14,16 @@ from lmchat.metrics import Metrics, RateLimit
 from lmchat.safe_text import safe_line
 from lmchat.sessions.message import AnswerState, AnswerStats, ChatMessage, value_text
 from lmchat.sessions.model_stats import ModelStats
+from lmchat.tui.widgets.line import FAINT, METER, MUTED, STRONG, content, styled
+from lmchat.units import SIGNS
 
 _VALUE_CHARS = 2000  # of a value, such as a name or a grammar
-_LABEL_WIDTH = 14  # of `/details`, in cells
+_COLUMN_WIDTH = 28  # of label and value of `/details`, in cells
+_LEAST_WIDTH = 20  # of a column that is beside others
+_GAP = 2  # least cells between two texts
+_WIDE = 95  # cells of a text from which on columns are side by side: in a dialog on 100 cells
+_SECOND_MS = 1000.0
+_EMPTY = Content("")
 _SLOW_MS = 3000.0  # if the first word took as long or longer, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
 STATS_DAYS = 90  # period of the stats of models; `lmchat stats` shows those of all answers
@@ -20,68 +31,154 @@ _NAME_WIDTH = 24  # of `/stats`, in cells
 _VALUE_WIDTH = 12
 
 
-def details_text(answer: ChatMessage) -> str:
-    """Return the details of an answer, a line each; the first says why it was slow, if it was."""
+def details(answer: ChatMessage, width: int) -> Content:
+    """Return the details of an answer; if it was slow, the first line says why."""
     stats = answer.stats or AnswerStats()
-    number = units.whole_number  # None becomes `UNKNOWN`, whose row is left out
+    sampling = [
+        (safe_line(name, limit=_VALUE_CHARS), safe_line(value_text(value), limit=_VALUE_CHARS))
+        for name, value in sorted(stats.sampling.items())
+    ]
+    short = [row for row in sampling if sum(map(cell_len, row)) <= _COLUMN_WIDTH - _GAP]
+    is_wide = width >= _WIDE
+    figures: dict[str, Sequence[tuple[str, str]]] = {
+        "Speed": _speeds(stats),
+        "Tokens": _tokens(stats),
+        "Sampling": short,
+    }
+    sections = [
+        [styled(head, STRONG), *_figures(known, is_tight=is_wide)]
+        for head, rows in figures.items()
+        if (known := [row for row in rows if row[1] != units.UNKNOWN])
+    ]
+    blocks = [_time_rows(stats, width)]
+    if is_wide:
+        blocks.append([_beside(rows) for rows in zip_longest(*sections, fillvalue=_EMPTY)])
+    else:
+        blocks += sections
+    if causes := _causes(stats):
+        blocks.insert(
+            0, [content((("!", "$warning"), (f" Slow because {'; '.join(causes)}.", "")))]
+        )
+    long_values = [row for row in sampling if row not in short]
+    blocks.append([content(((name, MUTED), (f"  {value}", ""))) for name, value in long_values])
+    blocks.append([styled(f" {SIGNS.dot} ".join(_circumstances(answer, stats)), MUTED)])
+    return Content("\n\n").join(Content("\n").join(block) for block in blocks if block)
+
+
+def _circumstances(answer: ChatMessage, stats: AnswerStats) -> list[str]:
+    """Return how the answer came about and ended, in pieces of a few words."""
     reason = stats.ending or stats.finish_reason  # `ending` is empty after a normal end
     if answer.state is not AnswerState.COMPLETE:
         reason = answer.failure.message if answer.failure else ""
-    marks = ["edited"] if stats.is_edited else []
-    rows = [
-        ("Model", answer.model),
-        ("Asked for", stats.asked),  # if another model has answered
-        ("Served as", stats.served),
-        ("Server", " at ".join(filter(None, (stats.product, answer.endpoint)))),
-        ("Build", stats.build),
-        ("Begun", f"{answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}"),
-        ("End", ", ".join(filter(None, (answer.state.value, reason, *marks)))),
-        ("Steps", number(stats.steps or None)),
-        ("Retries", number(stats.retries or None)),
+    elif reason == "stop":
+        reason = ""
+    retries = f"{stats.retries} {'retry' if stats.retries == 1 else 'retries'}"
+    pieces = [
+        answer.endpoint.removeprefix("http://"),
+        f"asked for {stats.asked}" if stats.asked else "",  # if another model has answered
+        f"served as {stats.served}" if stats.served else "",
+        # a server that was built without its version says so
+        f"build {stats.build}" if stats.build and "unknown" not in stats.build else "",
+        units.counted(stats.steps, "step") if stats.steps else "",
+        retries if stats.retries else "",
+        ", ".join(filter(None, (answer.state.value, reason))),
+        "edited" if stats.is_edited else "",
+        f"begun {answer.created_at.astimezone():%Y-%m-%d %H:%M:%S}",
     ]
-    if stats.prompt_tokens is not None:
-        words = f"{number(stats.prompt_tokens)} tokens"
-        if stats.cached_tokens is not None:
-            read_tokens = max(stats.prompt_tokens - stats.cached_tokens, 0)
-            words += f": {number(stats.cached_tokens)} cached, {number(read_tokens)} read"
-        rows.append(("Prompt", words))
-    if stats.context:
-        rows.append(("Window", f"{number(stats.context)} tokens"))
-    rows.append(("Read at", units.rate(stats.prompt_tokens_per_second)))
-    if stats.completion_tokens is not None:
-        words = f"{number(stats.completion_tokens, is_estimated=stats.is_estimated)} tokens"
-        if stats.thought_tokens:
-            answer_tokens = max(stats.completion_tokens - stats.thought_tokens, 0)
-            words += f": ~{number(stats.thought_tokens)} thought, ~{number(answer_tokens)} answer"
-        rows.append(("Answer", words))
-    rows.append(("Written at", units.rate(stats.tokens_per_second)))
+    return [safe_line(piece, limit=_VALUE_CHARS) for piece in pieces if piece]
+
+
+def _time_rows(stats: AnswerStats, width: int) -> list[Content]:
+    """Return the parts of the time, each with a bar that shows when it was."""
+    all_ms = stats.elapsed_ms
+    if not all_ms:
+        return []
+    thought_ms = stats.reasoning_ms or 0.0
+    rows = [_figure("Time", _short_time(all_ms), STRONG)]
+    wait_ms = stats.wait_ms
+    if wait_ms is None:  # of an answer without a word, or of an early version
+        if stats.ttft_ms is None:
+            return rows
+        wait_ms = stats.queue_ms + stats.ttft_ms + thought_ms
+    wait_ms = min(wait_ms, all_ms)
+    thought_ms = min(thought_ms, wait_ms)
+    queue_ms = min(stats.queue_ms, wait_ms - thought_ms)
+    load_ms = min(stats.load_ms or 0.0, wait_ms - thought_ms - queue_ms)
+    # without its own time, loading is a part of the wait for the first token, and retries are, too
+    is_mixed = stats.retries or (stats.was_loaded and stats.load_ms is None)
+    parts = [
+        ("waiting its turn", queue_ms),
+        ("waking the model" if stats.was_asleep else "loading the model", load_ms),
+        (
+            "waiting" if is_mixed else "reading the prompt",
+            wait_ms - thought_ms - queue_ms - load_ms,
+        ),
+        ("thinking", thought_ms),
+        ("answering", all_ms - wait_ms),
+    ]
+    cells = max(width - _COLUMN_WIDTH - _GAP, 0)
+    begun_ms = 0.0
+    for label, part_ms in parts:
+        start = min(round(begun_ms / all_ms * cells), max(cells - 1, 0))
+        begun_ms += part_ms
+        end = max(round(begun_ms / all_ms * cells), start + 1)
+        if part_ms:
+            figure = _figure(label, _short_time(part_ms))
+            bar = ("─" * start, FAINT), ("━" * (end - start), METER), ("─" * (cells - end), FAINT)
+            rows.append(figure + content((("  ", ""), *bar)) if cells else figure)
+    return rows
+
+
+def _short_time(time_ms: float) -> str:
+    """Return a time as `0.21 s`, `4.1 s`, `11.7 s`, or from 100 s on as `1 m 40 s`."""
+    has_tenths = _SECOND_MS <= time_ms < 10 * _SECOND_MS or time_ms >= 100 * _SECOND_MS
+    return units.elapsed(time_ms / 1e3) if has_tenths else units.exact_time(time_ms)
+
+
+def _speeds(stats: AnswerStats) -> list[tuple[str, str]]:
+    rows = [
+        ("reading", units.rate(stats.prompt_tokens_per_second)),
+        ("writing", units.rate(stats.tokens_per_second)),
+        ("first token", units.exact_time(stats.ttft_ms)),
+    ]
     if stats.draft_tokens is not None:
         # a small model drafts the next tokens, of which the model accepts those that fit
-        words = f"{number(stats.accepted_tokens)} of {number(stats.draft_tokens)} tokens accepted"
-        rows.append(("Drafts", words))
-    # roughly in the order in which these times begin; two of them are 0 if they were not measured
-    for label, time_ms in (
-        ("Waited", stats.queue_ms or None),
-        ("Loading", stats.load_ms),
-        ("First token", stats.ttft_ms),
-        ("Thought", stats.reasoning_ms),
-        ("First word", stats.wait_ms),
-        ("All", stats.elapsed_ms or None),
-    ):
-        if time_ms is not None:
-            rows.append((label, units.exact_time(time_ms)))
-    label = "Sampling"
-    for name, value in sorted(stats.sampling.items()):
-        rows.append((label, f"{name} {value_text(value)}"))
-        label = ""  # only the first option has a label
-    lines = [
-        f"{label:<{_LABEL_WIDTH}}{safe_line(value, limit=_VALUE_CHARS)}"
-        for label, value in rows
-        if value not in ("", units.UNKNOWN)
+        drafts = f"{units.whole_number(stats.accepted_tokens)} of {stats.draft_tokens}"
+        rows.append(("drafts accepted", drafts))
+    return rows
+
+
+def _tokens(stats: AnswerStats) -> list[tuple[str, str]]:
+    number, thought, answer = units.whole_number, stats.thought_tokens, stats.completion_tokens
+    is_estimated = stats.is_estimated
+    if thought and answer is not None:
+        answer, is_estimated = max(answer - thought, 0), True
+    return [
+        ("prompt", number(stats.prompt_tokens)),
+        ("from the cache", number(stats.cached_tokens)),
+        ("thought", number(thought or None, is_estimated=True)),
+        ("answer", number(answer, is_estimated=is_estimated)),
+        ("window", number(stats.context or None)),
     ]
-    if causes := _causes(stats):
-        lines.insert(0, f"Slow because {'; '.join(causes)}.\n")
-    return "\n".join(lines)
+
+
+def _figures(rows: Sequence[tuple[str, str]], *, is_tight: bool) -> list[Content]:
+    """Return labels with values flush right, in a column that is as wide as it needs if tight."""
+    widths = [max(map(cell_len, texts)) for texts in zip(*rows, strict=True)]
+    width = max(sum(widths) + _GAP, _LEAST_WIDTH) if is_tight else _COLUMN_WIDTH
+    return [_figure(*row, width=width) for row in rows]
+
+
+def _figure(label: str, value: str, style: str = MUTED, *, width: int = _COLUMN_WIDTH) -> Content:
+    """Return a label in a style, and its value flush right; the value of a head is bold, too."""
+    gap = " " * max(width - cell_len(label) - cell_len(value), 1)
+    return content(((label, style), (gap, ""), (value, STRONG if style == STRONG else "")))
+
+
+def _beside(rows: Sequence[Content]) -> Content:
+    """Return the rows of sections that are side by side."""
+    padded = [row + " " * (_COLUMN_WIDTH + _GAP - row.cell_length) for row in rows]
+    return Content("").join(padded).rstrip()
 
 
 def _causes(stats: AnswerStats) -> list[str]:

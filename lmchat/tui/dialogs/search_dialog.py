@@ -115,7 +115,7 @@ class SearchDialog(ListDialog):
 
         If the title itself is the hit, its row can be chosen.
         """
-        day = day_of(hits[0].created_at, now)
+        day = units.day(hits[0].created_at, now)
         title = hits[0].title or "Untitled"
         right = ((day, MUTED),)
         if not hits[0].message_id:
@@ -131,7 +131,7 @@ class SearchDialog(ListDialog):
                 HIT_KIND_NAMES.get(hit.kind, ""),
                 f"{hit.created_at.astimezone(now.tzinfo):%H:%M}",
             ]
-            if (own_day := day_of(hit.created_at, now)) != day:
+            if (own_day := units.day(hit.created_at, now)) != day:
                 ends[1] = f"{own_day} {ends[1]}"
             end = f" {SIGNS.dot} ".join(filter(None, ends))
             before = f"   {author}{' ' * (width - cell_len(author))}  "
@@ -190,16 +190,3 @@ def _without_marks(before: str, after: str) -> tuple[str, str]:
         text = mark.sub(words, text)
     before, _, after = text.partition(_MATCH)
     return before, after
-
-
-def day_of(moment: datetime, now: datetime) -> str:
-    """Return `today`, `yesterday`, `3 November`, or for other years `3 November 2025`.
-
-    `moment` is compared with `now` in the time zone of `now`.
-    """
-    local = moment.astimezone(now.tzinfo)
-    days = (now.date() - local.date()).days
-    if days in (0, 1):
-        return "yesterday" if days else "today"
-    day = f"{local.day} {local:%B}"
-    return day if local.year == now.year else f"{day} {local.year}"

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -16,8 +17,14 @@ from lmchat.tui.dialogs.dialog import Dialog, ListDialog
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, cut_middle, paragraphs
 from lmchat.tui.widgets.row_list import text_row
+from lmchat.units import SIGNS
 
+_FIGURE_CHARS = 60  # of one figure in the title
 _END_CHARS = 30_000  # of each end of a long text: laying out 200,000 takes half a second
+
+
+Text = str | Callable[[int], str | Content]
+"""A text, or a function that makes it for a width in cells; a `Content` must be safe already."""
 
 
 class TextDialog(Dialog):
@@ -27,9 +34,11 @@ class TextDialog(Dialog):
     HINTS: ClassVar[Sequence[Hint]] = (("y", "copy"), ("↑ ↓", "scroll"))
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
-    def __init__(self, title: str, text: str | Callable[[int], str] = "") -> None:
+    def __init__(self, title: str, text: Text = "", figures: Sequence[str] = ()) -> None:
+        """Create the dialog; figures are at the right of the title, and begin a copy."""
         super().__init__(title)
         self._text = text
+        self._figures = figures
         self._shown = ""
 
     def compose_content(self) -> Iterable[Widget]:
@@ -39,22 +48,25 @@ class TextDialog(Dialog):
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
 
-    def show(self, text: str | Callable[[int], str], *figures: str) -> None:
+    def show(self, text: Text, *figures: str) -> None:
         """Show another text, and figures about it in the title, unless the dialog was left."""
         self._text = text
-        if self.can_show:
-            self._draw()
-            self.show_figures(*figures)
+        self._figures = figures
+        self._draw()
 
     def _draw(self) -> None:
         if self.can_show:
             scroll = self.query_one(VerticalScroll)
             width = scroll.content_region.width - scroll.styles.scrollbar_size_vertical
-            self._shown = self._text if isinstance(self._text, str) else self._text(width)
-            self.query_one(Static).update(paragraphs(_shortened(self._shown)))
+            shown = self._text if isinstance(self._text, str) else self._text(width)
+            self._shown = str(shown)
+            laid_out = paragraphs(_shortened(shown)) if isinstance(shown, str) else shown
+            self.query_one(Static).update(laid_out)
+            self.show_figures(*(safe_line(figure, limit=_FIGURE_CHARS) for figure in self._figures))
 
     def action_copy_text(self) -> None:
-        self.app.copy_to_clipboard(self._shown)
+        head = f" {SIGNS.dot} ".join(self._figures)
+        self.app.copy_to_clipboard(f"{head}\n\n{self._shown}" if head else self._shown)
 
 
 def _shortened(text: str) -> str:
