@@ -175,6 +175,6 @@ async def test_an_old_problem_is_gone_while_another_start_runs(tmp_path):
         await desk.on(WelcomeScreen)
         await shown(desk, "No space left")
         engine.ready.clear()
-        await desk.press("1")
+        await desk.press("2")
         await desk.until(lambda: engine.is_loading, "another start")
         await gone(desk, "No space left")

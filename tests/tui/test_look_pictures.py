@@ -69,7 +69,7 @@ def test_the_search_says_what_holds_the_words(snap_compare, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_welcome_page_at_every_size(snap_compare, size):
-    see = steps(sees="Type an address")
+    see = steps(sees="not an LLM server")
     page = partial(bare_page, found(PLACES))
     assert snap_compare(Host(screen=page), terminal_size=SIZES[size], run_before=see)
 

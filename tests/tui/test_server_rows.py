@@ -74,7 +74,7 @@ def test_each_program_that_is_not_running_has_its_step():
     for product in PRODUCT_NAMES:
         if product_named(product).where_to_get:
             place = found(product, here=none)
-            assert (place.result, place.key) == ("refused", None)
+            assert (place.result, place.key) == ("not found", None)
             assert (place.is_not_installed, place.next_step) == (
                 True,
                 product_named(product).where_to_get,

@@ -82,10 +82,10 @@ async def test_an_installed_server_is_started_after_a_yes_alone_and_then_used(tm
     launcher = ServerLauncher(find=lambda: [lms], start=start)
     async with page(tmp_path, None, launcher) as desk:
         await shown(desk, "lms server start")
-        await desk.press("2", leads_to=ConfirmDialog)
+        await desk.press("1", leads_to=ConfirmDialog)
         await desk.press("escape", leads_to=WelcomeScreen)
         start.assert_not_called()
-        await desk.press("2", leads_to=ConfirmDialog)
+        await desk.press("1", leads_to=ConfirmDialog)
         await desk.confirm(leads_to=ChatScreen)
         assert start.await_args.args[0].argv == lms.start
         assert desk.target.model_id == "qwen3-8b"

@@ -7,10 +7,12 @@ from msgspec.structs import replace
 from textual import events
 
 from lmchat.servers.discovery.status import STATUS
+from lmchat.servers.local.demo import SMOLLM2
+from lmchat.servers.local.installed import Installed
 from lmchat.tui.messages import ShowChat
 from lmchat.tui.welcome.server_rows import MachineState, server_rows, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from tests.support.look_data import PLACES
+from tests.support.look_data import PLACES, place
 from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, drawn, screen_text
 
@@ -75,3 +77,55 @@ def test_every_verdict_has_a_sign_and_a_word_at_every_width():
             )
             assert meaning.word in text or "not allowed" in text
             assert any(sign in text for sign in "●◆×·")
+
+
+JAN = place("Jan", 1337, "auth", "Copy it: Settings, Local API Server, API Key")
+AWAY = (
+    place("vLLM", 8000, "offline", "vllm serve MODEL"),
+    place("Jan", 1337, "timeout", "Check it"),
+)
+
+
+async def test_the_servers_are_one_table_at_every_size_and_the_head_has_the_whole_step():
+    for size, has_port, has_step in (
+        ((120, 40), True, True),
+        ((100, 30), True, True),
+        ((80, 24), False, True),
+        ((60, 20), False, True),
+        ((40, 12), False, False),
+    ):
+        async with page(found((JAN, *PLACES)), size=size) as (app, pilot):
+            lines = screen_text(app).split("\n")
+            (head,) = (y for y, line in enumerate(lines) if " Server " in line)
+            assert ("Port" in lines[head]) is has_port
+            assert ("Next step" in lines[head]) is has_step
+            assert lines[head + 1].strip("─ ") == ""
+            rows = lines[head + 2 : head + 9 if size[1] > 12 else head + 5]
+            assert all(row[lines[head].index("Result") :].strip() for row in rows)
+            assert "needs key" in rows[0]
+            assert rows[0].endswith("Enter")
+            text = " ".join(screen_text(app).split())
+            assert (JAN.next_step in text) is has_step
+            await pilot.press("down", "up")
+            await pilot.pause()
+            text = " ".join(screen_text(app).split())
+            assert (f"Jan: {JAN.next_step}" in text) is has_step
+
+
+async def test_servers_come_first_only_if_one_answers_or_is_a_step_away():
+    engine = MachineState(offer=SMOLLM2)
+    installed = Installed(product="vLLM", start=("/vllm",), start_words="vllm serve")
+    near = MachineState(offer=SMOLLM2, installed=(installed,))
+    for places, machine, is_first in (
+        ((*AWAY, JAN), engine, True),
+        (PLACES, engine, True),  # LM Studio runs
+        (AWAY, near, True),  # Enter starts one
+        (AWAY, engine, False),
+        ((), engine, False),
+    ):
+        async with page(found(places, machine)) as (app, _):
+            text = screen_text(app)
+            assert ("Try the built-in engine" in text.partition(" Server ")[2]) is is_first
+            if not is_first:
+                (way,) = [line for line in text.split("\n") if "Try the built-in engine" in line]
+                assert way.endswith("Enter")

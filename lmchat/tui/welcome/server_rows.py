@@ -3,7 +3,7 @@
 A server is an address that the search has asked, whether one answers there or not. A way is
 something else that leads to a server, such as typing an address.
 
-The servers are a table, one row for each. Where a table has no room, each server has two rows.
+The servers are a table, one row for each, at every width.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ _NAME_CHARS = 32
 _LAST_DIGIT = 9  # of the keys that take a row
 
 # Widths in cells
-_INDENT = 4  # bar, blank, sign and blank; a row begins behind the bar
-_GAP = 3  # between two columns
+_INDENT = 3  # bar, sign and blank
+_GAP = 3  # between two columns; less where there is little room
+_LEAST_STEP = 10  # a shorter next step says nothing
+_WITH_PORT = 93  # of the rows on a screen of 100
 _MOST_NAME_CELLS = 26
-_MOST_STEP_CELLS = 60  # a longer next step is cut where the table needs the room
-_KEY_CELLS = 9  # ` Enter ` and the digit
+_RESULT_CELLS = len("not an LLM server")  # so that the columns stay while results change
 
 
 class ServerRow(Struct, frozen=True, kw_only=True):
@@ -144,7 +145,12 @@ def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     if installed is not None:  # where lmchat cannot start it, the step of the probe says how
         return replace(row, result="not running")
     where_to_get = product_named(server.product).where_to_get
-    return replace(row, next_step=where_to_get or row.next_step, is_not_installed=True)
+    return replace(
+        row,
+        result="not found",
+        next_step=where_to_get or row.next_step,
+        is_not_installed=True,
+    )
 
 
 def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
@@ -199,20 +205,28 @@ def _server_name(server: ServerStatus) -> str:
 
 
 def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int) -> list[ListRow]:
-    """Return all rows of the page for a width in cells: first the ways, then the servers."""
-    rows: list[ListRow] = []
-    for key, title, words in _ways(machine):
-        rows.append(text_row(f" {title}", key=key))
-        rows.append(text_row(f" {words}", MUTED, key=key))
-        rows.append(ListRow())
-    if servers:
-        rule = edge_row(SIGNS.rule * width, FAINT)
-        rows += _table(servers, rule, width) or [rule, *_pairs(servers)]  # without room: pairs
-        rows.append(ListRow())
-    return _with_digits(rows)
+    """Return all rows of the page for a width in cells.
+
+    The servers come first if one answers, or if Enter can start one; otherwise the ways do.
+    """
+    ways: list[ListRow] = []
+    for key, title, words in _ways(machine, width):
+        ways.append(text_row(f"  {title}", key=key))
+        ways.append(text_row(f"  {words}", MUTED, key=key))
+        ways.append(ListRow())
+    if not servers:
+        return _with_digits(ways)
+    table = [*_table(servers, width), ListRow()]
+    is_near = any(server.key is not None or server.status.is_off for server in servers)
+    return _with_digits([*table, *ways] if is_near else [*ways, *table])
 
 
-def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
+def first_way(rows: Sequence[ListRow]) -> Hashable:
+    """Return the key of the first way; an address can always be typed."""
+    return next(row.key for row in rows if isinstance(row.key, str))
+
+
+def _ways(machine: MachineState, width: int) -> Iterator[tuple[str, str, str]]:
     """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows.
 
     If the built-in engine is installed, its ways come first: the model used last, the demo model,
@@ -227,6 +241,8 @@ def _ways(machine: MachineState) -> Iterator[tuple[str, str, str]]:
         name = safe_line(offer.name, limit=_NAME_CHARS)
         size = units.size_text(offer.download_bytes)
         words = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
+        if cell_len(words) + _INDENT > width:
+            words = f"Asks to download {name}, a demo model ({size})."
         if any(file.is_demo for file in machine.files):
             words = f"{name}, a demo model, is on this disk."
         yield "demo", "Try the built-in engine", words
@@ -244,48 +260,40 @@ def _sign(server: ServerRow) -> StyledText:
     return sign, SIGN_STYLES[sign]
 
 
-def _table(servers: Sequence[ServerRow], rule: ListRow, width: int) -> list[ListRow]:
-    """Return the servers as a table with its head above a rule; empty if the table does not fit."""
-    step_width = max(  # with the key to press, which `_with_digits` writes behind the next step
-        min(cell_len(safe_line(server.next_step)), _MOST_STEP_CELLS)
-        + (_KEY_CELLS if server.key is not None else 0)
-        for server in servers
-    )
+def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
+    """Return the servers as a table with its head above a rule.
+
+    The port is shown on a wide screen only. A next step without room is cut, or on a very narrow
+    screen left out.
+    """
+    has_port = width >= _WITH_PORT
+    gap = _GAP if has_port else _GAP - 1
+    most_name = min(max(width // 3, 1), _MOST_NAME_CELLS)
     texts = [
         (
-            (cut_middle(server.name, _MOST_NAME_CELLS), NAME),
-            (str(server.status.endpoint.port), MUTED),
-            (server.result, _sign(server)[1]),
+            (cut_middle(server.name, most_name), MUTED if server.is_not_installed else NAME),
+            (str(server.status.endpoint.port) if has_port else "", MUTED),
+            (f"{server.result:<{_RESULT_CELLS}}", _sign(server)[1]),
         )
         for server in servers
     ]
-    room = width - _INDENT - _GAP - step_width  # for the columns before the next step
-    heads, *cells = aligned(_COLUMNS, texts, room, _GAP)
-    if len(heads) < len(_COLUMNS):  # `aligned` has left out a column, which had no room
-        return []
-    gap = " " * _GAP
-    head = "".join(text for text, _style in heads)
-    rows = [edge_row(f"{' ' * _INDENT}{head}{gap}Next step"), rule]
-    for server, (name, port, result) in zip(servers, cells, strict=True):
+    heads, *cells = aligned(_COLUMNS, texts, 2 * width, gap)  # no column is left out
+    used = _INDENT + sum(cell_len(text) for text, _style in heads) + gap
+    has_step = width - used >= _LEAST_STEP
+    head = f"{' ' * _INDENT}{''.join(text for text, _style in heads)}"
+    rows = [
+        edge_row(f"{head}{' ' * gap}Next step" if has_step else head),
+        edge_row(SIGNS.rule * width, FAINT),
+    ]
+    for server, (*columns, (result, _)) in zip(servers, cells, strict=True):
         sign, style = _sign(server)
         # muted if it only says how to get a product that is not installed
-        step = (f"{gap}{safe_line(server.next_step)}", MUTED if server.is_not_installed else "")
-        pieces = ((f" {sign} ", style), name, port, result, step)
+        step_style = MUTED if server.is_not_installed else ""
+        step = (f"{' ' * gap}{safe_line(server.next_step)}", step_style)
+        ends = ((result, style), step) if has_step else ((result.rstrip(), style),)
+        pieces = ((f"{sign} ", style), *columns, *ends)
         rows.append(ListRow(pieces=(pieces,), key=server.key))
     return rows
-
-
-def _pairs(servers: Sequence[ServerRow]) -> Iterator[ListRow]:
-    """Yield the rows of each server: name and result, and below them the next step, if any."""
-    for server in servers:
-        sign, style = _sign(server)
-        port = str(server.status.endpoint.port)
-        shown_port = "" if port in server.name else port  # the name may be the address
-        name = ((f" {sign} ", style), (f"{server.name} ", NAME))
-        pieces = (name, ((shown_port, MUTED),))  # the port is dropped where there is no room
-        yield ListRow(pieces=pieces, right=((server.result, style),), key=server.key)
-        if server.next_step:
-            yield text_row(f"   {safe_line(server.next_step)}", MUTED, key=server.key)
 
 
 def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:

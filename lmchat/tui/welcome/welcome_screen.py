@@ -29,6 +29,7 @@ from lmchat.tui.welcome.server_rows import (
     MachineState,
     ServerRow,
     default_choice,
+    first_way,
     headline_and_advice,
     server_rows,
     welcome_rows,
@@ -37,11 +38,12 @@ from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import RowList
 
-_HINTS = (("Enter", "choose"), ("F5", "check now"), ("^K", "search"), ("Esc", "chat"))
-_LAST_HINTS = (("^P", "commands"), ("F1", "help"))
+_HINTS = (("enter", "choose"), ("up down", "move"), ("ctrl+k", "search"), ("escape", "chat"))
+_LAST_HINTS = (("ctrl+p", "commands"), ("f1", "help"))
 _WAITING = "Your message waits until a model is ready."
 _OTHER_ROWS = 7  # rows of the screen beside those of the list
-_OTHER_ROWS_SHORT = 4  # the same on a screen of few rows
+_LEAST_ROWS_WITH_ADVICE = 16  # of the screen
+_OTHER_ROWS_SHORT = 5  # the same on a screen of few rows
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
@@ -129,8 +131,8 @@ class WelcomeScreen(Screen[None]):
     def draw(self) -> None:
         """Draw the sentences, the rows and the status line.
 
-        Blank rows are left out if there is no room for all. Until the user moves the choice, it
-        is that of `default_choice`, or else the first way to a server.
+        Blank rows are left out if there is no room for all, those between the ways first. Until the
+        user moves the choice, it is that of `default_choice`, or else the first way to a server.
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.servers, machine)
@@ -142,12 +144,19 @@ class WelcomeScreen(Screen[None]):
         self._draw_sentences()
         rows = welcome_rows(machine, self._servers, self._rows.text_width)
         other_rows = _OTHER_ROWS_SHORT if self.has_class("-short") else _OTHER_ROWS
-        if len(rows) > self.size.height - other_rows:
-            rows = [row for row in rows if row.pieces]  # drops the blank rows
+        room = self.size.height - other_rows
+        if len(rows) > room:  # only the blank rows beside the table stay
+            rows = [
+                row
+                for row, above in zip(rows, [None, *rows], strict=False)
+                if row.pieces or above is None or not isinstance(above.key, str) or row is rows[-1]
+            ]
+        if len(rows) > room:
+            rows = [row for row in rows if row.pieces]
         if rows != self._rows.rows:  # to show the same rows again would scroll to the chosen one
             # a `RowList` never shrinks: without this, it would keep room for rows that are gone
             self._rows.styles.max_height = len(rows)
-            default = default_choice(self._servers) or rows[0].key
+            default = default_choice(self._servers) or first_way(rows)
             self._rows.show(rows, choose=None if self._has_user_chosen else default)
         self._show_status()
 
@@ -160,10 +169,14 @@ class WelcomeScreen(Screen[None]):
             has_engine = self._facts.machine.offer is not None
             way = "try the built-in engine" if has_engine else "type an address"
             advice = f"Start one, or {way}. This page continues when a server appears."
+        chosen = next((row for row in self._servers if row.key == self._rows.key), None)
+        if self._has_user_chosen and chosen is not None and chosen.next_step:
+            advice = f"{chosen.name}: {chosen.next_step}"  # its row may have no room for all of it
         if self._facts.has_waiting_message:
             headline = f"{_WAITING} {headline}"
         self._headline.update(styled(headline, STRONG))
         self._advice.update(styled(advice, MUTED))
+        self._advice.display = self.size.height >= _LEAST_ROWS_WITH_ADVICE
         self._problem.display = bool(self._facts.problem)
         self._problem.update(styled(f"! {self._facts.problem}", "$error"))
 
@@ -204,10 +217,12 @@ class WelcomeScreen(Screen[None]):
     def action_move(self, by: int) -> None:
         self._has_user_chosen = True
         self._rows.move(by)
+        self._draw_sentences()
 
     def action_page(self, direction: int) -> None:
         self._has_user_chosen = True
         self._rows.page(direction)
+        self._draw_sentences()
 
     def action_accept_number(self, number: int) -> None:
         """Choose and take the row with a digit, if there is one and no dialog is open."""
