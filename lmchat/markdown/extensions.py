@@ -77,7 +77,6 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
     inline = parser.inline.ruler
     # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
-    block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     add_rules_for_words(parser)
     # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
     # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
@@ -91,7 +90,6 @@ def add_rules(parser: MarkdownIt) -> MarkdownIt:
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
     inline.at("text", text_rule)
     inline.after("text", "address", address_rule)
-    inline.before("escape", "math", math_rule)
     inline.at("image", partial(bounded_link_rule, image))
     return parser
 
@@ -100,10 +98,12 @@ def add_rules_for_words(parser: MarkdownIt) -> None:
     """Add the rules that decide which words and signs are shown, also in an HTML export."""
     block = parser.block.ruler
     inline = parser.inline.ruler
+    block.before("table", "math", math_block_rule, {"alt": list(_CHAINS)})
     block.at("table", table_rule, {"alt": ["paragraph", "reference"]})
     block.at("fence", fence_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     block.at("reference", reference_rule)
     inline.at("link", partial(bounded_link_rule, link))
+    inline.before("escape", "math", math_rule)
     inline.at("strikethrough", partial(marks_rule, strikethrough.tokenize))
     inline.at("emphasis", partial(marks_rule, emphasis.tokenize))
 

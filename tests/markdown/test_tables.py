@@ -111,7 +111,7 @@ def test_a_table_of_long_rows_stays_one_to_its_end_however_it_arrives():
         assert not letters(source) - letters("".join(page))
 
 
-def test_html_has_the_emphasis_and_the_code_blocks_of_the_page():
+def test_html_has_the_emphasis_the_code_blocks_the_sources_and_the_formulas_of_the_page():
     for source, page in (
         (
             "**씨앗(seed)**을 3*4*5 ~~~~a~~~~ ~~b~~",
@@ -124,6 +124,10 @@ def test_html_has_the_emphasis_and_the_code_blocks_of_the_page():
         (
             "See [1], [b][].\n\n[1]: /a '<T>'\n[2]: /x\n[b]: /b",
             '>[1]</a>, <a href="/b">b</a>.</p>\n<p>[1]: /a &#x27;&lt;T&gt;&#x27;<br />[2]: /x</p>',
+        ),
+        (
+            "$\\$4$, $a_b c_d$ and \\(x*y*z\\)\n\n\\[\n<a>_b_\n\\]",
+            "<p>$\\$4$, $a_b c_d$ and \\(x*y*z\\)</p>\n<p>\\[<br />&lt;a&gt;_b_<br />\\]</p>",
         ),
         ("1. a\n   ```\n   b\n```\n2. c", "<code>b\n</code></pre>\n</li>\n<li>c</li>"),
     ):

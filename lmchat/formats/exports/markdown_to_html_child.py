@@ -27,13 +27,20 @@ def markdown_html(text: str) -> str:
     markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
     markdown.enable(["table", "strikethrough"])
     add_rules_for_words(markdown)
-    markdown.add_render_rule("sources", _sources)
+    markdown.add_render_rule("sources", _source_lines)
+    markdown.add_render_rule("math_block", _source_lines)
+    markdown.add_render_rule("math_inline", _source)
     markdown.add_render_rule("definition", lambda *_: "")
     return str(markdown.render(text))
 
 
-def _sources(_: RendererHTML, tokens: Sequence[Token], index: int, *__: object) -> str:
-    """Return definitions of links whose names are numbers as a paragraph."""
+def _source(_: RendererHTML, tokens: Sequence[Token], index: int, *__: object) -> str:
+    """Return a token as it is written, such as a formula."""
+    return escape(tokens[index].content)
+
+
+def _source_lines(_: RendererHTML, tokens: Sequence[Token], index: int, *__: object) -> str:
+    """Return a block as it is written: a formula, or definitions of links with numbers."""
     return f"<p>{'<br />'.join(map(escape, tokens[index].content.splitlines()))}</p>\n"
 
 
