@@ -125,18 +125,23 @@ class _Writer:
     def _close(self, token: Token) -> None:
         """End emphasis or a link.
 
-        If the words of a link hide where it leads, its address follows them; a link without words
-        is shown as its address.
+        If the words of a link hide where it leads, its address follows them; see `_shows_address`.
+        A link without words is shown as its address.
         """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
             words = text_of(self.spans[self._link_start :]).strip()
             if not words:
                 self._add(self._target, style)
-            elif token.info != "auto" and not is_honest_link(self._target, words):
+            elif token.info != "auto" and not self._shows_address(self._target, words):
                 look = self._style("muted") + _link_meta(self._target)
                 self._add(f" ({self._shortened(self._target)})", look)
             self._target = ""
+
+    def _shows_address(self, target: str, words: str) -> bool:
+        """Return whether words need no address: a printed one cannot be looked up by its link."""
+        is_address = target in (words, f"mailto:{words}")
+        return is_address or (not self.page.is_scrollback and is_honest_link(target, words))
 
     def _add_image(self, token: Token) -> None:
         """Add the words of an image as a link to it, or to where the link around it leads.
@@ -149,7 +154,7 @@ class _Writer:
         words = image_words(token)
         shown = words or self._shortened(source) or "unnamed"
         self._add(shown, self._link_style(self._target or source))
-        if words and source and not can_be_opened(source):
+        if words and source and (self.page.is_scrollback or not can_be_opened(source)):
             self._add(f" ({self._shortened(source)})", self._style("muted"))
 
     def _link_style(self, target: str) -> Style:

@@ -152,6 +152,12 @@ async def test_code_and_a_long_line_of_prose_are_copied_as_they_are_written():
         assert f"\n{COMMAND}\n" in shown
 
 
+async def test_the_address_of_a_link_is_printed_as_nothing_else_shows_it():
+    text = "See [the guide](http://a.example/beans), http://b.example/peas and ![a pea](http://c.example/p.png)."
+    shown = "See the guide (http://a.example/beans), http://b.example/peas and image: a pea (http://c.example/p.png).\n"
+    assert await printed([text]) == await printed(text) == shown
+
+
 async def test_a_mark_without_its_end_is_printed_as_of_the_text_at_once():
     for text in (
         "Call f(payload, headers, *, secret=None) or pass *args, and it does all that is needed.",
