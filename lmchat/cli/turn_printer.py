@@ -97,9 +97,11 @@ class TurnPrinter:
             # then. But progress would overwrite a line of text that has begun.
             if stats and stats.may_be_thinking and self._stream.is_at_line_start:
                 now_s = monotonic()
-                waited = elapsed(stats.elapsed_s(now_s))
-                words = f"lmchat: {stats.stage_words(now_s)} … {waited}"
-                if not self.output.has_progress and stats.stage not in noted:
+                waited_s = stats.elapsed_s(now_s)
+                words = f"lmchat: {stats.stage_words(now_s)} … {elapsed(waited_s)}"
+                # the next answer after a tool call has not waited yet
+                is_due = waited_s > _SHORT_WAIT_S / 2 and not self.output.has_progress
+                if is_due and stats.stage not in noted:
                     noted.add(stats.stage)
                     progress = progress_suffix(stats.fraction)
                     self.output.note(f"lmchat: {stats.stage_word}{progress} …")
