@@ -34,6 +34,7 @@ from lmchat.tui.chat_log.copying import code_number, copied
 from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.entry import Delta, Entry, is_streaming_answer
 from lmchat.tui.chat_log.find import Finder
+from lmchat.tui.chat_log.greeting import StyledWords
 from lmchat.tui.chat_log.highlighting import Highlighting
 from lmchat.tui.chat_log.inflow import Inflow
 from lmchat.tui.chat_log.painter import PARTIAL_STYLES, TINTS, Painter, Thumb, rows_region
@@ -219,7 +220,7 @@ class ChatLog(ScrollView, can_focus=True):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows of the screen, without the border and opacity that Textual would add."""
-        strips = self.painter.rows(self, crop.y, crop.height)
+        strips = self.painter.rows(self, crop.y, crop.height, own_keys=self.own_keys)
         is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
@@ -299,6 +300,13 @@ class ChatLog(ScrollView, can_focus=True):
         self.selection.drop()  # its ends have old indices
         self.finder.shift_messages(earlier_count)
         self.update_screen()
+
+    def greet(self, sentence: Sequence[StyledWords]) -> None:
+        """Take what an empty log says about the model; nothing is painted if it says so already."""
+        if self.painter.greeting != sentence:
+            self.painter.greeting = tuple(sentence)
+            if not len(self.document):
+                self.refresh()
 
     def append(self, message: ChatMessage) -> None:
         self._add(Entry(message))

@@ -27,6 +27,7 @@ from lmchat.tui.ascii_filter import AsciiFilter
 from lmchat.tui.chat_log.anchor import row_starts
 from lmchat.tui.chat_log.document import Place
 from lmchat.tui.chat_log.find import Finder
+from lmchat.tui.chat_log.greeting import LOOKING, StyledWords, greeting_rows
 from lmchat.tui.chat_log.selection import Selection
 from lmchat.tui.chat_log.viewport import Viewport
 from lmchat.tui.safe_strip import safe_strip
@@ -103,6 +104,7 @@ class Painter:
 
     def __init__(self, viewport: Viewport, finder: Finder, selection: Selection) -> None:
         self.page: Page | None = None  # None until `fit` is called first
+        self.greeting = LOOKING  # what an empty log says
         self.left = 0  # cells to the left of the page
         self._selected_style = _NULL
         self._viewport = viewport
@@ -150,10 +152,11 @@ class Painter:
         """Return the cell of the page at a column of the log; 0 is right of the bar."""
         return x - self.left - 1
 
-    def rows(self, log: Widget, y: int, count: int) -> list[Strip]:
+    def rows(self, log: Widget, y: int, count: int, *, own_keys: Mapping[str, str]) -> list[Strip]:
         """Return `count` rows of the screen from row `y` on, as strips of its whole width.
 
         While the log has the focus, the focused message has a bar. Below the end, rows are blank.
+        An empty log shows the greeting.
         """
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
@@ -163,10 +166,12 @@ class Painter:
         self._look = look
         page = self.page
         viewport = self._viewport
-        if page is None:
-            return [Strip.blank(look.width, _NULL)] * count
+        blank = self._filtered(Strip.blank(look.width, log.rich_style))
+        if page is None or not len(viewport.document):
+            greeting = greeting_rows(self.greeting, own_keys, look.width, log.size.height)
+            strips = [self._greeting_strip(log, row) for row in greeting[y : y + count]]
+            return strips + [blank] * (count - len(strips))
 
-        blank = self._filtered(Strip.blank(look.width, page.styles["base"]))
         blank_line = Line([], painted=blank, painted_look=look)
         focused = viewport.cursor if log.has_focus else None
         has_marks = self._finder.is_active or self._selection.selected is not None
@@ -185,6 +190,15 @@ class Painter:
                     line.painted_look = look
                 strips.append(line.painted)
         return strips + [blank] * (count - len(strips))
+
+    def _greeting_strip(self, log: Widget, row: Sequence[StyledWords]) -> Strip:
+        base = log.rich_style
+        segments = []
+        for words, name in row:
+            names = [f"chat-log--{part}" for part in name.split()]
+            style = log.get_component_rich_style(*names, partial=True) if names else _NULL
+            segments.append(Segment(words, base + style))
+        return self._filtered(Strip(segments).adjust_cell_length(self._look.width, base))
 
     def _filtered(self, strip: Strip) -> Strip:
         """Return a safe strip with the colour filters of the app applied, such as of `NO_COLOR`."""

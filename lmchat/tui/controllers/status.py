@@ -12,7 +12,9 @@ from lmchat.commands.table import BY_ID
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerHealth, ServerState
 from lmchat.servers.target import Target
+from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
+from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.tui.widgets.telemetry_panel import TelemetryRow
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
@@ -121,6 +123,7 @@ class StatusDisplay:
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
         self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
         self.show_line()
+        self._ui.widgets.log.greet(self._greeting())
         is_loading = workspace.chat_state is ServerState.LOADING
         is_reading = self._chat.read_ahead.fraction is not None
         is_answering = bool(self._chat.in_memory.running_ids)
@@ -220,6 +223,27 @@ class StatusDisplay:
             return [f"loading {name or 'its model'}{self._progress(target)}", target.product]
         sign = f"{units.SIGNS.remote} " if target.is_remote else ""
         return [f"{sign}{name}" or "no model", target.product]
+
+    def _greeting(self) -> tuple[tuple[str, str], ...]:
+        """Return what an empty chat says: whether it can begin, and else the next step."""
+        target = self._chat.turn_choices.target
+        state = self._workspace.chat_state
+        keys = self._workspace.settings.keys
+        model_key, check_key = (written(command_hint(name, keys)[0]) for name in ("model", "check"))
+        if self.health.is_down or state is ServerState.AWAY:
+            return ((f"No server answers. {check_key} checks again.", ""),)
+        if state is ServerState.NEEDS_KEY:
+            return ((f"The server needs an API key. {model_key} shows the servers.", ""),)
+        if state is None:
+            return GREETING_WHILE_LOOKING
+        model = safe_line(target.model_id) if target is not None else ""
+        name = (model, "name strong") if model else ("The model", "")
+        if target is not None and state is ServerState.LOADING:
+            progress = self._progress(target).strip()
+            return name, (f" is loading{progress and ', '}{progress}.", "")
+        if not model:
+            return ((f"No model is loaded. {model_key} chooses one.", ""),)
+        return name, (" is ready.", ""), (" Type a message and press Enter.", "muted")
 
     def _progress(self, target: Target) -> str:
         """Return how much of a model is loaded, as ` 40 %`, or how long it has loaded, as ` 12 s`.

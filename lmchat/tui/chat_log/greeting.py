@@ -1,0 +1,71 @@
+"""What an empty log shows: a name, a sentence about the model, and keys to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len, set_cell_size
+
+from lmchat.units import SIGNS
+
+StyledWords = tuple[str, str]  # words, and the name of their style in the log; "": the log's own
+
+LOOKING: tuple[StyledWords, ...] = (("Looking for a server…", ""),)
+_TITLE = "lmchat"
+# in two columns: command, its usual key, and what it does; without a command, what can be typed
+_KEYS = (
+    (("model", "^O", "choose a model"), ("", "@", "add a file")),
+    (("search", "^K", "search sessions"), ("", "!", "run a shell command")),
+    (("sessions", "^B", "open a session"), ("", "/", "commands")),
+)
+_FEW_KEYS = ((("", "@", "add a file"), ("", "/", "commands")),)
+_SENTENCE_PIECES = 2  # a name and what it does; a hint follows
+_LEAST_HEIGHT = 12  # rows of a log with room for all keys
+_KEY_GAP, _COLUMN_GAP = "  ", " " * 6
+
+
+def greeting_rows(
+    sentence: Sequence[StyledWords], own_keys: Mapping[str, str], width: int, height: int
+) -> list[list[StyledWords]]:
+    """Return the rows of an empty log of this size, from its top to the last one with words.
+
+    They stand in its middle. Where room is short, the hint behind the sentence goes, and a long
+    name is cut.
+    """
+    text = [*sentence]
+    if sum(cell_len(words) for words, _ in text) > width:
+        del text[_SENTENCE_PIECES:]
+    words, style = text[0]
+    if cell_len(words) > width:  # the name of a model
+        rest = sum(cell_len(after) for after, _ in text[1:])
+        text[0] = (set_cell_size(words, max(width - rest - 1, 0)) + SIGNS.cut, style)
+    keys = _key_rows(_KEYS, own_keys)
+    if height < _LEAST_HEIGHT or max(map(_width_of, keys)) > width:
+        keys = _key_rows(_FEW_KEYS, own_keys)
+    rows: list[list[StyledWords]] = [[(_TITLE, "strong")], [], text, [], *keys]
+    if len(rows) > height:
+        rows = [text]
+    left = max((width - max(map(_width_of, rows))) // 2, 0)
+    top = max((height - len(rows)) // 2, 0)
+    return [*([] for _ in range(top)), *([(" " * left, ""), *row] for row in rows)]
+
+
+def _key_rows(
+    table: Sequence[Sequence[tuple[str, str, str]]], own_keys: Mapping[str, str]
+) -> list[list[StyledWords]]:
+    rows: list[list[StyledWords]] = [[] for _ in table]
+    for column in zip(*table, strict=True):
+        keys = [own_keys.get(command_id) or key for command_id, key, _ in column]
+        key_width = max(map(cell_len, keys))
+        words_width = max(cell_len(words) for *_, words in column)
+        for row, key, (*_, words) in zip(rows, keys, column, strict=True):
+            gap = _COLUMN_GAP if row else ""
+            row += [
+                (gap + set_cell_size(key, key_width), "strong"),
+                (_KEY_GAP + set_cell_size(words, words_width), "muted"),
+            ]
+    return rows
+
+
+def _width_of(row: Sequence[StyledWords]) -> int:
+    return cell_len("".join(words for words, _ in row).rstrip())

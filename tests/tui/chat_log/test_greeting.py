@@ -1,0 +1,80 @@
+"""What an empty log shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from lmchat.tui.chat_log.chat_log import ChatLog
+from tests.support.chat_log_app import LogApp, load, question, rows, screen_text
+from tests.support.desktop import ready_desktop, shown
+from tests.support.scripted_backend import answer_steps, model, probed
+
+READY = (("qwen3-8b", "name strong"), (" is ready.", ""), (" Type a message.", "muted"))
+
+
+async def test_an_empty_log_greets_until_there_is_a_message(pilot, log):
+    assert "Looking for a server…" in screen_text(log)
+    log.greet(READY)
+    shown = [row.strip() for row in rows(log)]
+    first = shown.index("lmchat")
+    assert abs(first - (len(shown) - first - 7)) <= 1  # in the middle
+    assert shown[first : first + 7] == [
+        "lmchat",
+        "",
+        "qwen3-8b is ready. Type a message.",
+        "",
+        "^O  choose a model       @  add a file",
+        "^K  search sessions      !  run a shell command",
+        "^B  open a session       /  commands",
+    ]
+    strip = log.render_lines(log.size.region)[first + 2]
+    name = next(segment for segment in strip if segment.text == "qwen3-8b")
+    assert name.style.color == log.get_component_rich_style("chat-log--name").color
+    assert name.style.bold
+    await load(pilot, question("Is it too late?"))
+    assert "lmchat" not in screen_text(log)
+    log.greet((("No server answers.", ""),))
+    await load(pilot)
+    assert "No server answers." in screen_text(log)
+
+
+async def test_every_cell_of_an_empty_log_is_painted(log):
+    ground = log.rich_style.bgcolor
+    for strip in log.render_lines(log.size.region):
+        assert strip.cell_length == log.size.width
+        assert {segment.style.bgcolor for segment in strip} == {ground}
+
+
+async def test_an_empty_chat_says_whether_it_can_begin_and_is_not_painted_while_one_types(
+    tmp_path, monkeypatch
+):
+    async with ready_desktop(tmp_path, answer_steps("Yes.")) as desk:
+        await shown(desk, "qwen3-8b is ready. Type a message and press Enter.")
+        refreshed = []
+        monkeypatch.setattr(ChatLog, "refresh", lambda log, *_, **__: refreshed.append(log) or log)
+        await desk.type("hello")
+        await shown(desk, "▌ hello", "qwen3-8b is ready.")
+        assert refreshed == []
+        monkeypatch.undo()
+        desk.backend.results = (probed("offline"),)
+        await desk.press("f5", sees="No server answers. F5 checks again.")
+        desk.backend.results = (probed("", model()),)
+        await desk.press("f5", sees="qwen3-8b is ready.")
+        await desk.press("enter", hides="is ready.")
+        await shown(desk, "Yes.")
+
+
+@pytest.mark.parametrize("size", [(200, 60), (80, 24), (60, 20), (40, 12), (40, 40), (30, 4)])
+async def test_the_greeting_fits_every_size_with_a_name_of_any_length(size):
+    long = (("organisation/" * 20, "name"), (" is ready.", ""), (" Type a message.", "muted"))
+    async with LogApp().run_test(size=size) as pilot:
+        log = pilot.app.log_view
+        log.own_keys = {"model": "Ctrl+Alt+F12"}
+        for sentence, words in ((READY, "qwen3-8b is ready."), (long, "… is ready.")):
+            log.greet(sentence)
+            await pilot.pause()
+            assert words in screen_text(log)
+            assert size[1] < 9 or "/  commands" in screen_text(log)
+            has_all_keys = "Ctrl+Alt+F12  choose a model" in screen_text(log)
+            assert has_all_keys == (size[0] >= 60 and size[1] >= 20)
+            assert all(strip.cell_length == size[0] for strip in log.render_lines(log.size.region))
