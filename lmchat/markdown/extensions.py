@@ -27,7 +27,7 @@ from markdown_it.token import Token
 
 from lmchat.markdown.fences import opening_fence
 from lmchat.markdown.links import rest_of_address, rest_of_www
-from lmchat.safe_text import SELECTORS
+from lmchat.safe_text import SELECTORS, UNSEEN
 
 # Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
 # beginning of mathematics, but not `\[words]`; group 1 is the name of an environment
@@ -43,6 +43,7 @@ _MATH = (
 # in a row of a table: an escaped sign, code, backticks that begin none, or the end of a cell
 _IN_ROW = r"\\+\||\\.|(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|`+|\|"
 _SOURCE = r"\[[0-9]+\]:"  # beginning of a link definition whose name is a number
+_NUMBER_BEFORE_ANOTHER = r"\[[0-9]+\](?=\[[0-9]+\])"
 _AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
 # Letters and stops of scripts that have no blanks between words: those of Chinese, Japanese and
@@ -363,7 +364,7 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
 
     `rule` would search all of the text behind each bracket, which takes quadratic time in a text of
     brackets alone. So the place of the last end is cached, and `rule` is not asked behind it. A
-    link whose words are a number is that to a source: it keeps its brackets.
+    link whose words are a number is that to a source: it keeps its brackets, and `[1][2]` are two.
     """
     last_end = state.cache.get(_LAST_END)
     if last_end is None:  # the first bracket of the text
@@ -371,7 +372,15 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
         end = "]" if state.env.get("references") else "]("
         last_end = state.src.rfind(end)
         state.cache[_LAST_END] = last_end
-    if state.pos >= last_end or not rule(state, silent):
+    if state.pos >= last_end:
+        return False
+    text_end = state.posMax
+    number = re.compile(_NUMBER_BEFORE_ANOTHER).match(state.src, state.pos, text_end)
+    if number is not None:
+        state.posMax = number.end()
+    is_link = rule(state, silent)
+    state.posMax = text_end
+    if not is_link:
         return False
     if not silent and state.tokens[-1].type == "link_close":
         words = state.tokens[-2]
@@ -399,9 +408,9 @@ def marks_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bo
     if not rule(state, silent):
         return False
     marks = state.src[start : state.pos]
-    # without selectors, which change how the letter before them looks
-    before = state.src[max(start - 3, 0) : start].rstrip(SELECTORS)[-1:].strip()
-    after = state.src[state.pos : state.pos + 1].strip()
+    # without selectors and signs that are not painted
+    before = state.src[max(start - 3, 0) : start].rstrip(SELECTORS + UNSEEN)[-1:].strip()
+    after = state.src[state.pos : state.pos + 3].lstrip(UNSEEN)[:1].strip()
     is_strange = marks[0] != "_" and before and after and re.search(_WITHOUT_BLANKS, before + after)
     digits = before.isdecimal() + after.isdecimal()
     is_text = (marks[0] == "~" and len(marks) > len("~~")) or (

@@ -112,6 +112,13 @@ KINDS = {
             "Behind [3] (/c).",
         ],
     ),
+    "numbers of sources side by side": (
+        "Cool [1][2], [2][3][4] ![a][1][2].\n\n[1]: http://a.example\n[2]: http://b.example\n[3]: http://c.example",
+        [
+            "Cool [1][2], [2][3][4] image: a[2].", "", "[1]: http://a.example", "[2]: http://b.example",
+            "[3]: http://c.example",
+        ],
+    ),
     "sources in a list": (
         "- a [1]\n\n  [1]: /b\n  [2]: /c\n- d",
         ["• a [1] (/b)", "", "  [1]: /b", "  [2]: /c", "• d"],
@@ -191,6 +198,7 @@ def test_emphasis_is_told_by_its_style():
         ("~~씨앗(seed)~~을", [("씨앗(seed)", "s")]),
         ("**ｶﾀｶﾅ(kana)**ﾉ ㈱**(株)**式", [("ｶﾀｶﾅ(kana)", "strong"), ("(株)", "strong")]),
         ("葛\U000e0100**(a)** b", [("(a)", "strong")]),
+        ("**(a)**\u200b을 을\u2060**(b)**\ufeff을", [("(a)", "strong"), ("(b)", "strong")]),
         ("**เมล็ด (seed)**ใน", [("เมล็ด (seed)", "strong")]),
         ("**Note:**text __a(b)__을 **a(b)**c", []),
     ]:
