@@ -48,7 +48,7 @@ class Output:
         # Text that `show_progress` shows. If it is empty, the line may have a part of an answer,
         # and is not cleared.
         self._progress = ""
-        # Called before each note is printed: with `--inline`, it ends the line of the answer.
+        # Called before a note or a progress: with `--inline`, it ends the line of the answer.
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
@@ -120,6 +120,8 @@ class Output:
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
         if text != self._progress and can_show and is_terminal(sys.stderr):
+            if not self._progress:
+                self.before_notes()
             self._progress = text
             # the blanks overwrite a longer text; then the cursor goes back to the end of this one
             sys.stderr.write(f"\r{text.ljust(_PROGRESS_COLUMNS)}\r{text}")

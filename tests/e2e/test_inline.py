@@ -93,6 +93,20 @@ def test_the_start_of_a_long_block_is_printed_before_its_end_has_arrived(talk_in
     talk.leave()
 
 
+def test_a_thought_behind_words_overwrites_none_of_them(talk_in, server):
+    gate = Gate()
+    server.on(
+        CHAT,
+        sse(delta("One.\n\nTwo"), delta(reasoning_content="Hm."), gate, " ends.", finish(), DONE),
+    )
+    talk = talk_in()
+    talk.type("Go\r", sees=re.compile(r"One\.\nlmchat: thinking …"))
+    gate.open()
+    talk.wait_prompt()
+    assert "One.\nAnswering…\n\nTwo ends.\nYou:" in talk.text
+    talk.leave()
+
+
 def test_ctrl_c_ends_a_flood_and_prints_all_that_has_arrived(talk_in, server):
     gate = Gate()
     lines = [f"flood{number}\n" for number in range(20_000)]
