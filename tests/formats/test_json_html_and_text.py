@@ -13,7 +13,7 @@ from lmchat.formats.exports import EXPORT_FORMATS
 from lmchat.formats.exports.entries import WriteOptions
 from lmchat.formats.exports.html import MarkdownConverter
 from lmchat.formats.exports.markdown_to_html_child import markdown_html
-from lmchat.formats.exports.render import export_name, render
+from lmchat.formats.exports.render import export_name, render, short_name
 from lmchat.formats.json_sessions import to_json
 from lmchat.safe_text import without_controls
 from lmchat.sessions.message import (
@@ -200,3 +200,19 @@ def test_file_names_are_safe_and_told_apart_by_the_id():
         assert export_name(session) == f"{name}-01234567.md"
         assert export_name(session, form="html").endswith(".html")
         assert not set(name) & set('/\\:*?"<>|\x1b\u202e\ufffd .')
+
+
+def test_a_short_name_ends_with_a_word_and_is_valid_on_every_system():
+    for title, name in (
+        ("Plan for the garden", "plan-for-the-garden"),
+        ("Which vegetables grow in half shade?", "which-vegetables-grow-in"),
+        ("Donaudampfschifffahrtsgesellschaft", "donaudampfschifffahrtsge"),
+        ("Éclairs: ça va/../..\\x", "éclairs-ça-va-x"),
+        ("茶の木 と 豆", "茶の木-と-豆"),
+        ("Con", "con-session"),
+        ("LPT1", "lpt1-session"),
+        ("?!", "session"),
+        ("", "session"),
+    ):
+        session = Session(header=header(title))
+        assert short_name(session) == name

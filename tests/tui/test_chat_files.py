@@ -8,6 +8,7 @@ from textual.widgets import Input
 from lmchat.library.importer import Importer
 from lmchat.sessions.message import Role
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.export_dialog import ExportDialog
 from lmchat.tui.dialogs.progress_dialog import ProgressDialog
 from lmchat.tui.screen import ChatScreen
 from tests.support.desktop import make_desktop, ready_desktop, running, shown
@@ -36,7 +37,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     async with ready_desktop(tmp_path, asked=["first"], backend=backend) as desk:
         await desk.press("ctrl+r", sees="Spinach.")
         await desk.answered()
-        await desk.press("ctrl+e", leads_to=AskDialog, sees=".html or .txt")
+        await desk.press("ctrl+e", leads_to=AskDialog, sees="Export this session")
         desk.app.screen.query_one(Input).value = str(existing / "out.md")
         await desk.press("enter", sees="written:")
         assert desk.app.screen.query_one(Input).value == str(existing / "out.md")
@@ -44,8 +45,8 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         await desk.press("enter", leads_to=ConfirmDialog)
         await desk.press("escape", leads_to=AskDialog)
         assert existing.read_text() == "notes"
-        desk.app.screen.query_one(Input).value = f"{target} --reasoning --branches"
-        await desk.press("enter", sees="Exported to")
+        desk.app.screen.query_one(Input).value = str(target)
+        await desk.press("ctrl+r", "ctrl+b", "enter", sees="Exported to")
         text = target.read_text()
         assert all(
             words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch")
@@ -56,18 +57,51 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         assert "Lettuce." in target.read_text()
 
 
+async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(tmp_path):
+    talk = answer_steps("Lettuce.", thought="Hmm, beds.")
+    prompt = "Which vegetables grow on the north side of the house?"
+    async with ready_desktop(tmp_path, talk, asked=[prompt]) as desk:
+        await desk.say("/export --reasoning", leads_to=ExportDialog)
+        name = desk.app.screen.query_one(Input)
+        assert name.value == "which-vegetables-grow-on.md"
+        await desk.press("minus", "5")
+        assert name.value == "which-vegetables-grow-on-5.md"  # before the ending
+        await shown(desk, "2 messages", "● Markdown", "included", "those shown")
+        for keys, words in (
+            (["ctrl+r"], ["● Markdown", "left out", "those shown"]),
+            (["ctrl+b"], ["● Markdown", "left out", "  all"]),
+            (["tab"], ["-5.json", "● JSON", "included", "  all"]),  # it always has them
+            (["tab"], ["-5.html", "● HTML", "left out"]),
+            (["tab"], ["-5.txt", "● text"]),
+            (["tab", "x"], ["-5x.md", "● Markdown"]),
+        ):
+            await desk.press(*keys)
+            await shown(desk, *words)
+        for typed, seen, hidden in (
+            ("plan.htm", "● HTML", "/plan"),
+            ("notes", "● Markdown", "● HTML"),
+            ("v1.2", "· Markdown", "●\u00a0Markdown"),
+            (f"{tmp_path}/plan.txt", "● text", "   in "),
+        ):
+            name.value = typed
+            await shown(desk, seen)
+            assert hidden not in desk.text
+        await desk.press("enter", leads_to=ChatScreen, sees="Exported to")
+        assert "Lettuce." in (tmp_path / "plan.txt").read_text()
+        assert "Hmm" not in (tmp_path / "plan.txt").read_text()
+
+
 async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
     target = tmp_path / "out.md"
     scripts = answer_steps("Lettuce."), answer_steps("Beta.")
     async with ready_desktop(tmp_path, *scripts, asked=["vegetables"]) as desk:
-        wanted = desk.session_id
         await desk.press("ctrl+n", hides="Lettuce.")
         await desk.ask("alphabet")
         desk.dispatcher.saved_sessions.search("lettuce")
         await shown(desk, "1 hit in 1 session")
         await desk.press("enter", leads_to=ChatScreen, sees="Lettuce.")
         await desk.press("ctrl+e", leads_to=AskDialog)
-        assert desk.app.screen.query_one(Input).value == f"vegetables-{wanted[:8]}.md"
+        assert desk.app.screen.query_one(Input).value == "vegetables.md"
         desk.app.screen.query_one(Input).value = str(target)
         await desk.press("enter", sees="Exported to")
         assert "Lettuce." in target.read_text()

@@ -16,6 +16,8 @@ from lmchat.sessions.session import Session
 _BY_SUFFIX = {f".{form}": form for form in EXPORT_FORMATS}
 _BY_SUFFIX |= {"": "md", ".markdown": "md", ".htm": "html"}
 _TITLE_CHARS = 50  # characters of a title in a file name
+_SHORT_CHARS = 24  # the same in a short one, which a user sees and changes
+_RESERVED = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # by Windows, with any ending
 _ID_CHARS = 8  # characters of an id in a file name
 
 
@@ -46,11 +48,23 @@ def export_name(session: Session, *, form: str = "md") -> str:
     Letters, their marks and digits are kept. Letters with accents are composed (NFC), as most
     systems write them.
     """
-    title = unicodedata.normalize("NFC", safe_line(session.header.title))
-    # letters, marks on them (as vowels of Hindi), and digits
-    words = "".join(
-        char if char.isalnum() or unicodedata.category(char)[0] == "M" else " " for char in title
-    ).split()
-    name = "-".join(words)[:_TITLE_CHARS].strip("-_") or "session"
+    name = "-".join(_words_of_title(session))[:_TITLE_CHARS].strip("-_") or "session"
     short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]
     return f"{name}-{short_id}.{form}"
+
+
+def short_name(session: Session) -> str:
+    """Return a short file name without an ending, made of the first words of the title."""
+    words = _words_of_title(session)
+    while len(words) > 1 and len("-".join(words)) > _SHORT_CHARS:
+        words.pop()
+    name = "-".join(words)[:_SHORT_CHARS].strip("-_").lower() or "session"
+    return f"{name}-session" if _RESERVED.fullmatch(name) else name
+
+
+def _words_of_title(session: Session) -> list[str]:
+    title = unicodedata.normalize("NFC", safe_line(session.header.title))
+    # letters, marks on them (as vowels of Hindi), and digits
+    return "".join(
+        char if char.isalnum() or unicodedata.category(char)[0] == "M" else " " for char in title
+    ).split()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from lmchat import units
 from lmchat.errors import FileExists, FileRefused, WrongUse
-from lmchat.files.disk import expanded_path
-from lmchat.formats.exports.render import export_name
+from lmchat.files.disk import current_folder, expanded_path
+from lmchat.files.paths import home_folder
+from lmchat.formats.exports.render import short_name
 from lmchat.formats.imports.programs import AUTO
 from lmchat.library.importer import Importer, ImportOutcome, loss_lines, result_lines
 from lmchat.library.library import ExportAs
@@ -17,6 +20,7 @@ from lmchat.safe_text import safe_line, safe_text
 from lmchat.sessions.session import Session
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.export_dialog import ExportDialog
 from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from lmchat.tui.screen_services import ScreenServices
@@ -36,29 +40,33 @@ class ExportImport:
 
     async def export(self, typed: str = "") -> None:
         """Export to the file in `typed`; if it names none, ask in a dialog."""
-        if not self._chat.shown.messages:
-            self._ui.notify("There is nothing to export yet.")
-        elif set(typed.split()) - _OPTIONS:  # other words than the options: a name was typed
-            await self._write(typed)
-        else:  # `typed` has only options, or nothing
-            dialog = AskDialog(
-                "Export to which file?",
-                text="End the name with .md, .json, .html or .txt. "
-                "Add --reasoning for the thoughts, --branches for all versions.",
-                value=f"{export_name(self._session_to_export())} {typed}".rstrip(),
-                verb="export",
-                attempt=self._write,
-            )
-            self._ui.open_dialog(dialog)
-
-    async def _write(self, typed: str) -> None:
-        """Raises `FileRefused` as `write_asking` does."""
-        await self._chat.shown.load_older()
         words = typed.split()
         name = " ".join(word for word in words if word not in _OPTIONS)
         contents = ExportAs(
             with_reasoning="--reasoning" in words, with_branches="--branches" in words
         )
+        if not self._chat.shown.messages:
+            self._ui.notify("There is nothing to export yet.")
+        elif name:
+            await self._write(name, contents)
+        else:
+            session = self._session_to_export()
+            messages = units.counted(len(session.messages), "message")
+            folder = ""
+            with suppress(WrongUse):  # it was removed; a name with a folder can still be typed
+                folder = _with_tilde(current_folder())
+            dialog = ExportDialog(
+                f"{short_name(session)}.md",
+                self._write,
+                contents,
+                folder=folder,
+                figure=messages if self._chat.shown.has_all_messages else "",
+            )
+            self._ui.open_dialog(dialog)
+
+    async def _write(self, name: str, contents: ExportAs) -> None:
+        """Raises `FileRefused` as `write_asking` does."""
+        await self._chat.shown.load_older()
         write = partial(
             self._ui.workspace.library.export_file,
             self._session_to_export(),
@@ -165,3 +173,8 @@ async def write_asking(ui: ScreenServices, write: Write, done: str) -> None:
             raise FileRefused(error.message, hint="Choose another name.") from None
         file = await write(is_forced=True)
     ui.notify(f"{done} to {safe_line(str(file.absolute()))}")
+
+
+def _with_tilde(folder: Path) -> str:
+    home = home_folder()
+    return str("~" / folder.relative_to(home)) if folder.is_relative_to(home) else str(folder)
