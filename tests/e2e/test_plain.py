@@ -276,7 +276,7 @@ def test_a_prompt_looks_for_a_server_again_and_a_signal_saves_what_has_come(begi
     with free_port() as port:
         cli.url = f"http://127.0.0.1:{port}"
         talk = begin(sees="You:")
-        assert "Nothing answers at " in talk.text
+        assert "/help lists the commands.\nlmchat: Nothing answers at " in talk.text
     with plain(ScriptedServer(port=port), "tiny") as server:
         server.on(CHAT, sse("Beans", Hold()))
         talk.type("Hi\r", sees="Beans")

@@ -164,10 +164,12 @@ class PlainChat:
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )
         front.print_session()
-        await front.connect()
-        if front.context.options.temporary:
-            front.notify("Temporary: this chat is in memory only.")
-        front.notify("/help lists the commands.")
+        try:
+            await front.connect()
+        finally:  # also if no server is found
+            if front.context.options.temporary:
+                front.notify("Temporary: this chat is in memory only.")
+            front.notify("/help lists the commands.")
 
     async def _refuse_cut_line(self) -> None:
         message = f"The terminal keeps {MOST_LINE_BYTES} bytes of a line, so its end is missing."
