@@ -22,6 +22,7 @@ from tests.support.scripted_server import (
     Cut,
     Gate,
     Hold,
+    Pause,
     ScriptedServer,
     delta,
     finish,
@@ -116,7 +117,7 @@ def test_the_wait_for_an_answer_is_noted_once_or_shown_until_its_first_word(begi
 def test_each_state_is_said_in_words_on_lines_that_are_only_added(begin, server, cli):
     """As a screen reader needs it: no movement, no line written twice, no colours, no boxes."""
     router(server, small="loaded", large="unloaded")
-    write_tools(cli)
+    write_tools(cli, config='[ui]\nnotify = "none"\n')
     read, thought, answered = Gate(), Gate(), Gate()
     progress = {"total": 100, "cache": 0, "processed": 40, "time_ms": 1}
     server.on(
@@ -152,6 +153,17 @@ def test_each_state_is_said_in_words_on_lines_that_are_only_added(begin, server,
     printed = re.sub(rb"\x1b\[\?2004[hl]", b"", talk.raw).decode()
     assert "\x1b" not in printed
     assert not re.search("\r(?!\n)|[\x07\x08\u2500-\u259f]", printed)
+
+
+def test_a_long_answer_ends_with_a_bell(begin, server):
+    server.on(CHAT, sse(Pause(10.1), "Beans.", finish(), DONE), chat_reply("Peas."))
+    talk = begin()
+    talk.type("Hi\r")
+    talk.wait_for("Beans.\nYou:", 20)
+    assert talk.raw.count(b"\a") == 1
+    talk.type("Short\r", sees="Peas.\nYou:")
+    assert talk.raw.count(b"\a") == 1
+    talk.leave()
 
 
 def test_a_call_of_a_tool_is_asked_about_and_pasted_lines_answer_nothing(begin, server, cli):

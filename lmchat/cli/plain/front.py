@@ -35,10 +35,11 @@ from lmchat.servers.events import ReasoningDelta, RefusalDelta, TextDelta
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt
-from lmchat.sessions.message import ChatMessage, Role, readable_text
+from lmchat.sessions.message import AnswerState, ChatMessage, Role, readable_text
 from lmchat.sessions.session import SessionHeader
 from lmchat.terminal.clipboard import Clipboard, terminal_copy
 from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, local_time, table
+from lmchat.terminal.programs import notification
 from lmchat.terminal.tty import drop_typed, echo
 from lmchat.tools.calls import Decision
 from lmchat.units import counted
@@ -46,6 +47,7 @@ from lmchat.units import counted
 _MAX_SESSIONS = 30  # in a list
 _MOST_DIGITS = 9
 _THINKING = "Thinking…"
+_LONG_TURN_S = 10.0  # as on the screen
 _SHELL_HELP = "!COMMAND runs a command of your shell; its output goes with your next prompt."
 Item = TypeVar("Item")
 
@@ -388,6 +390,7 @@ class PlainFront(TurnListener):
         A note below a complete summary says where the older messages are.
         """
         if isinstance(event, TurnEnded):
+            self._signal_end(event)
             if event.is_summary and event.answer is not None and not event.has_failed:
                 self._printer.end()  # the note begins a line of its own
                 self.notify(
@@ -404,6 +407,14 @@ class PlainFront(TurnListener):
         elif isinstance(event, TextDelta | RefusalDelta) and self._stage == _THINKING:
             self._tell_stage("Answering…")
         self._printer.print_event(event)
+
+    def _signal_end(self, ended: TurnEnded) -> None:
+        """Signal the end of a long turn to a person who does not listen to the whole answer."""
+        is_long = ended.seconds > _LONG_TURN_S
+        if is_long and ended.state is not AnswerState.STOPPED and self.reader.can_redraw:
+            environ = self.context.environ_of_programs
+            kind = "none" if self._inline else self.settings.ui.notify
+            self.output.print_exactly(notification(kind, "The answer has ended.", environ))
 
     def _tell_stage(self, words: str) -> None:
         self._stage = words
