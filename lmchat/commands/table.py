@@ -125,7 +125,7 @@ COMMANDS: tuple[Command, ...] = (
         "telemetry",
         "ctrl+t",
         "telemetry",
-        "Show or hide the telemetry panel",
+        "Show the telemetry: short, all, none",
     ),
     _key(
         "search",
@@ -334,7 +334,7 @@ COMMANDS: tuple[Command, ...] = (
     _message(
         "copy_code",
         "c",
-        "copy code",
+        "code",
         "Copy a code block; again: the next",
     ),
     _message(
@@ -515,12 +515,11 @@ BY_ID: Mapping[str, Command] = {command.command_id: command for command in COMMA
 # Commands with a hint in the row of keys, by what has the focus. The most important come first, as
 # there is not room for all; in `COMMANDS`, commands are in the order of the help. Textual's
 # `active_bindings` have neither order, nor the words for what a message or a turn needs.
-PROMPT_HINTS = ("model", "new", "find", "export", "sessions", "telemetry")
-PROMPT_HINTS_WITHOUT_SERVER = ("check", "retry", "model", "new", "export")
-NEED_MESSAGES = ("find", "export", "retry")  # no hints in an empty session
+PROMPT_HINTS = ("model", "new", "search", "sessions")
+PROMPT_HINTS_WITHOUT_SERVER = ("check", "model", "new", "search")
 MESSAGE_HINTS = (  # `copy` is `message.copy`
-    *("copy", "resume", "edit", "regenerate", "fold", "fork", "copy_code", "next_version"),
-    *("links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
+    *("copy", "copy_code", "resume", "regenerate", "edit", "fork", "details", "fold"),
+    *("next_version", "links", "delete", "tree", "rewrite", "source", "pager", "another_model"),
 )
 SESSION_HINTS = ("open", "rename", "pin", "archive", "delete", "tag")  # `session.open`, …
 

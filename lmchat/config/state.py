@@ -39,6 +39,7 @@ class State(Struct, frozen=True, kw_only=True):
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
+    has_all_figures: bool = False  # whether it then shows also what says nothing now
     # Tools for which the user has answered "always", by `SERVER/TOOL`, each with its fingerprint.
     allowed_tools: dict[str, str] = field(default_factory=dict)
 

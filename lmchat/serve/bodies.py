@@ -12,8 +12,8 @@ from starlette.requests import Request
 
 from lmchat.errors import BodyTooLarge, RequestInvalid
 from lmchat.servers.http.json_values import JsonObject, encode
+from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import no_model_selected
-from lmchat.servers.products.product import OPENAI_COMPATIBLE
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000

@@ -14,6 +14,7 @@ from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint
 
 BUILT_IN = "built-in"  # product of the built-in engine
+OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 _MOST_HOST = 80  # characters of the place where a remote model runs, in a sentence
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from lmchat.servers.endpoint import Endpoint
-from lmchat.servers.model import ModelInfo, server_id_of
+from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo, server_id_of
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -22,6 +22,12 @@ class Target(Struct, frozen=True, kw_only=True):
     @property
     def server_id(self) -> str:
         return server_id_of(self.endpoint, self.product)
+
+    @property
+    def server_name(self) -> str:
+        """Name of the product; of one that is not known, the address of its server."""
+        is_known = self.product != OPENAI_COMPATIBLE
+        return self.product if is_known else self.endpoint.netloc
 
     @property
     def model_id(self) -> str:

@@ -19,7 +19,9 @@ from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.message import Message
 from textual.notifications import SeverityLevel
+from textual.reactive import reactive
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Static
 from textual.worker import Worker
 
@@ -36,6 +38,7 @@ from lmchat.tui.quirks.keys import ASK_BACKGROUND, BackgroundReported
 from lmchat.tui.quirks.patched_app import PatchedApp
 from lmchat.tui.screen import ChatScreen, DispatcherProtocol
 from lmchat.tui.themes import LIGHT, THEMES, fitted, theme_named
+from lmchat.tui.widgets.message_row import Passing
 
 _WIDTH_CLASSES = [(0, "-narrow"), (80, "-mid"), (110, "-wide"), (160, "-roomy")]
 _HEIGHT_CLASSES = [(0, "-short"), (30, "-tall")]
@@ -56,6 +59,9 @@ class LMChatApp(PatchedApp):
     VERTICAL_BREAKPOINTS = _HEIGHT_CLASSES
     TITLE = "lmchat"
 
+    passing: reactive[Passing | None] = reactive(None)
+    """The message that is shown now; each screen has a `MessageRow` for it."""
+
     def __init__(
         self,
         settings: Settings,
@@ -71,6 +77,7 @@ class LMChatApp(PatchedApp):
         # the text that the command `copy_drawing_error` copies
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
+        self._passing_timer: Timer | None = None  # takes the message away
         self._begin_with_wanted_theme()
         self._ascii_filters = ascii_filters(is_ascii=settings.ui.ascii)
         if settings.ui.reduced_motion:
@@ -214,15 +221,28 @@ class LMChatApp(PatchedApp):
     # What Textual would do otherwise
 
     def notify(
-        self, message: str, *, severity: SeverityLevel = "information", **options: Any
+        self,
+        message: str,
+        *,
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        **_options: Any,
     ) -> None:
-        """Show a notification as plain text on one line, unless the same one is still shown.
+        """Show a message for a few seconds, in place of the one before.
 
         Nothing in the words is markup: they may come from a server or a file.
         """
-        words = safe_line(message)
-        if not self.has_notification(words):
-            super().notify(words, severity=severity, **(options | {"markup": False}))
+        if self._passing_timer is not None:
+            self._passing_timer.stop()
+        self._passing_timer = self.set_timer(timeout or self.NOTIFICATION_TIMEOUT, self._forget)
+        self.passing = Passing(safe_line(message), severity)
+
+    def _forget(self) -> None:
+        self.passing = None
+
+    def _refresh_notifications(self) -> None:
+        """Move the message to the screen that has come to the top, where Textual shows toasts."""
+        self.mutate_reactive(LMChatApp.passing)
 
     async def run_action(self, *args: Any, **options: Any) -> bool:
         """Run an action of a key, and show the error that it raises, which would end lmchat.

@@ -46,7 +46,7 @@ from lmchat.tui.messages import (
 from lmchat.tui.screen_commands import ScreenCommands
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
-from lmchat.tui.widgets.prompt_area import Pill
+from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.workspace import Workspace
@@ -119,8 +119,8 @@ class Dispatcher:
         }
         self.session_view.redraw()
         self.server_search.start()
-        for words in workspace.notices:
-            self.ui.warn(words)
+        if workspace.notices:  # in one message: a later one would take its place
+            self.ui.warn(" ".join(workspace.notices))
         self.ui.begin(self._open_store, "history")
         if workspace.resume_id:
             self.session_view.begin_switch(self._open_named_session)
@@ -236,7 +236,7 @@ class Dispatcher:
                 self.turn_view.decide(choice)
             case ChatLog.Changed():
                 self._follow_log()
-            case Pill.Pressed():
+            case MessageRow.Pressed():
                 self.ui.widgets.log.scroll_end()
                 self.ui.widgets.prompt_input.focus()
             case SessionList.ActWanted(command_id=command_id, session_id=session_id):
@@ -295,7 +295,8 @@ class Dispatcher:
     def _follow_log(self) -> None:
         viewport = self.ui.widgets.log.viewport
         words = "new text" if viewport.has_new_text else "more below"
-        self.ui.widgets.prompt_area.pill.words = "" if viewport.is_at_end else words  # "" hides it
+        row = self.ui.widgets.prompt_area.message_row
+        row.below = "" if viewport.is_at_end else words  # "" hides it
         self.ui.widgets.find_bar.show_number()
 
     # Esc

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.containers import Center, Horizontal, Vertical
 from textual.message import Message
 
-from lmchat.commands.table import NEED_MESSAGES, PROMPT_HINTS, Scope
+from lmchat.commands.table import PROMPT_HINTS, Scope
 from lmchat.config.settings import Settings
 from lmchat.config.state import State
 from lmchat.markdown.highlighter import Highlighter
@@ -26,13 +26,14 @@ from lmchat.tui.messages import AppMessage, KeysChanged, ShowChanges
 from lmchat.tui.quirks.patched_app import PatchedScreen
 from lmchat.tui.widgets.find_bar import FindBar
 from lmchat.tui.widgets.key_bar import KeyBar, command_hint, written
-from lmchat.tui.widgets.line import STRONG, LineWidget, content
-from lmchat.tui.widgets.prompt_area import PromptArea
+from lmchat.tui.widgets.line import MUTED, LineWidget, styled
+from lmchat.tui.widgets.prompt_area import PromptArea, StatusLine
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import LOOKING, server_sign
 
+_LOW, _LOWEST = 7, 3  # rows of the window
 NEW_SESSION = "New session"
 """Title of a session without messages."""
 
@@ -85,7 +86,7 @@ class ChatWidgets:
 
     def show_title(self, title: str) -> None:
         """Show a title that is safe already; if it is empty, show that of a new session."""
-        self.title_line.show([content(((title or NEW_SESSION, STRONG),))])
+        self.title_line.show([styled(title or NEW_SESSION, MUTED)])
 
 
 class ChatScreen(PatchedScreen):
@@ -130,19 +131,35 @@ class ChatScreen(PatchedScreen):
         ):
             reached = [name for least_size, name in breakpoints or [] if size >= least_size]
             self.add_class(*reached[-1:])  # the class of the largest size that is reached
+        self._show_what_fits(app.size.height)
         has_telemetry = self._state.has_telemetry and self._settings.ui.sidebar
         self.set_class(not self._state.has_sessions, "-sessions-hidden")
         self.set_class(not has_telemetry, "-telemetry-hidden")
+        self.widgets.telemetry.shows_all = self._state.has_all_figures
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._show_what_fits(event.size.height)
+
+    def _show_what_fits(self, height: int) -> None:
+        """In a very low window, leave out what is less than the prompt."""
+        self.set_class(height < _LOW, "-low")  # without title and row of messages
+        self.widgets.key_bar.display = height > _LOWEST
+        self.widgets.log.display = height >= _LOWEST  # its least height is one row
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether there is room for panels beside the chat; otherwise, they lie over it."""
+        return self.has_class("-wide") or self.has_class("-roomy")
 
     def on_mount(self) -> None:
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
         widgets.log.typed_into = widgets.prompt_input  # with the focus in the log, letters go there
         widgets.show_title("")  # the title of a new session
-        widgets.prompt_area.status.show_state(
-            server_sign(None),  # no server is checked yet
-            [LOOKING],
-            figures="temporary" if self._is_temporary else "",
+        widgets.prompt_area.status.line = StatusLine(
+            sign=server_sign(None),  # no server is checked yet
+            state=LOOKING,
+            saving="temporary" if self._is_temporary else "",
         )
         keys = self._settings.keys  # by command id; several keys are divided by commas
         # for hints in messages: of the keys that the user has set for a command, the first one
@@ -151,7 +168,7 @@ class ChatScreen(PatchedScreen):
         }
         widgets.prompt_area.own_keys = widgets.log.own_keys
         widgets.key_bar.show(
-            [command_hint(name, keys) for name in PROMPT_HINTS if name not in NEED_MESSAGES],
+            [command_hint(name, keys) for name in PROMPT_HINTS],
             [command_hint(name, keys) for name in ("commands", "help")],
         )
 
@@ -189,10 +206,3 @@ class ChatScreen(PatchedScreen):
             event.refresh_styles = False
         self._was_shown = True
         self.post_message(ShowChanges())  # a dialog that was left posts none of its own
-
-    def on_screen_suspend(self) -> None:
-        """Hide the notifications of this screen: the screen that covers it shows them, too.
-
-        When this screen is on top again, Textual shows those that are left.
-        """
-        self.query("ToastRack").set(display=False)

@@ -49,14 +49,14 @@ def test_a_real_answer_grows_is_stopped_and_has_its_stats(tmp_path, real_server)
         screen.wait_until(lambda: is_slot_idle(real_server.url), "earlier tests are forgotten")
 
         def has_grown() -> bool:
-            rows = screen.chat_text().split("smollm2")[0]
+            rows = screen.chat_text().rpartition("smollm2")[0]  # without the last row of the prompt
             seen.add(max([int(word) for word in re.findall(r"\b\d+(?=,)", rows)], default=0))
             return max(seen) > 30
 
         screen.ask(LONG_PROMPT)
         screen.wait_until(has_grown, "an answer of some lines")
         assert len(seen) > 5
-        assert "streaming" in screen.text
+        assert "answering" in screen.text
         screen.type("\x1b")
         screen.wait_stopped()
         screen.wait_until(lambda: is_slot_idle(real_server.url), "the server has stopped, too")
@@ -71,7 +71,7 @@ def test_a_real_answer_grows_is_stopped_and_has_its_stats(tmp_path, real_server)
     assert (prompt.role, prompt.text) == (Role.USER, "Say hello.")
     assert answer.state is AnswerState.COMPLETE
     assert (answer.model, answer.endpoint) == (real_server.models[0], real_server.url)
-    assert int(stats[3]) == answer.stats.completion_tokens > 1
+    assert int(stats[2]) == answer.stats.completion_tokens > 1
 
 
 def test_a_paste_of_many_lines_is_one_prompt_and_sends_nothing(tmp_path, server):

@@ -62,7 +62,7 @@ def test_what_is_read_stays_and_the_wheel_and_keys_are_served_while_text_streams
         screen.wait_until(has_come, "the next part, with the same rows in each frame", 20)
         gates[1].open()
         screen.type(WHEEL_UP * 20 + WHEEL_DOWN * 20)
-        screen.wait_for("answer complete")
+        screen.wait_until(lambda: "Esc stop" not in screen.text, "the end of the answer")
         screen.wait_until(lambda: log_rows(screen) == upper, "the same rows again")
         screen.type(ALT_UP + HOME, sees="Paragraph 0 ")
         screen.type(DOWN * 30 + UP * 30, sees="Tell me.")

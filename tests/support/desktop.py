@@ -49,6 +49,7 @@ from lmchat.terminal.programs import Editor
 from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.screen import ChatScreen
+from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.workspace import Workspace
 from tests.support.client_calls import PortMap
@@ -383,7 +384,7 @@ async def desktop(
 async def running(desk: Desktop, size: tuple[int, int]) -> AsyncIterator[Desktop]:
     """Run an app until its test is over, and save."""
     with unpainted():
-        async with desk.app.run_test(size=size, notifications=True) as pilot:
+        async with desk.app.run_test(size=size) as pilot:
             desk.pilot = pilot
             await desk.until(lambda: desk.app.dispatcher is not None, "the dispatcher")
             yield desk
@@ -662,10 +663,17 @@ async def kept_as(desk, session_id: str, text: str) -> None:
     assert kept == text
 
 
+def is_shown(desk: Desktop, text: str) -> bool:
+    """Whether the screen has a text, or a passing message has it, which may be wrapped."""
+    rows = desk.app.screen.query(MessageRow)
+    messages = [row.passing.words for row in rows if row.passing is not None]
+    return any(text in place for place in (desk.text, *messages))
+
+
 async def shown(desk: Desktop, *texts: str) -> None:
     for text in texts:
-        await desk.until(lambda text=text: text in desk.text, f"“{text}” on the screen")
+        await desk.until(lambda text=text: is_shown(desk, text), f"“{text}” on the screen")
 
 
 async def gone(desk: Desktop, text: str) -> None:
-    await desk.until(lambda: text not in desk.text, f"a screen without “{text}”")
+    await desk.until(lambda: not is_shown(desk, text), f"a screen without “{text}”")

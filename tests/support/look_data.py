@@ -23,14 +23,7 @@ from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
 from lmchat.tui.dialogs.model_picker import ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
-from lmchat.tui.widgets.telemetry_rows import (
-    activity_rows,
-    context_rows,
-    model_rows,
-    request_rows,
-    server_rows,
-    turn_rows,
-)
+from lmchat.tui.widgets.telemetry_rows import PanelFacts
 
 NOW = datetime(2026, 11, 20, 14, 2, tzinfo=UTC)
 LM_STUDIO = Endpoint.parse("localhost:1234")
@@ -75,18 +68,19 @@ HEALTH = ServerHealth(
     latencies_ms=LATENCIES,
     seen_s=100.0,
 )
-ANSWERING = {
-    "server": server_rows(HEALTH, ServerState.READY),
-    "model": model_rows(HEALTH, 104.1, loading="", profile=""),
-    "context": context_rows(3362, 8192, is_estimated=False, left_out=0, can_compact=False),
-    "turn": turn_rows(TURN, 104.1, speeds=SPEEDS, is_asking=False, read_ahead=None),
-    "requests": request_rows(
-        Metrics(total_requests=15, successful_requests=14, failed_requests=1, cache_hits=6),
-        RateLimit(left=57, limit=60),
-        TURN,
-    ),
-    "activity": activity_rows(TURN, has_tools=False, last_action="streaming", next_check_in_s=None),
-}
+ANSWERING = PanelFacts(
+    health=HEALTH,
+    search=ServerState.READY,
+    now_s=104.1,
+    used=3362,
+    limit=8192,
+    stats=replace(TURN, steps=3),
+    speeds=SPEEDS,
+    metrics=Metrics(total_requests=15, successful_requests=14, failed_requests=1, cache_hits=6),
+    rate_limit=RateLimit(left=57, limit=60),
+    has_tools=True,
+    last_action="weather",
+)
 _LOST = replace(
     HEALTH,
     status=ServerStatus(endpoint=LM_STUDIO, product="LM Studio", reason="offline"),
@@ -94,55 +88,75 @@ _LOST = replace(
     seen_s=91.0,
 )
 _INTERRUPTED = ended(AnswerState.INTERRUPTED, 103.1)
-DOWN = {
-    "server": server_rows(_LOST, ServerState.READY),
-    "model": model_rows(_LOST, 103.0, loading="", profile=""),
-    "context": context_rows(6720, 8192, is_estimated=True, left_out=2, can_compact=False),
-    "turn": turn_rows(_INTERRUPTED, 103.0, speeds=(), is_asking=False, read_ahead=None),
-    "requests": request_rows(
-        Metrics(total_requests=16, successful_requests=14, failed_requests=2, cache_hits=6),
-        RateLimit(left=55, limit=60),
-        _INTERRUPTED,
-    ),
-    "activity": activity_rows(_INTERRUPTED, has_tools=False, last_action="", next_check_in_s=3.0),
-}
+DOWN = PanelFacts(
+    health=_LOST,
+    search=ServerState.READY,
+    now_s=103.0,
+    used=6880,
+    limit=8192,
+    is_estimated=True,
+    left_out=2,
+    stats=_INTERRUPTED,
+    metrics=Metrics(total_requests=16, successful_requests=14, failed_requests=1, cache_hits=6),
+    rate_limit=RateLimit(left=55, limit=60),
+    next_check_in_s=3.0,
+)
 
 
-def header(number: int, title: str, *, parent: str | None = None) -> SessionHeader:
+def header(
+    number: int,
+    title: str,
+    *,
+    parent: str | None = None,
+    changed: datetime = NOW,
+    tags: tuple[str, ...] = (),
+) -> SessionHeader:
     return SessionHeader(
-        session_id=f"{number:016x}", title=title, created_at=NOW, updated_at=NOW, parent_id=parent
+        session_id=f"{number:016x}",
+        title=title,
+        created_at=NOW,
+        updated_at=changed,
+        parent_id=parent,
+        tags=tags,
     )
 
 
+def at(day: int, hour: int = 12, minute: int = 0) -> datetime:
+    return NOW.replace(day=day, hour=hour, minute=minute)
+
+
 GROUPS = (
-    SessionGroup(name="Pinned", headers=(header(1, "Garden, all year"),)),
+    SessionGroup(
+        name="Pinned",
+        headers=(header(1, "Garden, all year", changed=at(12), tags=("garden",)),),
+    ),
     SessionGroup(
         name="Today",
         headers=(
             header(2, "Plan for the garden"),
-            header(3, "SSE parsing, the edge cases"),
-            header(4, "Regex for dates"),
+            header(3, "Which vegetables grow in half shade", changed=at(20, 13, 40)),
+            header(4, "Which vegetables grow on the north side of a wall", changed=at(20, 11, 20)),
+            header(5, "Regex for dates", changed=at(20, 9, 47)),
         ),
     ),
     SessionGroup(
         name="Yesterday",
         headers=(
-            header(5, "Trip to the north"),
-            header(6, "with the train", parent=f"{5:016x}"),
-            header(7, "Letter to the landlord"),
+            header(6, "Trip to the north", changed=at(19, 21, 15)),
+            header(7, "with the train", parent=f"{6:016x}", changed=at(19, 21, 40)),
+            header(8, "Letter to the landlord", changed=at(19, 18, 2)),
         ),
     ),
     SessionGroup(
         name="November",
         headers=(
-            header(8, "Bread without kneading"),
-            header(9, "Why is the sky dark?"),
-            header(10, "Wireguard on the router"),
+            header(9, "Bread without kneading", changed=at(18)),
+            header(10, "Why is the sky dark at night?", changed=at(9)),
         ),
     ),
 )
 OPEN_ID = f"{2:016x}"
-UNREAD = {f"{3:016x}"}
+UNREAD = {f"{5:016x}"}
 KEYS = (
     ("escape", "stop"),
     ("ctrl+o", "model"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.screen import Screen
 
+from lmchat.config.settings import UiSettings
 from lmchat.sessions.message import Role, text_message
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
+from lmchat.tui.widgets.telemetry_rows import panel_sections
 from tests.support.look_data import (
     ANSWERING,
     GROUPS,
@@ -23,15 +26,16 @@ from tests.support.look_data import (
 )
 from tests.support.tui_host import Host, screen_text
 
+SECTIONS = UiSettings().sections
 SIZES = {"120x40": (120, 40), "80x24": (80, 24), "40x12": (40, 12)}
 
 
 def panels(screen: Callable[[], Screen] | None = None, **more) -> Host:
-    sessions, telemetry, keys = SessionList(), TelemetryPanel(tuple(ANSWERING)), KeyBar()
+    sessions, telemetry, keys = SessionList(), TelemetryPanel(SECTIONS), KeyBar()
 
     def show(_app: Host) -> None:
-        sessions.show(GROUPS, OPEN_ID, unread=UNREAD)
-        telemetry.show(ANSWERING)
+        sessions.show(GROUPS, OPEN_ID, today=NOW.date(), unread=UNREAD)
+        telemetry.show(partial(panel_sections, ANSWERING))
         keys.show(KEYS, LAST_KEYS)
 
     return Host(sessions, telemetry, keys, before=show, screen=screen, **more)

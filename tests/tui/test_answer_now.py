@@ -24,7 +24,7 @@ async def test_the_key_or_the_command_ends_the_thought_of_the_shown_session(tmp_
     async with ready_desktop(tmp_path, backend=backend) as desk:
         await desk.press("ctrl+s", sees=NOT_THINKING)
         assert backend.requests == []
-        desk.app.clear_notifications()
+        desk.app.passing = None
         await desk.say("How many beds?", sees=HINT)
         await desk.type("next")
         await desk.press("ctrl+s")

@@ -129,7 +129,7 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
     settings = calm(keys={"paste": "f9"})
     async with ready_desktop(tmp_path, settings=settings) as desk:
         await desk.press("f9", sees="The clipboard is empty. Copy a text first.")
-        desk.app.clear_notifications()
+        desk.app.passing = None
         await desk.say("/paste", sees="The clipboard is empty. Copy a text first.")
         assert desk.prompt_input.text == ""
         desk.copied.append("Words of the clipboard.")

@@ -22,27 +22,52 @@ from tests.support.tui_host import text_of
 
 async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"]) as desk:
-        await shown(desk, "/ search", "Requests")
+        await shown(desk, "/ search", "localhost:1234")
         await desk.press("ctrl+b", sees="Enter open")  # the list is shown: the key leads into it
         await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
         await desk.press("ctrl+b", hides="/ search")
         assert isinstance(desk.app.focused, PromptInput)
-        await desk.press("ctrl+t", hides="Requests")
+        await desk.press("ctrl+t", sees="left per min")
+        assert desk.state[-1].has_all_figures
+        await desk.press("ctrl+t", hides="localhost:1234")
         last = desk.state[-1]
         assert (last.has_sessions, last.has_telemetry) == (False, False)
-        await desk.press("ctrl+t", "ctrl+b", sees="/ search")
+        await desk.press("ctrl+t", sees="localhost:1234", hides="left per min")
+        await desk.press("ctrl+b", sees="/ search")
         await desk.until(lambda: desk.session_list.has_focus_within, "the focus in the list")
-        for width, height, has_sessions, has_telemetry in (
-            (79, 24, False, False),
-            (130, 40, True, True),
-            (109, 24, False, True),
-            (80, 24, False, True),
-            (40, 12, False, False),
+        for width, height, has_columns in (
+            (79, 24, False),
+            (130, 40, True),
+            (109, 24, False),
+            (110, 24, True),
+            (40, 12, False),
         ):
             await desk.pilot.resize_terminal(width, height)
-            await (shown if has_sessions else gone)(desk, "/ search")
-            await (shown if has_telemetry else gone)(desk, "Requests")
+            await (shown if has_columns else gone)(desk, "/ search")
+            await (shown if has_columns else gone)(desk, "localhost:1234")
             await shown(desk, "qwen3-8b")
+
+
+async def test_in_a_very_low_window_the_prompt_comes_first(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        await desk.type("hello")
+        for height in (6, 5, 4, 3, 2, 1):
+            await desk.pilot.resize_terminal(80, height)
+            await shown(desk, "▌ hello")
+            await (shown if height > 1 else gone)(desk, "qwen3-8b ·")
+            await (shown if height > 3 else gone)(desk, "F1 help")
+        for height, has_title in ((7, True), (6, False)):
+            await desk.pilot.resize_terminal(80, height)
+            await shown(desk, "▌ hello", "F1 help")
+            assert desk.text.split("\n")[0].strip().startswith("one") is has_title
+
+
+async def test_the_next_run_shows_as_many_figures(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"]) as desk:
+        await desk.press("ctrl+t", sees="left per min")
+        last = desk.state[-1]
+    async with ready_desktop(tmp_path, state=last) as desk:
+        await shown(desk, "left per min")
 
 
 async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path):
@@ -61,8 +86,9 @@ async def test_over_a_narrow_chat_the_columns_lie_until_esc_or_a_choice(tmp_path
             await desk.press("f2", "f2", hides="/ search")
             assert desk.state[-1].has_sessions
         await desk.pilot.resize_terminal(60, 24)
-        await desk.press("ctrl+t", sees="Requests")
+        await desk.press("ctrl+b", "ctrl+t", sees="Requests", hides="/ search")
         await desk.press("escape", hides="Requests")
+        assert desk.state[-1].has_telemetry
         await desk.press("ctrl+n", "ctrl+b")
         await desk.until(
             lambda: desk.session_list.has_focus_within and bool(desk.session_list.chosen_id)
@@ -111,13 +137,13 @@ async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_p
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
     desk.backend.tokens = 41
     desk.prompt_input.put("word " * 2000)
-    await desk.until(
-        lambda: "tok" in status(desk) and "·\u00a00\u00a0%" not in status(desk), "an estimate"
-    )
-    assert int(status(desk).split("·")[-1].strip(" \u00a0%▌")) > 10
+    await desk.until(lambda: "~2\u00a0500\u00a0tok" in status(desk), "an estimate")
+    await desk.pilot.resize_terminal(100, 40)  # without a panel, the row has the share
+    await desk.until(lambda: "%" in status(desk), "the share")
+    assert int(status(desk).split()[-2]) > 10
     assert desk.backend.counts == [], "it is an estimate"
     desk.prompt_input.put("/find " + "word " * 100)
-    await desk.until(lambda: "tok" not in status(desk), "no estimate of a command")
+    await desk.until(lambda: "8k window" in status(desk), "no estimate of a command")
     await desk.press("ctrl+u", "ctrl+g")
     await desk.prompt_is(" edited")
     text = "/var/x is full, why?"
@@ -256,7 +282,7 @@ async def offered(desk, title: str) -> None:
 
 
 async def test_palette_and_help_reach_app_and_chat_but_open_over_no_dialog(desk):
-    await shown(desk, "^B sessions", "/ commands, @ files, ^K search")
+    await shown(desk, "^B sessions", "Ask qwen3-8b…")
     for typed, title, screen in (
         ("all", "All commands", CommandsDialog),
         ("choose", "Choose the model", ModelPicker),
@@ -443,7 +469,7 @@ async def test_what_is_typed_after_a_failed_command_is_never_joined_to_it(desk, 
         await desk.press("up", "up")
         assert desk.prompt_input.text == line
         await desk.press("ctrl+u")
-        desk.app.clear_notifications()
+        desk.app.passing = None
 
 
 async def test_an_unknown_command_is_corrected_after_a_key(desk):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from lmchat.config.settings import COMPACT_PROMPT
+from lmchat.config.state import State
 from lmchat.tui.dialogs.dialog import PickDialog
 from tests.support.desktop import half, ready_desktop, sent, shown
 from tests.support.scripted_backend import answer_steps
@@ -22,8 +23,9 @@ async def talk(desk) -> None:
 
 async def test_a_summary_streams_below_the_session_and_the_tree_opens_the_old_messages(tmp_path):
     gate = asyncio.Event()
+    state = State(has_all_figures=True)  # with what was done last
     async with ready_desktop(
-        tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer_steps("D.")
+        tmp_path, *ANSWERS, half("They ", gate, "spoke."), answer_steps("D."), state=state
     ) as desk:
         await talk(desk)
         await desk.say("/compact", sees="They")

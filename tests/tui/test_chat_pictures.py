@@ -52,6 +52,14 @@ def test_a_running_answer(snap_compare, tmp_path, size):
     assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
 
 
+@pytest.mark.parametrize(("key", "size"), [("ctrl+b", "80x24"), ("ctrl+t", "60x20")])
+def test_a_panel_over_the_chat(snap_compare, tmp_path, key, size):
+    desk = seen(tmp_path, *TALK[:2])
+    sees = "/ search" if key == "ctrl+b" else "60 of 60 left"
+    see = steps(desk, sees, key)
+    assert snap_compare(desk.app, terminal_size=SIZES[size], run_before=see)
+
+
 def test_the_palette_looks_like_our_dialogs(snap_compare, tmp_path):
     desk = seen(tmp_path, *TALK[:2])
     see = steps(desk, "Start a new session", "ctrl+p", *"new")

@@ -16,7 +16,7 @@ async def test_a_queued_message_goes_out_without_taking_the_reader_along(tmp_pat
     ) as desk:
         await desk.say("First", sees="Paragraph 79")
         await desk.press("pageup")
-        await desk.say("Second", sees="queued")
+        await desk.say("Second", sees="next  Second")
         assert desk.log_view.viewport.is_following
         await desk.press("pageup", "pageup")
         await desk.pilot.pause()
@@ -43,7 +43,7 @@ async def test_the_pill_tells_of_new_text_and_a_click_on_it_goes_to_the_end(tmp_
         gates[0].set()
         await shown(desk, "↓ new text  End")
         gates[1].set()
-        await desk.pilot.click("Pill")
+        await desk.pilot.click("MessageRow")
         await gone(desk, "End")
         assert desk.log_view.viewport.is_following
         assert desk.prompt_input.has_focus

@@ -37,7 +37,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.press("ctrl+n", hides="Let")
         assert not re.search("speed.*\n.*[▁-█]", desk.text)  # the speeds of the other answer
         assert session_id in desk.chat.in_memory.running_ids
-        await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
+        await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
         await desk.dispatcher.saved_sessions.rename(session_id, "The garden")
         gates[0].set()
         await desk.open_in_list(session_id)
@@ -47,7 +47,7 @@ async def test_an_answer_streams_behind_a_new_session_and_is_marked_until_it_is_
         await desk.press("ctrl+n", hides="Lettuce.")
         gates[1].set()
         await desk.until(lambda: session_id in desk.chat.in_memory.unread, "unread")
-        await desk.until(lambda: re.search(r"The garden +•", desk.text), "the mark")
+        await desk.until(lambda: re.search(r"• new \d\d:\d\d", desk.text), "the mark")
         saved = (await desk.store.open_session(session_id)).messages[-1]
         assert (saved.text, saved.state) == ("Lettuce. Done.", AnswerState.COMPLETE)
         assert "Lettuce." not in desk.text
@@ -63,7 +63,7 @@ async def test_neither_letters_nor_words_of_an_answer_nor_the_timer_read_the_lis
     words = [step for gate in gates for step in (gate, TextDelta(text="more "))]
     async with ready_desktop(tmp_path, [*half("Let", gates[0])[:2], *words, *half("")[2:]]) as desk:
         await desk.say("first", sees="Let")
-        await desk.until(lambda: re.search(r"first +↓", desk.text), "the mark")
+        await desk.until(lambda: re.search(r"↓ \d\d:\d\d", desk.text), "the mark")
         await desk.pilot.pause()
         library = desk.dispatcher.workspace.library
         read, reads = library.groups, []

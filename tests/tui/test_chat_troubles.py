@@ -76,10 +76,10 @@ async def test_what_a_server_says_is_only_text_and_its_troubles_are_told(tmp_pat
         await shown(desk, "[bold]x[/]", "[red]qwen[/]")
         desk.dispatcher.ui.show_error(ServerRejected("[bold]no[/", kind="x"))
         await shown(desk, "[bold]no[/")
-        desk.app.clear_notifications()
+        desk.app.passing = None
         await desk.ask("two", 2)
-        await desk.until(lambda: bool(desk.app._notifications), "the note")
-        (told,) = [one.message for one in desk.app._notifications]
+        await desk.until(lambda: desk.app.passing is not None, "the note")
+        told = desk.app.passing.words
         assert "It is not sent" in told
         assert "\x1b" not in told
         await desk.ask("three", 3)
@@ -114,7 +114,7 @@ async def test_a_full_window_is_refused_where_the_user_wants_that_and_prompts_re
         gate.set()
         await shown(desk, "tokens")
         assert desk.prompt_input.text == "many words " * 40 + "\n\ntwo\n\nx"
-        desk.app.clear_notifications()
+        desk.app.passing = None
         await gone(desk, "tokens")
         text = ("many words " * 40).strip()
         desk.prompt_input.put(text)

@@ -23,10 +23,10 @@ def all_commands() -> CommandsDialog:
     return CommandsDialog("Commands", help_groups({}))
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_panels_at_every_size(snap_compare, size):
-    see = steps(sees="● LM Studio" if SIZES[size][0] >= 80 else "Esc stop")
-    assert snap_compare(panels(), terminal_size=SIZES[size], run_before=see)
+@pytest.mark.parametrize("theme", ["lmchat-dark", "lmchat-light", "lmchat-ansi"])
+def test_the_panels_beside_the_chat(snap_compare, theme):
+    see = steps(sees="● LM Studio")
+    assert snap_compare(panels(theme=theme), terminal_size=(120, 40), run_before=see)
 
 
 async def test_dialogs_hold_only_ascii_where_that_is_wanted():

@@ -1,43 +1,91 @@
 from __future__ import annotations
 
-from tests.support.desktop import ready_desktop, shown
+from tests.support.desktop import gone, make_desktop, ready_desktop, running, shown
+
+LONG = "The disk is full, so nothing is saved from now on. Free some room, or export. " * 9
 
 
-async def test_warnings_add_up_each_shown_once_and_cover_neither_the_title_nor_the_end_of_the_log(
+async def test_a_message_stands_above_the_prompt_replaces_the_one_before_and_moves_nothing(
     tmp_path,
 ):
-    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
-        desk.app.notify("One went wrong.", severity="warning", markup=False)
-        desk.app.notify("Another did.", severity="warning", markup=False)
-        await shown(desk, "Another did.")
-        rows = desk.text.split("\n")
-        assert "New session" in rows[0]
-        assert [("One" in row, "Another" in row) for row in rows[1:3]] == [
-            (True, False),
-            (False, True),
-        ]
-        desk.app.notify("One went wrong.", severity="warning")
-        await desk.pilot.pause()
-        assert desk.text.count("One went wrong.") == 1, "it is still shown"
-
-
-async def test_on_a_low_screen_the_newest_two_are_shown(tmp_path):
-    for height, rest in ((24, ["Three.", "Four."]), (30, ["One.", "Two.", "Three.", "Four."])):
-        async with ready_desktop(tmp_path, size=(80, height)) as desk:
-            for words in ("One.", "Two.", "Three.", "Four."):
-                desk.app.notify(words)
-            await shown(desk, "Four.")
-            assert [
-                word for word in desk.text.split() if word in ("One.", "Two.", "Three.", "Four.")
-            ] == rest
-
-
-async def test_one_covers_no_row_of_a_dialog_that_fills_the_screen(tmp_path):
-    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
-        await desk.press("f1", sees="Commands")
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
         before = desk.text.split("\n")
+        place = next(y for y, row in enumerate(before) if "Ask qwen3-8b" in row) - 1
         desk.app.notify("One went wrong.", severity="warning")
         await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
         rows = desk.text.split("\n")
-        assert rows[1:] == before[1:]
-        assert not before[0].strip()
+        assert rows[place].strip() == "! One went wrong."
+        assert [*rows[:place], *rows[place + 1 :]] == [*before[:place], *before[place + 1 :]]
+        desk.app.notify("Another did.")
+        await shown(desk, "Another did.")
+        await desk.pilot.pause()
+        assert "One went wrong." not in desk.text
+        desk.app.notify("Gone soon.", timeout=0.01)
+        await gone(desk, "Gone soon.")
+        assert desk.text.split("\n") == before
+
+
+async def test_a_long_message_has_three_rows_over_the_log_and_is_cut_behind_them(tmp_path):
+    for size in ((80, 24), (40, 12), (120, 40)):
+        async with ready_desktop(tmp_path, asked=["one"], size=size) as desk:
+            height = desk.log_view.size.height
+            desk.app.notify(LONG)
+            await shown(desk, "The disk is full")
+            await desk.pilot.pause()
+            rows = desk.text.split("\n")
+            place = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+            told = " ".join(
+                row[26 if size[0] == 120 else 0 :].strip() for row in rows[place - 3 : place]
+            )
+            told = " ".join(told.split())
+            assert told.startswith("The disk is full, so nothing")
+            assert "…" in told
+            assert LONG.startswith(told.partition("…")[0].strip())
+            assert desk.log_view.size.height == height
+
+
+async def test_the_words_for_new_text_stay_at_the_right_of_a_message(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        desk.chat_screen.widgets.prompt_area.message_row.below = "new text"
+        desk.app.notify("Exported to ~/notes/plan-for-the-garden.md")
+        await shown(desk, "Exported")
+        await desk.pilot.pause()
+        row = next(row for row in desk.text.split("\n") if "Exported" in row)
+        assert row.split() == [
+            *["Exported", "to", "~/notes/plan-for-the-garden.md", "↓", "new", "text", "End"],
+        ]
+        desk.app.notify("Exported to ~/notes/plan-for-the-garden-on-the-north-side-of-the-house.md")
+        await shown(desk, "north-side")
+        await desk.pilot.pause()
+        last = next(row for row in desk.text.split("\n") if "new text" in row)
+        assert last.rstrip().endswith("↓ new text  End")
+        await desk.pilot.click("MessageRow", offset=(2, 0))
+        assert desk.text.count("Exported") == 1
+
+
+async def test_in_a_dialog_a_message_is_in_the_row_above_its_keys_and_there_alone(tmp_path):
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
+        desk.app.notify("It began.")
+        await desk.press("f1", sees="It began.")
+        before = desk.text.split("\n")
+        keys = next(y for y, row in enumerate(before) if "Esc close" in row)
+        assert before[keys - 1].strip() == "It began."
+        desk.app.notify("One went wrong.", severity="error")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        assert rows[keys - 1].strip() == "× One went wrong."
+        assert [*rows[: keys - 1], *rows[keys:]] == [*before[: keys - 1], *before[keys:]]
+        await desk.press("escape", hides="Esc close")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        assert desk.text.count("One went wrong.") == 1
+
+
+async def test_all_notices_of_the_start_are_told(tmp_path):
+    desk = make_desktop(tmp_path)
+    desk.workspace.notices = ["state.toml could not be read.", "An old setting is retired."]
+    async with running(desk, (120, 40)):
+        await shown(desk, "state.toml could not be read. An old setting is retired.")
+        await desk.pilot.pause()

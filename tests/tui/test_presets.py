@@ -46,7 +46,7 @@ async def test_a_preset_is_sent_and_a_profile_chosen_by_its_name(tmp_path):
         await desk.type("profile: none")
         await shown(desk, "No command matches")
         await desk.press("ctrl+u")
-        await desk.type("short")
+        await desk.type("profile: short")
         await desk.press("enter", leads_to=ChatScreen, sees="Profile: short.")
         await desk.say("/profile", leads_to=PickDialog, sees="short")
         await desk.press("enter", leads_to=ChatScreen, sees="Profile: short.")

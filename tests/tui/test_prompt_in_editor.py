@@ -7,6 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
+from lmchat.config.state import State
 from lmchat.errors import LMChatError, ServerUnavailable
 from lmchat.sessions.attached_files import split_draft
 from lmchat.terminal.programs import Editor
@@ -65,7 +66,8 @@ def working_folder(tmp_path, monkeypatch):
 async def test_only_the_text_with_which_the_editor_began_is_replaced(tmp_path):
     gate = asyncio.Event()
     failing = [*half("Beans", gate)[:-1], ServerUnavailable("It broke.")]
-    async with ready_desktop(tmp_path, failing, answer_steps("Peas.")) as desk:
+    state = State(has_all_figures=True)  # with what was done last
+    async with ready_desktop(tmp_path, failing, answer_steps("Peas."), state=state) as desk:
         await desk.say("one", sees="Beans")
         await desk.say("queued", sees="next  queued")
         may_save = hold(desk.store, "save_file")

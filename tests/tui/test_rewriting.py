@@ -29,7 +29,7 @@ async def test_e_rewrites_an_answer_and_keeps_the_old_version(tmp_path):
         await desk.press("alt+up", "E", sees=NOTE)
         await desk.type(" well")
         await desk.press("enter", hides=NOTE)
-        await shown(desk, "Ferns do well", "edited", "2/2", "rewritten")
+        await shown(desk, "Ferns do well", "edited", "2/2")
         assert await desk.texts_on_disk() == ["one", "Ferns do well"]
         assert desk.prompt_input.text == "x"  # what had been typed before
         assert len(desk.backend.requests) == 1

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from lmchat.sessions.session import SessionGroup
 from lmchat.tui.widgets.row_list import RowList
 from lmchat.tui.widgets.session_list import SessionList
-from tests.support.look_data import GROUPS, OPEN_ID, UNREAD, header
+from tests.support.look_data import GROUPS, NOW, OPEN_ID, UNREAD, header
 from tests.support.tui_host import Host, screen_text, text_of
 
 WIDE = (120, 40)
@@ -13,7 +13,9 @@ WIDE = (120, 40)
 
 def host(groups=GROUPS, *, open_id=OPEN_ID, unread=UNREAD) -> tuple[Host, SessionList]:
     sessions = SessionList()
-    app = Host(sessions, before=lambda _: sessions.show(groups, open_id, unread=unread))
+    app = Host(
+        sessions, before=lambda _: sessions.show(groups, open_id, today=NOW.date(), unread=unread)
+    )
     return app, sessions
 
 
@@ -53,18 +55,80 @@ async def test_keys_walk_the_list_and_ask_for_what_shall_be_done():
         assert [
             (fact.command_id, fact.session_id) for fact in facts(app, SessionList.ActWanted)
         ] == [(f"session.{name}", session_id(1)) for name in asked]
-        await pilot.click(RowList, offset=(5, 5))
-        await pilot.click(RowList, offset=(5, 3))  # a heading
+        await pilot.click(RowList, offset=(5, 7))  # the second row of a session
+        await pilot.click(RowList, offset=(5, 4))  # a heading
         await pilot.pause()
         assert opened(app) == [session_id(3)]
-        sessions.show(GROUPS, OPEN_ID, streaming={session_id(4)}, unread=UNREAD)
-        await pilot.pause()
-        assert next(row for row in rows_of(sessions) if "Regex" in row).endswith("↓")
-        assert next(row for row in rows_of(sessions) if "SSE" in row).endswith("•")
-        sessions.show(GROUPS, session_id(99))  # a new session, before its first prompt
+        sessions.show(GROUPS, session_id(99), today=NOW.date())  # before its first prompt
         first_prompt = SessionGroup(name="Today", headers=(header(99, "Hello"),))
-        sessions.show([first_prompt, *GROUPS], session_id(99))
+        sessions.show([first_prompt, *GROUPS], session_id(99), today=NOW.date())
         assert sessions.chosen_id == session_id(99)
+
+
+async def test_a_session_has_two_rows_with_the_rest_of_its_title_and_its_time():
+    app, sessions = host()
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.pause()
+        rows = [row.rstrip() for row in rows_of(sessions)]
+        assert rows[:12] == [
+            "Pinned",
+            " Garden, all year",
+            " #garden         12 Nov",
+            "",
+            "Today",
+            "▌Plan for the garden",
+            "▌                 14:02",
+            " Which vegetables grow",
+            " in half shade    13:40",
+            " Which vegetables grow",
+            " on the north s…  11:20",
+            " Regex for dates",
+        ]
+        assert rows[12] == "            • new 09:47"
+        assert " └ with the train" in rows
+        long = header(1, "a" * 60, tags=("garden", "vegetables", "balcony"))
+        tagged = header(2, "Short", tags=("garden", "vegetables", "balcony"))
+        last_year = header(3, "Old", changed=NOW.replace(year=2025, month=2, day=3))
+        group = SessionGroup(name="All", headers=(long, tagged, last_year))
+        sessions.show([group], "", today=NOW.date(), streaming={session_id(1)})
+        sessions.show(
+            [group],
+            "",
+            today=NOW.date(),
+            streaming={session_id(1)},
+            with_question={session_id(2)},
+        )
+        await pilot.pause()
+        assert [row.rstrip() for row in rows_of(sessions)][1:7] == [
+            f" {'a' * 22}",
+            f" {'a' * 12}…  ↓ 14:02",
+            " Short",
+            " #garden…  ! asks 14:02",
+            " Old",
+            "             3 Feb 2025",
+        ]
+
+
+async def test_in_a_low_window_a_session_has_one_row():
+    app, sessions = host()
+    sessions.styles.display, sessions.styles.width = "block", 44  # as it lies over the chat
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        rows = [row.rstrip() for row in rows_of(sessions)]
+        assert rows[:9] == [
+            "Pinned",
+            " Garden, all year  #garden         12 Nov",
+            "",
+            "Today",
+            "▌Plan for the garden                14:02",
+            " Which vegetables grow in half sh…  13:40",
+            " Which vegetables grow on the nor…  11:20",
+            " Regex for dates              • new 09:47",
+            "",
+        ]
+        await pilot.resize_terminal(80, 30)
+        await pilot.pause()
+        assert rows_of(sessions)[6].split() == ["▌", "14:02"]
 
 
 async def test_a_slash_filters_titles_and_enter_opens_or_searches():
@@ -72,12 +136,12 @@ async def test_a_slash_filters_titles_and_enter_opens_or_searches():
     async with app.run_test(size=WIDE) as pilot:
         sessions.focus()
         await pilot.press("slash", *"TRAIN")
-        assert words_of(sessions) == ["Yesterday", "└ with the train"]
+        assert words_of(sessions) == ["Yesterday", "└ with the train", "21:40"]
         await pilot.press("enter", "escape")
-        await pilot.press("slash", *"the", "down", "down", "enter")
+        await pilot.press("slash", *"the ", "down", "down", "enter")
         assert opened(app) == [
-            session_id(6),
             session_id(7),
+            session_id(8),
         ]
         await pilot.press("escape", "slash", *"train", "escape")
         assert app.focused is sessions
@@ -93,7 +157,7 @@ async def test_an_empty_list_says_how_to_begin_once_it_was_read_and_offers_no_se
     app = Host(sessions)
     async with app.run_test(size=WIDE) as pilot:
         assert words_of(sessions) == []
-        sessions.show((), "")
+        sessions.show((), "", today=NOW.date())
         await pilot.pause()
         assert " ".join(words_of(sessions)) == "No sessions. Your next message starts one."
         sessions.focus()
@@ -137,6 +201,6 @@ async def test_no_title_breaks_the_column_or_writes_to_the_terminal():
         assert "\u202e" not in text
         rows = rows_of(sessions)
         assert "Untitled" in words_of(sessions), "a session with a system prompt only"
-        assert next(row for row in rows if "庭" in row).endswith("…  •")
+        assert next(row for row in rows if "new" in row).endswith("…  • new 14:02")
         assert ["Today", "12"] in [row.split() for row in rows], "how many a large group has"
         assert ["今日"] in [row.split() for row in rows]

@@ -1,38 +1,42 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 
 from msgspec.structs import replace
 
 from lmchat.answers.live_stats import LiveStats, Stage
-from lmchat.metrics import Metrics, RateLimit
-from lmchat.servers.discovery.status import ServerHealth, ServerState
-from lmchat.servers.events import RetryScheduled
+from lmchat.metrics import RateLimit
+from lmchat.servers.discovery.status import ServerHealth
+from lmchat.servers.events import RetryScheduled, UsageReported
 from lmchat.servers.model import LoadState
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import (
-    activity_rows,
-    context_rows,
+    PanelFacts,
     health_in_turn,
-    model_rows,
-    request_rows,
-    server_rows,
+    panel_sections,
     stage_text,
-    turn_rows,
 )
-from tests.support.look_data import ANSWERING, DOWN, HEALTH, QWEN, TURN, ended
+from tests.support.look_data import ANSWERING, DOWN, HEALTH, QWEN, SPEEDS, TURN, ended
+from tests.support.look_pictures import SECTIONS
 from tests.support.tui_host import Host, text_of
 
 WIDE = (120, 40)
 
 
 @asynccontextmanager
-async def showing(sections=ANSWERING, warning="", names=tuple(ANSWERING), size=WIDE):
+async def showing(
+    facts=ANSWERING, warning="", *, names=SECTIONS, size=WIDE, shows_all=False, is_over=False
+):
     panel = TelemetryPanel(names)
+    panel.shows_all = shows_all
+    if is_over:  # as the style sheet of the chat screen lays it over the chat
+        panel.styles.display = "block"
+        panel.styles.width = 36
     async with Host(right=panel).run_test(size=size) as pilot:
-        panel.show(sections, warning)
+        panel.show(partial(panel_sections, facts), warning)
         await pilot.pause()
         yield panel, pilot
 
@@ -48,43 +52,213 @@ def squeezed(text: str) -> list[str]:
     ]
 
 
+def words(text: str) -> list[str]:
+    """The rows with words: without bars, meters and the graph."""
+    return [line for line in squeezed(text) if any(char.isalnum() for char in line)]
+
+
+async def test_while_a_turn_runs_the_panel_says_what_is_new_and_no_more():
+    text = await shown()
+    assert words(text) == [
+        "● LM Studio ready",
+        "localhost:1234 3 ms",
+        "qwen3-8b loaded",
+        "Q4_K_M · 8k of 32k",
+        "Context 41 %",
+        "3 362 of 8 192 tok",
+        "answering 42.3 tok/s",
+        "first token 0.21 s",
+        "elapsed 4.1 s",
+        "Activity tools, step 3",
+        "last weather",
+    ]
+    assert not any("–" in line for line in text.split("\n"))
+
+
+async def test_after_the_turn_its_figures_go_as_the_receipt_has_them():
+    rested = replace(ANSWERING, stats=ended(AnswerState.COMPLETE, 105.0))
+    assert words(await shown(rested))[-1] == "3 362 of 8 192 tok"
+    empty = replace(rested, used=None, stats=None)
+    assert words(await shown(empty))[-1] == "Q4_K_M · 8k of 32k"
+
+
+async def test_all_figures_are_one_key_away():
+    assert words(await shown(shows_all=True)) == [
+        "● LM Studio ready",
+        "localhost:1234 3 ms",
+        "Model loaded",
+        "qwen3-8b",
+        "Q4_K_M 8k of 32k",
+        "Context 41 %",
+        "used 3 362 of 8 192",
+        "answering 42.3 tok/s",
+        "first token 0.21 s",
+        "elapsed 4.1 s",
+        "Requests 14 answered",
+        "failed 1",
+        "retries 0",
+        "from the cache 6",
+        "left per min 57 of 60",
+        "Activity tools",
+        "steps 3",
+        "last weather",
+    ]
+
+
+JOINED = [
+    "● LM Studio ready",
+    "localhost:1234 3 ms",
+    "Model loaded",
+    "qwen3-8b",
+    "Q4_K_M 8k of 32k",
+    "Context 41 %",
+    "used 3 362 of 8 192",
+    "answering 42.3 tok/s",
+    "first token 0.21 s 4.1 s",
+    "Requests 57 of 60 left",
+    "answered 14 failed 1",
+    "from the cache 6 retries 0",
+    "Activity tools, step 3",
+    "last weather",
+]
+COMPACT = [
+    "● LM Studio ready",
+    "localhost:1234 3 ms",
+    "qwen3-8b loaded",
+    "Q4_K_M 8k of 32k",
+    "Context 41 %",
+    "used 3 362 of 8 192",
+    "answering 42.3 tok/s",
+    "first token 0.21 s 4.1 s",
+    "14 answered 57 of 60 left",
+    "1 failed, 0 retries 6 cached",
+    "tools, step 3 weather",
+]
+
+
+async def test_over_the_chat_each_figure_has_room_down_to_eleven_rows():
+    for size, rows, blank in (((80, 23), JOINED, 5), ((60, 19), JOINED, 1), ((40, 11), COMPACT, 0)):
+        text = await shown(size=size, is_over=True)
+        assert words(text) == rows, size
+        assert sum(not line.strip() for line in text.split("\n")) == blank
+        assert ("▁" in text) == (size[1] > 11), "bars go before figures"
+
+
+async def test_in_a_low_column_blank_rows_go_first_and_then_bars():
+    roomy = words(await shown(shows_all=True))
+    for height, rows, has_bars in ((22, roomy, True), (18, roomy, False)):
+        text = await shown(size=(120, height), shows_all=True)
+        assert words(text) == rows, height
+        assert ("▁" in text) is has_bars
+
+
 async def test_a_server_that_went_away_is_told_by_sign_word_and_crosses():
     text = await shown(DOWN)
-    lines = squeezed(text)
-    assert "× LM Studio down" in lines
-    assert "localhost:1234 refused" in lines
     assert "××××" in text
-    assert "Model unknown" in lines
-    assert "last seen 12 s ago" in lines
-    assert "used ~6 720 of 8 192" in lines
-    assert "! 2 messages left out" in lines
-    assert "Turn interrupted" in lines
-    assert "next check in 3 s" in lines
+    assert words(text) == [
+        "× LM Studio down",
+        "localhost:1234 refused",
+        "qwen3-8b unknown",
+        "Q4_K_M · seen 12 s ago",
+        "Context 84 %",
+        "~6 880 of 8 192 tok",
+        "! 2 messages left out",
+        "Requests 1 failed",
+        "next check in 3 s",
+    ]
+    compact = words(await shown(DOWN, size=(40, 11), is_over=True))
+    assert "! 2 left out ~6 880 of 8 192" in compact
+    assert compact[-1] == "chat next check in 3 s"
 
 
 async def test_before_anything_was_found_nothing_is_guessed():
-    nothing = {
-        "server": server_rows(ServerHealth(), None),
-        "model": model_rows(ServerHealth(), 0.0, loading="", profile=""),
-        "context": context_rows(None, None, is_estimated=False, left_out=0, can_compact=False),
-        "turn": turn_rows(None, 0.0, speeds=(), is_asking=False, read_ahead=None),
-        "requests": request_rows(Metrics(), RateLimit(left=30, limit=30), None),
-        "activity": activity_rows(None, has_tools=False, last_action="", next_check_in_s=None),
-    }
-    lines = squeezed(await shown(nothing))
+    nothing = PanelFacts(health=ServerHealth(), rate_limit=RateLimit(left=30, limit=30))
+    assert words(await shown(nothing)) == ["· Server looking"]
+    lines = squeezed(await shown(nothing, shows_all=True))
     assert lines[0] == "· Server looking"
-    assert "Model unknown" in lines
-    assert "Context –" in lines
-    assert "used –" in lines
-    assert "Turn –" in lines
-    assert "Requests 30 of 30/min" in lines
+    for line in ("Model unknown", "Context –", "used –", "Turn –", "left per min 30 of 30"):
+        assert line in lines
+
+
+async def test_few_requests_that_are_left_are_told():
+    for left, line in ((10, ""), (3, "Requests 3 of 60 left"), (0, "Requests 0 of 60 left")):
+        facts = replace(ANSWERING, rate_limit=RateLimit(left=left, limit=60))
+        told = [row for row in words(await shown(facts)) if row.startswith("Requests")]
+        assert told == ([line] if line else [])
+    unlimited = replace(ANSWERING, rate_limit=RateLimit(left=0, limit=0))
+    assert not [row for row in words(await shown(unlimited)) if row.startswith("Requests")]
+    assert "left per min no limit" in words(await shown(unlimited, shows_all=True))
+
+
+async def test_the_bar_warns_where_compact_is_offered():
+    for used, style in ((6553, "meter"), (6554, "warning"), (7782, "warning"), (7783, "error")):
+        async with showing(replace(ANSWERING, used=used)) as (panel, _):
+            bar = next(
+                segment
+                for strip in panel.render_lines(panel.outer_size.region)
+                for segment in strip
+                if "━" in segment.text
+            )
+            colour = panel.app.get_css_variables()[style]
+            assert bar.style.color.get_truecolor().hex == colour.lower(), used
+
+
+async def test_a_long_name_has_two_rows_and_a_remote_one_an_arrow():
+    model = replace(QWEN, model_id="Qwen2.5-Coder-14B-Instruct-GGUF", state=LoadState.REMOTE)
+    facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(model)))
+    lines = words(await shown(facts, names=("model",)))
+    assert lines[:2] == ["→ Qwen2.5-Coder-14B-", "Instruct-GGUF remote"]
+    endless = replace(model, model_id="a" * 70)
+    facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(endless)))
+    lines = words(await shown(facts, names=("model",)))
+    assert lines[1].endswith("… remote")
+
+
+async def test_before_the_first_token_the_clock_runs_in_the_head_and_nothing_moves_later():
+    waiting = replace(TURN, stage=Stage.READING, first_token_s=None, fraction=0.62, chunks=0)
+    waiting.usage = UsageReported()
+    facts = replace(ANSWERING, stats=waiting, speeds=())
+    before, after = (await shown(facts)).split("\n"), (await shown()).split("\n")
+    assert "reading 62 % 4.1 s" in words("\n".join(before))
+    assert "━" in before[13]
+    assert before.index(next(line for line in before if "Activity" in line)) == after.index(
+        next(line for line in after if "Activity" in line)
+    )
+
+
+async def test_a_tick_draws_only_the_rows_whose_figures_have_changed():
+    async with showing() as (panel, pilot):
+        drawn: list[int] = []
+        render, panel.render_line = panel.render_line, lambda y: drawn.append(y) or render(y)
+        later = replace(ANSWERING, now_s=104.4, used=3377)
+        later = replace(
+            later, stats=replace(later.stats, usage=UsageReported(tokens_per_second=43))
+        )
+        panel.show(partial(panel_sections, later))
+        await pilot.pause()
+        assert drawn == [9, 11, 15], "tokens, speed and time"
+        drawn.clear()
+        panel.show(partial(panel_sections, replace(later, speeds=(*SPEEDS[1:], 3.0))))
+        await pilot.pause()
+        assert drawn == [12, 13], "the graph, once a second"
+        drawn.clear()
+        panel.show(partial(panel_sections, replace(later, speeds=(*SPEEDS[1:], 3.0))))
+        await pilot.pause()
+        assert drawn == []
 
 
 async def test_the_panel_has_the_chosen_sections_in_their_order():
-    lines = squeezed(await shown(names=("turn", "server")))
-    assert lines[0] == "Turn answering"
-    assert lines[5] == "● LM Studio ready"
-    assert not [line for line in lines if line.startswith(("Model", "Requests", "Activity"))]
+    lines = words(await shown(names=("turn", "server")))
+    assert lines[0] == "answering 42.3 tok/s"
+    assert lines[3] == "● LM Studio ready"
+    assert len(lines) == 5
+
+
+async def test_a_server_of_no_known_product_has_its_address_once():
+    model = replace(QWEN, product="OpenAI-compatible")
+    facts = replace(ANSWERING, health=replace(HEALTH, target=Target.of(model)))
+    lines = words(await shown(facts, names=("server",)))
+    assert lines == ["● localhost:1234 ready", "address 3 ms"]
 
 
 async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
@@ -96,25 +270,10 @@ async def test_a_standing_warning_keeps_the_bottom_of_the_panel():
 
 
 async def test_figures_are_whole_where_the_words_beside_them_have_no_room():
-    model = replace(QWEN, model_id="a-model-with-a-very-long-name-7b")
-    rows = {
-        "model": model_rows(
-            replace(HEALTH, target=Target.of(model)), 0.0, loading="", profile="x" * 40
-        ),
-        "context": context_rows(123_456, 131_072, is_estimated=True, left_out=0, can_compact=False),
-        "turn": turn_rows(
-            turn(stage=Stage.READING, fraction=0.62),
-            101.0,
-            speeds=(),
-            is_asking=False,
-            read_ahead=None,
-        ),
-    }
-    lines = squeezed(await shown(rows))
-    assert "a-model-with-a-… Q4_K_M" in lines
+    facts = replace(ANSWERING, profile="x" * 40, used=123_456, limit=131_072, is_estimated=True)
+    lines = words(await shown(facts))
     assert "profile xxxxxxxxxxxxxx…" in lines
-    assert "used ~123k of 128k" in lines
-    assert "Turn reading 62 %" in lines
+    assert "~123k of 128k tok" in lines
 
 
 RETRY = RetryScheduled(attempt=2, attempts=3, wait_s=1.9, reason="refused")
@@ -146,16 +305,12 @@ async def test_a_model_that_a_turn_has_loaded_is_shown_as_loaded_and_its_server_
         status=replace(HEALTH.status, reason="model_not_loaded"),
         target=Target.of(replace(QWEN, state=LoadState.NOT_LOADED)),
     )
-    for stage, first_token_s, words in [
+    for stage, first_token_s, told in [
         (Stage.WAITING, None, ("no model", "not loaded")),
         (Stage.LOADING, None, ("no model", "loading")),
         (Stage.ANSWERING, 100.2, ("ready", "loaded")),
     ]:
         health = health_in_turn(unloaded, turn(stage=stage, first_token_s=first_token_s))
-        rows = {
-            "server": server_rows(health, ServerState.READY),
-            "model": model_rows(health, 101.0, loading="", profile=""),
-        }
-        lines = squeezed(await shown(rows))
-        assert lines[0].endswith(words[0])
-        assert f"Model {words[1]}" in lines
+        lines = words(await shown(replace(ANSWERING, health=health)))
+        assert lines[0].endswith(told[0])
+        assert f"qwen3-8b {told[1]}" in lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lmchat.config.settings import ChatSettings
 from lmchat.errors import StreamInterrupted
 from lmchat.servers.events import RequestSent, StreamFinished, TextDelta, UsageReported
-from lmchat.tui.widgets.key_bar import KeyBar
 from tests.support.desktop import gone, ready_desktop, shown
 from tests.support.scripted_backend import answer_steps
 
@@ -16,7 +15,7 @@ def broken(*events) -> list:
     return [RequestSent(), *events, CUT]
 
 
-async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_path):
+async def test_an_unfinished_answer_says_how_to_continue_it(tmp_path):
     scripts = (
         broken(TextDelta(text="Let")),
         answer_steps("tuce."),
@@ -29,8 +28,10 @@ async def test_an_empty_prompt_says_how_to_continue_an_unfinished_answer(tmp_pat
         await desk.at_rest()
         await gone(desk, "/continue")
         assert desk.shown.messages[-1].text == "Lettuce."
-        await desk.say("two", sees="/continue  ^R retry")
-        await desk.pilot.click(KeyBar, offset=(4, 0))
+        await desk.say("two", sees="/continue   ^R retry")
+        rows = desk.text.split("\n")
+        y, row = next((y, row) for y, row in enumerate(rows) if "/continue" in row)
+        await desk.pilot.click(offset=(row.index("/continue") + 1, y))
         await shown(desk, "Spinach.")
 
 
@@ -76,7 +77,7 @@ async def test_in_an_empty_session_each_says_that_nothing_was_said(desk):
         "/pager",
     )
     for line in lines:
-        desk.app.clear_notifications()
+        desk.app.passing = None
         desk.prompt_input.put(line)
         await desk.press("enter", sees="This session is empty.")
     await desk.say("/undo", sees="Nothing to undo.")

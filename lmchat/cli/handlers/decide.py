@@ -21,8 +21,8 @@ from lmchat.cli.setup.wiring import open_runtime, sampling_layers
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.errors import AnswerUnfit, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line
+from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import product_named
-from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.request import ChatRequest, Sampling
 from lmchat.sessions.message import Role, text_message

@@ -24,6 +24,7 @@ from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
+    OPENAI_COMPATIBLE,
     LoadState,
     ModelInfo,
     cannot_chat_error,
@@ -33,7 +34,7 @@ from lmchat.servers.model import (
     unknown_model_error,
 )
 from lmchat.servers.products import no_model_selected, product_named
-from lmchat.servers.products.product import NOTHING_FOUND, OPENAI_COMPATIBLE, step_sentence
+from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 from lmchat.servers.target import Target
 
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)

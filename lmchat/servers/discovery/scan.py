@@ -35,9 +35,9 @@ from lmchat.servers.http.connections import POOL_S, WRITE_S, Connections, connec
 from lmchat.servers.http.error_body import read_body
 from lmchat.servers.http.key_source import KeySource
 from lmchat.servers.http.reply import Reply
-from lmchat.servers.model import ModelInfo
+from lmchat.servers.model import OPENAI_COMPATIBLE, ModelInfo
 from lmchat.servers.products import PRODUCTS, UNKNOWN, identify, product_at, product_named
-from lmchat.servers.products.product import OPENAI_COMPATIBLE, Product
+from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 from lmchat.servers.target import Target
 

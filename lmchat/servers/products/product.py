@@ -29,7 +29,7 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.http.reply import Reply
-from lmchat.servers.model import LoadState, ModelInfo
+from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.servers.products.refusals import RefusalContext, not_an_llm_error
 from lmchat.servers.products.request_format import RequestFormat
 from lmchat.servers.products.server_api import OnProgress, ServerApi
@@ -37,7 +37,6 @@ from lmchat.servers.request import Sampling, TemplateText
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.sessions.message import SentThoughts
 
-OPENAI_COMPATIBLE = "OpenAI-compatible"  # an unknown product
 LM_STUDIO = "LM Studio"
 NOTHING_FOUND = "No LMStudio server detected"  # wording that scripts know
 LIST = "/v1/models"  # the list of models that all products have

@@ -45,10 +45,12 @@ class Appearance:
         """Show the list of sessions, and focus it; if it has the focus, hide it."""
         screen, session_list = self._ui.screen, self._ui.widgets.session_list
         if session_list.has_focus_within or not session_list.display:
-            # a `-mid` screen has room for one column, which is the telemetry panel
-            self._toggle_panel(
-                "sessions", covers_chat=screen.has_class("-narrow") or screen.has_class("-mid")
-            )
+            if screen.has_columns:
+                is_shown = not session_list.display
+                screen.set_class(not is_shown, "-sessions-hidden")
+                self._ui.remember(lambda state: replace(state, has_sessions=is_shown))
+            else:
+                self._lay_over("-sessions-over")
         if session_list.display:
             screen.post_message(ReadSessions())
             session_list.focus()
@@ -56,19 +58,24 @@ class Appearance:
             self._ui.widgets.prompt_input.focus()
 
     def toggle_telemetry(self) -> None:
-        self._toggle_panel("telemetry", covers_chat=self._ui.screen.has_class("-narrow"))
-
-    def _toggle_panel(self, name: str, *, covers_chat: bool) -> None:
-        """Show a panel, or hide it if it is shown, and remember that for the next run.
-
-        With `covers_chat`, the screen is too narrow for a column: the panel is shown over the chat,
-        or hidden again, and nothing is remembered.
-        """
-        screen = self._ui.screen
-        if covers_chat:
-            screen.toggle_class(f"-{name}-over")
+        """Show the telemetry panel short, then with all figures, then not at all."""
+        screen, panel = self._ui.screen, self._ui.widgets.telemetry
+        if not screen.has_columns:
+            self._lay_over("-telemetry-over")
             return
-        is_shown = not screen.query_one(f"#{name}").display
-        screen.set_class(not is_shown, f"-{name}-hidden")  # by it, the style sheets hide the column
-        screen.remove_class(f"-{name}-over")  # left from a narrower screen, it would be shown
-        self._ui.remember(lambda state: replace(state, **{f"has_{name}": is_shown}))
+        was_hidden = screen.has_class("-telemetry-hidden")
+        shows_all = not was_hidden and not panel.shows_all
+        is_shown = was_hidden or shows_all
+        panel.shows_all = shows_all
+        screen.set_class(not is_shown, "-telemetry-hidden")
+        self._ui.widgets.prompt_area.status.refresh()  # it has the figures of a hidden panel
+        self._ui.remember(
+            lambda state: replace(state, has_telemetry=is_shown, has_all_figures=shows_all)
+        )
+
+    def _lay_over(self, class_name: str) -> None:
+        """Lay a panel over the chat, or take it away; nothing is remembered."""
+        screen = self._ui.screen
+        is_over = screen.has_class(class_name)
+        screen.remove_class("-sessions-over", "-telemetry-over")
+        screen.set_class(not is_over, class_name)

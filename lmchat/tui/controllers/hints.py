@@ -13,25 +13,27 @@ from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import (
     BY_ID,
     MESSAGE_HINTS,
-    NEED_MESSAGES,
     PROMPT_HINTS,
     PROMPT_HINTS_WITHOUT_SERVER,
     SESSION_HINTS,
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
-from lmchat.sessions.message import Role, is_continuable
+from lmchat.sessions.message import Role
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_files import PromptFiles
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.tui.widgets.key_bar import Hint, command_hint, written
+from lmchat.tui.widgets.key_bar import Hint, command_hint
+from lmchat.tui.widgets.line import styled
+from lmchat.units import SIGNS
 
 # words for commands on a message with files, in place of `Command.label`
 _FILE_LABELS = {"fold": "show file", "pager": "open file"}
 _FIND_HINTS = [("enter", "next"), ("up", "previous"), ("tab", "go to hit"), ("escape", "close")]
+_MOST_KEYS = 4  # of the prompt: the others are in the palette
 _FENCES = ("```", "~~~")  # an indented text may be code, too, but mostly it belongs to a list
 
 
@@ -63,7 +65,7 @@ class KeyHints:
             last_hints = [(help_keys.rpartition(",")[2], "more")]
         widgets.key_bar.show(self._hints(), last_hints)
         widgets.prompt_area.show_note(*self._note())
-        widgets.prompt_input.placeholder = Content(self._placeholder())
+        widgets.prompt_input.placeholder = self._placeholder()
 
     def _note(self) -> tuple[str, str]:
         """Return the note above the prompt: its text, and at the right what the keys do."""
@@ -81,17 +83,16 @@ class KeyHints:
             return "", ""
         return f"Next answer: {first_words}", "/start takes it back"
 
-    def _placeholder(self) -> str:
+    def _placeholder(self) -> Content:
         """Return the words that an empty prompt shows."""
         if self._prompt_text.is_rewriting:
             key = self._ui.key_name("stop")
-            return f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
-        next_steps = self._next_steps()
-        if next_steps:
-            return ", ".join(f"{written(key)} {word}".rstrip() for key, word in next_steps)
-        if self._chat.shown.messages:
-            return ""
-        return f"/ commands, @ files, {written(self._hint('search')[0])} search"
+            return styled(
+                f"An answer cannot be empty. Type a text, or press {key} to keep the old one."
+            )
+        target = self._chat.turn_choices.target
+        name = target.model_id if target is not None else ""
+        return styled(f"Ask {name}{SIGNS.cut}" if name else f"Ask{SIGNS.cut}")
 
     def _hint(self, command_id: str) -> Hint:
         return command_hint(command_id, self._ui.workspace.settings.keys)
@@ -118,7 +119,7 @@ class KeyHints:
             has_hits = any(widgets.log.finder.number_and_count)
             return _FIND_HINTS if has_hits else _FIND_HINTS[-1:]
         if widgets.has_log_focus:
-            return [*stop_hint, *self._message_hints()]
+            return [*(stop_hint or [(stop_key, "prompt")]), *self._message_hints()]
         if widgets.session_list.has_focus:
             return [*stop_hint, *self._session_hints()]
         if widgets.session_list.has_focus_within:
@@ -147,14 +148,15 @@ class KeyHints:
             hints.append((previous_key, "answer the tool"))
         is_down = self._ui.workspace.monitor.health.is_down
         commands = PROMPT_HINTS_WITHOUT_SERVER if is_down else PROMPT_HINTS
-        left_out = () if shown.messages else NEED_MESSAGES
-        hints += self._next_steps()
-        hints += [self._hint(name) for name in commands if name not in left_out]
+        last = shown.last_answer_or_prompt
+        if last is not None and last.role is Role.USER and not shown.is_running:
+            hints.append(self._hint("retry"))  # its answer was deleted, or stopped at its beginning
+        hints += [self._hint(name) for name in commands]
         word_of_key: dict[str, str] = {}
         for key, word in hints:
-            # the key of a next step may be that of a general command, too: then the step stays
+            # the key of a step may be that of a general command, too: then the step stays
             word_of_key.setdefault(key, word)
-        return list(word_of_key.items())
+        return list(word_of_key.items())[:_MOST_KEYS]
 
     def _session_hints(self) -> list[Hint]:
         chosen_id = self._ui.widgets.session_list.chosen_id
@@ -192,17 +194,3 @@ class KeyHints:
             # on a message with files, some commands act on these, and their labels say so
             hints.append((key, _FILE_LABELS.get(name, label) if message.files else label))
         return hints
-
-    def _next_steps(self) -> list[Hint]:
-        """Return the ways to continue the last answer if it is unfinished, best first."""
-        shown = self._chat.shown
-        last = shown.last_answer_or_prompt
-        if last is None or shown.is_running or self._ui.widgets.prompt_input.text:
-            return []
-        retry = self._hint("retry")
-        if last.role is Role.USER:  # its answer was deleted, or stopped before it began
-            return [retry]
-        if not is_continuable(last):
-            return []
-        # a slash command, not a key: its name says what it does
-        return [("/continue", ""), retry] if has_text_to_continue(last) else [retry]

@@ -81,6 +81,7 @@ class SavedSessions:
         self._ui.widgets.session_list.show(
             with_unsaved(self._groups, [*in_memory.unsaved(), *in_memory.only_queued()]),
             open_id=in_memory.shown.session_id,
+            today=self._library.today(),
             streaming=in_memory.running_ids,
             unread=in_memory.unread,
             with_question=in_memory.asking_ids,

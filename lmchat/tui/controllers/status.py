@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -15,18 +15,14 @@ from lmchat.servers.target import Target
 from lmchat.tui.chat_log.greeting import LOOKING as GREETING_WHILE_LOOKING
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.widgets.key_bar import command_hint, written
-from lmchat.tui.widgets.telemetry_panel import TelemetryRow
+from lmchat.tui.widgets.prompt_area import StatusLine
 from lmchat.tui.widgets.telemetry_rows import (
     LOOKING,
-    activity_rows,
-    context_rows,
+    PanelFacts,
     health_in_turn,
-    model_rows,
-    request_rows,
+    panel_sections,
     search_word,
-    server_rows,
     server_sign,
-    turn_rows,
 )
 
 _TICK_S = 1 / 3  # between two updates while stats change; faster ones are hard to read
@@ -121,7 +117,8 @@ class StatusDisplay:
         if save_error is not None:
             key = self._ui.key_name("export")
             warning = f"Nothing is saved: {save_error.message} Press {key} to export this session."
-        self._ui.widgets.telemetry.show(self._sections(workspace.clock()), warning)
+        facts = self._panel_facts(workspace.clock())
+        self._ui.widgets.telemetry.show(partial(panel_sections, facts), warning)
         self.show_line()
         self._ui.widgets.log.greet(self._greeting())
         is_loading = workspace.chat_state is ServerState.LOADING
@@ -133,96 +130,102 @@ class StatusDisplay:
         else:
             self._ticker.pause()
 
-    def _sections(self, now_s: float) -> Mapping[str, Sequence[TelemetryRow]]:
+    def _panel_facts(self, now_s: float) -> PanelFacts:
         shown = self._chat.shown
         turn_choices, window = self._chat.turn_choices, self._chat.context_window
         backend = self._workspace.backend
         use = window.context_use(shown)
         stats = shown.stats
-        # after the end of a turn, the speeds of its last seconds stay in the panel
-        speeds_until_s = now_s if stats is None or stats.ended_s is None else stats.ended_s
         target = turn_choices.target
-        loading = f"loading{self._progress(target)}" if target and turn_choices.is_loading else ""
         next_check_s = self._workspace.monitor.next_check_s if self.health.is_down else None
-        return {
-            "server": server_rows(self.health, self._workspace.chat_state),
-            "model": model_rows(
-                self.health,
-                now_s,
-                loading=loading,
-                profile=turn_choices.profile_name,
-            ),
-            "context": context_rows(
-                # of a new session, the panel shows only the size of the window
-                use.tokens if use and shown.messages else None,
-                use.limit if use else None,
-                is_estimated=use is not None and use.is_estimated,
-                left_out=self._ui.widgets.log.left_out,
-                can_compact=window.can_compact(shown),
-            ),
-            "turn": turn_rows(
-                stats,
-                now_s,
-                speeds=self.speedometer.values(speeds_until_s),
-                is_asking=shown.question is not None,
-                read_ahead=self._chat.read_ahead.fraction,
-            ),
-            "requests": request_rows(backend.metrics(), backend.rate_limit(), stats),
-            "activity": activity_rows(
-                stats,
-                has_tools=turn_choices.has_tools(shown.session_id),
-                last_action=self._ui.last_action,
-                next_check_in_s=None if next_check_s is None else next_check_s - now_s,
-            ),
-        }
+        return PanelFacts(
+            health=self.health,
+            search=self._workspace.chat_state,
+            now_s=now_s,
+            loading=f"loading{self._progress(target)}"
+            if target and turn_choices.is_loading
+            else "",
+            profile=turn_choices.profile_name,
+            # of a new session, only the size of the window is known
+            used=use.tokens if use and shown.messages else None,
+            limit=use.limit if use else None,
+            is_estimated=use is not None and use.is_estimated,
+            left_out=self._ui.widgets.log.left_out,
+            can_compact=window.can_compact(shown),
+            stats=stats,
+            speeds=self._speeds(now_s),
+            is_asking=shown.question is not None,
+            read_ahead=self._chat.read_ahead.fraction,
+            metrics=backend.metrics(),
+            rate_limit=backend.rate_limit(),
+            has_tools=turn_choices.has_tools(shown.session_id),
+            last_action=self._ui.last_action,
+            next_check_in_s=None if next_check_s is None else next_check_s - now_s,
+        )
+
+    def _speeds(self, now_s: float) -> tuple[float, ...]:
+        """Return the tokens of each of the last seconds; after a turn, those of its last ones."""
+        stats = self._chat.shown.stats
+        return self.speedometer.values(
+            now_s if stats is None or stats.ended_s is None else stats.ended_s
+        )
 
     # The status line
 
     def show_line(self) -> None:
-        """Show server, model and figures in the prompt's last row.
+        """Show state, model and server in the prompt's last row, and figures at its right.
 
-        A command counts as an empty draft. On a narrow screen, which has no panel, the speed of the
-        answer takes the place of the size of the draft.
+        A command counts as an empty draft.
         """
         widgets, window = self._ui.widgets, self._chat.context_window
-        shown = self._chat.shown
+        shown, target = self._chat.shown, self._chat.turn_choices.target
         prompt_input = widgets.prompt_input
         draft = "" if prompt_input.typed_command else prompt_input.full_text
         draft_tokens = window.draft_tokens(draft)
-        size = ""
-        if draft_tokens:
-            size = f"{units.whole_number(draft_tokens, is_estimated=True)}{units.GAP}tok"
-        tokens_per_second = shown.stats.tokens_per_second if shown.stats else None
-        speed = units.rate(tokens_per_second) if tokens_per_second else ""
+        use = window.context_use(shown)  # None while older messages are not read
+        share, empty_window = None, ""
+        if use is not None and (shown.messages or draft_tokens):
+            share = replace(use, tokens=use.tokens + draft_tokens).fraction
+        elif use is not None and use.limit:
+            empty_window = f"{units.window(use.limit)} window"
+        stats = shown.stats
         saving = "! not saved" if self._chat.save_queue.warning else ""
         if self._workspace.is_temporary:  # a temporary chat, which is never saved
             saving = "temporary"
-        share = ""
-        use = window.context_use(shown)  # None while older messages are not read
-        if use is not None:
-            with_draft = replace(use, tokens=use.tokens + draft_tokens)
-            # the fraction is None if the size of the window is not known
-            share = "" if with_draft.fraction is None else units.percent(with_draft.fraction)
-        widgets.prompt_area.status.show_state(
-            server_sign(self.health.status),
-            self._names(),
-            figures=_joined(saving, size, share),
-            narrow_figures=_joined(saving, speed, share),
+        is_running = stats is not None and stats.is_running
+        widgets.prompt_area.status.line = StatusLine(
+            sign=server_sign(self.health.status),
+            state=self._state(),
+            model=self._model_name(),
+            server=target.server_name if target else "",
+            saving=saving,
+            draft_tokens=draft_tokens,
+            speed=stats.tokens_per_second if stats is not None and is_running else None,
+            speeds=self._speeds(self._workspace.clock()) if is_running else (),
+            share=share,
+            window=empty_window,
         )
 
-    def _names(self) -> list[str]:
-        """Return the names of model and product; without a server, one sentence that says so."""
-        target = self._chat.turn_choices.target
+    def _state(self) -> str:
+        """Return the state of the server in a word or two; empty if it is ready."""
+        target, status = self._chat.turn_choices.target, self.health.status
         if target is None:
             state = self._workspace.chat_state
-            if state is None:
-                return [LOOKING]
-            return [f"server {search_word(state)}"]
-        name = safe_line(target.model_id)
+            return LOOKING if state is None else f"server {search_word(state)}"
         if self._chat.turn_choices.is_loading:
-            return [f"loading {name or 'its model'}{self._progress(target)}", target.product]
+            return f"loading{self._progress(target)}"
+        if status is None or status.state is ServerState.READY:
+            return ""
+        return status.panel[0]
+
+    def _model_name(self) -> str:
+        target = self._chat.turn_choices.target
+        if target is None:
+            return ""
+        if not target.model_id:
+            return "" if self._state() else "no model"
         sign = f"{units.SIGNS.remote} " if target.is_remote else ""
-        return [f"{sign}{name}" or "no model", target.product]
+        return f"{sign}{safe_line(target.model_id)}"
 
     def _greeting(self) -> tuple[tuple[str, str], ...]:
         """Return what an empty chat says: whether it can begin, and else the next step."""
@@ -256,8 +259,3 @@ class StatusDisplay:
             return units.progress_suffix(load.fraction)
         since_s = load.since_s if load is not None else self.health.since_s
         return "" if since_s is None else f" {units.rough_time(self._workspace.clock() - since_s)}"
-
-
-def _joined(*figures: str) -> str:
-    """Return the figures that are not empty, as `temporary · 12 tok · 40 %`."""
-    return f" {units.SIGNS.dot} ".join(filter(None, figures))

@@ -28,6 +28,7 @@ from lmchat.safe_text import safe_line
 from lmchat.tui.widgets.field import Field
 from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
+from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.row_list import ListRow, RowList, wrapped_rows
 from lmchat.units import SIGNS
 
@@ -85,6 +86,7 @@ class Dialog(ModalScreen[Any]):
         with Vertical(classes="dialog"):
             yield LineWidget([styled(self.heading, STRONG)], id="dialog-title", classes="gap")
             yield from self.compose_content()
+            yield MessageRow(lift=1)
             yield LineWidget(id="dialog-keys")
 
     def on_mount(self) -> None:

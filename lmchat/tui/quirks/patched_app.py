@@ -27,7 +27,6 @@ from lmchat.tui.quirks.key_queue import KeyQueue, Typed
 from lmchat.tui.quirks.keys import mend_typing, without_idle_modifiers
 from lmchat.tui.quirks.widths import mend_cuts
 
-_LOW = 30  # a screen with fewer rows shows only the newest two notifications
 CATCH_UP_S = 0.03  # interval of the checks whether a slow terminal has read everything
 
 
@@ -75,20 +74,6 @@ class PatchedApp(App[None]):
     @property
     def failure(self) -> Exception | None:
         return self._exception
-
-    def has_notification(self, message: str) -> bool:
-        """Whether a notification with these words is still shown."""
-        return any(shown.message == message for shown in self._notifications)
-
-    def _refresh_notifications(self) -> None:
-        """Show the notifications; on a low screen, only the newest two, and forget the others.
-
-        A notification may have three rows: more than two would cover the end of a short session.
-        """
-        if self.size.height < _LOW:
-            for old in list(self._notifications)[:-2]:
-                del self._notifications[old]
-        super()._refresh_notifications()
 
     @property
     def is_terminal_behind(self) -> bool:

@@ -25,8 +25,8 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.demo import DemoModel
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.installed import Installed, ServerStart
+from lmchat.servers.model import OPENAI_COMPATIBLE
 from lmchat.servers.products import product_named
-from lmchat.servers.products.product import OPENAI_COMPATIBLE
 from lmchat.tui.widgets.columns import Column, aligned
 from lmchat.tui.widgets.line import FAINT, MUTED, SIGN_STYLES, StyledText, cut_middle
 from lmchat.tui.widgets.row_list import (

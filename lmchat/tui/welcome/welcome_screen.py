@@ -36,6 +36,7 @@ from lmchat.tui.welcome.server_rows import (
 )
 from lmchat.tui.widgets.key_bar import KeyBar
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
+from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.row_list import RowList
 
 _HINTS = (("enter", "choose"), ("up down", "move"), ("ctrl+k", "search"), ("escape", "chat"))
@@ -106,6 +107,7 @@ class WelcomeScreen(Screen[None]):
             yield RowList()
             yield Static("", id="welcome-problem", classes="gap")
             yield LineWidget(id="welcome-status")
+        yield MessageRow(lift=1)
         yield KeyBar()
 
     def on_mount(self) -> None:

@@ -37,7 +37,6 @@ _WORDS: Mapping[str, str] = {
     "comma": ",",
 }
 _BETWEEN = "  "  # between two hints
-_LEAST_COLUMNS = 40  # of a terminal with room for hints at the right
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:
@@ -89,14 +88,13 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Return the row; hints at the left are dropped from the last one on, until they fit.
-
-        On a very narrow terminal, there are no hints at the right.
-        """
+        """Return the row; without room, hints are left out: those at the right last."""
         width = self.content_size.width
         left_hints, right_hints = (list(map(_drawn, hints)) for hints in self._hints)
         between = Content(_BETWEEN)
-        right = between.join(right_hints if self.app.size.width >= _LEAST_COLUMNS else ())
+        while right_hints and between.join(right_hints).cell_length > width:
+            right_hints.pop(0)
+        right = between.join(right_hints)
         room = width - right.cell_length - (len(_BETWEEN) if right else 0)
         while left_hints and between.join(left_hints).cell_length > room:
             left_hints.pop()

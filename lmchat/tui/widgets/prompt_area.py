@@ -1,14 +1,15 @@
 """Prompt area: the widgets below the log, from top to bottom.
 
-The pill says that lines are new below the screen. Below it are a card for each queued prompt, the
-list of commands or files, and a card with the prompt and its status line. Above the prompt, this
-card may have a note about what Enter does.
+The first row has passing messages, and says that lines are new below the screen. Below it are a
+card for each queued prompt, the list of commands or files, and a card with the prompt and its
+status line. Above the prompt, this card may have a note about what Enter does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import Struct
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -17,40 +18,36 @@ from textual.getters import query_one
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from lmchat import units
 from lmchat.safe_text import safe_line
-from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.completion_list import Completion, CompletionList
 from lmchat.tui.widgets.folded_blocks import FoldedBlocks
-from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, StyledText, content, fit, styled
+from lmchat.tui.widgets.line import (
+    MUTED,
+    SPEED,
+    LineWidget,
+    StyledText,
+    content,
+    fit,
+    styled,
+)
+from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
+from lmchat.tui.widgets.telemetry_panel import meter, spark
 from lmchat.units import SIGNS
 
-
-class Pill(Widget):
-    """`↓ new text  End` at the right, or `↓ more below`; empty at the end of the log."""
-
-    class Pressed(AppMessage):
-        """Request to scroll the log to its end."""
-
-    words: reactive[str] = reactive("")
-    """Words for what is below the screen; empty while the log is at its end."""
-
-    def render(self) -> Content:
-        if not self.words:
-            return Content("")
-        text = content(
-            ((f"{SIGNS.down_arrow} {self.words}", "$primary"), ("  ", ""), ("End", STRONG))
-        )
-        return Content(" " * max(self.content_size.width - text.cell_length, 0)) + text
-
-    def on_click(self) -> None:
-        if self.words:
-            self.post_message(self.Pressed())
+_MOST_QUEUED, _MOST_QUEUED_IN_SHORT = 5, 2  # rows of queued prompts, by the height of the window
+_LEAST_TEXT = 20  # cells of a queued prompt; with less room, the hint beside it is left out
+_CELLS = 6  # of the bars and of the meter in the last row of the prompt
+_GAP = 2  # least cells between the two ends of the last row
 
 
 class QueueCards(Widget):
-    """A row for each queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`."""
+    """A row for each queued prompt: `next  Which herbs go with them?   ↑ edit  Del remove`.
+
+    Of many, the first ones and the newest are shown, so that the log keeps its room.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,8 +58,20 @@ class QueueCards(Widget):
         # nothing shown here is unfolded again, so these `FoldedBlocks` are not kept
         self._texts = [safe_line(FoldedBlocks().fold_files(text)) for text in texts]
         self.display = bool(texts)
-        self.styles.height = len(texts)
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        self.styles.height = min(len(self._texts), self._most_rows)
         self.refresh()
+
+    @property
+    def _most_rows(self) -> int:
+        if self.screen.has_class("-low"):
+            return 1
+        return _MOST_QUEUED if self.screen.has_class("-tall") else _MOST_QUEUED_IN_SHORT
 
     def render(self) -> Content:
         width = self.content_size.width
@@ -70,54 +79,98 @@ class QueueCards(Widget):
         hint = content(
             ((SIGNS.up_arrow, bold), (" edit  ", MUTED), ("Del", bold), (" remove", MUTED))
         )
-        newest = len(self._texts) - 1
-        rows = [
-            fit(
-                [content((("next  ", MUTED), (text, "")))],
-                hint if number == newest else Content(""),
-                width,
-            )
-            for number, text in enumerate(self._texts)
-        ]
+        if width - hint.cell_length - _GAP < _LEAST_TEXT:
+            hint = Content("")
+        *earlier, newest = self._texts or [""]
+        fitting = earlier[: self._most_rows - 1]
+        hidden = len(earlier) - len(fitting)
+        label = f"{hidden} more, then  " if hidden else "next  "
+        rows = [fit([_queued("next  ", text)], Content(""), width) for text in fitting]
+        rows.append(fit([_queued(label, newest)], hint, width))
         return Content("\n").join(rows)
 
 
-class PromptStatus(Widget):
-    """Status line, as `● qwen3-8b · LM Studio     ~24 tok · 41 %`.
+def _queued(label: str, text: str) -> Content:
+    return content(((label, MUTED), (text, "")))
 
-    A narrow screen has no telemetry panel, so there the line may have other figures.
+
+class StatusLine(Struct, frozen=True, kw_only=True):
+    """What the prompt's last row may show; it shows what there is room for."""
+
+    sign: StyledText = ("", "")  # of the state of the server
+    state: str = ""  # in a word or two; empty if the server is ready
+    model: str = ""  # safe to show
+    server: str = ""
+    saving: str = ""  # that the chat is not saved; empty if it is
+    draft_tokens: int = 0
+    speed: float | None = None  # tokens in a second, while an answer runs
+    speeds: tuple[float, ...] = ()  # those of the last seconds, oldest first
+    share: float | None = None  # used part of the context window; None if it is not known
+    window: str = ""  # size of the window, in a chat without messages
+
+
+class PromptStatus(Widget):
+    """What will answer: `● qwen3-8b · LM Studio`.
+
+    Where the telemetry panel has no column, its figures are at the right: `▃▅▆▇▆▇  42 tok/s  41 %`.
     """
 
     is_shell: reactive[bool] = reactive(False)
     """Whether the prompt is in the shell mode: the line then says so."""
-    _state: reactive[tuple[StyledText, tuple[str, ...], str, str]] = reactive(
-        (("", ""), (), "", "")
-    )
-    """The arguments of `show_state`."""
-
-    def show_state(
-        self, sign: StyledText, names: Sequence[str], figures: str, narrow_figures: str = ""
-    ) -> None:
-        """Show the sign of the server's state, the names of model and server, and figures.
-
-        On a narrow screen, `narrow_figures` replace `figures`, unless they are empty.
-        """
-        # reactive: a change redraws the line
-        self._state = (sign, tuple(names), figures, narrow_figures or figures)
+    line: reactive[StatusLine] = reactive(StatusLine())
 
     def render(self) -> Content:
-        """Return sign, model and server at the left, and at the right the figures for the width."""
         width = self.content_size.width
         if self.is_shell:
             mode = content((("! shell command", "$warning"), ("  Enter runs it", MUTED)))
             return fit([mode], Content(""), width)
-        sign, names, figures, narrow_figures = self._state
-        # `fit` drops whole pieces from the end: sign and model stay longest
-        pieces = [content((sign, (" ", ""), (names[0] if names else "", MUTED)))]
-        pieces += [styled(f" {SIGNS.dot} {name}", MUTED) for name in names[1:]]
-        if self.screen.has_class("-narrow"):
-            figures = narrow_figures
-        return fit(pieces, styled(figures, MUTED), width)
+        line = self.line
+        sign, style = line.sign
+        name = [content(((f"{sign} ", style), (line.state, style if line.model else MUTED)))]
+        name.append(styled("  " if line.state and line.model else ""))
+        name.append(styled(line.model, MUTED))
+        names = [Content("").join(name)]
+        if line.server:
+            dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
+            names.append(styled(f"{dot}{line.server}", MUTED))
+        left, right = names[:1], self._figures(0, 0)
+        # what is left out where room is short, first to last: speeds, name of the server, meter
+        for speeds, count, cells in ((_CELLS, 2, _CELLS), (0, 2, _CELLS), (0, 1, _CELLS)):
+            figures = self._figures(speeds, cells)
+            least = sum(name.cell_length for name in names[:count]) + _GAP + figures.cell_length
+            if least <= width:
+                left, right = names[:count], figures
+                break
+        return fit(left, right, width)
+
+    def _figures(self, speed_cells: int, meter_cells: int) -> Content:
+        """Return the figures, with a bar for each of so many last seconds, and with a meter."""
+        line = self.line
+        saving = content(((line.saving, "$warning" if line.saving.startswith("!") else MUTED),))
+        pieces = [saving] if line.saving else []
+        if self._has_column:
+            if line.draft_tokens:
+                size = units.whole_number(line.draft_tokens, is_estimated=True)
+                pieces.append(styled(f"{size}{units.GAP}tok", MUTED))
+            return styled(f" {SIGNS.dot} ", MUTED).join(pieces)
+        if line.speed is not None:
+            if speed_cells and line.speeds:
+                bars = [(text, SPEED) for text, _ in spark(line.speeds, speed_cells)]
+                pieces.append(content(bars))
+            pieces.append(styled(f"{line.speed:.0f}{units.GAP}tok/s"))
+        if line.share is not None:
+            bar = (*meter(line.share, meter_cells), (" ", "")) if meter_cells else ()
+            pieces.append(content((*bar, (units.percent(line.share), ""))))
+        elif line.window:
+            pieces.append(styled(line.window, MUTED))
+        return Content("  ").join(pieces)
+
+    @property
+    def _has_column(self) -> bool:
+        """Whether the figures are in the telemetry panel, beside the chat."""
+        screen = self.screen
+        is_wide = screen.has_class("-wide") or screen.has_class("-roomy")
+        return is_wide and not screen.has_class("-telemetry-hidden")
 
 
 class PromptArea(Vertical):
@@ -125,13 +178,14 @@ class PromptArea(Vertical):
 
     input = query_one(PromptInput)
     status = query_one(PromptStatus)
-    pill = query_one(Pill)
+    message_row = query_one(MessageRow)
     queue = query_one(QueueCards)
     note = query_one("#prompt-note", LineWidget)
     own_keys: Mapping[str, str] = {}  # the user's keys as people write them, by command id
 
     def compose(self) -> ComposeResult:
-        yield Pill()
+        with Vertical(id="message-row"):
+            yield MessageRow()
         yield QueueCards()
         with Vertical(id="prompt-card"):
             yield LineWidget(id="prompt-note")

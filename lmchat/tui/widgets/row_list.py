@@ -57,6 +57,10 @@ class ListRow(Struct, frozen=True):
     is_at_edge: bool = False  # whether the row begins in the column of the bar, at the left edge
     is_open: bool = False  # whether the row is marked although it is not chosen
 
+    def fitted(self, width: int) -> ListRow:  # noqa: ARG002 - for rows that depend on it
+        """Return the row as it is drawn in `width` cells; only rows in view are asked."""
+        return self
+
 
 def text_row(
     text: str,
@@ -95,7 +99,7 @@ def wrapped_rows(text: str, width: int) -> list[ListRow]:
 class RowList(ScrollView):
     """Rows with a bar at the chosen one: blue while the list is shown as focused, else grey."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen", "row-list--open"}
 
     looks_focused = reactive(False)
     """Whether the chosen row is shown as focused.
@@ -223,9 +227,10 @@ class RowList(ScrollView):
         is_chosen = row.key is not None and row.key == self.key
         if self._hides_choice and not self.looks_focused:
             is_chosen = False  # it is shown as chosen only while the list has the focus
-        base = self.get_visual_style("row-list--chosen") if is_chosen else self.visual_style
+        base = self.visual_style
         # an open row, such as that of the shown session, is marked without being chosen
         if is_chosen or row.is_open:
+            base = self.get_visual_style(f"row-list--{'chosen' if is_chosen else 'open'}")
             has_focus = is_chosen and self.looks_focused
             bar = styled(SIGNS.bar, "$primary" if has_focus else MUTED)
             styles = _STYLES_OF_CHOSEN
@@ -233,9 +238,11 @@ class RowList(ScrollView):
             # a row at the edge, such as a heading, begins in the column that others keep free
             bar = Content("" if row.is_at_edge else " ")
             styles = _STYLES_OF_OTHERS
+        room = self.text_width - len(bar)
+        row = row.fitted(room)
         pieces = [content(_with_styles(piece, styles)) for piece in row.pieces]
         right = content(_with_styles(row.right, styles))
-        line = bar + fit(pieces, right, self.text_width - len(bar))
+        line = bar + fit(pieces, right, room)
         return Strip(line.render_segments(base)).adjust_cell_length(width, base.rich_style)
 
 

@@ -7,8 +7,11 @@ which the keys of the list act.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import date, datetime
 from typing import ClassVar
 
+from msgspec.structs import replace
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -17,8 +20,10 @@ from textual.getters import query_one
 from textual.widgets import Input
 
 from lmchat import units
+from lmchat.cells import split_at_cell
 from lmchat.commands.table import Scope
-from lmchat.sessions.session import ListFilter, SessionGroup
+from lmchat.safe_text import safe_line
+from lmchat.sessions.session import ListFilter, SessionGroup, SessionHeader
 from lmchat.tui.bindings import bindings
 from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.field import TextLine
@@ -30,6 +35,59 @@ _EMPTY = "No sessions. Your next message starts one."
 _LEAST_WIDTH = 12  # columns for a sentence, also before the size is known
 _COUNTED_FROM = 10  # headings show a count from this many sessions
 _FAR = 1_000_000  # rows that Home and End move by: more than a list has
+
+
+class SessionRow(ListRow, frozen=True, kw_only=True):
+    """One of the rows of a session; with two, the title goes on in the second one."""
+
+    header: SessionHeader
+    today: date  # by which its time is shown
+    number: int = 0  # 0 for the first row, 1 for the second
+    has_two: bool = False
+    mark: StyledTexts = ()
+
+    def fitted(self, width: int) -> ListRow:
+        header = self.header
+        fork = f"{SIGNS.fork} " if header.parent_id is not None else ""
+        title = safe_line(header.title) or "Untitled"
+        tags = safe_line(" ".join(f"#{tag}" for tag in header.tags))
+        right = (
+            *self.mark,
+            (" " if self.mark else "", ""),
+            (_when(header.updated_at, self.today), MUTED),
+        )
+        pieces: tuple[StyledTexts, ...]
+        if not self.has_two:
+            pieces = (((fork, MUTED), (title, NAME)), ((f"  {tags}" if tags else "", MUTED),))
+            return replace(self, pieces=pieces, right=right)
+        first, rest = _parted(title, width - cell_len(fork))
+        if not self.number:
+            return replace(self, pieces=(((fork, MUTED), (first, NAME)),))
+        pieces = (((rest, MUTED),), ((f" {tags}" if tags else "", MUTED),))
+        if not rest:  # a first piece is cut where it has no room, and not left out
+            pieces = (((tags, MUTED),),)
+        return replace(self, pieces=pieces, right=right)
+
+
+def _parted(title: str, width: int) -> tuple[str, str]:
+    """Return what of a title has room in a row, to the end of a word, and the rest of it."""
+    if cell_len(title) <= width:
+        return title, ""
+    first, _ = split_at_cell(title, width + 1)  # a blank may be behind the last word
+    end = first.rfind(" ")
+    if end <= 0:  # one long word
+        first, rest = split_at_cell(title, width)
+        return first, rest
+    return title[:end], title[end + 1 :]
+
+
+def _when(moment: datetime, today: date) -> str:
+    """Return the time of a moment of today or yesterday, else its day, and its year if another."""
+    local = moment.astimezone()
+    if (today - local.date()).days in (0, 1):
+        return f"{local:%H:%M}"
+    day = f"{local.day} {local:%b}"
+    return day if local.year == today.year else f"{day} {local.year}"
 
 
 class SessionList(Vertical, can_focus=True):
@@ -65,6 +123,7 @@ class SessionList(Vertical, can_focus=True):
     def __init__(self) -> None:
         super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
+        self._today = date.min  # by which times are shown
         self._open_id: str | None = None  # of the open session; None before `show`
         # the open session that `_draw` has chosen last; it does that once, so the user can move on
         self._last_chosen_id: str | None = None
@@ -84,6 +143,7 @@ class SessionList(Vertical, can_focus=True):
         groups: Sequence[SessionGroup],
         open_id: str,
         *,
+        today: date,
         streaming: Collection[str] = (),
         unread: Collection[str] = (),
         with_question: Collection[str] = (),
@@ -95,13 +155,13 @@ class SessionList(Vertical, can_focus=True):
         chosen as soon as it is listed.
         """
         marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
-            **dict.fromkeys(unread, ((SIGNS.fresh, ""),)),
+            **dict.fromkeys(unread, ((f"{SIGNS.fresh} new", "$primary"),)),
             **dict.fromkeys(streaming, ((SIGNS.down_arrow, ""),)),
-            **dict.fromkeys(with_question, ((SIGNS.warning, "$warning"),)),
+            **dict.fromkeys(with_question, ((f"{SIGNS.warning} asks", "$warning"),)),
         }
-        shown = (tuple(groups), open_id, marks)
-        has_changed = shown != (self._groups, self._open_id, self._marks)
-        self._groups, self._open_id, self._marks = shown
+        shown = (tuple(groups), open_id, marks, today)
+        has_changed = shown != (self._groups, self._open_id, self._marks, self._today)
+        self._groups, self._open_id, self._marks, self._today = shown
         if has_changed and self.is_mounted:  # else `on_mount` draws it
             self._draw()
 
@@ -118,6 +178,7 @@ class SessionList(Vertical, can_focus=True):
         typed = self._filter.value.strip()
         list_filter = ListFilter.typed(typed)
         rows: list[ListRow] = []
+        has_two = self.screen.has_class("-tall")
         for group in self._groups:
             shown = [
                 header for header in group.headers if list_filter.fits(header.title, header.tags)
@@ -126,18 +187,17 @@ class SessionList(Vertical, can_focus=True):
                 if rows:
                     rows.append(ListRow())  # a blank one between two groups
                 count = units.whole_number(len(shown)) if len(shown) >= _COUNTED_FROM else ""
-                rows.append(edge_row(group.name, right=count))
+                rows.append(edge_row(group.name, f"{STRONG} {MUTED}", right=count))
             for header in shown:
-                is_fork = header.parent_id is not None
-                fork: StyledTexts = ((f"{SIGNS.fork} ", MUTED),) if is_fork else ()
-                tags = "".join(f" #{tag}" for tag in header.tags)
-                row = ListRow(
-                    pieces=((*fork, (header.title or "Untitled", NAME)), ((tags, MUTED),)),
-                    right=self._marks.get(header.session_id, ()),
+                row = SessionRow(
                     key=header.session_id,
                     is_open=header.session_id == self._open_id,
+                    header=header,
+                    today=self._today,
+                    has_two=has_two,
+                    mark=self._marks.get(header.session_id, ()),
                 )
-                rows.append(row)
+                rows += [row, replace(row, number=1)] if has_two else [row]
         is_list_read = self._open_id is not None  # `show` sets it with the groups
         if not rows and is_list_read:
             words = _EMPTY
@@ -198,8 +258,7 @@ class SessionList(Vertical, can_focus=True):
         self._rows.looks_focused = False
 
     def on_resize(self) -> None:
-        if self._rows.key is None:  # the sentence for no sessions is wrapped to the new width
-            self._draw()
+        self._draw()  # one or two rows for each, and the sentence for no sessions is wrapped
 
     @on(RowList.Clicked)
     def open_clicked(self, event: RowList.Clicked) -> None:

@@ -1,25 +1,33 @@
 """Telemetry panel in the right column: draws rows with a label and a value, or a bar.
 
-A meter is a bar whose used part is a fraction. A spark row has a small bar for each value.
+A meter is a bar whose used part is a fraction. A spark row has a small bar for each value, and the
+graph of the speed has two rows of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from itertools import groupby, zip_longest
 
 from msgspec import Struct
+from rich.cells import cell_len
 from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
+from lmchat.cells import split_at_cell
+from lmchat.safe_text import on_one_line
 from lmchat.tui.widgets.line import (
     FAINT,
     METER,
+    MODEL,
     MUTED,
     SPARK,
+    SPEED,
+    SPEED_FILL,
     StyledText,
     StyledTexts,
     content,
@@ -28,6 +36,15 @@ from lmchat.tui.widgets.line import (
     styled,
 )
 from lmchat.units import SIGNS
+
+
+class Form(Enum):
+    """How much the panel shows of each section."""
+
+    SHORT = "short"  # what says something now
+    ALL = "all"  # every figure, those that are not known as `–`
+    JOINED = "joined"  # every figure, several in a row
+    COMPACT = "compact"  # the same in eleven rows, without bars
 
 
 class TextRow(Struct, frozen=True):
@@ -53,22 +70,40 @@ class SparkRow(Struct, frozen=True):
     at_least: float = 0.0  # minimum value of a full bar, so that small values look small
 
 
-TelemetryRow = TextRow | MeterRow | SparkRow
+class GraphRow(Struct, frozen=True):
+    """The upper or the lower row of the graph of the speed."""
 
-WARNS_ABOVE = 0.75  # share of the window from which the meter warns
-ALARMS_ABOVE = 0.95  # share of the window from which the meter alarms
+    values: tuple[float, ...]  # newest last
+    is_upper: bool
+
+
+class NameRow(Struct, frozen=True):
+    """A name, in a second row too if it is long, and a value at the right of the last one."""
+
+    name: str
+    value: str = ""
+    style: str = ""  # of the value
+    name_style: str = MODEL
+    sign: StyledText = ("", "")
+
+
+DrawnRow = TextRow | MeterRow | SparkRow | GraphRow
+Sections = Mapping[str, Sequence[DrawnRow | NameRow]]
+
+WARNS_FROM = 0.8  # share of the window from which the meter warns
+ALARMS_ABOVE = 0.95  # share of the window above which it alarms
 _GAP = 2  # cells between label and value
 
 
 def meter(fraction: float | None, width: int) -> StyledTexts:
     """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1.
 
-    None is drawn as 0. The used part has the colour of a warning above `WARNS_ABOVE`, and that of
+    None is drawn as 0. The used part has the colour of a warning from `WARNS_FROM` on, and that of
     an error above `ALARMS_ABOVE`.
     """
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
-    style = "$warning" if share > WARNS_ABOVE else METER
+    style = "$warning" if share >= WARNS_FROM else METER
     if share > ALARMS_ABOVE:
         style = "$error"
     return ((SIGNS.used * used, style), (SIGNS.rule * (width - used), FAINT))
@@ -94,17 +129,38 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
 
 
+def graph(values: Sequence[float], width: int, *, is_upper: bool) -> StyledTexts:
+    """Return one of the two rows of a graph, in which the largest value has sixteen levels.
+
+    The last cell of each bar has a style of its own, so that one sees a line and not an area.
+    """
+    shown = values[max(len(values) - width, 0) :]
+    full_bar = max(shown, default=0.0) or 1.0
+    bars = f" {SIGNS.levels}"
+    half = len(SIGNS.levels)
+    cells: list[StyledText] = [(" " * (width - len(shown)), SPEED)]
+    for value in shown:
+        level = round(value / full_bar * 2 * half)
+        if is_upper:
+            cells.append((bars[max(level - half, 0)], SPEED))
+        else:
+            cells.append((bars[min(level, half)], SPEED_FILL if level > half else SPEED))
+    runs = groupby(cells, key=lambda cell: cell[1])
+    return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
+
+
 class TelemetryPanel(Widget):
     """Sections of rows in one widget, which redraws only the rows that have changed."""
 
     def __init__(self, section_names: Sequence[str]) -> None:
         super().__init__(id="telemetry")
+        self.shows_all = False  # in its column; over the chat it always does
         self._section_names = section_names  # those that are shown, from the top
-        self._sections: Mapping[str, Sequence[TelemetryRow]] = {}  # all, by their names
+        self._sections: Callable[[Form], Sections] = lambda _form: {}
         self._warning = ""  # at the bottom; empty for none
-        self._rows: Sequence[TelemetryRow | None] = ()  # as drawn; None is a blank row
+        self._rows: Sequence[DrawnRow | None] = ()  # as drawn; None is a blank row
 
-    def show(self, sections: Mapping[str, Sequence[TelemetryRow]], warning: str = "") -> None:
+    def show(self, sections: Callable[[Form], Sections], warning: str = "") -> None:
         """Show the sections that the panel was made for, and at the bottom a lasting warning."""
         self._sections = sections
         self._warning = warning
@@ -113,26 +169,53 @@ class TelemetryPanel(Widget):
         before = self._rows
         self._rows = self._all_rows()
         rows = enumerate(zip_longest(before, self._rows))
-        changed = [y for y, (old, new) in rows if old != new]
+        width = self.size.width
+        changed = [y for y, (old, new) in rows if not _looks_same(old, new, width)]
         if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+            self.refresh(*(Region(0, y, width, 1) for y in changed))
 
-    def _all_rows(self) -> Sequence[TelemetryRow | None]:
+    def _all_rows(self) -> Sequence[DrawnRow | None]:
         """Return the rows that fit; None is a blank row, as between two sections."""
-        rows: list[TelemetryRow | None] = []
-        for name in self._section_names:
-            if rows:
-                rows.append(None)
-            rows += self._sections.get(name, ())
         height = self.size.height
         if not self._warning:
-            return rows[:height]
+            return self._fitting(height)
         lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))
         warning = [TextRow(line.plain.rstrip(), label_style="$warning") for line in lines]
         # rows above the warning, and above the blank row that divides them from it
         room = max(height - len(warning) - 1, 0)
-        padding = [None] * (room - len(rows))  # none if there are more rows than room
-        return [*rows[:room], *padding, None, *warning]
+        rows = self._fitting(room)
+        padding = [None] * (room - len(rows))
+        return [*rows, *padding, None, *warning]
+
+    def _fitting(self, height: int) -> Sequence[DrawnRow | None]:
+        """Return the roomiest rows that fit.
+
+        Without room, blank rows go first, then bars; then figures share a row.
+        """
+        has_column = self.screen.has_class("-wide") or self.screen.has_class("-roomy")
+        form = Form.JOINED
+        if has_column:
+            form = Form.ALL if self.shows_all else Form.SHORT
+        rows = self._rows_of(form)
+        for fitting in (
+            rows,
+            text := [row for row in rows if row is not None],
+            [row for row in text if isinstance(row, TextRow)],
+        ):
+            if len(fitting) <= height:
+                return fitting
+        return [row for row in self._rows_of(Form.COMPACT) if row is not None][:height]
+
+    def _rows_of(self, form: Form) -> list[DrawnRow | None]:
+        sections = self._sections(form)
+        rows: list[DrawnRow | None] = []
+        for name in self._section_names:
+            section = sections.get(name, ())
+            if rows and section:
+                rows.append(None)
+            for row in section:
+                rows += _in_rows(row, self.size.width) if isinstance(row, NameRow) else [row]
+        return rows
 
     def on_resize(self) -> None:
         self._rows = self._all_rows()
@@ -148,7 +231,33 @@ class TelemetryPanel(Widget):
         return Visual.to_strips(self, line, width, 1, self.visual_style)[0]
 
 
-def _draw(row: TelemetryRow, width: int) -> Content:
+def _looks_same(old: DrawnRow | None, new: DrawnRow | None, width: int) -> bool:
+    if isinstance(old, MeterRow) and isinstance(new, MeterRow):
+        return meter(old.fraction, width) == meter(new.fraction, width)
+    return old == new
+
+
+def _in_rows(row: NameRow, width: int) -> list[TextRow]:
+    """Return one row; or two if the name fits only into two, cut to them if it is longer still."""
+    sign, sign_style = row.sign
+    name = on_one_line(row.name)
+    last = TextRow(name, row.value, row.style, row.name_style, row.sign)
+    room = width - cell_len(sign)
+    value_room = cell_len(on_one_line(row.value)) + _GAP if row.value else 0
+    if cell_len(name) <= room - value_room:
+        return [last]
+    first, rest = split_at_cell(name, room)
+    # a name has few blanks; its parts are divided by signs such as `-` and `/`
+    end = max(first.rfind(char) for char in " -_/:.@") + 1
+    if end > len(first) // 2:
+        first, rest = name[:end], name[end:]
+    return [
+        TextRow(first, label_style=row.name_style, sign=(sign, sign_style)),
+        TextRow(rest, row.value, row.style, row.name_style),
+    ]
+
+
+def _draw(row: DrawnRow, width: int) -> Content:
     """Return a row as a line of `width` cells.
 
     If label and value do not fit beside each other, the value is cut, but to no less than half of
@@ -159,6 +268,8 @@ def _draw(row: TelemetryRow, width: int) -> Content:
             return content(meter(fraction, width))
         case SparkRow(values, at_least):
             return content(spark(values, width, at_least=at_least))
+        case GraphRow(values, is_upper):
+            return content(graph(values, width, is_upper=is_upper))
         case TextRow():
             left = content((row.sign, (row.label, row.label_style)))
             room = max(width - left.cell_length - _GAP, width // 2)

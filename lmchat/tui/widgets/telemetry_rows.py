@@ -1,14 +1,11 @@
-"""Sections of the telemetry panel: each is a function from stats to rows.
+"""Sections of the telemetry panel: each is a function from what is known to rows in a form.
 
-`stats` are those of the answer that began last in the shown session; None before the first one.
-`health` is the state of the server in use: that of the last check, and what a running turn shows
-of it (`health_in_turn`). `now_s` and all times `…_s` are monotonic seconds.
+In the short form, a section that says nothing now has no rows, and none has a row with `–`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat import units
@@ -17,8 +14,17 @@ from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.status import ServerHealth, ServerState, ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.sessions.message import AnswerState
-from lmchat.tui.widgets.line import MUTED, SIGN_STYLES, STRONG, StyledText
-from lmchat.tui.widgets.telemetry_panel import MeterRow, SparkRow, TelemetryRow, TextRow
+from lmchat.tui.widgets.line import MODEL, MUTED, SIGN_STYLES, STRONG, StyledText
+from lmchat.tui.widgets.telemetry_panel import (
+    DrawnRow,
+    Form,
+    GraphRow,
+    MeterRow,
+    NameRow,
+    Sections,
+    SparkRow,
+    TextRow,
+)
 from lmchat.units import SIGNS, UNKNOWN
 
 LOOKING = "looking for a server"
@@ -26,7 +32,53 @@ LOOKING = "looking for a server"
 _WARN, _BAD = "$warning", "$error"
 _FAILURES = (AnswerState.INTERRUPTED, AnswerState.FAILED)
 _LARGE_WINDOW = 100_000  # from this on, numbers of tokens are rounded to fit into the panel
+_FEW_REQUESTS = 10  # with fewer left in a minute, the short form says so
 _CALM_LATENCY_MS = 8.0  # a full bar below this latency, so that small changes look small
+
+
+class PanelFacts(Struct, frozen=True, kw_only=True):
+    """What the panel shows. Times `…_s` are monotonic seconds; numbers are None if unknown."""
+
+    health: ServerHealth
+    """That of the last check, and what a running turn shows of it (`health_in_turn`)."""
+    search: ServerState | None = None  # how far the search for a server is
+    now_s: float = 0.0
+    loading: str = ""  # how far the model in use is loaded; empty while it is not loading
+    profile: str = ""  # name of the profile in use; empty for none
+    used: int | None = None  # tokens in the context window
+    limit: int | None = None  # its size
+    is_estimated: bool = False  # whether `used` is
+    left_out: int = 0  # messages that the next request leaves out
+    can_compact: bool = False  # whether `/compact` would make room
+    stats: LiveStats | None = None  # of the answer that began last in the session
+    speeds: tuple[float, ...] = ()  # tokens of each of the last seconds, oldest first
+    is_asking: bool = False  # whether a tool call waits for the user
+    read_ahead: float | None = None  # how much of the session is read ahead; None for no reading
+    metrics: Metrics = Metrics()
+    rate_limit: RateLimit = RateLimit(left=0, limit=0)
+    has_tools: bool = False
+    last_action: str = ""
+    next_check_in_s: float | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.stats is not None and self.stats.is_running
+
+    @property
+    def has_failed(self) -> bool:
+        return self.stats is not None and self.stats.state in _FAILURES
+
+
+def panel_sections(facts: PanelFacts, form: Form) -> Sections:
+    """Return the rows of all sections, by name."""
+    return {
+        "server": _server_rows(facts, form),
+        "model": _model_rows(facts, form),
+        "context": _context_rows(facts, form),
+        "turn": _turn_rows(facts, form),
+        "requests": _request_rows(facts, form),
+        "activity": _activity_rows(facts, form),
+    }
 
 
 def health_in_turn(health: ServerHealth, stats: LiveStats | None) -> ServerHealth:
@@ -61,9 +113,9 @@ def server_sign(status: ServerStatus | None) -> StyledText:
     return sign, SIGN_STYLES[sign]
 
 
-def _head(name: str, word: str, style: str = "") -> TextRow:
-    """Return the first row of a section: its name in bold, and at the right a word."""
-    return TextRow(label=name, value=word, style=style, label_style=STRONG)
+def _head(name: str, value: str, style: str = "") -> TextRow:
+    """Return the first row of a section: its name or its state in bold, and a value."""
+    return TextRow(label=name, value=value, style=style, label_style=STRONG)
 
 
 def _row(label: str, value: str, style: str = "") -> TextRow:
@@ -76,55 +128,76 @@ def search_word(state: ServerState | None) -> str:
     return words.get(state, "checking")
 
 
-def server_rows(health: ServerHealth, state: ServerState | None) -> list[TelemetryRow]:
+def _server_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
     """Return name and state of the server, its address, and the latencies of the last checks.
 
     At the right of the address is the reason of the state, or the last latency if there is none.
     """
-    word, reason = search_word(state), ""
+    health = facts.health
+    word, reason = search_word(facts.search), ""
     if health.status is not None:
         word, reason = health.status.panel
     sign, style = server_sign(health.status)
     target = health.target
+    name = target.server_name if target else ""
     address = target.endpoint.netloc if target else UNKNOWN
-    return [
+    rows: list[DrawnRow] = [
         TextRow(
-            label=(target.product if target else "") or "Server",
+            label=name or "Server",
             value=word,
             style=style,
             label_style=STRONG,
             sign=(f"{sign} ", style),
-        ),
-        TextRow(label=address, value=reason or units.latency(health.latency_ms)),
-        SparkRow(health.latencies_ms, at_least=_CALM_LATENCY_MS),
+        )
     ]
-
-
-def model_rows(
-    health: ServerHealth, now_s: float, *, loading: str, profile: str
-) -> list[TelemetryRow]:
-    """Return the state of the model, its name, its context window, and the profile in use, if any.
-
-    While the server is down, the time since it was last seen is in place of the context window.
-    `loading` says how far the model in use is loaded; it is empty while it is not loading.
-    """
-    model = health.model
-    name = model.model_id if model else UNKNOWN
-    name_style = "" if model and not health.is_down else MUTED
-    quantization = model.quantization if model else ""
-    rows: list[TelemetryRow] = [
-        _head("Model", *_model_state(health, loading)),
-        TextRow(label=name, value=quantization, style=MUTED, label_style=name_style),
-    ]
-    if not health.is_down:
-        rows.append(_row("context", context_text(model) or UNKNOWN))
-    elif health.seen_s is None:
-        rows.append(_row("last seen", UNKNOWN))
-    else:
-        rows.append(_row("last seen", f"{units.rough_time(now_s - health.seen_s)} ago"))
-    if profile:
-        rows.append(_row("profile", profile))
+    latency = reason or units.latency(health.latency_ms)
+    is_known = UNKNOWN not in (address, latency)
+    if is_known or form is not Form.SHORT:
+        rows.append(_row("address" if address == name else address, latency))
+    if form is not Form.COMPACT and (health.latencies_ms or form is not Form.SHORT):
+        rows.append(SparkRow(health.latencies_ms, at_least=_CALM_LATENCY_MS))
     return rows
+
+
+def _model_rows(facts: PanelFacts, form: Form) -> list[DrawnRow | NameRow]:
+    """Return name and state of the model, quantization and window, and the profile in use.
+
+    While the server is down, the time since it was last seen is in place of the window.
+    """
+    health = facts.health
+    model = health.model
+    state, state_style = _model_state(health, facts.loading)
+    name = (model.model_id if model else "") or UNKNOWN
+    quantization = model.quantization if model else ""
+    if not health.is_down:
+        window = context_text(model)
+    elif health.seen_s is None:
+        window = ""
+    else:
+        window = f"seen {units.rough_time(facts.now_s - health.seen_s)} ago"
+    sign = (f"{SIGNS.remote} ", _WARN) if model is not None and model.is_remote else ("", "")
+    profile = [_row("profile", facts.profile)] if facts.profile else []
+    if form is Form.SHORT:
+        if name == UNKNOWN:
+            return [*profile]
+        figures = f" {SIGNS.dot} ".join(filter(None, (quantization, window)))
+        return [
+            NameRow(name, state, state_style or MUTED, f"{STRONG} {MODEL}", sign),
+            *([TextRow(figures)] if figures else []),
+            *profile,
+        ]
+    last = _row(quantization or UNKNOWN, window or UNKNOWN)
+    if form is Form.COMPACT:
+        label = f"{last.label} {SIGNS.dot} {facts.profile}" if facts.profile else last.label
+        name_row = TextRow(name, state, state_style, f"{STRONG} {MODEL}", sign)
+        return [name_row, replace(last, label=label)]
+    name_style = MUTED if name == UNKNOWN else MODEL
+    return [
+        _head("Model", state, state_style),
+        NameRow(name, name_style=name_style, sign=sign),
+        last,
+        *profile,
+    ]
 
 
 def _model_state(health: ServerHealth, loading: str) -> StyledText:
@@ -151,62 +224,77 @@ def context_text(model: ModelInfo | None) -> str:
     return "" if model is None else units.windows(model.context_loaded, model.context_max)
 
 
-def context_rows(
-    used: int | None, limit: int | None, *, is_estimated: bool, left_out: int, can_compact: bool
-) -> list[TelemetryRow]:
-    """Return how full the context window is: as a percentage, a bar, and numbers of tokens.
-
-    `used` and `limit` are numbers of tokens, None if unknown. Warnings follow if messages are
-    `left_out` of the next request, or if `/compact` would make room.
-    """
+def _context_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+    """Return how full the context window is, and warnings about it."""
+    used, limit = facts.used, facts.limit
+    if used is None and form is Form.SHORT:
+        return []
     share = used / limit if used is not None and limit else None
     if limit and limit >= _LARGE_WINDOW and used is not None:  # rounded, to fit into the panel
-        words = f"{'~' if is_estimated else ''}{units.window(used)} of {units.window(limit)}"
+        words = f"{'~' if facts.is_estimated else ''}{units.window(used)} of {units.window(limit)}"
     else:
-        words = units.whole_number(used, is_estimated=is_estimated)
+        words = units.whole_number(used, is_estimated=facts.is_estimated)
         words += f" of {units.whole_number(limit)}" if limit else ""
-    rows: list[TelemetryRow] = [
-        _head("Context", UNKNOWN if share is None else units.percent(share)),
-        MeterRow(share),
-        TextRow("used", words),
-    ]
-    if left_out:
-        rows.append(TextRow(f"! {units.counted(left_out, 'message')} left out", label_style=_WARN))
-    if can_compact:
-        rows.append(TextRow("/compact makes room", label_style=_WARN))
-    return rows
+    warnings: list[DrawnRow] = []
+    if facts.left_out:
+        left_out = f"! {units.counted(facts.left_out, 'message')} left out"
+        warnings.append(TextRow(left_out, label_style=_WARN))
+    if facts.can_compact:
+        warnings.append(TextRow("/compact makes room", label_style=_WARN))
+    if form is Form.SHORT:
+        tokens = f"{words}{units.GAP}tok"
+        if share is None:
+            return [_head("Context", tokens), *warnings]
+        return [_head("Context", units.percent(share)), MeterRow(share), TextRow(tokens), *warnings]
+    head = _head("Context", UNKNOWN if share is None else units.percent(share))
+    if form is Form.COMPACT:
+        if not warnings:
+            return [head, _row("used", words)]
+        label = f"! {facts.left_out} left out" if facts.left_out else "! /compact"
+        return [head, TextRow(label, words, label_style=_WARN)]
+    return [head, MeterRow(share), _row("used", words), *warnings]
 
 
-def turn_rows(
-    stats: LiveStats | None,
-    now_s: float,
-    *,
-    speeds: Sequence[float],
-    is_asking: bool,
-    read_ahead: float | None,
-) -> list[TelemetryRow]:
-    """Return the stage of the last turn, its stats, and the speeds of the last seconds as bars.
+def _turn_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+    """Return the stage of the turn and its speed, with the speeds of the last seconds as bars.
 
-    `speeds` are the tokens of each second, oldest first. If `is_asking`, a tool call waits for the
-    user. `read_ahead` is how much of the session the server has read ahead, from 0 to 1, None while
-    it reads nothing. A turn that has ended without `speeds` has no bars.
+    The short form has it while the turn runs. It then keeps its height, so that no figure changes
+    its place.
     """
-    word, style = stage_text(stats, now_s)
-    if is_asking:
-        word, style = "waiting for you", _WARN
-    elif read_ahead is not None:
-        word, style = f"reading ahead{units.progress_suffix(read_ahead)}", ""
-    rows: list[TelemetryRow] = [
-        _head("Turn", word, style),
-        _row("elapsed", units.elapsed(stats.elapsed_s(now_s)) if stats else UNKNOWN),
-        _row("first token", units.exact_time(stats.ttft_ms if stats else None)),
-        _row("speed", units.rate(stats.tokens_per_second if stats else None)),
-    ]
-    # Before the first turn and while one runs, a row is kept for the bars. It is blank without
-    # speeds.
-    if speeds or stats is None or stats.is_running:
-        rows.append(SparkRow(tuple(speeds)))
-    return rows
+    stats = facts.stats
+    stage, style = stage_text(stats, facts.now_s)
+    fraction = stats.fraction if stats is not None else None
+    if facts.is_asking:
+        stage, style = "waiting for you", _WARN
+    elif facts.read_ahead is not None:
+        fraction = facts.read_ahead
+        stage, style = f"reading ahead{units.progress_suffix(fraction)}", ""
+    elif not facts.is_running and form is Form.SHORT:
+        return []
+    label_style = f"{STRONG} {style}" if style not in ("", MUTED) else STRONG
+    speed = units.rate(stats.tokens_per_second if stats else None)
+    elapsed = units.elapsed(stats.elapsed_s(facts.now_s)) if stats else UNKNOWN
+    first_token = units.exact_time(stats.ttft_ms if stats else None)
+    graph: list[DrawnRow] = [GraphRow(facts.speeds, is_upper=up) for up in (True, False)]
+    if fraction is not None and (facts.is_running or facts.read_ahead is not None):
+        graph = [MeterRow(fraction), GraphRow((), is_upper=False)]
+    if form is Form.SHORT:
+        is_answering = facts.is_running and UNKNOWN not in (speed, first_token)
+        value = speed if is_answering else elapsed
+        if not facts.is_running:
+            value = ""
+        head = TextRow(stage, value, STRONG, label_style)
+        if is_answering:
+            return [head, *graph, _row("first token", first_token), _row("elapsed", elapsed)]
+        return [head, *graph, TextRow(""), TextRow("")]
+    if stats is None and facts.read_ahead is None:
+        stage = "Turn"
+    style = STRONG if facts.is_running else ""
+    head = TextRow(stage, speed, MUTED if speed == UNKNOWN else style, label_style)
+    if form is Form.ALL:
+        return [head, *graph, _row("first token", first_token), _row("elapsed", elapsed)]
+    joined = _row(f"first token {first_token}", elapsed)
+    return [head, joined] if form is Form.COMPACT else [head, *graph, joined]
 
 
 def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
@@ -228,41 +316,86 @@ def stage_text(stats: LiveStats | None, now_s: float) -> StyledText:
     return stats.stage_word, ""
 
 
-def request_rows(
-    metrics: Metrics, rate_limit: RateLimit, stats: LiveStats | None
-) -> list[TelemetryRow]:
-    """Return how many requests may be sent now, and the counters of this run.
+def _request_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+    """Return the counters of this run, and how many requests may be sent now.
 
     The counter of failed requests is red if the last turn failed.
     """
-    left = f"{rate_limit.left} of {rate_limit.limit}/min"
-    has_failed = stats is not None and stats.state in _FAILURES
-    return [
-        _head("Requests", left, _BAD if rate_limit.left <= 0 else ""),
-        _row("ok", units.whole_number(metrics.successful_requests)),
-        _row("failed", units.whole_number(metrics.failed_requests), _BAD if has_failed else ""),
-        _row("retries", units.whole_number(metrics.retries)),
-        _row("from cache", units.whole_number(metrics.cache_hits)),
-    ]
+    metrics, rate_limit = facts.metrics, facts.rate_limit
+    answered = units.whole_number(metrics.successful_requests)
+    failed = units.whole_number(metrics.failed_requests)
+    retries = units.whole_number(metrics.retries)
+    cached = units.whole_number(metrics.cache_hits)
+    failed_style = _BAD if facts.has_failed else ""
+    left_style = _BAD if rate_limit.limit and rate_limit.left <= 0 else ""
+    left = f"{rate_limit.left} of {rate_limit.limit}" if rate_limit.limit else "no limit"
+    left_words = f"{left} left" if rate_limit.limit else left
+    next_check: list[DrawnRow] = []
+    if facts.next_check_in_s is not None:
+        next_check = [_row("next check", f"in {units.rough_time(facts.next_check_in_s)}")]
+    match form:
+        case Form.SHORT:
+            is_short = bool(rate_limit.limit) and rate_limit.left < _FEW_REQUESTS
+            retry = facts.stats.retry if facts.stats is not None else None
+            if not (facts.has_failed or next_check or is_short or retry):
+                return []
+            head = _head("Requests", left_words if is_short else "", left_style)
+            if facts.has_failed and metrics.failed_requests:
+                head = _head("Requests", f"{failed} failed", _BAD)
+            rows = [head]
+            if is_short and head.value != left_words:
+                rows.append(_row("left per min", left, left_style))
+            if retry:
+                rows.append(_row("retries", retries))
+            return [*rows, *next_check]
+        case Form.ALL:
+            return [
+                _head("Requests", f"{answered} answered"),
+                _row("failed", failed, failed_style),
+                _row("retries", retries),
+                _row("from the cache", cached),
+                _row("left per min", left, left_style),
+                *next_check,
+            ]
+        case Form.JOINED:
+            return [
+                _head("Requests", left_words, left_style),
+                _row(f"answered {answered}", f"failed {failed}", failed_style),
+                _row(f"from the cache {cached}", f"retries {retries}"),
+                *next_check,
+            ]
+        case Form.COMPACT:
+            return [
+                _head(f"{answered} answered", left_words, left_style),
+                TextRow(
+                    f"{failed} failed, {retries} {'retry' if metrics.retries == 1 else 'retries'}",
+                    f"{cached} cached",
+                    label_style=failed_style or MUTED,
+                ),
+            ]
 
 
-def activity_rows(
-    stats: LiveStats | None,
-    *,
-    has_tools: bool,
-    last_action: str,
-    next_check_in_s: float | None,
-) -> list[TelemetryRow]:
-    """Return whether tools are used, and if they are, the steps of the last turn.
+def _activity_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
+    """Return whether tools are used, the steps of the last turn, and what was done last.
 
-    A step is a round of tool calls. The last row is the time until the next check. If none is
-    planned, as while the server answers, the row has what was done last.
+    A step is a round of tool calls.
     """
-    rows: list[TelemetryRow] = [_head("Activity", "tools" if has_tools else "chat")]
-    if has_tools:
-        rows.append(_row("steps", str(stats.steps if stats else 0)))
-    if next_check_in_s is None:
-        rows.append(_row("last", last_action or UNKNOWN))
-    else:
-        rows.append(_row("next check", f"in {units.rough_time(next_check_in_s)}"))
-    return rows
+    steps = facts.stats.steps if facts.stats is not None else 0
+    kind = "tools" if facts.has_tools else "chat"
+    with_step = f"{kind}, step {steps}" if facts.has_tools and steps else kind
+    last = _row("last", facts.last_action or UNKNOWN)
+    match form:
+        case Form.SHORT:
+            if not (facts.is_running and facts.has_tools):
+                return []
+            return [_head("Activity", with_step), *([last] if facts.last_action else [])]
+        case Form.ALL:
+            step_rows = [_row("steps", str(steps))] if facts.has_tools else []
+            return [_head("Activity", kind), *step_rows, last]
+        case Form.JOINED:
+            return [_head("Activity", with_step), last]
+        case Form.COMPACT:
+            value = last.value
+            if facts.next_check_in_s is not None:
+                value = f"next check in {units.rough_time(facts.next_check_in_s)}"
+            return [_head(with_step, value)]

@@ -58,11 +58,11 @@ async def test_without_a_model_enter_opens_the_picker_and_enter_loads_one(
         await seen.at_size(desktop.WIDE)
         await seen.presses("enter")
         await seen.goes_on()
-        await seen.shows("loading qwen3-8b")
+        await seen.shows("◆ loading", "qwen3-8b · LM Studio")
         await seen.until(gate.reached.is_set, "the load")
         await seen.says("Hello?")
         seen.time_passes(12)
-        await seen.shows("◆ loading qwen3-8b 12 s · LM Studio", "loading 12 s", "next Hello?")
+        await seen.shows("◆ loading 12 s qwen3-8b · LM Studio", "loading 12 s", "next Hello?")
         assert server.seen(CHAT) == [], "it waits"
         await picture(seen, "loading", while_busy="load")
         gate.open()
@@ -90,7 +90,7 @@ async def test_with_jit_loading_off_the_failure_names_the_command_and_loading_as
         await seen.presses("ctrl+o", leads_to=ModelPicker, sees="3 models on 1 server")
         await seen.presses("enter", leads_to=ChatScreen)
         assert (await seen.answered()).text == "Hello there."
-        await seen.shows("Hello there.", "● LM Studio ready")
+        await seen.shows("Hello there.", "● qwen3-8b · LM Studio")
     assert [seen.json["messages"][-1]["content"] for seen in server.seen(CHAT)] == [
         "Hello?",
         "Hello?",

@@ -30,7 +30,7 @@ async def test_the_name_of_a_model_can_be_typed(reply, port, tmp_path, start):
         await seen.presses("enter", leads_to=ChatScreen)
         await seen.chats("One?")
         seen.time_passes()
-        await seen.shows("● alder · OpenAI-compatible", "● OpenAI-compati… ready")
+        await seen.shows(f"● alder · localhost:{port}", f"● localhost:{port} ready")
 
         await seen.says("/model oak")
         await seen.shows(f"localhost:{port} does not list oak; the next prompt tries it.")

@@ -1,0 +1,110 @@
+"""Row above the prompt: a passing message at the left, and what is new below the screen."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from textual import events
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from lmchat.tui.messages import AppMessage
+from lmchat.tui.widgets.line import STRONG, content, cut, styled
+from lmchat.units import SIGNS
+
+_MOST_ROWS = 3
+_GAP = 2  # least cells between the message and what stands at the right
+_TINT = "on $label-row"
+
+
+class Passing(Struct, frozen=True):
+    """A message that is shown for a few seconds."""
+
+    words: str
+    severity: str = "information"  # as Textual has it; others than this one get a sign
+
+
+_SIGNS = {"warning": (f"{SIGNS.warning} ", "$warning"), "error": (f"{SIGNS.failed} ", "$error")}
+
+
+class MessageRow(Widget):
+    """`Exported to plan.md      ↓ new text  End`; a long message has up to three rows.
+
+    Nothing moves when a message comes: a row is reserved for it, and a long one lies over what is
+    above. With `lift`, no row is reserved: the message lies over the row so far above its place.
+    """
+
+    class Pressed(AppMessage):
+        """Request to scroll the log to its end."""
+
+    below: reactive[str] = reactive("")
+    """Words for what is below the screen; empty while the log is at its end."""
+    passing: reactive[Passing | None] = reactive(None)
+
+    def __init__(self, *, lift: int = 0) -> None:
+        super().__init__()
+        self._lift = lift
+        self._lines: list[Content] = []  # of the message
+
+    def on_mount(self) -> None:
+        self._fit()
+        self.watch(self.app, "passing", self._take)  # of `LMChatApp`
+
+    def _take(self, passing: Passing | None) -> None:
+        """Show the message of the app, if this screen is not below another one."""
+        self.passing = passing if self.screen is self.app.screen else None
+
+    def watch_passing(self) -> None:
+        self._fit()
+
+    def watch_below(self) -> None:
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """Wrap the message, and be as high as it is."""
+        end = self._end
+        width = self.content_size.width - (end.cell_length + _GAP if end else 0) - 2
+        self._lines = []
+        if self.passing is not None:
+            sign = _SIGNS.get(self.passing.severity, ("", ""))
+            words = content((sign, (self.passing.words, "")))
+            lines = [line.rstrip() for line in words.wrap(max(width, 1))]
+            if len(lines) > _MOST_ROWS:
+                lines[_MOST_ROWS - 1 :] = [cut(lines[_MOST_ROWS - 1] + "  ", max(width, 1))]
+                last = lines[-1].rstrip()
+                lines[-1] = cut(last, max(width - 1, 1)) + SIGNS.cut
+            self._lines = lines
+        height = max(len(self._lines), 1)
+        self.styles.height = height
+        # above what lies over the chat only where it has no room elsewhere
+        self.styles.overlay = "screen" if self._lift or height > 1 else "none"
+        self.styles.offset = (0, 1 - height - self._lift)
+        self.display = not self._lift or bool(self._lines)
+        self.refresh()
+
+    @property
+    def _end(self) -> Content:
+        if not self.below:
+            return Content("")
+        return content(
+            ((f"{SIGNS.down_arrow} {self.below}", "$primary"), ("  ", ""), ("End", STRONG))
+        )
+
+    def render(self) -> Content:
+        width, end = self.content_size.width, self._end
+        block = max((line.cell_length for line in self._lines), default=0)
+        rows = [
+            (styled(" ") + line + " " * (block - line.cell_length + 1)).stylize_before(_TINT)
+            for line in self._lines
+        ] or [Content("")]
+        gap = width - rows[-1].cell_length - end.cell_length
+        rows[-1] = rows[-1] + " " * max(gap, 0) + end
+        return Content("\n").join(rows)
+
+    def on_click(self, event: events.Click) -> None:
+        is_on_message = event.x < self.content_size.width - self._end.cell_length
+        if self.below and not (self._lines and is_on_message):
+            self.post_message(self.Pressed())
