@@ -21,7 +21,17 @@ from types import FunctionType
 from markdown_it import MarkdownIt
 from markdown_it.parser_block import RuleFuncBlockType
 from markdown_it.parser_inline import RuleFuncInlineType
-from markdown_it.rules_block import StateBlock, fence, reference, table
+from markdown_it.rules_block import (
+    StateBlock,
+    blockquote,
+    fence,
+    heading,
+    hr,
+    html_block,
+    list_block,
+    reference,
+    table,
+)
 from markdown_it.rules_inline import StateInline, emphasis, image, link, strikethrough, text
 from markdown_it.token import Token
 
@@ -65,6 +75,7 @@ _NAME = (
 # tell whether a line does so
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
+_NO_HEADS = (fence, blockquote, hr, list_block, heading, html_block)  # their lines head no table
 _DASHES = "|:-"  # first signs of the line below the head of a table
 _LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
 _MOST_TOKENS = 5  # for each character; with more, a table ends: the parser fills up short rows
@@ -252,9 +263,13 @@ def table_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a table as the parser does, but show all of its text.
 
     A `|` within code ends no cell. Cells for which there are no columns are a part of the last one.
+    A line that begins another block is no head (GFM 4.10).
     """
+    begins_other_block = _first_sign(state, first) in _BEGINNINGS - {"|"} and any(
+        rule(state, first, last, True) for rule in _NO_HEADS
+    )
     start = len(state.tokens)
-    if not _parsers_table(state, first, last, silent):
+    if begins_other_block or not _parsers_table(state, first, last, silent):
         return False
     line = 0
     cells: list[Token] = []

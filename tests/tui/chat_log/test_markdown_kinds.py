@@ -71,6 +71,10 @@ KINDS = {
         "| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n| 5 |",
         ["a  b", RULE * 12, "1  2 | 3 | 4", "5"],
     ),
+    "lines above dashes that are no heads of tables": (
+        "~~~|a\n-|-\n~~~\n- b|c\n-|-\n\n> d|e\n\n-1 | **f**\n-|-\n2 | 3",
+        ["  |a", "  -|-", "▀", "• b|c", "  -|-", "", "│ d|e", "", "-1  f", RULE * 5, "2   3"],
+    ),
     "wide letters in columns": (
         "| 漢字 | b |\n|---|---|\n| \U0001f642 | 1 |\n| e\u0301 | 2 |\n| | 3 |",
         ["漢字  b", RULE * 7, "\U0001f642    1", "e\u0301     2", "      3"],
