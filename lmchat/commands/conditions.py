@@ -69,15 +69,15 @@ def unavailable_reason(name: str, message: ChatMessage, *, is_busy: bool) -> str
         case "rewrite":
             return why_not_rewritten(message)
         case "resume" if not is_continuable(message):
-            return "This answer is complete; it can be regenerated."
+            return "This answer is complete; it can be retried."
         case "another_model" | "regenerate" if role is Role.SYSTEM:
-            return "Only prompts and answers can be regenerated."
+            return "Only prompts and answers can be retried."
         case "another_model" if role is Role.TOOL:
-            return "Only prompts and answers can be regenerated."
+            return "Only prompts and answers can be retried."
         case "regenerate" if role is Role.TOOL and message.state is AnswerState.COMPLETE:
             return "Only calls that failed or were stopped can be run again."
         case "regenerate" if is_imported_call(message):
             return IMPORTED_CALL
         case "previous_version" | "next_version" if message.versions <= 1:
-            return "Only one version. Regenerate an answer or edit a prompt for another."
+            return "Only one version. Retry an answer or edit a prompt for another."
     return ""

@@ -178,11 +178,9 @@ class ScreenServices:
 
     async def _copy(self, text: str, note: str) -> None:
         tool = await self.workspace.platform.copy(text)
-        words = f"copied ({tool})"
         if not tool:  # none could copy
             write_to_terminal(self.app, self.workspace.platform.terminal_copy(text))
-            words = "sent to the terminal's clipboard (OSC 52); it does not report success"
-        self.notify(f"{note}: {words}" if note else words[0].upper() + words[1:])
+        self.notify(f"{note}: copied." if note else "Copied.")
 
     def remember(self, change: Change) -> None:
         """Change what lmchat remembers between its runs, also on the disk."""

@@ -184,7 +184,7 @@ async def test_a_bar_shows_when_each_part_of_the_wait_was_and_the_parts_are_the_
         (script((0, sent), wait_s=119.9), {"reading the prompt": "2 m 0 s"}),
     ):
         answer = await ask(begin(store, TimedBackend(slow)))
-        for width in (94, 95, 40):
+        for width in (92, 95, 40):
             text = details(answer, width).plain.replace(GAP, " ")
             bars = [line for line in text.splitlines() if "━" in line]
             found = {bar[:18].strip(): bar[18:28].strip() for bar in bars}

@@ -35,7 +35,7 @@ def test_versions_of_prompts_are_versions_too():
 
 def test_of_an_only_version_it_says_how_to_get_another():
     reason = unavailable_reason("next_version", MESSAGES["answer"], is_busy=False)
-    assert reason == "Only one version. Regenerate an answer or edit a prompt for another."
+    assert reason == "Only one version. Retry an answer or edit a prompt for another."
 
 
 def test_an_answer_whose_server_says_only_that_it_was_cut_short_can_be_continued():

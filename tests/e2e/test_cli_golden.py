@@ -54,7 +54,7 @@ def exports(cli) -> dict[str, str]:
     found["search.json"] = cli("search", "lettuce", "--json").stdout
     messages = from_json(json.loads(given.read_text())).tree
     answers = [message for message in messages if message.stats or message.failure]
-    found["details.txt"] = "\n\n\n".join(details(answer, 94).plain for answer in answers) + "\n"
+    found["details.txt"] = "\n\n\n".join(details(answer, 92).plain for answer in answers) + "\n"
     return found
 
 

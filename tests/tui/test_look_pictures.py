@@ -5,8 +5,12 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
+from lmchat.library.library import ExportAs
+from lmchat.sessions.message import AnswerStats
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.commands_dialog import CommandsDialog, help_groups
+from lmchat.tui.dialogs.export_dialog import ExportDialog
+from lmchat.tui.dialogs.report_texts import details
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.look_data import (
     HITS,
@@ -14,7 +18,7 @@ from tests.support.look_data import (
     model_picker,
     search_dialog,
 )
-from tests.support.look_pictures import SIZES, panels, steps
+from tests.support.look_pictures import SIZES, panels, said, steps
 from tests.support.start_desk import bare_page, found
 from tests.support.tui_host import Host, screen_text
 
@@ -85,6 +89,49 @@ def test_a_question_of_yes_or_no(snap_compare, theme):
     ask = partial(ConfirmDialog, "Allow gpu-box:8000?", text="For this run only.", verb="allow it")
     see = steps(sees="Enter allow it")
     assert snap_compare(panels(ask, theme=theme), terminal_size=(80, 24), run_before=see)
+
+
+ANSWERED = replace(
+    said("a", "Leaves first.", model="qwen3-8b"),
+    endpoint="http://localhost:1234",
+    stats=AnswerStats(
+        ttft_ms=210,
+        wait_ms=7510,
+        elapsed_ms=11_710,
+        reasoning_ms=3200,
+        was_loaded=True,
+        load_ms=4100,
+        finish_reason="stop",
+        steps=2,
+        prompt_tokens=1204,
+        cached_tokens=944,
+        prompt_tokens_per_second=1240,
+        completion_tokens=408,
+        thought_tokens=96,
+        tokens_per_second=42.3,
+        context=8192,
+        sampling={"temperature": 0.7, "top_p": 0.95, "seed": 4711},
+    ),
+)
+
+
+@pytest.mark.parametrize(("size", "theme"), [("120x40", "lmchat-light"), ("80x24", "lmchat-ansi")])
+def test_the_details_of_an_answer(snap_compare, size, theme):
+    figures = ("qwen3-8b", "LM Studio", "today 14:02")
+    text = partial(TextDialog, "Details", partial(details, ANSWERED), figures)
+    see = steps(sees="loading the model")
+    assert snap_compare(panels(text, theme=theme), terminal_size=SIZES[size], run_before=see)
+
+
+def test_the_export_of_a_session(snap_compare):
+    async def write(name: str, contents: ExportAs) -> str:
+        return f"{name} exists."
+
+    dialog = ExportDialog(
+        "plan-for-the-garden.md", write, ExportAs(), folder="~/notes", figure="4 messages"
+    )
+    see = steps("tab", "tab", sees="● HTML")
+    assert snap_compare(panels(lambda: dialog), terminal_size=(120, 40), run_before=see)
 
 
 def test_a_text(snap_compare):

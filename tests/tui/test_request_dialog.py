@@ -6,6 +6,7 @@ import asyncio
 
 from lmchat.commands.table import BY_ID
 from lmchat.config.settings import ChatSettings
+from lmchat.safe_text import without_controls
 from lmchat.servers.request import TemplateText
 from lmchat.tui.dialogs.request_dialog import RequestDialog
 from lmchat.tui.screen import ChatScreen
@@ -40,21 +41,21 @@ async def test_the_request_of_the_draft_is_shown_in_three_forms_copied_and_paged
         assert request.sampling.seed == 42
         await shown(desk, "text · ", "234 tokens", "<|im_start|>user", "Hi ␛[31m\ufffd<|im_end|>")
         assert not {"\x1b", "\u202e", "\x9b"} & set(desk.text)
-        await desk.press("y", sees="Copied (test-copy)")
+        await desk.press("y", sees="Copied.")
         await desk.press("right", sees="JSON · ")
         await desk.press("y")
         await desk.press("right", sees="curl · ")
         await desk.press("y")
         await desk.until(lambda: len(desk.copied) == 3, "three copies")
         text, body, command = desk.copied
-        assert text == HOSTILE
+        assert text == without_controls(HOSTILE)
         assert '"content": "Say $HOME"' in body
         assert body in command
         assert '"Authorization: Bearer $LMCHAT_API_KEY"' in command
         await desk.press("right", sees="text · ")
         await desk.press("left", sees="curl · ")
         await desk.press("o")
-        await desk.until(lambda: desk.paged == [command], "the pager")
+        await desk.until(lambda: [one.rstrip("\n") for one in desk.paged] == [command], "the pager")
         await desk.press("escape", leads_to=ChatScreen)
         assert desk.prompt_input.text == "Say $HOME"
         assert desk.backend.requests == []

@@ -20,6 +20,6 @@ async def test_what_no_command_has_goes_to_the_prompt_with_what_follows(tmp_path
         assert desk.prompt_input.text == ""
         assert not isinstance(desk.app.focused, PromptInput)
         await desk.type("cc")  # each press of a key is a command; a copy ends the one before it
-        await shown(desk, "Block 2 of 2: copied (test-copy)")
+        await shown(desk, "Block 2 of 2: copied.")
         assert desk.copied[-1].strip() == "b"
         assert desk.prompt_input.text == ""

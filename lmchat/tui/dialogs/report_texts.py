@@ -21,13 +21,13 @@ _VALUE_CHARS = 2000  # of a value, such as a name or a grammar
 _COLUMN_WIDTH = 28  # of label and value of `/details`, in cells
 _LEAST_WIDTH = 20  # of a column that is beside others
 _GAP = 2  # least cells between two texts
-_WIDE = 95  # cells of a text from which on columns are side by side: in a dialog on 100 cells
+_WIDE = 93  # cells from which on columns are side by side: a dialog of 100 with a frame
 _SECOND_MS = 1000.0
 _EMPTY = Content("")
 _SLOW_MS = 3000.0  # if the first word took as long or longer, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
 STATS_DAYS = 90  # period of the stats of models; `lmchat stats` shows those of all answers
-_NAME_WIDTH = 24  # of `/stats`, in cells
+_NAME_WIDTH = 28  # of `/stats`, in cells
 _VALUE_WIDTH = 12
 
 
@@ -216,13 +216,13 @@ def stats_text(
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
         ("requests", str(metrics.total_requests)),
-        ("ok", str(metrics.successful_requests)),
+        ("answered", str(metrics.successful_requests)),
         ("failed", str(metrics.failed_requests)),
         ("stopped", str(metrics.stopped_requests)),
         ("rejected by lmchat", str(metrics.refused_requests)),
         ("retries", str(metrics.retries)),
         ("average time", units.elapsed(metrics.average_response_ms / 1000)),
-        ("model lists from cache", f"{metrics.cache_hits} of {list_requests}"),
+        ("model lists from the cache", f"{metrics.cache_hits} of {list_requests}"),
         ("requests left", f"{rate_limit.left} of {rate_limit.limit}"),
     )
     run_text = f"This run\n{run}"

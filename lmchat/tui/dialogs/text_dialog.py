@@ -35,10 +35,14 @@ class TextDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
     def __init__(self, title: str, text: Text = "", figures: Sequence[str] = ()) -> None:
-        """Create the dialog; figures are at the right of the title, and begin a copy."""
+        """Create the dialog; figures are at the right of the title, and begin a copy.
+
+        Those of `show` begin no copy.
+        """
         super().__init__(title)
         self._text = text
         self._figures = figures
+        self._head = f" {SIGNS.dot} ".join(figures)
         self._shown = ""
 
     def compose_content(self) -> Iterable[Widget]:
@@ -65,8 +69,8 @@ class TextDialog(Dialog):
             self.show_figures(*(safe_line(figure, limit=_FIGURE_CHARS) for figure in self._figures))
 
     def action_copy_text(self) -> None:
-        head = f" {SIGNS.dot} ".join(self._figures)
-        self.app.copy_to_clipboard(f"{head}\n\n{self._shown}" if head else self._shown)
+        head = f"{self._head}\n\n" if self._head else ""
+        self.app.copy_to_clipboard(f"{head}{self._shown}")
 
 
 def _shortened(text: str) -> str:
