@@ -75,7 +75,7 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
         prompt.put("say hello 茶は")
         await feed(desk, ALT_LETTERS)
         await feed(desk, "\x1b[117;3u", "\x1b[121;3;121u", "\x1b[27;3;117~", "\x1b[1076;3u")
-        assert prompt.text == "say hello 茶は"
+        await desk.prompt_is("say hello 茶は")
         for keys, column in (
             ("\x1b[1;3D", 11),
             ("\x1bb", 10),
@@ -87,31 +87,32 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
             ("\x1b[1;5F", 12),
         ):
             await feed(desk, keys)
-            assert prompt.cursor_location == (0, column), keys
+            place = (0, column)
+            await desk.until(lambda place=place: prompt.cursor_location == place, repr(keys))
         await feed(desk, "\x1b[1;5H", "\x1bd")
-        assert prompt.text == " hello 茶は"
+        await desk.prompt_is(" hello 茶は")
         await feed(desk, "\x1b[3;5~")
-        assert prompt.text == " 茶は"
+        await desk.prompt_is(" 茶は")
         await feed(desk, "\x1b[1;5F", "\x1b\x7f", "\x1b[127;5u")
-        assert prompt.text == " "
+        await desk.prompt_is(" ")
         prompt.put("🇩🇪👨\u200d👩\u200d👧e\u0301")
         await feed(desk, "\x7f")
-        assert prompt.text == "🇩🇪👨\u200d👩\u200d👧"
+        await desk.prompt_is("🇩🇪👨\u200d👩\u200d👧")
         await feed(desk, "\x1b[D", "\x1b[D", "\x1b[3~")
-        assert prompt.text == "👨\u200d👩\u200d👧"
+        await desk.prompt_is("👨\u200d👩\u200d👧")
         await feed(desk, "\x1b[C", "\x7f")
-        assert prompt.text == ""
+        await desk.prompt_is("")
 
         prompt.put("first\n" + "peas " * 60 + "end")
         assert prompt.wrapped_document.height > 3
         await feed(desk, "\x1b[H")
-        assert prompt.cursor_location > (1, 0)
+        await desk.until(lambda: (1, 0) < prompt.cursor_location < (1, 303), "the row")
         await feed(desk, "\x1b[H")
-        assert prompt.cursor_location == (1, 0)
+        await desk.until(lambda: prompt.cursor_location == (1, 0), "the line")
         await feed(desk, "\x1b[F")
-        assert prompt.cursor_location < (1, 303)
+        await desk.until(lambda: (1, 0) < prompt.cursor_location < (1, 303), "the end of the row")
         await feed(desk, "\x1b[F")
-        assert prompt.cursor_location == (1, 303)
+        await desk.until(lambda: prompt.cursor_location == (1, 303), "the end of the line")
         assert desk.shown.is_running
         assert desk.backend.stopped == 0
         await feed(desk, "\x1b[968::99;5u")  # Ctrl and the key of C of a Greek keyboard
@@ -127,14 +128,14 @@ async def test_a_key_does_without_its_modifiers_what_they_do_not_change(tmp_path
         for key in ("\x1b[127;2u", "\x1b[104;5u", "\x08", "\x1b[27;2;127~", "\x1b[127;10u"):
             before = prompt.text
             await feed(desk, key)
-            assert prompt.text == before[:-1], key
+            await desk.prompt_is(before[:-1])
         for key in ("\x1b[32;5u", "\x1b[32;2;32u", "\x1b[27;2;32~", "\x00", "\x1b "):
             before = prompt.text
             await feed(desk, key)
-            assert prompt.text == before + " ", key
+            await desk.prompt_is(before + " ")
         prompt.put("ab")
         await feed(desk, "\x1b[H", "\x1b[3;2~")
-        assert prompt.text == "b"
+        await desk.prompt_is("b")
         await feed(desk, "\x1b[13;2u", "\x1b\r", "\x1b[27;2;13~")  # Shift and Alt break the line
         await desk.prompt_is("\n\n\nb")
         await feed(desk, "\x1b[13;5u")  # Ctrl+Enter
@@ -146,9 +147,9 @@ async def test_a_key_does_without_its_modifiers_what_they_do_not_change(tmp_path
         await desk.press("ctrl+k", leads_to=SearchDialog)
         field = desk.app.screen.query_one(Input)
         await feed(desk, *"sow peas", "\x1b\x7f", *"e", "\x1b[1;5H", "\x1bd", "\x1b[3;2~")
-        assert field.value == "e"
+        await desk.until(lambda: field.value == "e", "a letter")
         await feed(desk, "\x1b[F", "\x1b[104;5u", *"🇩🇪", "\x7f", *"a b", "\x1b[1;3D", "\x1b[127;2u")
-        assert field.value == "ab"
+        await desk.until(lambda: field.value == "ab", "two letters")
         await feed(desk, "\x1b[91;5u")  # Ctrl+[
         await desk.on(ChatScreen)
         await feed(desk, "\x1b[1;3A")
