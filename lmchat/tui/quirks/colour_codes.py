@@ -2,7 +2,8 @@
 
 A frame is the text that Textual writes to the terminal for one repaint. Textual resets all colours
 after each piece of text and sets them again before the next one. In a frame of a streaming answer,
-three bytes of four are colour codes.
+three bytes of four are colour codes. An answer of 100 tokens a second writes 57 kB/s with this
+reduction and 85 kB/s without it, in the benchmark `stream`.
 """
 
 from __future__ import annotations
