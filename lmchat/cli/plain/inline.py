@@ -46,7 +46,7 @@ _WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these bl
 # a piece, so that only the first half is printed while they are open.
 _LISTS = ("bullet_list_open", "ordered_list_open")
 _NULL = Style.null()
-_SIGN = r"[^\s*_~]"  # marks of emphasis may be shown or not, so they are not counted
+_UNCOUNTED = r"\s*_~"  # blanks, and marks of emphasis, which may be shown or not
 # the colours of the terminal itself, since what is printed stays when its theme changes
 _STYLES = {
     "base": "none",
@@ -208,9 +208,9 @@ class InlineText:
             before = self._printed_signs
             lines = [*self._lay_out(block)]
             # blank lines and rules at the end come with the line behind them
-            while lines and not _sign_ends(lines[-1].text):
+            while lines and not _sign_count(lines[-1].text):
                 del lines[-1]
-            count = sum(len(_sign_ends(line.text)) for line in lines)
+            count = sum(_sign_count(line.text) for line in lines)
             printed += self._unprinted(lines)
             if lines and count >= before:
                 self._is_cut = lines[-1].is_wrapped
@@ -226,14 +226,15 @@ class InlineText:
         shown = ""
         for line in lines:
             count = self._printed_signs
-            ends = _sign_ends(line.text) if count else []
-            self._printed_signs = max(count - len(ends), 0)
+            size = _sign_count(line.text) if count else 0
+            self._printed_signs = max(count - size, 0)
             place = 0  # behind the printed beginning of the line
             if count:
-                if len(ends) < count or (len(ends) == count and not self._is_cut):
+                if size < count or (size == count and not self._is_cut):
                     continue
                 self._is_cut = False
-                place = ends[count - 1]
+                signs = re.finditer(f"[^{_UNCOUNTED}]", line.text)
+                place = next(islice(signs, count - 1, None)).end()
                 if not line.text[place:].strip():
                     continue
             if place and not self._is_line_open:  # a note has ended it
@@ -299,8 +300,8 @@ class _Closed(Struct):
     references: int
 
 
-def _sign_ends(text: str) -> list[int]:
-    return [sign.end() for sign in re.finditer(_SIGN, text)]
+def _sign_count(text: str) -> int:
+    return len(re.sub(f"[{_UNCOUNTED}]+", "", text))
 
 
 def _joined(rows: list[Line]) -> list[Line]:
@@ -326,7 +327,8 @@ def _joined(rows: list[Line]) -> list[Line]:
             lines.append(line)
     if lines and lines[-1].is_wrapped:
         last = lines[-1]
-        last.text = last.text[: max(_sign_ends(last.text), default=0)]
+        while re.match(f"[{_UNCOUNTED}]", last.text[-1:]):
+            last.text = last.text[:-1]
         spans = [(segment.text, segment.style or _NULL) for segment in last.segments]
         (kept,) = split_spans(spans, [0, last.start + len(last.text)])
         last.segments = [Segment(*span) for span in kept]
