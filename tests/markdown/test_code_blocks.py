@@ -13,6 +13,10 @@ def test_the_code_is_what_stands_in_blocks_of_code():
         # fences within fences: a longer one outside, or of the other kind
         ("````md\n```py\na\n```\n````", ["```py\na\n```\n"]),
         ("~~~\n```\na\n~~~", ["```\na\n"]),
+        # as models write them: Markdown with fences of the same marks, an end outside of its item
+        ("```md\n# A\n```py\na\n```\nb\n```\nc\n```\nd\n```", ["# A\n```py\na\n```\nb\n", "d\n"]),
+        ("```py\n```md\na\n```", ["```md\na\n"]),
+        ("1. Do:\n   ```sh\n   a\n```\n2. Then\n   ```\n   b\n   ```", ["a\n", "b\n"]),
         ("```\na\n``` not a closing one\nb\n```", ["a\n``` not a closing one\nb\n"]),
         # indented as in a list: its white space is no code
         ("1. Do:\n   ```py\n   if a:\n       b\n   ```", ["if a:\n    b\n"]),
