@@ -26,7 +26,6 @@ from lmchat.chat.turn_starts import (
     TurnStart,
     continued,
     edited,
-    has_text_to_continue,
     regenerated,
 )
 from lmchat.config.settings import ChatSettings
@@ -36,7 +35,7 @@ from lmchat.servers.protocols import AnswerSource
 from lmchat.servers.request import ChatRequest
 from lmchat.servers.target import Target
 from lmchat.sessions.attached_files import Prompt, split_draft
-from lmchat.sessions.message import ChatMessage, Role, new_id, text_message
+from lmchat.sessions.message import ChatMessage, Role, has_text_to_continue, new_id, text_message
 from lmchat.sessions.session import Session, title_of
 from lmchat.storage.stats_store import StatsStore
 from lmchat.storage.store import Store

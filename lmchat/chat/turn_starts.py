@@ -120,11 +120,6 @@ def needs_blank(before: str, after: str, texts: Iterable[str]) -> bool:
     return left.lower() in words or (len(right) >= _LEAST_CHARS and right.lower() in words)
 
 
-def has_text_to_continue(message: ChatMessage) -> bool:
-    """Whether an unfinished answer can be continued; a failed one is regenerated."""
-    return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
-
-
 def require_prefill(target: Target, beginning: Beginning | None = None) -> None:
     """Raise `RequestInvalid` if the server cannot continue words of the user; None: any text."""
     product = product_named(target.product)

@@ -20,7 +20,8 @@ from lmchat.markdown.colours import Colours
 from lmchat.markdown.wrap import text_of, width_of, wrapped
 from lmchat.units import SIGNS
 
-_LEAST_WORDS = 8  # cells for the first words of a row, before what is at its right
+_LEAST_WORDS = 8  # cells for longer first words
+_MOST_WHOLE = 20  # cells of first words that are never cut for what is at the right
 _RULE_CELLS = 4  # of a rule with words: a blank on each side of them, and two signs
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 
@@ -149,9 +150,9 @@ class Page(Struct):
     ) -> Line:
         """Return one row: pieces at the left, of which those at the end go if they lack room.
 
-        Those at the right have room first. They go from the first one on, as long as the first of
-        `pieces` has less than `_LEAST_WORDS` cells. `keys` take their place while the message has
-        the focus.
+        Those at the right have room first. They go from the first one on, until the first of
+        `pieces` is whole; if it is long, until it has `_LEAST_WORDS` cells. `keys` take their place
+        while the message has the focus.
         """
         line = self._fitted(pieces, right, tint)
         if keys is not None:
@@ -163,7 +164,9 @@ class Page(Struct):
     ) -> Line:
         first, *more = pieces or [[]]
         ends = [*right]
-        least = min(width_of(first), _LEAST_WORDS)
+        least = width_of(first)
+        if least > _MOST_WHOLE:
+            least = _LEAST_WORDS
         while ends and sum(map(width_of, ends)) > self.text_width - least:
             del ends[0]
         room = self.text_width - sum(map(width_of, ends))

@@ -492,6 +492,11 @@ def is_continuable(message: ChatMessage) -> bool:
     return message.state is not AnswerState.STREAMING
 
 
+def has_text_to_continue(message: ChatMessage) -> bool:
+    """Whether an unfinished answer can be continued; a failed one is regenerated."""
+    return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
+
+
 def readable_text(message: ChatMessage) -> str:
     """Return the text of a message for copying and reading: its text, else its result or reasoning.
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from lmchat.chat.preview import context_of_next_request
 from lmchat.chat.session import OpenSession
 from lmchat.chat.tool_rounds import ToolQuestion
-from lmchat.chat.turn_starts import continued, has_text_to_continue, regenerated
+from lmchat.chat.turn_starts import continued, regenerated
 from lmchat.errors import RequestInvalid
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import RequestSent
@@ -32,6 +32,7 @@ from lmchat.sessions.message import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    has_text_to_continue,
     text_message,
 )
 from lmchat.sessions.session import MessagePath, Session

@@ -33,6 +33,7 @@ from lmchat.sessions.message import (
     ChatMessage,
     Failure,
     FilePart,
+    has_text_to_continue,
     is_continuable,
     is_imported_call,
     tool_calls_text,
@@ -482,7 +483,8 @@ def _warnings(message: ChatMessage, stats: AnswerStats, *, has_note: bool) -> li
     words: list[str] = []
     # the default stats have an `ending` too, but nobody knows why an imported answer ended
     if message.stats and stats.ending:
-        words.append(safe_line(stats.ending, limit=_NAME_CHARS))
+        is_limit = stats.ending == "length"  # the finish reason, which names no limit
+        words.append("length limit" if is_limit else safe_line(stats.ending, limit=_NAME_CHARS))
     if stats.is_prompt_cut:
         words.append("a part of the prompt was left out")
     if stats.asked:  # another model has answered
@@ -519,7 +521,7 @@ def _token_words(stats: AnswerStats) -> str:
 def _offers(page: Page, message: ChatMessage) -> list[Span]:
     """Return what continues the last answer from the prompt; a click does it, too."""
     spans: list[Span] = []
-    if _has_text_to_continue(message):
+    if has_text_to_continue(message):
         spans = clickable([("  /continue", page.styles["strong"]), (" ", _NULL)], "resume")
     key = page.own_keys.get("retry") or "^R"
     hint = [(f"  {key}", page.styles["strong"]), (" retry", page.styles["muted"])]
@@ -529,17 +531,12 @@ def _offers(page: Page, message: ChatMessage) -> list[Span]:
 def _letters(page: Page, message: ChatMessage) -> list[Span]:
     """Return the keys that continue a focused answer; in the prompt, they would type letters."""
     spans: list[Span] = []
-    if _has_text_to_continue(message):
+    if has_text_to_continue(message):
         spans += page.key_hint("a", "continue", "message.resume")
     if message.state is not AnswerState.COMPLETE:
         spans += page.key_hint("r", "retry", "message.regenerate")
         spans += page.key_hint("e", "edit", "message.edit")
     return spans
-
-
-def _has_text_to_continue(message: ChatMessage) -> bool:
-    has_text = bool(message.text or message.reasoning)
-    return has_text and message.state is not AnswerState.FAILED
 
 
 def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: Page) -> list[Line]:
@@ -552,7 +549,9 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
     title = (f"{SIGNS.failed} {words}", page.style("error", "strong"))
-    rows = [*page.wrap([title], right=[time], tint="panel")]
+    # where the title would be wrapped for the time alone, the time goes
+    has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width
+    rows = [*page.wrap([title], right=[time] if has_room else (), tint="panel")]
     if text := " ".join(filter(None, (_saved_words(message), _next_step(failure)))):
         rows += page.wrap([(text, _NULL)], tint="panel")
 

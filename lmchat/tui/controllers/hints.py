@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from lmchat.chat.turn_starts import has_text_to_continue
 from lmchat.commands.conditions import unavailable_reason
 from lmchat.commands.table import (
     BY_ID,
@@ -19,7 +18,7 @@ from lmchat.commands.table import (
     keys_of,
 )
 from lmchat.servers.discovery.status import LACKS_SERVER, ServerState
-from lmchat.sessions.message import Role
+from lmchat.sessions.message import Role, has_text_to_continue
 from lmchat.tools.calls import APPROVAL_SCOPES
 from lmchat.tui.controllers.branches import Branches
 from lmchat.tui.controllers.prompt_files import PromptFiles

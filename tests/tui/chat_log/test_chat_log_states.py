@@ -83,7 +83,7 @@ async def test_the_receipt_tells_an_unusual_end_first_and_loses_figures_where_ro
     assert stats.startswith("44.0 tok/s · 96 tok in 2.4 s · first token 0.19 s   ")
     assert stats.endswith("   ‹2/3›")
     for changes, reason in (
-        ({"finish_reason": "length"}, "length"),
+        ({"finish_reason": "length"}, "length limit"),
         ({"finish_reason": "length", "limit": Limit.CONTEXT}, Limit.CONTEXT.value),
         ({"finish_reason": "length", "limit": Limit.MAX_TOKENS}, Limit.MAX_TOKENS.value),
     ):
@@ -107,7 +107,7 @@ async def test_the_receipt_tells_an_unusual_end_first_and_loses_figures_where_ro
 
 def test_the_row_under_an_answer_is_one_row_whose_figures_are_never_cut():
     stats = replace(STATS, steps=2, finish_reason="length")
-    figures = ["length", "44.0 tok/s", "96 tok in 2.4 s", "first token 0.19 s", "2 steps"]
+    figures = ["length limit", "44.0 tok/s", "96 tok in 2.4 s", "first token 0.19 s", "2 steps"]
     for message in (
         answer("a", stats=stats, version=10, versions=12),
         answer("a", stats=stats, state=AnswerState.STOPPED),
@@ -169,6 +169,15 @@ async def test_an_answer_that_was_cut_short_offers_letters_only_if_it_is_focused
         await pilot.pause()
         log.append(question("Then?"))  # it is the last message no more
         assert offers not in plain(log)
+
+
+def test_the_title_of_a_failure_is_not_wrapped_for_the_time_alone():
+    [block] = end_blocks(answer("", state=AnswerState.FAILED, failure=FAILURE), is_last=False)
+    for width, has_time in ((30, False), (31, True), (20, True)):
+        title, second, *_ = block.make(plain_page(width))
+        assert ("14:02" in shown(title)) is has_time
+        assert ("away" in shown(title)) is (width >= 30)
+        assert ("away" in shown(second)) is (width < 30)
 
 
 async def test_a_failure_is_one_card_with_what_is_saved_and_what_helps(log):
