@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 _CONFIG = """
 set -g status off
 set -g default-terminal tmux-256color
@@ -20,7 +22,8 @@ class Tmux:
 
     def __init__(self, folder: Path, columns: int, lines: int) -> None:
         program = shutil.which("tmux")
-        assert program, "tmux is not installed; .ci/run fetches it"
+        if program is None:
+            pytest.skip("tmux is not installed here")
         fifo, config = folder / "bytes", folder / "tmux.conf"
         os.mkfifo(fifo)
         config.write_text(_CONFIG)
