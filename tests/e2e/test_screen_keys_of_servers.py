@@ -38,7 +38,7 @@ def test_the_key_is_asked_for_tried_kept_and_never_shown(tmp_path, server):
         screen.ask("Say hello.", answers=1)
         screen.put("/request curl")
         screen.type("\r", sees="Bearer $LMCHAT_API_KEY")
-        screen.type("y", sees="Sent to the")
+        screen.type("y", sees="Copied.")
         screen.type("\x1b", hides="Next request")
         raw = screen.raw
         (request,) = copied(raw)

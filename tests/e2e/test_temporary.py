@@ -42,7 +42,7 @@ _STEPS: dict[str, tuple[str, Wanted]] = {
     "/pager": ("", ""),
     "/title": (f"{MARK} title", "Renamed."),
     "/tag": (f"{MARK}tag", f"Tagged #{MARK}tag"),
-    "/copy": ("", "to the terminal's clipboard"),
+    "/copy": ("", "Copied."),
     "/import": ("notes.json", "so it cannot import"),
     "/export": ("{export}", "Exported to"),
     "/find": (MARK, "Esc close"),
