@@ -27,6 +27,7 @@ from lmchat.tui.widgets.line import (
     SPEED,
     LineWidget,
     StyledText,
+    StyledTexts,
     content,
     fit,
     styled,
@@ -154,10 +155,12 @@ class PromptStatus(Widget):
                 pieces.append(styled(f"{size}{units.GAP}tok", MUTED))
             return styled(f" {SIGNS.dot} ", MUTED).join(pieces)
         if line.speed is not None:
+            bars: StyledTexts = ()
             if speed_cells and line.speeds:
-                bars = [(text, SPEED) for text, _ in spark(line.speeds, speed_cells)]
-                pieces.append(content(bars))
-            pieces.append(styled(f"{line.speed:.0f}{units.GAP}tok/s"))
+                bars = tuple((text, SPEED) for text, _ in spark(line.speeds, speed_cells))
+            # padded, so that the bars keep their place
+            number = f"{line.speed:4.0f}" if bars else f"{line.speed:.0f}"
+            pieces.append(content((*bars, (f"{number}{units.GAP}tok/s", ""))))
         if line.share is not None:
             bar = (*meter(line.share, meter_cells), (" ", "")) if meter_cells else ()
             pieces.append(content((*bar, (units.percent(line.share), ""))))
