@@ -33,7 +33,7 @@ from lmchat.tui.widgets.session_list import SessionList
 from lmchat.tui.widgets.telemetry_panel import TelemetryPanel
 from lmchat.tui.widgets.telemetry_rows import LOOKING, server_sign
 
-_LOW, _LOWEST = 7, 3  # rows of the window
+_FEW_ROWS, _LOW, _LOWEST = 19, 7, 3  # rows of the window
 NEW_SESSION = "New session"
 """Title of a session without messages."""
 
@@ -141,7 +141,8 @@ class ChatScreen(PatchedScreen):
         self._show_what_fits(event.size.height)
 
     def _show_what_fits(self, height: int) -> None:
-        """In a very low window, leave out what is less than the prompt."""
+        """In a low window, let figures share rows; in a very low one, only the prompt stays."""
+        self.set_class(height < _FEW_ROWS, "-few-rows")  # the panel is wider
         self.set_class(height < _LOW, "-low")  # without title and row of messages
         self.widgets.key_bar.display = height > _LOWEST
         self.widgets.log.display = height >= _LOWEST  # its least height is one row

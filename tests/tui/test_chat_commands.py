@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from textual import events
 
 from lmchat.config.settings import ChatSettings, Profile
+from lmchat.config.state import State
 from lmchat.errors import ServerUnavailable
 from lmchat.metrics import Metrics
 from lmchat.tui.dialogs.ask_dialog import AskDialog
@@ -46,6 +48,24 @@ async def test_keys_and_the_width_show_and_hide_the_columns(tmp_path):
             await (shown if has_columns else gone)(desk, "/ search")
             await (shown if has_columns else gone)(desk, "localhost:1234")
             await shown(desk, "qwen3-8b")
+
+
+async def test_in_eleven_rows_beside_the_chat_each_figure_is_whole(tmp_path):
+    state = State(has_all_figures=True)
+    async with ready_desktop(tmp_path, asked=["one"], size=(120, 12), state=state) as desk:
+        rows = [row[86:].strip() for row in desk.text.split("\n")]
+        told = [re.sub(r"[\d.]+ s\b", "N s", " ".join(row.split())) for row in rows]
+        assert told[2:11] == [
+            "qwen3-8b loaded",
+            "Q4_K_M 8k of 32k",
+            "Context 0 %",
+            "used 23 of 8 192",
+            "complete 42.3 tok/s",
+            "first token N s N s",
+            "1 answered 59 of 60 left",
+            "0 failed, 0 retries 0 cached",
+            "chat answer complete",
+        ]
 
 
 async def test_in_a_very_low_window_the_prompt_comes_first(tmp_path):
