@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -102,3 +103,16 @@ async def test_nothing_found_says_what_may_help_and_enter_takes_nothing():
         assert "No hits for “shade has:code”. Try fewer words." in screen_text(app)
         await pilot.press("enter", "down")
         assert app.results == []
+
+
+async def test_words_before_a_hit_without_room_for_all_begin_with_a_whole_word():
+    before = "Whatever has to ripen a fruit needs sun; leaves need little, so a bed in "
+    hit = replace(HITS[0], before=before, after=" is a slow one")
+    for size in ((80, 24), (60, 20), (40, 12)):
+        async with drawn(Host(screen=partial(search_dialog, [hit])), size) as (app, pilot):
+            await pilot.press(*"shade")
+            await pilot.pause()
+            (row,) = [line for line in screen_text(app).split("\n") if "you  " in line]
+            words = row.partition("… ")[2].partition("shade")[0]
+            assert f" {words}" in f" {before}"
+            assert words.strip()
