@@ -103,6 +103,16 @@ async def test_alt_and_a_letter_moves_or_deletes_and_never_stops_an_answer(tmp_p
         await feed(desk, "\x1b[C", "\x7f")
         await desk.prompt_is("")
 
+        family = "👨\u200d👩\u200d👧"
+        prompt.put(f"{family}e\u0301🇩🇪|\nabcdefghi")
+        for column in range(10):
+            prompt.move_cursor((1, column))
+            prompt.action_cursor_up()
+            assert prompt.cursor_location in {(0, place) for place in (0, 5, 7, 9, 10)}
+        await desk.until(lambda: prompt.size.height == 2, "both rows")
+        for x in range(1, 6):
+            await desk.pilot.click(prompt, offset=(x, 0))
+            assert prompt.cursor_location in {(0, 0), (0, 5), (0, 7)}
         prompt.put("first\n" + "peas " * 60 + "end")
         assert prompt.wrapped_document.height > 3
         await feed(desk, "\x1b[H")

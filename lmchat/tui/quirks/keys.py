@@ -24,7 +24,10 @@ _PASTE_START = "\x1b[200~"
 _PASTE_END = "\x1b[201~"
 # at the end of a read: the beginning of a control sequence, or of the answer to `ASK_BACKGROUND`
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
-_ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-D])")  # as rxvt, PuTTY and others send it
+# Alt with arrows, Home, End, Delete, as rxvt, PuTTY and others send it
+_ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-DFH])")
+_ALT_DELETE = re.compile(r"\x1b\x1b\[(\d{1,2})~")
+_KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
 _ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
 # of kitty: a key whose text has several code points. Textual gives up after 32 bytes of a sequence.
 _LONG_TEXT = re.compile(r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u")
@@ -129,8 +132,8 @@ class KeyParser(XTermParser):
                 yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
                 typed = typed.replace(match[0], "")
             if typed:  # empty data would end Textual's parser
-                typed = _LONG_TEXT.sub(_one_by_one, _ALT_ARROW.sub("\x1b[1;3\\1", typed))
-                yield from super().feed(typed)
+                typed = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", typed))
+                yield from super().feed(_LONG_TEXT.sub(_one_by_one, typed))
             if end:  # terminals send line ends as CR
                 lines = pasted.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
                 yield events.Paste(lines)
@@ -141,6 +144,7 @@ class KeyParser(XTermParser):
         ESC and a character become Alt with this key at once. Textual would wait, and take the next
         letters for a part of the sequence.
         """
+        sequence = _KEYPAD_OF_VT.get(sequence, sequence)
         kitty_form = _XTERM_KEY.sub("\x1b[\\2;\\1u", _ALT_KEY.sub(_with_alt, sequence))
         key = _KITTY_KEY.fullmatch(kitty_form)
         try:

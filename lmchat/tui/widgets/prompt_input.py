@@ -243,6 +243,26 @@ class PromptInput(TextArea):
             end = self.get_cursor_word_right_location()
         self.delete(start, end, maintain_selection_offset=False)
 
+    def move_cursor(
+        self,
+        location: tuple[int, int],
+        select: bool = False,
+        center: bool = False,
+        record_width: bool = True,
+    ) -> None:
+        """Move to a place, from within a sign to its beginning: ↑ and ↓ may lead there."""
+        super().move_cursor(self._before_sign(location), select, center, record_width)
+
+    def get_target_document_location(self, event: events.MouseEvent) -> tuple[int, int]:
+        return self._before_sign(super().get_target_document_location(event))
+
+    def _before_sign(self, location: tuple[int, int]) -> tuple[int, int]:
+        row, column = location
+        line = self.document[row]
+        if column >= len(line):
+            return location
+        return row, step(line, step(line, column, 1), -1)
+
     def _end_above(self) -> tuple[int, int]:
         row, _column = self.cursor_location
         return (row - 1, len(self.document[row - 1])) if row else (0, 0)
