@@ -25,8 +25,21 @@ LONGEST_S = 2.0
 """Time that a key may keep the next ones waiting: its handler may wait for what the user does."""
 
 _LOOK_AGAIN_S = 0.01  # interval of the checks whether keys are still held
+_MOST_PASSES = 20  # for a key: while an answer streams, there may always be messages in a queue
 
 Typed = events.Key | events.Paste
+
+
+class _Delivered:
+    """The key or paste that was delivered last, until it has had its effect."""
+
+    def __init__(self, event: Typed, time_limit: asyncio.TimerHandle) -> None:
+        self.event = event
+        self.time_limit = time_limit  # ends the wait for its effect
+        self.field: Widget | None = None  # input that got it as text; None for others
+        self.way: list[MessagePump] = []  # the receiver, and the widgets around it without the app
+        self.is_held: Callable[[], bool] = bool  # condition of `hold_while`; `bool` returns False
+        self.passes = _MOST_PASSES  # how often queues may still be passed
 
 
 class KeyQueue:
@@ -36,19 +49,16 @@ class KeyQueue:
     and the input can draw several letters at once.
 
     An event has had its effect when three things are so. Callbacks behind it have passed all queues
-    on its way, the condition of `hold_while` has ended, and another callback has passed the queue
-    of the screen, which may be a new dialog: it then has its widgets. The wait for that ends after
-    `LONGEST_S`. Then the next keys go where the focus is: one of them may be the Esc that stops
-    what takes so long.
+    on its way, those queues have no more messages, and the condition of `hold_while` has ended. The
+    wait for that ends after `LONGEST_S`. Then the next keys go where the focus is: one of them may
+    be the Esc that stops what takes so long.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
         self._app = app
         self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
         self._waiting: deque[Typed] = deque()
-        self._current: Typed | None = None  # which was delivered, and has still to have its effect
-        self._field: Widget | None = None  # input that got it as text
-        self._is_held: Callable[[], bool] = bool  # condition of `hold_while`; `bool` returns False
+        self._current: _Delivered | None = None  # None if no key has still to have its effect
         self.last_key = ""  # the last one, also if it waits; empty after a paste
 
     async def put(self, event: Typed) -> None:
@@ -59,60 +69,80 @@ class KeyQueue:
 
     def hold_while(self, condition: Callable[[], bool]) -> None:
         """Let the keys behind the current one wait while a condition holds."""
-        self._is_held = condition
+        if self._current is not None:
+            self._current.is_held = condition
 
     async def _deliver_waiting(self) -> None:
         """Deliver keys in order, until the first one that has to wait for the current one."""
         while self._waiting and (self._current is None or self._is_more_text(self._waiting[0])):
-            self._current = event = self._waiting.popleft()
-            self._is_held = bool
-            # the timer puts `_end` into the queue of the app, as a timer can await nothing
+            if self._current is not None:
+                self._current.time_limit.cancel()
+            event = self._waiting.popleft()
+            # the timer puts `_end_late` into the queue of the app, as a timer can await nothing
             loop = asyncio.get_running_loop()
-            loop.call_later(LONGEST_S, self._app.call_later, self._end, event)
+            timer = loop.call_later(LONGEST_S, self._app.call_later, self._end_late, event)
+            self._current = current = _Delivered(event, timer)
             receiver = await self._deliver(event)
+            way: list[MessagePump] = [] if receiver is None else [*receiver.ancestors_with_self]
+            current.way = way[:-1]  # without the app, which runs `_end`
             if isinstance(receiver, Input | TextArea) and _is_text(event):
-                self._field = receiver
-                self._pass_queues([receiver], partial(self._end, event))  # it passes no text on
+                current.field = receiver
+                self._pass_queues(current, [receiver])  # a field passes no text on
             else:
-                self._field = None
-                way: list[MessagePump] = [] if receiver is None else [*receiver.ancestors_with_self]
-                # without the app, which runs a binding at the end of the way
-                self._pass_queues(way[:-1], partial(self._settle, event))
+                self._pass_queues(current, way)  # at its end, the app runs a binding
 
     def _is_more_text(self, event: Typed) -> bool:
-        """Return whether an event is text for the input that got the current text."""
-        return self._field is not None and self._app.focused is self._field and _is_text(event)
+        """Return whether an event is text for the input that got the current text.
 
-    def _pass_queues(self, widgets: list[MessagePump], then: Callable[[], object]) -> None:
-        """Let a callback pass the queues of `widgets`, in turn, and of the app; then call `then`.
+        This text need not wait: the queue of the input keeps the order.
+        """
+        field = self._current.field if self._current is not None else None
+        return field is not None and self._app.focused is field and _is_text(event)
 
-        `widgets` is emptied on the way. A widget that is gone takes no callback, and is left out.
+    def _pass_queues(self, delivered: _Delivered, widgets: list[MessagePump]) -> None:
+        """Find out when an event has passed the queues of `widgets` and app; then call `_end`.
+
+        A callback is put into the queue of the first widget, behind the event. When its turn comes,
+        this is called again with the remaining widgets. `widgets` is emptied on the way.
         """
         while widgets:
-            if widgets.pop(0).call_later(self._pass_queues, widgets, then):
+            # False if this widget is gone, and takes nothing: then the next one is tried
+            is_queued = widgets.pop(0).call_later(self._pass_queues, delivered, widgets)
+            if is_queued:
                 return
-        self._app.call_later(then)
+        self._app.call_later(self._end, delivered)
 
-    async def _settle(self, event: Typed, has_passed: bool = False) -> None:
-        """Wait while keys are held, then let a callback pass the queue of the screen.
+    async def _end(self, delivered: _Delivered) -> None:
+        """End the wait for the effect of an event, unless it has still to come.
 
-        What the event has led to is done by then, or holds the keys.
+        If there are messages in queues, pass these queues first. The event may have led to the
+        messages, and they may lead to others, and to a dialog. The queue of a new dialog is empty
+        once the dialog has its widgets. Then wait while the keys are held.
+
+        Do nothing if the event is no longer the current one. Then its time limit has ended the
+        wait, or more text was delivered after it.
         """
-        if event is not self._current:
+        if self._current is not delivered:
             return
-        if self._is_held():
-            self._app.set_timer(_LOOK_AGAIN_S, partial(self._settle, event))
-        elif has_passed:
-            await self._end(event)
+        delivered.passes -= 1
+        widgets = [*delivered.way, *self._app.screen_stack]
+        busy = [widget for widget in widgets if widget.message_queue_size]
+        if busy and delivered.passes > 0:
+            self._pass_queues(delivered, busy)
+        elif delivered.is_held():
+            self._app.set_timer(_LOOK_AGAIN_S, partial(self._end, delivered))
         else:
-            screens: list[MessagePump] = [self._app.screen]
-            self._pass_queues(screens, partial(self._settle, event, True))
+            delivered.time_limit.cancel()
+            await self._deliver_next()
 
-    async def _end(self, event: Typed) -> None:
-        """End the wait for the effect of an event, unless it was ended already."""
-        if event is self._current:
-            self._current = self._field = None
-            await self._deliver_waiting()
+    async def _end_late(self, event: Typed) -> None:
+        """End the wait for the effect of an event that has taken too long."""
+        if self._current is not None and self._current.event is event:
+            await self._deliver_next()
+
+    async def _deliver_next(self) -> None:
+        self._current = None
+        await self._deliver_waiting()
 
 
 def _is_text(event: Typed) -> bool:
