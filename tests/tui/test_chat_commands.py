@@ -76,6 +76,11 @@ async def test_in_a_very_low_window_the_prompt_comes_first(tmp_path):
             await shown(desk, "▌ hello")
             await (shown if height > 1 else gone)(desk, "qwen3-8b ·")
             await (shown if height > 3 else gone)(desk, "F1 help")
+        desk.prompt_input.put("\n".join(f"line {number}" for number in range(9)))
+        for height in (6, 5, 4, 3, 2):
+            await desk.pilot.resize_terminal(80, height)
+            await shown(desk, "line 8")  # where the cursor is
+        desk.prompt_input.put("hello")
         for height, has_title in ((7, True), (6, False)):
             await desk.pilot.resize_terminal(80, height)
             await shown(desk, "▌ hello", "F1 help")

@@ -89,3 +89,20 @@ async def test_all_notices_of_the_start_are_told(tmp_path):
     async with running(desk, (120, 40)):
         await shown(desk, "state.toml could not be read. An old setting is retired.")
         await desk.pilot.pause()
+
+
+async def test_in_a_very_low_window_a_message_has_its_row_while_it_is_shown(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 5)) as desk:
+        await desk.pilot.pause()
+        desk.app.notify("One went wrong.")
+        await shown(desk, "One went wrong.")
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        place = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+        assert rows[place - 1].strip() == "One went wrong."
+        assert "F1 help" in rows[4]
+        await desk.pilot.resize_terminal(80, 24)
+        await desk.pilot.pause()
+        rows = desk.text.split("\n")
+        place = next(y for y, row in enumerate(rows) if "Ask qwen3-8b" in row)
+        assert rows[place - 1].strip() == "One went wrong."

@@ -82,7 +82,10 @@ class MessageRow(Widget):
         # above what lies over the chat only where it has no room elsewhere
         self.styles.overlay = "screen" if self._lift or height > 1 else "none"
         self.styles.offset = (0, 1 - height - self._lift)
-        self.display = not self._lift or bool(self._lines)
+        if self._lift:
+            self.display = bool(self._lines)
+        elif isinstance(self.parent, Widget):
+            self.parent.set_class(bool(self._lines), "-told")  # a very low window reserves no row
         self.refresh()
 
     @property
