@@ -94,7 +94,7 @@ def walk(screen: LMChatScreen, server: ScriptedServer, words: str) -> None:
     screen.type("y")
     screen.wait_until(lambda: b"\x1b]52;c;" in screen.raw, "the copy")
     server.on(CHAT, failure(words))
-    screen.type("\x12", sees="error id")
+    screen.type("\x12", sees=re.compile(r"error [0-9a-f]{4}"))
     screen.type("\x1b", hides=_ON_MESSAGE)
     screen.wait_time(0.1)  # a letter right behind ESC is one with Alt
     screen.type("/title ", sees="▌ /title")

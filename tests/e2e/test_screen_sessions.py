@@ -20,7 +20,7 @@ def test_a_session_waits_for_the_one_slot_of_the_server(tmp_path, server):
         screen.wait_ready()
         screen.ask("One.", sees="the first")
         screen.type("\x0e", hides="the first")
-        screen.ask("Two.", sees="next  Two.")
+        screen.ask("Two.", sees="queued")
         first_end.open()
         screen.wait_for("the second")
         leave(screen)
