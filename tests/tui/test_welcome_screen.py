@@ -69,7 +69,7 @@ async def test_a_search_that_ends_while_the_page_closes_does_no_harm():
 
 def test_every_verdict_has_a_sign_and_a_word_at_every_width():
     for reason, meaning in STATUS.items():
-        for width in (96, 56, 10):
+        for width in (96, 56, 10, 0):  # 0: before the page is laid out
             rows = rows_of(replace(PLACES[0], reason=reason), width=width)
             text = "\n".join(
                 "".join(text for piece in (*row.pieces, row.right) for text, _ in piece)

@@ -8,6 +8,7 @@ The servers are a table, one row for each, at every width.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterator, Sequence
 
 from msgspec import Struct
@@ -277,7 +278,8 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
         )
         for server in servers
     ]
-    heads, *cells = aligned(_COLUMNS, texts, 2 * width, gap)  # no column is left out
+    # No column is left out for want of room, also before the page has its width.
+    heads, *cells = aligned(_COLUMNS, texts, sys.maxsize, gap)
     used = _INDENT + sum(cell_len(text) for text, _style in heads) + gap
     has_step = width - used >= _LEAST_STEP
     head = f"{' ' * _INDENT}{''.join(text for text, _style in heads)}"
