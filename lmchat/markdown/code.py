@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.style import Style
 
+from lmchat.cells import split_at_cell
 from lmchat.markdown.block import Line, Span
 from lmchat.markdown.fences import indent_of
 from lmchat.markdown.lexer_child import COLOUR_NAMES
@@ -17,7 +18,8 @@ from lmchat.safe_text import safe_line
 from lmchat.units import SIGNS
 
 _INFO_CHARS = 1_000  # characters of the language of a fence that are shown
-_LEAST_WORDS = 8  # cells for the language beside the name of a file; the name goes where they lack
+_LEAST_WORDS = 8  # cells for the language beside the name of a file, and for a name that is cut
+_NAME_GAP = "  "
 # a language and the name of a file, as in `python:main.py`, `js title="a/b.js"`, `{.c file=a.c}`
 _LANGUAGE_AND_FILE = (
     r"[{.\s]*(?P<language>[\w#+.-]{1,40})[\s,:]+(?:(?:title|filename|file|name|path)=)?"
@@ -140,22 +142,32 @@ def head_line(
     left = [*_pad(page), (words, muted)]
     pad = width_of(_pad(page))
     room = page.text_width - width_of(prefix)
+    room_right = room - pad - min(cell_len(words), _LEAST_WORDS)
 
-    def line(*right: Span) -> Line:
+    def line(*key: Span) -> Line:
+        name = _without_middle(file, room_right - width_of(key) - len(_NAME_GAP))
+        right = [*([(_NAME_GAP + name, muted)] if name else []), *key]
         shown = page.fit(left, max(room - width_of(right), pad + 1))
         return page.line(shown, right=right, prefix=prefix, tint="label")
 
-    name = [(f"  {file}", muted)] if file else []
-    if width_of(name) > room - pad - min(width_of([(words, muted)]), _LEAST_WORDS):
-        name = []
-    head = line(*name)
+    head = line()
     if has_copy_key:
         key = page.key_hint("c", "copy", "message.copy_code")
         key[0] = (f" {key[0][0]}", key[0][1])  # a wider gap than within the words
-        if width_of([*name, *key]) > room - pad - 1:
-            name = []
-        head.hint = line(*name, *key).segments
+        head.hint = line(*key).segments
     return head
+
+
+def _without_middle(path: str, room: int) -> str:
+    """Return a path that fits into a room: whole, without its middle, or empty."""
+    if cell_len(path) <= room:
+        return path
+    if room < _LEAST_WORDS:
+        return ""
+    tail_cells = room // 2
+    head, _ = split_at_cell(path, room - 1 - tail_cells)
+    _, tail = split_at_cell(path, cell_len(path) - tail_cells)
+    return head + SIGNS.cut + tail
 
 
 def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
