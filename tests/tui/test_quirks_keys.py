@@ -87,6 +87,24 @@ def test_what_comes_in_one_read_is_its_keys_at_once() -> None:
         assert Reader().read(sequence) == keys
 
 
+# answers to a program that has ended, such as vim, and keys that neither Textual nor lmchat knows
+UNKNOWN = [
+    *("\x1b[?1;2c", "\x1b[>41;354;0c", "\x1b[?997;1n", "\x1b[?1u", "\x1b[0n", "\x1b[8;24;80t"),
+    *("\x1b[214z", "\x1b[1;2y", "\x1b[99~", "\x1b[99A", "\x1b[?12;2$z"),
+    *("\x1bP>|XTerm(380)\x1b\\", "\x1bP1+r436f=3235\x1b\\", "\x1b_Gi=1;OK\x1b\\"),
+    *("\x1b]10;rgb:1/2/3\x07", "\x1b]4;1;rgb:12/34/56\x1b\\"),
+]
+
+
+def test_what_is_no_known_key_types_nothing() -> None:
+    for sequence in UNKNOWN:
+        typed = [key for key in Reader().read(f"a{sequence}b") if key != "<ignore>"]
+        assert typed == ["a", "b"], sequence
+    # a number in brackets behind a key with Alt is typed
+    assert Reader().read("\x1bP", "12") == ["alt+shift+p", "1", "2"]
+    assert Reader().read("\x1b[", "h") == []
+
+
 def test_a_lone_escape_is_a_key_after_30_ms_and_not_before(reader: Reader) -> None:
     assert ESCAPE_DELAY_S <= 0.04
     assert reader.read("\x1b") == []

@@ -28,6 +28,10 @@ _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
 _ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-DFH])")
 _ALT_DELETE = re.compile(r"\x1b\x1b\[(\d{1,2})~")
 _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
+# A sequence with a parameter is whole. Mouse events and reports of modes are no keys either.
+_WHOLE = re.compile(r"\x1b\[[0-?]+[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
+# an answer to another program, such as an editor that has ended
+_REPLY = re.compile(r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)")
 _ALT_KEY = re.compile(r"\x1b([^\x1b\[\]O])", re.DOTALL)  # these begin other sequences
 # of kitty: a key whose text has several code points. Textual gives up after 32 bytes of a sequence.
 _LONG_TEXT = re.compile(r"\x1b\[([\d:]*;\d*);(\d+(?::\d+)+)u")
@@ -131,6 +135,7 @@ class KeyParser(XTermParser):
                 brightness = sum(int(digit, 16) for digit in match.groups())
                 yield BackgroundReported(is_dark=brightness < _LIGHT_FROM)
                 typed = typed.replace(match[0], "")
+            typed = _REPLY.sub("", typed)
             if typed:  # empty data would end Textual's parser
                 typed = _ALT_DELETE.sub("\x1b[\\1;3~", _ALT_ARROW.sub("\x1b[1;3\\1", typed))
                 yield from super().feed(_LONG_TEXT.sub(_one_by_one, typed))
@@ -152,7 +157,12 @@ class KeyParser(XTermParser):
             keys = list(super()._sequence_to_key_events(usual_form, alt))
         except (ValueError, OverflowError):  # an impossible number; the error would end the app
             return [events.Key(Keys.Ignore, sequence)]
-        if key and not key[5] and keys and ord(keys[0].key[-1]) in _PRIVATE:  # an unknown key
+        if key:
+            is_unknown = bool(not key[5] and keys and ord(keys[0].key[-1]) in _PRIVATE)
+        else:  # Textual would type its characters, or that with the code in it
+            is_typed = bool(keys and keys[0].character)
+            is_unknown = (is_typed or not keys) and bool(_WHOLE.fullmatch(sequence))
+        if is_unknown:
             return [events.Key(Keys.Ignore, sequence)]
         return [events.Key(key.key, None) for key in keys] if alt else keys  # Alt types nothing
 
