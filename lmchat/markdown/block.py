@@ -76,6 +76,10 @@ class Block(Struct, gc=False):
     # paragraph, or a row of a prompt or a card.
     is_attached: bool = False
     number: int | None = None  # of its first item, if it is a piece of a list; None: as in `source`
+    # What it shows of the text that was parsed, in characters with LF at line ends: with the lines
+    # of its fence, and blank lines above it. Both are 0 for blocks of other texts.
+    start: int = 0
+    end: int = 0
     is_thought: bool = False  # whether it is a part of the reasoning
     has_cursor: bool = False  # whether more text may arrive at its end, which shows a cursor
     make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page

@@ -48,6 +48,8 @@ class OpenFence(Struct):
 
     opening: Fence
     closed: list[Block]
+    start: int  # where the next piece begins in the text
+    end: int  # where its lines end
     is_first: bool = True  # whether the next piece is the first one; `Block.is_first` of the piece
     _depth: int = 0  # fences within it that are open; see `Fence.depth_behind`
     _is_in_line: bool = False  # whether the next text continues a line that was cut
@@ -62,7 +64,8 @@ class OpenFence(Struct):
             if not self._is_in_line:
                 self._depth = self.opening.depth_behind(line, self._depth)
             if self._depth < 0:
-                self.end()
+                self.end += len(line) + 1
+                self.finish()
                 return number + 1, True
             self.feed_line(line)
         return len(lines), False
@@ -73,13 +76,17 @@ class OpenFence(Struct):
         A line that is longer than a piece is cut, and shown as several lines. If it is not
         complete, the next call has the rest of it.
         """
-        line = self._dedented(line)  # before it is cut: only its own first blanks are an indent
+        code = self._dedented(line)  # before it is cut: only its own first blanks are an indent
         self._is_in_line = not is_complete
-        for start in range(0, max(len(line), 1), PIECE_CHARS):  # once for an empty line, too
+        line_start = self.end
+        for start in range(0, max(len(code), 1), PIECE_CHARS):  # once for an empty line, too
             self._close_if_long()
-            self._lines.append(line[start : start + PIECE_CHARS])
+            piece = code[start : start + PIECE_CHARS]
+            self._lines.append(piece)
+            self.end = line_start + len(line) - len(code) + start + len(piece)
+        self.end += is_complete  # its line end
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Close the last piece; the fence is complete. An empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close(is_end=True)
@@ -95,7 +102,8 @@ class OpenFence(Struct):
         if not may_end:
             self._close_if_long()
         lines = self._lines if may_end else [*self._lines, self._dedented(last_line)]
-        return [self._block(lines)] if lines or self.is_first else []
+        end = self.end + len(last_line)
+        return [self._block(lines, end)] if lines or self.is_first else []
 
     def _close_if_long(self) -> None:
         """Close a long piece once more code follows: the last piece has the end of the code."""
@@ -103,13 +111,21 @@ class OpenFence(Struct):
             self._close()
 
     def _close(self, *, is_end: bool = False) -> None:
-        self.closed.append(self._block(self._lines, is_end=is_end))
+        self.closed.append(self._block(self._lines, self.end, is_end=is_end))
         self._lines = []
         self.is_first = False
+        self.start = self.end
 
-    def _block(self, lines: list[str], *, is_end: bool = False) -> Block:
-        code, info = "\n".join(lines), self.opening.info
-        return Block(Kind.FENCE, code, info=info, is_first=self.is_first, is_end=is_end)
+    def _block(self, lines: list[str], end: int, *, is_end: bool = False) -> Block:
+        return Block(
+            Kind.FENCE,
+            "\n".join(lines),
+            info=self.opening.info,
+            is_first=self.is_first,
+            is_end=is_end,
+            start=self.start,
+            end=end,
+        )
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
@@ -131,6 +147,7 @@ class IncrementalMarkdown(Struct):
     closed: list[Block] = field(default_factory=list)
     open: list[Block] = field(default_factory=list)  # blocks that may still change
     references: References = field(default_factory=dict)  # link reference definitions so far
+    start: int = 0  # where the next block begins in the text; until a fence ends, where it began
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
     # characters that the tail may have without its head. Beyond that, `_cut_long_tail` is called,
@@ -171,7 +188,7 @@ class IncrementalMarkdown(Struct):
 
         # what remains is shown as `open`, or closed if it is final
         if is_final and self._fence is not None:
-            self._fence.end()
+            self._fence.finish()
             self._fence = None
         if self._fence is not None:
             self.open = self._fence.open_blocks(self._tail)
@@ -190,7 +207,8 @@ class IncrementalMarkdown(Struct):
         as `_normalized` replaces each NUL. Since `is_first` is False, no row above shows the
         language.
         """
-        self._fence = OpenFence(Fence("", "\0", language), self.closed, is_first=False)
+        opening = Fence("", "\0", language)
+        self._fence = OpenFence(opening, self.closed, self.start, self.start, is_first=False)
 
     def _normalized(self, text: str, *, is_final: bool) -> str:
         """Return new text with LF at line ends and controls made visible.
@@ -219,6 +237,7 @@ class IncrementalMarkdown(Struct):
             taken, has_ended = self._fence.feed(lines)
             self._tail = "\n".join([*lines[taken:], last_line])
             if has_ended:
+                self.start = self._fence.end
                 self._fence = None
         if self._fence is None:
             self._close_ended_blocks()
@@ -252,9 +271,11 @@ class IncrementalMarkdown(Struct):
                     token, tokens, lines, closed_lines, has_ended=has_ended
                 )
             else:  # `OpenFence` closes the pieces of a fence
-                fence = OpenFence(opening, self.closed)
+                code_start = self.start + sum(map(len, lines[closed_lines : start + 1]))
+                fence = OpenFence(opening, self.closed, self.start, code_start)
                 without_line_ends = [line[:-1] for line in lines[start + 1 : end]]
                 _, has_ended = fence.feed(without_line_ends)
+                self.start = fence.end
                 self._begin_new_block()
                 self._type_above = ""  # no list is attached to a fence
                 closed_lines = end
@@ -265,7 +286,7 @@ class IncrementalMarkdown(Struct):
             self._drop_start(sum(map(len, lines[:closed_lines])))
         elif not "".join(lines).strip():
             # blank lines alone must not fill the tail; the last one becomes source of what follows
-            self._drop_start(sum(map(len, lines[:-1])))
+            self._drop_blanks(sum(map(len, lines[:-1])))
 
     def _close_pieces(
         self,
@@ -308,8 +329,10 @@ class IncrementalMarkdown(Struct):
 
         # Close each piece, and note what the next one continues.
         for piece_start, piece_end in pairwise(cuts):
+            source = "".join(lines[piece_start:piece_end])
             if token.type != "definition":  # these are not shown, and there may be thousands
-                self.closed.append(self._next_block("".join(lines[piece_start:piece_end])))
+                self.closed.append(self._next_block(source))
+            self.start += len(source)
             if self._number is not None:
                 self._number += 1
             if token.type == "table_open" and not self._table_start:  # its first piece
@@ -339,6 +362,8 @@ class IncrementalMarkdown(Struct):
             is_first=self._has_blank_row,
             is_attached=is_attached,
             number=self._number,
+            start=self.start,
+            end=self.start + len(source),
         )
 
     def _drop_start(self, chars: int) -> None:
@@ -349,6 +374,10 @@ class IncrementalMarkdown(Struct):
         """
         self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS
+
+    def _drop_blanks(self, chars: int) -> None:
+        self.start += chars
+        self._drop_start(chars)
 
     def _begin_new_block(self) -> None:
         """Forget what the next block would continue: it begins on its own."""
@@ -373,7 +402,7 @@ class IncrementalMarkdown(Struct):
             self._drop_start(PIECE_CHARS)
             return
         if not self._tail.strip(" \t"):  # blanks alone are not shown
-            self._drop_start(PIECE_CHARS)
+            self._drop_blanks(PIECE_CHARS)
             return
         # not `self.references`: a definition in the tail may be half written
         top = [token for token in parse_blocks(self._tail, {}) if token.level == 0 and token.map]
@@ -399,6 +428,7 @@ class IncrementalMarkdown(Struct):
         line_end = self._tail.rfind("\n", offset) + 1 if has_lines else 0
         place = line_end or offset + cut_place(self._tail[offset:])
         self.closed.append(self._next_block(self._tail[begin:place]))
+        self.start += place - begin
         # what follows is in the middle of the text: no blank row, and not attached as a list
         table_start = self._table_start or (self._tail[len(above) : place] if head else "")
         self._begin_new_block()

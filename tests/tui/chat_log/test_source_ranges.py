@@ -1,0 +1,57 @@
+"""Each block knows where its source is in the text."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lmchat.markdown.block import Block, Kind
+from lmchat.markdown.incremental import IncrementalMarkdown
+from lmchat.safe_text import safe_text
+from tests.support.chat_log_app import tail_of
+from tests.support.markdown_corpus import CORPUS, GIANTS
+
+TEXTS = {**CORPUS, **{name: giant(5_000) for name, giant in GIANTS.items()}}
+NOT_SHOWN = r"(?m)(?:\s|^ {0,3}\[.*\n)*"
+"""Blank lines and definitions of links."""
+
+
+def pieces_of(text: str, size: int) -> list[str]:
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def assert_in_order(blocks: list[Block], text: str, name: str) -> None:
+    end = 0
+    for block in blocks:
+        between = text[end : block.start]
+        assert re.fullmatch(NOT_SHOWN, between), (name, between)
+        assert block.start < block.end, name
+        written = safe_text(text[block.start : block.end])
+        if block.kind is not Kind.FENCE:
+            assert written.rstrip("\n") == safe_text(block.source).rstrip("\n"), name
+        else:
+            code = [line.strip() for line in safe_text(block.source).split("\n")]
+            assert all(line in written for line in code), name
+        end = block.end
+    assert re.fullmatch(NOT_SHOWN, text[end:]), (name, text[end:])
+
+
+@given(st.sampled_from(sorted(TEXTS)), st.integers(20, 5_000))
+@settings(max_examples=80, deadline=None)
+def test_the_ranges_of_all_blocks_follow_each_other_and_are_their_sources(name, size):
+    text = re.sub("\r\n", "\n", TEXTS[name])
+    assert_in_order(tail_of(*pieces_of(TEXTS[name], size)).closed, text, name)
+
+
+@given(st.sampled_from(sorted(TEXTS)), st.integers(1, 400))
+@settings(max_examples=20, deadline=None)
+def test_what_is_open_ends_where_the_text_ends(name, size):
+    parser, text = IncrementalMarkdown(), ""
+    for piece in pieces_of(TEXTS[name], size)[:100]:
+        parser.feed(piece)
+        text += piece
+        arrived = text.removesuffix("\r").replace("\r\n", "\n")
+        if parser.open:
+            assert parser.open[-1].end == len(arrived), name
