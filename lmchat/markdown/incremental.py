@@ -78,12 +78,12 @@ class OpenFence(Struct):
         """
         code = self._dedented(line)  # before it is cut: only its own first blanks are an indent
         self._is_in_line = not is_complete
-        line_start = self.end
+        self.end += len(line) - len(code)
         for start in range(0, max(len(code), 1), PIECE_CHARS):  # once for an empty line, too
             self._close_if_long()
             piece = code[start : start + PIECE_CHARS]
             self._lines.append(piece)
-            self.end = line_start + len(line) - len(code) + start + len(piece)
+            self.end += len(piece)
         self.end += is_complete  # its line end
 
     def finish(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
+from lmchat.markdown.commonmark import code_blocks
 from lmchat.markdown.wrap import TAB_CELLS
-from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import (
+    ReasoningPart,
     Role,
     ToolCallPart,
     tool_calls_text,
@@ -23,7 +23,6 @@ from lmchat.tui.chat_log.selection import SelectedRange, Unit
 
 # blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
-_OF_THE_LOG = (Kind.MADE, Kind.GAP)
 # a block, and which of its characters are selected; None if none are
 SelectedBlock = tuple[Block, Range | None]
 
@@ -105,7 +104,8 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
             continue
         first = chosen[0][0]
         if is_whole_group:
-            part = _joined_source([block for block, _ in group], has_fence=chosen_count > 1)
+            pieces = [block for block, _ in group]
+            part = _written(document.entries[index], pieces, has_fence=chosen_count > 1)
         else:
             part = "\n".join(_shown_text(block, span) for block, span in chosen)
         if text and first.gap:  # a blank row is above the block
@@ -126,20 +126,16 @@ def _is_whole(selected: SelectedBlock) -> bool:
     return not (text[: span[0]].strip() or text[span[1] :].strip())
 
 
-def _joined_source(pieces: Sequence[Block], *, has_fence: bool) -> str:
+def _written(entry: Entry, pieces: Sequence[Block], *, has_fence: bool) -> str:
     """Return the source of one fence, table or text that was cut into pieces.
 
-    With `has_fence`, code is between its fences again.
+    With `has_fence`, code is between its fences.
     """
-    first = pieces[0]
-    # text, or a table with its `MORE_ROWS`: each piece ends with its line end
-    if first.kind is Kind.MARKDOWN:
-        return "".join(block.source for block in pieces)
-    text = "\n".join(block.source for block in pieces)
-    if first.kind is Kind.FENCE and has_fence:
-        fence = fence_for(text)
-        return f"{fence}{first.info}\n{text}\n{fence}"
-    return text
+    first, last = pieces[0], pieces[-1]
+    part = entry.part_of(first)
+    if part is None or (first.kind is Kind.FENCE and not has_fence):
+        return "\n".join(block.source for block in pieces)
+    return part.written(first.start, last.end)
 
 
 def _shown_text(block: Block, span: Range) -> str:
@@ -161,22 +157,20 @@ def _shown_text(block: Block, span: Range) -> str:
 def code_number(document: Document, place: Place) -> int:
     """Return the index of the code block whose head is at a place, among those of its message.
 
-    A head is the row above code, with its language. The index is the number of heads above this
-    head, or below the middle of a long text, which is not shown, counted back from the end. In
-    reasoning, only the heads of the reasoning count, and in the text only those of the text. Of the
-    rows with a `hint`, those of the log itself, such as its stats, are no heads.
+    A head is the row above code, with its language. In reasoning, only the blocks of the reasoning
+    count, and in the text only those of the text.
     """
-    blocks = document.entries[place.message].blocks
-    head = blocks[place.number]
+    entry = document.entries[place.message]
+    head = entry.blocks[place.number]
     row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
-    same = [block for block in blocks if block.is_thought == head.is_thought]
-    above = same[: next(number for number, block in enumerate(same) if block is head)]
-    heads_above = _heads(above) + sum(line.hint is not None for line in (head.lines or [])[:row])
-    if not any(block.kind is Kind.GAP for block in above):
-        return heads_above
-    return heads_above - _heads(same)
-
-
-def _heads(blocks: Iterable[Block]) -> int:
-    lines = chain(*(block.lines or [] for block in blocks if block.kind not in _OF_THE_LOG))
-    return sum(line.hint is not None for line in lines)
+    part = entry.part_of(head)
+    text = ""
+    for above in entry.parts:
+        if above is part:
+            text += part.written(0, head.end)
+            break
+        if (above.kind is ReasoningPart) == head.is_thought:
+            text += above.text
+    # the last ones are in this block: its head, and those below it
+    heads_below = sum(line.hint is not None for line in (head.lines or [])[row:])
+    return len(code_blocks(text)) - heads_below

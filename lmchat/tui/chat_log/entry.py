@@ -91,6 +91,15 @@ class LivePart(Struct):
     def text(self) -> str:
         return "".join(self.chunks)
 
+    @property
+    def blocks(self) -> list[Block]:
+        """Its blocks as they were parsed last."""
+        return self.blocks_above + self.markdown.closed + self.markdown.open
+
+    def written(self, start: int, end: int) -> str:
+        """Return its text from the `start` of a block to the `end` of one."""
+        return self.text.replace("\r\n", "\n")[start:end]
+
     def update_blocks(self) -> list[Block]:
         """Parse text that was added; return all blocks of the part.
 
@@ -109,7 +118,7 @@ class LivePart(Struct):
         if text or self._is_final != self.is_ended:
             self.markdown.feed(text, is_final=self.is_ended)
             self._is_final = self.is_ended
-        return self.blocks_above + self.markdown.closed + self.markdown.open
+        return self.blocks
 
     def _begin_at_end(self, text: str) -> str:
         """Put the beginning of a long text above, and return what is to be parsed of its end."""
@@ -176,18 +185,20 @@ def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], Increm
     That is: the blocks of its beginning with the row for its middle, a parser for its end, and the
     text that this parser is to be fed. With `language`, the text is code.
     """
+    text = text.replace("\r\n", "\n")
     excerpt = excerpt_of(text)
+    context = excerpt.context if language is None else ""
     beginning = IncrementalMarkdown()
-    end = IncrementalMarkdown(references=beginning.references)
+    end_start = len(text) - len(context + excerpt.end)
+    end = IncrementalMarkdown(references=beginning.references, start=end_start)
     if language is not None:
         beginning.open_code(language)
         end.open_code(language)
     beginning.feed(excerpt.beginning, is_final=True)
-    return (
-        [*beginning.closed, gap_block(excerpt.middle)],
-        end,
-        excerpt.end if language is not None else excerpt.context + excerpt.end,
-    )
+    gap = gap_block(excerpt.middle)
+    gap.start = len(excerpt.beginning)
+    gap.end = gap.start + len(excerpt.middle)
+    return [*beginning.closed, gap], end, context + excerpt.end
 
 
 _NO_HEIGHTS = Heights()
@@ -270,13 +281,15 @@ class Entry(Struct):
             return found[0]
         return {name: target for part in reversed(found) for name, target in part.items()}
 
+    def part_of(self, block: Block) -> LivePart | None:
+        """Return the part that a block is parsed from; None for rows of the log and plain text."""
+        parts = (part for part in self.parts if any(own is block for own in part.blocks))
+        return next(parts, None)
+
     def forget(self) -> None:
         """Drop all lines and heights; the blocks are laid out again when they are needed."""
         # also of blocks that are in parts only, such as reasoning that is folded now
-        part_blocks = (
-            part.blocks_above + part.markdown.closed + part.markdown.open for part in self.parts
-        )
-        for block in chain(self.blocks, *part_blocks):
+        for block in chain(self.blocks, *(part.blocks for part in self.parts)):
             block.lines = None
         self._kept_rows = None
         self.heights.truncate(0)

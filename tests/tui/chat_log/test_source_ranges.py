@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from lmchat.markdown.block import Block, Kind
 from lmchat.markdown.incremental import IncrementalMarkdown
 from lmchat.safe_text import safe_text
-from tests.support.chat_log_app import tail_of
+from lmchat.tui.chat_log.anchor import anchor_in_text
+from lmchat.tui.chat_log.copying import copied
+from lmchat.tui.chat_log.entry import Entry
+from lmchat.tui.chat_log.selection import SelectedRange
+from tests.support.chat_log_app import answer, document_with, tail_of
 from tests.support.markdown_corpus import CORPUS, GIANTS
 
 TEXTS = {**CORPUS, **{name: giant(5_000) for name, giant in GIANTS.items()}}
@@ -55,3 +59,21 @@ def test_what_is_open_ends_where_the_text_ends(name, size):
         arrived = text.removesuffix("\r").replace("\r\n", "\n")
         if parser.open:
             assert parser.open[-1].end == len(arrived), name
+
+
+def test_what_was_cut_into_pieces_is_copied_as_it_was_written():
+    rows = "".join(f"|{number}|`x` |\r\n" for number in range(60))
+    table = f"| a | b |\r\n|:--|---|\r\n{rows}"
+    fence = "".join(f"  \tcall({number})\n" for number in range(300))
+    for written in (
+        table,
+        f"  ~~~~ py title=x\n{fence}  ~~~~\n",
+        "```\n" + "x" * 9_000 + "\n```\n",
+    ):
+        document = document_with(Entry(answer(f"Above *this*.\n\n{written}\n\nBelow.")))
+        last = max(number for number, block in enumerate(document.lay_out(0)) if block.source)
+        begin = anchor_in_text(document, 0, 1, 3)
+        end = anchor_in_text(document, 0, last, 3)
+        told = copied(document, SelectedRange((begin, begin), (end, end)))
+        as_written = written.replace("\r\n", "\n").strip("\n")
+        assert told == f"ve this.\n\n{as_written}\n\nBel"
