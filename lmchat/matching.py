@@ -74,7 +74,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
         text = name
     start = text.find(query)
-    at_word = re.search(rf"(?<![^\W_]){re.escape(query)}", text)
+    at_word = re.search(rf"(?<!\w){re.escape(query)}", text)
     if at_word is not None:
         start = at_word.start()
     is_contained = start >= 0

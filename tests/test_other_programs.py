@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from lmchat.errors import EngineUnavailable, WrongUse
+from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
 from lmchat.processes.environment import environment_for_others, find_program, needed_environment
 from lmchat.servers.local.demo import find_installer
 from lmchat.terminal.clipboard import Clipboard
@@ -97,7 +97,7 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
         "PAGER": "pg",
     }
     assert await Clipboard(environ).copy("words") == "wl-copy"
-    with ExitStack() as folders:
+    with pytest.raises(LMChatError, match="ed returned at once"), ExitStack() as folders:
         await Editor("words", folders=folders, environ=environ).run()
     await show_in_pager("words", environ=environ)
     lines = (tmp_path / "told").read_text().splitlines()

@@ -110,7 +110,7 @@ def test_the_wheel_installs_starts_and_answers(version, packages, tmp_path, real
     home.mkdir()
     configure(home, STEADY + "max_tokens = 16\n")
     with ready_screen(home, real_server.url, argv=(str(tmp_path / "venv/bin/lmchat"),)) as screen:
-        screen.ask("Say hello.", answers=1)
+        screen.ask("Say hello.", sees="max tokens reached")
         screen.type("\x11")
         assert screen.wait_exit() == 0
         assert screen.left_behind() == []
