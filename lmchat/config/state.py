@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct, field, to_builtins
+from msgspec import UNSET, Struct, UnsetType, field, to_builtins
 from msgspec.structs import replace
 
 from lmchat.config.toml import TomlError, read_toml
@@ -39,7 +39,8 @@ class State(Struct, frozen=True, kw_only=True):
     theme: str = ""
     has_sessions: bool = True  # whether the list of sessions is shown
     has_telemetry: bool = True  # whether the telemetry panel is shown
-    has_all_figures: bool = False  # whether it then shows also what says nothing now
+    # whether it then shows also what says nothing now; not written until that was chosen
+    has_all_figures: bool | UnsetType = UNSET
     # Tools for which the user has answered "always", by `SERVER/TOOL`, each with its fingerprint.
     allowed_tools: dict[str, str] = field(default_factory=dict)
 

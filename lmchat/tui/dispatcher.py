@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import suppress
 from functools import partial
@@ -120,7 +121,8 @@ class Dispatcher:
         self.session_view.redraw()
         self.server_search.start()
         if workspace.notices:  # in one message: a later one would take its place
-            self.ui.warn(" ".join(workspace.notices))
+            folder = f"{workspace.platform.config_file.parent}{os.sep}"  # it would take all rows
+            self.ui.warn(" ".join(workspace.notices).replace(folder, ""))
         self.ui.begin(self._open_store, "history")
         if workspace.resume_id:
             self.session_view.begin_switch(self._open_named_session)

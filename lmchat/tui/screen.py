@@ -135,7 +135,7 @@ class ChatScreen(PatchedScreen):
         has_telemetry = self._state.has_telemetry and self._settings.ui.sidebar
         self.set_class(not self._state.has_sessions, "-sessions-hidden")
         self.set_class(not has_telemetry, "-telemetry-hidden")
-        self.widgets.telemetry.shows_all = self._state.has_all_figures
+        self.widgets.telemetry.shows_all = bool(self._state.has_all_figures)
 
     def on_resize(self, event: events.Resize) -> None:
         self._show_what_fits(event.size.height)

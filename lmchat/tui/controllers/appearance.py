@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from lmchat.errors import WrongUse
@@ -70,7 +71,7 @@ class Appearance:
         screen.set_class(not is_shown, "-telemetry-hidden")
         self._ui.widgets.prompt_area.status.refresh()  # it has the figures of a hidden panel
         self._ui.remember(
-            lambda state: replace(state, has_telemetry=is_shown, has_all_figures=shows_all)
+            lambda state: replace(state, has_telemetry=is_shown, has_all_figures=shows_all or UNSET)
         )
 
     def _lay_over(self, class_name: str) -> None:
