@@ -38,7 +38,7 @@ def verdict(value: str, must: str, slowness: float) -> str:
 Row = dict[str, str]
 PAINTED = "New session"
 BARE_PAINTED = "BARE-PAINTED"
-PROMPTED = "bench…"  # the end of `Ask bench…`
+PROMPTED = "ready"  # the state of the server, in the panel
 
 
 class Bench:
