@@ -493,7 +493,16 @@ def is_continuable(message: ChatMessage) -> bool:
 
 
 def has_text_to_continue(message: ChatMessage) -> bool:
-    """Whether an unfinished answer can be continued; a failed one is regenerated."""
+    """Whether there are words that the model may continue; a failed answer is regenerated.
+
+    An answer that alone fills the context window has no room for more.
+    """
+    stats, failure = message.stats, message.failure
+    if failure is not None and failure.kind == "context_overflow":
+        return False
+    if stats is not None and stats.limit is Limit.CONTEXT:
+        # older messages can be left out of the next request, the answer cannot
+        return (stats.prompt_tokens or 0) > (stats.completion_tokens or 0)
     return bool(message.text or message.reasoning) and message.state is not AnswerState.FAILED
 
 

@@ -121,6 +121,25 @@ def test_the_row_under_an_answer_is_one_row_whose_figures_are_never_cut():
                 assert piece == expected[number] or width < 24, (width, row)
 
 
+def test_an_answer_that_alone_fills_the_context_window_is_not_offered_to_be_continued():
+    cut = replace(STATS, finish_reason="length")
+    full = replace(cut, limit=Limit.CONTEXT, completion_tokens=4000, prompt_tokens=96)
+    refused = replace(FAILURE, kind="context_overflow")
+    for message, is_offered in (
+        (answer("a", stats=cut), True),
+        (answer("a", stats=replace(cut, limit=Limit.MAX_TOKENS)), True),
+        (answer("a", stats=full), False),
+        # older messages are left out of the next request
+        (answer("a", stats=replace(full, completion_tokens=96, prompt_tokens=4000)), True),
+        (answer("a", state=AnswerState.INTERRUPTED, failure=FAILURE, stats=cut), True),
+        (answer("a", state=AnswerState.INTERRUPTED, failure=refused, stats=cut), False),
+    ):
+        [block] = end_blocks(message, is_last=True)
+        words = " ".join(map(shown, block.make(plain_page(70))))
+        assert ("/continue" in words) is is_offered, message
+        assert "retry" in words
+
+
 async def test_an_answer_without_words_of_its_own_says_why_and_what_helps(log):
     full = replace(STATS, finish_reason="length", limit=Limit.CONTEXT)
     for message, words in (
