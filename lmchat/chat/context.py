@@ -296,7 +296,8 @@ class ContextMeter:
             tokens, uncounted = _last_count(messages, model_id)
         thoughts = thoughts_to_send(uncounted, sent_thoughts)
         for message, thought in zip(uncounted, thoughts, strict=True):
-            tokens += message_tokens(message, thought, factor=factor)
+            known = _tokens_of_receipt(message)
+            tokens += known or message_tokens(message, thought, factor=factor)
         use = ContextUse(tokens=tokens, limit=limit, is_estimated=bool(uncounted))
         self._last_use = (messages, key, use)
         return use
@@ -316,6 +317,17 @@ def _counted_tokens(message: ChatMessage) -> int:
     if stats.prompt_tokens is None or stats.completion_tokens is None:
         return 0
     return stats.prompt_tokens + stats.completion_tokens
+
+
+def _tokens_of_receipt(message: ChatMessage) -> int:
+    """Return the tokens of an answer that was stopped, as the row below it tells them, or 0.
+
+    They are not used if they have a thought among them, or lack what the user has written.
+    """
+    stats = message.stats
+    if stats is None or not stats.is_estimated or stats.is_edited or message.reasoning:
+        return 0
+    return stats.completion_tokens + TEMPLATE_TOKENS if stats.completion_tokens else 0
 
 
 def _last_count(

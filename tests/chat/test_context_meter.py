@@ -9,6 +9,8 @@ from lmchat.chat.context import ContextMeter, plan_context
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import (
+    AnswerState,
+    AnswerStats,
     ChatMessage,
     ReasoningPart,
     Role,
@@ -17,7 +19,7 @@ from lmchat.sessions.message import (
     ToolResultPart,
     text_message,
 )
-from lmchat.token_estimate import estimate_tokens
+from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens
 from tests.support.scripted_backend import ENDPOINT, model
 
 
@@ -118,3 +120,16 @@ def test_a_short_prompt_does_not_teach_the_system_prompt_that_a_template_adds():
         plan = plan_context(talk(*sizes), limit=8192)
         meter.learn(target, plan, plan.tokens + 20)  # Qwen2.5's template has a prompt of 20
         assert meter.factor(target) == pytest.approx(factor)
+
+
+def test_a_stopped_answer_takes_as_many_tokens_as_the_row_below_it_tells():
+    prompt, _ = talk(40, 40)
+    stats = AnswerStats(completion_tokens=2320)  # chunks: the server counts no stopped answer
+    answer = text_message(Role.ASSISTANT, "word " * 1600)
+    stopped = replace(answer, state=AnswerState.STOPPED, stats=stats)
+    meter, target = ContextMeter(), thinking_target()
+    used = meter.use(target, [prompt, stopped])
+    assert used.is_estimated
+    assert used.tokens == meter.use(target, [prompt]).tokens + 2320 + TEMPLATE_TOKENS
+    edited = replace(stopped, stats=replace(stats, is_edited=True))
+    assert meter.use(target, [prompt, edited]).tokens < 2320  # what the user wrote is not counted
