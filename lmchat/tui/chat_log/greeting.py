@@ -21,6 +21,7 @@ _KEYS = (
 _FEW_KEYS = ((("", "@", "add a file"), ("", "/", "commands")),)
 _SENTENCE_PIECES = 2  # a name and what it does; a hint follows
 _LEAST_HEIGHT = 12  # rows of a log with room for all keys
+_WIDTH = 50  # cells of the whole, so that it does not move when the sentence changes
 _KEY_GAP, _COLUMN_GAP = "  ", " " * 6
 
 
@@ -45,7 +46,7 @@ def greeting_rows(
     rows: list[list[StyledWords]] = [[(_TITLE, "strong")], [], text, [], *keys]
     if len(rows) > height:
         rows = [text]
-    left = max((width - max(map(_width_of, rows))) // 2, 0)
+    left = max(min((width - _WIDTH) // 2, width - max(map(_width_of, rows))), 0)
     top = max((height - len(rows)) // 2, 0)
     return [*([] for _ in range(top)), *([(" " * left, ""), *row] for row in rows)]
 

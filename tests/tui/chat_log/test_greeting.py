@@ -16,7 +16,7 @@ async def test_an_empty_log_greets_until_there_is_a_message(pilot, log):
     assert "Looking for a server…" in screen_text(log)
     log.greet(READY)
     shown = [row.strip() for row in rows(log)]
-    first = shown.index("lmchat")
+    first, column = shown.index("lmchat"), rows(log)[shown.index("lmchat")].index("lmchat")
     assert abs(first - (len(shown) - first - 7)) <= 1  # in the middle
     assert shown[first : first + 7] == [
         "lmchat",
@@ -33,9 +33,10 @@ async def test_an_empty_log_greets_until_there_is_a_message(pilot, log):
     assert name.style.bold
     await load(pilot, question("Is it too late?"))
     assert "lmchat" not in screen_text(log)
-    log.greet((("No server answers.", ""),))
-    await load(pilot)
-    assert "No server answers." in screen_text(log)
+    for words in ("No server answers.", "a-model-with-a-name is loading, 40 %. It takes long."):
+        log.greet(((words, ""),))
+        await load(pilot)
+        assert rows(log)[first + 2].index(words) == column, "the keys do not move"
 
 
 async def test_every_cell_of_an_empty_log_is_painted(log):
