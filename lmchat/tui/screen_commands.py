@@ -245,7 +245,7 @@ class ScreenCommands:
     # What shared commands need
 
     async def ask(self, title: str, use: Callable[[str], Awaitable[None]]) -> None:
-        await self._ui.ask(AskDialog(title, verb="run it", attempt=use))
+        await self._ui.ask(AskDialog(title, verb="OK", attempt=use))
 
     async def choose(self, title: str, rows: Sequence[tuple[str, str]], nothing: str) -> str:
         width = max((len(name) for name, _ in rows), default=0)

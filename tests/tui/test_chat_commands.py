@@ -190,7 +190,7 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
     for line, told, left in (
         ("/nothing", "Unknown command", ""),
         ("/theme sunny", "Unknown theme: sunny.", ""),
-        ("/system", "/system", "/system "),
+        ("/sys", "/system", "/system "),
     ):
         await desk.type(line)
         await desk.press("enter", sees=told)
@@ -202,6 +202,8 @@ async def test_a_command_that_cannot_run_leaves_the_prompt_and_others_show_a_dia
         ("/log", TextDialog, "lmchat.log"),
         ("/model", ModelPicker, "qwen3-8b"),
         ("/help", CommandsDialog, "Commands"),
+        ("/system", AskDialog, "Change the system prompt"),
+        ("/file", AskDialog, "Enter OK"),
     ):
         await desk.say(command, leads_to=dialog, sees=sees)
         await desk.press("escape", leads_to=ChatScreen)

@@ -543,9 +543,9 @@ class PromptInput(TextArea):
         """
         row = self.completion.row
         if isinstance(row, Command):
-            if row.needs_argument:
+            if row.needs_argument and self.text != row.name:
                 self._insert_chosen()
-            else:
+            else:  # of a whole name without its argument, a dialog asks for it
                 self.put("")
                 self._post_to_parent(self.Submitted(row.name, False, self.sent_count))
             return True
