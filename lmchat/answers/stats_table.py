@@ -9,12 +9,13 @@ from lmchat.safe_text import safe_line
 from lmchat.sessions.model_stats import ModelStats, Spread
 from lmchat.terminal.output import local_time, table
 
-_HEAD = ("MODEL", "ANSWERS", "OK", "TTFT p50, p95", "TOK/S p50, p95", "TIME p50, p95", "LAST")
+_HEAD = ("MODEL", "ANSWERS", "OK", "FIRST TOKEN", "TOK/S", "TIME", "LAST")
+_LEGEND = "Of two figures, the first is the median (p50), the second p95."
 _NAME_CHARS = 24  # of a model, where the width is limited
 
 
 def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]:
-    """Return the models below a line for each server; of the columns, as many as fit."""
+    """Return the models below a line for each server, and a legend; of the columns, as many as fit."""
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
     servers: dict[str, list[ModelStats]] = {}
@@ -32,7 +33,7 @@ def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]
     for server, of_server in servers.items():
         grouped += table((server,), (), width=width)
         grouped += [next(of_models) for _ in of_server]
-    return grouped
+    return [*grouped, _LEGEND]
 
 
 def _row(stats: ModelStats, width: int | None) -> tuple[str, ...]:

@@ -107,17 +107,18 @@ def test_each_turn_stands_in_the_stats_of_its_model_and_no_word_of_it(cli, serve
     assert 0 < tiny["ttft_ms"]["p50"] <= tiny["elapsed_ms"]["p95"]
     assert sum(day["turns"] for day in tiny["days"]) == 2
     done = cli("stats")
-    _, of_server, *of_models = done.stdout.splitlines()
+    _, of_server, *of_models, legend = done.stdout.splitlines()
     assert of_server.split()[-1] == server.url
     assert [line.split()[0] for line in of_models] == ["other", "tiny"]
     assert "50 %" in done.stdout
+    assert "median (p50)" in legend
     plot = cli("stats", "--plot").stdout
     assert plot.count("tok/s, the median of each day") == 2
     assert "#" in plot
     with PtyProgram(cli.argv("stats"), home=cli.home, size=(60, 24)) as program:
         assert program.wait_exit() == 0
         head, *_ = lines = program.screen()
-        assert head.endswith("TOK/S p50, p95")  # the other columns have no room
+        assert head.endswith("TOK/S")  # the other columns have no room
         assert max(map(len, lines)) <= 60
     assert "marked-words" not in done.stdout + plot + cli("stats", "--json").stdout
 

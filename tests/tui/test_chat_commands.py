@@ -141,7 +141,7 @@ async def test_the_next_run_knows_hidden_columns_what_was_typed_and_the_speed_of
         desk.prompt_input.put("three")
         await desk.press("enter")
         await _counted(desk, 3)
-        await desk.say("/stats", leads_to=TextDialog, sees="TTFT p50, p95")
+        await desk.say("/stats", leads_to=TextDialog, sees="FIRST TOKEN")
         (figures,) = [row for row in desk.text.split("\n") if "100 %" in row]
         assert figures.split()[:3] == ["qwen3-8b", "3", "100"]
 

@@ -48,6 +48,11 @@ _MAX_SESSIONS = 30  # in a list
 _MOST_DIGITS = 9
 _THINKING = "Thinking…"
 _LONG_TURN_S = 10.0  # as on the screen
+_HELP_HERE = {  # of commands that do something else on the screen
+    "sessions": "/sessions [N]: List the sessions, or open one",
+    "message.edit": "/edit [TEXT]: Edit the last prompt, and send it again",
+    "help": "/help: List the commands",
+}
 _SHELL_HELP = "!COMMAND runs a command of your shell; its output goes with your next prompt."
 Item = TypeVar("Item")
 
@@ -183,14 +188,12 @@ class PlainFront(TurnListener):
             self.notify(*line.split("\n"))
 
     async def list_commands(self, _: str) -> None:
-        """List the commands that work here, with the titles that they have on the screen."""
         self.output.print_lines(
-            f"{command.slash}: {command.title}"
+            _HELP_HERE.get(command.command_id, f"{command.slash}: {command.title}")
             for command in COMMANDS
             if command.command_id in self.handlers
         )
         self.notify(
-            "/sessions lists the sessions here, and /sessions N opens one.",
             *([_SHELL_HELP] if self.reader.has_paste_marks else []),
             f"A prompt of several lines begins and ends with {QUOTES}.",
             "Ctrl+C stops the answer, or clears the line. Ctrl+D quits.",
