@@ -47,6 +47,7 @@ _RATE_CELLS = 4  # width of the number of a rate, so that the row does not jump
 _LEAST_NAME = 8  # cells for the name of a model beside its thought
 _NAME_CHARS = 80  # shown of the name of a model or a tool
 _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or of a reason
+_FOR_SCRIPTS = "Streaming failed: "  # scripts look for it; the card itself says that much
 _FAILURE_CHARS = 2_000  # shown of each text of a failure: servers send texts of any length
 _ROW_CHARS = 500  # shown in a rule or the row of a call; more fit on no screen
 _KEPT = "The text so far is kept; "  # how the next step begins if the server has broken off
@@ -548,6 +549,8 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
+    words = words.removeprefix(_FOR_SCRIPTS)
+    words = words[:1].upper() + words[1:]
     title = (f"{SIGNS.failed} {words}", page.style("error", "strong"))
     # where the title would be wrapped for the time alone, the time goes
     has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width

@@ -121,6 +121,19 @@ def test_the_row_under_an_answer_is_one_row_whose_figures_are_never_cut():
                 assert piece == expected[number] or width < 24, (width, row)
 
 
+def test_the_title_of_a_failure_says_what_happened():
+    for message, title in (
+        ("Streaming failed: the connection broke.", "× The connection broke."),
+        ("Request timeout: nothing came for 60 s.", "× Request timeout: nothing came for 60 s."),
+        ("127.0.0.1 closed the connection.", "× 127.0.0.1 closed the connection."),
+    ):
+        failed = replace(FAILURE, message=message)
+        [block] = end_blocks(
+            answer("a", state=AnswerState.INTERRUPTED, failure=failed), is_last=True
+        )
+        assert title in shown(block.make(plain_page(70))[0])
+
+
 def test_an_answer_that_alone_fills_the_context_window_is_not_offered_to_be_continued():
     cut = replace(STATS, finish_reason="length")
     full = replace(cut, limit=Limit.CONTEXT, completion_tokens=4000, prompt_tokens=96)
