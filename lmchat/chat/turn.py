@@ -108,7 +108,7 @@ class Turn:
         answer, request = self.answer, self._request
         if answer is None or request is None:
             return False
-        return answer.stats.is_running and request.can_answer_now
+        return answer.stats.may_be_thinking and request.can_answer_now
 
     # What all may do
 
