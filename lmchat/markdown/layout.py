@@ -86,8 +86,8 @@ class _Writer:
             elif token.type == "image":
                 self._add_image(token)
             elif token.type == "code_inline":
-                # without tints, code is shown with backticks, to tell it from other words
-                mark = "" if self.page.has_tints else "`"
+                is_marked = not (self.page.has_tints or self.page.has_colours)
+                mark = "`" if is_marked else ""
                 self._add(mark, self._style("muted"))
                 self._add(token.content, self._style("code"))
                 self._add(mark, self._style("muted"))

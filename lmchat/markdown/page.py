@@ -32,6 +32,7 @@ class Page(Struct):
     width: int  # cells; the first one is for the bar
     styles: Mapping[str, Style]  # styles by name, with the three tints
     has_tints: bool = True  # whether its tints differ and so tell code from text; else a rule does
+    has_colours: bool = True  # whether they tell code from text where tints do not
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # of code
     is_ascii: bool = False  # whether the terminal shows only ASCII

@@ -93,7 +93,14 @@ class InlineText:
         self._colours = Colours()
         self._highlighter = Highlighter()
         # `_block_lines` sets the width for each block, as the width of the terminal may change
-        page = Page(_WIDEST, styles, has_tints=False, colours=self._colours, is_scrollback=True)
+        page = Page(
+            _WIDEST,
+            styles,
+            has_tints=False,
+            has_colours=False,
+            colours=self._colours,
+            is_scrollback=True,
+        )
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
         self._unread = ""  # text that is not parsed yet, since it came after the last frame

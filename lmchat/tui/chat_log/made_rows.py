@@ -549,8 +549,9 @@ def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: 
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
     words = safe_line(failure.message or failure.kind, limit=_FAILURE_CHARS) or "Failed"
-    words = words.removeprefix(_FOR_SCRIPTS)
-    words = words[:1].upper() + words[1:]
+    if words.startswith(_FOR_SCRIPTS):
+        words = words.removeprefix(_FOR_SCRIPTS)
+        words = words[:1].upper() + words[1:]
     title = (f"{SIGNS.failed} {words}", page.style("error", "strong"))
     # where the title would be wrapped for the time alone, the time goes
     has_room = not page.text_width - width_of([time]) < width_of([title]) <= page.text_width

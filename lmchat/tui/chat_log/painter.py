@@ -136,6 +136,7 @@ class Painter:
             max(min(room, _WIDEST_PAGE), MIN_WIDTH),
             styles,
             has_tints=not log.app.current_theme.ansi,  # the terminal's own colours have none
+            has_colours=not log.app.no_color,
             today=today,
             colours=colours,
             is_ascii=any(
