@@ -15,7 +15,7 @@ _NAME_CHARS = 24  # of a model, where the width is limited
 
 
 def stats_table(models: Sequence[ModelStats], *, width: int | None) -> list[str]:
-    """Return the models below a line for each server, and a legend; of the columns, as many as fit."""
+    """Return the models below a line for each server; of the columns, as many as fit."""
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
     servers: dict[str, list[ModelStats]] = {}
