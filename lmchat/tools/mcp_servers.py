@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
@@ -157,9 +158,9 @@ class McpServers:
     ) -> tuple[ChildProcess, Thread]:
         """Start the program of a server; raises `OSError`.
 
-        A name alone is searched in the absolute folders of `PATH`; a path, such as `./server`, is
-        relative to the folder of the server. The thread copies stderr into the log, and its end
-        into `last_errors`.
+        A name alone is searched in the absolute folders of `PATH`, then beside this Python, where
+        pip has put it; a path, such as `./server`, is relative to the folder of the server. The
+        thread copies stderr into the log, and its end into `last_errors`.
         """
         async with self._opening_log:  # the servers start at the same time
             if self._log_fd is None and self.log_file is not None:
@@ -169,13 +170,15 @@ class McpServers:
         command = settings.command
         if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
             command = str(folder / expanded_path(command))
+        beside_python = str(Path(sys.executable).parent)
+        searched = os.pathsep.join((environment.get("PATH", os.defpath), beside_python))
         source, sink = os.pipe()
         log_fd = None if self._log_fd is None else os.dup(self._log_fd)
         copying = Thread(target=_copy_errors, args=(source, log_fd, last_errors), daemon=True)
         copying.start()  # it closes what it has got
         try:
             child = await ChildProcess.start(
-                with_absolute_program([command, *settings.args], environment),
+                with_absolute_program([command, *settings.args], {"PATH": searched}),
                 environment=environment,
                 folder=folder,
                 errors=sink,
@@ -793,6 +796,8 @@ def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
             hint = f"Install {_PROGRAMS_OF[program]}, or set command to the path of {program}."
         elif " " in command:
             hint = "Set command to the program alone, and args to the rest of it."
+        elif program == command:
+            reason, hint = f"{command} is not in PATH", "Install it, or write its whole path."
     return LMChatError(f"The server {name} cannot start: {reason}.", hint=hint)
 
 

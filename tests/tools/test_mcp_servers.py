@@ -73,6 +73,7 @@ async def call(host, name, _s=20, **arguments):
     return await host.call(Tool(server=server, name=tool), arguments, timeout_s=_s)
 
 
+INSTALL = "Install it, or write its whole path."
 CHECK = "Check command and cwd in its [[mcp]]."
 ENV = "Check its args and env in [[mcp]]."
 
@@ -207,7 +208,10 @@ async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_th
         McpSettings(name="lonely", command="only_here"),
         McpSettings(name="beside", command="./only_here"),
     ]
-    missing = {"lonely": "only_here", "beside": home / "only_here"}
+    missing = {
+        "lonely": f"only_here is not in PATH. {INSTALL}",
+        "beside": f"{home / 'only_here'} does not exist. {CHECK}",
+    }
     environ = {
         "PATH": os.pathsep.join(["", ".", str(tmp_path / "bin"), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(["", ".", os.environ["PYTHONPATH"]]),
@@ -225,10 +229,9 @@ async def test_programs_start_in_the_folder_of_the_configuration_and_never_in_th
             assert found["cwd"] == str(home), name
         found = json.loads((await call(host, "notes/environment")).text)
         assert found["cwd"] == str(home / "notes")
-        for name, command in missing.items():
+        for name, words in missing.items():
             said = (await call(host, f"{name}/environment")).text
-            words = f"The server {name} cannot start: {command} does not exist. {CHECK}"
-            assert said == words
+            assert said == f"The server {name} cannot start: {words}"
         found = json.loads((await call(host, "python/where")).text)
     assert found["cwd"] == str(home)
     assert not set(secrets) & set(found["names"])
@@ -266,7 +269,7 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
         see = f"See {tmp_path / 'tools.log'}."
         wordless = "it ended with exit code 0, and without a word"
         assert await states(host) == {
-            "lost": f"The server lost cannot start: no-such-program does not exist. {CHECK}",
+            "lost": f"The server lost cannot start: no-such-program is not in PATH. {INSTALL}",
             "sad": f"The server sad failed: {wordless}. {see} {ENV}",
             "refused": "Endpoint not allowed: elsewhere.",
             "keyless": "The environment variable NO_TOKEN of the server keyless is not set. Set it.",
@@ -829,6 +832,13 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
             assert state.error.startswith(f"The server garden cannot start: {reason}")
             if command != "/bin/sh":
                 assert state.hint == hint
+    # pip puts programs beside its Python, which need not be in PATH
+    put(tmp_path / "environment", "mcp-server-beds", SOURCE)
+    beside = McpSettings(name="beside", command="mcp-server-beds")
+    with monkeypatch.context() as installed:
+        installed.setattr(sys, "executable", str(tmp_path / "environment" / "python"))
+        async with a_host(tmp_path, beside) as host:
+            assert await states(host) == {"beside": "ready"}
     put(tmp_path / "a folder", "serve", SOURCE)
     home = McpSettings(name="home", command="~/a folder/serve", cwd="~")
     monkeypatch.setenv("HOME", str(tmp_path))
