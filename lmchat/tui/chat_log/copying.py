@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from lmchat.markdown.block import AS_WRITTEN, Block, Kind
 from lmchat.markdown.commonmark import code_blocks
@@ -84,7 +85,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
     """
     groups: list[list[SelectedBlock]] = []  # the pieces of one fence, table or text together
     for number, block in enumerate(document.lay_out(index)):
-        if block.source:  # else it is a row that the log adds
+        if block.source or block.kind is Kind.FENCE:  # else it is a row that the log adds
             # continues the block above: rows of a table, or code or text without a blank row above
             is_piece = block.kind is Kind.MORE_ROWS or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
@@ -133,9 +134,15 @@ def _written(entry: Entry, pieces: Sequence[Block], *, has_fence: bool) -> str:
     """
     first, last = pieces[0], pieces[-1]
     part = entry.part_of(first)
-    if part is None or (first.kind is Kind.FENCE and not has_fence):
-        return "\n".join(block.source for block in pieces)
-    return part.written(first.start, last.end)
+    if part is not None and (has_fence or first.kind is not Kind.FENCE):
+        return part.written(first.start, last.end)
+    code = first.source
+    for before, block in pairwise(pieces):
+        is_same_line = part is not None and not part.written(before.start, block.start).endswith(
+            "\n"
+        )
+        code += block.source if is_same_line else f"\n{block.source}"
+    return code
 
 
 def _shown_text(block: Block, span: Range) -> str:

@@ -77,3 +77,27 @@ def test_what_was_cut_into_pieces_is_copied_as_it_was_written():
         told = copied(document, SelectedRange((begin, begin), (end, end)))
         as_written = written.replace("\r\n", "\n").strip("\n")
         assert told == f"ve this.\n\n{as_written}\n\nBel"
+
+
+def test_code_that_was_cut_into_pieces_is_copied_alone_with_the_lines_that_it_has():
+    for code in (
+        "x" * 9_000 + "\ny",
+        "x;\n" * 300 + "y" * 4_500 + "\n\nz",
+        "\tx\n" * 90 + "y" * 4_100,
+    ):
+        document = document_with(Entry(answer(f"Above.\n\n```\n{code}\n```\n\nBelow.")))
+        blocks = document.lay_out(0)
+        found = [number for number, block in enumerate(blocks) if block.kind is Kind.FENCE]
+        assert len(found) > 1
+        begin = anchor_in_text(document, 0, found[0], 0)
+        end = anchor_in_text(document, 0, found[-1], len(blocks[found[-1]].source))
+        assert copied(document, SelectedRange((begin, begin), (end, end))) == code
+
+
+def test_an_empty_fence_between_two_texts_is_copied():
+    for empty in ("```py\n```", "~~~\n~~~", "```\n\n```"):
+        document = document_with(Entry(answer(f"Above.\n\n{empty}\n\nBelow.")))
+        last = max(number for number, block in enumerate(document.lay_out(0)) if block.source)
+        begin, end = anchor_in_text(document, 0, 1, 2), anchor_in_text(document, 0, last, 3)
+        told = copied(document, SelectedRange((begin, begin), (end, end)))
+        assert told == f"ove.\n\n{empty}\n\nBel"
