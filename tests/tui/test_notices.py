@@ -66,8 +66,10 @@ async def test_the_words_for_new_text_stay_at_the_right_of_a_message(tmp_path):
 
 async def test_in_a_dialog_a_message_is_in_the_row_above_its_keys_and_there_alone(tmp_path):
     async with ready_desktop(tmp_path, size=(80, 24)) as desk:
+        await desk.press("f1", sees="Esc close")
         desk.app.notify("It began.")
-        await desk.press("f1", sees="It began.")
+        await shown(desk, "It began.")
+        await desk.pilot.pause()
         before = desk.text.split("\n")
         keys = next(y for y, row in enumerate(before) if "Esc close" in row)
         assert before[keys - 1].strip() == "It began."
@@ -81,6 +83,20 @@ async def test_in_a_dialog_a_message_is_in_the_row_above_its_keys_and_there_alon
         await shown(desk, "One went wrong.")
         await desk.pilot.pause()
         assert desk.text.count("One went wrong.") == 1
+
+
+async def test_a_message_stays_on_the_screen_where_it_was_told_when_a_dialog_opens(tmp_path):
+    async with ready_desktop(tmp_path, size=(80, 24)) as desk:
+        for opening in ("ctrl+k", "ctrl+o", "ctrl+p", "f1"):
+            desk.app.notify("It began.", timeout=600)
+            await shown(desk, "It began.")
+            await desk.press(opening, sees="Esc close")
+            await desk.pilot.pause()
+            rows = desk.text.split("\n")
+            keys = next(y for y, row in enumerate(rows) if "Esc close" in row)
+            assert "It began." not in rows[keys - 1], opening
+            await desk.press("escape", hides="Esc close")
+            await shown(desk, "It began.")
 
 
 async def test_all_notices_of_the_start_are_told(tmp_path):

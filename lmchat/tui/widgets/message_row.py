@@ -45,14 +45,20 @@ class MessageRow(Widget):
         super().__init__()
         self._lift = lift
         self._lines: list[Content] = []  # of the message
+        self._told_before: Passing | None = None  # which stays below the dialog of this row
 
     def on_mount(self) -> None:
         self._fit()
+        if self.screen.is_modal:  # other screens hide what was told, as at the start
+            self._told_before = getattr(self.app, "passing", None)
         self.watch(self.app, "passing", self._take)  # of `LMChatApp`
 
     def _take(self, passing: Passing | None) -> None:
-        """Show the message of the app, if this screen is not below another one."""
-        self.passing = passing if self.screen is self.app.screen else None
+        """Show the message of the app; below another screen, only keep the one that is shown."""
+        if self.screen is self.app.screen:
+            self.passing = None if passing is self._told_before else passing
+        elif passing is not self.passing:
+            self.passing = None
 
     def watch_passing(self) -> None:
         self._fit()
