@@ -181,6 +181,8 @@ class ScreenCommands:
                 return not reason_against("message.regenerate", shown, last)
             case "find" | "export" | "previous" | "next" | "tag" | "compact":
                 return bool(shown.messages)
+            case "message.undo":  # it may restore all messages of an empty session
+                return shown.has_begun
             case "request" | "context":
                 return self.chat.turn_choices.target is not None
             case "preset":

@@ -159,6 +159,19 @@ async def test_the_palette_resets_the_counters_of_this_run_and_of_all_runs(tmp_p
         assert requests.split()[:2] == ["requests", "0"]
 
 
+async def test_the_palette_offers_to_undo_a_deletion_only_where_there_may_be_one(tmp_path):
+    async with ready_desktop(tmp_path) as desk:
+        await desk.press("ctrl+p", leads_to=CommandsDialog, sees="Choose the model")
+        await desk.type("undo the last")
+        await shown(desk, "No command matches")
+        await desk.press("escape", leads_to=ChatScreen)
+        await desk.say("one", sees="▌ one")
+        await desk.answered()
+        await desk.press("ctrl+p", leads_to=CommandsDialog, sees="Choose the model")
+        await desk.type("undo the last")
+        await offered(desk, "Undo the last deletion")
+
+
 async def test_the_share_of_the_window_counts_what_is_typed_but_no_command(desk):
     desk.backend.tokens = 41
     desk.prompt_input.put("word " * 2000)
