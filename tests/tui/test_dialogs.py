@@ -12,6 +12,7 @@ from lmchat.tui.dialogs.ask_dialog import (
 )
 from lmchat.tui.dialogs.commands_dialog import CommandItem, CommandsDialog, help_groups
 from lmchat.tui.dialogs.text_dialog import TextDialog
+from tests.support.programs import until
 from tests.support.tui_host import Host, confirm, drawn, screen_text
 
 
@@ -100,8 +101,11 @@ async def test_a_text_scrolls_is_safe_on_the_screen_and_copied_as_it_was_given()
         assert app.clipboard == long
         await pilot.press("escape")
         app.push_screen(TextDialog("Log file", "one\ntwo"))
-        await pilot.pause()
-        assert app.screen.query_one(".dialog").size.height == 6
+
+        def heights() -> list[int]:
+            return [dialog.size.height for dialog in app.screen.query(".dialog")]
+
+        await until(lambda: heights() == [6], "all its rows")
 
 
 def all_commands() -> CommandsDialog:
