@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
 from textual.widgets import Input
 
 from lmchat.servers.events import TextDelta
@@ -126,6 +127,15 @@ async def test_a_title_is_changed_by_command_and_by_key(tmp_path):
         await desk.until(
             lambda: desk.app.screen.query_one(Input).value == "Given elsewhere", "its title"
         )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (80, 40), (40, 12)])
+async def test_what_the_list_did_is_shown_over_the_list_too(tmp_path, size):
+    async with ready_desktop(tmp_path, asked=["first"], size=size) as desk:
+        await desk.press("ctrl+b")
+        await desk.until(lambda: bool(desk.session_list.chosen_id), "a list")
+        await desk.press("d", sees="In the trash; u restores it.")
+        await desk.press("u", sees="Restored.")
 
 
 async def test_the_list_says_what_was_done_and_how_it_is_undone(tmp_path):

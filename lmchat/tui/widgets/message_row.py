@@ -85,8 +85,7 @@ class MessageRow(Widget):
             self._lines = lines
         height = max(len(self._lines), 1)
         self.styles.height = height
-        # above what lies over the chat only where it has no room elsewhere
-        self.styles.overlay = "screen" if self._lift or height > 1 else "none"
+        self.set_class(bool(self._lift) or height > 1, "-lifted")
         self.styles.offset = (0, 1 - height - self._lift)
         if self._lift:
             self.display = bool(self._lines)
