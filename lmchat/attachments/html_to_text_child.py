@@ -26,7 +26,7 @@ _CODE_STYLE = HtmlElement(
 def main() -> None:
     """Answer each page of the parent with its text.
 
-    A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (not on Windows).
+    A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (only on Linux).
     """
     limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)

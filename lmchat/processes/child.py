@@ -455,9 +455,9 @@ class ChildProcess:
 def limit_memory(limit_bytes: int) -> None:
     """Limit the memory of this process, a child; code that needs more raises `MemoryError`.
 
-    This has no effect on Windows.
+    This has no effect on Windows and macOS, and where a lower limit is set already.
     """
-    with suppress(ImportError):
+    with suppress(ImportError, ValueError):  # macOS refuses any limit, Linux a higher one
         import resource  # noqa: PLC0415 - Windows has none
 
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))

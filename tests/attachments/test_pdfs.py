@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -12,10 +13,11 @@ from lmchat.attachments.attachment import attachment_of
 from lmchat.attachments.pdf_text_child import PdfText, pdf_text
 from lmchat.errors import FileRefused
 from lmchat.extras import install_command
-from lmchat.processes.child import ChildEndedError, ChildProcess
+from lmchat.processes.child import ChildEndedError, ChildProcess, own_program
 from tests.support.files_to_attach import pdf
 
 PDFS = Path(__file__).with_name("pdfs")
+PDF_CHILD = "lmchat.attachments.pdf_text_child"
 DAMAGED = b"/Filter /Unknown"
 FORM = """<< /Fields [101 0 R 102 0 R 104 0 R 105 0 R 106 0 R 107 0 R 108 0 R 110 0 R] >>
 << /T (name) /TU (Your name) /FT /Tx /V (Ada) >>
@@ -162,6 +164,15 @@ async def test_other_bytes_may_stand_before_a_pdf_but_a_text_about_pdfs_is_a_tex
     about = b"# PDFs\nThey begin with %PDF-1.4, and end with %%EOF."
     for text in (about, about + b"\n" * 1025, b"\n" * 1025 + about, about[:40]):
         assert (await attachment_of("about.md", text)).data == text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system has this limit")
+async def test_a_pdf_is_read_where_the_user_allows_less_memory_than_lmchat_would():
+    command = ["sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh", *own_program(PDF_CHILD)]
+    child = await ChildProcess.start(command, environment=dict(os.environ))
+    await child.send_frame(pdf("Hello"))
+    assert b"Hello" in await child.receive_frame()
+    await child.end()
 
 
 async def test_a_pdf_that_cannot_be_read_is_refused_in_one_sentence(monkeypatch):
