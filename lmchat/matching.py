@@ -39,6 +39,8 @@ def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     into sections, and each section is normalized alone. A section has at most `_MOST_MARKS` marks
     in a row; only hostile text has more.
     """
+    if text.isascii():
+        return text
     # A run of more than `_MOST_MARKS` marks covers an index that is a multiple of `_MOST_MARKS`.
     # So there is no such run if no character at such an index is a mark.
     if not any(

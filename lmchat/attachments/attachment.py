@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lmchat.attachments.dropped_files import existing_path
 from lmchat.attachments.pdf_text_child import PdfText
 from lmchat.errors import FileRefused
 from lmchat.extras import install_command
@@ -78,9 +79,10 @@ def files_outside(paths: Sequence[Path], folder: Path) -> tuple[Path, ...]:
     targets_outside: list[Path] = []
     for path in paths:
         # before `realpath`, which follows any number of links by calling itself
-        if not os.path.exists(folder / path):  # noqa: PTH110 - Path raises for some names
+        existing = existing_path(folder / path)
+        if not os.path.exists(existing):  # noqa: PTH110 - Path raises for some names
             continue
-        target = Path(os.path.realpath(folder / path))
+        target = Path(os.path.realpath(existing))
         is_outside = not target.is_relative_to(real_folder)
         is_hidden = any(name.startswith(".") for name in target.parts)
         if is_outside or (is_hidden and has_home):
@@ -113,7 +115,7 @@ async def read_attachment(path: Path) -> Attachment:
 def _read(path: Path) -> bytes:
     """Return the content of a file; raises `FileRefused`."""
     try:
-        return read_plain(path, max_bytes=MAX_READ_BYTES)
+        return read_plain(existing_path(path), max_bytes=MAX_READ_BYTES)
     except OSError as error:
         other_reason = (f"cannot be read: {error.strerror}", "Check the path.")
         reason, hint = _REASONS_AND_HINTS.get(error.errno or 0, other_reason)

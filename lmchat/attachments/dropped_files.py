@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
@@ -43,21 +43,21 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
             path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
         if not os.path.isabs(path):  # noqa: PTH117 - Path may raise
             return ()
-        if not os.path.isfile(path):  # noqa: PTH113 - Path may raise
-            path = _with_the_blanks_of_its_names(path)
-        if not path:
+        file = existing_path(Path(path))
+        if not os.path.isfile(file):  # noqa: PTH113 - Path may raise
             return ()
-        paths.append(Path(path))
+        paths.append(file)
     return tuple(paths)
 
 
-def _with_the_blanks_of_its_names(path: str) -> str:
-    """Return the path of the only file that differs in its blanks and forms of accents; else "".
+def existing_path(path: Path) -> Path:
+    """Return the only path that exists and looks like this one, or else this one. Blocks.
 
-    macOS writes U+202F into the names of screenshots, which programs change to a blank.
+    macOS writes accents as characters of their own (NFD), and U+202F into the names of screenshots.
+    Keyboards and programs write letters with their accents, and blanks.
     """
-    place = Path(PurePath(path).anchor)
-    for part in PurePath(path).parts[1:]:
+    place = Path(path.anchor)
+    for part in path.relative_to(place).parts:
         names = [part]
         if not os.path.lexists(place / part):
             with suppress(OSError), os.scandir(place) as entries:
@@ -65,9 +65,9 @@ def _with_the_blanks_of_its_names(path: str) -> str:
                 seen = (entry.name for entry in islice(entries, _MOST_NAMES))
                 names = [name for name in seen if _comparable(name) == wanted]
         if len(names) != 1:
-            return ""
+            return path
         place /= names[0]
-    return str(place) if os.path.isfile(place) else ""  # noqa: PTH113 - Path may raise
+    return place
 
 
 def _comparable(name: str) -> str:

@@ -13,8 +13,9 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 
+from lmchat.attachments.dropped_files import existing_path
 from lmchat.files.folder_walk import walk
-from lmchat.matching import fuzzy_match
+from lmchat.matching import fuzzy_match, normalized
 from lmchat.processes.threads import in_thread, run_abandonable
 from lmchat.safe_text import on_one_line
 
@@ -86,12 +87,14 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     parent, slash, name_start = typed.rpartition("/")
     # an absolute path after the `/` operator takes the place of `folder`
     searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
+    wanted_start = normalized("NFC", name_start)
     names: list[str] = []
     # Nothing is found in a folder that is missing or not readable.
-    with suppress(OSError), os.scandir(searched_folder) as entries:
+    with suppress(OSError), os.scandir(existing_path(searched_folder)) as entries:
         for entry in islice(entries, _MOST_LISTED):
             is_offered = bool(name_start) or not entry.name.startswith(".")
-            if is_offered and entry.name.startswith(name_start) and _can_be_shown(entry.name):
+            is_wanted = normalized("NFC", entry.name).startswith(wanted_start)
+            if is_offered and is_wanted and _can_be_shown(entry.name):
                 # `DirEntry.is_dir` raises an error for links in a circle
                 is_folder = os.path.isdir(entry)  # noqa: PTH112
                 names.append(entry.name + "/" if is_folder else entry.name)
@@ -101,9 +104,10 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
 @in_thread
 def _best_matches(paths: Sequence[str], typed: str) -> tuple[str, ...]:
     """Return the paths that match what was typed, at most `_MOST_MATCHES`, the best first."""
+    wanted = normalized("NFC", typed)
     ranks: dict[str, tuple[int, int, str]] = {}  # smaller is better
     for path in paths:
-        match = fuzzy_match(typed, path)
+        match = fuzzy_match(wanted, normalized("NFC", path))
         if match is not None:
             # scores are rounded: if two are about equal, the shorter path comes first
             ranks[path] = (-ceil(match.score), len(path), path)

@@ -15,10 +15,12 @@ from lmchat.attachments.attachment import (
     language_of,
     text_attachment,
 )
+from lmchat.attachments.dropped_files import existing_path
 from lmchat.errors import FileRefused
 from lmchat.files.disk import expanded_path, read_plain
 from lmchat.files.folder_walk import walk
 from lmchat.files.path_patterns import ANY_FOLDERS, fits
+from lmchat.matching import normalized
 from lmchat.processes.threads import in_thread
 from lmchat.safe_text import safe_line
 from lmchat.units import breakable, counted, size_text, whole_number
@@ -86,18 +88,18 @@ def parse_set_name(name: str, folder: Path) -> SetName | None:
     A relative name begins at `folder`. A name with the signs of a pattern names one file if this
     file exists.
     """
-    full_path = os.path.join(folder, expanded_path(name))  # noqa: PTH118 - Path.is_dir may raise
-    if os.path.isdir(full_path):  # noqa: PTH112 - see above
+    full_path = existing_path(folder / expanded_path(name))
+    if os.path.isdir(full_path):  # noqa: PTH112 - Path.is_dir may raise
         # `start`: names of the files begin with what was typed, but those of `.` have no `./`
         start = "" if name.rstrip("/") == "." else f"{name.rstrip('/')}/"
-        return SetName(typed=name, start=start, folder=Path(full_path), pattern=(ANY_FOLDERS,))
+        return SetName(typed=name, start=start, folder=full_path, pattern=(ANY_FOLDERS,))
     steps = name.split("/")
     has_signs = [not _SIGNS.isdisjoint(step) for step in steps]
     if not any(has_signs) or os.path.lexists(full_path):
         return None
     first = has_signs.index(True)
     start = "".join(f"{step}/" for step in steps[:first])
-    base = folder / expanded_path(start or ".")
+    base = existing_path(folder / expanded_path(start or "."))
     return SetName(typed=name, start=start, folder=base, pattern=tuple(steps[first:]))
 
 
@@ -112,10 +114,11 @@ def read_set(name: SetName) -> FileSet:
     found = walk(name.folder, most_entries=_MOST_ENTRIES)
     if found.is_cut:
         raise FileRefused(f"{shown_name} has too many files to look through.", hint=_NARROWER)
+    pattern = [normalized("NFC", step) for step in name.pattern]
     paths: list[str] = []
     for path, entry in found.files:
         is_shown_file = not entry.name.startswith(".") and entry.is_file(follow_symlinks=False)
-        if is_shown_file and fits(path.split("/"), name.pattern):
+        if is_shown_file and fits(normalized("NFC", path).split("/"), pattern):
             paths.append(path)
 
     files: list[Attachment] = []

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from lmchat.files.disk import read_plain
 from lmchat.files.path_patterns import IgnoreRules, RuleTime
+from lmchat.matching import normalized
 
 _IGNORE_FILE = ".gitignore"
 _MOST_FILE_BYTES = 256_000  # a longer file is left out
@@ -141,7 +142,8 @@ def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]
             rule_time.dropped_count += error.errno == errno.EFBIG
             return []
         without_bom = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
-        return [IgnoreRules(path, os.fsdecode(without_bom).split("\n"), rule_time)]
+        lines = normalized("NFC", os.fsdecode(without_bom)).split("\n")
+        return [IgnoreRules(normalized("NFC", path), lines, rule_time)]
 
 
 def _is_ignored(
@@ -152,8 +154,9 @@ def _is_ignored(
     if rule_time.is_over:
         return False
     with rule_time.measured():
+        composed = normalized("NFC", path)  # macOS may list names in NFD, which git composes too
         for rules_of_file in reversed(rules):
-            is_ignored = rules_of_file.ignores(path, is_folder=is_folder)
+            is_ignored = rules_of_file.ignores(composed, is_folder=is_folder)
             if is_ignored is not None:
                 return is_ignored
     return False

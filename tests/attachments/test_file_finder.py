@@ -119,3 +119,16 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
 async def test_a_file_in_a_very_deep_folder_is_found():
     with deep_folder() as top:
         assert await finder(top).find("z.txt") == ("e/" * 1050 + "z.txt",)
+
+
+async def test_a_name_is_found_in_whichever_form_its_accents_are_typed(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for number, (stored, typed) in enumerate(
+        [(composed, decomposed), (decomposed, composed), (composed, composed)]
+    ):
+        folder = tmp_path / str(number)
+        made(folder, f"{stored}/{stored}.md", f"{stored}.o", f"{stored}.log")
+        (folder / ".gitignore").write_text(f"{typed}.o\n/{typed}.l*\n", encoding="utf-8")
+        find = finder(folder).find
+        assert await find(typed) == (f"{stored}/{stored}.md",)
+        assert await find(f"{folder}/{typed}/{typed}") == (f"{folder}/{typed}/{stored}.md",)

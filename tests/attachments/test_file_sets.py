@@ -132,3 +132,20 @@ async def test_a_chain_of_links_that_the_system_does_not_follow_is_no_file(tmp_p
     assert await files_outside(chains, below) == (tmp_path / "0",)
     with pytest.raises(FileRefused, match="Too many levels of symbolic links"):
         await read_attachment(tmp_path / "1100")
+
+
+async def test_a_name_means_its_files_in_whichever_form_its_accents_are_typed(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for number, (stored, typed) in enumerate([(composed, decomposed), (decomposed, composed)]):
+        folder = tmp_path / str(number)
+        file = folder / stored / f"{stored}.py"
+        file.parent.mkdir(parents=True)
+        file.write_text("x", encoding="utf-8")
+        for name in (typed, f"{typed}/*.py", f"{typed}/{typed}*", f"**/{typed}.*"):
+            found = await read_set(await parse_set_name(name, folder))
+            assert [one.data for one in found.files] == [b"x"], name
+        named = folder / typed / f"{typed}.py"
+        assert (await read_attachment(named)).data == b"x"
+        assert await files_outside([named], folder / "other") == (file,)
+        file.with_name(f"{typed}.py").write_text("y", encoding="utf-8")  # both are there
+        assert (await read_attachment(folder / stored / f"{typed}.py")).data == b"y"
