@@ -14,7 +14,7 @@ from pathlib import Path
 from lmchat.answers.json_text import strict_json
 from lmchat.batch.engine import Job, Row, Rows
 from lmchat.errors import FileRefused, LMChatError, WrongUse
-from lmchat.files.disk import is_stream, write_atomically
+from lmchat.files.disk import is_stream, sync, write_atomically
 from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.processes.threads import run_abandonable
 from lmchat.terminal.output import to_json
@@ -99,7 +99,7 @@ class RowFile(Rows):
                     await run_abandonable(partial(_write_whole, self._file, line))
             else:
                 _write_whole(self._file, line)
-                os.fsync(self._file.fileno())
+                sync(self._file.fileno())
         except OSError as error:
             raise self._refused(error) from error
 

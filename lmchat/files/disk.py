@@ -145,6 +145,17 @@ def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
         os.close(folder)
 
 
+def sync(descriptor: int) -> None:
+    """Wait until the content of an open file survives a power cut; raises `OSError`."""
+    # of macOS, whose `fsync` leaves data in the cache of the disk
+    full_sync = getattr(fcntl, "F_FULLFSYNC", None)
+    if full_sync is not None:
+        with suppress(OSError):  # some network disks refuse it
+            fcntl.fcntl(descriptor, full_sync)
+            return
+    os.fsync(descriptor)
+
+
 def free_name(path: Path, ending: str) -> Path:
     """Return the path with `.ENDING`, and with a number where a file has that name."""
     free, number = path.with_name(f"{path.name}.{ending}"), 1
@@ -259,7 +270,7 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
     except BaseException:
         with suppress(OSError):
             path.unlink()

@@ -43,6 +43,7 @@ _SETTINGS = (
     "pragma cache_size = -500",  # kB; the system caches the file too
     "pragma wal_autocheckpoint = 4000",  # pages: 4 MB, SQLite's usual size
     "pragma synchronous = full",
+    "pragma fullfsync = on",  # macOS; its `fsync` leaves data in the disk's own cache
     "pragma foreign_keys = on",
 )
 _NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of the names of errors

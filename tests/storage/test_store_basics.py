@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import stat
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -61,6 +62,17 @@ async def test_what_was_said_is_there_after_reopening_to_the_last_character(tmp_
     assert opened.messages == (asked, said)
     assert opened.header.model == "m\x1b[31m"
     assert opened.header.message_count == 2
+
+
+async def test_each_write_waits_for_the_disk_itself_on_macos_too(store):
+    for setting, value in (("synchronous", 2), ("fullfsync", 1)):  # 2 is `full`
+        read = partial(value_of, setting)
+        assert await store.database.run(read) == value
+
+
+def value_of(setting, connection):
+    (value,) = connection.execute(f"pragma {setting}").fetchone()
+    return value
 
 
 async def test_only_the_owner_may_read_folder_and_files(tmp_path, store):
