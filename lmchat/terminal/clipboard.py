@@ -33,6 +33,13 @@ class ClipboardTool(Struct, frozen=True, kw_only=True):
 
 _XCLIP = ("xclip", "-selection", "clipboard")
 TOOLS = (
+    # before xclip and xsel, which would start XQuartz on a Mac
+    ClipboardTool(
+        name="pbcopy",
+        copy_command=("pbcopy",),
+        paste_command=("pbpaste",),
+        image_command=("osascript", "-e", "get the clipboard as «class PNGf»"),
+    ),
     ClipboardTool(
         name="wl-copy",
         # Without a type, wl-copy guesses one. Text that begins like a script would get a type that
@@ -51,12 +58,6 @@ TOOLS = (
         name="xsel",
         copy_command=("xsel", "--clipboard", "--input"),
         paste_command=("xsel", "--clipboard", "--output"),
-    ),
-    ClipboardTool(
-        name="pbcopy",
-        copy_command=("pbcopy",),
-        paste_command=("pbpaste",),
-        image_command=("osascript", "-e", "get the clipboard as «class PNGf»"),
     ),
     ClipboardTool(name="clip.exe", copy_command=("clip.exe",), encoding="utf-16"),
 )

@@ -341,7 +341,7 @@ async def typed_line() -> bytes:
     with echo(fileno, is_on=True):
         try:
             loop.add_reader(fileno, is_typed.set)
-        except NotImplementedError:  # Windows
+        except (NotImplementedError, OSError):  # Windows; /dev/tty on macOS
             return await run_abandonable(lambda: call_with_stdin(BufferedReader.readline))
         try:
             await is_typed.wait()

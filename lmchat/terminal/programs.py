@@ -101,6 +101,10 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     environment.pop("TERM", None)
     if "WSL_DISTRO_NAME" in environment:
         environment.setdefault("BROWSER", "wslview")  # opens the browser of Windows
+    if sys.platform == "darwin":
+        # From Python 3.14 on, `webbrowser` opens files in the browser, and macOS asks for the
+        # permission to control that.
+        environment.setdefault("BROWSER", "open")
     folders = environment.get("PATH", os.defpath).split(os.pathsep)
     environment["PATH"] = os.pathsep.join(
         folder for folder in folders if Path(folder).is_absolute()

@@ -46,6 +46,7 @@ WAYLAND, X = {"WAYLAND_DISPLAY": "wayland-0"}, {"DISPLAY": ":0"}
         ({"wl-copy": "cat > clip", "xclip": "cat > x"}, WAYLAND | X, "wl-copy"),
         ({"wl-copy": "exit 1", "xclip": "cat > clip"}, X, "xclip"),
         ({"xclip": "echo rubbish; kill -9 $$", "xsel": "cat > clip"}, X, "xsel"),
+        ({"xclip": "cat > x", "pbcopy": "cat > clip"}, X, "pbcopy"),  # a Mac with XQuartz
     ],
 )
 async def test_the_first_tool_that_can_work_and_does_is_taken(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from lmchat.terminal.programs import notification, open_in_browser
@@ -29,12 +31,15 @@ def programs(tmp_path):
     [
         ("xdg-open", {"DISPLAY": ":9"}, f"xdg-open|{PAGE}|"),
         ("wslview", {"WSL_DISTRO_NAME": "d"}, f"wslview|{PAGE}|"),
+        ("open", {}, f"open|{PAGE}|"),
         ("mine", {"BROWSER": "mine --new-tab %s"}, f"mine|--new-tab|{PAGE}|"),
     ],
 )
 async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_printed(
-    programs, capfd, name, environ, words
+    programs, capfd, monkeypatch, name, environ, words
 ):
+    if name == "open":  # of macOS
+        monkeypatch.setattr(sys, "platform", "darwin")
     programs(name)
     programs("lynx")
     assert await open_in_browser(PAGE, environ=programs.environ | environ)
