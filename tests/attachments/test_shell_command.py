@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import tracemalloc
@@ -54,6 +55,7 @@ async def test_what_it_leaves_in_the_background_ends_with_it():
     assert not is_running(int(printed(command)))
 
 
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="macOS has no setsid")
 async def test_what_leaves_its_group_is_left_alone_and_holds_nothing_up():
     command = await ran("setsid sleep 600 & echo $!")
     number = int(printed(command))

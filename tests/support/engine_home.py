@@ -6,6 +6,8 @@ import os
 import zipfile
 from pathlib import Path
 
+from psutil import Process
+
 from lmchat.servers.local.demo import SMOLLM2, DemoModel
 from tests.support.programs import processes
 from tests.support.real_server.prepare import XLLAMACPP, model_file, wheel
@@ -65,7 +67,7 @@ def engines_of(home: Path) -> list[int]:
 def engines_with(log: Path) -> list[int]:
     """Return the children that have this log open."""
     children = set(processes("local/engine_child.py"))
-    return [pid for pid in children if Path(f"/proc/{pid}/fd/2").resolve() == log]
+    return [pid for pid in children if str(log) in {one.path for one in Process(pid).open_files()}]
 
 
 def write_model(path: Path, *, size_bytes: int = 100) -> Path:

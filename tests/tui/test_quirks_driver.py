@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,7 @@ def test_a_terminal_that_takes_nothing_does_not_keep_the_program(program: PtyPro
     assert program.wait_exit() == 143
 
 
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="macOS has no setsid")
 def test_a_closed_window_ends_a_program_that_ignored_the_signal(saved: Path) -> None:
     command = [
         "sh",
