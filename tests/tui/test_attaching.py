@@ -38,7 +38,9 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.type("@grd")
     await shown(desk, "garden.md", "old/garden.md")
     assert "beds.txt" not in desk.text
-    await desk.press("down", "tab")
+    await shown(desk, "Tab")  # Enter would send what is typed
+    await desk.press("down", hides="Tab")
+    await desk.press("tab")
     await desk.prompt_is("[garden.md (28 bytes)]\n")
     await gone(desk, "old/garden.md")
     await desk.ask("Shorten it.")

@@ -88,7 +88,9 @@ class CompletionList(RowList):
                 rows.append(ListRow(pieces=(parts,), right=right, key=row))
             else:
                 name = cut_middle(row, self.screen.size.width // 2)
-                rows.append(text_row(f" {name}", key=row))
+                # Enter sends the words as they are typed, until the user has moved to a row
+                is_for_tab = row == completion.row and not completion.is_choice
+                rows.append(text_row(f" {name}", right="Tab" if is_for_tab else "", key=row))
         height = min(len(rows), _MOST_ROWS, max(self.screen.size.height // 3, 1))
         self.styles.height = height
         self.styles.offset = (0, -height)
