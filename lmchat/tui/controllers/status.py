@@ -216,6 +216,8 @@ class StatusDisplay:
             return f"loading{self._progress(target)}"
         if status is None or status.state is ServerState.READY:
             return ""
+        if status.state is ServerState.NO_MODEL and target.model_id:
+            return "not loaded"  # the greeting would contradict `no model`
         return status.panel[0]
 
     def _model_name(self) -> str:
