@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import pty
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -34,6 +37,16 @@ async def test_only_a_yes_is_a_yes(type_text, capsys, line, is_yes):
     type_text(line)
     assert await ask_yes_no("Remove \x1b[2J it for good?") is is_yes
     assert capsys.readouterr().err == "Remove ␛[2J it for good? [y/N] "
+
+
+async def test_a_terminal_that_cannot_be_watched_can_be_read(type_text, monkeypatch):
+    """As /dev/tty on macOS, or any on Windows."""
+    for error in (OSError(errno.EINVAL, "Invalid argument"), NotImplementedError()):
+        refuse = Mock(side_effect=error)
+        monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+        type_text("y\n")
+        assert await ask_yes_no("Remove it?")
+        assert refuse.called
 
 
 def test_nobody_is_asked_where_input_or_errors_are_no_terminal(type_text, monkeypatch):
