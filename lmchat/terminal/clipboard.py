@@ -97,7 +97,8 @@ class Clipboard:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Run nothing yet; `environ` is the environment of the programs."""
         self.timeout_s = _TIMEOUT_S  # for each run of a program
-        self._environ = environ
+        # pbcopy takes the bytes for text in the charset of the locale
+        self._environ = {**environ, "LC_ALL": "en_US.UTF-8"}
 
     async def copy(self, text: str) -> str:
         """Copy a text by the first tool that can; return its name, or ""."""

@@ -60,6 +60,15 @@ async def test_the_first_tool_that_can_work_and_does_is_taken(
     assert place.clip("clip") == text
 
 
+async def test_a_mac_gets_and_gives_utf_8_whatever_the_locale_is(place: Place) -> None:
+    place.environ |= {"LC_ALL": "C", "LANG": "en_US"}
+    place.add("pbcopy", 'cat > clip; echo "$LC_ALL" > locale')
+    place.add("pbpaste", 'echo "$LC_ALL"')
+    assert await place.clipboard.copy("garden 漢字") == "pbcopy"
+    assert (place.clip("clip"), place.clip("locale")) == ("garden 漢字", "en_US.UTF-8\n")
+    assert await place.clipboard.paste() == "en_US.UTF-8\n"
+
+
 async def test_over_ssh_no_tool_is_run(place: Place) -> None:
     place.add("pbcopy", "cat > mac")
     place.add("pbpaste", "touch mac")
