@@ -17,7 +17,8 @@ from lmchat.safe_text import decoded_text
 from lmchat.terminal.output import is_terminal
 from lmchat.terminal.tty import drop_typed, has_more_input
 
-MOST_LINE_BYTES = 4_095  # Linux drops what a line has more, where the terminal keeps it until Enter
+# what a line has more is dropped where the terminal keeps it until Enter
+MOST_LINE_BYTES = 1_023 if sys.platform == "darwin" else 4_095
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
