@@ -3,22 +3,80 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shlex
 import shutil
 import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from typing import Any
+
+_UNQUOTED_ON_WINDOWS = re.compile(r"[\w.:/\\+-]+")
 
 
-def install_command(extra: str) -> str:
-    """Return the command by which a person adds the packages of an extra to this environment.
+def install_command(extra: str, *, platform: str = sys.platform) -> str:
+    """Return the command by which a person adds the packages of an extra to this installation.
 
-    It uses pip; without pip it uses uv, if that is there. It names the packages and not lmchat,
-    which may have been installed from a folder that is gone.
+    It names the packages and not lmchat, which may have been installed from a folder that is gone.
+    On Windows, it can be typed in cmd and in PowerShell.
     """
-    command = [sys.executable, "-m", "pip", "install"]
-    if importlib.util.find_spec("pip") is None and shutil.which("uv"):
-        command = ["uv", "pip", "install", "--python", sys.executable]
-    return shlex.join([*command, *(_packages(extra) or [f"lmchat[{extra}]"])])
+    words = _install_words(_packages(extra) or [f"lmchat[{extra}]"], platform)
+    if platform != "win32":
+        return shlex.join(words)
+    return " ".join(word if _UNQUOTED_ON_WINDOWS.fullmatch(word) else f'"{word}"' for word in words)
+
+
+def _install_words(packages: Sequence[str], platform: str) -> list[str]:
+    environment = Path(sys.prefix)
+    has_uv = shutil.which("uv") is not None
+    receipt = environment / "uv-receipt.toml"
+    if has_uv and receipt.exists():
+        return _uv_tool_install(receipt, packages)
+    if (environment / "pipx_metadata.json").exists() and shutil.which("pipx"):
+        return ["pipx", "inject", environment.name, *packages]
+    managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"  # PEP 668
+    if sys.prefix == sys.base_prefix and managed.exists():
+        packages = ["--break-system-packages", *packages]  # as lmchat was installed there
+    if has_uv and importlib.util.find_spec("pip") is None:
+        return ["uv", "pip", "install", "--python", sys.executable, *packages]
+    if platform == "win32" and not _UNQUOTED_ON_WINDOWS.fullmatch(sys.executable):
+        # for PowerShell, a word in quotes at the beginning is no command
+        return ["py", "-m", "pip", "--python", sys.executable, "install", *packages]
+    return [sys.executable, "-m", "pip", "install", *packages]
+
+
+def _uv_tool_install(receipt: Path, packages: Sequence[str]) -> list[str]:
+    """Return the command that installs a tool again, with these packages.
+
+    uv would remove what was added to the tool before and is not named again.
+    """
+    import tomllib  # noqa: PLC0415 - few messages need it
+
+    tool, *added = tomllib.loads(receipt.read_text(encoding="utf-8"))["tool"]["requirements"]
+    added_now = [*map(_requirement, added), *packages]
+    options = [word for package in added_now for word in ("--with", package)]
+    if "editable" in tool:
+        options.append("--editable")
+    return ["uv", "tool", "install", *options, _requirement(tool)]
+
+
+def _requirement(row: Mapping[str, Any]) -> str:
+    """Return a requirement of uv's receipt in the form of PEP 508, or the path of an editable one.
+
+    Without the file that it was installed from, uv keeps what is installed.
+    """
+    extras = f"[{','.join(row['extras'])}]" if "extras" in row else ""
+    name = row["name"] + extras
+    path = row.get("path") or row.get("directory")
+    if path and Path(path).exists():
+        return f"{name} @ {Path(path).as_uri()}"
+    if "editable" in row:
+        return f"{row['editable']}{extras}"
+    if "git" in row:
+        return re.sub(r"\?(rev|tag|branch)=", "@", f"{name} @ git+{row['git']}")
+    return f"{name} @ {row['url']}" if "url" in row else name + row.get("specifier", "")
 
 
 def _packages(extra: str) -> list[str]:

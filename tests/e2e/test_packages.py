@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,12 @@ _PACKAGE = {
 }
 
 
-def _run(*argv: str | Path, **options) -> str:
+def _run(*argv: str | Path, env: Mapping[str, str] | None = None, **options) -> str:
     """Run what may go to the package index, which the guard of the tests forbids to lmchat."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(  # noqa: S603 - the tests say what runs
         [str(word) for word in argv],
-        env=env,
+        env=environ | dict(env or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -114,3 +115,43 @@ def test_the_wheel_installs_starts_and_answers(version, packages, tmp_path, real
         screen.type("\x11")
         assert screen.wait_exit() == 0
         assert screen.left_behind() == []
+
+
+_INSTALLS = {
+    "my env": "'{python}' -m venv 'my env' && 'my env/bin/pip' install -q '{wheel}'",
+    "no pip": "uv venv -q -p '{python}' 'no pip' && uv pip install -q -p 'no pip/bin/python' '{wheel}'",
+    "uv/lmchat": "uv tool install -q -p '{python}' --with tzdata 'lmchat[web] @ {wheel}'",
+    "pipx/venvs/lmchat": "pipx install --python '{python}' '{wheel}' && pipx inject lmchat inscriptis lxml",
+}
+"""How people install the program, by the folder of its environment."""
+
+
+@pytest.mark.parametrize("environment", _INSTALLS)
+def test_the_command_of_a_hint_installs_an_extra_and_keeps_the_rest(
+    environment, packages, tmp_path
+):
+    def shell(command: str) -> None:
+        _run("bash", "-euc", command, cwd=tmp_path, env=_own_tools(tmp_path))
+
+    def installed() -> set[str]:
+        words = "import importlib.metadata as m; print(*{d.name for d in m.distributions()})"
+        return set(_run(python, "-c", words).split())
+
+    shell(_INSTALLS[environment].format(python=sys.executable, wheel=packages["wheel"]))
+    python = tmp_path / environment / "bin" / "python"
+    before = installed()
+    for extra in ("serve", "pdf"):
+        words = f"from lmchat.extras import install_command; print(install_command('{extra}'))"
+        shell(_run(python, "-c", words, env=_own_tools(tmp_path)))
+    assert installed() >= before | {"starlette", "uvicorn", "pypdf", "cryptography"}
+
+
+def _own_tools(folder: Path) -> dict[str, str]:
+    """Return an environment in which pipx and uv keep what they install in a folder."""
+    return {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PIPX_HOME": str(folder / "pipx"),
+        "PIPX_BIN_DIR": str(folder / "bin"),
+        "UV_TOOL_DIR": str(folder / "uv"),
+        "UV_TOOL_BIN_DIR": str(folder / "bin"),
+    }
