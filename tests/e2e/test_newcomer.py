@@ -56,7 +56,11 @@ def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path):
     folder, home = _clone(tmp_path / "clone"), tmp_path / "home"
     home.mkdir()
     with PtyProgram(
-        ["bash", "-c", _first_line()], home=home, size=WIDE, cwd=folder, env=_environment()
+        ["bash", "-c", f"{_first_line()}\nlmchat sessions"],
+        home=home,
+        size=WIDE,
+        cwd=folder,
+        env=_environment(),
     ) as screen:
         screen.wait_for("Try the built-in engine", 240)
         screen.type("\r")
@@ -70,6 +74,7 @@ def test_the_first_line_leads_to_the_first_answer_of_a_real_model(tmp_path):
         screen.type("\x1b")  # a small model may go on for a minute
         screen.wait_for(re.compile(r"tok in |stopped"))
         screen.type("\x11")
+        screen.wait_for("Say hello.")  # the next line of the same shell knows the bare name
         assert screen.wait_exit() == 0
         assert screen.left_behind() == []
     question, answer = stored(home / ".config").messages
