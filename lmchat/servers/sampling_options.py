@@ -2,7 +2,7 @@
 
 The common options are those of `COMMON`; each product takes some of them
 (`Product.sampling_fields`). Some also take `FURTHER_OPTIONS`. The name `extra.NAME` sends
-the field NAME as it is. Only the server checks whether a number is in its range.
+the field NAME unchecked.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from lmchat.config.settings import EFFORT_FORM, Effort, SamplingSettings, declared, effort_of
 from lmchat.errors import WrongUse
@@ -39,15 +39,20 @@ _FORMS = {
 
 
 class SamplingOption(Struct, frozen=True):
-    """Type of the values of an option, and a line of help."""
+    """Type and limits of the values of an option, with a line of help."""
 
     type: Any  # one of the keys of `_FORMS`
-    help: str
+    meta: Meta
+
+    @property
+    def form(self) -> str:
+        """What a value must be: `a number from 0 to 2`."""
+        form = _FORMS[self.type]
+        return form if self.meta.ge is None else f"{form} from {self.meta.ge} to {self.meta.le}"
 
 
 COMMON: Mapping[str, SamplingOption] = {
-    name: SamplingOption(kind, meta.description or "")
-    for name, (kind, meta) in declared(SamplingSettings).items()
+    name: SamplingOption(kind, meta) for name, (kind, meta) in declared(SamplingSettings).items()
 }
 """Options of most servers: those of the configuration."""
 
@@ -104,14 +109,14 @@ def option_form(name: str) -> str:
     if name in FURTHER_OPTIONS or _is_extra(name):
         return "any value, which is sent as it is"
     option = _common_option(name)
-    return f"{_FORMS[option.type]} ({option.help})"
+    return f"{option.form} ({option.meta.description})"
 
 
 def checked_option(name: str, value: object) -> object:
     """Return the value of an option in the type in which it is sent.
 
     Raises `WrongUse` for an unknown name, for `extra.` with one of `_OWN_FIELDS`, and for a value
-    of a common option that has another type.
+    of a common option that has another type or is out of its range.
     """
     if _is_extra(name):
         field = name.removeprefix(EXTRA)
@@ -132,11 +137,11 @@ def checked_option(name: str, value: object) -> object:
     else:
         given = [value] if name == "stop" and isinstance(value, str) else value
         with suppress(msgspec.ValidationError):
-            return msgspec.convert(given, option.type)
+            return msgspec.convert(given, Annotated[option.type, option.meta])
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     raise WrongUse(
-        f"{name} must be {_FORMS[option.type]}, not {safe_line(text)[:_MAX_SHOWN_CHARS]}.",
-        hint="Use another value; nothing was changed.",
+        f"{name} must be {option.form}, not {safe_line(text)[:_MAX_SHOWN_CHARS]}.",
+        hint=f"Use another value; nothing was changed. {EXTRA}{name} sends any value.",
     )
 
 

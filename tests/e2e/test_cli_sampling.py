@@ -84,7 +84,8 @@ def test_a_reasoning_effort_is_a_number_of_tokens_wherever_it_is_set(cli, server
 def test_a_wrong_option_is_refused_before_anything_is_sent(cli, server):
     for typed, words in (
         ("tempratur=1", "did you mean temperature?"),
-        ("top_p=high", "top_p must be a number, not high."),
+        ("top_p=high", "top_p must be a number from 0 to 1, not high."),
+        ("temperature=9", "temperature must be a number from 0 to 2, not 9."),
         ("top_k", "--set needs NAME=VALUE"),
     ):
         done = cli("ask", "--set", typed, "Hi")

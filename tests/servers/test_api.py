@@ -123,7 +123,7 @@ async def test_what_is_no_chat_is_refused_unsent(server, client):
 async def test_a_wrong_option_is_refused_unsent(server, client):
     with pytest.raises(RequestInvalid, match="Invalid model parameter"):
         await client.chat("Hi", model=7)
-    with pytest.raises(WrongUse, match="temperature must be a number, not hot"):
+    with pytest.raises(WrongUse, match="temperature must be a number from 0 to 2, not hot"):
         await client.chat("Hi", temperature="hot")
     with pytest.raises(WrongUse, match="top_k must be a whole number"):
         await client.chat("Hi", more={"top_k": 0.5})

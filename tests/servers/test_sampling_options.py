@@ -25,7 +25,7 @@ def test_a_typed_value_gets_the_type_of_its_option():
         ("stop", '["a", "b"]', ("a", "b")),
         ("logit_bias", '{"15043": 5}', {"15043": 5}),
         ("logit_bias", '{"15043": false}', {"15043": False}),
-        ("temperature", "3", 3),
+        ("temperature", "2", 2),
         ("reasoning_effort", "500", "500"),
         ("reasoning_effort", "0", "none"),
         ("reasoning_effort", "low", "low"),
@@ -37,8 +37,11 @@ def test_a_typed_value_gets_the_type_of_its_option():
 
 def test_a_wrong_option_is_refused_with_what_it_must_be():
     for name, value, words in [
-        ("temperature", True, "temperature must be a number"),
-        ("top_k", 1.5, "top_k must be a whole number, not 1.5."),
+        ("temperature", True, "temperature must be a number from 0 to 2, not true."),
+        ("temperature", 9, "temperature must be a number from 0 to 2, not 9."),
+        ("top_p", -0.5, "top_p must be a number from 0 to 1, not -0.5."),
+        ("max_tokens", 0, "max_tokens must be a whole number from 1 to 10000000, not 0."),
+        ("top_k", 1.5, "top_k must be a whole number from 0 to 1000000, not 1.5."),
         ("reasoning_effort", -5, "must be one of none, minimal, low, medium, high, xhigh, max, or"),
         ("reasoning_effort", "hard", "or a number of tokens, not hard."),
         ("stop", [1], "a list of texts"),
