@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -39,6 +39,7 @@ _SHOWN_DATA_CHARS = 32  # a whole image would hide the rest of the request
 _IMAGE = re.compile(rb'(?<="url":"data:)(image/[a-z]+;base64,)([A-Za-z0-9+/=]+)(?=")')
 _END = "JSON"  # no line of indented JSON is equal to it
 LEFT_OUT = "left out"
+CACHED = "cached"
 _SHOWN_CHARS = 300
 _AUTHORS = {Role.SYSTEM: "system", Role.USER: "you", Role.TOOL: "tool"}
 
@@ -49,8 +50,12 @@ class ContextItem(Struct, frozen=True, kw_only=True):
     author: str  # "system", "tools", "you", "draft", "tool", or the name of the model
     words: str  # beginning of text or result, or names of calls, files or tools
     message_id: str = ""  # empty if it is not on the path
-    state: str = ""  # `LEFT_OUT` or `NOT_SENT`; empty if sent
+    state: str = ""  # `CACHED`, `LEFT_OUT`, `NOT_SENT`, or empty
     tokens: int = 0  # estimate; if sent, scaled to the server's count
+
+    @property
+    def is_sent(self) -> bool:
+        return self.state in ("", CACHED)
 
 
 class ContextList(Struct, frozen=True, kw_only=True):
@@ -142,11 +147,28 @@ def _context_list(
             for item in items
         ]
     return ContextList(
-        items=tuple(items),
+        items=tuple(_with_cached(items, path, target)),
         tokens=tokens,
         limit=meter.window(target),
         is_estimated=total is None,
     )
+
+
+def _with_cached(
+    items: Sequence[ContextItem], path: Sequence[ChatMessage], target: Target
+) -> Iterator[ContextItem]:
+    """Mark the items that were mostly in the server's cache at the last answer.
+
+    An item that is not sent ends them: a cache holds the beginning of a request.
+    """
+    last = next((message for message in reversed(path) if message.stats is not None), None)
+    cached_tokens = 0
+    if last is not None and last.stats is not None and last.model == target.model_id:
+        cached_tokens = last.stats.cached_tokens or 0
+    for item in items:
+        is_cached = not item.state and item.tokens < 2 * cached_tokens
+        cached_tokens = cached_tokens - item.tokens if is_cached else 0
+        yield replace(item, state=CACHED) if is_cached else item
 
 
 def checked_form(typed: str) -> str:

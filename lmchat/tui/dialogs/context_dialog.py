@@ -42,42 +42,41 @@ class ContextDialog(ListDialog):
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
-        """Show a list of items; the first time, choose its last item, and later keep the choice."""
-        is_first = self._content is None
+        """Show a list of items; the first time, choose its last message, later keep the choice."""
+        messages = [item.message_id for item in content.items if item.message_id]
+        choice = messages[-1] if messages and self._content is None else None
         self._content = content
         # the content may come before the list has its size, which `draw` needs
-        self.call_after_refresh(self.redraw, chooses_end=is_first)
+        self.call_after_refresh(self.redraw, choose=choice)
 
-    def draw(self, *, chooses_end: bool = False) -> None:
-        """Draw the items, with bars that compare their tokens, and the sum in the title.
+    def draw(self, choose: str | None = None) -> None:
+        """Draw the items, each with its share of the context window, and the sum in the title.
 
-        With `chooses_end`, the last item is chosen; otherwise the choice stays.
+        `choose` is the id of the message to choose; None keeps the choice.
         """
         content = self._content
         if content is None:  # not read yet
             return
-        most_tokens = max((item.tokens for item in content.items), default=0)
-        rows = [self._row(item, most_tokens) for item in content.items]
+        rows = [self._row(item, content.limit) for item in content.items]
         tokens = units.whole_number(content.tokens, is_estimated=content.is_estimated)
         figures = [f"{tokens}{units.GAP}tokens"]
         if content.limit:  # the context window, if it is known
             figures[0] = f"{tokens} of {units.whole_number(content.limit)}{units.GAP}tokens"
             figures.append(units.percent(content.tokens / content.limit))
-        end_key = rows[-1].key if rows and chooses_end else None
-        self.show_rows(rows, *figures, choose=end_key)
+        self.show_rows(rows, *figures, choose=choose)
 
-    def _row(self, item: ContextItem, most_tokens: int) -> ListRow:
+    def _row(self, item: ContextItem, limit: int | None) -> ListRow:
         """Return the row of an item: author and first words; at the right state, bar and tokens.
 
-        The bar is full for `most_tokens`, the tokens of the largest item, and empty for an item
-        that is not sent. On a narrow screen, there is no bar.
+        The bar shows the share of the context window, `limit`, that a sent item takes. There is
+        none on a narrow screen, or if the window is unknown.
         """
         author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"
-        style = MUTED if item.state else NAME
+        style = NAME if item.is_sent else MUTED
         bar: StyledTexts = ()
-        if self.list.text_width >= _BAR_FROM_CELLS:
-            used = 0 if item.state else round(_BAR_CELLS * item.tokens / max(most_tokens, 1))
+        if limit and self.list.text_width >= _BAR_FROM_CELLS:
+            used = min(round(_BAR_CELLS * item.tokens / limit), _BAR_CELLS) if item.is_sent else 0
             rest = SIGNS.rule * (_BAR_CELLS - used)
             bar = ((f"  {SIGNS.used * used}", "$primary"), (rest, FAINT))
         tokens = units.whole_number(item.tokens, is_estimated=True)

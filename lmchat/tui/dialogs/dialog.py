@@ -177,7 +177,7 @@ class ListDialog(Dialog):
     def redraw(self, **how: Any) -> None:
         """Call `draw` with these arguments, unless the dialog is being opened or left.
 
-        The `draw` of a subclass may have arguments, such as `chooses_end`.
+        The `draw` of a subclass may have arguments, such as `choose`.
         """
         if self.can_show:
             self.draw(**how)
