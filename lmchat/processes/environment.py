@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmchat.files.disk import system_error
 
+_OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
 # Environment variables that every program may need, in capitals.
 _NEEDED_VARIABLES = frozenset(
@@ -44,6 +45,11 @@ def find_program(name: str, search_path: str) -> str:
             if program:
                 return program
     return ""
+
+
+def is_over_ssh(environ: Mapping[str, str]) -> bool:
+    """Return whether the user sits at another machine."""
+    return any(environ.get(name) for name in _OVER_SSH)
 
 
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -12,13 +12,12 @@ from msgspec import Struct
 from lmchat.errors import FileRefused
 from lmchat.files.images import image_type
 from lmchat.processes.child import run_program
-from lmchat.processes.environment import find_program
+from lmchat.processes.environment import find_program, is_over_ssh
 from lmchat.safe_text import without_controls
 
 # An image as osascript prints it: `«data PNGf`, its bytes in hexadecimal (the group), then `»`.
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
-_OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 
 
 class ClipboardTool(Struct, frozen=True, kw_only=True):
@@ -149,8 +148,7 @@ class Clipboard:
 
         Over ssh, they would use the clipboard of the wrong machine; but tmux has its terminal copy.
         """
-        is_over_ssh = any(self._environ.get(name) for name in _OVER_SSH)
-        tools = () if is_over_ssh else TOOLS
+        tools = () if is_over_ssh(self._environ) else TOOLS
         if self._environ.get("TMUX"):
             tools = (*tools, _TMUX)
         path = self._environ.get("PATH", os.defpath)

@@ -15,12 +15,13 @@ from time import monotonic
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.processes.child import run_in_terminal, start_in_background
-from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.processes.environment import environment_for_others, find_program, is_over_ssh
 from lmchat.safe_text import safe_line, safe_text
 
 BELL = "\x07"
 _OPEN_PROGRAM = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 _TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
+_SHOWN_OVER_SSH = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # lead to the user's screen
 _MAX_STEM_CHARS = 50  # of the name of a file; file systems allow 255 bytes, four a character
 _TITLE = "lmchat"
 _LONGEST_CHARS = 120  # of a notification
@@ -43,14 +44,15 @@ async def open_file(
     *,
     folders: ExitStack,
     environ: Mapping[str, str],
-) -> bool:
+) -> str:
     """Write `data` to a file in a new private folder, and open it in the system's viewer.
 
     The folder is removed when `folders` is closed: the viewer reads the file after this returns.
-    Return False if no viewer could be started. Raises `FileRefused` if the file cannot be written.
+    Return "", or the path of the file if no viewer could be started. Raises `FileRefused` if the
+    file cannot be written.
     """
     copy = await asyncio.to_thread(_private_copy, name, data, folders)
-    return await asyncio.to_thread(_open, copy.as_uri(), environ)
+    return "" if await asyncio.to_thread(_open, copy.as_uri(), environ) else str(copy)
 
 
 def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
@@ -96,7 +98,11 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
     Without `TERM`, `webbrowser` finds no browser that runs in a terminal. `PATH` gets absolute
     folders only, so that no program of the current folder is started. Return False if the process
     fails within `_TIME_TO_FAIL_S`; True if it succeeds, or still runs after that time.
+
+    Over ssh, macOS and Windows would open it on a screen that the user does not see.
     """
+    if is_over_ssh(environ) and not any(environ.get(name) for name in _SHOWN_OVER_SSH):
+        return False
     environment = environment_for_others(environ)
     environment.pop("TERM", None)
     if "WSL_DISTRO_NAME" in environment:

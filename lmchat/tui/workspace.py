@@ -74,8 +74,8 @@ class Platform(Protocol):
     async def open_in_browser(self, address: str) -> bool:
         """Open a web page in the browser; return whether a program for it was found."""
 
-    async def open_file(self, name: str, data: bytes) -> bool:
-        """Open a copy of a file in the system's viewer; return whether one was found."""
+    async def open_file(self, name: str, data: bytes) -> str:
+        """Open a copy of a file in the system's viewer; return its path if none was found."""
 
     async def remember(self, change: Change) -> None:
         """Save a change of what the next start of lmchat begins with."""

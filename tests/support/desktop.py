@@ -350,9 +350,9 @@ class DeskPlatform:
         self.seen.opened.append(address)
         return self.seen.has_browser
 
-    async def open_file(self, name: str, data: bytes) -> bool:
+    async def open_file(self, name: str, data: bytes) -> str:
         self.seen.opened.append(f"{name}: {len(data)} bytes")
-        return self.seen.has_browser
+        return "" if self.seen.has_browser else f"/copies/{name}"
 
     async def remember(self, change: Change) -> None:
         if self.seen.has_full_disk:

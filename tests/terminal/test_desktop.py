@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 
 import pytest
 
-from lmchat.terminal.programs import notification, open_in_browser
+from lmchat.terminal.programs import notification, open_file, open_in_browser
 from tests.support.programs import put_script, until
 
 PAGE = "https://example.org/a?b=c&d=$(id)"
@@ -33,6 +34,7 @@ def programs(tmp_path):
         ("wslview", {"WSL_DISTRO_NAME": "d"}, f"wslview|{PAGE}|"),
         ("open", {}, f"open|{PAGE}|"),
         ("mine", {"BROWSER": "mine --new-tab %s"}, f"mine|--new-tab|{PAGE}|"),
+        ("mine", {"BROWSER": "mine", "SSH_TTY": "/dev/pts/9"}, f"mine|{PAGE}|"),
     ],
 )
 async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_printed(
@@ -50,7 +52,7 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
 
 @pytest.mark.parametrize(
     "environ",
-    [{}, {"BROWSER": "/no/such/w3m"}, {"DISPLAY": ":9", "PATH": "."}],
+    [{}, {"BROWSER": "/no/such/w3m"}, {"DISPLAY": ":9", "PATH": "."}, {"SSH_TTY": "/dev/pts/9"}],
 )
 async def test_no_browser_is_run_that_needs_the_terminal_or_lies_in_the_current_folder(
     programs, environ, monkeypatch
@@ -67,6 +69,25 @@ async def test_nothing_but_pages_of_the_web_is_opened(programs):
     for address in ("file:///etc/passwd", "javascript:alert(1)", "--help", ""):
         assert not await open_in_browser(address, environ=programs.environ | {"DISPLAY": ":9"})
     assert not programs.log.exists()
+
+
+async def test_over_ssh_a_file_is_left_where_its_path_says_until_the_end(
+    programs, tmp_path, monkeypatch
+):
+    def copies() -> list[bytes]:
+        return [file.read_bytes() for file in tmp_path.glob("lmchat-*/garden.png")]
+
+    programs("xdg-open")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    environ = programs.environ | {"SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}
+    with ExitStack() as folders:
+        path = await open_file("a/garden.png", b"png", folders=folders, environ=environ)
+        assert path.startswith(str(tmp_path))
+        assert copies() == [b"png"]
+        shown = environ | {"DISPLAY": "localhost:10.0"}
+        assert not await open_file("garden.png", b"png", folders=folders, environ=shown)
+        await until(programs.log.exists, "the viewer of a forwarded screen is asked")
+    assert copies() == []
 
 
 def test_each_way_sends_its_bytes():

@@ -58,6 +58,10 @@ async def test_an_image_alone_names_its_session_and_is_opened(tmp_path):
         await desk.press("o")
         await desk.until(lambda: len(desk.opened) == 2, "the viewer again")
         assert not desk.paged
+        desk.has_browser = False
+        await desk.press("enter", sees="No viewer is available. /copies/garden.png: copied.")
+        await desk.press("o")
+        await desk.until(lambda: desk.copied == ["/copies/garden.png"] * 2, "the path")
 
 
 async def test_it_stays_with_a_draft_the_queue_and_an_edited_prompt_and_its_bytes_are_sent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import PurePath, PureWindowsPath
@@ -143,8 +143,7 @@ class MessageActions:
 
         Any text of which the log shows only the two ends is in the pager, too.
         """
-        for file in message.files:
-            await self._open_file(file)
+        await self._open_in_viewer(message.files)
         arguments = (call.arguments for call in message.tool_calls)
         texts = [text for text in (message.reasoning, *arguments, message.text) if is_long(text)]
         if not message.files:
@@ -152,21 +151,26 @@ class MessageActions:
         if texts:
             self._ui.show_in_pager("\n\n".join(dict.fromkeys(texts)))
 
-    async def _open_file(self, file: FilePart) -> None:
-        """The suffix follows the type of the content, as the name may have a wrong one."""
-        suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
-        name = PurePath(safe_line(file.name)).stem + suffix
-        data = await self._store.read_file(file.digest)
-        if not await self._platform.open_file(name, data):
-            self._ui.notify("No viewer is available on this machine.")
+    async def _open_in_viewer(self, files: Sequence[FilePart]) -> None:
+        """Open copies of files; copy the paths of those for which there is no viewer.
+
+        The suffix follows the type of the content, as the name may have a wrong one.
+        """
+        paths = []
+        for file in files:
+            suffix = _VIEWED_SUFFIXES.get(file.media_type, ".txt")
+            name = PurePath(safe_line(file.name)).stem + suffix
+            data = await self._store.read_file(file.digest)
+            paths.append(await self._platform.open_file(name, data))
+        if unseen := "\n".join(filter(None, paths)):
+            self._ui.copy(unseen, f"No viewer is available. {unseen}")
 
     async def _open_files(self, message: ChatMessage) -> None:
         """Open the images of a message in the viewer, and show its texts in one dialog."""
+        await self._open_in_viewer([file for file in message.files if file.is_image])
         texts: list[str] = []
         for file in message.files:
-            if file.is_image:
-                await self._open_file(file)
-            else:
+            if not file.is_image:
                 data = await self._store.read_file(file.digest)
                 texts.append(data.decode("utf-8-sig", "replace"))
         if texts:
