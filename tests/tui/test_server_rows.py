@@ -81,6 +81,20 @@ def test_each_program_that_is_not_running_has_its_step():
             )
 
 
+def test_a_row_names_the_product_and_where_it_is_once():
+    here, far = Endpoint.parse("http://localhost:8080"), FAR
+    for product, endpoint, verdict, is_named, name, port in (
+        ("llama.cpp", here, "model_not_loaded", True, "llama.cpp", "8080"),
+        ("llama.cpp", here, "offline", False, "llama.cpp", "8080"),
+        ("llama.cpp", here, "offline", True, "localhost:8080", ""),
+        (OPENAI_COMPATIBLE, here, "", False, "localhost:8080", ""),
+        ("Ollama", far, "model_not_loaded", True, "Ollama at gpu-box:11434", ""),
+        ("Ollama", far, "offline", True, "gpu-box:11434", ""),
+    ):
+        row = found(product, verdict, endpoint=endpoint, is_configured=is_named)
+        assert (row.name, row.port) == (name, port)
+
+
 def test_nothing_is_started_where_it_answers_or_is_far_or_in_the_way():
     assert found("Ollama", endpoint=FAR).key is None
     for reason in STATUS:

@@ -8,6 +8,7 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.tui.dialogs.ask_dialog import ConfirmDialog
 from lmchat.tui.dialogs.dialog import PickDialog
 from lmchat.tui.screen import ChatScreen
+from lmchat.tui.welcome.server_rows import MachineState, welcome_rows
 from lmchat.tui.welcome.welcome_screen import WelcomeScreen
 from tests.support.desktop import gone, make_desktop, running, shown
 from tests.support.scripted_backend import (
@@ -63,6 +64,21 @@ async def test_a_file_of_this_disk_can_be_chosen_out_of_many(tmp_path):
         await desk.pilot.click(offset=(20, row_of("model-59 ")))
         await desk.on(ChatScreen)
         await desk.until(lambda: engine.started == ["model-59"], "it is started")
+
+
+async def test_each_model_of_this_disk_has_one_way(tmp_path):
+    demo = file("demo", is_demo=True)
+    for last, files, ways in (
+        ("demo", [demo], ["last"]),
+        ("", [demo], ["demo"]),
+        ("demo", [demo, MANY[0]], ["last", "files"]),
+        (MANY[0].name, [demo, MANY[0]], ["last", "files"]),
+        (MANY[0].name, MANY[:1], ["last"]),
+        ("gone", [], ["demo"]),
+    ):
+        machine = MachineState(files=tuple(files), offer=ScriptedEngine.demo, last_model=last)
+        keys = [row.key for row in welcome_rows(machine, (), 90) if row.key]
+        assert list(dict.fromkeys(keys)) == [*ways, "address"], (last, files)
 
 
 async def test_without_the_engine_the_command_that_installs_it_is_told_and_copied(tmp_path):

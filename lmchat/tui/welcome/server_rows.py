@@ -71,12 +71,24 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> SafeText:
-        """The product, or the address if it is named, on another host, or of no known product."""
-        server = self.status
-        is_usual_address = server.endpoint.is_loopback and not server.has_named_address
-        if is_usual_address and server.product != OPENAI_COMPATIBLE:
+        """The product, with the address if it is on another host; the address if none is known.
+
+        What does not answer at an address that the user named may be any product.
+        """
+        server, endpoint = self.status, self.status.endpoint
+        is_usual_address = endpoint.is_loopback and not server.has_named_address
+        is_known = server.product != OPENAI_COMPATIBLE
+        if not is_known or not (is_usual_address or server.is_model_server):
+            return safe_line(endpoint.netloc)
+        if endpoint.is_loopback:
             return safe_line(server.product)
-        return safe_line(server.endpoint.netloc)
+        return safe_line(f"{server.product} at {endpoint.netloc}")
+
+    @property
+    def port(self) -> str:
+        """The port, unless the name has it."""
+        port = str(self.status.endpoint.port)
+        return "" if self.name.endswith(f":{port}") else port
 
 
 class MachineState(Struct, frozen=True, kw_only=True):
@@ -230,25 +242,28 @@ def first_way(rows: Sequence[ListRow]) -> Hashable:
 def _ways(machine: MachineState, width: int) -> Iterator[tuple[str, str, str]]:
     """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows.
 
-    If the built-in engine is installed, its ways come first: the model used last, the demo model,
-    and model files of this disk. An address can always be typed. If the engine is not installed,
-    the command that installs it comes last.
+    If the built-in engine is installed, its ways come first: the model used last, or else the demo
+    model, and files of other models. An address can always be typed. If the engine is not
+    installed, the command that installs it comes last.
     """
-    own_files = [file for file in machine.files if not file.is_demo]
     offer = machine.offer
     if offer is not None:  # the engine is installed
-        if machine.last_model in [file.name for file in machine.files]:
+        names = [file.name for file in machine.files]
+        offered = offer.name
+        if machine.last_model in names:
+            offered = machine.last_model
             yield "last", "Start the built-in engine", f"{machine.last_model}, as the last time"
-        name = safe_line(offer.name, limit=_NAME_CHARS)
-        size = units.size_text(offer.download_bytes)
-        words = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
-        if cell_len(words) + _INDENT > width:
-            words = f"Asks to download {name}, a demo model ({size})."
-        if any(file.is_demo for file in machine.files):
-            words = f"{name}, a demo model, is on this disk."
-        yield "demo", "Try the built-in engine", words
-        if own_files:
-            yield "files", "Use a model file from this disk", f"{len(own_files)} found"
+        else:
+            name = safe_line(offer.name, limit=_NAME_CHARS)
+            size = units.size_text(offer.download_bytes)
+            words = f"Asks to download {name}, a demo model ({size}, {offer.licence})."
+            if cell_len(words) + _INDENT > width:
+                words = f"Asks to download {name}, a demo model ({size})."
+            if any(file.is_demo for file in machine.files):
+                words = f"{name}, a demo model, is on this disk."
+            yield "demo", "Try the built-in engine", words
+        if any(name != offered for name in names):
+            yield "files", "Use a model file from this disk", f"{len(names)} found"
     yield "address", "Type an address", "A server on another port or host"
     if machine.install_command:
         words = f"Built-in engine: {machine.install_command}"
@@ -273,7 +288,7 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
     texts = [
         (
             (cut_middle(server.name, most_name), MUTED if server.is_not_installed else NAME),
-            (str(server.status.endpoint.port) if has_port else "", MUTED),
+            (server.port if has_port else "", MUTED),
             (f"{server.result:<{_RESULT_CELLS}}", _sign(server)[1]),
         )
         for server in servers
