@@ -133,12 +133,8 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = breakable(size_text(self.size, is_exact=True))
-        return self.named(f"{size}{pixels}")
-
-    def named(self, size: str) -> str:
-        """Return the name with these words about the size, and with what is left out of it."""
         left_out = f"; {safe_line(self.left_out, limit=_MAX_NAME_CHARS)}" if self.left_out else ""
-        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{left_out})"
+        return f"{safe_line(self.name, limit=_MAX_NAME_CHARS)} ({size}{pixels}{left_out})"
 
 
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | FilePart

@@ -5,7 +5,7 @@ import pytest
 from lmchat.tui.dialogs.text_dialog import TextDialog
 from tests.support.desktop import sent, shown
 
-FOLDED = "[notes.md (81 bytes)]\nWhat is in it?"
+FOLDED = "[notes.md (81 B)]\nWhat is in it?"
 
 
 @pytest.fixture(autouse=True)

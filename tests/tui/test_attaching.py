@@ -41,7 +41,7 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await shown(desk, "Tab")  # Enter would send what is typed
     await desk.press("down", hides="Tab")
     await desk.press("tab")
-    await desk.prompt_is("[garden.md (28 bytes)]\n")
+    await desk.prompt_is("[garden.md (28 B)]\n")
     await gone(desk, "old/garden.md")
     await desk.ask("Shorten it.")
     assert "The words of old/garden.md." in sent(desk.backend)[0]
@@ -54,12 +54,12 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.type(" with @b.m")
     await shown(desk, "b.md")
     await desk.press("tab")
-    await desk.prompt_is("[a.md (19 bytes)]\n[b.md (19 bytes)]\nCompare a.md with b.md")
+    await desk.prompt_is("[a.md (19 B)]\n[b.md (19 B)]\nCompare a.md with b.md")
     await desk.type("!")
     await desk.until(lambda: desk.prompt_input.text.endswith("with b.md!"), "the end")
     await desk.press("ctrl+z", "ctrl+z")
-    assert desk.prompt_input.text == "[a.md (19 bytes)]\nCompare a.md with @b.m"
-    for keys, words in ((["down", "up"], "[a.md (19 bytes)]\nCompare a.md"), ([], "")):
+    assert desk.prompt_input.text == "[a.md (19 B)]\nCompare a.md with @b.m"
+    for keys, words in ((["down", "up"], "[a.md (19 B)]\nCompare a.md"), ([], "")):
         desk.prompt_input.put("")
         await desk.type("Compare @a.m")
         await desk.until(lambda: "a.md" in desk.prompt_input.completion.rows, "the file")
@@ -72,12 +72,12 @@ async def test_an_at_sign_offers_files_and_the_chosen_one_is_attached(desk, tmp_
     await desk.type("@plan")
     await shown(desk, "plan.pdf")
     await desk.press("tab")
-    await desk.prompt_is("[plan.pdf (59 bytes; 2 of 4 pages have no text: 2, 4)]\n")
+    await desk.prompt_is("[plan.pdf (59 B; 2 of 4 pages have no text: 2, 4)]\n")
     await desk.ask("Sum up")
     await shown(desk, "plan.pdf (59 B; 2 of 4 pages have no text: 2, 4)")
 
     await desk.say("/file a.md")
-    await desk.prompt_is("[a.md (19 bytes)]\n")
+    await desk.prompt_is("[a.md (19 B)]\n")
     await desk.press("backspace", "backspace")  # takes it away as a whole
     assert desk.prompt_input.text == ""
     await desk.press("ctrl+z")
@@ -88,7 +88,7 @@ async def test_the_command_attaches_a_pattern_and_many_files_after_a_question_on
     made(tmp_path, "src/b.py", "src/a.py", "src/notes.md")
     made(tmp_path, *(f"notes/{number:02}.md" for number in range(51)))
     await desk.say("/file src/*.py")
-    await desk.prompt_is("[src/a.py (23 bytes)]\n[src/b.py (23 bytes)]\n")
+    await desk.prompt_is("[src/a.py (23 B)]\n[src/b.py (23 B)]\n")
     await shown(desk, "Attached: 2 files, 46 B, ~12 tokens.")
     await desk.ask("Explain.")
     assert "src/a.py (23 bytes):\n```py\nThe words of src/a.py." in sent(desk.backend)[0]
@@ -124,7 +124,7 @@ async def test_files_that_are_read_slowly_go_to_the_session_for_which_they_were_
         await shown(desk, "Attached: 2 files")
         assert desk.prompt_input.text == ""
         desk.dispatcher.session_view.switch_to(session_id)
-        await desk.prompt_is("[notes/a.md (25 bytes)]\n[notes/b.md (25 bytes)]\n")
+        await desk.prompt_is("[notes/a.md (25 B)]\n[notes/b.md (25 B)]\n")
 
 
 async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_told(tmp_path):
@@ -138,7 +138,7 @@ async def test_what_is_copied_is_attached_as_a_file_and_an_empty_clipboard_is_to
         await desk.press("up")
         await desk.prompt_is("/paste")
         await desk.press("enter")
-        await desk.prompt_is("[clipboard.txt (23 bytes)]\n")
+        await desk.prompt_is("[clipboard.txt (23 B)]\n")
         desk.copied_image = image()
         await desk.say("/paste", sees="[clipboard.png (")
         await desk.ask("Compare.")
@@ -168,7 +168,7 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     await desk.press("down", "enter")
     await desk.prompt_is(f"/file {second}")
     desk.prompt_input.put("")
-    for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 bytes)]\n")]:
+    for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 B)]\n")]:
         await desk.type(text)
         await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
         await desk.press("tab")
@@ -177,7 +177,7 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     desk.prompt_input.put("Look at @a.m and say")  # a slow file
     desk.prompt_input.attach("@a.m", [file_line(A_FILE)], "a.md")
     await desk.type(" why")
-    await desk.prompt_is("[a.md (3 bytes)]\nLook at a.md and say why")
+    await desk.prompt_is("[a.md (3 B)]\nLook at a.md and say why")
 
 
 async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_path):
@@ -185,7 +185,7 @@ async def test_a_dropped_file_is_attached_and_other_paths_stay_paths(desk, tmp_p
     (tmp_path / "data.bin").write_bytes(b"\0" * 9)
     path = f"file://{tmp_path}/my%20notes.md"
     paste(desk, path)
-    await desk.prompt_is("[my notes.md (26 bytes)]\n")
+    await desk.prompt_is("[my notes.md (26 B)]\n")
     await desk.press("ctrl+z")
     assert desk.prompt_input.text == path
     desk.prompt_input.put("")
@@ -251,7 +251,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
     await declined(desk)
     desk.prompt_input.put("")
     paste(desk, "~/notes.md")
-    await desk.prompt_is("[notes.md (28 bytes)]\n")
+    await desk.prompt_is("[notes.md (28 B)]\n")
 
 
 async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):
@@ -262,7 +262,7 @@ async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(
     await desk.type("see @a.m")
     await shown(desk, "a.md")
     await desk.press("tab")
-    await desk.prompt_is("First\n[a.md (13 bytes)]\nsee a.md")
+    await desk.prompt_is("First\n[a.md (13 B)]\nsee a.md")
     await desk.press("ctrl+j")
     await desk.type("@b.p")
     await shown(desk, "b.py")

@@ -261,7 +261,7 @@ async def test_search_opens_the_exact_message_also_in_a_session_that_streams(tmp
         # Esc does not stop the turn in the find bar and in the filter
         await desk.press("ctrl+f", sees="no hits", hides="Tab go to hit")
         await desk.type("Kale")
-        await shown(desk, "\n  Enter next  ↑ previous  Tab go to hit  Esc close")
+        await shown(desk, "\n  Tab go to hit  Esc close")
         await desk.press("escape", "shift+tab", "shift+tab", "slash", sees="Enter open  Esc clear")
         await desk.type("zz")
         await shown(desk, "Enter search  Esc clear filter")

@@ -81,12 +81,12 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
     (tmp_path / "beds.md").write_text("Two beds.")
     async with ready_desktop(tmp_path, broken, answer_steps("All."), answer_steps("More.")) as desk:
         await desk.say("one", sees="Let")
-        await desk.say("/file beds.md", sees="[beds.md (9 bytes)]")
+        await desk.say("/file beds.md", sees="[beds.md (9 B)]")
         await desk.say("two")
         await desk.say("three", sees="next  three")
         await desk.type("and")
         gate.set()
-        typed = "[beds.md (9 bytes)]\ntwo\n\nthree\n\nand"
+        typed = "[beds.md (9 B)]\ntwo\n\nthree\n\nand"
         await desk.prompt_is(typed)
         assert sent(desk.backend) == ["one"]
         await gone(desk, "next  ")

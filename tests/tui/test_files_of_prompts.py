@@ -139,7 +139,7 @@ async def test_esc_gives_the_prompt_and_its_file_back(tmp_path):
         await name_leaf(desk)
         await desk.press("escape", "escape")
         may_save.set()
-        await desk.prompt_is("[leaf.md (18 bytes)]\n")
+        await desk.prompt_is("[leaf.md (18 B)]\n")
 
 
 async def test_a_file_that_cannot_be_read_leaves_the_prompt_unsent(tmp_path):
@@ -219,7 +219,7 @@ async def test_an_edit_gets_the_files_that_were_named_in_it_and_no_others(tmp_pa
         may_save.set()
         await desk.until(lambda: names(desk.chat.drafts.text(desk.session_id)) != [], "the file")
         await desk.press("escape")
-        await desk.prompt_is("[leaf.md (18 bytes)]\n")
+        await desk.prompt_is("[leaf.md (18 B)]\n")
 
         may_save.clear()
         desk.prompt_input.put("")
@@ -230,7 +230,7 @@ async def test_an_edit_gets_the_files_that_were_named_in_it_and_no_others(tmp_pa
         await desk.press("tab", "enter", sees="stem.md is still being read.")
         await desk.prompt_is("one @ste")
         may_save.set()
-        await desk.prompt_is("[stem.md (16 bytes)]\none stem.md")
+        await desk.prompt_is("[stem.md (16 B)]\none stem.md")
         await desk.press("enter")
         await desk.until(lambda: len(desk.backend.requests) == 2, "the new version")
         assert "Stems are long." in sent(desk.backend)[-1]

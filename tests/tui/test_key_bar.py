@@ -1,9 +1,45 @@
 from __future__ import annotations
 
+import asyncio
+
 from lmchat.commands.table import COMMANDS
 from lmchat.tui.widgets.key_bar import KeyBar, written
+from tests.support.desktop import half, ready_desktop
 from tests.support.look_data import KEYS, LAST_KEYS
+from tests.support.scripted_backend import answer_steps
 from tests.support.tui_host import Host, text_of
+
+
+async def test_keys_are_offered_only_where_they_act(tmp_path):
+    gate = asyncio.Event()
+    scripts = answer_steps("Lettuce does well."), half("Chard", gate)
+    async with ready_desktop(tmp_path, *scripts) as desk:
+        hints = desk.app.screen.query_one(KeyBar)
+        assert "^N new" not in text_of(hints), "nothing has begun here"
+        await desk.press("ctrl+k", sees="Search all sessions")
+        assert "Enter open there" not in desk.text, "there is no hit yet"
+        await desk.press("escape")
+        await desk.ask("carrots", 1)
+        assert "^N new" in text_of(hints)
+        await desk.press("ctrl+f")
+        await desk.type("lettuce")
+        await desk.until(lambda: text_of(hints).lstrip().startswith("Tab go to hit"), "no second hit")
+        await desk.type("x")
+        await desk.until(lambda: text_of(hints).lstrip().startswith("Esc close"), "no hit at all")
+        await desk.press("escape")
+        await desk.say("/context", sees="Space take out")
+        await desk.press("end", hides="Space take out")
+        await desk.press("up", sees="Space take out")
+        await desk.press("escape")
+        await desk.press("f1", sees="The prompt")
+        await desk.press("home", hides="Enter run")
+        await desk.press("escape")
+        await desk.say("beans", sees="Chard")
+        await desk.press("alt+up", "alt+up", "e")
+        assert text_of(hints).lstrip().startswith("Esc stop"), "an edit cannot be sent while one streams"
+        assert "send again" not in text_of(hints)
+        gate.set()
+        await desk.until(lambda: "Enter send again" in text_of(hints), "it can now")
 
 
 async def test_no_hint_is_ever_cut():

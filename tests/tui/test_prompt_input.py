@@ -190,7 +190,7 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
     await write(pilot, "Read this ")
     prompt.attach("", [block])
     await write(pilot, "please")
-    assert prompt.text == "[notes.md (12 bytes)]\nRead this please"
+    assert prompt.text == "[notes.md (12 B)]\nRead this please"
     assert prompt.full_text == f"{block}Read this please"
     await pilot.press("enter")
     assert sent(app) == [f"{block}Read this please"]
@@ -207,9 +207,9 @@ async def test_a_file_or_a_huge_paste_is_folded_to_a_line_and_sent_in_full(app, 
 
 async def test_files_whose_lines_begin_alike_are_both_sent_in_full(app, pilot) -> None:
     short = file_line(replace(NOTES, name="a"))
-    long = file_line(replace(NOTES, name="a (12 bytes)]"))
+    long = file_line(replace(NOTES, name="a (12 B)]"))
     app.prompt_area.input.attach("", [short, long])
-    assert app.prompt_area.input.text == "[a (12 bytes)]\n[a (12 bytes)] (12 bytes)]\n"
+    assert app.prompt_area.input.text == "[a (12 B)]\n[a (12 B)] (12 B)]\n"
     await pilot.press("enter")
     assert sent(app) == [f"{short}{long}".rstrip()]
 
@@ -302,10 +302,10 @@ async def test_an_exclamation_mark_in_an_empty_prompt_begins_the_shell_mode(app,
     assert sent(app) == ["a!"]
     prompt.attach("", [file_line(NOTES)])
     await pilot.press("exclamation_mark", "escape")
-    assert prompt.text == "[notes.md (12 bytes)]\n"
+    assert prompt.text == "[notes.md (12 B)]\n"
     await pilot.press("exclamation_mark", "l", "s", "enter")
     assert ran(app) == ["!ls"]
-    assert prompt.text == "[notes.md (12 bytes)]\n"
+    assert prompt.text == "[notes.md (12 B)]\n"
     await pilot.pause()
     assert SHELL not in screen_text(app)
 

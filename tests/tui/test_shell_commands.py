@@ -18,9 +18,7 @@ def working_folder(tmp_path, monkeypatch):
 
 async def until_prompt(desk, text: str) -> None:
     """Wait until the prompt shows a text; the sizes of its blocks are not compared."""
-    await desk.until(
-        lambda: re.sub(r" \(\d+ bytes\)", "", desk.prompt_input.text) == text, f"{text!r}"
-    )
+    await desk.until(lambda: re.sub(r" \(\d+ B\)", "", desk.prompt_input.text) == text, f"{text!r}")
 
 
 async def run(desk, line: str, **then) -> None:

@@ -34,7 +34,7 @@ async def test_a_page_becomes_a_block_once_the_question_is_answered(desk, host):
     await shown(desk, "Download this page?", address, f"Host: 127.0.0.1, port {host.port}")
     assert host.connections == 0
     await desk.confirm()
-    await desk.prompt_is(f"[{address} (15 bytes)]\n")
+    await desk.prompt_is(f"[{address} (15 B)]\n")
     assert host.connections == 1
     desk.prompt_input.put("")
     await desk.say(f"/file {archive}", sees="The page is application/zip, which is")

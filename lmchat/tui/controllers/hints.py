@@ -115,8 +115,8 @@ class KeyHints:
                 (stop_key, "cancel edit" if self._prompt_text.edited_id else "clear selection"),
             ]
         if widgets.find_bar.has_focus_within:
-            has_hits = any(widgets.log.finder.number_and_count)
-            return _FIND_HINTS if has_hits else _FIND_HINTS[-1:]
+            _, count = widgets.log.finder.number_and_count
+            return _FIND_HINTS if count > 1 else _FIND_HINTS[-2 if count else -1 :]
         if widgets.has_log_focus:
             return [*(stop_hint or [(stop_key, "prompt")]), *self._message_hints()]
         if widgets.session_list.has_focus:
@@ -126,7 +126,7 @@ class KeyHints:
             return [("enter", enter), ("escape", "clear filter")]
         if self._prompt_text.edited_id:
             enter = "save" if self._prompt_text.is_rewriting else "send again"
-            return [*(stop_hint or [(stop_key, "cancel edit")]), ("enter", enter)]
+            return stop_hint or [(stop_key, "cancel edit"), ("enter", enter)]
         return self._prompt_hints(stop_hint)
 
     def _prompt_hints(self, stop_hint: list[Hint]) -> list[Hint]:
@@ -150,7 +150,8 @@ class KeyHints:
         last = shown.last_answer_or_prompt
         if last is not None and last.role is Role.USER and not shown.is_running:
             hints.append(self._hint("retry"))  # its answer was deleted, or stopped at its beginning
-        hints += [self._hint(name) for name in commands]
+        names = (name for name in commands if name != "new" or shown.has_begun)
+        hints += map(self._hint, names)
         word_of_key: dict[str, str] = {}
         for key, word in hints:
             # the key of a step may be that of a general command, too: then the step stays

@@ -206,6 +206,9 @@ class QuitDialog(Dialog):
         if choice is not None:
             event.stop()
             self.dismiss(choice)
+        elif event.key == "enter":
+            quit_hint, export_hint = self.HINTS
+            self.show_keys((("Press q", quit_hint[1]), export_hint))
 
 
 def host_question(endpoint: Endpoint) -> ConfirmDialog:

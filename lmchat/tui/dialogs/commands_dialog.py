@@ -15,7 +15,7 @@ from lmchat.matching import FuzzyMatch, fuzzy_match
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
 from lmchat.tui.widgets.columns import Column, aligned
-from lmchat.tui.widgets.key_bar import written
+from lmchat.tui.widgets.key_bar import Hint, written
 from lmchat.tui.widgets.line import MUTED, StyledTexts, highlighted
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, edge_row
 
@@ -78,6 +78,11 @@ class CommandsDialog(ListDialog):
         first = next((row.key for row in rows if row.key is not None), None)
         nothing = f"No command matches “{safe_line(self.typed, limit=30)}”. Backspace shows all."
         self.show_rows(rows, figures, choose=first, nothing=nothing)
+
+    def hints_now(self) -> Sequence[Hint]:
+        item = self.list.key
+        is_explained = isinstance(item, CommandItem) and item.command is None
+        return self.HINTS[1:] if is_explained else super().hints_now()
 
     def _columns(self, items: Sequence[CommandItem]) -> list[StyledTexts]:
         """Return the heads of the columns, then for each item its key and its slash command.

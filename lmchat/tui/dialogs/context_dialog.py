@@ -6,7 +6,7 @@ it is not sent; its `state` then says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -15,6 +15,7 @@ from lmchat import units
 from lmchat.chat.preview import ContextItem, ContextList
 from lmchat.safe_text import safe_line
 from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import FAINT, MUTED, StyledTexts
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow
 from lmchat.units import SIGNS
@@ -93,6 +94,9 @@ class ContextDialog(ListDialog):
         """Id of the chosen message; empty for an item without one, such as the draft."""
         ids = {item.message_id for item in self._content.items} if self._content else ()
         return str(self.list.key) if self.list.key in ids else ""
+
+    def hints_now(self) -> Sequence[Hint]:
+        return self.hints if self._chosen_id else ()
 
     def action_toggle_excluded(self) -> None:
         if self._chosen_id:

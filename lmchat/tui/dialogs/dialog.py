@@ -216,9 +216,15 @@ class ListDialog(Dialog):
 
     def action_move(self, by: int) -> None:
         self.list.move(by)
+        self.show_keys(self.hints_now())
 
     def action_page(self, direction: int) -> None:
         self.list.page(direction)
+        self.show_keys(self.hints_now())
+
+    def hints_now(self) -> Sequence[Hint]:
+        """Return the hints for the chosen row; without one, most keys have nothing to act on."""
+        return self.hints if self.list.key is not None else ()
 
     def show_rows(
         self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
@@ -230,6 +236,7 @@ class ListDialog(Dialog):
         """
         self.list.show(rows or wrapped_rows(nothing, self.list.text_width), choose=choose)
         self.show_figures(*figures)
+        self.show_keys(self.hints_now())
 
 
 class PickDialog(ListDialog):
@@ -257,7 +264,7 @@ class PickDialog(ListDialog):
             choose: The key of the row that is chosen at first; None for the first row.
             nothing: Words in place of rows if there are none.
         """
-        super().__init__(heading, (("Enter", verb), ("↑ ↓", "choose")) if rows else ())
+        super().__init__(heading, (("Enter", verb), ("↑ ↓", "choose")))
         self._rows = rows
         self._figures = figures
         self._choose = choose

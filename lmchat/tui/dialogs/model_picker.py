@@ -29,6 +29,7 @@ from lmchat.tui.bindings import bindings
 from lmchat.tui.dialogs.dialog import ListDialog, PickDialog
 from lmchat.tui.widgets.columns import GAP, Column, aligned
 from lmchat.tui.widgets.field import Field
+from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import (
     MUTED,
     LineWidget,
@@ -213,10 +214,11 @@ class ModelPicker(ListDialog):
                 default=None,
             )
             choose = None if best is None else best.key
-        nothing = f"No model matches “{safe_line(typed, limit=30)}”. Backspace shows all {count}."
-        if typed != VISION and self._unlisted(typed) is not None:
-            nothing = f"No model matches “{safe_line(typed, limit=30)}”. Enter tries this name."
-        elif not count:
+        step = f"Backspace shows {'it' if count == 1 else f'all {count}'}."
+        if has_name := self._typed_name() is not None:
+            step = "Enter tries this name."
+        nothing = f"No model matches “{safe_line(typed, limit=30)}”. {step}"
+        if not (count or has_name):
             nothing = _NO_MODELS
         elif typed == VISION:  # the filter with which a prompt with images opens the picker
             nothing = _NO_VISION
@@ -231,7 +233,6 @@ class ModelPicker(ListDialog):
             choose=choose,
             nothing=nothing,
         )
-        self._show_load_keys()
         # `matches` also has models that cannot chat, whose rows are shown and cannot be chosen
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
         # the legend explains the signs of the states that models have
@@ -243,26 +244,18 @@ class ModelPicker(ListDialog):
         )
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
-    def _show_load_keys(self) -> None:
-        """Show the keys, with those that load and unload if the server of the chosen model can."""
+    def hints_now(self) -> Sequence[Hint]:
+        """Return the hints, with those that load and unload if the server of the model can."""
         model = self._chosen_model()
         use, refresh = self.HINTS
-        hints = [use]
+        hints = [use] if model is not None or self._typed_name() is not None else []
         if model is not None and not model.is_remote:
             product = product_named(model.product)
             if product.can_load_or_unload(model):
                 hints.append(("^L", "load or unload"))
             if product.context_field:
                 hints.append(("^G", "load with …"))
-        self.show_keys((*hints, refresh))
-
-    def action_move(self, by: int) -> None:
-        super().action_move(by)
-        self._show_load_keys()
-
-    def action_page(self, direction: int) -> None:
-        super().action_page(direction)
-        self._show_load_keys()
+        return (*hints, refresh)
 
     def _table(
         self, matches: Mapping[tuple[str, str], FuzzyMatch]
@@ -338,11 +331,14 @@ class ModelPicker(ListDialog):
         """Return the model of the chosen row; None if no row is shown."""
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
-    def action_accept(self) -> None:
+    def _typed_name(self) -> ModelInfo | None:
+        """Return the model of which the name was typed that no row matches; None without one."""
         typed = self._typed.strip()
-        model = self._chosen_model()
-        if model is None and typed != VISION and not any(_match(typed, row) for row in self._rows):
-            model = self._unlisted(typed)
+        is_name = typed != VISION and not any(_match(typed, row) for row in self._rows)
+        return self._unlisted(typed) if is_name else None
+
+    def action_accept(self) -> None:
+        model = self._chosen_model() or self._typed_name()
         if model is not None:
             self.dismiss(model)
 

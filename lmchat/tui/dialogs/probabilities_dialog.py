@@ -7,7 +7,7 @@ from 0 to 1; `logprob` is the natural logarithm of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from lmchat import units
 from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.sessions.tokens import HALF_CHARACTER, AnswerTokens, TokenProbabilities, probability
 from lmchat.tui.dialogs.dialog import ListDialog
+from lmchat.tui.widgets.key_bar import Hint
 from lmchat.tui.widgets.line import MUTED, STRONG, LineWidget, content, styled
 from lmchat.tui.widgets.row_list import NAME, ListRow, RowList
 from lmchat.units import GAP, SIGNS
@@ -143,6 +144,11 @@ class ProbabilitiesDialog(ListDialog):
             f"{words}, {unsure_count} of them below {units.percent(_UNSURE)}",
             choose=word.token,
         )
+
+    def hints_now(self) -> Sequence[Hint]:
+        move, choose, take, unsure = self.HINTS
+        hints = [move, *([choose, take] if self.list.key is not None else [])]
+        return [*hints, unsure] if any(map(_is_unsure, self._words)) else hints
 
     def action_move_word(self, step: int) -> None:
         """Move the cursor forward by `step` words, or back if negative; it stops at both ends."""

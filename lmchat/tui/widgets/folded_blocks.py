@@ -57,10 +57,8 @@ class FoldedBlocks:
         for index, line in enumerate(lines):
             part = file_in_line(line)
             if part is not None:
-                # `words` has the pixels of an image; a text is shown with its exact size
                 part = replace(part, name=safe_line(part.name, limit=_LABEL_LENGTH))
-                label = part.words if part.is_image else part.named(f"{part.size} bytes")
-                lines[index] = self.fold(line, label)
+                lines[index] = self.fold(line, part.words)
         return "\n".join(lines)
 
     def without_lines(self, text: str) -> str:

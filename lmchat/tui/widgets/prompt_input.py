@@ -435,7 +435,7 @@ class PromptInput(TextArea):
         if len(text) > FOLDED_FROM:
             lines = text.count("\n") + 1
             ending = "s" if lines > 1 else ""
-            label = f"pasted, {lines} line{ending}, {units.size_text(len(text))}"
+            label = f"pasted, {lines} line{ending}, {units.size_text(len(text), is_exact=True)}"
             _row, column = min(self.selection)  # the start of the selection, which may be backward
             line_end = "\n" if column else ""  # the label gets a line of its own
             self._insert(f"{line_end}{self._blocks.fold(text, label)}\n")
