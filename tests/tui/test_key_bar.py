@@ -23,7 +23,9 @@ async def test_keys_are_offered_only_where_they_act(tmp_path):
         assert "^N new" in text_of(hints)
         await desk.press("ctrl+f")
         await desk.type("lettuce")
-        await desk.until(lambda: text_of(hints).lstrip().startswith("Tab go to hit"), "no second hit")
+        await desk.until(
+            lambda: text_of(hints).lstrip().startswith("Tab go to hit"), "no second hit"
+        )
         await desk.type("x")
         await desk.until(lambda: text_of(hints).lstrip().startswith("Esc close"), "no hit at all")
         await desk.press("escape")
@@ -36,7 +38,9 @@ async def test_keys_are_offered_only_where_they_act(tmp_path):
         await desk.press("escape")
         await desk.say("beans", sees="Chard")
         await desk.press("alt+up", "alt+up", "e")
-        assert text_of(hints).lstrip().startswith("Esc stop"), "an edit cannot be sent while one streams"
+        assert text_of(hints).lstrip().startswith("Esc stop"), (
+            "an edit cannot be sent while one streams"
+        )
         assert "send again" not in text_of(hints)
         gate.set()
         await desk.until(lambda: "Enter send again" in text_of(hints), "it can now")

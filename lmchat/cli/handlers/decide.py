@@ -190,8 +190,9 @@ async def _label_probabilities(
             likelihoods[label] += probability(logprob)
     total = sum(likelihoods.values())
     if total < _LEAST_PROBABILITY:
-        reason = f"the labels {labels[0]} to {labels[-1]} have a probability of only {total:.2f}"
-        raise _undecided_error(reason)
+        raise _undecided_error(
+            f"the model answered with none of the options (all together: {total:.2f})"
+        )
     return {label: likelihood / total for label, likelihood in likelihoods.items()}
 
 
@@ -205,5 +206,5 @@ def _no_probabilities_error(product_name: str) -> ServerRejected:
 
 
 def _undecided_error(reason: str) -> AnswerUnfit:
-    hint = "Ask a clearer question, or use another model."
+    hint = "Ask a clearer question, name other --options, or use another model with -m."
     return AnswerUnfit(f"No decision: {reason}.", hint=hint, kind="undecided")

@@ -49,6 +49,7 @@ _MOST_DIGITS = 9
 _THINKING = "Thinking…"
 _LONG_TURN_S = 10.0  # as on the screen
 _HELP_HERE = {  # of commands that do something else on the screen
+    "model": "/model [N]: List the models, or use one",
     "sessions": "/sessions [N]: List the sessions, or open one",
     "message.edit": "/edit [TEXT]: Edit the last prompt, and send it again",
     "help": "/help: List the commands",
