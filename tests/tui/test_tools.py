@@ -90,6 +90,8 @@ async def test_the_card_replaces_the_row_and_asks_as_often_as_was_decided(tmp_pa
     async with desk_with(tmp_path, *scripts) as desk:
         await card(desk)
         assert desk.chat_screen.focused is desk.log_view
+        await desk.press("enter", sees="Press y, s, a or n.")
+        await takes_keys(desk)
         await desk.press("y")  # once
         await takes_keys(desk)
         await desk.press("s", sees="So far.")  # in this session

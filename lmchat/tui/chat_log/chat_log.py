@@ -588,6 +588,11 @@ class ChatLog(ScrollView, can_focus=True):
         if focused is not None and focused is not self:  # the focus moved after the key was typed
             hand_over(event, focused)
             return
+        if self.calls.has_cursor and event.key == "enter":
+            event.stop()
+            *keys, last = APPROVAL_SCOPES
+            self.notify(f"Press {', '.join(keys)} or {last}.", markup=False)
+            return
         if not event.is_printable:
             return
         if self.calls.has_cursor:
