@@ -71,7 +71,7 @@ class SseReader:
             self._read_line(line, events)
         self._partial_line += partial_line
         if len(self._partial_line) > MAX_LINE_BYTES:
-            raise MalformedStreamError("a line is longer than 16 MiB")
+            raise MalformedStreamError("a line is longer than 16 MB")
         return events
 
     def close(self) -> list[SseEvent]:
@@ -112,7 +112,7 @@ class SseReader:
             self._data.append(value)
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
             if self._data_bytes > MAX_EVENT_BYTES:
-                raise MalformedStreamError("an event is longer than 16 MiB")
+                raise MalformedStreamError("an event is longer than 16 MB")
         elif not field:  # a comment: it says only that the server is alive
             events.append(SseEvent(b""))
         elif field == b"event":

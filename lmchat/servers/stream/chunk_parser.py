@@ -361,7 +361,7 @@ class ChunkParser:
         """Count characters of the answer; raise `MalformedStreamError` beyond its limit."""
         self._char_count += chars
         if self._char_count > MAX_ANSWER_CHARS:
-            raise MalformedStreamError("the answer is longer than 16 MiB")
+            raise MalformedStreamError("the answer is longer than 16 MB")
 
     def _post_token(self, event: StreamEvent, char_count: int) -> None:
         """Post a part of the answer and count its characters."""
