@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from lmchat.servers.products import PRODUCTS
 from tests.support.network_guard import take_report
 from tests.support.programs import PYTHON, run
 from tests.support.pty_program import ROOT
@@ -31,6 +32,17 @@ def test_this_machine_may_be_reached_and_what_only_looks_like_it_may_not():
         assert sitecustomize._is_here(host)
     for host in ("localhost.evil.com", "127.0.0.1.nip.io", "10.0.0.1", "::ffff:8.8.8.8", "fe80::1"):
         assert not sitecustomize._is_here(host)
+
+
+def test_a_server_of_the_person_at_a_usual_port_answers_no_test():
+    import sitecustomize  # noqa: PLC0415 - the guard
+
+    usual = {port for product in PRODUCTS for port in product.ports}
+    assert usual == sitecustomize.USUAL_PORTS
+    for port in usual:
+        with socket.socket() as connection, pytest.raises(ConnectionRefusedError):
+            connection.connect(("127.0.0.1", port))
+    assert take_report() == []
 
 
 def test_only_package_installers_are_exempt():

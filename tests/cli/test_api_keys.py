@@ -14,7 +14,7 @@ from lmchat.config.load import Flags, load
 from lmchat.servers.endpoint import Endpoint
 from tests.support.programs import Inside as Cli
 from tests.support.scripted_products import plain
-from tests.support.scripted_server import ScriptedServer, ask_no_usual_ports, lead_here, text_reply
+from tests.support.scripted_server import ScriptedServer, lead_here, text_reply
 
 
 @pytest.fixture
@@ -286,7 +286,6 @@ def test_key_and_address_of_two_places_belong_together_on_this_machine_only(
     monkeypatch, cli, server, key, address
 ):
     lead_here(monkeypatch, FAR)
-    ask_no_usual_ports(monkeypatch)
     (key_line, key_env), (line, env, options) = KEYS[key], ADDRESSES[address]
     done = ask(cli, f"{key_line}\n{line}", key_env | env, options, f"http://{FAR}:{server.port}")
     may_be_sent = (key, address) in FAR_PAIRS

@@ -22,7 +22,6 @@ from tests.support.programs import Inside
 from tests.support.scripted_server import (
     Hold,
     ScriptedServer,
-    ask_no_usual_ports,
     error_reply,
     free_port,
     html_reply,
@@ -77,7 +76,6 @@ ROWS = (*PLAYED, "server_off", "offline", *FAR)
 
 @pytest.fixture
 def told(tmp_path, monkeypatch) -> Iterator[Callable[[str], dict[str, Any]]]:
-    ask_no_usual_ports(monkeypatch)
     with ExitStack() as stack:
 
         def begin(row: str) -> dict[str, Any]:

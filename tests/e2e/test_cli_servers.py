@@ -11,7 +11,6 @@ from tests.support.pty_program import PtyProgram
 from tests.support.scripted_server import (
     Hold,
     ScriptedServer,
-    ask_no_usual_ports,
     html_reply,
     json_reply,
     raw_reply,
@@ -125,9 +124,8 @@ def test_health_of_what_is_no_usable_server_keeps_its_form_and_says_what_it_is(c
 
 
 def test_a_server_is_found_where_its_variable_or_its_settings_say_or_where_it_was_used_last(
-    alone, server, monkeypatch
+    alone, server
 ):
-    ask_no_usual_ports(monkeypatch)
     alone.url = ""
     settings = alone.home / ".lmstudio/.internal/http-server-config.json"
     settings.parent.mkdir(parents=True)
@@ -173,8 +171,7 @@ def test_detection_of_a_named_address_speaks_of_that_address_alone(alone, server
     assert {"1234", "1337", "11434", "8000", "30000", "4000", str(server.port)} <= {*places}
 
 
-def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server, monkeypatch):
-    ask_no_usual_ports(monkeypatch)
+def test_detect_says_of_each_place_what_helps_and_what_it_heard(alone, server):
     alone.url = ""
     server.forget()
     server.on("GET /v1/models", json_reply({"error": {"message": "No key"}}, status=401))
@@ -272,8 +269,7 @@ def test_only_the_server_that_is_used_has_its_key_command_run(tmp_path, server):
 
 
 @pytest.mark.parametrize("is_named", [True, False], ids=["named", "found"])
-def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named, monkeypatch):
-    ask_no_usual_ports(monkeypatch)
+def test_a_key_command_that_fails_is_the_next_step(tmp_path, server, is_named):
     products.plain(server, "tiny", key="sk-right")
     cli = Cli(home=tmp_path, url=server.url if is_named else "")
     cli.configure(f'[[endpoints]]\nname = "used"\nurl = "{server.url}"\napi_key_cmd = "exit 3"\n')

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.lmchat_screen import WIDE, stored
+from tests.support.network_guard import GUARD
 from tests.support.pty_program import ROOT, PtyProgram
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -39,14 +40,14 @@ def _clone(folder: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Return what the index needs, and no guard of these tests: pip has to leave the machine."""
+    """Return what the index needs; the guard lets pip leave the machine."""
     passed = {
         name: value for name, value in os.environ.items() if name.upper().startswith(_FROM_OUTSIDE)
     }
     folders = [str(Path(sys.executable).resolve().parent), "/usr/local/bin", "/usr/bin", "/bin"]
     return passed | {
         "PATH": os.pathsep.join(folders),
-        "PYTHONPATH": "",
+        "PYTHONPATH": str(GUARD),
         "LMCHAT_HOME": "",
         "PIP_NO_COMPILE": "1",
     }

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 GUARD = Path(__file__).parent / "guard"
@@ -26,6 +27,15 @@ def pytest_configure(config):
     finally:
         sys.path.remove(str(GUARD))
     sitecustomize.install()
+
+
+@pytest.fixture(autouse=True)
+def without_lm_studio(monkeypatch):
+    """Hide the person's own LM Studio, which a search looks for among the programs that run."""
+    every = psutil.process_iter
+    monkeypatch.setattr(
+        psutil, "process_iter", lambda facts: iter(()) if facts == ["name"] else every(facts)
+    )
 
 
 def take_report():

@@ -28,9 +28,6 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from msgspec.structs import replace
-
-from lmchat.servers.discovery import scan
 
 FOLDER = Path(__file__).parent / "certificates"
 AUTHORITY = str(FOLDER / "authority.pem")
@@ -56,15 +53,6 @@ def lead_here(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> list[str]:
 
     monkeypatch.setattr(socket, "getaddrinfo", here)
     return asked
-
-
-def ask_no_usual_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no search of this process meet the model servers of the machine it runs on.
-
-    Ports below 20 are those of old services, which no machine runs any more.
-    """
-    own = (replace(one, ports=(port,)) for port, one in enumerate(scan.PRODUCTS, 1) if one.ports)
-    monkeypatch.setattr(scan, "PRODUCTS", tuple(own))
 
 
 DONE = b"data: [DONE]\n\n"

@@ -1,4 +1,7 @@
-"""Refuses and reports every connection that leaves this machine; Python imports it first in every child.
+"""Refuses connections to what is not of the tests; Python imports it first in every child.
+
+One that leaves this machine is also reported. At a usual port of this machine, nothing answers: a
+model server there is the person's own.
 
 It must not import more than `sys` and `os` at once: it is in front of every start that a test measures.
 """
@@ -13,6 +16,9 @@ REPORT = "TEST_NETWORK_REPORT"
 
 _INSTALLERS = ("pip", "pip3", "uv", "__pip-runner__.py")
 _installed = False
+USUAL_PORTS = frozenset(
+    (1234, 1337, 3928, 4000, 4891, 5000, 5001, 6767, 8000, 8080, 9931, 11434, 12434, 13305, 30000)
+)
 
 
 class LeavesThisMachineError(PermissionError):
@@ -38,6 +44,10 @@ def _watch(event, args):
         address = args[1]
         if isinstance(address, tuple) and not _is_here(address[0]):
             _refuse(f"{event} {address[0]} port {address[1]}")
+        if isinstance(address, tuple) and address[1] in USUAL_PORTS:
+            import errno  # noqa: PLC0415 - see above
+
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     elif event in ("socket.getaddrinfo", "socket.gethostbyname") and not _is_here(args[0]):
         _refuse(f"{event} {args[0]}")
 
