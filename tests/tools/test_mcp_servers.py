@@ -827,11 +827,13 @@ async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatc
     }
     for (command, cwd), (reason, hint) in cases.items():
         server = McpSettings(name="garden", command=command, cwd=cwd)
-        async with a_host(tmp_path, server, environ={"PATH": str(tmp_path)}) as host:
-            [state] = await host.start_servers()
-            assert state.error.startswith(f"The server garden cannot start: {reason}")
-            if command != "/bin/sh":
-                assert state.hint == hint
+        with monkeypatch.context() as elsewhere:  # an environment of developers has uvx
+            elsewhere.setattr(sys, "executable", str(tmp_path / "environment" / "python"))
+            async with a_host(tmp_path, server, environ={"PATH": str(tmp_path)}) as host:
+                [state] = await host.start_servers()
+        assert state.error.startswith(f"The server garden cannot start: {reason}")
+        if command != "/bin/sh":
+            assert state.hint == hint
     # pip puts programs beside its Python, which need not be in PATH
     put(tmp_path / "environment", "mcp-server-beds", SOURCE)
     beside = McpSettings(name="beside", command="mcp-server-beds")
