@@ -552,7 +552,7 @@ def test_a_sampling_option_is_sent_from_the_next_answer_on_and_after_a_restart(c
     assert done.stdout.startswith("No sampling option is set, so the server decides.")
     assert "top_p     0.5 (session)\n" in done.stdout
     assert "top_p is 0.5 from the next answer on (session)." in done.stderr
-    assert "top_p must be a number, not high." in done.stderr
+    assert "top_p must be a number from 0 to 1, not high." in done.stderr
     assert done.returncode == 2
     assert cli("ask", "-r", "last", "two").returncode == 0
     assert cli("ask", "three").returncode == 0

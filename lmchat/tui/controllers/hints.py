@@ -150,8 +150,7 @@ class KeyHints:
         last = shown.last_answer_or_prompt
         if last is not None and last.role is Role.USER and not shown.is_running:
             hints.append(self._hint("retry"))  # its answer was deleted, or stopped at its beginning
-        names = (name for name in commands if name != "new" or shown.has_begun)
-        hints += map(self._hint, names)
+        hints += [self._hint(name) for name in commands]
         word_of_key: dict[str, str] = {}
         for key, word in hints:
             # the key of a step may be that of a general command, too: then the step stays
