@@ -35,11 +35,11 @@ def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_
     screen, server, tmp_path
 ):
     screen.type(f"!{_ESCAPES}\r")
-    screen.wait_until(lambda: "bytes)]" in screen.prompt_text, "the block")
+    screen.wait_until(lambda: " B)]" in screen.prompt_text, "the block")
     assert ALTERNATE_SCREEN in screen.private_modes
     assert "evil" not in screen.title
     screen.type(f"!{_ASKS}\r")
-    screen.wait_until(lambda: screen.prompt_text.count("bytes)]") == 2, "the next block")
+    screen.wait_until(lambda: screen.prompt_text.count(" B)]") == 2, "the next block")
     typed, file = numbered(tmp_path, "trap '' TERM; yes & while :; do sleep 1; done")
     screen.type(typed, sees="Running:")
     number = number_in(file)
