@@ -7,11 +7,24 @@ import os
 import signal
 import time
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.pop("TMUX", None)  # there other keys are shown
 os.environ["TZ"] = "UTC"  # pictures hold times of day
-time.tzset()
+if hasattr(time, "tzset"):  # Windows reads the variable itself
+    time.tzset()
+
+# Files that need a terminal, a fork or limits of POSIX already where they are imported.
+collect_ignore_glob = (
+    [
+        *("architecture", "benchmarks", "e2e", "cli/test_questions.py"),
+        *("storage/test_store_disk.py", "storage/test_store_kills.py"),
+        *("terminal/test_terminal_output.py", "tui/test_quirks_[cdw]*.py"),
+    ]
+    if os.name == "nt"
+    else []
+)
 
 pytest_plugins = [
     "tests.support.network_guard",
@@ -35,7 +48,7 @@ def pytest_configure():
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
@@ -58,7 +71,14 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by name."""
+    """Leave out long tests unless they are asked for: by `--all`, by `-m`, or by name.
+
+    Those marked posix or windows need a system of that kind.
+    """
+    other = "posix" if os.name == "nt" else "windows"
+    for item in items:
+        if item.get_closest_marker(other):
+            item.add_marker(pytest.mark.skip(f"needs {other}"))
     if config.option.all or config.option.markexpr or _is_named(config):
         return
     left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in _ASKED_FOR)]

@@ -24,7 +24,7 @@ async def test_fails(stuck):
 
 def test_a_failed_test_whose_teardown_hangs_does_not_stop_the_run(tmp_path):
     path = tmp_path / "test_stuck.py"
-    path.write_text(FAILS_AND_HANGS)
+    path.write_text(FAILS_AND_HANGS, encoding="utf-8")
     words = ("-n", "0", "-p", "tests.support.hanging", "-p", "no:cacheprovider", "-q")
     settings = ("-c", "/dev/null", "-o", "asyncio_mode=auto", "--rootdir", tmp_path)
     done = run([PYTHON, "-m", "pytest", *words, *settings, path])

@@ -6,8 +6,7 @@ import pytest
 
 from lmchat.servers.products import PRODUCTS
 from tests.support.network_guard import take_report
-from tests.support.programs import PYTHON, run
-from tests.support.pty_program import ROOT
+from tests.support.programs import PYTHON, ROOT, run
 
 _ELSEWHERE = ("192.0.2.1", 9)  # an address that is kept free for documentation
 _CONNECT = f"import socket; socket.create_connection({_ELSEWHERE!r}, timeout=0.1)"
@@ -63,7 +62,8 @@ def test_a_run_in_which_a_child_connects_elsewhere_fails(tmp_path):
     test.write_text(
         "import subprocess, sys\n"
         "def test_leak():\n"
-        f"    subprocess.run([sys.executable, '-c', {_CONNECT!r}], stderr=subprocess.DEVNULL)\n"
+        f"    subprocess.run([sys.executable, '-c', {_CONNECT!r}], stderr=subprocess.DEVNULL)\n",
+        encoding="utf-8",
     )
     plugin = ("-p", "tests.support.network_guard", "-p", "no:cacheprovider")
     done = run(

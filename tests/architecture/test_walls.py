@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from tests.support.pty_program import ROOT
+from tests.support.programs import ROOT
 
 _LONGEST_CHAIN = 3
 _CLASS = re.compile(r"^ *class (\w+)(?:\[.*?\])?(?:\(([^)]*)\))?:$", re.MULTILINE)
@@ -12,7 +12,7 @@ _CLASS = re.compile(r"^ *class (\w+)(?:\[.*?\])?(?:\(([^)]*)\))?:$", re.MULTILIN
 def _classes():
     """Yield the module, the name and the bases of every class of ours."""
     for path in sorted((ROOT / "lmchat").rglob("*.py")):
-        for name, bases in _CLASS.findall(path.read_text()):
+        for name, bases in _CLASS.findall(path.read_text(encoding="utf-8")):
             yield path.name, name, re.findall(r"(?:^|, )(?:\w+\.)*(\w+)(?![\w.=])", bases)
 
 
@@ -42,6 +42,6 @@ def test_nothing_names_the_place_where_it_was_made():
         for path in (ROOT / folder).rglob("*")
         if path.is_file()
         and path.suffix in (".py", ".md", ".toml", ".tcss", "")
-        and home in path.read_text(errors="replace")
+        and home in path.read_text(errors="replace", encoding="utf-8")
     ]
     assert found == []

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from lmchat.attachments.file_finder import FileFinder
 from tests.support.hostile_files import deep_folder
 
@@ -9,7 +11,7 @@ from tests.support.hostile_files import deep_folder
 def made(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("x")
+        (folder / name).write_text("x", encoding="utf-8")
 
 
 def git(folder, *words):
@@ -66,12 +68,13 @@ FILES = [
 ]
 
 
+@pytest.mark.posix
 async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path):
     root = tmp_path / "root"
     made(root, *FILES)
     git(root, "init", "-q")
     for folder, lines in RULES.items():
-        (root / folder / ".gitignore").write_text("\n".join(lines))
+        (root / folder / ".gitignore").write_text("\n".join(lines), encoding="utf-8")
     for below in ("", "src/", "src/deep/"):
         listed = git(root / below, "ls-files", "-coz", "--exclude-standard").split("\0")
         find = finder(root / below).find
@@ -83,6 +86,7 @@ async def test_the_same_files_are_left_out_as_git_leaves_out(tmp_path):
         assert found == {name for name in listed if name and ".gitignore" not in name}, below
 
 
+@pytest.mark.posix
 async def test_links_and_names_with_control_characters_are_no_files_and_hide_no_other(tmp_path):
     for name in "abcdefgh":
         (tmp_path / f"circle-{name}").symlink_to(f"circle-{name}")
@@ -96,6 +100,7 @@ async def test_links_and_names_with_control_characters_are_no_files_and_hide_no_
 async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):
     made(tmp_path, "a/notes.md", "a/.env", "b/note")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     find = finder(tmp_path / "b").find
     assert await find("~/") == ("~/a/", "~/b/")
     assert await find(f"{tmp_path}/a/n") == (f"{tmp_path}/a/notes.md",)
@@ -116,6 +121,7 @@ async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_pat
     )
 
 
+@pytest.mark.posix
 async def test_a_file_in_a_very_deep_folder_is_found():
     with deep_folder() as top:
         assert await finder(top).find("z.txt") == ("e/" * 1050 + "z.txt",)

@@ -21,8 +21,8 @@ def folder(tmp_path):
     for name in FILES:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{name}\n")
-    (tmp_path / ".gitignore").write_text("build/\n")
+        path.write_text(f"{name}\n", encoding="utf-8")
+    (tmp_path / ".gitignore").write_text("build/\n", encoding="utf-8")
     return tmp_path
 
 
@@ -56,13 +56,14 @@ async def test_the_files_of_a_name_are_those_that_fit_it_in_order(folder):
             await names(folder, name)
 
 
+@pytest.mark.posix
 async def test_links_devices_and_what_is_no_text_are_left_out(folder):
     (folder / "src/link.py").symlink_to(folder / "a.py")
     (folder / "src/loop").symlink_to(folder / "src")
     os.mkfifo(folder / "src/pipe.py")
     (folder / "src/binary.py").write_bytes(b"\0\1\2")
-    (folder / "src/long.py").write_text("x" * 1_000_001)
-    (folder / "src/empty.py").write_text("")
+    (folder / "src/long.py").write_text("x" * 1_000_001, encoding="utf-8")
+    (folder / "src/empty.py").write_text("", encoding="utf-8")
     wanted = await parse_set_name("src/*.py", folder)
     found = await read_set(wanted)
     assert [file.part.name for file in found.files] == ["src/c.py"]
@@ -71,15 +72,16 @@ async def test_links_devices_and_what_is_no_text_are_left_out(folder):
 
 async def test_a_folder_with_too_many_files_is_refused_and_not_read_through(tmp_path, monkeypatch):
     for number in range(30):
-        (tmp_path / f"{number}.txt").write_text("x")
+        (tmp_path / f"{number}.txt").write_text("x", encoding="utf-8")
     monkeypatch.setattr("lmchat.attachments.file_sets._MOST_ENTRIES", 20)
     with pytest.raises(FileRefused, match="too many files to look through"):
         await names(tmp_path, ".")
 
 
+@pytest.mark.posix
 async def test_hostile_names_are_safe_and_stay_different(tmp_path):
-    (tmp_path / "\x1b[31mred.txt").write_text("one")
-    tmp_path.joinpath(os.fsdecode(b"\xff.txt")).write_text("two")
+    (tmp_path / "\x1b[31mred.txt").write_text("one", encoding="utf-8")
+    tmp_path.joinpath(os.fsdecode(b"\xff.txt")).write_text("two", encoding="utf-8")
     wanted = await parse_set_name("*", tmp_path)
     found = await read_set(wanted)
     shown = [file.part.name for file in found.files]
@@ -91,12 +93,13 @@ async def test_hostile_names_are_safe_and_stay_different(tmp_path):
 async def test_a_pattern_that_could_be_read_in_many_ways_takes_linear_time(tmp_path):
     deep = tmp_path.joinpath(*["a" * 100] * 20)
     deep.mkdir(parents=True)
-    (deep / "b").write_text("b")
+    (deep / "b").write_text("b", encoding="utf-8")
     for pattern in ("**/" * 40 + "x", "*" * 200 + "y"):
         with pytest.raises(FileRefused, match=r"has no text files|No text file fits"):
             await names(tmp_path, pattern)
 
 
+@pytest.mark.posix
 async def test_files_in_very_deep_folders_are_read_and_fit_patterns():
     with deep_folder() as top:
         for name in (".", "e/**/e/**/*.txt", "*/" * 1050 + "z.txt"):
@@ -106,9 +109,10 @@ async def test_files_in_very_deep_folders_are_read_and_fit_patterns():
             await names(top, "**/e/**/x/**/z.txt")
 
 
+@pytest.mark.posix
 async def test_folders_that_are_deeper_than_the_system_allows_are_told_with_the_files():
     with deep_folder("e" * 200, 25) as top:  # a path may have 4,096 bytes
-        (top / "a.txt").write_text("a")
+        (top / "a.txt").write_text("a", encoding="utf-8")
         found = await read_set(await parse_set_name(".", top))
     assert found.words == (
         "1 file, 1 B, ~1 tokens; folders with a longer path than the system allows are left out"
@@ -122,8 +126,9 @@ async def test_rules_that_are_too_slow_are_told_with_the_files(folder, monkeypat
     assert found.words.endswith("; 1 .gitignore file not followed (too slow)")
 
 
+@pytest.mark.posix
 async def test_a_chain_of_links_that_the_system_does_not_follow_is_no_file(tmp_path):
-    (tmp_path / "0").write_text("x")
+    (tmp_path / "0").write_text("x", encoding="utf-8")
     for number in range(1100):
         (tmp_path / f"{number + 1}").symlink_to(str(number))
     below = tmp_path / "below"

@@ -166,6 +166,7 @@ async def test_other_bytes_may_stand_before_a_pdf_but_a_text_about_pdfs_is_a_tex
         assert (await attachment_of("about.md", text)).data == text
 
 
+@pytest.mark.posix
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system has this limit")
 async def test_a_pdf_is_read_where_the_user_allows_less_memory_than_lmchat_would():
     command = ["sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh", *own_program(PDF_CHILD)]

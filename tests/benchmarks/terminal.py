@@ -139,7 +139,9 @@ class Drawn:
         raise TimeoutError("the program does not come to rest")
 
     def memory_mb(self) -> float:
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE / 1e6
+        return (
+            int(Path(f"/proc/{self.pid}/statm").read_text(encoding="utf-8").split()[1]) * PAGE / 1e6
+        )
 
     def end(self, keys: str = "\x11") -> None:
         try:

@@ -21,9 +21,9 @@ SHEET = Path(__file__).parents[1] / "support" / "markdown_sheet.md"
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 WHOLE = {
     **{name: text[:2_500] for name, text in CORPUS.items()},
-    "sheet": SHEET.read_text()[:4_000],
+    "sheet": SHEET.read_text(encoding="utf-8")[:4_000],
     **{
-        name: (DOCUMENTS / f"{name}.md").read_text()[:2_500]
+        name: (DOCUMENTS / f"{name}.md").read_text(encoding="utf-8")[:2_500]
         for name in ("guide", "architecture", "errors", "rules", "security")
     },
 }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from lmchat.cli.screen_settings import keymap_problems
@@ -8,9 +10,9 @@ from lmchat.config.load import load
 
 def _told(tmp_path, text):
     file = tmp_path / "config.toml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     problems = keymap_problems(load(file, {}))
-    return [problem.sentence.removeprefix(f"{tmp_path}/") for problem in problems]
+    return [problem.sentence.removeprefix(f"{tmp_path}{os.sep}") for problem in problems]
 
 
 @pytest.mark.parametrize(

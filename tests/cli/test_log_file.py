@@ -24,7 +24,8 @@ def logger(tmp_path):
 
 def _entries(tmp_path):
     return [
-        json.loads(line) for line in (tmp_path / "state" / "lmchat.log").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "state" / "lmchat.log").read_text(encoding="utf-8").splitlines()
     ]
 
 
@@ -35,6 +36,7 @@ def test_a_record_is_one_line_of_json(logger, tmp_path):
     assert (entry["level"], entry["logger"]) == ("info", "lmchat")
 
 
+@pytest.mark.posix
 def test_the_log_belongs_to_its_owner_alone(logger, tmp_path):
     logger.warning("x")
     assert stat.S_IMODE((tmp_path / "state" / "lmchat.log").stat().st_mode) == 0o600
@@ -72,14 +74,14 @@ def test_a_full_file_is_set_aside_and_the_last_one_is_kept(tmp_path):
     path = tmp_path / "lmchat.log"
     handler = LogFile(path)
     for number in range(3):
-        path.write_text(f"{number}" * 1_000_001)
+        path.write_text(f"{number}" * 1_000_001, encoding="utf-8")
         handler.emit(logging.makeLogRecord({"msg": "x"}))
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lmchat.log", "lmchat.log.1"]
-    assert (tmp_path / "lmchat.log.1").read_text()[0] == "2"
-    assert len(path.read_text().splitlines()) == 1
+    assert (tmp_path / "lmchat.log.1").read_text(encoding="utf-8")[0] == "2"
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_log_that_cannot_be_written_costs_the_log_alone(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     handler = LogFile(tmp_path / "file" / "lmchat.log")
     handler.emit(logging.makeLogRecord({"msg": "x"}))

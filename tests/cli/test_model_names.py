@@ -77,8 +77,8 @@ def test_a_server_that_lists_no_model_answers_by_a_name(reply, server, cli, tmp_
     lists(server)
     server.on(LIST, reply)
     lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
-    lines.write_text(f'{{"prompt": "Hi"}}\n{line("birch")}\n')
-    cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n")
+    lines.write_text(f'{{"prompt": "Hi"}}\n{line("birch")}\n', encoding="utf-8")
+    cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n", encoding="utf-8")
     cli.configure('[profiles.p]\nmodel = "elm"\n[profiles.q]\n')
 
     assert cli("ask", "-m", "alder", "Hi").stdout == "Yes\n"
@@ -142,8 +142,8 @@ def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp
     ]
     lists(server, *rows)
     lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
-    lines.write_text(line("ALDER-4b"))
-    cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n")
+    lines.write_text(line("ALDER-4b"), encoding="utf-8")
+    cases.write_text("[[case]]\nprompt = 'Hi'\nexpect = 'Yes'\n", encoding="utf-8")
     for name, sent in (("smol-alias", "smol"), ("alder-4b", "org/Alder-4B")):
         begun = len(told(server))
         document = cli.json("ask", "-m", name, "--json", "Hi")
@@ -164,7 +164,7 @@ def test_what_is_sent_is_the_listed_name_that_a_given_one_means(server, cli, tmp
 def test_a_name_that_can_mean_several_models_is_not_sent(server, cli, tmp_path):
     lists(server, "org/alder", "pub/Alder", "elm")
     lines = tmp_path / "lines.jsonl"
-    lines.write_text(line("alder"))
+    lines.write_text(line("alder"), encoding="utf-8")
     question = "No server has a model alder; did you mean org/alder or pub/Alder?"
     assert question in cli("ask", "-m", "alder", "Hi").stderr
     assert question in cli("batch", str(lines), LMCHAT_MODEL="elm").stdout

@@ -87,11 +87,11 @@ def test_no_prompt_reaches_a_remote_model_that_was_not_named(script, names, serv
     remote = play(script, server, names)
     lines = tmp_path / "lines.jsonl"
     cases = tmp_path / "cases.toml"
-    cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n")
+    cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'seeds'\n", encoding="utf-8")
     for part in ["", *parts_of(remote)]:
         named = ("-m", part) if part else ()
         row = {"prompt": PROMPT} | ({"model": part} if part else {})
-        lines.write_text(json.dumps(row))
+        lines.write_text(json.dumps(row), encoding="utf-8")
         cli.configure(f'[profiles.p]\nmodel = "{part}"\n')
         cli("ask", *named, PROMPT)
         cli("batch", str(lines))
@@ -127,9 +127,12 @@ def test_a_remote_model_that_is_named_answers_with_one_note(script, name, server
 
     lines, cases = tmp_path / "lines.jsonl", tmp_path / "cases.toml"
     lines.write_text(
-        json.dumps({"prompt": PROMPT, "model": name}) + "\n" + '{"prompt": "Hi"}\n' * 2
+        json.dumps({"prompt": PROMPT, "model": name}) + "\n" + '{"prompt": "Hi"}\n' * 2,
+        encoding="utf-8",
     )
-    cases.write_text(f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'Hello there.'\n" * 2)
+    cases.write_text(
+        f"[[case]]\nprompt = '{PROMPT}'\nexpect = 'Hello there.'\n" * 2, encoding="utf-8"
+    )
     for words in (
         ("batch", "-m", name, str(lines)),
         ("eval", "-m", name, str(cases)),
@@ -157,8 +160,8 @@ def test_after_it_was_chosen_it_is_used_again_but_not_by_a_file_of_an_earlier_ve
     assert cli("ask", PROMPT).stderr == f"lmchat: {NOTES[JAN]}\n"
     assert told_to(server) == [JAN]
 
-    old = state_file.read_text().replace("is_remote = true\n", "")
-    state_file.write_text(old)
+    old = state_file.read_text(encoding="utf-8").replace("is_remote = true\n", "")
+    state_file.write_text(old, encoding="utf-8")
     assert read_state(state_file)[0] == State().with_model(server.url, JAN)
     cli("ask", PROMPT)
     cli("--plain", stdin=f"/model weeds\n/model {JAN}\n")

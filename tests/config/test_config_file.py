@@ -88,7 +88,7 @@ def test_a_mistake_is_told_with_its_key_and_line(read, text, key, line):
 def test_a_wrong_value_is_told_with_what_was_expected_and_the_help_of_the_setting(read, tmp_path):
     (problem,) = read("[limits]\nretries = 21").problems
     assert problem.sentence == (
-        f"{tmp_path}/config.toml, line 2: limits.retries: expected int <= 20 "
+        f"{tmp_path / 'config.toml'}, line 2: limits.retries: expected int <= 20 "
         "(number of attempts, including the first)"
     )
 
@@ -219,6 +219,7 @@ def test_a_setting_of_an_earlier_version_is_noted_and_costs_no_other_setting(rea
     assert problem.key == "chat.seed"
 
 
+@pytest.mark.posix
 def test_a_file_that_was_asked_for_must_be_there_and_readable(tmp_path):
     (problem,) = load(tmp_path / "none.toml", {}, is_required=True).problems
     assert problem.sentence.endswith("none.toml: there is no such file")

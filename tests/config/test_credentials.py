@@ -16,6 +16,7 @@ def path(tmp_path):
     return tmp_path / "lmchat" / "credentials.toml"
 
 
+@pytest.mark.posix
 def test_keys_are_kept_by_origin_for_their_owner_only(path):
     credentials = Credentials(path)
     assert credentials.load() == ""
@@ -32,7 +33,7 @@ def test_a_key_is_never_in_the_representation_or_the_log(path, caplog):
     credentials.set(JAN, "s3cret")
     path.chmod(0o644)
     credentials.load()
-    path.write_text('[x\nkey = "s3cret"')
+    path.write_text('[x\nkey = "s3cret"', encoding="utf-8")
     warning = credentials.load()
     with pytest.raises(StoreUnavailable) as caught:
         credentials.set(JAN, "s3cret")
@@ -43,6 +44,7 @@ def test_a_key_is_never_in_the_representation_or_the_log(path, caplog):
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.posix
 def test_a_file_that_others_could_read_is_closed_to_them(path):
     Credentials(path).set(JAN, "k")
     path.chmod(0o666)
@@ -53,10 +55,10 @@ def test_a_file_that_others_could_read_is_closed_to_them(path):
 @pytest.mark.parametrize("text", ["not [ toml", f'["{JAN}"]\nkey = 7\n'])
 def test_a_broken_file_is_told_and_never_written_over(path, text):
     path.parent.mkdir()
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     credentials = Credentials(path)
     assert "is not valid" in credentials.load()
     with pytest.raises(StoreUnavailable, match="is not valid"):
         credentials.set(JAN, "k")
-    assert path.read_text() == text
+    assert path.read_text(encoding="utf-8") == text
     assert credentials.keys[JAN] == "k"  # known until the end all the same

@@ -14,7 +14,7 @@ def test_both_copies_of_the_example_file_are_what_the_settings_generate():
 
 def test_the_example_file_sets_nothing(tmp_path):
     file = tmp_path / "config.toml"
-    file.write_text(example_text())
+    file.write_text(example_text(), encoding="utf-8")
     content = load(file, {})
     assert (content.problems, content.settings, content.origins) == ((), Settings(), {})
 
@@ -26,7 +26,7 @@ def test_every_line_of_the_example_file_can_be_switched_on(tmp_path):
     ]
     settings = [line.removeprefix("# ") if _is_setting(line) else line for line in lines]
     file = tmp_path / "config.toml"
-    file.write_text("\n".join(settings))
+    file.write_text("\n".join(settings), encoding="utf-8")
     content = load(file, {})
     assert content.problems == ()
     for section, (table, _) in sections().items():

@@ -12,7 +12,7 @@ from lmchat.errors import ConfigError
 def load_with(tmp_path):
     def load_them(text="", environ=None, **flags):
         file = tmp_path / "config.toml"
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         return load(file, environ or {}, Flags(**flags))
 
     return load_them

@@ -140,6 +140,6 @@ _PIECES = [
 @given(st.lists(st.sampled_from(_PIECES), max_size=14).map("".join))
 def test_no_mistake_quotes_the_file(tmp_path, text):
     path = tmp_path / "f.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     told = Credentials(path).load() + read_state(path)[1]
     assert "s3cret" not in told

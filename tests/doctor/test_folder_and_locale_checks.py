@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 
+import pytest
+
 from lmchat.doctor.checks import folder_findings, locale_findings
 from lmchat.doctor.finding import Grade
 from tests.support.faults import no_root, open_folder
@@ -13,9 +15,10 @@ def test_before_the_first_start_all_is_well_and_nothing_is_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.posix
 def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
     with open_folder() as folder:
-        (folder / "file").write_text("")
+        (folder / "file").write_text("", encoding="utf-8")
         (folder / "closed").mkdir(mode=0o555)
         with no_root():
             for name, step in (("file", "Set LMCHAT_HOME"), ("closed", "chmod")):
@@ -23,6 +26,7 @@ def test_a_file_in_the_place_of_the_folder_and_one_without_rights_are_faults():
                 assert (row.grade, step in row.next_step) == (Grade.FAULT, True)
 
 
+@pytest.mark.posix
 def test_the_locale_that_counts_decides():
     for environ, grade in [
         ({"LANG": "de_DE.UTF-8"}, Grade.OK),
@@ -35,6 +39,7 @@ def test_the_locale_that_counts_decides():
         assert row.grade is grade
 
 
+@pytest.mark.posix
 def test_a_disk_without_locks_is_named_before_anything_is_saved(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")

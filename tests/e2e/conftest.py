@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.lmchat_screen import STEADY, LMChatScreen, PlainChat, configure
-from tests.support.programs import Cli
-from tests.support.pty_program import ROOT
+from tests.support.programs import ROOT, Cli
 from tests.support.scripted_products import plain
 from tests.support.scripted_server import ScriptedServer
 

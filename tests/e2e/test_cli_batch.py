@@ -347,7 +347,7 @@ def test_no_name_of_the_input_is_taken_for_the_output(cli, server, to_target, tm
             done = cli(command, str(file), "-o", str(name), "--force")
             assert (done.returncode, "is the input file." in done.stderr) == (2, True), done.stderr
             assert name.read_bytes() == content
-    with Path(source).open() as stdin:
+    with Path(source).open(encoding="utf-8") as stdin:
         running = cli.start("batch", "-o", source, "--force", stdin=stdin.fileno())
         _, told = running.communicate(timeout=WAIT_S)
     assert (running.returncode, b"is the input file." in told) == (2, True)

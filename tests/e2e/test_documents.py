@@ -14,8 +14,7 @@ import pytest
 from lmchat.answers.live_stats import Stage
 from lmchat.cli.parser import parse
 from lmchat.servers.discovery.status import STATUS
-from tests.support.programs import Inside, run
-from tests.support.pty_program import ROOT
+from tests.support.programs import ROOT, Inside, run
 from tests.support.recipes import commands_of
 
 Cli = Inside

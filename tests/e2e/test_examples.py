@@ -4,8 +4,7 @@ import runpy
 import signal
 import sys
 
-from tests.support.programs import PYTHON, WAIT_S, start
-from tests.support.pty_program import ROOT
+from tests.support.programs import PYTHON, ROOT, WAIT_S, start
 from tests.support.reference import DOCS
 from tests.support.scripted_products import CHAT, chat_reply
 from tests.support.scripted_server import Hold, sse

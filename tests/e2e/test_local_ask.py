@@ -17,8 +17,8 @@ from tests.support.engine_home import (
     write_wheel,
 )
 from tests.support.lmchat_screen import STEADY, configure
-from tests.support.programs import LMCHAT, Cli, Inside, is_running, wait_until
-from tests.support.pty_program import PtyProgram, clean_environment
+from tests.support.programs import LMCHAT, Cli, Inside, clean_environment, is_running, wait_until
+from tests.support.pty_program import PtyProgram
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(90)]
 

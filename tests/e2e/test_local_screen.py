@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.engine_home import engines_of, only_from, place_demo, with_library
 from tests.support.lmchat_screen import LONG_PROMPT, STEADY, LMChatScreen, answers, configure
-from tests.support.programs import is_running, wait_until
-from tests.support.pty_program import clean_environment
+from tests.support.programs import clean_environment, is_running, wait_until
 from tests.support.real_server.prepare import model_file
 
 pytestmark = [pytest.mark.usefixtures("engine_parts"), pytest.mark.timeout(120)]

@@ -7,8 +7,7 @@ import shutil
 
 import pytest
 
-from tests.support.programs import Cli
-from tests.support.pty_program import ROOT
+from tests.support.programs import ROOT, Cli
 from tests.support.scripted_products import ANSWER, plain
 from tests.support.scripted_server import json_reply
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.lmchat_screen import WIDE, stored
 from tests.support.network_guard import GUARD
-from tests.support.pty_program import ROOT, PtyProgram
+from tests.support.programs import ROOT
+from tests.support.pty_program import PtyProgram
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 

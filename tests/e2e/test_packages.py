@@ -15,7 +15,7 @@ import pytest
 
 from lmchat import __version__
 from tests.support.lmchat_screen import STEADY, configure, ready_screen
-from tests.support.pty_program import ROOT
+from tests.support.programs import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -27,8 +27,8 @@ def numbered(folder: Path, command: str) -> tuple[str, Path]:
 
 
 def number_in(file: Path) -> int:
-    wait_until(lambda: file.exists() and file.read_text().strip(), "the number")
-    return int(file.read_text())
+    wait_until(lambda: file.exists() and file.read_text(encoding="utf-8").strip(), "the number")
+    return int(file.read_text(encoding="utf-8"))
 
 
 def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_them(

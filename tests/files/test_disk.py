@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import resource
 import signal
 import stat
 from contextlib import contextmanager
@@ -14,25 +12,18 @@ import pytest
 from lmchat.errors import FileRefused
 from lmchat.files.disk import begin_log, empty_log, ensure_folder, write_atomically, write_new_file
 from lmchat.files.paths import home_folder
+from tests.support.faults import no_room
 from tests.support.programs import PYTHON, run
-
-
-@contextmanager
-def no_room():
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.posix
 def test_what_is_written_leaves_the_cache_of_the_disk_too(tmp_path, monkeypatch):
     """On macOS, another call than `fsync` does that; some network disks refuse it."""
+    fcntl = pytest.importorskip("fcntl")
     synced = []
     monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
     monkeypatch.setattr(fcntl, "fcntl", lambda _, command: synced.append(command))
@@ -47,6 +38,7 @@ def refuse(*_):
     raise OSError(errno.ENOTSUP, "not supported")
 
 
+@pytest.mark.posix
 def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
     path = tmp_path / "deep" / "state.toml"
     write_atomically(path, "one")
@@ -57,15 +49,17 @@ def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
     assert names(path.parent) == ["state.toml"]
 
 
+@pytest.mark.posix
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "state.toml"
     write_atomically(path, "old")
     with no_room(), pytest.raises(OSError, match="File too large"):
         write_atomically(path, "new")
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["state.toml"]
 
 
+@pytest.mark.posix
 def test_a_dangling_link_counts_as_taken(tmp_path):
     (tmp_path / "plan.md").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileRefused, match="already exists"):
@@ -73,9 +67,10 @@ def test_a_dangling_link_counts_as_taken(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("is_forced", [False, True])
 def test_what_cannot_be_written_is_refused_with_one_sentence(tmp_path, is_forced):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(FileRefused, match="cannot be written"):
         write_new_file(tmp_path / "file" / "plan.md", "one", is_forced=is_forced)
     with pytest.raises(FileRefused):
@@ -87,6 +82,7 @@ def test_what_cannot_be_written_is_refused_with_one_sentence(tmp_path, is_forced
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.posix
 def test_what_is_no_ordinary_file_is_never_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -101,7 +97,7 @@ def test_a_name_that_is_as_long_as_the_system_takes_is_written(tmp_path):
     path = tmp_path / f"{'語' * 84}.md"
     write_new_file(path, "text")
     write_new_file(path, "newer", is_forced=True)
-    assert path.read_text() == "newer"
+    assert path.read_text(encoding="utf-8") == "newer"
 
 
 # The system ends it once its file has three bytes.
@@ -116,14 +112,15 @@ write_new_file(Path(sys.argv[1]), "text", is_forced=len(sys.argv) > 2)
 """
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(("old", "forced"), [("", []), ("", ["forced"]), ("old", ["forced"])])
 def test_a_kill_leaves_no_half_file_under_its_name(tmp_path, old, forced):
     path = tmp_path / "plan.md"
     if old:
-        path.write_text(old)
+        path.write_text(old, encoding="utf-8")
     done = run([PYTHON, "-c", KILLED_WRITER, path, *forced])
     assert done.returncode == -signal.SIGXFSZ, done.stderr
-    assert (path.read_text() if path.exists() else "") == old
+    assert (path.read_text(encoding="utf-8") if path.exists() else "") == old
     assert path.exists() == bool(old)
 
 
@@ -140,20 +137,26 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755])
 def test_a_file_that_is_overwritten_keeps_its_mode_and_so_does_one_behind_a_link(tmp_path, mode):
     path, link = tmp_path / "plan.md", tmp_path / "link.md"
-    path.write_text("old")
+    path.write_text("old", encoding="utf-8")
     path.chmod(mode)
     link.symlink_to(path)
     with umask(0o022):
         write_new_file(path, "new", is_forced=True)
-        assert (path.read_text(), mode_of(path)) == ("new", mode)
+        assert (path.read_text(encoding="utf-8"), mode_of(path)) == ("new", mode)
         write_new_file(link, "newer", is_forced=True)
-    assert (path.read_text(), mode_of(path), link.is_symlink()) == ("newer", mode, True)
+    assert (path.read_text(encoding="utf-8"), mode_of(path), link.is_symlink()) == (
+        "newer",
+        mode,
+        True,
+    )
     assert names(tmp_path) == ["link.md", "plan.md"]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("is_forced", [False, True])
 def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, is_forced):
     with umask(0o027):
@@ -161,6 +164,7 @@ def test_a_new_file_has_the_mode_that_the_umask_leaves(tmp_path, is_forced):
     assert mode_of(tmp_path / "plan.md") == 0o640
 
 
+@pytest.mark.posix
 def test_a_folder_that_is_there_keeps_its_mode_and_a_file_in_its_place_is_an_error(tmp_path):
     tmp_path.chmod(0o755)
     ensure_folder(tmp_path / "deep")
@@ -175,7 +179,7 @@ def test_a_folder_that_is_there_keeps_its_mode_and_a_file_in_its_place_is_an_err
 def test_an_emptied_log_is_written_on_by_the_program_that_has_it_open(tmp_path):
     log = tmp_path / "logs" / "tools.log"
     os.close(begin_log(log))
-    log.write_text("words of an older run")
+    log.write_text("words of an older run", encoding="utf-8")
     descriptor = begin_log(log)
     os.write(descriptor, b"words of this run")
     empty_log(log)
@@ -187,12 +191,14 @@ def test_an_emptied_log_is_written_on_by_the_program_that_has_it_open(tmp_path):
     empty_log(tmp_path / "none.log")
 
 
+@pytest.mark.posix
 def test_a_user_without_a_home_folder_gets_one_that_does_not_exist(monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # of no user
     assert home_folder() == Path("~")
 
 
+@pytest.mark.posix
 def test_a_terminal_that_an_export_names_gets_its_safe_form():
     reading, terminal = os.openpty()
     write_new_file(Path(os.ttyname(terminal)), "red \x1b[31m \u202ewor\n", may_stream=True)

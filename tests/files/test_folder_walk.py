@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,9 +32,11 @@ def paths(folder, step_s=0.0):
 def test_only_the_rules_of_a_slow_file_are_dropped(tmp_path):
     for name in ("a.txt", "b.log", "in/a.txt", "in/b.log"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
-    (tmp_path / ".gitignore").write_text("*.log\n")
-    (tmp_path / "in" / ".gitignore").write_text("".join(f"*a*b{n}\n" for n in range(200)) + "a*")
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    (tmp_path / ".gitignore").write_text("*.log\n", encoding="utf-8")
+    (tmp_path / "in" / ".gitignore").write_text(
+        "".join(f"*a*b{n}\n" for n in range(200)) + "a*", encoding="utf-8"
+    )
     assert paths(tmp_path) == ({"a.txt"}, 0)
     # 0.001 s for a rule: only the file with 200 has no time left
     assert paths(tmp_path, 0.001) == ({"a.txt", "in/a.txt"}, 1)
@@ -43,8 +46,8 @@ def test_many_slow_files_do_not_take_longer_together(tmp_path):
     for number in range(300):
         folder = tmp_path / f"{number:03}"
         folder.mkdir()
-        (folder / ".gitignore").write_text("*a*b\n" * 20)
-        (folder / "xab").write_text("x")
+        (folder / ".gitignore").write_text("*a*b\n" * 20, encoding="utf-8")
+        (folder / "xab").write_text("x", encoding="utf-8")
     reads = 0
     steps = stepping(0.01)
 
@@ -85,6 +88,7 @@ def test_any_pattern_fits_what_its_definition_says(steps, pattern):
     assert fits(steps, pattern) == _fits_slowly(steps, pattern)
 
 
+@pytest.mark.posix
 def test_folders_of_any_depth_are_walked_and_made():
     with deep_folder() as top:
         assert paths(top)[0] == {"e/" * 1050 + "z.txt"}

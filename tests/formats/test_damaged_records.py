@@ -42,7 +42,7 @@ def test_a_broken_line_costs_itself_only_wherever_it_is(tmp_path, name):
     ((whole,), _) = read_text("\n".join(good))
     for place in range(len(good) + 1):
         for broken in BROKEN_LINES:
-            path.write_text("\n".join([*good[:place], broken, *good[place:]]))
+            path.write_text("\n".join([*good[:place], broken, *good[place:]]), encoding="utf-8")
             (session,), lost = read_file(path)
             assert texts_of(session) == texts_of(whole), (place, broken)
             assert session.messages == whole.messages, (place, broken)
@@ -59,8 +59,10 @@ def test_a_number_of_any_length_costs_nothing():
 @pytest.mark.parametrize("damaged", ["[]", "5", "{"])
 def test_a_damaged_thread_file_of_jan_costs_only_what_it_says(tmp_path, damaged):
     message = {"role": "user", "content": [{"type": "text", "text": {"value": "Hello"}}]}
-    (tmp_path / "messages.jsonl").write_text(json.dumps({"thread_id": "", **message}))
-    (tmp_path / "thread.json").write_text(damaged)
+    (tmp_path / "messages.jsonl").write_text(
+        json.dumps({"thread_id": "", **message}), encoding="utf-8"
+    )
+    (tmp_path / "thread.json").write_text(damaged, encoding="utf-8")
     ((session,), _) = read_file(tmp_path / "messages.jsonl")
     assert texts_of(session) == ["Hello"]
 
@@ -97,7 +99,7 @@ OTHER_VERSIONS = ("q1", "a1", "m3")  # are not read
 @pytest.mark.parametrize("count", FEW_AND_MANY)
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_wrong_value_costs_the_message_that_it_is_in_only(name, count):
-    value = json.loads((DATA / name).read_text())
+    value = json.loads((DATA / name).read_text(encoding="utf-8"))
     container = CONTAINERS[name]
     (whole,), _ = read_value(value)
     for place in _places(value):

@@ -287,10 +287,10 @@ def test_what_is_not_read_of_a_chat_is_counted():
         "embeds": [],
         "merged": {"status": True, "content": "x"},
     }
-    studio = json.loads((DATA / LM_STUDIO).read_text())
+    studio = json.loads((DATA / LM_STUDIO).read_text(encoding="utf-8"))
     studio |= {"notes": ["n"], "clientInput": "unsent"}
     studio["messages"][1]["versions"][1]["steps"].append({"type": "citationBlock", "source": {}})
-    gpt = json.loads((DATA / CHATGPT).read_text())
+    gpt = json.loads((DATA / CHATGPT).read_text(encoding="utf-8"))
     message = gpt[0]["mapping"]["q2"]["message"]
     message["metadata"] = {"attachments": [{"mime_type": "text/csv"}, {"mime_type": "image/png"}]}
     for chat, words in (
@@ -312,7 +312,7 @@ def test_what_is_not_read_of_a_chat_is_counted():
 
 
 def test_the_system_prompt_of_lm_studio_is_found_in_both_places():
-    chat = json.loads((DATA / LM_STUDIO).read_text())
+    chat = json.loads((DATA / LM_STUDIO).read_text(encoding="utf-8"))
     for config in (None, {"fields": []}, {"fields": [{"key": "llm.prediction.systemPrompt"}]}):
         chat["perChatPredictionConfig"] = config
         (session,), _ = read_value(chat)

@@ -98,7 +98,7 @@ def test_a_database_of_no_known_program_is_not_said_to_have_chats_of_llm(tmp_pat
 def test_a_chat_of_another_program_is_read_in_utf_16_too(tmp_path):
     for name in (LM_STUDIO, "open-webui.json", LLAMA_CPP):
         path = tmp_path / name
-        path.write_bytes((DATA / name).read_text().encode("utf-16"))
+        path.write_bytes((DATA / name).read_text(encoding="utf-8").encode("utf-16"))
         assert read_file(path) == read_file(DATA / name)
 
 
@@ -165,11 +165,11 @@ def test_a_record_of_a_zip_is_read_no_further_than_its_limit(tmp_path, monkeypat
 
 
 def test_a_list_that_is_cut_off_costs_only_what_is_cut(tmp_path):
-    chats = json.loads((DATA / CHATGPT).read_text())
+    chats = json.loads((DATA / CHATGPT).read_text(encoding="utf-8"))
     path = tmp_path / "cut.json"
     whole = json.dumps([{**chats[0], "conversation_id": key} for key in "abc"])
     for cut in (whole[:-200], whole[: whole.rindex('"title"')], whole[:-1]):
-        path.write_text(cut)
+        path.write_text(cut, encoding="utf-8")
         sessions, lost = read_file(path)
         assert len(sessions) == (3 if cut == whole[:-1] else 2)
         assert f"record {len(sessions) + 1}, and all behind it: it is damaged" in lost
@@ -181,11 +181,11 @@ HALVES = ("\\ud83c", "\\udf31", "\\udf31\\ud83c", "\\ud83c\\ud83c\\udf31")
 @pytest.mark.parametrize("halves", HALVES)
 def test_half_of_an_emoji_costs_nothing_but_itself(tmp_path, halves):
     for name in (CHATGPT, LLAMA_CPP, LM_STUDIO, "open-webui.json", "jan/messages.jsonl"):
-        text = (DATA / name).read_text()
+        text = (DATA / name).read_text(encoding="utf-8")
         whole = read_data(text.encode()) if "jan" not in name else read_file(DATA / name)
         for word in ("Rain tomorrow?", "Sort this", "Three plants", "Thanks"):
             path = tmp_path / name.replace("/", "-")
-            path.write_text(text.replace(word, f"{word} {halves} \\ud83c\\udf31"))
+            path.write_text(text.replace(word, f"{word} {halves} \\ud83c\\udf31"), encoding="utf-8")
             sessions, _ = read_file(path)
             assert len(sessions) == len(whole[0]), name
             texts = "".join(message.text for message in sessions[0].messages)
@@ -259,7 +259,7 @@ def test_facts_about_an_image_of_lm_studio_are_not_taken_for_it(tmp_path):
         with zipfile.ZipFile(packed, "w") as archive:
             archive.writestr("user-files/1763500000001 - 7.png.metadata.json", facts)
             archive.writestr("user-files/1763500000001 - 7.png", png)
-            text = (DATA / LM_STUDIO).read_text().replace('- 7"', '- 7.png"')
+            text = (DATA / LM_STUDIO).read_text(encoding="utf-8").replace('- 7"', '- 7.png"')
             archive.writestr(f"conversations/{LM_STUDIO}", text)
         (session,), lost = read_file(packed)
         files = [file.name for message in session.messages for file in message.files]

@@ -49,6 +49,7 @@ def test_a_view_or_a_virtual_table_in_the_place_of_a_table_is_not_read(tmp_path)
             assert "not one that lmchat knows" in refusal(path)
 
 
+@pytest.mark.posix
 def test_what_is_no_file_is_refused_at_once(tmp_path):
     for make in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))

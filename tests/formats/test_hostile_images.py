@@ -32,14 +32,14 @@ def url(data):
 
 
 def open_webui(folder, data):
-    value = json.loads((DATA / "open-webui.json").read_text())
+    value = json.loads((DATA / "open-webui.json").read_text(encoding="utf-8"))
     messages = value[0]["chat"]["history"]["messages"]
     for message in messages.values():
         message["files"] = (
             [{"type": "image", "url": url(data)}] if message["role"] == "user" else []
         )
     path = folder / "open-webui.json"
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(value), encoding="utf-8")
     return path
 
 
@@ -59,7 +59,7 @@ def lmchat(folder, data):
     value["messages"][0]["parts"].append({"type": "file"} | fields)
     value["files"] = {digest: b64encode(data).decode()}
     path = folder / "lmchat.json"
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(value), encoding="utf-8")
     return path
 
 

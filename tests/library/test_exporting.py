@@ -23,8 +23,8 @@ async def test_a_session_is_exported_to_a_file(tmp_path, store, library):
     session = await store.open_session(one)
     path = tmp_path / "out" / "plan.md"
     assert await library.export_file(session, path) == path
-    assert path.read_text() == await library.export_text(session)
-    assert "## You · 2026-11-20 08:00" in path.read_text()
+    assert path.read_text(encoding="utf-8") == await library.export_text(session)
+    assert "## You · 2026-11-20 08:00" in path.read_text(encoding="utf-8")
     with pytest.raises(FileRefused, match="An export needs a name"):  # stdout of a shell
         await library.export_file(session, Path("-"))
 

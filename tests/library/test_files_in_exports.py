@@ -43,7 +43,7 @@ async def exported(store, session, form):
 
 
 async def brought(store, path, text):
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     done = ImportOutcome()
     await Importer(store).import_files([str(path)], done)
     assert not done.refused

@@ -46,7 +46,7 @@ def library(store):
 
 def file_of(folder, value=LIST, name="talk.json"):
     path = folder / name
-    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
     return str(path)
 
 
@@ -86,7 +86,7 @@ async def test_a_backup_of_all_sessions_comes_back_as_it_was(tmp_path, store, ot
         assert await other.open_session(session_id) == await store.open_session(session_id)
     await export_all(other, every_id, tmp_path / "again")
     texts = [
-        {path.name: path.read_text() for path in (tmp_path / name).iterdir()}
+        {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / name).iterdir()}
         for name in ("backup", "again")
     ]
     assert len(texts[0]) == 3
@@ -123,6 +123,7 @@ async def test_a_trial_counts_a_chat_of_two_files_once_as_the_import_does(tmp_pa
         assert [chat.outcome for chat in outcome.chats] == [new, "present"]
 
 
+@pytest.mark.posix
 async def test_a_file_that_is_refused_costs_itself_alone_and_is_named(tmp_path, store, importer):
     names = [
         file_of(tmp_path),
@@ -162,6 +163,7 @@ async def test_a_message_of_another_session_is_never_written_over(tmp_path, stor
     assert [message.text for message in imported.messages] == ["evil words"]
 
 
+@pytest.mark.posix
 async def test_a_disk_that_gets_full_keeps_whole_sessions_and_is_told_once(
     tmp_path, store, importer
 ):
@@ -219,6 +221,7 @@ async def test_no_call_of_a_file_waits_to_be_run(tmp_path, store, importer):
         assert (last.text.strip(), last.tool_calls) == ("> Tool call: wipe()", ())
 
 
+@pytest.mark.posix
 async def test_chats_in_very_deep_folders_are_found(importer):
     with deep_folder() as top:
         file_of(top / "e", [{"role": "user", "content": "Hi"}])

@@ -23,7 +23,7 @@ TONE = "\U0001f3ff"  # behind a letter of ASCII, it is shown on its own
 
 def unicodes_graphemes() -> Iterator[list[str]]:
     """Yield the graphemes of each line that has no control character: none comes that far."""
-    for line in BREAKS.read_text().splitlines():
+    for line in BREAKS.read_text(encoding="utf-8").splitlines():
         codes = line.replace("×", " ").split("÷") if line.startswith("÷") else []
         found = ["".join(chr(int(code, 16)) for code in part.split()) for part in codes]
         text = "".join(found)

@@ -80,7 +80,9 @@ async def test_closing_ends_the_child_also_while_a_request_waits():
 async def test_the_child_gets_neither_the_environment_nor_the_current_folder(
     tmp_path, monkeypatch, highlighter
 ):
-    (tmp_path / "pygments.py").write_text("raise SystemExit('the code of a folder ran')")
+    (tmp_path / "pygments.py").write_text(
+        "raise SystemExit('the code of a folder ran')", encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     assert await highlighter.colours("python", "x = 1")

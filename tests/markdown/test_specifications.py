@@ -91,7 +91,7 @@ def outside_of_tags(text):
 
 
 def examples(suite):
-    return map(json.loads, (DATA / f"{suite}.jsonl").read_text().splitlines())
+    return map(json.loads, (DATA / f"{suite}.jsonl").read_text(encoding="utf-8").splitlines())
 
 
 def test_each_example_of_the_specifications_shows_the_words_of_its_reference_in_order():

@@ -168,7 +168,7 @@ async def test_a_port_that_many_programs_use_is_a_row_only_with_a_model_server(
     assert "KoboldCpp" not in {one.product for one in found}, "it is not installed"
 
     program = tmp_path / "koboldcpp"
-    program.write_text("")
+    program.write_text("", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found, _ = await detect({})

@@ -361,7 +361,7 @@ def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
         assert (value["state"], value["prompt_cut"]) == ("complete", True)
         assert cli.json("ask", "-m", "smol-512", "--json", "Hello")["prompt_cut"] is False
         schema = tmp_path / "schema.json"
-        schema.write_text('{"type": "object"}')
+        schema.write_text('{"type": "object"}', encoding="utf-8")
         done = cli("ask", "-m", "smol-512", "--schema", str(schema), stdin=LONG)
         assert done.returncode == 1
         assert "has left out a part of the prompt" in done.stderr
@@ -381,7 +381,9 @@ def test_scripts_are_told_of_a_prompt_that_was_cut(tmp_path):
         running = [{"name": one, "model": one, "context_length": 512} for one in names]
         server.on("GET /api/ps", json_reply({"models": running}))
         cases = tmp_path / "cases.toml"
-        cases.write_text(f"[[case]]\nname = 'long'\nprompt = '{LONG.strip()}'\nreject = 'no'\n")
+        cases.write_text(
+            f"[[case]]\nname = 'long'\nprompt = '{LONG.strip()}'\nreject = 'no'\n", encoding="utf-8"
+        )
         (case,) = cli.json("eval", str(cases), "-m", "smol-512", "--json")["cases"]
         assert case["prompt_cut"] is True
         models = cli.json("compare", "-m", "smol-512", "-m", "smol", "--json", stdin=LONG)["models"]

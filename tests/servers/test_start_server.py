@@ -29,7 +29,7 @@ class Checks:
         self._log_file, self._text = log_file, text
 
     async def __call__(self, endpoint: Endpoint) -> ServerStatus:
-        is_ready = self._text in self._log_file.read_text()
+        is_ready = self._text in self._log_file.read_text(encoding="utf-8")
         return probed("" if is_ready else "offline", endpoint=endpoint)
 
 
@@ -46,7 +46,7 @@ async def started(
         check=Checks(log_file, ready),
         limit_s=limit_s,
     )
-    return log_file.read_text()
+    return log_file.read_text(encoding="utf-8")
 
 
 async def test_a_command_that_ends_well_is_waited_for_until_its_server_answers(tmp_path):

@@ -65,7 +65,7 @@ def test_a_file_of_each_format_shows_what_it_showed(home, tmp_path, monkeypatch)
     for version in FORMATS:
         folder = home(version)
         cli = Inside(home=tmp_path, env={"LMCHAT_HOME": str(folder)})
-        assert printed(cli) == json.loads((folder / "shown.json").read_text())
+        assert printed(cli) == json.loads((folder / "shown.json").read_text(encoding="utf-8"))
         shutil.rmtree(folder)
 
 

@@ -83,4 +83,4 @@ async def test_every_query_finds_what_it_has_found(store):
             words = "" if hit.words in ((), (hit.match,)) else f" {' | '.join(hit.words)}"
             around = f"{hit.before[-25:]}[{hit.match}]{hit.after[:25]}"
             lines.append(f"    {hit.title}, {hit.role} {hit.kind}: {around}{words}")
-    assert "\n".join(lines) + "\n" == FROZEN.read_text()
+    assert "\n".join(lines) + "\n" == FROZEN.read_text(encoding="utf-8")

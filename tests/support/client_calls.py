@@ -136,7 +136,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 
 def reads(name: str) -> list[bytes]:
     """Return the bytes of a recording as they were read from the socket."""
-    _, *lines = map(json.loads, (FOLDER / f"{name}.jsonl").read_text().splitlines())
+    _, *lines = map(json.loads, (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
     return [
         line["data"].encode() if "data" in line else base64.b64decode(line["b64"]) for line in lines
     ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+if os.name == "posix":
+    import resource
 
 
 class SmallFileSystem:

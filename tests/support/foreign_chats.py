@@ -74,7 +74,11 @@ def read_value(value):
 
 
 def lines_of(name):
-    return [line for line in (DATA / name).read_text().splitlines() if line.endswith("}")]
+    return [
+        line
+        for line in (DATA / name).read_text(encoding="utf-8").splitlines()
+        if line.endswith("}")
+    ]
 
 
 def outline(session):

@@ -17,6 +17,8 @@ _LIMIT_S = pytest.StashKey[float]()
 @pytest.hookimpl(wrapper=True)
 def pytest_timeout_set_timer(item, settings):
     is_set = yield
+    if not hasattr(signal, "SIGALRM"):  # Windows, where pytest-timeout ends the whole run
+        return is_set
     fail = signal.getsignal(signal.SIGALRM)
     item.stash[_LIMIT_S] = settings.timeout
 
@@ -31,8 +33,8 @@ def pytest_timeout_set_timer(item, settings):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item):
-    is_timed = callable(signal.getsignal(signal.SIGALRM))
-    if is_timed or _LIMIT_S not in item.stash:
+    has_alarm = hasattr(signal, "SIGALRM") and not callable(signal.getsignal(signal.SIGALRM))
+    if not has_alarm or _LIMIT_S not in item.stash:
         return (yield)
 
     def fail(*_):

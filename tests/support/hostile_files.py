@@ -24,6 +24,9 @@ def repeated(piece: str, size: int = SIZE) -> str:
 @contextmanager
 def limited_processor_time() -> Iterator[None]:
     """Raise `TimeoutError` in a block that uses too much processor time, however slow the clock."""
+    if not hasattr(signal, "SIGVTALRM"):  # Windows, where the limit of the test counts
+        yield
+        return
     signal.signal(signal.SIGVTALRM, _raise_timeout)
     signal.setitimer(signal.ITIMER_VIRTUAL, _LIMIT_S)
     try:

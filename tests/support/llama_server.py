@@ -21,7 +21,9 @@ def place_llama_server(folder: Path) -> str:
     """Put the program into a folder, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "llama-server"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" "{program}"\n')
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -IS "{__file__}" "{program}"\n', encoding="utf-8"
+    )
     program.chmod(0o755)
     return str(program)
 

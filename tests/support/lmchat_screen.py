@@ -53,7 +53,7 @@ class LMChatScreen(PtyProgram):
     @property
     def log_text(self) -> str:
         file = self.home / "lmchat" / "lmchat.log"
-        return file.read_text() if file.exists() else ""
+        return file.read_text(encoding="utf-8") if file.exists() else ""
 
     def wait_ready(self) -> None:
         self.wait_for(_READY)
@@ -127,7 +127,7 @@ def leave(*screens: LMChatScreen) -> None:
 def configure(home: Path, text: str) -> None:
     folder = home / "lmchat"
     folder.mkdir(exist_ok=True)
-    (folder / "config.toml").write_text(text)
+    (folder / "config.toml").write_text(text, encoding="utf-8")
 
 
 def _read(home: Path, work):

@@ -40,7 +40,7 @@ def without_lm_studio(monkeypatch):
 
 def take_report():
     report = Path(os.environ[REPORT])
-    lines = report.read_text().splitlines() if report.exists() else []
+    lines = report.read_text(encoding="utf-8").splitlines() if report.exists() else []
     report.unlink(missing_ok=True)
     return lines
 

@@ -21,11 +21,27 @@ import psutil
 
 from lmchat.__main__ import main
 from lmchat.attachments.shell_command import ShellCommand
-from tests.support.pty_program import ROOT, clean_environment
 
+ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
 LMCHAT = (PYTHON, "-m", "lmchat")
 WAIT_S = 30
+
+
+def clean_environment(home: Path | None = None) -> dict[str, str]:
+    """An environment with nothing of the person's own: no servers, keys, proxies or terminal multiplexer."""
+    guard = ("PYTHONPATH", "TEST_NETWORK_REPORT", "PYTEST_CURRENT_TEST")  # tests leave no machine
+    names = ("PATH", "SYSTEMROOT", *guard)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    place = str(home) if home else "/nonexistent"
+    return kept | {
+        "HOME": place,
+        "LMCHAT_HOME": f"{place}/lmchat",
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
 
 
 def run(
@@ -48,7 +64,9 @@ def run(
         check=False,
     )
     return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        done.args,
+        done.returncode,
+        *(text.decode().replace(os.linesep, "\n") for text in (done.stdout, done.stderr)),
     )
 
 
@@ -107,7 +125,7 @@ class Cli:
 
     def configure(self, text: str) -> None:
         self.folder.mkdir(exist_ok=True)
-        (self.folder / "config.toml").write_text(text)
+        (self.folder / "config.toml").write_text(text, encoding="utf-8")
 
 
 class Inside(Cli):
@@ -160,7 +178,7 @@ def fail(why: str) -> str:
 def write_tools(cli: Cli, text: str = FUNCTIONS, config: str = "") -> None:
     """Give a user functions that a model may call."""
     cli.configure(config)
-    (cli.folder / "tools.py").write_text(text)
+    (cli.folder / "tools.py").write_text(text, encoding="utf-8")
 
 
 SH = {**os.environ, "SHELL": "/bin/sh"}
@@ -193,7 +211,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 def put_script(file: Path, text: str) -> Path:
     """Write a program in the language of `/bin/sh`."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     file.chmod(0o755)
     return file
 

@@ -33,6 +33,8 @@ import psutil
 import pyte.screens
 from pyte.screens import wcwidth
 
+from tests.support.programs import ROOT, clean_environment
+
 ALTERNATE_SCREEN = 1049
 _STRING = r"[PX^_](?:[^\x1b]|\x1b\x1b)*"  # of an image, or passed on by tmux
 _UNKNOWN_TO_PYTE = re.compile(
@@ -178,7 +180,6 @@ class Terminal:
         return [self._rows.get(y, "") for y in range(self.screen.lines)]
 
 
-ROOT = Path(__file__).parents[2]
 WAIT_S = 10.0
 # The program must be the leader of its session, or the kernel sends it neither SIGWINCH nor SIGHUP.
 _LAUNCHER = """
@@ -424,19 +425,3 @@ class PtyProgram:
         status = self.process.poll()
         state = "running" if status is None else f"ended with {status}"
         return f"--- {state}; the screen:\n{self.text}\n--- the last bytes:\n{self.raw[-600:]!r}"
-
-
-def clean_environment(home: Path | None = None) -> dict[str, str]:
-    """An environment with nothing of the person's own: no servers, keys, proxies or terminal multiplexer."""
-    guard = ("PYTHONPATH", "TEST_NETWORK_REPORT", "PYTEST_CURRENT_TEST")  # tests leave no machine
-    names = ("PATH", "SYSTEMROOT", *guard)
-    kept = {name: os.environ[name] for name in names if name in os.environ}
-    place = str(home) if home else "/nonexistent"
-    return kept | {
-        "HOME": place,
-        "LMCHAT_HOME": f"{place}/lmchat",
-        "TERM": "xterm-256color",
-        "COLORTERM": "truecolor",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-    }

@@ -7,8 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from tests.support.programs import LMCHAT, put_script, run
-from tests.support.pty_program import ROOT
+from tests.support.programs import LMCHAT, ROOT, put_script, run
 
 PAGE = ROOT / "docs" / "scripts.md"
 _SEPARATORS = {"|", "&&", "||", ";", ">", ">>", "<", "&", ")"}
@@ -55,7 +54,7 @@ class Shell:
     def write(self, **texts: str) -> None:
         """Write files, named with `_` for `.`."""
         for name, text in texts.items():
-            (self.folder / name.replace("_", ".")).write_text(text)
+            (self.folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
 
     def names(self, folder: str) -> set[str]:
         return {path.name for path in (self.folder / folder).iterdir()}

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import ssl
 import struct
@@ -357,8 +358,9 @@ class ScriptedServer:
         finally:
             # A connection that was accepted just now needs some turns of the loop until `_talk`
             # begins; on a closed server, asyncio would forget its socket without closing it.
-            for listening in server.sockets:
-                self._loop.remove_reader(listening.fileno())
+            if os.name == "posix":  # the loop of Windows has no readers
+                for listening in server.sockets:
+                    self._loop.remove_reader(listening.fileno())
             for _ in range(_TURNS_OF_ACCEPTING):
                 await asyncio.sleep(0)
             server.close()

@@ -23,7 +23,7 @@ time.sleep(600)
 def put(folder: Path, name: str, text: str) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / name
-    file.write_text(f"#!{sys.executable} -IS\n{text}")
+    file.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
     file.chmod(0o755)
     return str(file)
 

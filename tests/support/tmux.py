@@ -26,7 +26,7 @@ class Tmux:
             pytest.skip("tmux is not installed here")
         fifo, config = folder / "bytes", folder / "tmux.conf"
         os.mkfifo(fifo)
-        config.write_text(_CONFIG)
+        config.write_text(_CONFIG, encoding="utf-8")
         self._tmux = (program, "-u", "-S", str(folder / "socket"), "-f", str(config))
         size = ("-x", str(columns), "-y", str(lines))
         self._run("new-session", "-d", *size, f"stty raw -echo; exec cat '{fifo}'")

@@ -254,6 +254,8 @@ def pass_over_others() -> None:
 def can_be_woken(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether somebody else than a timer or a thread of a pool may wake the loop."""
     others = set(threading.enumerate()) - {threading.main_thread(), *_of_others}
+    if not hasattr(loop._selector, "get_map"):  # Windows, whose loop keeps no list of them
+        return True
     own_pipe = 1
     return len(loop._selector.get_map()) > own_pipe or any(
         getattr(one, "_target", None) is not thread._worker for one in others

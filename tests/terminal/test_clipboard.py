@@ -10,6 +10,8 @@ from lmchat.errors import FileRefused
 from lmchat.terminal.clipboard import Clipboard, terminal_copy
 from tests.support.programs import put_script
 
+pytestmark = pytest.mark.posix  # its programs are scripts of sh
+
 
 class Place:
     """A machine with a few fake tools."""
@@ -29,7 +31,7 @@ class Place:
         return Clipboard(self.environ)
 
     def clip(self, name: str) -> str:
-        return (self.folder / name).read_text()
+        return (self.folder / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from lmchat.terminal.programs import notification, open_file, open_in_browser
 from tests.support.programs import put_script, until
 
+pytestmark = pytest.mark.posix  # its programs are scripts of sh
+
 PAGE = "https://example.org/a?b=c&d=$(id)"
 
 
@@ -46,7 +48,7 @@ async def test_the_page_is_handed_to_the_browser_as_one_word_and_nothing_is_prin
     programs("lynx")
     assert await open_in_browser(PAGE, environ=programs.environ | environ)
     await until(programs.log.exists, "the browser is asked")
-    assert programs.log.read_text() == words
+    assert programs.log.read_text(encoding="utf-8") == words
     assert capfd.readouterr().out == ""
 
 

@@ -24,7 +24,7 @@ from tests.support.scripted_server import ScriptedServer, body_reply, json_reply
 from tests.support.start_desk import put
 
 SCRIPT = str(Path(mcp_server.__file__))
-SOURCE = Path(SCRIPT).read_text()
+SOURCE = Path(SCRIPT).read_text(encoding="utf-8")
 TIME = str(Path(sys.executable).with_name("mcp-server-time"))
 ONE = "def one() -> int: 'Return 1.'; return 1"
 
@@ -43,7 +43,7 @@ async def a_host(home, *servers, functions="", environ=None, refuses="", has_log
             raise EndpointNotAllowed("Endpoint not allowed: elsewhere.")
 
     if functions:
-        (home / "tools.py").write_text(functions)
+        (home / "tools.py").write_text(functions, encoding="utf-8")
     files = {"functions": home / "tools.py", "folder": home, "log_file": None}
     if has_log:
         files["log_file"] = home / "tools.log"
@@ -164,7 +164,7 @@ server.run()
 async def test_tools_that_a_server_adds_are_there_before_the_next_answer(tmp_path):
     """One server is made with the SDK, which sends notices only where they are asked for."""
     program = tmp_path / "growing.py"
-    program.write_text(GROWING)
+    program.write_text(GROWING, encoding="utf-8")
     sdk = McpSettings(name="sdk", command=sys.executable, args=(str(program),))
     async with a_host(tmp_path, scripted(), sdk) as host:
         before = await host.start_servers()
@@ -278,10 +278,10 @@ async def test_servers_that_cannot_start_have_failed_with_a_reason_and_start_on_
         }
         assert (await call(host, "refused/x")).text == "Endpoint not allowed: elsewhere."
         await states(host)
-        assert starts.read_text() == "xx"  # each time for both handshakes
+        assert starts.read_text(encoding="utf-8") == "xx"  # each time for both handshakes
         await states(host, restarts=True)
         assert (await call(host, "sad/x")).is_error
-        assert starts.read_text() == "xxxxxx"
+        assert starts.read_text(encoding="utf-8") == "xxxxxx"
 
 
 async def test_a_server_over_http_gets_its_headers_and_a_session_that_has_ended_begins_anew(
@@ -444,7 +444,7 @@ async def test_functions_of_a_file_are_tools(tmp_path):
         }
         assert "do not fit" in (await call(host, "python/add", a="\udcff")).text
         assert (await call(host, "python/add", a=1)).text == "3"
-    assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text()
+    assert "this goes to the log\nthis too" in (tmp_path / "tools.log").read_text(encoding="utf-8")
 
 
 BLOCKING = """
@@ -476,11 +476,14 @@ async def test_a_stopped_function_ends_with_its_process_and_the_next_call_starts
     note = tmp_path / "pid"
     async with a_host(tmp_path, functions=BLOCKING) as host:
         running = asyncio.create_task(call(host, f"python/{name}", 60))
-        await until(lambda: note.exists() and note.read_text().endswith("\n"), "the function runs")
+        await until(
+            lambda: note.exists() and note.read_text(encoding="utf-8").endswith("\n"),
+            "the function runs",
+        )
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        pid = int(note.read_text())
+        pid = int(note.read_text(encoding="utf-8"))
         await until(lambda: not is_running(pid), "the end of the process")
         assert (await call(host, "python/one", 60)).text == "1"
 
@@ -518,10 +521,10 @@ async def test_an_error_in_the_file_is_told_with_its_line_until_it_is_corrected(
         hint = f"Correct {tmp_path / 'tools.py'}."
         words = f"tools.py, line 2: SyntaxError: invalid syntax. {hint}"
         assert await states(host) == {"python": words}
-        (tmp_path / "tools.py").write_text("def f():\n    return {}['a']\nf()\n")
+        (tmp_path / "tools.py").write_text("def f():\n    return {}['a']\nf()\n", encoding="utf-8")
         words = f"tools.py, line 2: KeyError: 'a'. {hint}"
         assert await states(host, restarts=True) == {"python": words}
-        (tmp_path / "tools.py").write_text(ONE)
+        (tmp_path / "tools.py").write_text(ONE, encoding="utf-8")
         assert await states(host, restarts=True) == {"python": "ready"}
         assert (await call(host, "python/two")).text == "tools.py has no function two."
 
@@ -686,7 +689,8 @@ async def test_half_an_emoji_costs_neither_the_server_nor_a_result(tmp_path, htt
     program.write_text(
         SOURCE.replace(
             '{"name": name, "inputSchema"', '{"name": name, "description": "\\ud83c", "inputSchema"'
-        )
+        ),
+        encoding="utf-8",
     )
     async with a_host(tmp_path, scripted(args=(str(program),))) as host:
         [state] = await host.start_servers()
@@ -758,7 +762,7 @@ async def test_a_start_may_take_its_time_and_the_hint_after_it_speaks_of_time(tm
     gate = tmp_path / "gate"
     waiting = f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n"
     program = tmp_path / "slow.py"
-    program.write_text(SOURCE.replace("def main():", f"{waiting}def main():"))
+    program.write_text(SOURCE.replace("def main():", f"{waiting}def main():"), encoding="utf-8")
     words = "import sys, time; sys.stderr.write('Open https://garden.example to sign in\\n'); "
     servers = (
         McpSettings(name="slow", command=sys.executable, args=(str(program),)),
@@ -795,7 +799,7 @@ async def test_a_program_that_ends_at_any_request_but_its_handshake_works(tmp_pa
         "        started = True\n"
         "        for reply in replies(json.loads(line)):",
     ).replace("    for line in sys.stdin:", "    started = False\n    for line in sys.stdin:")
-    program.write_text(strict)
+    program.write_text(strict, encoding="utf-8")
     async with a_host(tmp_path, scripted(args=(str(program),))) as host:
         assert await states(host) == {"files": "ready"}
         assert (await call(host, "files/echo", text="a")).text == "a"
@@ -804,7 +808,7 @@ async def test_a_program_that_ends_at_any_request_but_its_handshake_works(tmp_pa
 async def test_what_cannot_be_started_is_told_with_its_cure(tmp_path, monkeypatch):
     files = {"plain": "", "lost": "#!/no/such/interpreter\n", "bare": "\x7f\x00\x01"}
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="utf-8")
         (tmp_path / name).chmod(0o700 if content else 0o600)
     for name in ("a folder", "beds"):
         (tmp_path / name).mkdir()

@@ -14,7 +14,7 @@ def working_folder(tmp_path, monkeypatch):
 
 
 async def test_a_file_is_one_row_or_line_wherever_its_prompt_is_shown_and_is_sent_whole(desk):
-    (desk.folder / "notes.md").write_text("# Secret heading\n\nOne row.\n" * 3)
+    (desk.folder / "notes.md").write_text("# Secret heading\n\nOne row.\n" * 3, encoding="utf-8")
     await desk.say("/file notes.md")
     await desk.until(lambda: "notes.md" in desk.prompt_input.text, "the block")
     await desk.ask("What is in it?")

@@ -25,7 +25,7 @@ def working_folder(tmp_path, monkeypatch):
 def made(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"The words of {name}.\n")
+        (folder / name).write_text(f"The words of {name}.\n", encoding="utf-8")
 
 
 def paste(desk, text: str) -> None:
@@ -219,7 +219,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
 ):
     made(tmp_path, "other/b.md", "home/.ssh/key", "home/notes.md")
     (tmp_path / "here").mkdir()
-    (tmp_path / "id_rsa").write_text("PRIVATE KEY\n")
+    (tmp_path / "id_rsa").write_text("PRIVATE KEY\n", encoding="utf-8")
     (tmp_path / "here" / "notes.md").symlink_to(tmp_path / "id_rsa")
     monkeypatch.chdir(tmp_path / "here")
     link = f"{tmp_path}/here/notes.md"
@@ -255,7 +255,7 @@ async def test_what_lies_outside_the_folder_is_read_only_after_a_question(
 
 
 async def test_a_text_file_is_sent_at_its_place_in_the_prompt_with_its_language(desk, tmp_path):
-    (tmp_path / "a.md").write_text("```py\n1\n```\n\n")
+    (tmp_path / "a.md").write_text("```py\n1\n```\n\n", encoding="utf-8")
     (tmp_path / "b.py").write_bytes(b"\xef\xbb\xbfprint()  \r\n")
     await desk.type("First")
     await desk.press("ctrl+j")

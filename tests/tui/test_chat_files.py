@@ -22,7 +22,7 @@ TALK = [
 
 def list_file(folder, talk=TALK, name="talk.json"):
     path = folder / name
-    path.write_text(json.dumps(talk))
+    path.write_text(json.dumps(talk), encoding="utf-8")
     return path
 
 
@@ -30,7 +30,7 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
     tmp_path,
 ):
     target, existing = tmp_path / "out.md", tmp_path / "notes.md"
-    existing.write_text("notes")
+    existing.write_text("notes", encoding="utf-8")
     backend = ScriptedBackend(
         answer_steps("Lettuce.", thought="Hmm, beds."), answer_steps("Spinach.")
     )
@@ -44,17 +44,19 @@ async def test_the_dialog_of_an_export_takes_thoughts_and_branches_in_and_keeps_
         desk.app.screen.query_one(Input).value = str(existing)
         await desk.press("enter", leads_to=ConfirmDialog)
         await desk.press("escape", leads_to=AskDialog)
-        assert existing.read_text() == "notes"
+        assert existing.read_text(encoding="utf-8") == "notes"
         desk.app.screen.query_one(Input).value = str(target)
         await desk.press("ctrl+r", "ctrl+b", "enter", sees="Exported to")
-        text = target.read_text()
+        text = target.read_text(encoding="utf-8")
         assert all(
             words in text for words in ("Spinach.", "Lettuce.", "Hmm, beds.", "Another branch")
         )
         await desk.say(f"/export {target} --branches", leads_to=ConfirmDialog)
         await desk.confirm()
-        await desk.until(lambda: "Hmm, beds." not in target.read_text(), "the new text")
-        assert "Lettuce." in target.read_text()
+        await desk.until(
+            lambda: "Hmm, beds." not in target.read_text(encoding="utf-8"), "the new text"
+        )
+        assert "Lettuce." in target.read_text(encoding="utf-8")
 
 
 async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(tmp_path):
@@ -87,8 +89,8 @@ async def test_the_export_shows_what_enter_will_write_and_its_keys_change_that(t
             await shown(desk, seen)
             assert hidden not in desk.text
         await desk.press("enter", leads_to=ChatScreen, sees="Exported to")
-        assert "Lettuce." in (tmp_path / "plan.txt").read_text()
-        assert "Hmm" not in (tmp_path / "plan.txt").read_text()
+        assert "Lettuce." in (tmp_path / "plan.txt").read_text(encoding="utf-8")
+        assert "Hmm" not in (tmp_path / "plan.txt").read_text(encoding="utf-8")
 
 
 async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
@@ -104,7 +106,7 @@ async def test_a_hit_that_was_opened_is_exported_with_its_own_name(tmp_path):
         assert desk.app.screen.query_one(Input).value == "vegetables.md"
         desk.app.screen.query_one(Input).value = str(target)
         await desk.press("enter", sees="Exported to")
-        assert "Lettuce." in target.read_text()
+        assert "Lettuce." in target.read_text(encoding="utf-8")
 
 
 async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refused_one_is_told(
@@ -112,7 +114,7 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
 ):
     monkeypatch.chdir(tmp_path)  # a long path would break the lines of the notice elsewhere
     list_file(tmp_path)
-    (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi')
+    (tmp_path / "cut.json").write_text('[{"role": "user", "content": "hi', encoding="utf-8")
     await desk.say("/import cut.json", sees="It is not valid JSON")
     await desk.prompt_is("")
     assert await desk.store.list_sessions() == ()
@@ -142,8 +144,8 @@ async def test_an_import_is_shown_and_once_more_shows_what_is_there_and_a_refuse
     list_file(folder, [*TALK, {"role": "user", "content": "One?"}], name="one.json")
     list_file(folder, [*TALK, {"role": "user", "content": "And?"}], name="two.json")
     for number in range(4):
-        (folder / f"bad{number}.json").write_text("[{")
-    (folder / "notes.md").write_text("# only notes")
+        (folder / f"bad{number}.json").write_text("[{", encoding="utf-8")
+    (folder / "notes.md").write_text("# only notes", encoding="utf-8")
     before = len(await desk.store.list_sessions())
     await desk.say("/import chats", sees="2 chats, 6 messages imported.")
     await shown(desk, "bad0.json", "bad3.json")

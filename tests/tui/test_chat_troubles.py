@@ -31,7 +31,7 @@ def full_disk(store):
 
 
 async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     store = Store(tmp_path / "file" / "sessions.db")
     async with ready_desktop(
         tmp_path, answer_steps("Alpha."), answer_steps("Beta."), asked=["one"], store=store
@@ -43,7 +43,7 @@ async def test_the_chat_works_with_a_damaged_file_and_a_lasting_warning(tmp_path
         target = tmp_path / "out.md"
         await desk.say(f"/export {target}")
         await shown(desk, "Exported to")
-        assert "Beta." in target.read_text()
+        assert "Beta." in target.read_text(encoding="utf-8")
 
 
 async def test_what_could_not_be_saved_stays_in_reach_and_is_saved_when_the_disk_is_back(tmp_path):

@@ -78,7 +78,7 @@ async def test_after_a_failure_the_queue_returns_to_the_prompt_and_stays_saved(
     monkeypatch.chdir(tmp_path)
     gate = asyncio.Event()
     broken = [TextDelta(text="Let"), gate, StreamInterrupted("The connection broke.")]
-    (tmp_path / "beds.md").write_text("Two beds.")
+    (tmp_path / "beds.md").write_text("Two beds.", encoding="utf-8")
     async with ready_desktop(tmp_path, broken, answer_steps("All."), answer_steps("More.")) as desk:
         await desk.say("one", sees="Let")
         await desk.say("/file beds.md", sees="[beds.md (9 B)]")

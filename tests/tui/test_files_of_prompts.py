@@ -30,8 +30,8 @@ from tests.support.tui_host import unpainted
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "leaf.md").write_text("Leaves are green.\n")
-    (tmp_path / "stem.md").write_text("Stems are long.\n")
+    (tmp_path / "leaf.md").write_text("Leaves are green.\n", encoding="utf-8")
+    (tmp_path / "stem.md").write_text("Stems are long.\n", encoding="utf-8")
 
 
 @asynccontextmanager

@@ -86,5 +86,5 @@ async def test_an_export_is_whole(tmp_path):
         desk.dispatcher.commands.run_line(f"/export {tmp_path / 'out.md'}")
         desk.store.gate.set()
         await on_screen(desk, "Exported to")
-        text = (tmp_path / "out.md").read_text()
+        text = (tmp_path / "out.md").read_text(encoding="utf-8")
         assert all(f"prompt {n}\n" in text for n in range(0, COUNT, 2))

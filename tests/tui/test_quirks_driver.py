@@ -149,7 +149,7 @@ file.write_text(input() + "\\n")
 
 def test_the_editor_gets_the_terminal_and_the_app_goes_on_meanwhile(saved: Path) -> None:
     editor = saved.parent / "editor.py"
-    editor.write_text(EDITOR)
+    editor.write_text(EDITOR, encoding="utf-8")
     environ = {"VISUAL": f"{sys.executable} '{editor}'"}
     with PtyProgram([*APP, str(saved)], home=saved.parent, env=environ) as program:
         program.wait_for("80x24")

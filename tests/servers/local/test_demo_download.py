@@ -73,7 +73,7 @@ async def test_the_package_is_fetched_by_pip_and_by_nothing_of_the_current_folde
     trace = tmp_path / "trace"
     (strange / "pip").mkdir(parents=True)
     for name in ("pip/__init__.py", "pip/__main__.py", "json.py"):
-        (strange / name).write_text(f"open({str(trace)!r}, 'w').close()\n")
+        (strange / name).write_text(f"open({str(trace)!r}, 'w').close()\n", encoding="utf-8")
     monkeypatch.chdir(strange)
     await place.fetch()
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
@@ -96,9 +96,9 @@ async def test_uv_fetches_without_pip_gets_no_key_and_does_not_stand_where_lmcha
     (base / "data").write_bytes(DATA)
     await place.fetch()
     assert (place.folder / "tiny.gguf").read_bytes() == DATA
-    told = (base / "env").read_text()
+    told = (base / "env").read_text(encoding="utf-8")
     assert ("UV_NO_INDEX=1" in told, "sk-secret" in told) == (True, False)
-    assert (base / "stood").read_text().startswith(f"{place.folder}/fetch-")
+    assert (base / "stood").read_text(encoding="utf-8").startswith(f"{place.folder}/fetch-")
 
 
 async def test_a_mirror_without_the_package_is_told_in_the_installers_own_words(place):
@@ -121,7 +121,7 @@ async def test_without_any_installer_the_command_that_brings_one_is_told(
 
 async def test_a_folder_that_cannot_be_written_is_told(place):
     place.folder.parent.mkdir(parents=True)
-    place.folder.write_text("a file stands in its way")
+    place.folder.write_text("a file stands in its way", encoding="utf-8")
     with pytest.raises(EngineUnavailable, match="cannot be written to"):
         await place.fetch()
 
@@ -130,7 +130,7 @@ async def test_a_fetch_removes_what_a_killed_one_has_left_the_day_before(place, 
     used, left = place.folder / "fetch-used", place.folder / "fetch-left"
     for folder in (used, left):
         folder.mkdir(parents=True)
-        (folder / "part").write_text("half")
+        (folder / "part").write_text("half", encoding="utf-8")
     os.utime(left, (0, 0))
     base = place.folder.parent
     (base / "data").write_bytes(DATA)
@@ -144,9 +144,11 @@ async def test_a_fetch_that_is_cut_leaves_nothing(place, without_pip):
     place.installer('mkdir -p "$1"; echo $$ > "$TMPDIR/../../pid"; sleep 1000')
     task = asyncio.ensure_future(place.fetch())
     pid = place.folder.parent / "pid"
-    await until(lambda: pid.exists() and pid.read_text().strip(), "the installer runs")
+    await until(
+        lambda: pid.exists() and pid.read_text(encoding="utf-8").strip(), "the installer runs"
+    )
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not is_running(int(pid.read_text()))
+    assert not is_running(int(pid.read_text(encoding="utf-8")))
     assert place.names() == []

@@ -66,7 +66,7 @@ async def test_it_serves_to_who_has_the_key_which_no_list_shows_and_logs_nothing
         body = json.dumps({"messages": [message], "max_tokens": 4}).encode()
         status, _ = await call(engine, "/v1/chat/completions", engine.key, body)
         assert (status == 200) is is_good
-    log = engine._log_file.read_text()
+    log = engine._log_file.read_text(encoding="utf-8")
     assert ("kumquat" in log, engine.key in log) == (False, False)
     assert engine.key not in " ".join(psutil.Process(engine._child.pid).cmdline())
     await engine.stop()
@@ -87,7 +87,7 @@ async def test_a_start_that_is_given_up_leaves_no_child(engine):
 
 
 async def test_a_log_that_cannot_be_written_is_told_with_the_next_step(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     log_file = tmp_path / "file" / "engine.log"
     engine = Engine(LocalSettings(), folder=tmp_path, log_file=log_file, environ={})
     with pytest.raises(EngineUnavailable, match="cannot be written") as caught:

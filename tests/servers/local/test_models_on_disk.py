@@ -55,7 +55,7 @@ def test_each_programs_folder_is_looked_into(tmp_path, found, folder, source):
 )
 def test_settings_that_are_damaged_cost_themselves_alone(tmp_path, found, settings):
     write_model(tmp_path / ".lmstudio/models/a.gguf")
-    (tmp_path / ".lmstudio/settings.json").write_text(settings)
+    (tmp_path / ".lmstudio/settings.json").write_text(settings, encoding="utf-8")
     assert set(found()) == {"a"}
 
 

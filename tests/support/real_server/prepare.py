@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -70,6 +69,8 @@ def making(name: str) -> Iterator[Path | None]:
 
     The folder gets its final name only when it is complete, and a lock makes others wait for the first.
     """
+    import fcntl  # noqa: PLC0415 - Windows has none, and prepares no server
+
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -140,7 +141,8 @@ def _download(apt: Path, root: Path) -> None:
         f'Dir::Etc "{apt}/etc"; Dir::State "{apt}"; Dir::State::status "{apt}/status";\n'
         f'Dir::State::lists "{apt}/lists"; Dir::Cache "{apt}/cache";\n'
         'APT::Architecture "amd64"; APT::Sandbox::User "root"; Acquire::Languages "none";\n'
-        'Acquire::Check-Valid-Until "false";\n'  # a mirror may lag; signatures still count
+        'Acquire::Check-Valid-Until "false";\n',  # a mirror may lag; signatures still count
+        encoding="utf-8",
     )
     env = {**os.environ, "APT_CONFIG": str(apt / "conf")}
     _choose_suite(apt, env)
@@ -160,7 +162,8 @@ def _choose_suite(apt: Path, env: dict[str, str]) -> None:
     for suite in _SUITES:
         (apt / "etc/sources.list.d/one.sources").write_text(
             f"Types: deb\nURIs: {archive}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\n"
-            "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+            "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
+            encoding="utf-8",
         )
         run("apt-get", "update", env=env)
         if re.search(r"Candidate: \d", run("apt-cache", "policy", "llama.cpp-tools", env=env)):
@@ -176,7 +179,9 @@ def _debian_archive() -> str:
         if words[2:4] == ["Debian", "Debian"]:
             return words[1]
     files = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
-    text = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
+    text = "\n".join(
+        file.read_text(errors="replace", encoding="utf-8") for file in files if file.is_file()
+    )
     found = next(
         (uri for uri in re.findall(r"https?://\S+", text) if re.search(r"/debian/?$", uri)), None
     )

@@ -115,7 +115,7 @@ class RealServer:
         deadline = time.monotonic() + _READY_S
         address = ""
         while not address or not _is_ready(f"{address}/health"):
-            text = log.read_text(errors="replace")
+            text = log.read_text(encoding="utf-8", errors="replace")
             if self._process.poll() is not None:
                 raise CannotPrepareError(
                     f"the server ended with {self._process.returncode}:\n{text[-1500:]}"
@@ -160,7 +160,7 @@ def _router_argv() -> list[str]:
     preset = f"router-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
     with making(preset) as folder:
         if folder:
-            (folder / "models.ini").write_text(text)
+            (folder / "models.ini").write_text(text, encoding="utf-8")
     models = str(CACHE / preset / "models.ini")
     argv = [str(llama_server()), "--host", "127.0.0.1", "--port", "0", "--offline", "--no-ui"]
     return [*argv, "--models-preset", models, "--models-max", "1"]

@@ -17,7 +17,7 @@ _plain = engine_child.new_params
 
 def _thinking(xllamacpp: Any) -> Any:
     params = _plain(xllamacpp)
-    params.chat_template = Path(_template).read_text()
+    params.chat_template = Path(_template).read_text(encoding="utf-8")
     params.sampling.reasoning_budget_tokens = int(_tokens)
     return params
 

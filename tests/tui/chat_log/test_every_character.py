@@ -43,7 +43,9 @@ GIANT_CHARS = {"backticks": 800}  # where more of them is cut, other ticks make 
 TEXTS = {
     **CORPUS,
     # with formulas that have no form in Unicode: others are shown with other characters
-    "sheet": re.sub(r"a_1|x\^2|i=1", lambda formula: f"{formula[0]}_q", SHEET.read_text()),
+    "sheet": re.sub(
+        r"a_1|x\^2|i=1", lambda formula: f"{formula[0]}_q", SHEET.read_text(encoding="utf-8")
+    ),
     **{
         f"giant {name}": made(GIANT_CHARS.get(name, PIECE_CHARS + 500))
         for name, made in GIANTS.items()
