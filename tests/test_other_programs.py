@@ -8,7 +8,13 @@ from contextlib import ExitStack
 import pytest
 
 from lmchat.errors import EngineUnavailable, LMChatError, WrongUse
-from lmchat.processes.environment import environment_for_others, find_program, needed_environment
+from lmchat.processes.environment import (
+    command_line,
+    command_words,
+    environment_for_others,
+    find_program,
+    needed_environment,
+)
 from lmchat.servers.local.demo import find_installer
 from lmchat.terminal.clipboard import Clipboard
 from lmchat.terminal.programs import Editor, show_in_pager
@@ -39,6 +45,7 @@ def in_a_strange_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("path", RELATIVE)
 def test_only_folders_that_are_named_in_full_count(in_a_strange_folder, path):
     assert find_program("uv", path) == ""
@@ -53,6 +60,7 @@ def test_windows_does_not_take_a_program_of_the_current_folder(in_a_strange_fold
     assert find_program("less.exe", "/usr/bin") == ""
 
 
+@pytest.mark.posix
 def test_a_program_with_a_folder_is_found_below_the_folders_that_count_only(in_a_strange_folder):
     assert find_program("bin/uv", "/usr/bin") == ""
     assert find_program("bin/uv", str(in_a_strange_folder)) == str(
@@ -85,6 +93,7 @@ async def test_no_tool_of_a_terminal_is_taken_out_of_the_current_folder(in_a_str
     assert not (in_a_strange_folder / "trace").exists()
 
 
+@pytest.mark.posix
 async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
     told = f"import os; open({str(tmp_path / 'told')!r}, 'a').write(' '.join(os.environ) + '\\n')"
     for name in ("wl-copy", "ed", "pg"):
@@ -100,7 +109,7 @@ async def test_no_tool_of_a_terminal_gets_a_variable_of_lmchat(tmp_path):
     with pytest.raises(LMChatError, match="ed returned at once"), ExitStack() as folders:
         await Editor("words", folders=folders, environ=environ).run()
     await show_in_pager("words", environ=environ)
-    lines = (tmp_path / "told").read_text().splitlines()
+    lines = (tmp_path / "told").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3
     assert all("EDITOR" in line and "LMCHAT" not in line for line in lines)
 
@@ -126,3 +135,36 @@ def test_what_lmchat_runs_for_itself_gets_no_variable_that_may_hold_a_key():
         "https_proxy": "http://proxy",
     }
     assert needed_environment(keys | needed) == needed
+
+
+def test_a_program_of_windows_is_found_without_its_ending(tmp_path):
+    endings = (".exe", ".cmd")
+    put(tmp_path, "npx", "")  # for another shell, beside that of Windows
+    put(tmp_path, "npx.cmd", "")
+    put(tmp_path, "tool.exe", "")
+    folder = str(tmp_path)
+    assert find_program("npx", folder, endings) == str(tmp_path / "npx.cmd")
+    assert find_program("npx.cmd", folder, endings) == str(tmp_path / "npx.cmd")
+    assert find_program(str(tmp_path / "tool"), "", endings) == str(tmp_path / "tool.exe")
+    assert find_program("none", folder, endings) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (r"C:\Windows\notepad.exe", [r"C:\Windows\notepad.exe"]),
+        (r'"C:\My Tools\code.cmd" --wait', [r"C:\My Tools\code.cmd", "--wait"]),
+        (
+            r"C:\a.md 'C:\b c.md' # not a comment",
+            [r"C:\a.md", r"C:\b c.md", *["#", "not", "a", "comment"]],
+        ),
+    ],
+)
+def test_a_backslash_in_a_command_of_windows_divides_folders(command, words):
+    assert command_words(command, is_windows=True) == words
+
+
+def test_a_command_to_type_is_quoted_as_the_shells_of_the_system_read_it():
+    words = ["lmchat", "batch", "my prompts.jsonl"]
+    assert command_line(words, is_windows=True) == 'lmchat batch "my prompts.jsonl"'
+    assert command_line(words, is_windows=False) == "lmchat batch 'my prompts.jsonl'"

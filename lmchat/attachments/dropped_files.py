@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from lmchat.processes.environment import IS_WINDOWS, command_words
 
 _MOST_PASTED_CHARS = 10_000  # a longer text is not searched for names of files
 _MOST_NAMES = 10_000  # of a folder, in which a name is looked for
@@ -26,7 +27,7 @@ def named_files(text: str) -> tuple[Path, ...]:
         return ()
     with suppress(ValueError):  # a broken address, or a quote that is not closed
         one_file = _absolute_files([text.strip()])  # one name may have spaces
-        return one_file or _absolute_files(shlex.split(text))
+        return one_file or _absolute_files(command_words(text))
     return ()
 
 
@@ -38,7 +39,7 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
     paths: list[Path] = []
     for word in words:
         if word.startswith("file://"):
-            path = unquote(urlsplit(word).path)
+            path = unquote(urlsplit(word).path).removeprefix("/" if IS_WINDOWS else "")
         else:
             path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
         if not os.path.isabs(path):  # noqa: PTH117 - Path may raise

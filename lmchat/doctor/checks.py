@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.extras import install_command
 from lmchat.files.locks import has_locks
 from lmchat.files.paths import Paths
+from lmchat.processes.environment import IS_WINDOWS, command_line
 from lmchat.processes.threads import in_thread
 from lmchat.servers.local.installed import engine_command
 from lmchat.storage.opening import check_file
@@ -123,7 +123,10 @@ def folder_findings(folder: Path) -> list[Finding]:
             # no fault: SQLite has other means on some systems
             return [FOLDER.row(Grade.WARNING, cause, "Set LMCHAT_HOME to a folder on this machine")]
         return [FOLDER.row(Grade.OK, f"{folder} can be read and written.")]
-    step = f"chmod u+rwx {shlex.quote(str(existing))}, or set LMCHAT_HOME to another folder"
+    step = "Allow yourself to write there"
+    if not IS_WINDOWS:
+        step = command_line(["chmod", "u+rwx", str(existing)])
+    step += ", or set LMCHAT_HOME to another folder"
     return [FOLDER.row(Grade.FAULT, f"lmchat cannot write to {existing}.", step)]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +15,9 @@ from lmchat.files.disk import system_error
 
 _OVER_SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 _OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
+IS_WINDOWS = sys.platform == "win32"
+# endings of programs on Windows, which are typed without them
+_ENDINGS = tuple(os.environ.get("PATHEXT", ".EXE").split(";")) if IS_WINDOWS else ()
 # Environment variables that every program may need, in capitals.
 _NEEDED_VARIABLES = frozenset(
     (
@@ -29,20 +35,20 @@ _NEEDED_PREFIXES = (
 )
 
 
-def find_program(name: str, search_path: str) -> str:
+def find_program(name: str, search_path: str, endings: Sequence[str] = _ENDINGS) -> str:
     """Return the absolute path of a program, or "" if it is not found.
 
     `search_path` is the value of `PATH`. Only its absolute folders are searched: a relative one
     depends on the current folder, where a stranger's program may be. An absolute `name` is returned
-    if it can be executed.
+    if it can be executed. On Windows, a name may lack one of `endings`.
     """
-    if Path(name).is_absolute():
-        return shutil.which(name) or ""
+    has_ending = name.lower().endswith(tuple(map(str.lower, endings)))
     for folder in search_path.split(os.pathsep):
-        if Path(folder).is_absolute():
-            # folder by folder: with a whole `PATH`, Windows searches the current folder first
-            program = shutil.which(str(Path(folder) / name))
-            if program:
+        path = Path(folder, name)  # `name` alone if it is absolute
+        # Path by path: with a whole `PATH`, Windows searches the current folder first. Before
+        # Python 3.12, `which` adds no ending to a path.
+        for ending in endings if endings and not has_ending else ("", *endings):
+            if path.is_absolute() and (program := shutil.which(f"{path}{ending}")):
                 return program
     return ""
 
@@ -50,6 +56,23 @@ def find_program(name: str, search_path: str) -> str:
 def is_over_ssh(environ: Mapping[str, str]) -> bool:
     """Return whether the user sits at another machine."""
     return any(environ.get(name) for name in _OVER_SSH)
+
+
+def command_words(command: str, *, is_windows: bool = IS_WINDOWS) -> list[str]:
+    """Split a command at blanks that are not in quotes; raises `ValueError` for an open quote.
+
+    In a command of Windows, a backslash divides folders; elsewhere it quotes the next character.
+    """
+    words = shlex.shlex(command, posix=True, punctuation_chars=False)
+    words.whitespace_split = True
+    words.commenters = ""
+    words.escape = "" if is_windows else words.escape
+    return list(words)
+
+
+def command_line(words: Sequence[str], *, is_windows: bool = IS_WINDOWS) -> str:
+    """Return words as a line that can be typed in a shell."""
+    return subprocess.list2cmdline(words) if is_windows else shlex.join(words)
 
 
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:

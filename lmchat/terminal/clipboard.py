@@ -30,6 +30,7 @@ class ClipboardTool(Struct, frozen=True, kw_only=True):
     encoding: str = "utf-8"
 
 
+_PASTE_OF_POWERSHELL = "[Console]::OutputEncoding = [Text.Encoding]::UTF8; Get-Clipboard -Raw"
 _XCLIP = ("xclip", "-selection", "clipboard")
 TOOLS = (
     # before xclip and xsel, which would start XQuartz on a Mac
@@ -58,7 +59,12 @@ TOOLS = (
         copy_command=("xsel", "--clipboard", "--input"),
         paste_command=("xsel", "--clipboard", "--output"),
     ),
-    ClipboardTool(name="clip.exe", copy_command=("clip.exe",), encoding="utf-16"),
+    ClipboardTool(
+        name="clip.exe",
+        copy_command=("clip.exe",),
+        paste_command=("powershell.exe", "-NoProfile", "-Command", _PASTE_OF_POWERSHELL),
+        encoding="utf-16",
+    ),
 )
 
 
@@ -140,7 +146,7 @@ class Clipboard:
                 return data.decode(errors="replace")
         raise FileRefused(
             "The clipboard is empty, or no tool here can read it.",
-            hint="Copy a text first; reading needs wl-paste, xclip or xsel, and no ssh.",
+            hint="Copy a text first; reading needs wl-paste, xclip, xsel or pbpaste, and no ssh.",
         )
 
     def _usable_tools(self) -> list[ClipboardTool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,12 @@ from time import monotonic
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.processes.child import run_in_terminal, start_in_background
-from lmchat.processes.environment import environment_for_others, find_program, is_over_ssh
+from lmchat.processes.environment import (
+    command_words,
+    environment_for_others,
+    find_program,
+    is_over_ssh,
+)
 from lmchat.safe_text import safe_line, safe_text
 
 BELL = "\x07"
@@ -61,7 +65,10 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
     try:
         # Only the last part of the name is used, so that `../a.md` stays in the folder. It is cut,
         # as a file system may refuse the long name of an imported chat.
-        folder = folders.enter_context(TemporaryDirectory(prefix="lmchat-"))
+        # On Windows, a viewer that has the file open keeps it there.
+        folder = folders.enter_context(
+            TemporaryDirectory(prefix="lmchat-", ignore_cleanup_errors=True)
+        )
         copy = Path(folder) / f"{path.stem[:_MAX_STEM_CHARS]}{path.suffix}"
         copy.write_bytes(data)
     except OSError as error:
@@ -128,7 +135,7 @@ def _open(address: str, environ: Mapping[str, str]) -> bool:
 _AT_ONCE_S = 1.0  # an editor that has a window of its own returns before that
 _EDITOR_VARIABLES = ("VISUAL", "EDITOR")
 _WAITS = {"--wait", "-w", "--block", "-b", "-f", "--nofork"}  # options of editors with windows
-_EDITORS = ("sensible-editor", "nano", "vim", "vi")
+_EDITORS = ("sensible-editor", "nano", "vim", "vi", "notepad")
 _PAGERS = ("less", "more")
 
 
@@ -166,7 +173,8 @@ class Editor:
             raise FileRefused(words, details=str(error)) from error
         finally:
             file, self._file = self._file, None
-            await asyncio.to_thread(file.unlink, missing_ok=True)
+            with suppress(PermissionError):  # it is open in Windows
+                await asyncio.to_thread(file.unlink, missing_ok=True)
         if not is_text:
             words = "The edited file is not UTF-8 text; some of its letters cannot be read."
             raise FileRefused(words, hint="Save it as UTF-8.")
@@ -182,7 +190,7 @@ class Editor:
         if is_at_once and self.saved_text == before and variable and not _WAITS & {*argv}:
             raise LMChatError(
                 f"{_program_name(argv)} returned at once; nothing was changed.",
-                hint=f"If it opens a window, set {variable}='{_program_name(argv)} --wait'.",
+                hint=f'If it opens a window, set {variable} to "{_program_name(argv)} --wait".',
             )
         return self.saved_text
 
@@ -229,7 +237,10 @@ async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
     if not argv:
         hint = "Set $PAGER, for example: export PAGER=less"
         raise WrongUse("No pager is installed.", hint=hint)
-    await _run(argv, environ, variable="PAGER", data=safe_text(text).encode(errors="replace"))
+    # that of Windows reads the code page of the terminal
+    encoding = "oem" if Path(argv[0]).name.lower() == "more.com" else "utf-8"
+    data = safe_text(text).encode(encoding, errors="replace")
+    await _run(argv, environ, variable="PAGER", data=data)
 
 
 def _command(
@@ -244,7 +255,7 @@ def _command(
         value = environ.get(name, "").strip()
         if value:
             try:
-                return shlex.split(value)
+                return command_words(value)
             except ValueError as error:
                 words = f"${name} is not a command: {safe_line(value, limit=60)}"
                 raise WrongUse(words, hint=f"{error}.") from error

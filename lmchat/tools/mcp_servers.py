@@ -28,7 +28,7 @@ from lmchat.errors import LMChatError, foreign_library
 from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, expanded_path
 from lmchat.processes.child import ChildProcess, own_program
-from lmchat.processes.environment import needed_environment, with_absolute_program
+from lmchat.processes.environment import IS_WINDOWS, needed_environment, with_absolute_program
 from lmchat.processes.threads import run_abandonable
 from lmchat.safe_text import header_value, safe_line, without_secret
 from lmchat.servers.endpoint import Endpoint
@@ -788,6 +788,8 @@ def _start_failure(name: str, command: str, error: OSError) -> LMChatError:
     elif path.is_absolute() and path.is_file() and error.errno in (errno.ENOENT, errno.ENOEXEC):
         reason = f"the first line of {path} names no program that can run it"
         hint = "Correct that line, such as #!/usr/bin/env python3."
+        if IS_WINDOWS:
+            reason, hint = f"{path} is no program of Windows", "Name one that ends in .exe or .cmd."
     elif error.errno == errno.ENOENT:
         reason = f"{error.filename} does not exist"
         if path.is_absolute() and path.is_dir():

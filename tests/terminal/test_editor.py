@@ -35,31 +35,34 @@ def left_behind(folder: Path) -> list[Path]:
     return list(folder.glob("lmchat-*"))
 
 
+@pytest.mark.posix
 async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     environ = tool(
         f'cat "$1" > {seen}; ls -ld "$(dirname "$1")" >> {seen}; printf "more\\n" >> "$1"'
     )
     assert await edit("words ", environ=environ) == "words more"
-    assert seen.read_text().startswith("words drwx------")
+    assert seen.read_text(encoding="utf-8").startswith("words drwx------")
     assert left_behind(tmp_path) == []
     assert await edit("words\n", environ=tool("true")) == "words\n"
 
 
+@pytest.mark.posix
 async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_path: Path) -> None:
     environ = tool("true &")
     with pytest.raises(LMChatError, match="an editor returned at once; nothing was") as caught:
         await edit("words", environ, at_once_s=60)
-    assert caught.value.hint == "If it opens a window, set EDITOR='an editor --wait'."
+    assert caught.value.hint == 'If it opens a window, set EDITOR to "an editor --wait".'
     environ["VISUAL"] = environ["EDITOR"]
     with pytest.raises(LMChatError) as caught:
         await edit("words", environ, at_once_s=60)
-    assert "set VISUAL='an editor --wait'" in caught.value.hint
+    assert 'set VISUAL to "an editor --wait"' in caught.value.hint
     assert await edit("words", {**environ, "VISUAL": f"{environ['EDITOR']} --wait"}, 60) == "words"
     assert await edit("words", tool('printf more >> "$1"'), at_once_s=60) == "wordsmore"
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("script", "error", "words"),
     [
@@ -75,6 +78,7 @@ async def test_an_editor_that_leaves_no_text_changes_nothing(
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("script", "words", "saved"),
     [
@@ -95,6 +99,7 @@ async def test_what_a_failing_editor_has_saved_is_known(tool, script, words, sav
     assert editor.saved_text == saved
 
 
+@pytest.mark.posix
 async def test_what_a_running_editor_has_saved_can_be_read(tool, tmp_path: Path) -> None:
     fifo = tmp_path / "begun"
     os.mkfifo(fifo)
@@ -116,6 +121,7 @@ async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
     assert "$EDITOR" in caught.value.hint
 
 
+@pytest.mark.posix
 async def test_cancelling_ends_the_editor(tool, tmp_path: Path) -> None:
     fifo = tmp_path / "begun"
     os.mkfifo(fifo)
@@ -134,10 +140,12 @@ def test_visual_goes_before_editor_and_both_may_have_options() -> None:
     assert editor_command({"VISUAL": "  ", "EDITOR": "vi"}) == ["vi"]
 
 
+@pytest.mark.posix
 async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
     await show_in_pager("a\x1b[2Jb", environ=tool(f"cat > {tmp_path}/seen"))
-    assert (tmp_path / "seen").read_text() == "a\u241b[2Jb"
+    assert (tmp_path / "seen").read_text(encoding="utf-8") == "a\u241b[2Jb"
 
 
+@pytest.mark.posix
 async def test_a_pager_that_is_left_early_is_no_error(tool) -> None:
     await show_in_pager("line\n" * 500_000, environ=tool("head -1 > /dev/null"))

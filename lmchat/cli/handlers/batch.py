@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -26,6 +25,7 @@ from lmchat.cli.setup.wiring import Runtime, open_runtime, sampling_layers
 from lmchat.commands.shared import preset_named
 from lmchat.errors import LMChatError, WrongUse
 from lmchat.files.disk import expanded_path
+from lmchat.processes.environment import command_line
 from lmchat.processes.threads import run_abandonable
 from lmchat.servers.discovery.choose import choose_on_server, no_model_error
 from lmchat.servers.discovery.status import ServerStatus
@@ -93,7 +93,7 @@ async def batch(context: Context) -> int:
                 if missing is not None and target_path:
                     # with `--force`, the command would begin again
                     command = ["lmchat", *(word for word in sys.argv[1:] if word != "--force")]
-                    output.note(f"lmchat: To answer the rest: {shlex.join(command)}")
+                    output.note(f"lmchat: To answer the rest: {command_line(command)}")
                 raise
     done_before, answered, failed = progress.done_before, progress.done, progress.failed
     words = f"{counted(done_before + answered, 'line')}: {done_before} done before, "
