@@ -1,8 +1,8 @@
 """A command of the user's shell, which runs without a terminal and ends with lmchat.
 
-The command runs in a process group of its own. The group ends with the command, after a time limit,
-and when lmchat stops the command or ends itself. The command has no input and no controlling
-terminal, so no program in it can ask for a password.
+The command runs in a process group of its own, or in a job of Windows. The group ends with the
+command, after a time limit, and when lmchat stops the command or ends itself. The command has no
+input and no controlling terminal, so no program in it can ask for a password.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 
 from lmchat.attachments.attachment import Attachment, text_attachment
 from lmchat.errors import LMChatError, WrongUse
-from lmchat.processes.child import ChildProcess
+from lmchat.processes.child import ChildProcess, output_pipe
 from lmchat.processes.environment import environment_for_others, find_program
 from lmchat.safe_text import decoded_text, safe_line, safe_text, without_controls
 from lmchat.units import breakable, size_text
@@ -22,8 +21,6 @@ from lmchat.units import breakable, size_text
 TIME_LIMIT_S = 60.0
 MAX_OUTPUT_BYTES = 200_000  # bytes at the end of an output that are kept
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
-_READ_BYTES = 256 * 1024  # more than a pipe holds
-_USUAL_SHELL = "/bin/sh"
 _MAX_NAME_CHARS = 24  # of the command in the name of its file, which also says how it ended
 
 
@@ -66,15 +63,8 @@ class ShellCommand:
 
         Cancelling ends them, too. Raises `LMChatError` if the command cannot start.
         """
-        if not hasattr(os, "killpg"):  # Windows, which has no process groups
-            problem = "lmchat cannot run commands on this system."
-            raise WrongUse(problem, hint="Save the output to a file, and attach that with /file.")
-        loop = asyncio.get_running_loop()
-        pipe, write_end = os.pipe()
-        os.set_blocking(pipe, False)
-        try:
-            child = self._child = await self._start(write_end)  # closes `write_end` in this process
-            loop.add_reader(pipe, self._receive, pipe)
+        with output_pipe(self._receive) as output:
+            child = self._child = await self._start(output)
             if self.stopped_words:  # `stop` was called while it was starting
                 child.stop(_TERMINATE_S)
             # the end of the output is not waited for: a program that has left the process group may
@@ -92,41 +82,32 @@ class ShellCommand:
                     child.kill()
                 await child.wait()
                 await child.end_group()  # programs that the command has left behind
-                loop.remove_reader(pipe)
-        finally:
-            self._receive(pipe)  # all that is left: `_READ_BYTES` is more than a pipe holds
-            os.close(pipe)
 
-    def _receive(self, pipe: int) -> None:
-        """Read what the pipe has, and keep the last `MAX_OUTPUT_BYTES` of the output."""
-        with suppress(BlockingIOError):  # the pipe is empty
-            data = os.read(pipe, _READ_BYTES)
-            self.output += data
-            surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
-            del self.output[:surplus]
-            self.left_out_bytes += surplus
-            if not data:  # at its end, a pipe would count as readable for ever
-                asyncio.get_running_loop().remove_reader(pipe)
+    def _receive(self, data: bytes) -> None:
+        """Keep the last `MAX_OUTPUT_BYTES` of the output."""
+        self.output += data
+        surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
+        del self.output[:surplus]
+        self.left_out_bytes += surplus
 
     async def _start(self, output: int) -> ChildProcess:
-        """Start the shell with the command.
-
-        `output` is the end of the pipe into which the command writes. It is closed in this process,
-        even if the start fails. Raises `LMChatError` if the start fails.
-        """
-        # only an absolute path in $SHELL is used: no folder is searched for a name
-        shell = find_program(self._environment.get("SHELL", ""), "") or _USUAL_SHELL
-        argv = (shell, "-c", self.command)
+        """Start the shell with the command, which writes into `output`; raises `LMChatError`."""
+        shell = ""  # that of the system, also on Windows: there, $SHELL is that of another system
+        if os.name == "posix":
+            # only an absolute path in $SHELL is used: no folder is searched for a name
+            shell = find_program(self._environment.get("SHELL", ""), "")
         try:
             child = await ChildProcess.start(
-                argv, environment=self._environment, output=output, errors=output
+                [self.command],
+                environment=self._environment,
+                output=output,
+                errors=output,
+                shell=shell,
             )
         except OSError as error:
             problem = f"The command cannot start: {error.strerror or error}."
             hint = "Shorten the command, or close other programs."
             raise LMChatError(problem, hint=hint, kind="program") from error
-        finally:
-            os.close(output)
         child.close_input()
         return child
 

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,12 +31,20 @@ from lmchat.processes.environment import (
 
 _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
+# On Windows, a program gets no Ctrl+C of the terminal, and outlives its window.
+_APART = sum(
+    getattr(subprocess, f"CREATE_{name}", 0) for name in ("NEW_PROCESS_GROUP", "NO_WINDOW")
+)
+_SUSPENDED = 0 if hasattr(os, "killpg") else 0x4  # until it is in its job, on Windows
 _GROUP_ENDS_S = 0.5  # time in which the processes that a program has left may end by themselves
 _POLL_S = 0.02
 _LINE_BYTES = 64 * 1024  # longest line of a child by default
 _IMPORT_FOLDER = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
 # Python program that calls a function of a module. Its first argument is `_IMPORT_FOLDER`.
 _CALL_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
+_PIPE_BYTES = 256 * 1024  # more than a pipe holds
+_MARK_BYTES = 16
+_HELD_BYTES = range(_MARK_BYTES - 1, -1, -1)
 _NO_SIGNAL = 0  # sent as a signal, it only tells whether the process or group is there
 
 
@@ -74,6 +82,7 @@ def start_in_background(
         env=environment,
         cwd=folder,
         start_new_session=True,
+        creationflags=_APART,
     )
 
 
@@ -137,49 +146,64 @@ async def run_in_terminal(
 
 
 async def run_for_first_line(
-    argv: Sequence[str], *, environ: Mapping[str, str], folder: Path
+    command: str, *, environ: Mapping[str, str], folder: Path
 ) -> tuple[int, str]:
-    """Run a program until it ends; return its exit code and the first line that it has printed.
+    """Run a command of the system's shell; return its exit code and the first line it has printed.
 
-    It has no input but the terminal, which it may open itself; its errors are dropped. What it
-    leaves in the background may keep its output open, so the end of the output is not awaited.
-    Environment, cancelling and errors are those of `run_in_terminal`. Not for Windows.
+    It has no input but the terminal, which it may open itself; its errors are dropped. Environment,
+    cancelling and errors are those of `run_in_terminal`.
     """
-    read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)
     printed = bytearray()
-    loop = asyncio.get_running_loop()
 
-    def read() -> None:
-        with suppress(BlockingIOError):
-            data = os.read(read_end, _LINE_BYTES)
-            if not data:
-                loop.remove_reader(read_end)
-            if len(printed) < _LINE_BYTES:  # the rest is read, so that the program can go on
-                printed.extend(data)
+    def receive(data: bytes) -> None:
+        if len(printed) < _LINE_BYTES:  # the rest is read, so that the program can continue
+            printed.extend(data)
 
-    try:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *with_absolute_program(argv, environ),
-                stdin=DEVNULL,
-                stdout=write_end,
-                stderr=DEVNULL,
-                env=environment_for_others(environ),
-                cwd=folder,
-            )
-        finally:
-            os.close(write_end)
-        loop.add_reader(read_end, read)
+    with output_pipe(receive) as output:
+        process = await asyncio.create_subprocess_shell(
+            command,
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=DEVNULL,
+            env=environment_for_others(environ),
+            cwd=folder,
+        )
         try:
             await process.wait()
         finally:
             exit_code = await _end_of(process)
-        read()  # what it has printed last
-    finally:
-        loop.remove_reader(read_end)
-        os.close(read_end)
     return exit_code, printed.decode("utf-8", "replace").partition("\n")[0].strip()
+
+
+@contextmanager
+def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
+    """Yield the descriptor of a pipe, and call `receive` in a thread with what is written to it.
+
+    The end of the block ends the reading, after all that was written before. The end of the pipe is
+    not awaited: what a program leaves in the background may keep it open.
+    """
+    read_end, write_end = os.pipe()
+    mark = os.urandom(_MARK_BYTES)  # written last
+
+    def read() -> None:
+        data, found = b"", b""
+        while not found:
+            data, found, _ = (data + os.read(read_end, _PIPE_BYTES)).partition(mark)
+            # an end that may begin the mark waits for what follows
+            held = next(size for size in _HELD_BYTES if data.endswith(mark[:size]))
+            end = len(data) - (0 if found else held)
+            receive(data[:end])
+            data = data[end:]
+        os.close(read_end)
+
+    reader = threading.Thread(target=read, name="output", daemon=True)
+    reader.start()
+    try:
+        yield write_end
+    finally:
+        os.write(write_end, mark)
+        os.close(write_end)
+        reader.join()
 
 
 async def _end_of(process: Process) -> int:
@@ -204,6 +228,11 @@ class ChildProcess:
         assert process.stdin is not None  # noqa: S101 - `start` asks for it
         self._process = process
         self._input = process.stdin
+        self._job = None
+        if _SUSPENDED:
+            from lmchat.processes.windows_job import WindowsJob  # noqa: PLC0415 - only Windows has it
+
+            self._job = WindowsJob(process.pid)
 
     @classmethod
     async def start(
@@ -215,14 +244,19 @@ class ChildProcess:
         output: int = PIPE,
         errors: int = DEVNULL,
         line_bytes: int = _LINE_BYTES,
+        shell: str | None = None,
     ) -> ChildProcess:
         """Start a program; raises `OSError`. Cancelling also kills it, and waits for its end.
 
+        With `shell`, which may be empty for that of the system, `argv` is one text, its command.
         `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
         length of a line that `read_line` reads.
         """
+        create = asyncio.create_subprocess_exec
+        if shell is not None:
+            create = partial(asyncio.create_subprocess_shell, executable=shell or None)
         starting = asyncio.create_task(
-            asyncio.create_subprocess_exec(
+            create(
                 *argv,
                 stdin=PIPE,
                 stdout=output,
@@ -230,6 +264,7 @@ class ChildProcess:
                 env=environment,
                 cwd=folder,
                 start_new_session=True,
+                creationflags=_APART | _SUSPENDED,
                 limit=line_bytes,
             )
         )
@@ -344,10 +379,7 @@ class ChildProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the program, and what it has started and left in its process group.
-
-        On Windows, only the program itself is killed.
-        """
+        """Kill the program, and what it has started and left in its process group or job."""
         self._signal(_KILL)
 
     async def end_politely(self) -> None:
@@ -359,11 +391,7 @@ class ChildProcess:
         self._input.close()
         # no signal at first: the program gets a moment to end at the end of its input
         await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))
-        # what has left the group may keep the pipes open
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GROUP_ENDS_S):
-                await self.drop_output()
-                await self.wait()
+        await self._release_pipes()
 
     async def end_group(self) -> None:
         """Wait a moment for what the program has left in its process group, then kill that."""
@@ -389,12 +417,10 @@ class ChildProcess:
 
         With `_NO_SIGNAL`, nothing is sent. The group may exist after the program has ended.
         """
-        if not hasattr(os, "killpg"):  # Windows has no process groups
-            is_running = self._process.returncode is None
-            if is_running and number != _NO_SIGNAL:
-                # the programs that lmchat starts on Windows start no others
-                self._process.terminate()
-            return is_running
+        if self._job is not None:
+            if number != _NO_SIGNAL:
+                self._job.end()
+            return self._job.is_running
         if self._is_pid_taken():
             return False
         try:
@@ -443,8 +469,18 @@ class ChildProcess:
         """Kill the program and what it has started, wait for its end, and release its pipes."""
         self.kill()
         self._input.close()
-        await self.drop_output()
-        await self._process.wait()
+        await self._release_pipes()
+        while self.exit_code is None:  # noqa: ASYNC110 - asyncio would wait for the pipes, too
+            await asyncio.sleep(_POLL_S)
+
+    async def _release_pipes(self) -> None:
+        """Read the output to its end, for a moment: what has left the group may keep it open."""
+        try:
+            async with asyncio.timeout(_GROUP_ENDS_S):
+                await self.drop_output()
+                await self.wait()
+        except TimeoutError:
+            self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
 
     @property
     def _output(self) -> asyncio.StreamReader:

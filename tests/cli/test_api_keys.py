@@ -21,7 +21,7 @@ from tests.support.scripted_server import ScriptedServer, lead_here, text_reply
 def keys_of(tmp_path):
     def make(text="", environ=None, *, stored=None, **flags):
         file = tmp_path / "config.toml"
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         credentials = Credentials(tmp_path / "credentials.toml")
         for origin, key in (stored or {}).items():
             credentials.set(origin, key)
@@ -38,6 +38,7 @@ def _key_for(keys, url):
     return asyncio.run(keys.key_for(Endpoint.parse(url)))
 
 
+@pytest.mark.posix
 def test_a_configured_server_takes_its_key_from_environment_command_or_file(keys_of):
     text = """
         [[endpoints]]
@@ -70,6 +71,7 @@ def test_a_configured_server_takes_its_key_from_environment_command_or_file(keys
     assert told == "The environment variable NOT_SET is not set."
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -87,6 +89,7 @@ def test_a_command_that_fails_is_told_without_what_it_printed(keys_of, command, 
     assert keys.why_withheld(Endpoint.parse("http://a:1")) == told
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "printed", ["echo k", "printf k", "echo k; echo more", "yes k | head -c 300000"]
 )
@@ -98,9 +101,12 @@ def test_a_program_that_a_command_leaves_behind_delays_no_key(keys_of, tmp_path,
     try:
         assert _key_for(keys, "http://a:1") == "k"
     finally:
-        os.kill(int(pid.read_text()), signal.SIGKILL)  # it still runs: it is the user's
+        os.kill(
+            int(pid.read_text(encoding="utf-8")), signal.SIGKILL
+        )  # it still runs: it is the user's
 
 
+@pytest.mark.posix
 def test_a_command_runs_once_when_its_key_is_needed(keys_of, tmp_path):
     runs = tmp_path / "runs"
     command = f"echo run >> {runs}; echo k"
@@ -109,7 +115,7 @@ def test_a_command_runs_once_when_its_key_is_needed(keys_of, tmp_path):
     assert _key_for(keys, "http://b:1") == ""
     assert not runs.exists()
     assert [_key_for(keys, "http://a:1") for _ in range(2)] == ["k", "k"]
-    assert runs.read_text() == "run\n"
+    assert runs.read_text(encoding="utf-8") == "run\n"
 
 
 def test_no_other_key_goes_to_a_server_before_its_command_has_run(keys_of):
@@ -144,7 +150,7 @@ def test_a_key_that_was_accepted_holds_at_once_and_in_the_next_run(keys_of):
 
 
 def test_a_damaged_file_of_keys_is_told_without_its_content(keys_of, tmp_path):
-    (tmp_path / "credentials.toml").write_text('["http://a"]\nkey = "secret')
+    (tmp_path / "credentials.toml").write_text('["http://a"]\nkey = "secret', encoding="utf-8")
     warning = keys_of().load()
     assert "credentials.toml is not valid" in warning
     assert "secret" not in warning
@@ -153,6 +159,7 @@ def test_a_damaged_file_of_keys_is_told_without_its_content(keys_of, tmp_path):
 BAD = "s3cret\x07"
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("own", "environ", "source"),
     [
@@ -211,12 +218,13 @@ def test_a_configured_key_that_cannot_be_sent_is_a_problem_of_the_configuration(
     tmp_path, text, environ, told
 ):
     file = tmp_path / "config.toml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     (problem,) = load(file, environ).problems
     assert told in problem.sentence
     assert "s3cr" not in problem.sentence
 
 
+@pytest.mark.posix
 def test_a_key_command_gets_the_environment_without_the_keys_of_lmchat(
     keys_of, monkeypatch, tmp_path
 ):
@@ -363,3 +371,9 @@ def test_a_key_typed_for_one_server_goes_to_that_one_only(keys_of):
     keys = keys_of()
     keys.keep(Endpoint.parse("http://nas:1337"), "k")
     assert [url for url in URLS if keys.known_key(Endpoint.parse(url))] == ["http://nas:1337"]
+
+
+@pytest.mark.windows
+def test_a_key_command_runs_in_the_shell_of_windows(keys_of):
+    text = "[[endpoints]]\nname='a'\nurl='http://a:1'\napi_key_cmd='(echo k) && echo \"more\"'"
+    assert _key_for(keys_of(text, dict(os.environ)), "http://a:1") == "k"

@@ -8,8 +8,7 @@ import re
 import pytest
 
 from tests.support import mcp_server
-from tests.support.programs import PYTHON, Cli, run, write_tools
-from tests.support.pty_program import ROOT
+from tests.support.programs import PYTHON, ROOT, Cli, run, write_tools
 from tests.support.scripted_products import CHAT, LLAMA, calling, chat_reply, plain, router
 from tests.support.scripted_server import ScriptedServer, json_reply
 
@@ -25,6 +24,14 @@ for name in ("fork", "forkpty", "killpg", "getpgid", "getpgrp", "getsid", "pread
     delattr(os, name)
 for name in ("SIGHUP", "SIGQUIT", "SIGKILL", "SIGTSTP", "SIGCONT", "SIGWINCH", "pause"):
     delattr(signal, name)
+def start(process, *args, creationflags=0, start=subprocess.Popen.__init__, **options):
+    start(process, *args, **options)
+subprocess.Popen.__init__ = start
+class WindowsJob:
+    is_running = False
+    def __init__(self, pid):
+        self.end = lambda: os.kill(pid, 9)
+sys.modules["lmchat.processes.windows_job"] = types.SimpleNamespace(WindowsJob=WindowsJob)
 sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=lambda *_: None)
 """
 _EVERY_MODULE = """

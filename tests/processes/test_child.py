@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +47,8 @@ async def start(code: str) -> ChildProcess:
 
 async def test_frames_arrive_whole_and_nothing_that_is_printed_gets_between_them():
     child = await start(ECHO)
-    assert os.getsid(child.pid) == child.pid, "it has a session of its own"
+    if os.name == "posix":
+        assert os.getsid(child.pid) == child.pid, "it has a session of its own"
     for frame in (b"", b"\n\0", b"a" * 1_000_000):
         await child.send_frame(frame)
         assert await child.receive_frame() == frame * 2
@@ -90,6 +92,7 @@ async def test_what_a_child_has_left_ends_also_after_the_child():
     await until(lambda: not is_running(inner), "its end")
 
 
+@pytest.mark.posix
 async def test_a_child_that_has_ended_kills_no_stranger_that_got_its_process_id():
     stranger = await start(ECHO)
     ended = ChildProcess(SimpleNamespace(pid=stranger.pid, returncode=0, stdin=object()))
@@ -101,7 +104,9 @@ async def test_a_child_that_has_ended_kills_no_stranger_that_got_its_process_id(
 
 
 async def test_a_program_of_lmchat_takes_nothing_of_the_current_folder(tmp_path, monkeypatch):
-    (tmp_path / "msgspec.py").write_text("raise SystemExit('code of the current folder')")
+    (tmp_path / "msgspec.py").write_text(
+        "raise SystemExit('code of the current folder')", encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     command = own_program("lmchat.formats.exports.markdown_to_html_child")
     assert await run_program(command, environ=ENVIRONMENT, timeout_s=20) == b""
@@ -128,7 +133,9 @@ async def test_a_tool_that_fails_or_hangs_has_no_output(code, timeout_s):
 
 async def test_a_child_that_cannot_start_is_told_with_the_reason(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(LMChatError, match="cannot start: No such file"):
+    with pytest.raises(
+        LMChatError, match=r"cannot start: (No such file|File not found|The system)"
+    ):
         await ChildProcess.start_own("lmchat.formats.child")
 
 
@@ -158,4 +165,47 @@ async def test_a_start_that_is_cancelled_again_and_again_waits_for_the_end_of_th
         await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert exit_codes == [-signal.SIGKILL]
+    assert exit_codes == [-9 if os.name == "posix" else 1]
+
+
+@pytest.mark.posix
+async def test_what_has_left_the_group_and_holds_the_pipe_does_not_hold_up_the_end():
+    child = await ChildProcess.start(
+        ["/bin/sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & exec sleep 600"],
+        environment=ENVIRONMENT,
+    )
+    left = int(await child.read_line())
+    try:
+        await child.end()
+        assert child.exit_code == -signal.SIGKILL
+        assert is_running(left)
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+UNDER_CTRL_C = """
+import asyncio, ctypes, os, signal, sys, time
+from lmchat.processes.child import ChildProcess, start_in_background
+
+async def main():
+    argv, environment = [sys.executable, "-c", "import time; time.sleep(600)"], dict(os.environ)
+    child = await ChildProcess.start(argv, environment=environment)
+    server = start_in_background(argv, environment=environment)
+    received = []
+    signal.signal(signal.SIGINT, lambda *_: received.append(1))
+    ctypes.WinDLL("kernel32").GenerateConsoleCtrlEvent(0, 0)
+    await asyncio.sleep(1)
+    alive = received and child.exit_code is None and server.poll() is None
+    server.kill()
+    await child.end()
+    sys.exit(0 if alive else 3)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.windows
+def test_ctrl_c_of_the_terminal_ends_no_program_of_lmchat():
+    own_console = subprocess.CREATE_NO_WINDOW
+    argv = [sys.executable, "-c", UNDER_CTRL_C]
+    assert subprocess.run(argv, creationflags=own_console, timeout=50, check=False).returncode == 0  # noqa: S603

@@ -166,16 +166,15 @@ class ApiKeys:
 
         Return an empty text, and remember why, if it fails, takes too long or prints no key.
         """
-        argv = ["/bin/sh", "-c", entry.api_key_cmd]
         try:
             async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
                 exit_code, key = await run_for_first_line(
-                    argv, environ=self._environ, folder=self._loaded.file.parent
+                    entry.api_key_cmd, environ=self._environ, folder=self._loaded.file.parent
                 )
         except TimeoutError:
             reason = f"has not ended within {_COMMAND_S} s"
         except OSError as error:
-            reason = f"cannot start ({type(error).__name__})"
+            reason = f"cannot start: {error.strerror or error}"
         else:
             if key and exit_code == 0:
                 return key
