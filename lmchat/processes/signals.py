@@ -12,7 +12,7 @@ HANG_UP = 1  # SIGHUP, which Windows does not have
 # Signals that ask a program to end, as far as this system has them.
 ENDING_SIGNALS = tuple(
     signal.Signals[name]
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
     if hasattr(signal, name)
 )
 

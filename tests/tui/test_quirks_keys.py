@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from textual import events
 from textual.message import Message
 
+from lmchat.tui.quirks.console_keys import ConsoleKeys
 from lmchat.tui.quirks.keys import ESCAPE_DELAY_S, BackgroundReported, KeyParser, mend_keys
 
 mend_keys()
@@ -290,3 +291,14 @@ def test_keys_of_the_keypad_and_with_shift_are_those_of_the_rest_without_a_text(
     ):
         assert Reader().read(sequence) == [char]
     assert Reader().read("\x1b[1u", "\x1b[57500u", "\x1b[57500;5u") == []
+
+
+def test_a_character_whose_halves_come_in_two_reads_of_a_console_is_one_key():
+    keys = ConsoleKeys()
+    reads = ("a\ud83d", "\ude42", "\ud83d", "b")  # of the third, the second half never comes
+    assert [key.character for read in reads for key in keys.feed(read)] == [
+        "a",
+        "🙂",
+        "\ufffd",
+        "b",
+    ]

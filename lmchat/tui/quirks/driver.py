@@ -25,9 +25,11 @@ from textual.driver import Driver
 from textual.geometry import Size
 from textual.message import Message
 
+from lmchat.processes.signals import ENDING_SIGNALS
 from lmchat.terminal.signal_guard import SignalGuard
 from lmchat.terminal.tty import TerminalOutput, TerminalWriter
 from lmchat.tui.quirks.colour_codes import rows_of, with_changed_colours
+from lmchat.tui.quirks.console_keys import mend_console_keys
 from lmchat.tui.quirks.keys import KeyParser
 from lmchat.tui.quirks.widths import with_sure_widths
 
@@ -36,7 +38,7 @@ try:
 
     from textual.drivers import linux_driver
     from textual.drivers.linux_driver import LinuxDriver
-except ImportError:  # Windows, where Textual's own driver stays in use
+except ImportError:  # Windows, where Textual's own driver stays in use, with other keys
     termios = None  # type: ignore[assignment]
     LinuxDriver = Driver  # type: ignore[misc,assignment]
 
@@ -58,19 +60,45 @@ _RESTORE_MODES = (
 
 
 def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
-    """Let an app that does not run yet use `TerminalDriver`; on Windows, do nothing.
+    """Let an app that does not run yet use `TerminalDriver`; on Windows, mend Textual's driver.
 
     On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone without a SIGHUP, the
     terminal is restored at once; Textual leaves it raw. `on_terminate` has a second to
     save; the app exits with 128 + signal.
     """
-    if termios is None:  # Windows, where Textual's own driver stays in use
+    if termios is None:
+        mend_console_keys()
+        _end_on_break(app, on_terminate)
         return
     # so that Textual asks for the places of keys, too: Ctrl and ψ is Ctrl+C
     kitty_flags = linux_driver.KITTY_REPORT_ALL_KEYS | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
     setattr(linux_driver, "KITTY_REPORT_ALL_KEYS", kitty_flags)  # noqa: B010 - for mypy
     # Textual only calls `driver_class` to make the driver, so a function will do
     app.driver_class = cast("type[Driver]", partial(TerminalDriver, on_terminate=on_terminate))
+
+
+async def _save_and_exit(
+    app: App[Any], on_terminate: Callable[[], Awaitable[object]], number: int
+) -> None:
+    """Let the app save for a limited time, then end it; 128 + `number` says by which signal."""
+    with app._context():  # sets the active app, which code from another thread lacks
+        try:
+            async with asyncio.timeout(SAVE_S):
+                await on_terminate()
+        except Exception:
+            _logger.exception("could not save everything before quitting")
+        app.exit(return_code=128 + number)
+
+
+def _end_on_break(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) -> None:
+    """Save and end at Ctrl+Break, and at the end of the session of Windows."""
+    loop = asyncio.get_running_loop()
+
+    def end(number: int, _frame: object) -> None:
+        asyncio.run_coroutine_threadsafe(_save_and_exit(app, on_terminate, number), loop)
+
+    for number in ENDING_SIGNALS:
+        signal.signal(number, end)
 
 
 def write_to_terminal(app: App[Any], data: str) -> None:
@@ -309,14 +337,5 @@ class TerminalDriver(LinuxDriver):
             return owned_terminal
 
     def _ask_to_end(self, number: int) -> None:
-        asyncio.run_coroutine_threadsafe(self._save_and_exit(number), self._loop)
-
-    async def _save_and_exit(self, number: int) -> None:
-        """Let the app save for a limited time, then end it; 128 + `number` says by which signal."""
-        with self._app._context():  # sets the active app, which code from another thread lacks
-            try:
-                async with asyncio.timeout(SAVE_S):
-                    await self._on_terminate()
-            except Exception:
-                _logger.exception("could not save everything before quitting")
-            self._app.exit(return_code=128 + number)
+        ending = _save_and_exit(self._app, self._on_terminate, number)
+        asyncio.run_coroutine_threadsafe(ending, self._loop)
