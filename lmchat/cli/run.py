@@ -22,7 +22,7 @@ from lmchat.processes.signals import (
     interrupt_on_ending_signals,
     raise_interrupts,
 )
-from lmchat.terminal.output import Output, is_terminal
+from lmchat.terminal.output import Output, is_terminal, pipe_utf8
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
@@ -37,6 +37,7 @@ def run(argv: Sequence[str]) -> int:
     An unexpected error is logged and printed with its id in the log. Raises `BrokenPipeError` if
     the reader of stdout is gone.
     """
+    pipe_utf8((sys.stdout, sys.stderr), os.environ)
     # An error of the parser is printed before the options are known. So these two are looked for.
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
@@ -148,9 +149,10 @@ def import_function(name: str) -> Any:
 def _run_screen(context: Context) -> int:
     """Run the chat screen and return its exit code.
 
-    Raises `WrongUse` unless stdin, for keys, and stderr, for the screen, are terminals.
+    Raises `WrongUse` unless stdin, for keys, and the stream that Textual draws on are terminals.
     """
-    for stream, name in ((sys.stdin, "stdin"), (sys.stderr, "stderr")):
+    drawn = (sys.stdout, "stdout") if sys.platform == "win32" else (sys.stderr, "stderr")
+    for stream, name in ((sys.stdin, "stdin"), drawn):
         if not is_terminal(stream):
             message = f"The chat screen needs a terminal, but {name} is not one."
             hint = 'For one answer without the screen: lmchat ask "PROMPT".'

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from typing import Protocol, TextIO, TypeVar
 
 from msgspec import Struct
@@ -304,6 +304,19 @@ def _write(text: str) -> None:
         raise
     except OSError as error:
         raise FileRefused(f"The output cannot be written: {error.strerror or error}.") from error
+
+
+def pipe_utf8(
+    streams: Iterable[TextIO | None], environ: Mapping[str, str], platform: str = sys.platform
+) -> None:
+    """Let pipes and files of Windows get UTF-8, as elsewhere, and from Python 3.15 on.
+
+    `PYTHONIOENCODING` may choose another encoding.
+    """
+    if platform == "win32" and not environ.get("PYTHONIOENCODING"):
+        for stream in streams:
+            if isinstance(stream, TextIOWrapper) and not is_terminal(stream):
+                stream.reconfigure(encoding="utf-8", errors=stream.errors)
 
 
 Result = TypeVar("Result")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from lmchat.errors import LMChatError
 from lmchat.safe_text import safe_text
-from lmchat.terminal.output import Output, SafeStream, table, to_json
+from lmchat.terminal.output import Output, SafeStream, pipe_utf8, table, to_json
+from tests.support.programs import Cli
 
 _HOSTILE = "a\x1b]0;owned\x07b\x9b31mc\u202ed\x7fe\u2066f\U000e0041g\ud800h\u200d"
 
@@ -109,7 +111,7 @@ def test_a_stream_that_is_not_utf_8_gets_what_it_can_show_and_json_loses_nothing
 
 
 def test_half_a_character_of_a_server_is_no_error(monkeypatch):
-    stdout = TextIOWrapper(BytesIO(), encoding="utf-8")
+    stdout = TextIOWrapper(BytesIO(), encoding="utf-8", newline="\n")
     monkeypatch.setattr("sys.stdout", stdout)
     Output().print_safe("half \ud83d")
     assert stdout.buffer.getvalue() == b"half ?\n"
@@ -127,3 +129,27 @@ def test_one_endless_name_does_not_widen_every_row_without_end():
     lines = table(["NAME", "SIZE"], [["x" * 1_000_000, "1"], ["y", "2"]])
     assert max(map(len, lines)) < 250
     assert lines[1].split()[0].endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "written"),
+    [
+        ("win32", {}, "你好 🙂".encode()),
+        ("win32", {"PYTHONIOENCODING": "cp1252"}, b"?? ?"),
+        ("linux", {}, b"?? ?"),
+    ],
+)
+def test_pipes_of_windows_get_utf8_unless_the_user_names_an_encoding(
+    monkeypatch, platform, environ, written
+):
+    pipe = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(pipe, encoding="cp1252", newline="\n"))
+    pipe_utf8((sys.stdout, None), environ, platform)
+    Output().print_text("你好 🙂")
+    assert pipe.getvalue() == written + b"\n"
+
+
+@pytest.mark.windows
+def test_a_pipe_gets_utf8_from_a_command(tmp_path):
+    done = Cli(tmp_path)("export", "你好")
+    assert "你好" in done.stderr

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
+from lmchat.cli.plain.line_reader import LineReader
 from lmchat.commands.table import SLASH_COMMANDS
 from tests.support.programs import Inside
 from tests.support.scripted_products import CHAT, plain
@@ -80,3 +84,11 @@ def test_a_profile_names_its_model_also_by_digits(tmp_path):
         done = cli("--plain", "-m", "beta", stdin="/model\n/profile second\nHello\n")
         assert done.returncode == 0, done
         assert server.seen(CHAT)[0].json["model"] == "gamma-2"
+
+
+def test_a_library_that_is_named_readline_but_is_another_one_is_not_used(monkeypatch):
+    monkeypatch.setitem(sys.modules, "readline", SimpleNamespace())  # pyreadline3
+    reader = LineReader()
+    reader.can_redraw = True
+    reader.begin(["an earlier prompt"])
+    assert not reader.set_next_text("text")

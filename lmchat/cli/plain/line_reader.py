@@ -57,10 +57,11 @@ class LineReader:
             return
         try:
             import readline  # noqa: PLC0415 - Windows has none
-        except ImportError:
+
+            readline.set_auto_history(False)
+        except (ImportError, AttributeError):  # the latter with pyreadline3, another module
             return
         self._readline = readline
-        readline.set_auto_history(False)
         for text in reversed(list(history)):
             readline.add_history(text)
         readline.set_startup_hook(self._insert_next_text)
