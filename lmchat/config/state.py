@@ -13,7 +13,13 @@ from msgspec import UNSET, Struct, UnsetType, field, to_builtins
 from msgspec.structs import replace
 
 from lmchat.config.toml import TomlError, read_toml
-from lmchat.files.disk import explain_system_error, free_name, locked, write_atomically
+from lmchat.files.disk import (
+    PERMISSION,
+    explain_system_error,
+    free_name,
+    locked,
+    write_atomically,
+)
 
 _MAX_RECENT = 9  # one for each of the keys Alt+1 … Alt+9
 
@@ -71,24 +77,29 @@ def read_state(path: Path) -> tuple[State, str]:
         reason = getattr(error, "strerror", "") or error
         warning = (
             f"{path.name} could not be read ({reason}): lmchat starts without the saved state. "
-            "Correct the file; the next change keeps it under another name."
         )
-        return State(), warning
+        if isinstance(error, OSError):
+            return State(), f"{warning}{PERMISSION}"
+        return State(), f"{warning}Correct the file; the next change keeps it under another name."
     return state, ""
 
 
 def change_state(path: Path, change: Change) -> State:
     """Change the file, and keep what another window, or the user, has changed in it since.
 
-    A file that cannot be read is kept under another name. Raises `StoreUnavailable`.
+    A damaged file is kept under another name. Raises `StoreUnavailable`.
     """
     import tomli_w  # noqa: PLC0415 - no start must wait for it
 
     try:
         with locked(path):
-            remembered, warning = read_state(path)
-            if warning:  # shown at the start of the screen
+            try:
+                remembered, _ = read_toml(path, State)
+            except FileNotFoundError:
+                remembered = State()
+            except TomlError:  # shown at the start of the screen
                 path.rename(free_name(path, "damaged"))
+                remembered = State()
             state = change(remembered)
             head = "# Written by lmchat; put your settings in config.toml.\n"
             write_atomically(path, head + tomli_w.dumps(to_builtins(state)))

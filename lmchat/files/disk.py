@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO
 
 from lmchat.errors import FileExists, FileRefused, StoreUnavailable, WrongUse
+from lmchat.files.locks import CAN_RENAME_OPEN_FILES, try_lock
 from lmchat.safe_text import safe_text
 
 try:
@@ -34,6 +36,8 @@ _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
 OWNER_ONLY = 0o600  # mode of a file that no other user may read
 _FOLDER_MODE = 0o700
+_RETRY_S = 0.02
+_FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
 
 
 def system_error(code: int, path: Path | str) -> OSError:
@@ -51,8 +55,13 @@ def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
     flags = OPEN_FLAGS
     if not may_stream:
         flags |= NO_WAIT  # a pipe is then opened at once, and refused below
-    # `open` itself refuses a folder, and closes it
-    file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115
+    try:
+        # `open` itself refuses a folder, and closes it
+        file = open(path, "rb", opener=lambda name, mode: os.open(name, mode | flags))  # noqa: SIM115
+    except PermissionError:
+        if path.is_dir():  # as Windows refuses one
+            raise system_error(errno.EISDIR, path) from None
+        raise
     if not may_stream and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -115,7 +124,7 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     try:
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        temporary.replace(target)
+        _when_free(lambda: temporary.replace(target))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -129,20 +138,42 @@ def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
 
     The lock is on the folder of the file, which is made if it is missing. A lock on the file itself
     would stay with the old file when `write_atomically` replaces it. Windows and some network disks
-    lock no folders: if two processes change a file at the same time there, the second wins. Raises
+    lock no folders. On Windows, the lock is on a file beside it, without a lock that is shared; on
+    these disks, the second of two processes wins that change a file at the same time. Raises
     `OSError`.
     """
     ensure_folder(path.parent)
-    if fcntl is None:
+    if fcntl is None and is_shared:
         yield
         return
-    folder = os.open(path.parent, os.O_RDONLY)
+    place, flags = path.parent, os.O_RDONLY
+    if fcntl is None:
+        place, flags = path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT
+    descriptor = os.open(place, flags | OPEN_FLAGS, OWNER_ONLY)
     try:
-        with suppress(OSError):  # `ENOLCK`, `EOPNOTSUPP`, `ENOSYS`; `EBADF` on NFS
-            fcntl.flock(folder, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+        if fcntl is None:
+            while not try_lock(descriptor):
+                sleep(_RETRY_S)
+        else:
+            with suppress(OSError):  # `ENOLCK`, `EOPNOTSUPP`, `ENOSYS`; `EBADF` on NFS
+                fcntl.flock(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+def _when_free(change: Callable[[], object]) -> None:
+    """Change a file; on Windows, wait a moment for the end of other programs that have it open."""
+    until_s = monotonic() + _FREE_S
+    while True:
+        try:
+            change()
+        except PermissionError:
+            if CAN_RENAME_OPEN_FILES or monotonic() > until_s:
+                raise
+            sleep(_RETRY_S)
+        else:
+            return
 
 
 def sync(descriptor: int) -> None:
@@ -255,7 +286,7 @@ def _create_at_once(path: Path, data: str | bytes, mode: int) -> None:
     except OSError:  # a file system without links
         temporary.rename(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        _when_free(lambda: temporary.unlink(missing_ok=True))
 
 
 def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
@@ -308,12 +339,13 @@ def empty_log(path: Path) -> None:
 PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
 # Reasons for an error, each with the next step.
 NOT_WRITABLE = ("writing is not permitted", PERMISSION)
+_NOT_FREE = ("writing is not permitted, or another program has it open", PERMISSION)
 FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
 _REASONS = {
     errno.ENOSPC: FULL,
     errno.EDQUOT: FULL,
     errno.EFBIG: FULL,
-    errno.EACCES: NOT_WRITABLE,
+    errno.EACCES: NOT_WRITABLE if CAN_RENAME_OPEN_FILES else _NOT_FREE,
     errno.EPERM: NOT_WRITABLE,
     errno.EROFS: ("the disk is read-only", PERMISSION),
     errno.ENOTDIR: ("a part of its path is a file", "Set LMCHAT_HOME to a folder."),

@@ -56,6 +56,8 @@ class Paths:
             found: list[Path] = []
             with suppress(RuntimeError):  # no HOME, and no entry in /etc/passwd
                 found += [folders.user_config_path, folders.user_cache_path]
+                # logs stay on this machine, where a domain of Windows copies the rest
+                folders.roaming = False
                 found += [folders.user_state_path]
             # older versions of platformdirs return a path that begins with `~`
             if not found or not found[-1].is_absolute():

@@ -22,7 +22,7 @@ def test_what_is_remembered_comes_back(tmp_path):
     change_state(path, lambda _: choices)
     assert read_state(path) == (choices, "")
     assert [used.endpoint for used in choices.recent] == ["http://b:2", "http://a:1"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):
@@ -52,7 +52,10 @@ def test_a_broken_file_is_told_and_kept_and_the_defaults_hold(tmp_path):
 
 def test_what_a_newer_lmchat_remembers_costs_nothing(tmp_path):
     path = tmp_path / "state.toml"
-    path.write_text('new_in_the_future = 1\n[[recent]]\nendpoint = "http://a:1"\nmodel = "m"\n')
+    path.write_text(
+        'new_in_the_future = 1\n[[recent]]\nendpoint = "http://a:1"\nmodel = "m"\n',
+        encoding="utf-8",
+    )
     assert read_state(path) == (State(recent=(UsedModel("http://a:1", "m"),)), "")
 
 
@@ -61,7 +64,8 @@ def test_what_an_earlier_lmchat_has_remembered_is_kept(tmp_path):
     path.write_text(
         '# Written by lmchat; put your settings in config.toml.\nendpoint = "http://a:1"\nmodel = "m"\n'
         'theme = "lmchat-dark"\nhas_sessions = false\nhas_telemetry = true\nhas_import_offer = true\n\n'
-        '[[recent]]\nendpoint = "http://a:1"\nmodel = "m"\n\n[allowed_tools]\n"files/read_text" = "ab"\n'
+        '[[recent]]\nendpoint = "http://a:1"\nmodel = "m"\n\n[allowed_tools]\n"files/read_text" = "ab"\n',
+        encoding="utf-8",
     )
     state, warning = read_state(path)
     assert (state.recent, state.theme, state.has_sessions, warning) == (
@@ -74,9 +78,9 @@ def test_what_an_earlier_lmchat_has_remembered_is_kept(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(
-        StoreUnavailable, match=r"/state.toml cannot be used: a part of its path is a file"
+        StoreUnavailable, match=r"[/\\]state.toml cannot be used: a part of its path is a file"
     ):
         change_state(tmp_path / "file" / "state.toml", lambda state: state)
 
@@ -87,9 +91,17 @@ def _count_up(path, times):
         Credentials(path.with_name("credentials.toml")).set(f"http://{os.getpid()}:{number}", "k")
 
 
+def test_a_file_that_cannot_be_read_now_is_not_replaced_by_defaults(tmp_path):
+    path = tmp_path / "state.toml"
+    path.mkdir()  # stands for a file that another program has locked
+    with pytest.raises(StoreUnavailable, match=r"state.toml cannot be used"):
+        change_state(path, lambda state: state)
+    assert [place.name for place in tmp_path.iterdir() if place.is_dir()] == ["state.toml"]
+
+
 def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path):
     path = tmp_path / "state.toml"
-    writers = [get_context("fork").Process(target=_count_up, args=(path, 25)) for _ in range(2)]
+    writers = [get_context("spawn").Process(target=_count_up, args=(path, 25)) for _ in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
