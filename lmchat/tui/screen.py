@@ -147,11 +147,6 @@ class ChatScreen(PatchedScreen):
         self.widgets.key_bar.display = height > _LOWEST
         self.widgets.log.display = height >= _LOWEST  # its least height is one row
 
-    @property
-    def has_columns(self) -> bool:
-        """Whether there is room for panels beside the chat; otherwise, they lie over it."""
-        return self.has_class("-wide") or self.has_class("-roomy")
-
     def on_mount(self) -> None:
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second

@@ -45,6 +45,15 @@ async def test_a_long_message_has_three_rows_over_the_log_and_is_cut_behind_them
             assert desk.log_view.size.height == height
 
 
+async def test_a_message_that_fills_its_rows_is_cut_with_one_ellipsis(tmp_path):
+    async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
+        desk.app.notify("a" * 400)
+        await shown(desk, "aaa")
+        await desk.pilot.pause()
+        rows = [row.strip() for row in desk.text.split("\n") if "aaa" in row]
+        assert rows == [rows[0], rows[0], rows[0][:-1] + "…"]
+
+
 async def test_the_words_for_new_text_stay_at_the_right_of_a_message(tmp_path):
     async with ready_desktop(tmp_path, asked=["one"], size=(80, 24)) as desk:
         desk.chat_screen.widgets.prompt_area.message_row.below = "new text"

@@ -11,6 +11,7 @@ from lmchat.tui.dialogs.theme_dialog import ThemeDialog
 from lmchat.tui.messages import ReadSessions
 from lmchat.tui.screen_services import ScreenServices
 from lmchat.tui.themes import THEMES, fitted, short_name, theme_named
+from lmchat.tui.widgets.telemetry_panel import has_columns
 
 
 class Appearance:
@@ -46,7 +47,7 @@ class Appearance:
         """Show the list of sessions, and focus it; if it has the focus, hide it."""
         screen, session_list = self._ui.screen, self._ui.widgets.session_list
         if session_list.has_focus_within or not session_list.display:
-            if screen.has_columns:
+            if has_columns(screen):
                 is_shown = not session_list.display
                 screen.set_class(not is_shown, "-sessions-hidden")
                 self._ui.remember(lambda state: replace(state, has_sessions=is_shown))
@@ -61,7 +62,7 @@ class Appearance:
     def toggle_telemetry(self) -> None:
         """Show the telemetry panel short, then with all figures, then not at all."""
         screen, panel = self._ui.screen, self._ui.widgets.telemetry
-        if not screen.has_columns:
+        if not has_columns(screen):
             self._lay_over("-telemetry-over")
             return
         was_hidden = screen.has_class("-telemetry-hidden")

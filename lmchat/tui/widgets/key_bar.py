@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from textual import events
 from textual.content import Content
+from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
@@ -76,16 +77,10 @@ class KeyBar(Widget):
     are no rows of the table of commands.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._hints: tuple[Sequence[Hint], Sequence[Hint]] = ((), ())  # left and right
+    _hints: reactive[tuple[Sequence[Hint], Sequence[Hint]]] = reactive(((), ()))  # left and right
 
     def show(self, hints: Sequence[Hint], right: Sequence[Hint] = ()) -> None:
-        """Show hints at the left, and others at the right; redraw only if one has changed."""
-        before = self._hints
         self._hints = (tuple(hints), tuple(right))
-        if self._hints != before:
-            self.refresh()
 
     def render(self) -> Content:
         """Return the row; without room, hints are left out: those at the right last."""

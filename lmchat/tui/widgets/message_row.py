@@ -9,7 +9,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from lmchat.tui.messages import AppMessage
-from lmchat.tui.widgets.line import STRONG, content, cut, styled
+from lmchat.tui.widgets.line import STRONG, content, styled
 from lmchat.units import SIGNS
 
 _MOST_ROWS = 3
@@ -79,9 +79,8 @@ class MessageRow(Widget):
             words = content((sign, (self.passing.words, "")))
             lines = [line.rstrip() for line in words.wrap(max(width, 1))]
             if len(lines) > _MOST_ROWS:
-                lines[_MOST_ROWS - 1 :] = [cut(lines[_MOST_ROWS - 1] + "  ", max(width, 1))]
-                last = lines[-1].rstrip()
-                lines[-1] = cut(last, max(width - 1, 1)) + SIGNS.cut
+                last = lines[_MOST_ROWS - 1].truncate(max(width - 1, 0))
+                lines[_MOST_ROWS - 1 :] = [last.rstrip() + SIGNS.cut]
             self._lines = lines
         height = max(len(self._lines), 1)
         self.styles.height = height

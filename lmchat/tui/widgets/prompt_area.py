@@ -35,7 +35,7 @@ from lmchat.tui.widgets.line import (
 from lmchat.tui.widgets.message_row import MessageRow
 from lmchat.tui.widgets.prompt_input import PromptInput
 from lmchat.tui.widgets.row_list import RowList
-from lmchat.tui.widgets.telemetry_panel import meter, spark
+from lmchat.tui.widgets.telemetry_panel import has_columns, meter, spark
 from lmchat.units import SIGNS
 
 _MOST_QUEUED, _MOST_QUEUED_IN_SHORT = 5, 2  # rows of queued prompts, by the height of the window
@@ -171,9 +171,7 @@ class PromptStatus(Widget):
     @property
     def _has_column(self) -> bool:
         """Whether the figures are in the telemetry panel, beside the chat."""
-        screen = self.screen
-        is_wide = screen.has_class("-wide") or screen.has_class("-roomy")
-        return is_wide and not screen.has_class("-telemetry-hidden")
+        return has_columns(self.screen) and not self.screen.has_class("-telemetry-hidden")
 
 
 class PromptArea(Vertical):

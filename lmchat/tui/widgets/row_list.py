@@ -14,6 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from textual import events
 from textual.content import Content
 from textual.geometry import Region, Size
@@ -79,15 +80,8 @@ def text_row(
 
 
 def edge_row(text: str, style: str = MUTED, *, right: str = "") -> ListRow:
-    """Return a row at the left edge that cannot be chosen, such as a heading.
-
-    `right` is shown at its end unless it is empty.
-    """
-    return ListRow(
-        pieces=(((text, style),),),  # one piece of one text
-        right=((right, MUTED),) if right else (),
-        is_at_edge=True,
-    )
+    """Return a row at the left edge that cannot be chosen, such as a heading."""
+    return replace(text_row(text, style, right=right), is_at_edge=True)
 
 
 def wrapped_rows(text: str, width: int) -> list[ListRow]:

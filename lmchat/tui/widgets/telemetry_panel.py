@@ -1,19 +1,17 @@
-"""Telemetry panel in the right column: draws rows with a label and a value, or a bar.
-
-A meter is a bar whose used part is a fraction. A spark row has a small bar for each value, and the
-graph of the speed has two rows of them.
-"""
+"""Telemetry panel in the right column: draws rows with a label and a value, or bars."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import groupby, zip_longest
+from typing import Any
 
 from msgspec import Struct
 from rich.cells import cell_len
 from textual.content import Content
 from textual.geometry import Region
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
@@ -58,7 +56,7 @@ class TextRow(Struct, frozen=True):
 
 
 class MeterRow(Struct, frozen=True):
-    """Meter."""
+    """Bar whose used part is a fraction."""
 
     fraction: float | None  # from 0 to 1; None if it is not known
 
@@ -95,6 +93,11 @@ ALARMS_ABOVE = 0.95  # share of the window above which it alarms
 _GAP = 2  # cells between label and value
 
 
+def has_columns(screen: Screen[Any]) -> bool:
+    """Return whether panels have columns beside the chat; otherwise, they lie over it."""
+    return screen.has_class("-wide") or screen.has_class("-roomy")
+
+
 def meter(fraction: float | None, width: int) -> StyledTexts:
     """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1.
 
@@ -113,7 +116,7 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
     """Return `width` cells with one bar for each of the newest values, the newest at the right.
 
     A bar of full height is the largest of these values, or `at_least` if that is larger. None is
-    a failure, and is drawn as a sign. Neighbours in the same style are joined.
+    a failure, and is drawn as a sign.
     """
     shown = values[max(len(values) - width, 0) :]
     known = [value for value in shown if value is not None]
@@ -125,8 +128,7 @@ def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) 
         else:
             level = round(value / full_bar * len(SIGNS.levels))
             parts.append((SIGNS.levels[max(level, 1) - 1], SPARK))  # 0 has the lowest bar, too
-    runs = groupby(parts, key=lambda part: part[1])
-    return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
+    return _joined(parts)
 
 
 def graph(values: Sequence[float], width: int, *, is_upper: bool) -> StyledTexts:
@@ -145,8 +147,13 @@ def graph(values: Sequence[float], width: int, *, is_upper: bool) -> StyledTexts
             cells.append((bars[max(level - half, 0)], SPEED))
         else:
             cells.append((bars[min(level, half)], SPEED_FILL if level > half else SPEED))
-    runs = groupby(cells, key=lambda cell: cell[1])
-    return tuple(("".join(bar for bar, _ in run), style) for style, run in runs)
+    return _joined(cells)
+
+
+def _joined(texts: Sequence[StyledText]) -> StyledTexts:
+    """Join neighbours in the same style."""
+    runs = groupby(texts, key=lambda text: text[1])
+    return tuple(("".join(text for text, _ in run), style) for style, run in runs)
 
 
 class TelemetryPanel(Widget):
@@ -192,9 +199,8 @@ class TelemetryPanel(Widget):
 
         Without room, blank rows go first, then bars; then figures share a row.
         """
-        has_column = self.screen.has_class("-wide") or self.screen.has_class("-roomy")
         form = Form.JOINED
-        if has_column:
+        if has_columns(self.screen):
             form = Form.ALL if self.shows_all else Form.SHORT
         rows = self._rows_of(form)
         for fitting in (
@@ -239,10 +245,9 @@ def _looks_same(old: DrawnRow | None, new: DrawnRow | None, width: int) -> bool:
 
 def _in_rows(row: NameRow, width: int) -> list[TextRow]:
     """Return one row; or two if the name fits only into two, cut to them if it is longer still."""
-    sign, sign_style = row.sign
     name = on_one_line(row.name)
     last = TextRow(name, row.value, row.style, row.name_style, row.sign)
-    room = width - cell_len(sign)
+    room = width - cell_len(row.sign[0])
     value_room = cell_len(on_one_line(row.value)) + _GAP if row.value else 0
     if cell_len(name) <= room - value_room:
         return [last]
@@ -252,7 +257,7 @@ def _in_rows(row: NameRow, width: int) -> list[TextRow]:
     if end > len(first) // 2:
         first, rest = name[:end], name[end:]
     return [
-        TextRow(first, label_style=row.name_style, sign=(sign, sign_style)),
+        TextRow(first, label_style=row.name_style, sign=row.sign),
         TextRow(rest, row.value, row.style, row.name_style),
     ]
 

@@ -279,13 +279,10 @@ def _turn_rows(facts: PanelFacts, form: Form) -> list[DrawnRow]:
     if fraction is not None and (facts.is_running or facts.read_ahead is not None):
         graph = [MeterRow(fraction), GraphRow((), is_upper=False)]
     if form is Form.SHORT:
-        is_answering = facts.is_running and UNKNOWN not in (speed, first_token)
-        value = speed if is_answering else elapsed
-        if not facts.is_running:
-            value = ""
-        head = TextRow(stage, value, STRONG, label_style)
-        if is_answering:
+        if facts.is_running and UNKNOWN not in (speed, first_token):
+            head = TextRow(stage, speed, STRONG, label_style)
             return [head, *graph, _row("first token", first_token), _row("elapsed", elapsed)]
+        head = TextRow(stage, elapsed if facts.is_running else "", STRONG, label_style)
         return [head, *graph, TextRow(""), TextRow("")]
     if stats is None and facts.read_ahead is None:
         stage = "Turn"
