@@ -340,7 +340,9 @@ def test_a_signal_ends_in_good_order_with_what_had_come(cli, server):
 
 
 def is_on_disk(cli, words: str) -> bool:
-    return any(words.encode() in file.read_bytes() for file in cli.folder.glob("sessions.db-answer-*"))
+    return any(
+        words.encode() in file.read_bytes() for file in cli.folder.glob("sessions.db-answer-*")
+    )
 
 
 def test_the_wait_for_an_answer_is_shown_at_a_terminal_until_its_first_word(cli, server):

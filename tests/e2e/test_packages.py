@@ -154,4 +154,5 @@ def _own_tools(folder: Path) -> dict[str, str]:
         "PIPX_BIN_DIR": str(folder / "bin"),
         "UV_TOOL_DIR": str(folder / "uv"),
         "UV_TOOL_BIN_DIR": str(folder / "bin"),
+        "UV_SYSTEM_CERTS": "1",  # as pip does: an index may have a certificate of the machine
     }
