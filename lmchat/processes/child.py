@@ -183,7 +183,8 @@ def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
     not awaited: what a program leaves in the background may keep it open.
     """
     read_end, write_end = os.pipe()
-    mark = os.urandom(_MARK_BYTES)  # written last
+    # written last; its first byte is in no text of UTF-8, so that no end of a text has to wait
+    mark = b"\xff" + os.urandom(_MARK_BYTES - 1)
 
     def read() -> None:
         data, found = b"", b""

@@ -14,6 +14,7 @@ from lmchat.errors import LMChatError
 from lmchat.processes.child import (
     ChildEndedError,
     ChildProcess,
+    output_pipe,
     own_program,
     run_program,
 )
@@ -209,3 +210,13 @@ def test_ctrl_c_of_the_terminal_ends_no_program_of_lmchat():
     own_console = subprocess.CREATE_NO_WINDOW
     argv = [sys.executable, "-c", UNDER_CTRL_C]
     assert subprocess.run(argv, creationflags=own_console, timeout=50, check=False).returncode == 0  # noqa: S603
+
+
+async def test_each_letter_of_an_output_arrives_at_once():
+    for _ in range(8):  # the mark of the end is another one for each pipe
+        received = bytearray()
+        with output_pipe(received.extend) as output:
+            for letter in range(128):
+                os.write(output, bytes([letter]))
+                await until(lambda size=letter + 1, got=received: len(got) == size, "the letter")
+        assert received == bytes(range(128))
