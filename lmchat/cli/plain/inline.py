@@ -137,19 +137,24 @@ class InlineText:
         """Print the rest of the text; the next piece begins another text.
 
         After `print_all`, there is no rest. Without it, as after Ctrl+C, code of the rest has no
-        colours: this method cannot wait for them.
+        colours.
         """
         if self._printing is not None:
             self._printing.cancel()
         self._feed(self._unread, is_final=True)
         self._unread = ""
-        self._print_complete_lines()
         self.end_line()
         self._colours.drop_requests()
         self._begin_text()
 
     def end_line(self) -> None:
-        """End the line, so that something else can be printed."""
+        """Print what is complete and end its line, so that something else can be printed.
+
+        Code that arrived after the last frame has no colours: this method cannot wait for them.
+        """
+        self._feed(self._unread)
+        self._unread = ""
+        self._print_complete_lines()
         if self._is_line_open:
             self._write("\n")
             self._is_line_open = False
