@@ -8,19 +8,23 @@ input and no controlling terminal, so no program in it can ask for a password.
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from lmchat.attachments.attachment import Attachment, text_attachment
 from lmchat.errors import LMChatError, WrongUse
+from lmchat.files.disk import expanded_path
 from lmchat.processes.child import ChildProcess, output_pipe
-from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.processes.environment import IS_WINDOWS, environment_for_others, find_program
 from lmchat.safe_text import decoded_text, safe_line, safe_text, without_controls
 from lmchat.units import breakable, size_text
 
 TIME_LIMIT_S = 60.0
 MAX_OUTPUT_BYTES = 200_000  # bytes at the end of an output that are kept
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
+_INNER_BYTES = bytes(range(0x80, 0xC0))  # of a character in UTF-8, which has begun before them
 _MAX_NAME_CHARS = 24  # of the command in the name of its file, which also says how it ended
 
 
@@ -28,16 +32,23 @@ class ShellCommand:
     """A command of the user's shell: `run` runs it, `stop` ends it earlier."""
 
     def __init__(
-        self, command: str, environ: Mapping[str, str], time_limit_s: float = TIME_LIMIT_S
+        self,
+        command: str,
+        environ: Mapping[str, str],
+        *,
+        shell: str = "",
+        time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         """Run nothing yet; the command gets `environ` without lmchat's own variables.
 
+        `shell` is a program that runs the argument after `-c`, or `cmd`; empty: the user's shell.
         Raises `WrongUse` if the command contains characters that cannot be seen.
         """
         if safe_text(command) != command:
             problem = "The command contains invisible characters, so it was not run."
             raise WrongUse(problem, hint="Type it instead of pasting it.")
         self.command = command
+        self._shell = shell
         self._time_limit_s = time_limit_s
         self.output = bytearray()  # the end of the output and of the errors, as they came
         self.left_out_bytes = 0  # bytes that came before `output`
@@ -92,13 +103,13 @@ class ShellCommand:
 
     async def _start(self, output: int) -> ChildProcess:
         """Start the shell with the command, which writes into `output`; raises `LMChatError`."""
-        shell = ""  # that of the system, also on Windows: there, $SHELL is that of another system
-        if os.name == "posix":
-            # only an absolute path in $SHELL is used: no folder is searched for a name
-            shell = find_program(self._environment.get("SHELL", ""), "")
+        program = self._shell_program()
+        argv, shell = [program, "-c", self.command], None
+        if not program or Path(program).stem.lower() == "cmd":  # the system knows what these take
+            argv, shell = [self.command], program
         try:
             child = await ChildProcess.start(
-                [self.command],
+                argv,
                 environment=self._environment,
                 output=output,
                 errors=output,
@@ -110,6 +121,20 @@ class ShellCommand:
             raise LMChatError(problem, hint=hint, kind="program") from error
         child.close_input()
         return child
+
+    def _shell_program(self) -> str:
+        """Return the path of the shell, or "" for that of the system; raises `LMChatError`."""
+        if not self._shell:
+            # only an absolute path in $SHELL is used: no folder is searched for a name; on Windows,
+            # $SHELL is that of another system
+            return "" if IS_WINDOWS else find_program(self._environment.get("SHELL", ""), "")
+        search_path = self._environment.get("PATH", os.defpath)
+        program = find_program(str(expanded_path(self._shell)), search_path)
+        if not program:
+            problem = f"The shell {safe_line(self._shell)} is not found."
+            hint = "Correct `shell` in the section [chat] of config.toml."
+            raise LMChatError(problem, hint=hint, kind="program")
+        return program
 
     def stop(self) -> None:
         """Begin to end the command and its process group; `run` returns when they have ended.
@@ -137,9 +162,21 @@ def output_attachment(command: ShellCommand) -> Attachment:
         name += f", {size} left out"
         text += f"[{size} left out]\n"
     output = bytes(command.output)
+    if command.left_out_bytes:
+        output = output.lstrip(_INNER_BYTES)
     if b"\0" in output:
         text += "[not text]"
     else:
-        text += without_controls(decoded_text(output))
+        text += without_controls(_printed_text(output))
     text = text.removesuffix("\n") + f"\n[{command.ending}]\n"
     return text_attachment(name, "text/plain", text.encode())
+
+
+def _printed_text(output: bytes) -> str:
+    """Return an output as text; programs of Windows print the code page of a console, or UTF-8."""
+    if not IS_WINDOWS:
+        return decoded_text(output)
+    try:
+        return codecs.utf_8_decode(output)[0]  # without the beginning of a character at its end
+    except UnicodeDecodeError:
+        return output.decode("oem", "replace")

@@ -280,6 +280,13 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
             '"local": on this machine only; "always": on other machines too; "never"'
         ),
     ] = "local"
+    shell: Annotated[
+        str,
+        setting(
+            "program that runs `!` commands, such as pwsh; unset: $SHELL, on Windows %COMSPEC%",
+            **_PATH,
+        ),
+    ] = ""
 
 
 class LimitSettings(Table, frozen=True, kw_only=True):

@@ -1,36 +1,54 @@
 from __future__ import annotations
 
+import pytest
+
 from lmchat.attachments.shell_command import output_attachment
-from tests.support.programs import ran
+from tests.support.programs import PYTHON, ran
+
+_TO_PRINT = "import sys; print_bytes = sys.stdout.buffer.write; "
 
 
-async def transcript(text: str) -> tuple[str, str]:
-    """Run a command; return the name and the text of the file that a prompt gets."""
-    attachment = output_attachment(await ran(text))
+async def transcript(code: str) -> tuple[str, str]:
+    """Run a command of Python, the shell of all systems; return name and text of the file."""
+    attachment = output_attachment(await ran(code, shell=PYTHON))
     return attachment.part.name, attachment.data.decode()
 
 
 async def test_command_output_and_exit_code_are_one_file_of_the_prompt():
-    command = await ran("echo one; echo two >&2; exit 4")
-    file = output_attachment(command)
-    assert file.part.name == "$ echo one; echo two >&2;…, exit code 4"
-    assert file.data == b"$ echo one; echo two >&2; exit 4\none\ntwo\n[exit code 4]\n"
+    code = "import os; os.write(1, b'one\\n'); os.write(2, b'two\\n'); exit(4)"
+    name, text = await transcript(code)
+    assert name == "$ import os; os.write(1,…, exit code 4"
+    assert text == f"$ {code}\none\ntwo\n[exit code 4]\n"
 
 
 async def test_escape_sequences_are_visible_characters_and_other_signs_are_sent_as_they_are():
-    _, text = await transcript(r"printf '\033]0;title\007\033[31mred\r\n\342\200\256evil\n'")
-    assert "␛]0;title␇␛[31mred\n\u202eevil\n" in text
+    printed = r"b'\033]0;title\007\033[31mred\r\n\342\200\256evil\n'"
+    _, text = await transcript(f"{_TO_PRINT}print_bytes({printed})")
+    assert "\n␛]0;title␇␛[31mred\n\u202eevil\n" in text
 
 
 async def test_bytes_that_are_no_text_are_left_out():
-    _, text = await transcript("head -c 1500 /dev/zero")
-    assert text == "$ head -c 1500 /dev/zero\n[not text]\n[exit code 0]\n"
+    _, text = await transcript(f"{_TO_PRINT}print_bytes(bytes(1500))")
+    assert text.endswith("\n[not text]\n[exit code 0]\n")
 
 
 async def test_the_beginning_of_a_long_output_is_left_out_and_told():
-    command = await ran("seq 100000")
-    text = output_attachment(command).data.decode()
-    assert text.startswith("$ seq 100000\n[389 kB left out]\n")
+    number = "print_bytes(b'%d\\n' % number)"
+    name, text = await transcript(f"{_TO_PRINT}[{number} for number in range(1, 100_001)]")
+    assert "\n[389 kB left out]\n" in text
     assert text.endswith("\n99999\n100000\n[exit code 0]\n")
     assert len(text) < 201_000
-    assert output_attachment(command).part.name == "$ seq 100000, 389 kB left out"
+    assert name.endswith(", 389 kB left out")
+
+
+async def test_a_character_whose_beginning_was_left_out_is_left_out_whole():
+    _, text = await transcript(f"{_TO_PRINT}print_bytes('€'.encode() * 70_000)")
+    assert "left out]\n€€" in text
+    assert text.endswith("€€\n[exit code 0]\n")
+
+
+@pytest.mark.windows
+async def test_programs_of_windows_print_the_code_page_of_the_console_or_utf_8():
+    for encoding in ("oem", "utf-8"):
+        _, text = await transcript(f"{_TO_PRINT}print_bytes('Gr\\xfc\\xdfe'.encode('{encoding}'))")
+        assert text.endswith("\nGrüße\n[exit code 0]\n")

@@ -16,8 +16,13 @@ from tests.support.scripted_server import DONE, Gate, finish, sse
 Cli = Inside
 
 _ESCAPES = r"printf '\033[?1049l\033]0;evil\007\033[2J\033c\233evil\n'"
-_ASKS = "(printf Password: >/dev/tty; read -r x </dev/tty) 2>&1; read -r x; echo answered"
+_ASKS = "(printf Password: >/dev/tty; read -r x </dev/tty) 2>&1; read -r x; echo answered in ${BASH_VERSION:+bash}"
 _HOLDS_ON = "trap '' TERM HUP; sleep 600; sleep 600"
+
+
+@pytest.fixture(autouse=True)
+def configured_shell(cli):
+    cli.configure("[chat]\nshell = 'bash'\n")
 
 
 def numbered(folder: Path, command: str) -> tuple[str, Path]:
@@ -55,7 +60,7 @@ def test_hostile_commands_reach_neither_the_terminal_nor_a_person_and_esc_stops_
     text = request.json["messages"][-1]["content"]
     assert "␛[?1049l␛]0;evil␇␛[2J␛c›evil\n[exit code 0]" in text
     assert "/dev/tty" in text
-    assert "\nanswered\n" in text
+    assert "\nanswered in bash\n" in text
     assert b"Password:" not in screen.raw.replace(b"printf Password:", b"")
     leave(screen)
     assert screen.left_behind() == []
@@ -78,7 +83,7 @@ def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, c
     talk = begin()
     talk.type("/help\r", sees="!COMMAND runs a command")
     talk.wait_prompt()
-    talk.type(f"!{_ESCAPES}; exit 3\r", sees="exit code 3 (")
+    talk.type(f"!{_ESCAPES}; echo ${{BASH_VERSION:+bash}}; exit 3\r", sees="exit code 3 (")
     talk.wait_prompt()
     typed, file = numbered(tmp_path, "sleep 600")
     talk.type(typed, sees="Running. Ctrl+C stops it.")
@@ -90,7 +95,7 @@ def test_in_the_plain_chat_the_output_goes_with_the_next_prompt(begin, server, c
     talk.type("Why?\r", sees="Beans.\nYou:")
     talk.leave()
     [request] = server.seen(CHAT)
-    assert "␛c›evil\n[exit code 3]" in request.json["messages"][-1]["content"]
+    assert "␛c›evil\nbash\n[exit code 3]" in request.json["messages"][-1]["content"]
     assert "begun\n[stopped" in request.json["messages"][-1]["content"]
     assert stored(cli.home).messages[0].files[0].name.endswith(", exit code 3")
 

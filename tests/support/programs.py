@@ -184,9 +184,11 @@ def write_tools(cli: Cli, text: str = FUNCTIONS, config: str = "") -> None:
 SH = {**os.environ, "SHELL": "/bin/sh"}
 
 
-async def ran(text: str, *, environ=SH, time_limit_s: float = 60.0) -> ShellCommand:
+async def ran(
+    text: str, *, environ=SH, shell: str = "", time_limit_s: float = 60.0
+) -> ShellCommand:
     """Run a shell command as a prompt with `!` does, to its end."""
-    command = ShellCommand(text, environ, time_limit_s)
+    command = ShellCommand(text, environ, shell=shell, time_limit_s=time_limit_s)
     await command.run()
     return command
 

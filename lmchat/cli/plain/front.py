@@ -447,7 +447,11 @@ class PlainFront(TurnListener):
                 "This terminal does not mark pastes, so no command runs here.",
                 hint="Run it in a shell, and attach what it prints with /file.",
             )
-        command = ShellCommand(line.removeprefix("!").strip(), self.context.environ_of_programs)
+        command = ShellCommand(
+            line.removeprefix("!").strip(),
+            self.context.environ_of_programs,
+            shell=self.settings.chat.shell,
+        )
         self.notify("Running. Ctrl+C stops it.")
         try:
             await command.run()

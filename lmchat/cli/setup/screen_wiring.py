@@ -143,7 +143,7 @@ class ScreenPlatform:
         self.examine = partial(examine_machine, context, backend)
         self.editor = partial(Editor, environ=environ, folders=folders)
         self.show_in_pager = partial(show_in_pager, environ=environ)
-        self.shell_command = partial(ShellCommand, environ=environ)
+        self.shell_command = partial(ShellCommand, environ=environ, shell=settings.chat.shell)
         self.open_in_browser = partial(open_in_browser, environ=environ)
         self.open_file = partial(open_file, environ=environ, folders=folders)
         self.notification = partial(notification, settings.ui.notify, environ=environ)
