@@ -1,7 +1,7 @@
 """Files that are attached to messages, in a folder beside the database.
 
-The name of a stored file is its digest, the SHA-256 of its content, so each content is stored once.
-Messages name a digest in the column `call_id` of a part, drafts within their text.
+The name of a stored file is its SHA-256, so each content is stored once. Messages name it in the
+column `call_id` of a part, drafts within their text.
 """
 
 from __future__ import annotations
@@ -22,19 +22,15 @@ from lmchat.storage.row_values import text_from
 _logger = logging.getLogger(__name__)
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-# A digest, or the name of the file that a killed `write_atomically` left: `.`, the beginning of a
-# digest, `.` and random digits.
+# A digest, or the name of the file that a killed `write_atomically` left.
 _OWN_NAME = re.compile(r"[0-9a-f]{64}|\.[0-9a-f]{50}\.[0-9a-f]{8}")
-# A younger file stays although no message names it: the message is written after the file.
+# a younger file stays: its message is written after it
 _YOUNG_S = 60
 _MOST_BYTES = 256_000_000
 
 
 def save(folder: Path, data: bytes) -> str:
-    """Write a file whose name is the digest of its content, and return the digest.
-
-    Raises `StoreUnavailable`.
-    """
+    """Raises `StoreUnavailable`."""
     digest = sha256(data).hexdigest()
     try:
         write_atomically(folder / digest, data)
@@ -47,10 +43,7 @@ def save(folder: Path, data: bytes) -> str:
 
 
 def read(folder: Path, digest: str) -> bytes:
-    """Return the content of a file.
-
-    Raises `StoreUnavailable` if the file is missing, cannot be read, or does not fit its digest.
-    """
+    """Raises `StoreUnavailable` if the file is missing, unreadable, or does not fit its digest."""
     try:
         data = read_plain(folder / digest, max_bytes=_MOST_BYTES)
     except FileNotFoundError as error:
@@ -59,7 +52,7 @@ def read(folder: Path, digest: str) -> bytes:
         raise _unreadable_error(f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # an imported session may name any text, such as one with a NUL
         raise _unreadable_error(f"cannot be read: {error}") from error
-    # an imported session may have the path of another file as a “digest”: this is refused, too
+    # an imported session may have the path of another file as a “digest”
     if sha256(data).hexdigest() != digest:
         raise _unreadable_error("is damaged")
     return data
@@ -70,10 +63,9 @@ def _unreadable_error(reason: str) -> StoreUnavailable:
 
 
 def remove(folder: Path, digests: Collection[str]) -> list[Path]:
-    """Remove the files with these digests; return those that could not be removed.
+    """Return the files that could not be removed; texts that are no digests are ignored.
 
-    Texts that are no digests are ignored: an imported message may name any text, such as the path
-    of a file of the user.
+    An imported message may name any text, such as the path of a file of the user.
     """
     kept: list[Path] = []
     for digest in filter(_DIGEST.fullmatch, digests):
@@ -85,11 +77,10 @@ def remove(folder: Path, digests: Collection[str]) -> list[Path]:
 
 
 def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> None:
-    """Remove all files that neither a message nor a draft names, except those younger than 60 s.
+    """Remove all files that neither a message nor a draft names, except young ones.
 
-    A message is written after its file, so the message of a young file may not be written yet. Only
-    files with names that this module gives are removed. If LMCHAT_HOME is a folder of the user,
-    they may keep other files in a folder of this name.
+    If LMCHAT_HOME is a folder of the user, they may keep other files in a folder of this name:
+    those stay.
     """
     digests = named_digests(connection)
     young_from_s = moment.timestamp() - _YOUNG_S
@@ -102,7 +93,6 @@ def remove_unnamed(connection: Connection, folder: Path, moment: datetime) -> No
 
 
 def named_digests(connection: Connection) -> set[str]:
-    """Return the digests that messages and drafts name."""
     rows = connection.execute("select call_id from parts where kind = 'file'")
     digests = {text_from(digest) for (digest,) in rows}
     for (text,) in connection.execute("select text from drafts"):

@@ -18,18 +18,15 @@ _logger = logging.getLogger(__name__)
 _KEPT_COPIES = 3
 # Checking a larger file would take many seconds each day. The doctor checks it when asked to.
 _LARGEST_BYTES = 1024 * 1024 * 1024
-_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # pattern of the date at the end of a name
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"  # at the end of a name
 _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 
 
-# Daily copies. `path` may be a link to a file in another folder; copies are beside that file.
+# `path` may be a link to a file in another folder; copies are beside that file.
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
-    """Return whether the file is to be checked and copied: it has no copy of this day yet.
-
-    False for a file that is larger than `_LARGEST_BYTES`, whose check would take too long.
-    """
+    """False for a file that is larger than `_LARGEST_BYTES`, whose check would take too long."""
     path = connection.path
     return path.stat().st_size <= _LARGEST_BYTES and not _copy_of_day(path, moment).exists()
 
@@ -52,10 +49,9 @@ def back_up(path: Path, moment: datetime, *, keeps_all: bool = False) -> None:
 def remove_copies(path: Path) -> list[Path]:
     """Remove all daily copies, and incomplete ones; return those that could not be removed.
 
-    `purge` calls this, as the copies have the text that it deletes. An incomplete copy is one that
-    a killed process has left, or one that is being made.
+    An incomplete one was left by a killed process, or is being made.
     """
-    path = path.resolve()  # it may be a link; the copies are beside the file
+    path = path.resolve()
     copies = (*_all_copies(path), *path.parent.glob(f".*{path.name}.backup-*"))
     return [copy for copy in copies if not _remove(copy)]
 
@@ -63,8 +59,8 @@ def remove_copies(path: Path) -> list[Path]:
 def daily_copies(path: Path, moment: datetime) -> list[Path]:
     """Return the daily copies, newest first; those of the future come last.
 
-    A copy is as old as its name or its time of change says, whichever is earlier. It is of the
-    future if that is after tomorrow: the clock was wrong when it was made, or is wrong now.
+    A copy is of the future if it is dated after tomorrow: the clock was wrong when it was made, or
+    is wrong now.
     """
 
     def key(copy: Path) -> tuple[bool, date, str]:
@@ -75,7 +71,6 @@ def daily_copies(path: Path, moment: datetime) -> list[Path]:
 
 
 def notice_of_future(path: Path, moment: datetime) -> str:
-    """Return a sentence for the user about a copy of the future; empty without one."""
     for copy in _all_copies(path):
         if _day_of(copy) > moment.date() + timedelta(days=1):
             return (
@@ -86,11 +81,8 @@ def notice_of_future(path: Path, moment: datetime) -> str:
 
 
 def _all_copies(path: Path) -> list[Path]:
-    """Return the daily copies in any order.
-
-    A file whose name does not end with a date is left out: the user may have made such a copy.
-    """
-    path = path.resolve()  # it may be a link; the copies are beside the file
+    """Leave out files whose names do not end with a date: the user may have made them."""
+    path = path.resolve()
     return list(path.parent.glob(f"{path.name}.backup-{_DATE}"))
 
 
@@ -107,10 +99,9 @@ def _day_of(copy: Path) -> date:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """Copy a database, which may be in use, to the path `copy`, and replace a file there.
+    """Copy a database, which may be in use; the copy gets its name once it is complete.
 
-    The copy gets its name once it is complete. Raises `sqlite3.Error` or `OSError`; nothing is left
-    of an incomplete copy then.
+    Raises `sqlite3.Error` or `OSError`; nothing is left of an incomplete copy then.
     """
     incomplete = copy.with_name(f".{copy.name}.{os.urandom(4).hex()}")
     # created here, for its owner alone: SQLite would let others read it
@@ -132,7 +123,7 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def _remove(file: Path) -> bool:
-    """Remove a file; return False if it is still there, as in a read-only folder."""
+    """Return False if the file is still there, as in a read-only folder."""
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
@@ -142,7 +133,7 @@ def _remove(file: Path) -> bool:
 
 
 def _copy_of_day(path: Path, moment: datetime) -> Path:
-    path = path.resolve()  # it may be a link; the copies are beside the file
+    path = path.resolve()
     return path.with_name(f"{path.name}.backup-{moment:%Y-%m-%d}")
 
 
@@ -152,11 +143,10 @@ def _copy_of_day(path: Path, moment: datetime) -> Path:
 def restore(path: Path, moment: datetime) -> str:
     """Set a damaged file aside, put the newest intact copy in its place, and tell the user.
 
-    Without an intact copy, the new file is empty. The caller keeps other processes out. If this
-    process is killed, there is the damaged file or the new one. Raises what `connect` raises, and
-    `OSError` if a file cannot be written.
+    The caller keeps other processes out. If this process is killed, there is the damaged file or
+    the new one. Raises what `connect` raises, and `OSError` if a file cannot be written.
     """
-    file = path.resolve()  # `path` may be a link, which stays
+    file = path.resolve()
     aside = free_name(file, f"damaged-{moment:%Y%m%d-%H%M%S}")
     _logger.error("the session file is damaged and is kept as %s", aside.name)
     copy, words = _newest_copy(path, moment)
@@ -183,10 +173,7 @@ def restore(path: Path, moment: datetime) -> str:
 
 
 def notice_of_missing(path: Path, moment: datetime) -> str:
-    """Return a sentence for the user about a file that is missing beside an intact copy.
-
-    The user may have removed the file to begin anew, so the copy is not put in its place.
-    """
+    """The user may have removed the file on purpose, so no copy is put in its place."""
     copy, words = _newest_copy(path, moment)
     if copy is None:
         return ""
@@ -197,7 +184,6 @@ def notice_of_missing(path: Path, moment: datetime) -> str:
 
 
 def _newest_copy(path: Path, moment: datetime) -> tuple[Path | None, str]:
-    """Return the newest intact copy, or None, and the words for it."""
     for copy in daily_copies(path, moment):
         count = messages_in_copy(copy)
         if count is not None:

@@ -1,12 +1,8 @@
 """Queries of sessions, and of paths through the trees of their messages.
 
-A path begins at a root, a message without a parent, and ends at its leaf. The chosen path of a
-session is the one that is shown and sent. The messages above another one are its parent, the parent
-of that, and so on. It is below all of these.
-
-In the tables, the *number* of a message is the key of its row; newer messages have higher ones. If
-a message is deleted, it is *hidden* with all below it: their `hidden_by` is its id. All others are
-*visible*.
+A path begins at a root and ends at its leaf; the chosen path is shown and sent. The *number* of a
+message is the key of its row; newer messages have higher ones. A deleted message is *hidden* with
+all below it: their `hidden_by` is its id. All others are *visible*.
 """
 
 from __future__ import annotations
@@ -34,10 +30,9 @@ from lmchat.storage.row_values import (
     text_from,
 )
 
-# Beginning of a query: a `with` clause, to which callers add a statement about the rows `path`.
-# They are the message `:leaf` and the messages above it, at most `:count`; -1 means no limit.
-# Each message has a smaller number than those below it. A damaged file may have a circle of
-# messages; `m.number < p.number` ends the search in it.
+# Beginning of a query, to which callers add a statement about the rows `path`: the message `:leaf`
+# and the messages above it, at most `:count`; -1 means no limit. A damaged file may have a circle
+# of messages; `m.number < p.number` ends the search in it.
 PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
     select number, message_id, parent_id from messages
         where message_id = :leaf and session_id = :session
@@ -47,8 +42,7 @@ PATH_TO_ROOT = """with recursive path (number, message_id, parent_id) as (
         where m.session_id = :session and m.number < p.number
     limit :count
 )"""
-# Another such beginning. The rows `below` are the message `:message` and all below it, hidden ones
-# too.
+# Another such beginning: the message `:message` and all below it, hidden ones too.
 BELOW = """with recursive below (number, message_id, hidden_by) as (
     select number, message_id, hidden_by from messages
         where message_id = :message and session_id = :session
@@ -56,9 +50,8 @@ BELOW = """with recursive below (number, message_id, hidden_by) as (
     select m.number, m.message_id, m.hidden_by from below b
         cross join messages m on m.parent_id = b.message_id where m.session_id = :session
 )"""
-# Count of the versions of a message `m`: its visible siblings of the same role, and itself. More
-# conditions for the siblings `s` may follow. Roots, whose parent is null, are siblings too: `is`
-# compares null with null.
+# Count of the versions of a message `m`: itself and its visible siblings of the same role. More
+# conditions for the siblings `s` may follow. Roots are siblings too: `is` compares null with null.
 _COUNT_VERSIONS = """select count(*) from messages s where s.parent_id is m.parent_id
     and s.role = m.role and s.session_id = m.session_id and s.hidden_by is null"""
 _MESSAGE = ", ".join(f"m.{name}" for name in MESSAGE_COLUMNS)
@@ -68,8 +61,7 @@ _READ_PATH = f"""{PATH_TO_ROOT} select {_MESSAGE}, m.hidden_by,
     ({_COUNT_VERSIONS} and s.number <= m.number), ({_COUNT_VERSIONS})
     from path cross join messages m using (number) order by number desc"""
 _HIDDEN_BY = -3  # index of the column in rows of `_READ_PATH`
-# Visible messages of a session, oldest first. Behind their columns come the same two figures of
-# versions.
+# Visible messages of a session. Behind their columns come the same two figures of versions.
 _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over siblings
     from messages m
     left join messages p on p.message_id = m.parent_id and p.session_id = m.session_id
@@ -77,9 +69,9 @@ _READ_TREE = f"""select {_MESSAGE}, row_number() over siblings, count(*) over si
     window siblings as (partition by p.message_id, m.role order by m.number
         rows between unbounded preceding and unbounded following)
     order by m.number"""
-_STATE = MESSAGE_COLUMNS.index("state")  # index of the column in rows of both queries
+_STATE = MESSAGE_COLUMNS.index("state")  # in rows of both queries
 DRAFT = "select text from drafts where session_id = ?"
-# Column of a query of prompts `m`: the words that give a title, as in `title_of`, or empty.
+# Column of a query of prompts `m`: the words that give a title, as in `title_of`.
 TITLE_WORDS = """coalesce(
         (select text from parts where number = m.number and kind = 'text' and text <> ''),
         (select group_concat(name, ', ') from parts where number = m.number and kind = 'file'),
@@ -90,7 +82,7 @@ TITLE_WORDS = """coalesce(
 
 
 def header(connection: Connection, session_id: str) -> SessionHeader:
-    """Return the header of a session; raises `SessionNotFound`, `SessionUnreadable`."""
+    """Raises `SessionNotFound`, `SessionUnreadable`."""
     query = f"select {HEADER_COLUMNS} from sessions where session_id = ?"
     row = connection.execute(query, (session_id,)).fetchone()
     if row is None:
@@ -110,8 +102,8 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
     """Return a session with its chosen path, or with the last `count` messages of that path.
 
-    `count` None stands for all. Otherwise, `earlier_id` of the session is the id of the message
-    before the returned ones. Raises `SessionNotFound` or `SessionUnreadable`.
+    `earlier_id` is then that of the message before them. Raises `SessionNotFound` or
+    `SessionUnreadable`.
     """
     leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
@@ -123,10 +115,7 @@ def chosen_path(connection: Connection, session_id: str, count: int | None = Non
 
 
 def first_prompt_title(connection: Connection, session_id: str) -> str:
-    """Return the title that a session has from its first prompt; "Untitled" without such a prompt.
-
-    Hidden prompts, and prompts that give no words for a title, do not count.
-    """
+    """Return the title that the first visible prompt with words gives; "Untitled" without one."""
     query = f"""select {TITLE_WORDS} as words from messages m
         where m.session_id = ? and m.role = 'user' and m.hidden_by is null and words <> ''
         order by m.number"""
@@ -135,10 +124,7 @@ def first_prompt_title(connection: Connection, session_id: str) -> str:
 
 
 def first_text(connection: Connection, query: str, session_id: str) -> str:
-    """Return the text in the first row that a query finds for a session; empty without a row.
-
-    The query has one question mark, for the id of the session.
-    """
+    """`query` has one question mark, for the id of the session."""
     row = connection.execute(query, (session_id,)).fetchone()
     return "" if row is None else text_from(row[0])
 
@@ -151,8 +137,7 @@ def end_of_path(
 ) -> tuple[MessagePath, str | None]:
     """Return the last `count` messages of the path to a leaf, and the id of the one before them.
 
-    The messages are in the order from the root to the leaf. Hidden and damaged ones are left out
-    after counting, so there may be fewer. The id is None if the path begins with these messages.
+    Hidden and damaged ones are left out after counting, so there may be fewer.
     """
     # one message more, to know whether there is one before them
     values = {"session": session_id, "leaf": leaf_id, "count": count + 1}
@@ -169,10 +154,7 @@ def end_of_path(
 
 
 def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> MessagePath:
-    """Return all messages of the path to a leaf; an empty path if the leaf is None.
-
-    The path is read in batches from its end.
-    """
+    """The path is read in batches from its end."""
     path = MessagePath()
     last_id = leaf_id  # of the last message of the next batch
     while last_id is not None:
@@ -182,7 +164,7 @@ def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> 
 
 
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
-    """Return all visible messages of a session, oldest first; damaged ones are left out."""
+    """Return all visible messages, oldest first; damaged ones are left out."""
     of_session = "number in (select number from messages where session_id = ?)"
     parts = read_parts(connection, of_session, (session_id,))
     rows = connection.execute(_READ_TREE, (session_id,)).fetchall()
@@ -192,14 +174,8 @@ def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, 
 def _messages(
     connection: Connection, rows: Sequence[Sequence[Any]], parts: Mapping[int, list[Part]]
 ) -> Iterator[ChatMessage]:
-    """Yield the messages of rows of `_READ_PATH` or `_READ_TREE`; damaged rows are left out.
-
-    `parts` maps the number of each message to its stored parts. The parts of a running answer are
-    read from its file instead.
-    """
+    """Yield the messages of rows of `_READ_PATH` or `_READ_TREE`; damaged rows are left out."""
     for row in rows:
-        # A row begins with the columns `MESSAGE_COLUMNS`, which `message_from` reads. The last two
-        # columns are the place of the message among its versions, and their number.
         number, message_id, *_other_columns, version, versions = row
         if row[_STATE] == AnswerState.STREAMING:
             message_parts = arrived_parts(connection, number, message_id)
@@ -215,8 +191,8 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
     parts = list(parts_of(connection.arrived_entries(message_id)))
     if parts:
         return parts
-    # Nothing has arrived yet, or the answer has ended since its row was read. In the second case,
-    # its parts are in the table. The parts of a tool call are there from the beginning.
+    # Nothing has arrived yet, or the answer has ended since its row was read: then its parts are in
+    # the table. Those of a tool call are there from the beginning.
     return read_parts(connection, "number = ?", (number,)).get(number, [])
 
 
@@ -224,23 +200,21 @@ def arrived_parts(connection: Connection, number: int, message_id: str) -> list[
 
 
 def newest_leaf(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the id of the newest visible message among a message and all below it.
+    """None if all are hidden.
 
-    No visible message is below it, because children are newer than their parents. Return None if
-    all are hidden.
+    No visible message is below it, because children are newer than their parents.
     """
     query = f"{BELOW} select message_id from below where hidden_by is null order by number desc"
     return first_id(connection, query, {"session": session_id, "message": message_id})
 
 
 def leaf_without(connection: Connection, session_id: str, message_id: str) -> str | None:
-    """Return the id of the leaf of the path to show after a message was hidden.
+    """Return the leaf of the path to show after a message was hidden.
 
-    The leaf is the newest visible message among the parent of the hidden one and all below that
-    parent. If the hidden one has no parent, the leaf is the newest visible message of the session.
-    Return None if there is no such message.
+    It is the newest visible message among its parent and all below that, or, without a parent, of
+    the session.
     """
-    # the parent may be lost, so its row is looked up
+    # the parent may be lost
     query = """select p.message_id from messages m join messages p
         on p.message_id = m.parent_id and p.session_id = m.session_id where m.message_id = ?"""
     parent_id = first_id(connection, query, (message_id,))
@@ -252,16 +226,12 @@ def leaf_without(connection: Connection, session_id: str, message_id: str) -> st
 def first_id(
     connection: Connection, query: str, values: Sequence[object] | Mapping[str, object]
 ) -> str | None:
-    """Return the id in the first row that a query finds; None if it finds none."""
     row = connection.execute(query, values).fetchone()
     return None if row is None else str(row[0])
 
 
 def _chosen_leaf(connection: Connection, session_id: str) -> str | None:
-    """Return the id of the chosen leaf of a session.
-
-    If the leaf is hidden or lost, return the id of the newest visible message; None without one.
-    """
+    """If the chosen leaf is hidden or lost, it is the newest visible message."""
     query = """select m.message_id from sessions s join messages m
         on m.message_id = s.leaf_id and m.session_id = s.session_id
         where s.session_id = ? and m.hidden_by is null"""

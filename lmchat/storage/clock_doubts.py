@@ -1,8 +1,8 @@
 """Doubts about the clock of this computer, by which the trash expires and copies are replaced.
 
-The file has the time at which it was last used. If the clock is far from that, it may be wrong, as
-after a flat battery: for some days, nothing is deleted by time. A user who was away so long is
-told, too. The time is not noted when the file is opened, as it may be found damaged only then.
+If the clock is far from the last use, it may be wrong, as after a flat battery: for some days,
+nothing is deleted by time. A user who was away so long is told, too. The use is not noted when the
+file is opened, as it may be found damaged only then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TABLE = "create table if not exists uses (used_at text not null, doubted_at tex
 
 
 def is_doubtful(connection: Connection, moment: datetime) -> bool:
-    """Return whether nothing is to be deleted by time now; True if the last use is not known."""
+    """True also if the last use is not known: nothing is to be deleted by time then."""
     used, doubted = _times(connection)
     if used is None or doubted is None or _is_far(moment, used):
         return True
@@ -29,7 +29,6 @@ def is_doubtful(connection: Connection, moment: datetime) -> bool:
 
 
 def notice_of_doubt(connection: Connection, moment: datetime) -> str:
-    """Return a sentence for the user if the clock is far from the last use, else an empty text."""
     used, _ = _times(connection)
     if used is None or not _is_far(moment, used):
         return ""
@@ -41,7 +40,7 @@ def notice_of_doubt(connection: Connection, moment: datetime) -> str:
 
 
 def note_use(connection: Connection, moment: datetime) -> None:
-    """Note once a day that the file is used, unless another process keeps it from being written."""
+    """Note the use once a day, unless another process keeps it from being written."""
     used, doubted = _times(connection)
     if used is None or doubted is None or _is_far(moment, used):
         doubted = moment
@@ -59,7 +58,7 @@ def _is_far(moment: datetime, used: datetime) -> bool:
 
 
 def _times(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    """Return when the file was last used, and when the clock was last doubted; None: unknown."""
+    """Return when the file was last used, and when the clock was last doubted."""
     try:
         row = connection.execute("select used_at, doubted_at from uses").fetchone()
         return (None, None) if row is None else (time_from(row[0]), time_from(row[1]))

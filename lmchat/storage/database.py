@@ -1,8 +1,7 @@
-"""Jobs on a database: their connection, transactions and repairs, on a `JobThread`.
+"""Jobs on a database: functions of its connection, which run on a `JobThread`.
 
-A job is a function that gets the connection as its argument. `Database` opens the connection, and
-replaces it after damage or errors of the disk; the thread knows nothing of it. The decorators
-`reading` and `writing` make jobs of methods, so that their callers await them.
+`Database` opens the connection, and replaces it after damage or errors of the disk. The decorators
+`reading` and `writing` make jobs of methods.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Steps of SQLite's virtual machine between two checks whether a query was cancelled. A few rows of
-# a search take so many.
+# Steps of SQLite's virtual machine; a few rows of a search take so many.
 _STEPS_BETWEEN_CHECKS = 100
-# Beginnings of SQLite's names of errors after which the connection can still be used.
+# Beginnings of names of errors after which the connection can still be used.
 _TEMPORARY = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -52,8 +50,8 @@ _FULL_DISK = "SQLITE_IOERR"
 class Database:
     """Database whose jobs run one after the other; the first job opens it.
 
-    A database in a file is opened again if the disk has failed during an earlier job, or if another
-    process has replaced the file.
+    A file is opened again if the disk has failed during an earlier job, or if another process has
+    replaced it.
     """
 
     def __init__(
@@ -63,23 +61,19 @@ class Database:
         *,
         restore: Callable[[], str] | None = None,
     ) -> None:
-        """Open nothing yet.
+        """`restore` replaces a damaged file and returns a sentence for the user.
 
-        Args:
-            path: The file, which errors name.
-            connect: Opens the database.
-            restore: Replaces a damaged file and returns a sentence for the user. None is for a
-                database in memory, which is opened once and kept.
+        It is None for a database in memory, which is opened once and kept.
         """
         self.path = path
-        self.notice = ""  # sentence for the user about a replaced file; empty if none was replaced
+        self.notice = ""  # see `Store.notice`
         self.is_patient = True  # whether jobs wait for another program that holds the file
         self._connect = connect
         self._restore = restore
         self._is_file = restore is not None
         self._thread = JobThread("lmchat-disk")
         self._connection: Connection | None = None
-        # Device and inode of the opened file, to notice that another file has replaced it.
+        # device and inode
         self._opened_file: tuple[int, int] | None = None
 
     @classmethod
@@ -88,7 +82,7 @@ class Database:
 
     @property
     def changed_rows(self) -> int:
-        """How often rows of sessions were changed on the open connection; 0 without one."""
+        """How often rows of sessions were changed on the open connection."""
         return self._connection.changed_rows if self._connection else 0
 
     async def run(self, job: Callable[[Connection], T]) -> T:
@@ -100,7 +94,6 @@ class Database:
         is_over = threading.Event()
 
         def cancellable_job(connection: Connection) -> T:
-            """Run the job, and interrupt its queries as soon as `is_over` is set."""
             # SQLite interrupts a query whose progress handler returns true
             connection.set_progress_handler(is_over.is_set, _STEPS_BETWEEN_CHECKS)
             return job(connection)
@@ -108,8 +101,7 @@ class Database:
         try:
             return await self._thread.submit(lambda: self._explained(cancellable_job))
         finally:
-            # if the caller was cancelled, this ends the running query; after a result, it does
-            # nothing
+            # ends the running query if the caller was cancelled
             is_over.set()
 
     async def write(self, job: Callable[[Connection], T]) -> T:
@@ -119,7 +111,6 @@ class Database:
         """
 
         def in_transaction(connection: Connection) -> T:
-            """Run the job to its end, in a transaction."""
             # the handler that an earlier `run` has set would interrupt this job
             connection.set_progress_handler(None, 0)
             with transaction(connection):
@@ -145,11 +136,10 @@ class Database:
         await self._thread.aclose(end)
 
     def _explained(self, job: Callable[[Connection], T], *, is_writing: bool = False) -> T:
-        """Run a job on the thread and return its result.
+        """Run a job; an error of the database or the system becomes `StoreUnavailable`.
 
-        An error of the database or the system is raised as `StoreUnavailable`. The connection to a
-        file is then closed, so that the next job opens it again. It stays open after `_TEMPORARY`
-        errors and on a full disk. Other errors of the job are raised as they are.
+        The next job then opens the file again, unless the error is one of `_TEMPORARY` or a full
+        disk.
         """
         try:
             return self._run_and_mend(job, is_writing=is_writing)
@@ -163,8 +153,8 @@ class Database:
     def _run_and_mend(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
         """Run a job; if it finds the file damaged, mend the file and run the job once more.
 
-        An error alone does not cost what was saved since the last copy: if SQLite finds the pages
-        whole, and can write the indexes anew, the file stays.
+        If SQLite finds the pages whole, and can write the indexes again, the file stays: an error
+        alone must not cost what was saved since the last copy.
         """
         try:
             return self._run_once(job, is_writing=is_writing)
@@ -190,10 +180,7 @@ class Database:
         return self._run_once(job, is_writing=is_writing)
 
     def _run_once(self, job: Callable[[Connection], T], *, is_writing: bool) -> T:
-        """Run a job on the connection.
-
-        The file is opened first if it is not open, or if another file is at its path now.
-        """
+        """Open the file if it is not open or was replaced, and run a job."""
         with self._held(is_shared=True) if is_writing else nullcontext():
             if self._is_file and self._opened_file != self._file_identity():
                 if self._connection is not None:
@@ -227,7 +214,6 @@ class Database:
             yield
 
     def _file_identity(self) -> tuple[int, int] | None:
-        """Return device and inode of the file at the path; None where it was removed."""
         try:
             status = self.path.stat()
         except OSError:
@@ -235,10 +221,9 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _disconnect(self) -> None:
-        """Close the connection, if there is one; the next job opens another.
+        """Close the connection; the caller must not hold the lock.
 
-        The caller does not keep other processes out: SQLite removes the log by its name, which may
-        be that of a file that has just been put here.
+        SQLite removes the log by its name, which may be that of a file that has just been put here.
         """
         if self._connection is not None:
             with self._held(is_shared=True):
@@ -259,11 +244,10 @@ OwnerT = TypeVar("OwnerT", bound=UsesDatabase)
 def reading(
     method: Callable[Concatenate[OwnerT, Connection, P], T],
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
-    """Make a method a coroutine that runs on the thread of `database`.
+    """Make a method a coroutine that runs on the thread of `database`; callers omit `connection`.
 
-    Callers omit the argument `connection`. If the caller is cancelled, the queries of the method
-    end. The method runs without a transaction. A method that also writes begins one itself, as
-    `Store.open_session` does to save the answers of an lmchat that was killed.
+    If the caller is cancelled, the queries of the method end. There is no transaction: a method
+    that also writes begins one itself.
     """
 
     @wraps(method)
@@ -280,7 +264,7 @@ def writing(
 ) -> Callable[Concatenate[OwnerT, P], Coroutine[Any, Any, T]]:
     """Make a method a coroutine that runs on the thread of `database`, in a transaction.
 
-    Callers omit the argument `connection`. Cancelling the caller does not stop the method.
+    Callers omit `connection`. Cancelling the caller does not stop the method.
     """
 
     @wraps(method)

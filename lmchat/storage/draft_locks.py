@@ -1,7 +1,6 @@
-"""Locks of the drafts of sessions that are not saved.
+"""Locks of the drafts of sessions that are not saved, which a window has left, or still writes.
 
-Such a draft belongs to a window that runs, or one that has ended has left it. In the first case,
-an empty file `sessions.db-draft-ID` is locked; the system releases the lock when the process ends.
+For the second, an empty file `sessions.db-draft-ID` is locked; a lock ends with its process.
 """
 
 from __future__ import annotations
@@ -21,12 +20,10 @@ class DraftLocks:
     """The locks of this process; every method blocks."""
 
     def __init__(self, database_path: Path) -> None:
-        """Lock nothing yet; the files will be beside the database."""
         self._database_path = database_path
         self._descriptors: dict[str, int] = {}  # of the locked files, by the ids of the sessions
 
     def lock(self, session_id: str) -> None:
-        """Let no other lmchat take the draft of a session, as far as the disk has locks."""
         if session_id not in self._descriptors:
             try:
                 self._descriptors[session_id] = create_locked(self._path(session_id))
@@ -34,7 +31,7 @@ class DraftLocks:
                 _logger.warning("a draft could not be locked: %s", error.strerror)
 
     def is_locked(self, session_id: str) -> bool:
-        """Return whether the draft of a session belongs to an lmchat that runs, such as this."""
+        """Return whether the draft belongs to an lmchat that runs, such as this."""
         return is_running(self._path(session_id))
 
     def release(self, session_id: str) -> None:
@@ -44,7 +41,6 @@ class DraftLocks:
             self._remove(self._path(session_id))
 
     def remove_abandoned(self) -> None:
-        """Remove the files of processes that have ended."""
         folder, name = self._database_path.parent, self._database_path.name
         for path in folder.glob(f"{name}-draft-*"):
             if not is_running(path):

@@ -1,8 +1,4 @@
-"""Thread for functions of any kind that wait for the disk, so that the event loop does not.
-
-`Database` has one and adds what jobs on a connection need; `FileJournal` has another one for the
-files of running answers.
-"""
+"""Thread for functions that wait for the disk: one for `Database`, one for `FileJournal`."""
 
 from __future__ import annotations
 
@@ -24,24 +20,17 @@ class JobThread:
         self._has_ended = False
 
     def submit(self, job: Callable[[], T]) -> asyncio.Future[T]:
-        """Queue a function and return the future of its result.
-
-        Cancelling the future drops the function if it has not begun. Raises `StoreUnavailable`
-        after `aclose`.
-        """
+        """Cancelling drops a job that has not begun. Raises `StoreUnavailable` after `aclose`."""
         if self._has_ended:
             raise StoreUnavailable("The sessions are closed because lmchat is quitting.")
         return asyncio.wrap_future(self._executor.submit(job))
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Run a function and return its result; if the caller is cancelled, it still runs."""
+        """If the caller is cancelled, the function still runs."""
         return await asyncio.shield(self.submit(job))
 
     async def aclose(self, last_job: Callable[[], None]) -> None:
-        """Run the queued functions, then `last_job`, and end the thread.
-
-        A second call does nothing.
-        """
+        """Run what is queued, then `last_job`, and end the thread. A second call does nothing."""
         if not self._has_ended:
             future = self.submit(last_job)
             self._has_ended = True

@@ -1,10 +1,9 @@
 """Files of running answers and tool calls; if a process was killed, `recovery` reads its files.
 
-The file `sessions.db-answer-ID` begins with its head, a line of JSON about the message. Each
-further line holds the entries of one write: pairs of a kind and a text, which together make the
-parts of the message. A line is little longer than its text, while SQLite would write whole pages.
-If a kill has cut off a line, that line is ignored. The process locks the file while the answer
-runs; after a kill, the file has no lock.
+The file `sessions.db-answer-ID` has its head, a line of JSON, then a line for each write: pairs of
+a kind and a text. A line is little longer than its text, while SQLite would write whole pages. A
+line that a kill has cut off is ignored. The process locks the file while the answer runs; after a
+kill, it has no lock.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# More than any answer has. A larger file is not read.
+# more than any answer has; a larger file is not read
 _MOST_BYTES = 256 * 1024 * 1024
 
 
 class FileHead(Struct, frozen=True, kw_only=True):
-    """First line of a file: the message whose entries follow."""
+    """First line of a file."""
 
     session_id: str
     message_id: str
@@ -56,27 +55,24 @@ class FileHead(Struct, frozen=True, kw_only=True):
     role: Role
 
     def message(self, parts: Iterable[Part]) -> ChatMessage:
-        """Return the message of this head, in the state `streaming` and with the given parts."""
         values = asdict(self)
         del values["session_id"]  # a message does not name its session
         return ChatMessage(parts=tuple(parts), state=AnswerState.STREAMING, **values)
 
 
 def answer_path(database_path: Path, message_id: str) -> Path:
-    """Return the path of the file of an answer, beside the database."""
     return database_path.with_name(f"{database_path.name}-answer-{quote(message_id, safe='')}")
 
 
 def answer_files(database_path: Path) -> list[Path]:
-    """Return the files of all running or killed answers beside the database."""
+    """Running or killed ones."""
     return list(database_path.parent.glob(f"{database_path.name}-answer-*"))
 
 
 def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
-    """Return the head of a file and the entries that count; raises `OSError`.
+    """Read a file; the head is None if it is damaged. Raises `OSError`.
 
-    The head is None if its line is damaged. Damaged lines of entries are left out. Entries before
-    the last `RESET` are left out too, as the entries after it replace them.
+    Damaged lines of entries are left out, and entries before the last `RESET`.
     """
     first_line, *further_lines = read_plain(path, max_bytes=_MOST_BYTES).split(b"\n")
     head = _parsed(first_line, FileHead)
@@ -89,10 +85,7 @@ def read_answer(path: Path) -> tuple[FileHead | None, list[JournalEntry]]:
 
 
 def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
-    """Return the entries after the last `RESET`; all entries if there is none.
-
-    `RESET` is an entry without text: the entries after it replace all before it.
-    """
+    """Drop all before the last `RESET`, which the entries after it replace."""
     reset_kind, _ = RESET
     remaining: list[JournalEntry] = []
     for kind, text in entries:
@@ -104,7 +97,7 @@ def entries_after_reset(entries: Iterable[JournalEntry]) -> list[JournalEntry]:
 
 
 def _parsed(line: bytes, value_type: type[T]) -> T | None:
-    """Return the value in a line of JSON; None if the line is cut off or damaged."""
+    """None for a line that is cut off or damaged."""
     try:
         # `surrogatepass`: `_json_line` writes lone surrogates
         return convert(json.loads(line.decode(errors="surrogatepass")), value_type)
@@ -115,8 +108,8 @@ def _parsed(line: bytes, value_type: type[T]) -> T | None:
 def is_running(path: Path) -> bool:
     """Return whether the process of a file, as of an answer, still runs: whether it has locked it.
 
-    Return False for a missing file, and on a file system without locks. Return True for a file that
-    cannot be read now: the caller would otherwise save the answer without the text in the file.
+    False on a file system without locks. True for a file that cannot be read now: the caller would
+    otherwise save the answer without the text in the file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS | NO_WAIT)
@@ -143,30 +136,24 @@ class FileJournal:
     """
 
     def __init__(self, database_path: Path) -> None:
-        """Write nothing yet; the files will be beside the database."""
         self._database_path = database_path
         self._thread = JobThread("lmchat-answers")
         self._files: dict[str, AnswerFile] = {}  # by the ids of the messages
 
     async def begin(self, session_id: str, message: ChatMessage) -> None:
-        """Create and lock the file of an answer or a tool call.
-
-        A tool call is written with its entries; an answer has none yet. A failure is ignored, since
-        `add` tries again.
-        """
-        # `convert` leaves out the fields that a head does not have
+        """Create and lock the file; a failure is ignored, since `add` tries again."""
+        # leaves out the fields that a head does not have
         head = convert({**asdict(message), "session_id": session_id}, FileHead)
         file = AnswerFile(answer_path(self._database_path, message.message_id), head)
         self._files[message.message_id] = file
         entries = call_entries(message) if message.role is Role.TOOL else ()
-        with suppress(OSError):  # such as a full disk: `add` creates the file then
+        with suppress(OSError):  # such as a full disk
             await self._thread.run(partial(file.add, entries))
 
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
-        """Append entries to the file of an answer that `begin` has created.
+        """Append entries; raises `StoreUnavailable`, and then none of them counts.
 
-        Raises `StoreUnavailable` if the entries cannot be written. None of them counts in that
-        case: the next call cuts off what was written of them.
+        The next call cuts off what was written of them.
         """
         try:
             await self._thread.run(partial(self._files[message_id].add, entries))
@@ -174,20 +161,16 @@ class FileJournal:
             raise explain_system_error(error, self._database_path) from error
 
     async def end(self, message_id: str) -> None:
-        """Close and remove the file of an answer or a tool call, which is in the tables now.
-
-        Does nothing without a file.
-        """
+        """Remove the file, if there is one, of an answer that is in the tables now."""
         file = self._files.pop(message_id, None)
         if file is not None:
             await self._thread.run(file.remove)
 
     async def aclose(self) -> None:
-        """Close the files, and leave them for `recovery`: their answers are not in the tables."""
+        """Leave the files for `recovery`: their answers are not in the tables."""
         await self._thread.aclose(self._close_files)
 
     def _close_files(self) -> None:
-        """Close the files. As this is the last job of the thread, all entries are written."""
         for file in self._files.values():
             file.close()
 
@@ -196,7 +179,6 @@ class AnswerFile:
     """File of one running answer; every method blocks."""
 
     def __init__(self, path: Path, head: FileHead) -> None:
-        """Create nothing yet: the first call of `add` does."""
         self._path = path
         self._head_line = _json_line(to_builtins(head))
         self._size_bytes = 0  # of complete lines; 0 before the head is written
@@ -214,7 +196,7 @@ class AnswerFile:
         if entries:
             data += _json_line(entries)
 
-        os.ftruncate(self._descriptor, self._size_bytes)  # removes half a line, left by a full disk
+        os.ftruncate(self._descriptor, self._size_bytes)  # half a line, left by a full disk
         unwritten = memoryview(data)
         while unwritten:
             written_bytes = os.write(self._descriptor, unwritten)
@@ -233,7 +215,7 @@ class AnswerFile:
 
 
 def create_locked(path: Path) -> int:
-    """Create and lock a file, and return its descriptor; raises `OSError`."""
+    """Raises `OSError`."""
     ensure_folder(path.parent)
     # Another process would take a file without a lock for the file of a killed process. So the
     # file is hidden until it is locked, except on Windows, which cannot rename an open file.
@@ -254,5 +236,5 @@ def create_locked(path: Path) -> int:
 
 
 def _json_line(value: Any) -> bytes:
-    """Return a value as a line of JSON; lone surrogates are kept, which UTF-8 does not allow."""
+    """Lone surrogates are kept, which UTF-8 does not allow."""
     return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"

@@ -1,8 +1,4 @@
-"""Writing of the rows of sessions and messages.
-
-Each function is a part of a transaction, which its caller begins and ends. The row of a session
-names the leaf of its chosen path: the last message of the path that is shown and sent.
-"""
+"""Writing of the rows of sessions and messages, in a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -24,21 +20,19 @@ from lmchat.storage.row_values import (
     write_parts,
 )
 
-# Fields of messages and headers that are not in `_columns_of`: counted ones, and those that are
-# written separately.
+# not in `_columns_of`: counted ones, and those that are written separately
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
-# Columns that an existing row of a message takes over when it is written again.
+# that an existing row of a message takes over when it is written again
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 
 def refuse_purged(connection: Connection, session_id: str) -> None:
-    """Raise `SessionPurged` for the id of a session that was deleted permanently."""
+    """Raises `SessionPurged` if it was deleted permanently."""
     if _is_purged(connection, session_id):
         raise SessionPurged
 
 
 def allow_purged(connection: Connection, session_id: str) -> None:
-    """Let a session be written again that was deleted permanently."""
     if _has_purged(connection):
         connection.execute("delete from purged where id = ?", (session_id,))
 
@@ -51,7 +45,7 @@ def _is_purged(connection: Connection, purged_id: str) -> bool:
 
 
 def _has_purged(connection: Connection) -> bool:
-    """Return whether there is a table of what was purged: the first purge creates it."""
+    """The first purge creates the table."""
     query = "select 1 from sqlite_master where name = 'purged'"
     return connection.execute(query).fetchone() is not None
 
@@ -59,8 +53,8 @@ def _has_purged(connection: Connection) -> bool:
 def put_session(connection: Connection, header: SessionHeader) -> None:
     """Write the row of a session; raises `SessionPurged`.
 
-    If the session has a row, the values in it stay, as they may be newer than the header. But the
-    session leaves the trash, as a message follows. If it has no title, it gets that of the header.
+    The values of an existing row stay, as they may be newer. But the session leaves the trash, as a
+    message follows, and an empty title is replaced.
     """
     refuse_purged(connection, header.session_id)
     insert(
@@ -74,10 +68,7 @@ def put_session(connection: Connection, header: SessionHeader) -> None:
 
 
 def ensure_session(connection: Connection, session_id: str, moment: datetime) -> None:
-    """Write a row without a title for a session that has no row; raises `SessionPurged`.
-
-    The row may be missing because it could not be written, as on a full disk.
-    """
+    """Write a row for a session that has none, as on a full disk; raises `SessionPurged`."""
     refuse_purged(connection, session_id)
     time = stored_time(moment)
     row = {"session_id": session_id, "created_at": time, "updated_at": time}
@@ -85,10 +76,7 @@ def ensure_session(connection: Connection, session_id: str, moment: datetime) ->
 
 
 def set_columns(connection: Connection, session_id: str, **values: object) -> None:
-    """Set columns of the row of a session.
-
-    `values` has the values by the names of their columns, in the form of `row_values.column_value`.
-    """
+    """`values` are in the form of `row_values.column_value`."""
     assignments = ", ".join(f"{name} = ?" for name in values)
     query = f"update sessions set {assignments} where session_id = ?"
     connection.execute(query, (*values.values(), session_id))
@@ -114,7 +102,6 @@ def put_rows(connection: Connection, rows: Iterable[tuple[str, dict[str, object]
 
 
 def number_of(connection: Connection, message_id: str) -> int | None:
-    """Return the number of a message, which is the key of its row; None if there is no such row."""
     query = "select number from messages where message_id = ?"
     row = connection.execute(query, (message_id,)).fetchone()
     return None if row is None else int(row[0])
@@ -128,8 +115,7 @@ def put_message(
 ) -> None:
     """Write or update the row of a message, and replace all its parts.
 
-    `choices` are what the model could have chosen at each token. If they are empty, stored choices
-    stay.
+    Stored choices stay if `choices` are empty.
     """
     number = _put_row(connection, session_id, message)
     connection.execute("delete from parts where number = ?", (number,))
@@ -164,10 +150,8 @@ def end_answer(
 ) -> None:
     """Write an answer or a tool call that has ended, and make its session the newest.
 
-    An answer also changes the model and the server of its session. If the message has no row yet
-    and its parent has one, the message becomes the leaf of the path. Either row may be missing if
-    it could not be written, as on a full disk. Nothing is written if the message was deleted
-    permanently while it streamed. Raises `SessionPurged`.
+    Its own row or that of its parent may be missing, as after a full disk. Nothing is written if
+    the message was deleted permanently while it streamed. Raises `SessionPurged`.
     """
     if _is_purged(connection, message.message_id):
         return
@@ -209,7 +193,7 @@ def make_leaf(
     query = "select 1 from messages where message_id = ? and hidden_by is not null"
     has_hidden_parent = connection.execute(query, (message.parent_id,)).fetchone() is not None
     if has_hidden_parent:
-        # `PATH_TO_ROOT` makes the rows `path`: the new message and all above it, as -1 is no limit
+        # the rows `path`: the new message and all above it
         connection.execute(
             f"""{PATH_TO_ROOT} update messages set hidden_by = null
                 where number in (select number from path)""",
@@ -218,10 +202,7 @@ def make_leaf(
 
 
 def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
-    """Return the fields of a message or a header by their columns, in the form for storage.
-
-    A column has the name of its field, except that `stats` is in the column `receipt`.
-    """
+    """A column has the name of its field, except that `stats` is in the column `receipt`."""
     # not `msgspec.structs.fields`, which reads the annotations again with each call
     names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     return {
@@ -232,10 +213,7 @@ def _columns_of(value: ChatMessage | SessionHeader) -> dict[str, object]:
 
 
 def _put_row(connection: Connection, session_id: str, message: ChatMessage) -> int:
-    """Write the row of a message, without its parts, and return its number.
-
-    If the message has a row, only the columns `_CHANGED_AT_END` of that row are changed.
-    """
+    """Write a row without its parts; of an existing one, change only `_CHANGED_AT_END`."""
     changes = ", ".join(f"{name} = excluded.{name}" for name in _CHANGED_AT_END)
     insert(
         connection,

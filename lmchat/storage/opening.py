@@ -1,8 +1,4 @@
-"""Opening of `sessions.db`.
-
-`connect` makes the settings of SQLite and creates missing tables. `connect_in_memory` creates the
-same tables without a file. `check_file` looks at a file for the doctor.
-"""
+"""Opening and checking of `sessions.db`, and the settings of SQLite."""
 
 from __future__ import annotations
 
@@ -47,14 +43,14 @@ _SETTINGS = (
     "pragma foreign_keys = on",
 )
 _NO_SHARED_MEMORY = "SQLITE_IOERR_SHM"  # beginning of the names of errors
-# Script that ends write-ahead logging, the mode in which the file is by then. A connection that has
-# the file alone needs no shared memory.
+# Ends write-ahead logging, the mode in which the file is by then. A connection that has the file
+# alone needs no shared memory.
 _LEAVE_WAL = """
     pragma locking_mode = exclusive;
     pragma journal_mode = delete;
     pragma locking_mode = normal;
 """
-# Decoder of text columns: a damaged byte does not cost the row.
+# A damaged byte does not cost the row.
 _decode_text = methodcaller("decode", "utf-8", "replace")
 
 
@@ -68,11 +64,10 @@ class Connection(sqlite3.Connection):
     """Connection to a database in a file, or in memory."""
 
     path = Path(os.devnull)  # of a database in memory: no file of an answer is beside it
-    notice = ""  # sentence for the user about a file that was replaced
+    notice = ""  # see `Store.notice`
     changed_rows = 0  # how often rows of sessions were changed on this connection
 
     def arrived_entries(self, message_id: str) -> list[JournalEntry]:
-        """Return the entries in the journal of a running answer; none without a journal."""
         try:
             _, entries = read_answer(answer_path(self.path, message_id))
         except OSError:  # its file was removed at its end, or cannot be read now
@@ -83,13 +78,13 @@ class Connection(sqlite3.Connection):
 def connect(path: Path) -> Connection:
     """Open the file, or create it with its tables; an older format is brought to the newest.
 
-    On a read-only disk, it is opened for reading only. Raises `OSError` or `sqlite3.Error` if the
-    file cannot be read, and `StoreUnavailable` if it has another format.
+    On a read-only disk, it is opened for reading only. Raises `OSError`, `sqlite3.Error`, or
+    `StoreUnavailable` if the file has another format.
     """
     file = real_file(path)
     ensure_folder(path.parent)
-    # An existing file is not opened here: closing it would release the locks that SQLite holds on
-    # the file in this process.
+    # Opening an existing file here and closing it would release the locks that SQLite holds on it
+    # in this process.
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, OWNER_ONLY))
     elif _was_emptied(file):
@@ -107,9 +102,9 @@ def connect(path: Path) -> Connection:
             connection.execute("pragma journal_mode = wal")
             version_of(connection)  # to see whether the shared memory of this mode can be used
         except sqlite3.OperationalError as error:
-            # Another process is just creating the file, or the file system cannot share memory.
-            # The mode in use works too, only slower. Without shared memory, the file is already in
-            # the mode that was refused, and a new connection has to end that mode.
+            # Another process is just creating the file, or the file system cannot share memory. The
+            # mode in use works too, only slower. Without shared memory, the file is already in the
+            # mode that was refused, and a new connection has to end that mode.
             _logger.info("write-ahead logging is off: %s", name_of(error))
             if name_of(error).startswith(_NO_SHARED_MEMORY):
                 connection.close()
@@ -135,10 +130,10 @@ def connect(path: Path) -> Connection:
 
 
 def real_file(path: Path) -> Path:
-    """Return the path of the database without links; its companions and copies are beside it.
+    """Resolve links; companions and copies are beside the real file.
 
-    Raises `StoreUnavailable` if something else has the name of the file, or of a companion without
-    which SQLite cannot open it.
+    Raises `StoreUnavailable` if something else has its name, or that of a companion without which
+    SQLite cannot open it.
     """
     real = Path(os.path.realpath(path))  # `Path.resolve` fails at links that lead in a circle
     for file in (path, companion(real, "-wal"), companion(real, "-journal")):
@@ -151,23 +146,17 @@ def real_file(path: Path) -> Path:
 
 
 def companion(file: Path, ending: str) -> Path:
-    """Return the path of one of SQLite's other files."""
     return file.with_name(file.name + ending)
 
 
 def _was_emptied(file: Path) -> bool:
-    """Return whether the file is empty, and a log or a daily copy shows that it was not always so.
-
-    SQLite would take it for a new one, also one of a single byte, and remove its log with the last
-    messages.
-    """
+    """SQLite would take an empty file, or a single byte, for a new database, and remove its log."""
     return file.stat().st_size <= 1 and (
         companion(file, "-wal").exists() or any(file.parent.glob(f"{file.name}.backup-*"))
     )
 
 
 def connect_in_memory() -> Connection:
-    """Return a connection to a new database in memory."""
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=Connection)
     _set_up(connection)
     # a large sort would write texts to a temporary file
@@ -178,9 +167,8 @@ def connect_in_memory() -> Connection:
 
 
 def is_damaged(path: Path) -> bool:
-    """Return whether the file is no database, or SQLite finds a fault in its pages.
+    """Read the whole file; one that cannot be read now, such as a locked one, is not damaged.
 
-    Reads the whole file. A file that cannot be read now, such as a locked one, is not damaged.
     Raises `OSError` and `StoreUnavailable` as `connect` does.
     """
     try:
@@ -192,10 +180,9 @@ def is_damaged(path: Path) -> bool:
 
 
 def is_whole_with_new_indexes(path: Path) -> bool:
-    """Write all indexes anew, and return whether the file is whole then.
+    """Rebuild all indexes; SQLite's check of the pages does not compare them with the tables.
 
-    SQLite's check of the pages does not compare the indexes with the tables. Raises errors that do
-    not tell of damage.
+    Raises errors that do not tell of damage.
     """
     try:
         with closing(connect(path)) as connection:
@@ -212,7 +199,7 @@ def is_whole_with_new_indexes(path: Path) -> bool:
 
 
 def messages_in_copy(path: Path) -> int | None:
-    """Return the number of messages in a file that nobody writes; None unless it is whole."""
+    """Count the messages in a file that nobody writes; None unless it is whole."""
     try:
         with closing(_open(path, "immutable=1", busy_s=0.0)) as connection:
             if version_of(connection) == 0 or _fault(connection):
@@ -223,16 +210,14 @@ def messages_in_copy(path: Path) -> int | None:
 
 
 def require_whole(connection: Connection) -> None:
-    """Raise an error of damage if SQLite finds a fault in the pages."""
     if fault := _fault(connection):
         raise LostRowError(fault)
 
 
 def _fault(connection: Connection, check: str = "quick_check") -> str:
-    """Return the first fault that SQLite finds in the pages; empty if they are whole.
+    """Return the first fault in the pages, or empty; raises `sqlite3.Error`.
 
-    SQLite takes a column for another one if a letter of its name is damaged. Raises
-    `sqlite3.Error`.
+    SQLite takes a column for another one if a letter of its name is damaged.
     """
     with closing(sqlite3.connect(":memory:")) as new:
         migrate(new, version_of(connection))
@@ -251,14 +236,13 @@ class FileCheck(NamedTuple):
     """Result of the check of a file."""
 
     file_format: int
-    fault: str  # the first one that SQLite has found in the pages; empty for an undamaged file
+    fault: str  # the first one that SQLite has found in the pages
 
 
 def check_file(path: Path) -> FileCheck:
     """Check all pages of an existing file, and whether it can be written; change nothing.
 
-    Reads the whole file. Raises `StoreUnavailable` if the file cannot be used or written now, or is
-    from another version of lmchat.
+    Raises `StoreUnavailable` if it cannot be used or written now, or has another format.
     """
     real_file(path)
     try:
@@ -275,10 +259,7 @@ def check_file(path: Path) -> FileCheck:
 
 
 def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
-    """Open an existing file; `mode` is a parameter of SQLite's URI, for example `mode=ro`.
-
-    Its statements wait up to `busy_s` for another process that is writing.
-    """
+    """`mode` is a parameter of SQLite's URI; `busy_s` is the wait for a process that writes."""
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
         uri=True,
@@ -292,11 +273,6 @@ def _open(path: Path, mode: str, *, busy_s: float) -> Connection:
 
 
 def _set_up(connection: Connection) -> None:
-    """Make the settings that each connection needs, and the functions that queries call.
-
-    `contains` looks for a term in a title or a name of a model, `searchable` makes the text for the
-    search index.
-    """
     # Overwrite deleted text with zeros at once. Some builds of SQLite do that by default, not all.
     connection.execute("pragma secure_delete = on")
     connection.text_factory = _decode_text  # Python's own decoder would refuse a damaged byte

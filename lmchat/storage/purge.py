@@ -25,20 +25,19 @@ from lmchat.storage.schema import PURGED, index_anew, transaction, unicode_of_in
 
 _logger = logging.getLogger(__name__)
 
-# Tables of a query of deleted messages: `m` is a hidden message, `root` the one whose deletion
-# hides it, itself or one above it. A root is visible again if another window has added a message
-# below it since.
+# `m` is a hidden message, `root` the one whose deletion hides it, itself or one above it. A root is
+# visible again if another window has added a message below it since.
 DELETED_MESSAGES = """messages m join messages root
     on root.message_id = m.hidden_by and root.session_id = m.session_id"""
-# Query of the numbers of the messages that were deleted before a time, its question mark.
+# the numbers of the messages that were deleted before a time
 _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
 
 
 def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
     """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
-    `folder` has the attached files. Nothing is deleted if the clock may be wrong, or if the
-    database is damaged: a deletion also removes the older copies, which may be needed to repair it.
+    Not if the clock may be wrong, or the database is damaged: a deletion also removes the older
+    copies, which may be needed to repair it.
     """
     if clock_doubts.is_doubtful(connection, moment):
         return
@@ -57,9 +56,8 @@ class Purged(NamedTuple):
     is_log_emptied: bool
     """Whether no text is left in the write-ahead log; else another process was reading.
 
-    SQLite then writes the log into the file and removes it when the last connection that can write
-    is closed, or, if a kill has ended that one, when the next lmchat ends.
-    """
+    SQLite empties the log when the last connection that can write is closed, or, if a kill has
+    ended that one, when the next lmchat ends."""
     kept_files: tuple[Path, ...]
 
 
@@ -68,10 +66,8 @@ def purge(
 ) -> Purged:
     """Delete sessions, and all messages that the user has deleted before `messages_before`.
 
-    `messages_before` is a stored time; if it is empty, only the sessions are deleted. `folder` has
-    the attached files; those that nothing else names are removed.
+    `messages_before` is a stored time, or empty; `folder` has the attached files.
     """
-    # before the rows: a kill in the middle must not leave their text in these files for days
     backup.remove_copies(connection.path)
     query = f"select message_id from messages where number in ({_DELETED_BEFORE})"
     rows = connection.execute(query, (messages_before,))
@@ -84,27 +80,24 @@ def purge(
         _delete_messages(connection, messages_before)
         for session_id in session_ids:
             _delete_session(connection, session_id)
-        # FTS5 keeps the trigrams of removed texts until it writes the index again, which takes
-        # about 1 s for 40 MB of text
+        # FTS5 keeps the trigrams of removed texts until it writes the index again: about 1 s for 40
+        # MB of text.
         if unicode_of_index(connection) == {unidata_version}:
             connection.execute("insert into trigrams (trigrams) values ('optimize')")
         else:
             index_anew(connection)
-    # again: another lmchat may have made its daily copy in the meantime
+    # another lmchat may have made its daily copy in the meantime
     kept_files += backup.remove_copies(connection.path)
     # A file that was not named before may be one whose message another window is about to write.
     named_files -= attachment_files.named_digests(connection)
     kept_files += attachment_files.remove(folder, named_files)
-    # write the write-ahead log into the file and empty it, unless another connection is reading
+    # does not empty the log while another connection is reading
     is_busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
     return Purged(not is_busy, tuple(kept_files))
 
 
 def _remove_answers(path: Path, ids: Collection[str]) -> list[Path]:
-    """Remove the files of running answers with these ids, or of sessions with these ids.
-
-    Return those that could not be read or removed.
-    """
+    """Remove the files of running answers of these messages or sessions; return those that stay."""
     kept: list[Path] = []
     for file in answer_files(path):
         try:
@@ -129,10 +122,9 @@ def _delete_session(connection: Connection, session_id: str) -> None:
 def _delete_messages(connection: Connection, before: str) -> None:
     """Delete permanently the messages deleted before a stored time; for an empty time, none.
 
-    If the title of a session comes from a deleted prompt, the title of the first visible prompt
-    replaces it.
+    If the title of a session comes from a deleted prompt, that of the first visible one replaces
+    it.
     """
-    # for each deleted prompt: its session, the title of that, and the words that it gives a title
     titles = connection.execute(
         f"""select s.session_id, s.title, {TITLE_WORDS} from messages m
             join sessions s on s.session_id = m.session_id

@@ -1,7 +1,7 @@
 """Recovery of answers and tool calls whose process was killed.
 
-A killed answer has a row in the state `streaming`, or a file beside the database, or both. The file
-is not locked, as its process has ended. Another process may recover the answer at the same time.
+Such an answer has a row in the state `streaming`, or a file without a lock beside the database, or
+both. Another process may recover it at the same time.
 """
 
 from __future__ import annotations
@@ -30,14 +30,8 @@ _RUNNING_ROWS = "select number, message_id from messages where state = 'streamin
 
 
 def recover_killed_answers(connection: Connection, moment: datetime) -> None:
-    """Save the answers of killed processes as interrupted, with the text that had arrived.
-
-    First the rows whose answer no longer runs are ended. Then each file without a running process
-    is removed, after the answer in it was saved if it has no row.
-    """
-    # The files are listed before the rows are read. In the other order, the query would miss an
-    # answer that begins and is killed in between. As this answer has a row, its file would be
-    # removed without saving the text in it.
+    # Listed before the rows are read: in the other order, the query would miss an answer that
+    # begins and is killed in between, and its file would be removed unsaved, as it has a row.
     abandoned_files = [path for path in answer_files(connection.path) if not is_running(path)]
     for number, stored_id in connection.execute(_RUNNING_ROWS).fetchall():
         message_id = text_from(stored_id)
@@ -49,7 +43,6 @@ def recover_killed_answers(connection: Connection, moment: datetime) -> None:
 
 
 def _modified_ns(path: Path) -> int:
-    """Return the time of the last change of a file; 0 if another process has just removed it."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -57,10 +50,9 @@ def _modified_ns(path: Path) -> int:
 
 
 def _end_row(connection: Connection, number: int, message_id: str, moment: datetime) -> None:
-    """Save the answer of a row as interrupted, with the parts in its file or in the tables.
+    """Save the answer of a row as interrupted.
 
-    `number` is the key of the row. Does nothing for a damaged row, and if another process has ended
-    the answer since the row was found.
+    Does nothing for a damaged row, and if another process has ended the answer since.
     """
     query = f"""select session_id, {", ".join(MESSAGE_COLUMNS)} from messages
         where number = ? and state = 'streaming'"""
@@ -82,7 +74,7 @@ def _save_and_remove_file(connection: Connection, path: Path, moment: datetime) 
     A file with a damaged head is removed too: the session of its answer is not known. A file whose
     answer cannot be saved stays.
     """
-    # suppressed: another process has removed the file, or an id or a time in its head is damaged
+    # another process has removed the file, or an id or a time in its head is damaged
     with suppress(OSError, ValueError, OverflowError):
         head, entries = read_answer(path)
         if head is not None and entries:

@@ -1,8 +1,7 @@
 """Conversion between rows of `sessions.db` and values.
 
-Texts are written by `storable` and read by `text_from`: SQLite takes no text with lone surrogates,
-so such a text is stored as bytes. A function that reads a damaged row logs that and returns None,
-so that its caller leaves the row out.
+SQLite takes no text with lone surrogates, so `storable` makes bytes of it, and `text_from` reads
+both. A function that reads a damaged row logs that and returns None: its caller leaves the row out.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ _logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-_YEARS = range(2, 9999)  # years whose times Python can convert to every time zone
-# Name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike.
+_YEARS = range(2, 9999)  # that Python can convert to every time zone
+# in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike
 _REFUSED = "refused"
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""
 _HEADER_FIELDS = tuple(field.name for field in fields(SessionHeader))
-# A column for each field, in the order of the fields; the messages are counted.
+# the messages are counted
 HEADER_COLUMNS = ", ".join(_HEADER_FIELDS).replace("message_count", _MESSAGE_COUNT)
-_NOT_STORED = ("parts", "version", "versions")  # fields that are found by other rows
+_NOT_STORED = ("parts", "version", "versions")  # found by other rows
 _MESSAGE_FIELDS = tuple(
     field.encode_name for field in fields(ChatMessage) if field.name not in _NOT_STORED
 )
-# Values of the fields of stats in which nothing was measured; such values are not stored.
+# nothing was measured, so these values are not stored
 _UNSET = asdict(AnswerStats())
-# Columns with which rows of messages begin: the key of the row, then a column for each field.
+# the key of the row, then a column for each field
 MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
@@ -63,7 +62,7 @@ MESSAGE_COLUMNS = ("number", *_MESSAGE_FIELDS)
 
 
 def storable(text: str) -> str | bytes:
-    """Return text as SQLite can keep it: as bytes if it has lone surrogates."""
+    """Make bytes of a text that has lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -72,10 +71,7 @@ def storable(text: str) -> str | bytes:
 
 
 def text_from(value: object) -> str:
-    """Return the text of a stored value: the opposite of `storable`.
-
-    Bytes that are damaged become replacement characters.
-    """
+    """Reverse `storable`; damaged bytes become replacement characters."""
     if not isinstance(value, bytes):
         return str(value)
     try:
@@ -85,26 +81,17 @@ def text_from(value: object) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return a text that can be encoded: lone surrogates become question marks."""
+    """Replace lone surrogates by question marks."""
     return text.encode(errors="replace").decode()
 
 
 def folded(value: object) -> str:
-    """Return a stored text in the form in which searches compare texts.
-
-    `matching.fold` removes capitals and accents. Each run of white space becomes one blank, and
-    white space at both ends is removed. The result can be encoded in UTF-8.
-    """
+    """Convert a stored text as searches compare it: `fold`, and single blanks as white space."""
     # a NUL may end a text in functions of SQLite
     return encodable(" ".join(fold(text_from(value)).replace("\0", " ").split()))
 
 
 def searched_text(kind: str, text: object, name: object) -> str:
-    """Return the text of a stored part that a search compares with its terms.
-
-    It is the name of a file, the name and the arguments of a tool call, or the text of any other
-    part.
-    """
     match kind:
         case "file":
             return text_from(name)
@@ -115,28 +102,25 @@ def searched_text(kind: str, text: object, name: object) -> str:
 
 
 def searchable(kind: str, text: object, name: object) -> str:
-    """Return the text of a stored part for the search index; triggers of the database call this.
+    """Make the text for the search index; triggers of the database call this.
 
-    Two characters are added at its end, so that trigrams also begin at the last two characters of
-    the text. A term shorter than a trigram is looked up by the trigrams that begin with it.
+    Two characters at its end let trigrams begin at its last two. A term shorter than a trigram is
+    looked up by the trigrams that begin with it.
     """
     return f"{folded(searched_text(kind, text, name))}\n\n"
 
 
-# Names of models and titles repeat from query to query.
+# names of models and titles repeat from query to query
 _folded_name = lru_cache(maxsize=16 * 1024)(folded)
 
 
 def contains(name: object, folded_term: str) -> bool:
-    """Return whether a stored name, once folded, contains a folded term.
-
-    This is the function `contains` of SQL queries.
-    """
+    """The function `contains` of SQL queries."""
     return folded_term in _folded_name(name)
 
 
 def stored_time(moment: datetime) -> str:
-    """Return a moment as text in UTC; such texts sort by time."""
+    """Such texts, in UTC, sort by time."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -144,13 +128,7 @@ def stored_time(moment: datetime) -> str:
 
 
 def column_value(value: object) -> object:
-    """Return the value of a field of a message or a session as its column stores it.
-
-    `_READERS` has the opposite for each column. Texts pass through `storable`, times become text in
-    UTC, and tags (a tuple) become one text. Stats and failures become JSON; what was
-    not measured is left out. Sampling options (a mapping) become JSON, or an
-    empty text if there are none. Numbers, flags and None stay.
-    """
+    """Convert a field of a message or a session for its column; `_READERS` has the opposite."""
     match value:
         case str():
             return storable(value)
@@ -172,18 +150,14 @@ def column_value(value: object) -> object:
 def insert(
     connection: sqlite3.Connection, table: str, values: Mapping[str, object], conflict: str = ""
 ) -> None:
-    """Insert a row into a table.
-
-    `values` has the values by the names of their columns. `conflict` is an `on conflict` clause of
-    SQL.
-    """
+    """`conflict` is an `on conflict` clause."""
     placeholders = ", ".join("?" * len(values))
     statement = f"insert into {table} ({', '.join(values)}) values ({placeholders}) {conflict}"
     connection.execute(statement, tuple(values.values()))
 
 
 def header_from(row: Sequence[Any]) -> SessionHeader | None:
-    """Return the header in a row of the columns `HEADER_COLUMNS`; None for a damaged row."""
+    """`row` has the columns `HEADER_COLUMNS`."""
     try:
         return SessionHeader(**_field_values(_HEADER_FIELDS, row))
     except (ValueError, TypeError):
@@ -194,15 +168,11 @@ def header_from(row: Sequence[Any]) -> SessionHeader | None:
 def message_from(
     row: Sequence[Any], parts: Iterable[Part], *, version: int = 1, versions: int = 1
 ) -> ChatMessage | None:
-    """Return the message in a row, with `parts`; None for a damaged row.
-
-    The row begins with the columns `MESSAGE_COLUMNS`; further columns are ignored. `versions` says
-    how many versions the message has, and `version` which of them it is, from 1.
-    """
+    """`row` begins with the columns `MESSAGE_COLUMNS`; further columns are ignored."""
     try:
-        _number, *columns = row  # the number is the key of the row, and no field
+        _number, *columns = row
         values = _field_values(_MESSAGE_FIELDS, columns)
-        stats = values.pop("receipt")  # this column has the field `stats`
+        stats = values.pop("receipt")
         return ChatMessage(
             **values, stats=stats, parts=tuple(parts), version=version, versions=versions
         )
@@ -212,10 +182,7 @@ def message_from(
 
 
 def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
-    """Return the values in the columns of a row by the names of their fields.
-
-    Columns after the last name are ignored. Raises `ValueError` or `TypeError` for a damaged value.
-    """
+    """Ignore columns after the last name; raise `ValueError` or `TypeError` for damage."""
     values: dict[str, Any] = {}
     for name, stored in zip(names, columns, strict=False):
         values[name] = None if stored is None else _READERS[name](stored)
@@ -223,7 +190,7 @@ def _field_values(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any
 
 
 def time_from(value: object) -> datetime:
-    """Return a stored time; raises `ValueError` if it cannot be shown in every time zone."""
+    """Raises `ValueError` also for a time that cannot be shown in every time zone."""
     moment = datetime.fromisoformat(str(value))
     if moment.tzinfo is None or moment.year not in _YEARS:
         raise ValueError("a time without its zone, or too near to the limits of the calendar")
@@ -231,7 +198,6 @@ def time_from(value: object) -> datetime:
 
 
 def _id(value: object) -> str:
-    """Return a stored id; raises `TypeError` for a damaged one."""
     if not isinstance(value, str):
         raise TypeError("an id that is not text")
     return value
@@ -242,14 +208,12 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def _sampling(value: object) -> dict[str, object]:
-    """Return the sampling options of a session; none if the column is empty or damaged."""
     text = text_from(value)
     options = _from_json(dict[str, object], text) if text else None
     return options or {}
 
 
 def _from_json(value_type: type[_T], text: str) -> _T | None:
-    """Return a value of type `value_type` that is stored as JSON; None if it is damaged."""
     try:
         return convert(json.loads(text), value_type)
     except (ValueError, TypeError, RecursionError, ValidationError):
@@ -257,7 +221,6 @@ def _from_json(value_type: type[_T], text: str) -> _T | None:
         return None
 
 
-# Conversion of a stored column by its name.
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("session_id", "message_id", "parent_id"), _id),
     **dict.fromkeys(("created_at", "updated_at", "deleted_at"), time_from),
@@ -277,7 +240,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Part]) -> None:
-    """Add rows for the parts of the message with this number."""
     for part in parts:
         match part:  # `row`: kind, text, call id and name
             case ToolCallPart(call_id=call_id, name=name, arguments=arguments):
@@ -296,11 +258,9 @@ def write_parts(connection: sqlite3.Connection, number: int, parts: Iterable[Par
 def read_parts(
     connection: sqlite3.Connection, where: str, values: Sequence[object]
 ) -> dict[int, list[Part]]:
-    """Return the stored parts that fulfil a condition, by the number of their message.
+    """Return the parts that fulfil a condition, by the number of their message, each in its order.
 
-    `where` is a condition of SQL with a question mark for each of `values`. The parts of a message
-    are in their order. Damaged parts are left out. A message without parts is no key: such is a
-    running answer, whose parts are in its file.
+    Damaged parts are left out. A running answer, whose parts are in its file, is no key.
     """
     parts: defaultdict[int, list[Part]] = defaultdict(list)
     query = f"select number, kind, text, call_id, name from parts where {where} order by part_id"
@@ -312,8 +272,7 @@ def read_parts(
         elif kind == "file":
             part = _from_json(FilePart, text)
         else:
-            # The class of parts that hold only a text; None for a damaged kind. A refusal is stored
-            # with the kind `text` and the name `_REFUSED`.
+            # None for a damaged kind
             part_type = TEXT_PARTS.get("refusal" if name == _REFUSED else kind)
             part = None if part_type is None else part_type(text=text)
         if part is None:
@@ -324,15 +283,11 @@ def read_parts(
 
 
 def packed_choices(choices: Sequence[TokenProbabilities]) -> bytes:
-    """Return the choices of the tokens of an answer as they are stored: compressed MessagePack."""
     return zlib.compress(msgspec.msgpack.encode(choices))
 
 
 def unpacked_choices(data: bytes) -> tuple[TokenProbabilities, ...]:
-    """Return for each token of an answer what the model could have chosen.
-
-    `data` is what `packed_choices` has returned. The result is empty if `data` is damaged.
-    """
+    """Empty if damaged."""
     try:
         return msgspec.msgpack.decode(zlib.decompress(data), type=tuple[TokenProbabilities, ...])
     except (zlib.error, msgspec.DecodeError, TypeError) as error:

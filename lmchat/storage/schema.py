@@ -1,9 +1,6 @@
 """Tables and search index of `sessions.db`, and transactions.
 
-The table `messages` has a row for each message, and `parts` a row for each of its parts: text,
-thoughts, tool calls and files. `trigrams` is the search index, whose row ids are the row ids of
-`parts`; triggers write it. For each trigram, three characters in a row, it names the parts that
-have this trigram.
+`trigrams` is the search index, whose row ids are those of `parts`; triggers write it.
 """
 
 from __future__ import annotations
@@ -17,18 +14,16 @@ from lmchat.errors import StoreUnavailable
 
 FIRST_VERSION = 8  # the oldest format that is read; `user_version` of the tables below
 MIGRATIONS: list[tuple[str, ...]] = []
-"""Statements for each later format, which a file of the format before it gets when it is opened.
+"""For each later format, the statements that a file of the format before it gets when opened.
 
-None is ever removed or changed. They only add: an older lmchat may have the file open, and goes on.
-"""
+None is ever removed or changed. They only add: an older lmchat may have the file open."""
 
 TABLES = ("sessions", "messages", "parts", "token_choices", "drafts", "ledger", "metrics")
 
 PURGED = "create table if not exists purged (id text primary key not null)"
-"""The ids of the sessions and messages that were deleted permanently.
+"""Ids of sessions and messages: another lmchat that still has them must not write them again.
 
-The first purge creates this table: another lmchat that still has them must not write them again.
-"""
+The first purge creates this table."""
 
 _TABLES = (
     # `leaf_id` ends the chosen path; `place` is the reading position; `sampling` is a JSON object
@@ -117,8 +112,8 @@ _TABLES = (
     "create table metrics (name text primary key not null, value real not null)",
 )
 # The index stores neither the texts (`content = ''`) nor the positions of trigrams in them (`detail
-# = none`). So it takes two thirds of the size of the texts; with positions, it would take 2.5 times
-# their size. `searchable` removes capitals and accents before: this tokenizer would keep accents.
+# = none`), and so takes two thirds of the size of the texts, not 2.5 times their size. `searchable`
+# removes capitals and accents before: this tokenizer would keep accents.
 _INDEX = """create virtual table trigrams using fts5
     (text, content = '', detail = none, tokenize = 'trigram case_sensitive 1')"""
 # SQLite cannot pass a text with damaged bytes to a function, so texts become bytes.
@@ -136,7 +131,7 @@ _TRIGGERS = (
 
 
 # Versions of Unicode by which texts of the index were folded. FTS5 removes a text only if it is
-# folded in the same way once more, so `purge` writes the index anew if another one was in use.
+# folded in the same way, so `purge` writes the index again if another one was in use.
 _INDEX_UNICODE = "create table if not exists index_unicode (version text primary key not null)"
 
 
@@ -148,7 +143,6 @@ def note_unicode(connection: sqlite3.Connection) -> None:
 
 
 def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
-    """Return the versions of Unicode that were noted."""
     query = "select 1 from sqlite_master where name = 'index_unicode'"
     if connection.execute(query).fetchone() is None:
         return set()
@@ -157,10 +151,7 @@ def unicode_of_index(connection: sqlite3.Connection) -> set[str]:
 
 
 def index_anew(connection: sqlite3.Connection) -> None:
-    """Write the search index and its triggers again, in a transaction.
-
-    Nothing is left of removed texts.
-    """
+    """Write the search index again, in a transaction; nothing is left of removed texts."""
     for name in ("parts_added", "parts_removed"):
         connection.execute(f"drop trigger if exists {name}")
     for name in ("", "_data", "_idx", "_docsize", "_config"):  # the others after `forget_index`
@@ -178,7 +169,7 @@ def index_anew(connection: sqlite3.Connection) -> None:
 def forget_index(connection: sqlite3.Connection) -> None:
     """Take the search index out of the schema: FTS5 cannot remove one whose pages it cannot read.
 
-    The next connection sees it no more, and `index_anew` removes what is left of it.
+    The next connection does not see it, and `index_anew` removes what is left of it.
     """
     connection.execute("pragma writable_schema = on")
     connection.execute("delete from sqlite_master where name = 'trigrams'")
@@ -186,10 +177,7 @@ def forget_index(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Run the block in a transaction: commit at its end, or roll back and raise its error.
-
-    The file is locked for writing from the beginning, not only from the first change.
-    """
+    """The file is locked for writing from the beginning, not only from the first change."""
     connection.execute("begin immediate")
     try:
         yield
@@ -203,15 +191,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def newest_version() -> int:
-    """Return the format that files get."""
     return FIRST_VERSION + len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
-    """Bring the tables, or a file that has none, to a format, by default the newest one.
-
-    To be called in a transaction.
-    """
+    """Bring the tables, or a file that has none, to a format, in a transaction of the caller."""
     last = newest_version() if version is None else version
     found = version_of(connection)
     if found == 0:

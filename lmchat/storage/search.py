@@ -1,8 +1,7 @@
 """Search in all sessions: hits with the words around them.
 
-The user types terms, which are words or phrases in quotes, and filters, such as `role:user`. Terms
-are compared with texts once both are *folded*: without capitals and accents. The search index names
-the parts of messages that may hold the terms by their trigrams, three characters in a row.
+Terms are compared with texts once both are *folded*: without capitals and accents. The search index
+names the parts of messages that may hold the terms by their trigrams, three characters in a row.
 """
 
 from __future__ import annotations
@@ -33,21 +32,19 @@ from lmchat.storage.row_values import (
 
 _logger = logging.getLogger(__name__)
 
-_FIRST_TITLES = 3  # number of titles that come before messages; the others come last
-# text around a match in a hit
+_FIRST_TITLES = 3  # the others come after the messages
 _BEFORE_CHARS = 60
 _AFTER_CHARS = 120
 _TRIGRAM_CHARS = 3
-# Only the first trigrams of a term are looked up: texts that have these are compared anyway.
+# texts that have these are compared anyway
 _MOST_TRIGRAMS = 50
-# If more trigrams begin with a short term, comparing all texts is faster.
+# if more trigrams begin with a short term, comparing all texts is faster
 _MOST_BEGINNINGS = 300
 
 _HIT = "s.session_id, s.title, m.message_id, m.role, m.model, m.created_at"
-# Query of visible parts. It has the columns `_HIT`, then kind, text and name of a part. `{}` takes
-# the tables with which it begins; conditions with `and` may follow.
-# `cross` makes SQLite keep the order of the joins. It then needs no sorting to find the newest hits
-# first, and a query can end early. A call in an answer is no hit if its tool message has it too.
+# `{}` takes the tables with which the query begins; conditions with `and` may follow. `cross` makes
+# SQLite keep the order of the joins: it then finds the newest hits first without sorting, and a
+# query can end early. A call in an answer is no hit if its tool message has it too.
 _PARTS = f"""select {_HIT}, p.kind, p.text, p.name from {{}}
     cross join sessions s on s.session_id = m.session_id
     where m.hidden_by is null and s.deleted_at is null and not (
@@ -59,14 +56,12 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
-# Query of the titles, with the columns `_HIT`, of which those of a message are empty.
+# has the columns `_HIT`, of which those of a message are empty
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
-# Condition for one term. SQLite has no `contains`: `opening.py` gives each connection the one of
-# `row_values.py`. Names are cast to bytes, as SQLite cannot pass a text with damaged bytes to a
-# function of Python.
+# Names are cast to bytes, as SQLite cannot pass a text with damaged bytes to a function.
 _TITLE_HAS_TERM = "and contains(cast(title as blob), ?)"
-# Condition for a search without terms: the thoughts and calls of an answer are no hits.
+# without terms, the thoughts and calls of an answer are no hits
 _TEXTS_AND_TOOLS = "and (p.kind = 'text' or m.role = 'tool')"
 
 _MOST_TERMS = 50
@@ -77,12 +72,12 @@ _TERM = re.compile(r'"([^"]*)"?|([^\s"]+)')
 _FILTER = re.compile(
     r'(?<!\S)(model|role|before|after|title|has):(?:"([^"]+)"|([^\s"]\S*))', re.IGNORECASE
 )
-# How to write a filter, by its name. Other filters that can be wrong have a date.
+# other filters that can be wrong have a date
 _FORMS = {"role": "role:user or role:assistant", "has": "has:code"}
 
 
 def search(connection: Connection, text: str, limit: int) -> tuple[SearchHit, ...]:
-    """Return at most `limit` hits for `text`, which the user has typed; one for each message.
+    """Return hits for what the user has typed, one for each message.
 
     First come `_FIRST_TITLES` titles, then messages, then the other titles, newest first each. A
     title is a hit only if no message of its session is. Raises `WrongUse` for a wrong filter.
@@ -115,10 +110,7 @@ def _titles(connection: Connection, terms: Sequence[str]) -> Iterator[SearchHit]
 def _messages(
     connection: Connection, terms: Sequence[str], filters: Filters
 ) -> Generator[SearchHit]:
-    """Yield hits for the parts of messages that hold all terms, newest first.
-
-    The index names the parts to compare with the terms; if it does not help, all are compared.
-    """
+    """Yield hits for the parts of messages that hold all terms, newest first."""
     values = filters.values
     index_query = _index_query(connection, terms)
     conditions = filters.sql if terms else f"{filters.sql} {_TEXTS_AND_TOOLS}"
@@ -136,11 +128,10 @@ def _messages(
 
 
 def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
-    """Return the query of FTS5 for the texts that may hold all terms.
+    """Return the query of FTS5 for the texts that may hold all terms; None if all must be compared.
 
     For the terms “plan” and “b”, it is `"pla" AND "lan"`. If all terms are shorter than a trigram,
-    it is the trigrams that begin with one of them, unless these are too many. Return None if the
-    index does not help.
+    it is the trigrams that begin with one of them, unless these are too many.
     """
     trigrams: list[str] = []
     for term in terms:
@@ -165,7 +156,7 @@ def _index_query(connection: Connection, terms: Sequence[str]) -> str | None:
 
 
 def _quoted(term: str) -> str:
-    """Return a term as a string in a query of FTS5, in which no character has a special meaning."""
+    """Quote a term for FTS5, so that no character has a special meaning."""
     escaped = term.replace('"', '""')
     return f'"{escaped}"'
 
@@ -173,8 +164,7 @@ def _quoted(term: str) -> str:
 def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iterator[SearchHit]:
     """Yield the hit for a row of the columns `_HIT`, with the text around its first term.
 
-    Without terms, it shows the beginning of the text. A row with a damaged time is left out: such
-    a message or session cannot be opened.
+    A damaged time gives none: such a message or session cannot be opened.
     """
     session_id, title, message_id, role, model, created_at = row
     try:
@@ -204,9 +194,9 @@ def _hit(row: Sequence[Any], kind: str, text: str, terms: Sequence[str]) -> Iter
 
 
 def _spans(text: str, terms: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield start and end of the first place of each term in a text, as far as it has one.
+    """Yield start and end of the first place of each term, if it has one.
 
-    A question mark in a term may stand for a lone surrogate, which the text here still has.
+    A question mark in a term may stand for a lone surrogate, which is not found then.
     """
     folded_text = fold(text)
     for term in terms:
@@ -241,15 +231,12 @@ def _on_one_line(text: str) -> str:
 class Filters(Struct, frozen=True, kw_only=True):
     """Filters of a search as conditions of SQL over messages `m`, parts `p` and sessions `s`."""
 
-    sql: str = ""  # conditions, each with ` and ` before it; empty without any
-    values: tuple[str, ...] = ()  # of the question marks in `sql`, in their order
+    sql: str = ""  # conditions, each with ` and ` before it
+    values: tuple[str, ...] = ()
 
 
 def parse_terms(text: str) -> tuple[str, ...]:
-    """Return the different terms of a search whose filters were removed, folded.
-
-    Only the first `_MOST_TERMS` count.
-    """
+    """Return the different terms, folded, of a search whose filters were removed."""
     terms: dict[str, None] = {}
     for match in _TERM.finditer(text.replace("\0", " ")):
         phrase, word = match.groups()
@@ -263,7 +250,7 @@ def parse_terms(text: str) -> tuple[str, ...]:
 
 
 def parse_filters(text: str) -> tuple[str, Filters]:
-    """Return a search without its filters, and its filters; raises `WrongUse` for a wrong value."""
+    """Take the filters out of a search; raises `WrongUse` for a wrong value."""
     conditions: dict[tuple[str, str], None] = {}  # a set that keeps the order
     for match in _FILTER.finditer(text):
         name = match[1].lower()
@@ -284,7 +271,7 @@ def parse_filters(text: str) -> tuple[str, Filters]:
 
 
 def _condition(name: str, value: str) -> tuple[str, str] | None:
-    """Return the condition of a filter and its value; None for a wrong value."""
+    """None for a wrong value."""
     folded_value = folded(value[:_LONGEST_TERM])
     # names are cast to bytes, as in `_TITLE_HAS_TERM`
     match name:
@@ -310,10 +297,7 @@ def _condition(name: str, value: str) -> tuple[str, str] | None:
 
 
 def _day(value: str) -> str | None:
-    """Return a typed date as a stored time; None if it is no date.
-
-    Without a time, it is the beginning of the day; without a zone, that of this machine counts.
-    """
+    """Return the beginning of a day, or a moment, by default in this machine's time zone."""
     try:
         return stored_time(datetime.fromisoformat(value))
     except (ValueError, OverflowError):

@@ -10,7 +10,7 @@ from lmchat.errors import StoreUnavailable
 from lmchat.files.disk import FULL, NOT_WRITABLE, PERMISSION, explain_system_error
 from lmchat.files.locks import has_locks
 
-# Errors of a database; in a damaged file, SQLite's own message may be undecodable.
+# in a damaged file, SQLite's own message may be undecodable
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _LOCKED = ("another program has locked it", "Close the other program, then try again.")
 _NO_LOCKS = (
@@ -18,7 +18,7 @@ _NO_LOCKS = (
     "Set LMCHAT_HOME to a folder on this machine.",
 )
 _DAMAGED = ("it is damaged", "Start lmchat again: a daily copy then takes its place.")
-# Reason and next step by the beginning of SQLite's name of an error; the first that fits counts.
+# by the beginning of SQLite's name of an error; the first that fits counts
 _REASONS = {
     "SQLITE_FULL": FULL,
     "SQLITE_IOERR_WRITE": FULL,
@@ -37,7 +37,7 @@ _REASONS = {
     "SQLITE_BUSY": _LOCKED,
     "SQLITE_LOCKED": _LOCKED,
 }
-# Messages of SQLite about a damaged schema or version number: they have no name of their own. For
+# Messages of SQLite about a damaged schema or version number, which have no name of their own. For
 # example `no such table: messages`. The last five are about the search index.
 _DAMAGED_SCHEMA = (
     "no such (table|column): |has no column named | already exists$|unsupported file format$|"
@@ -47,11 +47,7 @@ _DAMAGED_SCHEMA = (
 
 
 def explain(error: Exception, path: Path) -> StoreUnavailable:
-    """Return the error to show for a database that cannot be used: its reason and the next step.
-
-    `error` is one of `DATABASE_ERRORS`, or an `OSError`. An error that `_REASONS` does not name is
-    explained by its own message.
-    """
+    """`error` is one of `DATABASE_ERRORS`, or an `OSError`."""
     if isinstance(error, OSError):
         return explain_system_error(error, path)
     name = name_of(error)
@@ -69,16 +65,12 @@ def explain(error: Exception, path: Path) -> StoreUnavailable:
 
 
 def name_of(error: BaseException) -> str:
-    """Return SQLite's name of an error, such as `SQLITE_BUSY`; empty for an error without one."""
+    """SQLite's name, such as `SQLITE_BUSY`."""
     return str(getattr(error, "sqlite_errorname", None) or "")
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether one of `DATABASE_ERRORS` means that the file itself is damaged.
-
-    In a damaged file, SQLite's own message may be undecodable: then the error is a
-    `UnicodeDecodeError`.
-    """
+    """Whether one of `DATABASE_ERRORS` means that the file itself is damaged."""
     if isinstance(error, UnicodeDecodeError) or re.search(_DAMAGED_SCHEMA, str(error)):
         return True
     # rows keep all constraints, unless an index leads to other rows

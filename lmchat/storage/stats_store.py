@@ -1,7 +1,6 @@
 """Stats of answers and counters of all runs in `sessions.db`; they hold no text of a chat.
 
-Methods that are `reading` or `writing` run on the thread of the database: their callers await them
-and omit `connection`.
+Methods that are `reading` or `writing` are called as those of `Store`.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from lmchat.storage.row_values import insert, storable, stored_time, text_from
 
 _logger = logging.getLogger(__name__)
 
-# Only the newest answers count for the speed of a model: servers and machines change.
+# Servers and machines change.
 _RECENT_ANSWERS = 2000
 _COUNTS = ("prompt_tokens", "completion_tokens", "is_estimated", "stalls", "retries")
 _SPREADS = ("ttft_ms", "prompt_tokens_per_second", "tokens_per_second", "elapsed_ms")
@@ -102,7 +101,7 @@ class StatsStore:
     def model_stats(
         self, connection: Connection, *, since: datetime | None = None
     ) -> tuple[ModelStats, ...]:
-        """Return the stats of each model at each server; the one that was used last comes first.
+        """Return the stats of each model at each server; the last used comes first.
 
         Answers that ended before `since` do not count, nor do damaged rows.
         """
@@ -128,10 +127,7 @@ class StatsStore:
 
     @reading
     def speeds(self, connection: Connection) -> Mapping[tuple[str, str], float]:
-        """Return the median speeds of models in the newest answers, in tokens per second.
-
-        The keys are pairs of an endpoint and a model. Answers of unknown speed do not count.
-        """
+        """Return the median speeds, in tokens per second, by endpoint and model."""
         connection.create_aggregate("spread", 1, _Spread)
         rows = connection.execute(_SPEEDS, (_RECENT_ANSWERS,))
         return {
@@ -141,10 +137,10 @@ class StatsStore:
 
     @reading
     def counters(self, connection: Connection) -> Metrics:
-        """Return the counters of all runs; if a counter is damaged, all are 0."""
+        """All are 0 if one is damaged."""
         values = dict(connection.execute("select name, value from metrics"))
         try:
-            # `strict=False`: the column has all as floats, also the whole numbers
+            # whole numbers are stored as floats, too
             return convert(values, Metrics, strict=False)
         except ValidationError:
             _logger.warning("the counters are damaged")
@@ -152,11 +148,7 @@ class StatsStore:
 
     @writing
     def count(self, connection: Connection, increase: Metrics) -> None:
-        """Add to the counters in the table.
-
-        SQLite does the addition. A sum that this process made of numbers it has read would lose
-        what another process has added since.
-        """
+        """SQLite does the addition, as another process may add at the same time."""
         connection.executemany(
             """insert into metrics (name, value) values (?, ?)
                 on conflict (name) do update set value = value + excluded.value""",

@@ -1,27 +1,9 @@
-"""Store of all sessions.
+"""Store of all sessions: in `sessions.db`, or in memory for a temporary chat.
 
-A store has its tables in `sessions.db`, that of a temporary chat in memory.
-
-A running answer has a row in the state `streaming` and a file beside the database (`journal`; none
-in a temporary chat). `begin_answer` makes both, or only the file if the prompt is not in the
-tables. `add_entries` appends to the file. A tool call that waits for approval or runs is stored in
-the same way. Its row and its file hold the call from the beginning. `end_answer` writes the whole
-answer into the tables `messages` and `parts` and removes the file, also for a stopped answer. After
-`kill -9`, the file remains without a lock. When the database or a session is next opened,
-`recovery` writes the text of such a file into the tables.
-
-A message that the user deletes is hidden, together with those below it, until it is restored or
-deleted permanently. A session has a chosen path, from a root to a leaf, which is shown and sent.
-(`branch_queries` says what "below", "hidden" and "path" mean.)
-
-Methods that are `reading` or `writing` run on the thread of the database: their callers await them
-and omit `connection`.
-
-The other modules of this package share the work. `database` runs jobs on a thread. `opening` opens
-the file, and `schema` has its tables. `row_values` converts rows and values. `message_rows` writes
-messages, `branch_queries` reads them, and `search` finds them. `backup` copies the file each day
-and replaces a damaged one. `purge` deletes permanently. `attachment_files` keeps attached files,
-and `stats_store` the stats of answers and the counters.
+A running answer or tool call has a row in the state `streaming` and a file beside the database
+(`journal`). `end_answer` writes it into the tables and removes the file; after `kill -9`,
+`recovery` does. Methods that are `reading` or `writing` run on the thread of the database: their
+callers await them and omit `connection`.
 """
 
 from __future__ import annotations
@@ -107,21 +89,15 @@ _logger = logging.getLogger(__name__)
 
 _SHORTEST_PREFIX_CHARS = 4  # of a session's id
 _MOST_AMBIGUOUS_IDS = 9  # that an error names
-# People repeat prompts: five times as many are read as are returned, each once.
+# People repeat prompts, and each is returned once.
 _READ_PER_RETURNED_PROMPT = 5
 _FORKED = "The session was forked"  # reason of an interrupted answer
 _LATEST = "9999"  # later than all stored times, which are compared as texts
 
 
 def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Database:
-    """Return the database in the file; its opening recovers killed answers, and purges."""
-
     def open_file() -> Connection:
-        """Open the file, recover killed answers, and delete what has expired.
-
-        Each step has transactions of its own: a failure keeps the effect of the steps before.
-        After opening, raises an error only if the file is damaged.
-        """
+        """Each step has transactions of its own: a failure keeps the effect of the steps before."""
         is_missing = not path.exists()
         connection = connect(path)
         try:
@@ -145,7 +121,7 @@ class Store:
     """Sessions, drafts and prompts; the first call of a method opens the database."""
 
     def __init__(self, path: Path | None = None, *, clock: Callable[[], datetime] = now) -> None:
-        """Open nothing yet. Without a path, all is kept in memory, attached files too."""
+        """Without a path, all is kept in memory, attached files too."""
         self._clock = clock
         self._is_temporary = path is None
         self.database = Database.in_memory() if path is None else database_in_file(path, clock)
@@ -163,19 +139,12 @@ class Store:
         return self.database.notice
 
     async def open(self) -> str:
-        """Open the file and return the notice, which is empty unless a file was replaced.
-
-        The first job of a database opens it, so this runs a job that does nothing. Raises
-        `StoreUnavailable`.
-        """
+        """Open the file and return the notice. Raises `StoreUnavailable`."""
         await self.database.run(lambda _: None)
         return self.notice
 
     async def daily_check(self) -> None:
-        """Check and copy the file if that was not done today; a damaged file is replaced.
-
-        If the file is intact, attached files that no message or draft names are removed.
-        """
+        """Check and copy the file, once a day; a damaged file is replaced."""
         if self._is_temporary:
             return
         path, folder, moment = self._path, self._attachments_folder, self._clock()
@@ -210,11 +179,7 @@ class Store:
     def list_sessions(
         self, connection: Connection, *, is_trash: bool = False
     ) -> tuple[SessionHeader, ...]:
-        """Return the sessions outside the trash, or with `is_trash` the sessions in the trash.
-
-        Pinned sessions come first, then those that were changed last. The trash is sorted by the
-        time of the deletion, newest first. Damaged sessions are left out.
-        """
+        """Pinned ones come first, then the newest; damaged ones are left out."""
         if is_trash:
             clauses = "deleted_at is not null order by deleted_at desc, rowid desc"
         else:
@@ -225,10 +190,10 @@ class Store:
 
     @reading
     def find_id(self, connection: Connection, id_or_prefix: str) -> str:
-        """Return the only session id that begins with `id_or_prefix`, at least 4 characters.
+        """Return the only session id that begins with `id_or_prefix`, in capitals or not.
 
-        Capitals in it count as small letters. For `last`, return the id of the session that was
-        changed last. Raises `SessionNotFound` if no id or more than one fits.
+        `last` is the session that was changed last. Raises `SessionNotFound` if none or several
+        fit.
         """
         if id_or_prefix == "last":
             query = """select session_id from sessions where deleted_at is null
@@ -289,12 +254,10 @@ class Store:
         *,
         old_title: str | None = None,
     ) -> SessionHeader:
-        """Change a session, and return its new header.
+        """Change fields of the header, by their names, and return the new header.
 
-        `changes` are the new values of fields of the header, by the names of the fields. An empty
-        title is replaced by the title of the first prompt. If `old_title` is given and is not the
-        title of the session, nothing is changed: a model must not replace a title of the user.
-        Raises `SessionNotFound`.
+        An empty title is replaced by that of the first prompt. Nothing is changed if the title is
+        not `old_title`: a model must not replace a title of the user. Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
         if old_title is not None and old_title != old.title:
@@ -307,10 +270,9 @@ class Store:
 
     @writing
     def fork(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Copy the path to a message into a new session, and return that session.
+        """Copy the path to a message into a new session.
 
-        Each copied message gets a new id. A running answer is interrupted in the copy. Raises
-        `SessionNotFound`.
+        A running answer is interrupted in the copy. Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         path = whole_path(connection, session_id, message_id)
@@ -333,7 +295,6 @@ class Store:
             ended = interrupted(message, _FORKED) if is_running else message
             copy = replace(ended, message_id=new_id(), parent_id=parent_id)
             put_message(connection, fork.session_id, copy)
-            # the copy gets the choices of the original, if it has any
             connection.execute(
                 """insert into token_choices (number, data)
                     select copy.number, data from token_choices
@@ -346,17 +307,15 @@ class Store:
         return _choose_path(connection, fork.session_id, parent_id)
 
     async def purge(self, *session_ids: str, is_with_messages: bool = False) -> Purged:
-        """Delete sessions permanently; with `is_with_messages`, also all deleted messages.
+        """Delete sessions permanently; with `is_with_messages`, all deleted messages, too.
 
         Return what is left of their text for now.
-
-        Deleted messages are those that the user has deleted in other sessions.
         """
         # all deleted messages were deleted before `_LATEST`, none before an empty time
         messages_before = _LATEST if is_with_messages else ""
         folder = self._attachments_folder
         # Cancelling the caller must not leave files with the text of deleted rows. `write` cannot
-        # run this job: it has a transaction of its own, and steps that cannot be in a transaction.
+        # run this: it has its own transaction, and steps that cannot be in one.
         return await asyncio.shield(
             self.database.run(
                 lambda connection: purge(
@@ -367,12 +326,12 @@ class Store:
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:
-        """Return how many messages of all sessions are hidden, and can still be restored."""
+        """Count the messages of all sessions that can still be restored."""
         query = f"select count(*) from {DELETED_MESSAGES}"
         return int(connection.execute(query).fetchone()[0])
 
     async def take_session(self, saved: Store, id_or_prefix: str) -> str:
-        """Return the id of a saved session; if this is another store, it gets a copy of it.
+        """Find the id of a session in `saved`; if that is another store, copy the session here.
 
         An answer that another window streams is interrupted in the copy. Raises `SessionNotFound`.
         """
@@ -389,7 +348,7 @@ class Store:
 
     @writing
     def import_session(self, connection: Connection, session: Session) -> SessionHeader | None:
-        """Write a session and return None, or return the header of a session that has its id.
+        """Write a session, or return the header of the one that has its id.
 
         Messages whose id another session uses get new ids. A message whose parent is not in
         `session` becomes a root.
@@ -402,8 +361,7 @@ class Store:
         allow_purged(connection, session_id)  # the user wants it back
         put_session(connection, session.header)
         messages = session.tree or session.messages  # without a tree, only the path is known
-        # Ids that no stored message has, by the ids in `session`. The parent of a root is None,
-        # which is no key.
+        # By the ids in `session`. The parent of a root is None, which is no key.
         unused_ids: dict[str | None, str] = {}
         for message in messages:
             is_used = number_of(connection, message.message_id) is not None
@@ -424,7 +382,7 @@ class Store:
     def search(
         self, connection: Connection, query: str, *, limit: int = 20
     ) -> tuple[SearchHit, ...]:
-        """Return hits for what the user has typed; raises `WrongUse` for a wrong filter."""
+        """Raises `WrongUse` for a wrong filter."""
         return search.search(connection, query, limit)
 
     # Messages
@@ -433,10 +391,7 @@ class Store:
     def read_path(
         self, connection: Connection, session_id: str, message_id: str, *, count: int
     ) -> tuple[MessagePath, str | None]:
-        """Return the last `count` messages of the path to a message, and the id of the one before.
-
-        A long session is read from its end in this way; see `end_of_path`.
-        """
+        """Return the last `count` messages of a path, and the id of the one before."""
         return end_of_path(connection, session_id, message_id, count)
 
     @writing
@@ -450,10 +405,7 @@ class Store:
     def append_branch(
         self, connection: Connection, session: SessionHeader, messages: Sequence[ChatMessage]
     ) -> Session:
-        """Write messages of which each is the parent of the next; choose the path to the last.
-
-        Return the session with this path. A missing session is created.
-        """
+        """Write messages of which each is the parent of the next; choose the path to the last."""
         put_session(connection, session)
         for message in messages:
             put_message(connection, session.session_id, message)
@@ -465,8 +417,7 @@ class Store:
     ) -> None:
         """Create the file of an answer or tool call, and its row if `has_prompt`.
 
-        `has_prompt` says that the table has the messages above it. They may be missing if they
-        could not be written, as on a full disk.
+        The messages above it are not in the table if they could not be written, as on a full disk.
         """
         if not self._is_temporary:
             await self._journal.begin(session_id, message)
@@ -500,7 +451,6 @@ class Store:
     def token_choices(
         self, connection: Connection, message_id: str
     ) -> tuple[TokenProbabilities, ...]:
-        """Return the choices that the model had at each token of an answer; none if not stored."""
         query = """select data from token_choices
             where number = (select number from messages where message_id = ?)"""
         row = connection.execute(query, (message_id,)).fetchone()
@@ -508,10 +458,9 @@ class Store:
 
     @writing
     def delete_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Hide a message and the visible ones below it; return the session with the path to show.
+        """Hide a message and the visible ones below it.
 
-        The hidden rows name this message in `hidden_by`, so that `restore_message` finds them. If
-        the message was on the chosen path, `leaf_without` chooses another one. Raises
+        Their `hidden_by` names this message, so that `restore_message` finds them. Raises
         `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
@@ -522,7 +471,7 @@ class Store:
                 where number in (select number from below where hidden_by is null)""",
             {"session": session_id, "message": message_id},
         )
-        # Only in its own row: messages below it that were deleted before have other times.
+        # only in its own row: messages below it that were deleted before have other times
         connection.execute(
             "update messages set hidden_at = ? where message_id = ?",
             (stored_time(self._clock()), message_id),
@@ -534,10 +483,9 @@ class Store:
 
     @writing
     def restore_message(self, connection: Connection, session_id: str, message_id: str) -> Session:
-        """Make a deleted message visible again, and all messages that its deletion has hidden.
+        """Show what the deletion of a message has hidden, and choose the newest path through it.
 
-        The newest path through the restored message becomes the chosen one. Return the session with
-        this path. Raises `SessionNotFound`.
+        Raises `SessionNotFound`.
         """
         _raise_if_missing(connection, session_id, message_id)
         connection.execute(
@@ -552,10 +500,10 @@ class Store:
 
     @reading
     def last_deleted_id(self, connection: Connection, session_id: str) -> str | None:
-        """Return the id of the message that was deleted last and can be restored; None without one.
+        """Find the message that was deleted last and can be restored.
 
-        A deletion can be undone as long as some message is hidden by it (`hidden_by`). The deleted
-        message itself may be visible again, if another window has added a message below it.
+        It can be while it hides some message. It may be visible itself, if another window has added
+        a message below it.
         """
         query = """select root.message_id from messages root
             where root.session_id = ? and root.message_id in
@@ -572,10 +520,7 @@ class Store:
         *,
         is_excluded: bool,
     ) -> None:
-        """Take messages out of requests, or put them back, all or none.
-
-        Raises `SessionNotFound` if a message does not exist.
-        """
+        """Take messages out of requests, or put them back; raises `SessionNotFound`."""
         for message_id in message_ids:
             _raise_if_missing(connection, session_id, message_id)
             connection.execute(
@@ -593,10 +538,9 @@ class Store:
     def choose_path_through(
         self, connection: Connection, session_id: str, message_id: str
     ) -> Session:
-        """Choose the newest path through a message, and return the session with this path.
+        """Choose the newest path through a message. Raises `SessionNotFound`.
 
-        The path ends with the newest visible message among this one and all below it. If all are
-        hidden, it ends with the newest visible message of the session. Raises `SessionNotFound`.
+        If all below it are hidden, the path ends with the newest visible message of the session.
         """
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
@@ -605,7 +549,7 @@ class Store:
     # Attached files
 
     async def save_file(self, data: bytes) -> str:
-        """Keep the content of an attached file, and return its digest, by which it is read."""
+        """Keep an attached file, and return its digest."""
         if self._is_temporary:
             digest = sha256(data).hexdigest()
             self._files_in_memory[digest] = data
@@ -614,7 +558,7 @@ class Store:
         return await run_abandonable(lambda: attachment_files.save(self._attachments_folder, data))
 
     async def read_file(self, digest: str) -> bytes:
-        """Return the content of an attached file; raises `StoreUnavailable`."""
+        """Raises `StoreUnavailable`."""
         if digest in self._files_in_memory:
             return self._files_in_memory[digest]
         # a temporary chat has no such folder, so that the file is missing
@@ -626,12 +570,7 @@ class Store:
 
     @reading
     def prompt_history(self, connection: Connection, *, limit: int = 200) -> tuple[str, ...]:
-        """Return at most `limit` earlier prompts as drafts, newest first, each once.
-
-        Prompts that are repeated count once. As only the newest `limit` ×
-        `_READ_PER_RETURNED_PROMPT` prompts are read, fewer than `limit` may be returned. Deleted
-        prompts are left out.
-        """
+        """Return earlier prompts as drafts, newest first, each once; deleted ones are left out."""
         # `cross` makes SQLite read the newest messages first, so that the query can end early
         rows = connection.execute(
             """select m.number from messages m
@@ -652,7 +591,6 @@ class Store:
 
     @reading
     def draft(self, connection: Connection, session_id: str) -> str:
-        """Return the saved draft of a session; empty if it has none."""
         return first_text(connection, DRAFT, session_id)
 
     @writing
@@ -660,8 +598,7 @@ class Store:
         """Move the drafts that belong to no saved session to a new session, and return them.
 
         A run leaves such a draft if it ends before its first prompt is saved. Those of an lmchat
-        that runs stay. The drafts are joined, the oldest first, and come before the draft that the
-        new session has itself.
+        that runs stay. The oldest comes first, the new session's own draft last.
         """
         # the comparison is 0 or 1 in SQL, so the new session's own draft is the last row
         rows = connection.execute(
@@ -707,10 +644,7 @@ class Store:
             self._put_draft(connection, session_id, "\n\n".join([*others, text]))
 
     def _put_draft(self, connection: Connection, session_id: str, text: str) -> None:
-        """Replace the draft of a session; while this runs, no other lmchat takes it.
-
-        A draft of a saved session needs no lock: nobody takes it.
-        """
+        """Replace a draft, and lock it: other windows take unlocked drafts of unsaved sessions."""
         connection.execute("delete from drafts where session_id = ?", (session_id,))
         if text:
             refuse_purged(connection, session_id)
@@ -724,7 +658,7 @@ class Store:
 
     @reading
     def bookmark(self, connection: Connection, session_id: str) -> str:
-        """Return the reading position of a session, in the form of the screen; empty: none."""
+        """Return the reading position, in the form of the screen; empty: none."""
         return first_text(connection, "select place from sessions where session_id = ?", session_id)
 
     @writing
@@ -733,16 +667,13 @@ class Store:
 
 
 def _choose_path(connection: Connection, session_id: str, leaf_id: str | None) -> Session:
-    """Choose the path that ends with a leaf, and return the session with that path.
-
-    For None, `chosen_path` falls back to the newest visible message.
-    """
+    """For None, the path ends at the newest visible message."""
     set_columns(connection, session_id, leaf_id=leaf_id)
     return chosen_path(connection, session_id)
 
 
 def _raise_if_missing(connection: Connection, session_id: str, message_id: str) -> None:
-    """Raise `SessionNotFound` if a session lacks a message, as another process has removed it."""
+    """Raise `SessionNotFound` if another process has removed the message."""
     query = "select 1 from messages where message_id = ? and session_id = ?"
     if connection.execute(query, (message_id, session_id)).fetchone() is None:
         raise SessionNotFound(
