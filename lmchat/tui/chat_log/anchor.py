@@ -1,7 +1,6 @@
 """Positions in the text of the log, which are found again after the log has changed.
 
-The text of a block is the text of its lines. Wrapped lines are joined in it, so that it is the same
-at any width, except for tables.
+Wrapped lines are joined in the text of a block: it is the same at any width, except for tables.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ END = 1 << 30  # the block number of the position after all blocks of a message
 class Anchor(Struct, frozen=True):
     """A position in the text of a message: a character of a block."""
 
-    index: int  # index of the message
+    index: int
     number: int = -1  # number of the block; -1 above all blocks, `END` below them
-    # Characters of the block before the position; -1: the blank row above the block. Without a
-    # `block`, it is `Place.row` instead.
+    # characters of the block before the position; -1: the blank row above the block; `Place.row` if
+    # there is no `block`
     chars: int = 0
-    screen_row: int = 0  # row of the screen, counted from its top, that shows the position
+    screen_row: int = 0
     # None above and below all blocks, and where the page was missing when the anchor was made
     block: Block | None = None
     size: int = 0  # characters of the whole block
@@ -33,24 +32,21 @@ class Anchor(Struct, frozen=True):
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Key that sorts anchors by their position in the log."""
         return self.index, self.number, self.chars
 
 
 def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
-    """Return an anchor for a row of the log, to be shown on row `screen_row` of the screen.
+    """Return an anchor for a row of the log; lays out its message if the place is in a block.
 
-    If the place is in a block, its message is laid out first. Above all blocks, or before there is
-    a page, the anchor has no block. It then keeps the numbers of the place, with its row as
-    `chars`; `relocate` makes the place from them again.
+    Above all blocks, or before there is a page, it has no block and keeps the numbers of the place,
+    with the row as `chars`.
     """
     blocks = document.lay_out(place.message) if place.number >= 0 else []
     if not blocks or document.layout is None:
         return Anchor(place.message, place.number, place.row, screen_row)
     starts = row_starts(blocks[place.number])
     row = place.row - document.blank_rows(place)
-    # -1 for the blank row above the block. A row below the last line counts as the end of the text,
-    # which is the last of `starts`.
+    # -1: the blank row above the block; a row below the last line is the end of the text
     chars = starts[min(row, len(starts) - 1)] if row >= 0 else -1
     return anchor_in_text(document, place.message, place.number, chars, screen_row)
 
@@ -58,13 +54,9 @@ def anchor_at(document: Document, place: Place, screen_row: int = 0) -> Anchor:
 def anchor_in_text(
     document: Document, index: int, number: int, chars: int, screen_row: int = 0
 ) -> Anchor:
-    """Return an anchor for a character of a block that is laid out.
-
-    `number` is the number of the block in message `index`. `chars` is how many characters of the
-    block come before the character; -1 means the blank row above the block.
-    """
+    """Return an anchor for a character of a block that is laid out; see `Anchor.chars`."""
     blocks = document.entries[index].blocks
-    size = row_starts(blocks[number])[-1]  # the last element is where the text ends
+    size = row_starts(blocks[number])[-1]
     source_before = sum(len(above.source) for above in blocks[:number])
     return Anchor(
         index,
@@ -78,19 +70,16 @@ def anchor_in_text(
 
 
 def find_again(document: Document, anchor: Anchor) -> Anchor | None:
-    """Return an anchor for the same character in the log as it is now.
+    """Return an anchor for the same character in the log as it is now; None if its text is gone.
 
-    The block may still be in the message, perhaps with another number. Otherwise, the block that
-    now has its number may have replaced it: the open end of an answer grows, and is cut into
-    several blocks. It counts as the same text if the source of one of the two blocks begins with
-    that of the other. After a cut, the character may be in a later block. Return None if the block
-    is gone or shows another text.
+    The block may have another number. Or the block with its number has replaced it: the open end of
+    an answer grows, and is cut into several blocks. It counts as the same text if the source of one
+    of the two begins with that of the other.
     """
     old = anchor.block
-    if old is None:  # only its numbers say where it is
+    if old is None:
         return anchor
     blocks = document.lay_out(anchor.index)
-    # where the block is, or the block that may have replaced it
     number = next((number for number, block in enumerate(blocks) if block is old), anchor.number)
     if number >= len(blocks):
         return None
@@ -98,13 +87,12 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
     size = row_starts(block)[-1]
     if block.source == old.source and size != anchor.size:
         return None  # a table at another width: the same source with other characters
-    # if the source of one block begins with that of the other, the block has grown or was cut
     shorter, longer = sorted((block.source.rstrip(), old.source.rstrip()), key=len)
     has_same_role = block.kind is old.kind and block.is_thought == old.is_thought
     if not (has_same_role and longer.startswith(shorter)):
         return None
-    # Behind the end of a block that was cut, count on in the next ones, up to the end of the text.
-    # A block without a source is a row of the log, which is below the text.
+    # After a cut, the character may be in a later block. A block without source is a row of the
+    # log, below the text.
     chars = anchor.chars
     while chars >= size and number + 1 < len(blocks) and blocks[number + 1].source:
         chars -= size
@@ -114,12 +102,7 @@ def find_again(document: Document, anchor: Anchor) -> Anchor | None:
 
 
 def relocate(document: Document, anchor: Anchor) -> Place:
-    """Return the row of an anchor, or a near one if its text is gone.
-
-    An anchor without a block keeps a place: see `anchor_at`. If the character is found again,
-    return its row. Otherwise, return a row of another block, at the same fraction of its text as
-    the anchor was in the old block.
-    """
+    """Return the row of an anchor; without its text, one at the same fraction of another block."""
     old = anchor.block
     if old is None:
         return Place(anchor.index, anchor.number, anchor.chars)
@@ -129,9 +112,9 @@ def relocate(document: Document, anchor: Anchor) -> Place:
         number, chars = found.number, found.chars
     else:
         number = anchor.number
-        if old.is_thought:  # folded by now: only the first block is left of the reasoning
+        if old.is_thought:  # folded by now: only the first block of the reasoning remains
             number = 0
-        elif old.source:  # the block in which its source is now, as the text was cut in other ways
+        elif old.source:  # the block that has its source now: the text was cut in other ways
             ends = list(accumulate(len(block.source) for block in blocks))
             number = bisect_right(ends, anchor.source_before)
         number = min(number, len(blocks) - 1)
@@ -144,12 +127,11 @@ def relocate(document: Document, anchor: Anchor) -> Place:
 
 
 def unwrapped_text(block: Block) -> str:
-    """Return the text of a block that is laid out, with line ends only where it is not wrapped."""
+    """Return the text of a block that is laid out; a wrapped line has no line end."""
     return "".join(line.text if line.is_wrapped else f"{line.text}\n" for line in block.lines or ())
 
 
 def row_starts(block: Block) -> list[int]:
     """Return where each line of a block begins in its unwrapped text; last, where the text ends."""
-    # a line that is not wrapped has one character more: its line end
     sizes = (len(line.text) + (not line.is_wrapped) for line in block.lines or ())
     return list(accumulate(sizes, initial=0))

@@ -1,7 +1,4 @@
-"""The chat log: the widget that shows the messages of a session as rows, with keys and mouse.
-
-`index` is the number of a message in the log.
-"""
+"""The chat log: the widget that shows the messages of a session as rows, with keys and mouse."""
 
 from __future__ import annotations
 
@@ -49,15 +46,9 @@ _LEFT_BUTTON = 1
 
 
 class ChatLog(ScrollView, can_focus=True):
-    """The messages of a session. `update_screen` brings the screen up to date after any change.
+    """The messages of a session. `update_screen` brings the screen up to date after any change."""
 
-    `document` has the messages and their rows. `viewport` has the scroll position and, as `cursor`,
-    the index of the focused message. `inflow` has streamed text that waits for the next frame, and
-    `calls` the tool calls of the running turn. The other parts are `finder`, `selection`, `painter`
-    and `highlighting`.
-    """
-
-    ALLOW_SELECT: ClassVar[bool] = False  # the log has its own selection, also off the screen
+    ALLOW_SELECT: ClassVar[bool] = False  # the log has its own, also off the screen
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Scope.MESSAGE)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "chat-log--margin",
@@ -96,8 +87,8 @@ class ChatLog(ScrollView, can_focus=True):
 
         choice: ApprovalScope
 
-    # Textual's own has `layout=True`: to lay out the screen for each new line would be half the
-    # work of streaming
+    # Textual's own has `layout=True`: laying out the screen for each new line would be half the
+    # work of streaming.
     virtual_size: Reactive[Size] = Reactive(Size(0, 0), repaint=False)
 
     def __init__(self, *, highlighter: Highlighter | None = None, **options: Any) -> None:
@@ -105,10 +96,10 @@ class ChatLog(ScrollView, can_focus=True):
         self.set_reactive(ChatLog.auto_links, False)  # links are found in lines, not by hovering
         self.typed_into: Widget | None = None  # gets what is typed while a message has the focus
         self.today: Callable[[], date | None] = lambda: None  # other days are shown with their date
-        # keys that the user has given to commands, by command id; set before there are messages
+        # the user's keys of commands, by command id; set before there are messages
         self.own_keys: Mapping[str, str] = {}
-        self.left_out = 0  # number of messages that the next request would leave out
-        self.has_all_messages = True  # whether it shows the whole session, not only its end
+        self.left_out = 0  # messages that the next request would leave out
+        self.has_all_messages = True  # not only the end of the session
         self.document = Document()
         self.viewport = Viewport(self.document, lambda: self.screen.focused is self)
         self.finder = Finder(self.viewport, self._repaint)
@@ -119,39 +110,37 @@ class ChatLog(ScrollView, can_focus=True):
         self.calls = RunningCalls(self.viewport, self._changed)
         self._streaming: int | None = None  # index of the answer that this lmchat writes now
         self._updated_size = Size(0, 0)  # size of the widget when `update_screen` last ran
-        self._is_own_scroll = False  # whether `update_screen` sets the scroll position now
+        self._is_own_scroll = False  # `update_screen` sets the scroll position now
         self._thumb = Thumb(self)
         self._drag_timer: Timer | None = None
-        self._colouring: Worker[None] | None = None  # gets the colours of code
-        self._posted: object = None  # the state of the log when `Changed` was posted last
+        self._colouring: Worker[None] | None = None
+        self._posted: object = None  # state of the log when `Changed` was posted last
 
     # Bringing the screen up to date
 
     def update_screen(self, changed: Place | None = None) -> None:
         """Bring the screen up to date after a change; the only place with the order of the steps.
 
-        Call it after a change of text or size: rows are painted again from the row of `changed` on.
-        Without `changed`, `watch_scroll_y` paints them if the log has scrolled. After a change of
-        marks, call `_repaint` instead.
+        Rows are painted again from that of `changed` on. Without it, `watch_scroll_y` paints them
+        if the log has scrolled. After a change of marks, call `_repaint` instead.
         """
-        if self.painter.page is None and len(self.document):  # the first messages
+        if self.painter.page is None and len(self.document):
             self._fit_page()
-        self._updated_size = self.outer_size  # `watch_scroll_y` compares the size with it
+        self._updated_size = self.outer_size
         self.viewport.resize(max(self.size.height, 1))
         if self.selection.selected is not None:
             with self.viewport.anchored():
-                self.selection.find_again()  # this lays out its ends
+                self.selection.find_again()  # which lays out its ends
         is_colouring = self._colouring is not None and not self._colouring.is_finished
         if self.is_attached and self.highlighting.is_needed and not is_colouring:
             self._colouring = self.run_worker(self.highlighting.run, group="colours")
 
-        # give Textual the number of rows and the scroll position, and repaint what changed
         total = self.document.total
         top = self.viewport.top
-        self._is_own_scroll = True  # `watch_scroll_y` must not take it for scrolling by the user
+        self._is_own_scroll = True
         self.virtual_size = Size(1, total) if total else Size(0, 0)  # 1: no scrolling sideways
         if top != round(self.scroll_y):  # `watch_scroll_y` then repaints all rows
-            # Textual's own method, since `ChatLog.scroll_to` may call `update_screen` again
+            # not `ChatLog.scroll_to`, which may call `update_screen` again
             super().scroll_to(y=top, animate=False, force=True)
         elif changed is not None:
             row = self.document.position(changed) - top  # of the screen; rows below may have moved
@@ -174,11 +163,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.post_message(self.Changed())
 
     def _repaint(self) -> None:
-        """Bring the screen up to date, and paint all of its rows again.
-
-        Call it where any row may look different though no text has changed: after a change of
-        focus, selection or hits. The position may have changed as well.
-        """
+        """Bring the screen up to date, and paint all rows: focus, selection or hits changed."""
         self.update_screen()
         self.refresh()
 
@@ -204,7 +189,6 @@ class ChatLog(ScrollView, can_focus=True):
             self.refresh()
 
     def on_resize(self) -> None:
-        """Make the page again for the new size; the first page is made by `update_screen`."""
         if self.painter.page is not None:
             self._fit_page()
         self.update_screen()
@@ -212,33 +196,33 @@ class ChatLog(ScrollView, can_focus=True):
     def notify_style_update(self) -> None:
         """Lay out again in the styles of another theme.
 
-        Textual calls this before it sets the component styles, which the page needs.
+        Textual calls this before it sets the component styles, which the page needs: hence
+        `call_next`.
         """
         super().notify_style_update()
         if self.painter.page is not None and self.is_mounted:
-            self.call_next(self.on_resize)  # which makes a page of the same size in the new styles
+            self.call_next(self.on_resize)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return rows of the screen, without the border and opacity that Textual would add."""
         strips = self.painter.rows(self, crop.y, crop.height, own_keys=self.own_keys)
-        is_whole_width = not crop.x and crop.right >= self.size.width  # then nothing is cut
+        is_whole_width = not crop.x and crop.right >= self.size.width
         return strips if is_whole_width else [strip.crop(*crop.column_span) for strip in strips]
 
-    # A key that scrolls runs, in this order: binding and action of Textual's ScrollableContainer,
-    # `scroll_to`, `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end of the
-    # log also `scroll_end`.
+    # A key that scrolls runs: binding and action of Textual's ScrollableContainer, `scroll_to`,
+    # `watch_scroll_y`, `Viewport.scroll_to_row`, `update_screen`; at the end also `scroll_end`.
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Follow the user's scrolling; ignore the scrolls of `update_screen` and of a resize."""
         y = round(new_value)
         if round(old_value) != y:
-            # without the scrollbar, which `_thumb` paints if it has to
+            # without the scrollbar, which `_thumb` paints
             self.refresh(rows_region(self, 0, self.size.height))
         if self._is_own_scroll or y == self.viewport.top:
             return
         if self._updated_size == self.outer_size:  # else a resize scrolled, and `on_resize` follows
             self.viewport.scroll_to_row(y)
-            self.calls.note_following()  # the user's scrolling says whether to follow again
+            self.calls.note_following()
             self.update_screen()
 
     def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
@@ -253,7 +237,7 @@ class ChatLog(ScrollView, can_focus=True):
             self.scroll_end()
 
     def scroll_end(self, **_options: Any) -> None:
-        """Follow the end, in place of Textual's scrolling and its options for animations."""
+        """Follow the end; the options are Textual's, for animations."""
         self.viewport.scroll_to_end()
         self._repaint()
 
@@ -268,9 +252,8 @@ class ChatLog(ScrollView, can_focus=True):
     ) -> None:
         """Show the end of another session, or of another path of the same one.
 
-        Unless `has_all_messages`, `prepend_older` adds the messages before these later. If the last
-        message is an answer that streams, `is_ours` says whether this lmchat writes it, or another
-        one.
+        Unless `has_all_messages`, `prepend_older` adds the others later. `is_ours`: this lmchat
+        writes the answer that streams, if the last message is one.
         """
         self.inflow.end_wait()
         self.highlighting.reset()
@@ -280,7 +263,7 @@ class ChatLog(ScrollView, can_focus=True):
         self.document.reset(messages, is_streaming=is_streaming)
         self.viewport.reset()
         self.selection.drop()
-        if self.has_focus:  # Textual sets it late; if it is not set yet, `on_focus` will do this
+        if self.has_focus:  # Textual sets it late, and then `on_focus` does this
             self.viewport.focus_last()
         self.finder.search_again()
         self._repaint()
@@ -302,7 +285,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.update_screen()
 
     def greet(self, sentence: Sequence[StyledWords]) -> None:
-        """Take what an empty log says about the model; nothing is painted if it says so already."""
         if self.painter.greeting != sentence:
             self.painter.greeting = tuple(sentence)
             if not len(self.document):
@@ -315,7 +297,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._streaming = self._add(Entry(message, is_streaming=True))
 
     def _add(self, entry: Entry) -> int:
-        """Add an entry at the end; return its index."""
         self.flush()  # what waits is text of the answer above
         with self.viewport.anchored():
             index = self.document.append(entry)
@@ -332,28 +313,25 @@ class ChatLog(ScrollView, can_focus=True):
         self.inflow.request_frame()
 
     def _request_colour_frame(self) -> None:
-        """Request a frame for colours that have arrived, unless an answer is running.
+        """Request a frame for colours, unless an answer runs: its frames show them.
 
-        A running answer has frames anyway, which show the colours. A frame for colours alone would
-        only delay text that arrives soon after it: there is a least time between two frames.
+        A frame for colours alone would delay text that arrives soon after it, as two frames have a
+        least time between them.
         """
         if self._streaming is None:
             self.inflow.request_frame()
 
     def _post_frame(self) -> None:
-        """Let the message loop of the widget show a frame; a timer of `Inflow` calls this.
+        """Let the message loop show a frame; a timer of asyncio calls this.
 
-        It is a timer of asyncio: Textual drops a timer that starts late, and the text would wait.
+        Textual drops a timer that starts late, and the text would wait.
         """
         self.post_message(
             events.Callback(callback=partial(self.inflow.show_and_measure, self.flush))
         )
 
     def flush(self) -> None:
-        """Show the text and colours that have arrived, and the stats of the running answer.
-
-        `show_stats` has put the stats into the entry.
-        """
+        """Show the text and colours that have arrived, and the stats of the running answer."""
         deltas = self.inflow.end_wait()
         recoloured = self.highlighting.drain()
         if self._streaming is None and not recoloured:
@@ -368,7 +346,7 @@ class ChatLog(ScrollView, can_focus=True):
             place = self.document.lay_out_again(recoloured)
             if place is not None:
                 changed.append(place)
-        self.update_screen(min(changed, default=None))  # all rows from the topmost place on
+        self.update_screen(min(changed, default=None))
 
     def show_stats(self, stats: LiveStats, now_s: float, thought_hint: str = "") -> None:
         """Show the stats of the running turn at `now_s`, and a hint beside a running thought."""
@@ -380,22 +358,22 @@ class ChatLog(ScrollView, can_focus=True):
 
     def restate(self, message: ChatMessage) -> None:
         """Show the streaming answer in new parts, once its text has turned out to be reasoning."""
-        # The parts of `message` already have the text that waits for the next frame. It is shown
-        # now, since that frame would add it to these parts a second time.
+        # The parts of `message` have the text that waits: the next frame would add it a second
+        # time.
         self.flush()
         index = self._streaming
         if index is None:
             return
         with self._changed(index) as entry:
             if not self.viewport.is_following:
-                entry.is_folded = False  # the user may be reading what becomes reasoning
+                entry.is_folded = False  # the user may be reading it
             entry.set_parts(message.parts)
 
     def end_answer(self, message: ChatMessage, *, has_call_messages: bool = False) -> None:
         """Show the final form of the answer that streams, or add it if the log does not have it.
 
-        `has_call_messages` says that the calls of the answer are run, each shown by a message of
-        its own below the answer.
+        `has_call_messages`: the calls of the answer are run, each shown by a message of its own
+        below.
         """
         self.flush()
         index = self._streaming
@@ -413,7 +391,7 @@ class ChatLog(ScrollView, can_focus=True):
         if index is None:
             return False
         with self._changed(index) as entry:
-            # of an answer that streams, the entry shows newer text than `message` has
+            # the entry of a streaming answer shows newer text than `message` has
             if index == self._streaming:
                 entry.message = message
             else:
@@ -421,11 +399,7 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def mark_left_out(self, count: int, before_id: str | None) -> None:
-        """Say above a message how many messages before it are left out of the next request.
-
-        `before_id` is the id of that message. If it is None, or the count is 0, no message has
-        these words.
-        """
+        """Say above message `before_id` how many before it the next request leaves out."""
         self.left_out = count
         for index, entry in enumerate(self.document.entries):
             left_out = count if entry.message.message_id == before_id else 0
@@ -453,11 +427,11 @@ class ChatLog(ScrollView, can_focus=True):
         """Focus the message below (`step` 1) or above (-1); False if only the prompt is there."""
         had_focus = self.screen.focused is self  # Textual sets `has_focus` later, by an event
         is_up_from_prompt = step < 0 and not had_focus
-        # the tool call that asks, if there is one: else `card_id` is empty, the id of no message
+        # `card_id` is empty, the id of no message, if no tool call asks
         if is_up_from_prompt and self.go_to_message(self.calls.card_id):
             return True
         has_moved = self.viewport.step_cursor(step, had_focus=had_focus)
-        if has_moved:  # `focus` would act after `_repaint`, which draws the mark of the focus
+        if has_moved:  # `focus` would act after `_repaint`
             self.screen.set_focus(self, scroll_visible=False)
         self._repaint()
         return has_moved
@@ -465,10 +439,9 @@ class ChatLog(ScrollView, can_focus=True):
     def go_to_message(
         self, message_id: str, *, row: int | None = None, takes_focus: bool = True
     ) -> bool:
-        """Bring a message into view, or to a given row of the screen; return whether it exists.
+        """Bring a message into view, or to a row of the screen; return whether it exists.
 
-        If the log `takes_focus`, the message has the focus at once; otherwise, it has it when the
-        log gets the focus.
+        Without `takes_focus`, the message has the focus once the log gets it.
         """
         index = self.document.index_of(message_id)
         if index is None:
@@ -484,14 +457,12 @@ class ChatLog(ScrollView, can_focus=True):
         return True
 
     def focus_hit(self) -> None:
-        """Focus the log, and in it the message of the current hit."""
         if self.finder.index is not None:
             self.viewport.set_cursor(self.finder.index)
         self.focus(scroll_visible=False)
         self._repaint()
 
     def on_focus(self, event: events.Focus) -> None:
-        """Focus the last message, too, if no message has the focus."""
         self.calls.key_pause.prolong(event.time)  # keys typed before must not decide about a call
         self.viewport.focus_last()
         self._repaint()
@@ -500,18 +471,17 @@ class ChatLog(ScrollView, can_focus=True):
         self.refresh()  # the mark of the focused message goes; nothing has moved
 
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
-        """Bring a saved position to the top, if its message is in the log."""
         self.viewport.go_to_bookmark(bookmark)
         self._repaint()
 
     # Selection
 
     def selected_text(self) -> str:
-        """Return the selection as it would be copied; empty without one.
+        """Return the selection as it would be copied.
 
-        Heights may change, as the selected blocks are laid out: then call `update_screen`.
+        This may change heights: then call `update_screen`.
         """
-        with self.viewport.anchored():  # copying lays out the selected blocks
+        with self.viewport.anchored():
             selected = self.selection.find_again()
             return "" if selected is None else copied(self.document, selected)
 
@@ -527,11 +497,10 @@ class ChatLog(ScrollView, can_focus=True):
         text = self.selected_text()
         if text:
             self.post_message(self.CopyWanted(text))
-        self.drop_selection()  # this also calls `update_screen`, as `selected_text` wants
+        self.drop_selection()  # also calls `update_screen`
         return bool(text)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin a selection."""
         if event.button != _LEFT_BUTTON or not self.document.total:
             return
         self.on_mouse_up()  # an earlier press may have ended outside the terminal
@@ -542,7 +511,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Extend the selection while the button is held."""
         pointer = (self.painter.cell_after_bar(event.x), event.y)
         if self.selection.pressed is None or pointer == self.selection.pointer:
             return
@@ -553,10 +521,7 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def _scroll_by_drag(self) -> None:
-        """Scroll while the pointer is held above or below the log, the faster the farther it is.
-
-        A timer calls this as long as the button is held.
-        """
+        """Scroll while the pointer is held above or below the log, the faster the farther it is."""
         x, y = self.selection.pointer
         if 0 <= y < self.size.height:
             return
@@ -566,7 +531,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._repaint()
 
     def on_mouse_up(self) -> None:
-        """End a drag; the selection stays."""
         self.selection.release()
         if self._drag_timer is not None:
             self._drag_timer.stop()
@@ -578,7 +542,6 @@ class ChatLog(ScrollView, can_focus=True):
         return not is_drag and super().check_message_enabled(message)
 
     def action_select(self, step: int) -> None:
-        """Extend the selection by the next message (`step` 1) or the previous one (-1)."""
         self.selection.extend(step)
         self._repaint()
 
@@ -596,7 +559,7 @@ class ChatLog(ScrollView, can_focus=True):
         if not event.is_printable:
             return
         if self.calls.has_cursor:
-            event.stop()  # else the app would run the message command of this key
+            event.stop()  # else the app would run its message command
             if event.key in APPROVAL_SCOPES:
                 self._decide(event.key, event.time)
             else:
@@ -608,10 +571,9 @@ class ChatLog(ScrollView, can_focus=True):
             self._give_to_prompt(event)
 
     def _decide(self, key: str, time_s: float) -> None:
-        """Decide about the call that asks, if its card takes keys by now.
+        """Decide about the call that asks, unless the key follows another key or the card too soon.
 
-        A key that follows soon after the card was seen, or after another key, was meant for the
-        prompt.
+        Such a key was meant for the prompt.
         """
         if self.calls.key_pause.takes_key(time_s):
             self.post_message(self.Decided(APPROVAL_SCOPES[key]))
@@ -620,7 +582,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._give_to_prompt(event)
 
     def _give_to_prompt(self, event: events.Paste | events.Key) -> None:
-        """Give a paste or a typed key to the prompt, and focus the prompt."""
         if self.typed_into is not None:
             hand_over(event, self.typed_into)
             self.screen.set_focus(self.typed_into)
@@ -634,11 +595,10 @@ class ChatLog(ScrollView, can_focus=True):
             finder.find(*finder.last_words)
         if not finder.is_active:
             self.post_message(RunCommand("find"))
-        elif finder.step(step) == (0, 0):  # no current hit, and none in all
+        elif finder.step(step) == (0, 0):
             self.notify("No hits.", markup=False)
 
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Fold or unfold the focused message, or switch between its source and its Markdown."""
         self.viewport.toggle(attribute)
         if self.viewport.cursor is not None:
             self.finder.recount(self.viewport.cursor)  # its hits are in other blocks now
@@ -647,7 +607,7 @@ class ChatLog(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Focus the message under the pointer; run the command or open the link there."""
         y = self.viewport.top + event.y
-        if y >= self.document.total:  # below the last message
+        if y >= self.document.total:
             return
         place = self.document.locate(y)
         message = self.document.entries[place.message].message

@@ -24,15 +24,14 @@ from lmchat.tui.chat_log.selection import SelectedRange, Unit
 
 # blanks at the start of a line that were tabs: a whole number of tab stops
 _INDENT = rf"(?m)^(?: {{{TAB_CELLS}}})+"
-# a block, and which of its characters are selected; None if none are
+# which characters are selected; None if none are
 SelectedBlock = tuple[Block, Range | None]
 
 
 def copied(document: Document, selected: SelectedRange) -> str:
     """Return the selected text, with a blank line between messages.
 
-    A message that is selected as a whole is copied as its source, and a part of one by
-    `_selected_part`. A row that the log adds is copied only if nothing else is selected.
+    A row that the log adds is copied only if nothing else is selected.
     """
     start = selected.start
     end = selected.end
@@ -40,7 +39,6 @@ def copied(document: Document, selected: SelectedRange) -> str:
         return _shown_text(start.block, (start.chars, end.chars))
     texts = []
     for index in range(start.index, min(end.index, len(document) - 1) + 1):
-        # from before its first block to after its last one
         is_whole = start.order <= (index, -1, 0) and end.order >= (index, END, 0)
         if is_whole:
             texts.append(_message_text(document.entries[index]))
@@ -50,11 +48,10 @@ def copied(document: Document, selected: SelectedRange) -> str:
 
 
 def _message_text(entry: Entry) -> str:
-    """Return the text of a message that is selected as a whole: its source, not wrapped lines.
+    """Return the source of a message that is selected as a whole.
 
-    An unfolded answer is copied with its reasoning and the arguments of its calls. The message of a
-    tool is copied as `NAME(ARGUMENTS)`. While it is unfolded, its arguments and its result are
-    copied, with JSON indented as on the screen.
+    An unfolded answer has its reasoning and the arguments of its calls, an unfolded call its
+    arguments and result, with JSON indented as on the screen.
     """
     message = entry.message
     texts = [entry.source]
@@ -62,10 +59,9 @@ def _message_text(entry: Entry) -> str:
         texts = [tool_calls_text(message)]
         if not entry.is_folded:
             texts = [text.text for text in call_texts(message)]
-    # Prompts have no parts, and an answer gets them when it is first laid out. Until then it is
-    # folded, as every answer is at first.
+    # An answer gets parts when it is first laid out. Until then it is folded.
     elif entry.parts and not (entry.is_folded or entry.is_source):
-        # calls that have messages of their own are copied with those
+        # those are copied with their own messages
         left_out = ToolCallPart if entry.has_call_messages else None
         texts = [part.text for part in entry.parts if part.kind is not left_out]
     stripped = [text.strip("\n") for text in texts]
@@ -75,18 +71,14 @@ def _message_text(entry: Entry) -> str:
 def _selected_part(document: Document, index: int, selected: SelectedRange) -> str:
     """Return what is selected of a message.
 
-    A long fence, table or text was cut into pieces; here they count as one block again.
-
-    - If all blocks are selected as a whole, the text of the message is copied.
-    - A block that is selected as a whole is copied as its source.
-    - Code that is selected as a whole, and alone, is copied without its fence.
-    - A block that is selected in part is copied as it is shown.
-    - Text that is selected by words is always copied as it is shown.
+    - All blocks are selected as a whole: the text of the message is copied.
+    - A block is selected as a whole: its source. Code alone: without its fence.
+    - A block is selected in part, or by words: as it is shown.
     """
-    groups: list[list[SelectedBlock]] = []  # the pieces of one fence, table or text together
+    groups: list[list[SelectedBlock]] = []  # the pieces of one fence, table or text that was cut
     for number, block in enumerate(document.lay_out(index)):
         if block.source or block.kind is Kind.FENCE:  # else it is a row that the log adds
-            # continues the block above: rows of a table, or code or text without a blank row above
+            # rows of a table, or code or text without a blank row above
             is_piece = block.kind is Kind.MORE_ROWS or (block.kind in AS_WRITTEN and not block.gap)
             if not (groups and is_piece):
                 groups.append([])
@@ -96,7 +88,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
     if groups and all(are_whole):
         return _message_text(document.entries[index])
 
-    # below, the parts of the groups are joined as they are divided in the message
+    # the groups are joined as they are divided in the message
     chosen_count = sum(any(span for _, span in group) for group in groups)
     text = ""
     for group, is_whole_group in zip(groups, are_whole, strict=True):
@@ -109,7 +101,7 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
             part = _written(document.entries[index], pieces, has_fence=chosen_count > 1)
         else:
             part = "\n".join(_shown_text(block, span) for block, span in chosen)
-        if text and first.gap:  # a blank row is above the block
+        if text and first.gap:
             text = text.rstrip("\n") + "\n\n" + part.lstrip("\n")
         elif text and not text[-1].isspace():
             text = f"{text}\n{part}"
@@ -121,17 +113,14 @@ def _selected_part(document: Document, index: int, selected: SelectedRange) -> s
 def _is_whole(selected: SelectedBlock) -> bool:
     """Return whether all of a block is selected, but for blanks at its ends."""
     block, span = selected
-    if span is None:  # nothing of it is selected
+    if span is None:
         return False
     text = unwrapped_text(block)
     return not (text[: span[0]].strip() or text[span[1] :].strip())
 
 
 def _written(entry: Entry, pieces: Sequence[Block], *, has_fence: bool) -> str:
-    """Return the source of one fence, table or text that was cut into pieces.
-
-    With `has_fence`, code is between its fences.
-    """
+    """Return the source of one fence, table or text that was cut into pieces."""
     first, last = pieces[0], pieces[-1]
     part = entry.part_of(first)
     if part is not None and (has_fence or first.kind is not Kind.FENCE):
@@ -149,12 +138,12 @@ def _shown_text(block: Block, span: Range) -> str:
     """Return the selected part of a block as it is shown, without padding.
 
     Code that is indented by tabs keeps them: Makefiles need them. The row in place of a long text
-    stands for all of that text.
+    stands for all of it.
     """
     if block.kind is Kind.GAP:
         return block.source.strip("\n")
     text = unwrapped_text(block)[slice(*span)]
-    has_tabs = "\n\t" in f"\n{block.source}"  # at the beginning of any line
+    has_tabs = "\n\t" in f"\n{block.source}"
     if block.kind is Kind.FENCE and has_tabs:
         text = re.sub(_INDENT, lambda indent: "\t" * (len(indent[0]) // TAB_CELLS), text)
     lines = text.split("\n")
@@ -162,14 +151,14 @@ def _shown_text(block: Block, span: Range) -> str:
 
 
 def code_number(document: Document, place: Place) -> int:
-    """Return the index of the code block whose head is at a place, among those of its message.
+    """Return the index of the code block whose head is at a place.
 
-    A head is the row above code, with its language. In reasoning, only the blocks of the reasoning
-    count, and in the text only those of the text.
+    It counts the blocks of the reasoning, or those of the text. A head is the row above code, with
+    its language.
     """
     entry = document.entries[place.message]
     head = entry.blocks[place.number]
-    row = place.row - document.blank_rows(place)  # a place counts the blank rows above its block
+    row = place.row - document.blank_rows(place)
     part = entry.part_of(head)
     text = ""
     for above in entry.parts:

@@ -1,8 +1,8 @@
 """Messages of a log: their blocks, heights and rows.
 
-Throughout the log, `index` is the number of a message, and `number` that of a block in a message.
-Rows of the log are counted from its top; `y` is one of them. Each message has an `Entry`, which is
-built, that is, cut into blocks, and laid out when it comes near the screen.
+Throughout the log, `index` is the number of a message, `number` that of a block in a message, and
+`y` a row of the log. An `Entry` is built (cut into blocks) and laid out when it comes near the
+screen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DEFAULT_WIDTH = 80  # cells, for estimates until there is a page
 
 
 class Place(NamedTuple):
-    """A row of the log, by the numbers of its message and block; by default the message's first."""
+    """A row of the log, by the numbers of its message and block."""
 
     message: int
     number: int = -1  # that of the block; -1 for a blank row above a message, or one not laid out
@@ -32,11 +32,7 @@ class Place(NamedTuple):
 
 
 def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
-    """Return an entry for each message.
-
-    If the calls of an answer were run, the message of a tool follows it. Then each call has a
-    message of its own; otherwise, the answer itself shows its calls.
-    """
+    """Make entries; if a message of a tool follows an answer, such messages show its calls."""
     entries = [Entry(message) for message in messages]
     for entry, next_entry in pairwise(entries):
         if entry.message.role is Role.ASSISTANT and entry.message.tool_calls:
@@ -45,10 +41,7 @@ def _entries_of(messages: Iterable[ChatMessage]) -> list[Entry]:
 
 
 def _name(entry: Entry, role_above: Role | None, model_above: str) -> None:
-    """Let an answer begin with the name of its model, unless that is above the calls of its turn.
-
-    `model_above` is the model of the answer above; empty if there is none.
-    """
+    """Name the model of an answer, unless the name is above the calls of its turn."""
     model = entry.message.model
     entry.is_switch = bool(model_above) and model_above != model
     is_named = entry.message.role is Role.ASSISTANT
@@ -57,22 +50,18 @@ def _name(entry: Entry, role_above: Role | None, model_above: str) -> None:
 
 
 class Document:
-    """All messages with their heights: exact where laid out, estimates elsewhere.
-
-    A message near the screen is cut into blocks and laid out as a whole.
-    """
+    """All messages with their heights: exact where laid out, estimates elsewhere."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.heights = Heights()  # rows of each message, with the blank row above it
-        self.layout: Layout | None = None  # lays out blocks for the page; None before there is one
+        self.heights = Heights()  # with the blank row above
+        self.layout: Layout | None = None  # None before there is a page
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @property
     def total(self) -> int:
-        """Number of rows of the log."""
         return self.heights.total
 
     def reset(self, messages: Iterable[ChatMessage], *, is_streaming: bool = False) -> None:
@@ -84,8 +73,7 @@ class Document:
         self._measure_all()
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        """Put messages before all others."""
-        # an entry depends on the message after it: the last of `earlier` needs the old first one
+        # the last of `earlier` depends on the old first one
         old_first = [entry.message for entry in self.entries[:1]]
         self.entries[:0] = _entries_of([*earlier, *old_first])[: len(earlier)]
         first = len(earlier)
@@ -105,10 +93,7 @@ class Document:
             model = entry.message.model or model  # a prompt has no model
 
     def append(self, entry: Entry) -> int:
-        """Add an entry at the end; return its index.
-
-        The message above loses what was offered below the last answer.
-        """
+        """Add an entry; the one above loses the offers below the last answer. Return its index."""
         self.entries.append(entry)
         index = len(self.entries) - 1
         self._name_again(index)
@@ -124,11 +109,7 @@ class Document:
         _name(self.entries[index], role, next(filter(None, models), ""))
 
     def focusable_from(self, index: int, step: int) -> int | None:
-        """Return the index of the first message that can be focused, from `index` on.
-
-        The search goes down (`step` 1) or up (-1). Blank messages are skipped: answers without
-        words, whose calls follow. Return None if there is no other message.
-        """
+        """Return the first message that is not blank, from `index` down (`step` 1) or up (-1)."""
         while 0 <= index < len(self):
             if not self.entries[index].is_blank:
                 return index
@@ -136,20 +117,16 @@ class Document:
         return None
 
     def index_of(self, message_id: str) -> int | None:
-        """Return the index of a message; the newest ones are compared first."""
         for index in range(len(self) - 1, -1, -1):
             if self.entries[index].message.message_id == message_id:
                 return index
         return None
 
     def set_page(self, page: Page) -> None:
-        """Take another page: drop all lines, and estimate all heights.
-
-        Lines are laid out again when they are needed.
-        """
+        """Take another page: drop all lines, and estimate all heights."""
         self.layout = Layout(page)
         for entry in self.entries:
-            if entry.blocks:  # else there is nothing to forget yet
+            if entry.blocks:
                 entry.forget()
         self._measure_all()
 
@@ -160,8 +137,7 @@ class Document:
         """Return the height of a message with the blank row above it: exact, or an estimate."""
         entry = self.entries[index]
         rows = entry.heights.total
-        # an estimate: the rows of its text, which are one more than its line ends, and three that
-        # the log adds
+        # the rows of its text, which are one more than its line ends, and three that the log adds
         if not entry.heights:
             width = self.layout.page.text_width if self.layout else _DEFAULT_WIDTH
             rows = 4 + entry.source.count("\n") + len(entry.source) // width
@@ -172,15 +148,12 @@ class Document:
     # Rows and places
 
     def gap_above(self, index: int) -> int:
-        """Return the blank rows above a message: 1, but 0 above the first and above tool calls.
-
-        Answers without a row, between two calls, have none either.
-        """
+        """Return the blank rows above a message: 0 above the first, calls, and blank answers."""
         entry = self.entries[index]
         return 0 if index == 0 or entry.message.role is Role.TOOL or entry.is_blank else 1
 
     def locate(self, y: int) -> Place:
-        """Return the place of row `y` of the log: its message, its block, and the row in the block.
+        """Return the place of row `y` of the log.
 
         The block is -1 on the blank row above a message, and in messages that are not laid out.
         """
@@ -192,13 +165,10 @@ class Document:
         return Place(index, *heights.find(row - gap))
 
     def position(self, place: Place) -> int:
-        """Return the row of the log at which a place is; the reverse of `locate`.
-
-        A block number after the last one means the end of the message.
-        """
+        """Return the row of the log of a place; a number after the last block is the end."""
         index, number, row = place
         top = self.heights.top(index)
-        if number < 0:  # then the row is counted from the top of the message
+        if number < 0:  # then `row` is counted from the top of the message
             return top + row
         heights = self.entries[index].heights
         return top + self.gap_above(index) + heights.top(min(number, len(heights))) + row
@@ -209,53 +179,46 @@ class Document:
     def blank_rows(self, place: Place) -> int:
         """Return how many blank rows a block that is laid out has above its lines: 0 or 1.
 
-        The row above the first block belongs to the message; an empty block has none. Below a rule
-        or the half row at the end of code, there is none either.
+        The row above the first block belongs to the message. Empty blocks have none, nor have those
+        below a rule or the half row at the end of code.
         """
         blocks = self.entries[place.message].blocks
         block = blocks[place.number]
         if not (place.number and block.gap and block.lines):
             return 0
         number = place.number - 1
-        while number and not blocks[number].lines:  # an empty block
+        while number and not blocks[number].lines:
             number -= 1
         above = blocks[number].lines
         return 0 if above and above[-1].is_end else 1
 
     def rows(self, y: int, count: int) -> Iterator[tuple[Place, Line | None]]:
-        """Yield up to `count` rows from `y` on, each with its line.
-
-        The line is None for blank rows, and in messages that are not laid out.
-        """
+        """Yield up to `count` rows from `y` on; the line is None if blank or not laid out."""
         end = min(y + count, self.total)
         while y < end:
             place = self.locate(y)
-            if place.number < 0:  # a blank row above a message, or in one that is not laid out
+            if place.number < 0:
                 yield place, None
                 y += 1
                 continue
-            # All rows of the block are taken at once: locating each one costs as much as painting
-            # it. They begin with the blank row above the block; so does the count of `place.row`.
+            # All rows of the block at once: locating each one costs as much as painting it.
+            # `place.row` counts the blank row above, too.
             lines: list[Line | None] = [None] * self.blank_rows(place)
             lines += self.block(place).lines or []
-            end_row = min(len(lines), place.row + end - y)  # end of the block, or of what is asked
+            end_row = min(len(lines), place.row + end - y)
             for row in range(place.row, end_row):
                 yield place._replace(row=row), lines[row]
-            y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends in any case
+            y += max(len(lines) - place.row, 1)  # at least 1, so that the loop ends
 
     # Blocks and their heights
 
     def lay_out(self, index: int) -> Sequence[Block]:
-        """Cut a message into blocks and lay them out, unless that is done; return the blocks.
-
-        Without a page, nothing is laid out.
-        """
+        """Cut a message into blocks and lay them out, unless that is done or there is no page."""
         entry = self.entries[index]
         if not entry.blocks:
             self._build(index)
         if self.layout is None:
             return entry.blocks
-        # blocks that have a height are laid out already
         for number in range(len(entry.heights), len(entry.blocks)):
             block = entry.blocks[number]
             if block.lines is None:  # else only a block above it has changed
@@ -266,11 +229,10 @@ class Document:
         return entry.blocks
 
     def rebuild(self, index: int) -> int:
-        """Cut a message, which has changed, into blocks again, and lay them out.
+        """Cut a changed message into blocks again and lay it out; return the first changed block.
 
-        Return the number of the first block that changed. A message that was not cut yet is far
-        from the screen, and only gets a new estimate of its height. A message that streams is cut
-        in any case, so that its text is parsed little by little.
+        A message that was not cut yet is far from the screen, and only gets a new estimate. One
+        that streams is cut in any case, so that its text is parsed little by little.
         """
         entry = self.entries[index]
         if not (entry.blocks or entry.is_streaming):
@@ -281,14 +243,12 @@ class Document:
         return first
 
     def _build(self, index: int) -> int:
-        """Cut a message into blocks; return the number of the first block that changed."""
         entry = self.entries[index]
         self._name_again(index)
         entry.is_last = index == len(self) - 1
         return entry.build()
 
     def toggle(self, index: int, attribute: Literal["is_folded", "is_source"]) -> None:
-        """Fold or unfold a message, or switch between its source and its Markdown."""
         entry = self.entries[index]
         if attribute == "is_folded":
             entry.is_folded = not entry.is_folded
@@ -297,34 +257,29 @@ class Document:
         self.rebuild(index)
 
     def grow(self, index: int) -> Place:
-        """Lay out the text that was added to a message; return the first row that looks different.
-
-        The screen has to be painted from this row on.
-        """
+        """Lay out text that was added to a message; return the first row that looks different."""
         entry = self.entries[index]
         old_blocks = entry.blocks
         first_changed = Place(index, self.rebuild(index), 0)
-        # blocks were only added or only dropped at the end: none has replaced another one
+        # blocks were only added or dropped at the end
         if first_changed.number >= min(len(old_blocks), len(entry.blocks)):
             return first_changed
         same_rows = self._keep_same_lines(first_changed, old_blocks[first_changed.number])
         return first_changed._replace(row=same_rows)
 
     def _keep_same_lines(self, place: Place, old_block: Block) -> int:
-        """Give a block that has replaced `old_block` the old lines as far as they look the same.
+        """Give the block that replaces `old_block` its lines as far as they look the same.
 
         While text streams, its last block is replaced with each frame, but most of its lines are
-        the same: those are not painted again. `place` is the first row of the new block. Return how
-        many of its rows look the same, counted with the blank row above it; 0 if the old block was
-        not laid out.
+        the same: those are not painted again. Return the number of rows, with the blank one above,
+        that look the same.
         """
         old_lines = old_block.lines
         lines = self.block(place).lines
         if old_lines is None or lines is None:
             return 0
-        # The old block has left the log: without lines, `lay_out_again` ignores it when its colours
-        # arrive. A row of the log's own (`MADE`), such as the state below an answer, keeps its
-        # lines. It may only have moved down, and still be shown.
+        # Without lines, `lay_out_again` ignores it when its colours arrive. A row of the log
+        # (`MADE`) keeps them: it may only have moved down.
         if old_block.kind is not Kind.MADE:
             old_block.lines = None
         same_count = 0
@@ -344,10 +299,7 @@ class Document:
         self.lay_out_from(place.message - 1, -1, rows_above - row_in_message)
 
     def lay_out_from(self, index: int, step: int, rows: int) -> None:
-        """Lay out messages until they fill a number of rows, downwards (`step` 1) or upwards (-1).
-
-        They begin with message `index`.
-        """
+        """Lay out messages from `index` down (`step` 1) or up (-1) until they fill so many rows."""
         while 0 <= index < len(self.entries) and rows > 0:
             self.lay_out(index)
             rows -= self.heights[index]
@@ -356,8 +308,8 @@ class Document:
     def lay_out_again(self, blocks: Iterable[Block]) -> Place | None:
         """Lay out again blocks that look different now, such as code whose colours have arrived.
 
-        Return the place of the first such block, or None if there is none. Blocks without lines,
-        and those that have left the log, are ignored.
+        Return the place of the first one. Blocks without lines, and those that have left the log,
+        are ignored.
         """
         remaining = {id(block) for block in blocks if block.lines is not None}
         first_place: Place | None = None

@@ -1,7 +1,7 @@
 """A message of the log as blocks, while it may still grow.
 
-An entry has the message as it is saved. An answer also has parts (text, reasoning, refusal, call),
-to which deltas add streamed text. A row is a block that the log itself writes, such as a state.
+An answer has parts (text, reasoning, refusal, call), to which deltas add streamed text. A row is a
+block that the log itself writes, such as a state.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from lmchat.units import counted
 
 ASKS = "asks"  # state of the call about which the user decides
 _PROMPT_CHARS = 300  # shown of a folded system prompt
-# how other blocks begin than paragraphs: headings, lists, quotes, tables, HTML, code, formulas
+# how blocks other than paragraphs begin: headings, lists, quotes, tables, HTML, code, formulas
 _OTHER_BLOCK = (
     r"\n*(?:\t| {4}| {0,3}(?:[#>|<]|[-+*](?=\s|$)|\d{1,9}[.)](?=\s|$)|`{3}|~{3}|\$\$|\\\[)"
     r"|[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*(?:\n|$)"
@@ -62,7 +62,6 @@ _OTHER_BLOCK = (
 )
 _TEXT_KINDS = (TextPart, RefusalPart)  # parts that are the text of an answer
 
-# events that the log shows as text
 Delta = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta
 _PART_OF_DELTA: dict[type[Delta], type[Part]] = {
     TextDelta: TextPart,
@@ -76,16 +75,16 @@ class LivePart(Struct):
 
     kind: type[Part]
     chunks: list[str] = field(default_factory=list)  # its text, or the arguments of a call
-    # parser of its text, with the blocks; arguments of a call are parsed as code
+    # arguments of a call are parsed as code
     markdown: IncrementalMarkdown = field(default_factory=IncrementalMarkdown)
-    name: str = ""  # name of the tool
-    call_index: int = 0  # index of the call among those of the answer
-    is_ended: bool = False  # whether no more text follows
-    # blocks above those of `markdown`: the beginning of a long text, and the row for its middle
+    name: str = ""  # of the tool
+    call_index: int = 0  # among the calls of the answer
+    is_ended: bool = False  # no more text follows
+    # the beginning of a long text, and the row for its middle
     blocks_above: list[Block] = field(default_factory=list)
-    _load: int = 0  # how much work its blocks are; see `load_of`
-    _parsed_chunks: int = 0  # how many of the `chunks` are parsed
-    _is_final: bool = False  # whether its end was parsed, too
+    _load: int = 0  # see `load_of`
+    _parsed_chunks: int = 0
+    _is_final: bool = False  # its end was parsed, too
 
     @property
     def text(self) -> str:
@@ -93,7 +92,7 @@ class LivePart(Struct):
 
     @property
     def blocks(self) -> list[Block]:
-        """Its blocks as they were parsed last."""
+        """As they were parsed last."""
         return self.blocks_above + self.markdown.closed + self.markdown.open
 
     def written(self, start: int, end: int) -> str:
@@ -101,10 +100,7 @@ class LivePart(Struct):
         return self.text.replace("\r\n", "\n")[start:end]
 
     def update_blocks(self) -> list[Block]:
-        """Parse text that was added; return all blocks of the part.
-
-        A part may also end without new text. Its open blocks are then closed.
-        """
+        """Parse text that was added, and close the open blocks of a part that has ended."""
         text = "".join(self.chunks[self._parsed_chunks :])
         if text:
             is_begun = self._parsed_chunks > 0
@@ -121,16 +117,16 @@ class LivePart(Struct):
         return self.blocks
 
     def _begin_at_end(self, text: str) -> str:
-        """Put the beginning of a long text above, and return what is to be parsed of its end."""
+        """Put the beginning of a long text above; return what is to be parsed of its end."""
         language = "json" if self.kind is ToolCallPart else None
         self.blocks_above, self.markdown, end = _begun_excerpt(text, language)
         return end
 
     def forget_if_long(self) -> bool:
-        """Forget all blocks if they are too much work to be laid out again.
+        """Forget all blocks if they are too much work to lay out again; return whether they were.
 
-        A text that streams is shown as a whole, so that it does not move while it is read. The
-        next blocks are those of its beginning and its end. Return whether the blocks are forgotten.
+        A text that streams is shown as a whole, so that it does not move while it is read. The next
+        blocks are those of its beginning and its end.
         """
         if self._load <= MOST_LOAD:
             return False
@@ -142,11 +138,7 @@ class LivePart(Struct):
 
 
 def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
-    """Return the parts of a message as they are shown, without its files; nothing is parsed yet.
-
-    Neighbouring texts of one kind become one part. While the message streams, more text may come
-    for its last part and for all calls.
-    """
+    """Return the parts of a message except its files; neighbours of one kind become one part."""
     live_parts: list[LivePart] = []
     call_index = 0
     for part in parts:
@@ -168,7 +160,6 @@ def _live_parts(parts: Iterable[Part], *, is_streaming: bool) -> list[LivePart]:
 
 
 def _code_blocks(text: str, language: str) -> list[Block]:
-    """Return the blocks of a text that is shown as code, such as the arguments of a call."""
     above: list[Block] = []
     if is_long(text):
         above, markdown, text = _begun_excerpt(text, language)
@@ -180,10 +171,9 @@ def _code_blocks(text: str, language: str) -> list[Block]:
 
 
 def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], IncrementalMarkdown, str]:
-    """Return what is shown of a long text.
+    """Cut a long text into blocks of its beginning, and a parser and text of its end.
 
-    That is: the blocks of its beginning with the row for its middle, a parser for its end, and the
-    text that this parser is to be fed. With `language`, the text is code.
+    The row for its middle is the last block. With `language`, the text is code.
     """
     text = text.replace("\r\n", "\n")
     excerpt = excerpt_of(text)
@@ -202,32 +192,31 @@ def _begun_excerpt(text: str, language: str | None) -> tuple[list[Block], Increm
 
 
 _NO_HEIGHTS = Heights()
-_STATE = ("state",)  # key of the row below a running answer, in the rows that are kept
+_STATE = ("state",)  # key of the row below a running answer in `_kept_rows`
 
 
 class Entry(Struct):
     """A message and how it is shown; blocks are made when it comes near the screen."""
 
     message: ChatMessage
-    name: str = ""  # that of its model, if it begins with it; empty behind calls of its turn
-    is_switch: bool = False  # whether another model has answered before
-    is_last: bool = False  # whether it is the last message of the log
-    left_out: int = 0  # number of messages before it that the next request leaves out
-    is_streaming: bool = False  # whether it is the answer that is streaming
-    is_folded: bool = True  # whether reasoning, a system prompt or a call is one row
-    is_source: bool = False  # whether it is shown as source, without Markdown
-    call_state: str = ""  # state of a call of the running turn: `ASKS`, or the words of its row
-    has_call_messages: bool = False  # whether each of its calls has a message of its own, below
+    name: str = ""  # of its model, if it begins with it; empty behind calls of its turn
+    is_switch: bool = False  # another model has answered before
+    is_last: bool = False
+    left_out: int = 0  # messages before it that the next request leaves out
+    is_streaming: bool = False
+    is_folded: bool = True  # reasoning, a system prompt or a call is one row
+    is_source: bool = False  # without Markdown
+    call_state: str = ""  # of a call of the running turn: `ASKS`, or the words of its row
+    has_call_messages: bool = False  # each of its calls has a message of its own, below
     live_stats: LiveStats | None = None  # of the running turn
     now_s: float = 0.0  # monotonic time of these stats
-    thought_hint: str = ""  # key that ends the thought while it streams; empty if no key can
+    thought_hint: str = ""  # key that ends the streaming thought, if one can
     parts: Sequence[LivePart] = ()  # empty until they are needed
-    blocks: Sequence[Block] = ()  # in order; empty until they are needed
-    # Rows of each block that is laid out, with the blank row above it: the first blocks have one,
-    # the others are still to be laid out. Most messages of a long session never get any, so the
-    # list is made with the first blocks.
+    blocks: Sequence[Block] = ()  # empty until they are needed
+    # Of the blocks that are laid out, which are the first ones, with the blank row above. Most
+    # messages of a long session never get any: the list is made with the first blocks.
     heights: Heights = _NO_HEIGHTS
-    # rows of the log itself, by what they say; None as long as there are none, to save memory
+    # rows of the log itself, by what they say; None until there are any, to save memory
     _kept_rows: dict[tuple[object, ...], Block] | None = None
 
     @property
@@ -239,16 +228,12 @@ class Entry(Struct):
 
     @property
     def is_excluded(self) -> bool:
-        """Whether its message is taken out of requests; then it is dim."""
+        """Whether requests leave it out; then it is dim."""
         return self.message.is_excluded
 
     @property
     def texts(self) -> list[str]:
-        """All texts of the message, in which hits are counted.
-
-        Reasoning is one of them. The arguments of calls are others, unless the calls have messages
-        of their own. An answer that streams has the texts that have arrived.
-        """
+        """All texts in which hits are counted, with reasoning, and calls that have no messages."""
         if self.is_streaming:
             return [part.text for part in self.parts]
         texts: list[str] = []
@@ -262,20 +247,14 @@ class Entry(Struct):
 
     @property
     def is_blank(self) -> bool:
-        """Whether it has nothing to read: an answer without words, whose calls have messages below.
-
-        An answer is not blank if it has a row of its own: its name, or that of several versions.
-        """
+        """Whether it is an answer without text, name or versions; its calls have messages below."""
         if not self.has_call_messages or self.name or self.message.versions > 1:
             return False
         return not (self.source + self.message.reasoning).strip()
 
     @property
     def references(self) -> References:
-        """Link definitions (`[name]: address`) of all text parts; the first of a name counts.
-
-        All blocks of the message are laid out with them.
-        """
+        """Link definitions (`[name]: address`) of all text parts; the first of a name counts."""
         found = [part.markdown.references for part in self.parts if part.kind is TextPart]
         if len(found) == 1:
             return found[0]
@@ -287,7 +266,7 @@ class Entry(Struct):
         return next(parts, None)
 
     def forget(self) -> None:
-        """Drop all lines and heights; the blocks are laid out again when they are needed."""
+        """Drop all lines and heights."""
         # also of blocks that are in parts only, such as reasoning that is folded now
         for block in chain(self.blocks, *(part.blocks for part in self.parts)):
             block.lines = None
@@ -300,11 +279,11 @@ class Entry(Struct):
     def build(self) -> int:
         """Make the list of blocks again; return the number of the first block that is new.
 
-        Blocks of Markdown stay the same objects, and so do rows of the log that still say the same.
-        Heights are dropped from the first new block on.
+        Blocks of Markdown stay the same objects, and so do rows that say the same. Heights are
+        dropped from the first new block on.
         """
         if not self.blocks:
-            self.heights = Heights()  # in place of the one that all new entries share
+            self.heights = Heights()
         blocks = [*self._body_blocks(), *self._rows_below()]
         if self.left_out:
             words = f"! {counted(self.left_out, 'message')} left out"
@@ -312,9 +291,9 @@ class Entry(Struct):
         if self.is_excluded and not self.is_blank:
             blocks.append(self._kept(remark_block(NOT_SENT, is_attached=True), NOT_SENT))
         # Each entry needs a block: without one, it would count as not built, and no position could
-        # be in it. An answer without words, whose calls have messages of their own, gets a block
-        # without rows, as these messages show all of it. Any other gets a bare rule, so that it can
-        # be seen and focused. An imported answer may have neither text nor model nor stats.
+        # be in it. An answer whose calls have messages gets one without rows. Any other gets a bare
+        # rule, so that it can be seen and focused: an imported answer may have neither text nor
+        # model nor stats.
         if not blocks:
             blocks = [made_block(lambda _: []) if self.has_call_messages else rule_block("")]
         first = 0
@@ -329,8 +308,8 @@ class Entry(Struct):
     def feed(self, delta: Delta) -> None:
         """Add streamed text to the last part, or to a new part if it is of another kind.
 
-        A piece of a call is added to the part of that call, wherever it is. If an answer is
-        continued, the parts that its message already has are made first.
+        A piece of a call goes to the part of that call. If an answer is continued, the parts that
+        its message has are made first.
         """
         if not self.parts:
             self.parts = _live_parts(self.message.parts, is_streaming=self.is_streaming)
@@ -349,29 +328,24 @@ class Entry(Struct):
         self.parts[-1].chunks.append(delta.text)
 
     def _add_part(self, part: LivePart) -> None:
-        """Add a part. The part before it ends, unless that is a call: several calls may stream."""
+        """Add a part. The one before it ends, unless that is a call: several calls may stream."""
         if self.parts and self.parts[-1].kind is not ToolCallPart:
             self.parts[-1].is_ended = True
         self.parts = [*self.parts, part]
 
     def show_stats(self, stats: LiveStats | None, now_s: float, thought_hint: str) -> None:
-        """Take the stats of the running turn, which the rows show when they are built next."""
         self.live_stats = stats
         self.now_s = now_s
         self.thought_hint = thought_hint
         if self._kept_rows is not None:
-            self._kept_rows.pop(_STATE, None)  # it shows the stats before
+            self._kept_rows.pop(_STATE, None)
 
     def set_parts(self, parts: Iterable[Part]) -> None:
-        """Replace the parts by those of another form of the message, such as its final one.
-
-        Parts that are the same keep their blocks, which are laid out already. Unless the entry
-        streams, all parts are ended.
-        """
+        """Replace the parts by those of another form of the message; equal ones keep blocks."""
         old_parts = {(part.kind, part.name, part.text): part for part in self.parts}
         self.parts = _live_parts(parts, is_streaming=self.is_streaming)
         for number, part in enumerate(self.parts):
-            # `pop`, as an old part can be kept only once: two parts may have the same text
+            # an old part can be kept only once: two parts may have the same text
             kept = old_parts.pop((part.kind, part.name, part.text), part)
             kept.is_ended = part.is_ended
             self.parts[number] = kept
@@ -382,26 +356,26 @@ class Entry(Struct):
         self.message = message
         self.live_stats = None
         self.call_state = ""
-        if self.parts:  # else they are made when the message is first laid out
+        if self.parts:
             self.set_parts(message.parts)
             for part in self.parts:
                 part.update_blocks()  # a definition may be in a last line without an end
-        # a link definition may have arrived after lines with its link were laid out: lay out again
+        # a definition may have arrived after lines with its link were laid out
         if self.references:
             self.forget()
 
     def _kept(self, block: Block, *key: object) -> Block:
-        """Return the block that was kept under this key; the first time, keep and return `block`.
+        """Return the row that was kept under a key; the first time, keep and return `block`.
 
-        The block is a row of the log; the key says what the row shows, and of which part. A block
-        that stays the same object need not be laid out or painted again.
+        The key says what the row shows, and of which part. The same object need not be laid out
+        again.
         """
         if self._kept_rows is None:
             self._kept_rows = {}
         return self._kept_rows.setdefault(key, block)
 
     def _body_blocks(self) -> list[Block]:
-        """Return the blocks of the message without the rows around it; they depend on its role."""
+        """Return the blocks of the message without the rows around it."""
         message = self.message
         match message.role:
             case Role.SYSTEM:
@@ -427,11 +401,7 @@ class Entry(Struct):
                 return self._answer_blocks(message)
 
     def _answer_blocks(self, message: ChatMessage) -> list[Block]:
-        """Return the blocks of an answer; if it is shown as source, those of its plain text only.
-
-        It begins with the name of its model, unless that is above the calls of its turn. The last
-        block of a text that streams shows a cursor.
-        """
+        """Return the blocks of an answer; as source, they are its name and its plain text."""
         if not self.parts:
             self.parts = _live_parts(message.parts, is_streaming=self.is_streaming)
         blocks: list[Block] = []
@@ -459,11 +429,10 @@ class Entry(Struct):
         return blocks
 
     def _part_blocks(self, number: int, part: LivePart, *, has_head: bool) -> list[Block]:
-        """Return a row that says what a part is, and below it the blocks of the part.
+        """Return a row that says what a part is, and the blocks of the part.
 
-        `number` is the index of the part. Text has no such row, and folded reasoning has nothing
-        else. Without `has_head`, the row with the model's name has the words of the reasoning. A
-        call that has a message of its own, below the answer, has no blocks here.
+        Text has no such row, and folded reasoning nothing else. Without `has_head`, the row with
+        the model's name has the words of the reasoning.
         """
         if part.kind is ToolCallPart and self.has_call_messages:
             return []
@@ -487,10 +456,7 @@ class Entry(Struct):
         return [head, *blocks]
 
     def _rows_below(self) -> list[Block]:
-        """Return the rows that an answer ends with: state, stats, or the card of its failure.
-
-        Other messages have no such rows.
-        """
+        """Return the rows that an answer ends with: state, stats, or the card of its failure."""
         if self.is_streaming:
             return [self._kept(state_block(self.live_stats, self.now_s), *_STATE)]
         if self.message.role is not Role.ASSISTANT:
@@ -498,7 +464,7 @@ class Entry(Struct):
         if self.has_call_messages and self.message.versions == 1:
             # the stats are below the last answer of the turn; versions need a row to switch them
             return []
-        # `is_streaming` is false, so another lmchat writes it: no key here stops it
+        # another lmchat writes it: no key here stops it
         if self.message.state is AnswerState.STREAMING:
             return [remark_block("another lmchat is writing this")]
         return end_blocks(self.message, is_last=self.is_last)
@@ -506,14 +472,14 @@ class Entry(Struct):
     def _thought(self) -> Thought:
         """Return the words of a thought, and the key that ends it while the model thinks.
 
-        A time that is not known is left out. It is the time of all thoughts of the answer, so each
-        of them has the same words. While the model thinks, the row below the answer has a clock.
+        The time is that of all thoughts of the answer, so each has the same words. While the model
+        thinks, the row below the answer has a clock.
         """
         if self.is_streaming and self.parts[-1].kind is ReasoningPart:
             return Thought("thinking", self.thought_hint, self.is_folded)
         live, stats = self.live_stats, self.message.stats
         thought_s: float | None = None
-        if live is not None:  # the answer streams
+        if live is not None:
             thought_s = live.thought_s(self.now_s)
         elif stats is not None and stats.reasoning_ms is not None:
             thought_s = stats.reasoning_ms / 1e3
@@ -522,7 +488,7 @@ class Entry(Struct):
 
 
 def _begins_paragraph(block: Block) -> bool:
-    """Return whether a block begins with a paragraph, as far as its first line tells."""
+    """Judge by the first line only."""
     return block.kind is Kind.MARKDOWN and re.match(_OTHER_BLOCK, block.source) is None
 
 

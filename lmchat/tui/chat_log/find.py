@@ -1,7 +1,7 @@
 """Find words in all messages of the log, and go from one hit to the next.
 
-A hit is the n-th occurrence of the words in the source of a message. When it is shown, its block is
-laid out. In blocks that are laid out, all occurrences in the shown text are marked.
+A hit is the n-th occurrence of the words in the source of a message. In blocks that are laid out,
+all occurrences in the shown text are marked.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ Range = tuple[int, int]  # first character, and the one after the last
 
 
 def folded(text: str) -> str:
-    """Return text in a form that is the same for each case and each way to write an accent.
+    """Fold case, ways to write an accent, and invisible characters.
 
-    Invisible characters are left out. The four Turkish letters i become one; otherwise, some would
-    not be found in the other case.
+    The four Turkish letters i become one; otherwise, some would not be found in the other case.
     """
     if text.isascii():
         return text.lower()
@@ -38,10 +37,7 @@ def folded(text: str) -> str:
 
 
 class Query:
-    """A search for any of some words; without words it finds nothing.
-
-    `needles` are the folded words, without the empty ones.
-    """
+    """A search for any of some words; without words it finds nothing."""
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         cut_words = {
@@ -71,7 +67,7 @@ class Query:
             yield from (match.span() for match in self._pattern.finditer(text.lower()))
             return
         letters = ""  # the folded text, which may be longer or shorter
-        places = {0: 0}  # by position in the folded text, the position in `text`
+        places = {0: 0}  # from the folded text to `text`
         bounds = [*(start for start, _ in graphemes(text)), len(text)]
         for start, end in pairwise(bounds):
             letters += folded(text[start:end])
@@ -86,32 +82,31 @@ class Mark(NamedTuple):
 
     start: int
     end: int
-    nth: int  # number of the hit in its block, from 0
+    nth: int  # in its block, from 0
 
 
 class Finder:
     """Finds words in all messages, and brings one hit after the other into view.
 
     The hits of a streaming answer are counted when a search begins, and again when the answer ends.
-    What the log adds (stats, states, cards) is not searched. `_counts` has the number of hits of
-    each message. The current hit is the one with the number `_nth` in message `index`.
+    What the log adds (stats, states, cards) is not searched.
     """
 
     def __init__(self, viewport: Viewport, on_change: Callable[[], None]) -> None:
-        """Create it; `on_change` is called when the marks or the counts may have changed."""
-        self.last_words: tuple[str, ...] = ()  # words of the last search, for `n` without the bar
+        """Take `on_change`, which is called when the marks or the counts may have changed."""
+        self.last_words: tuple[str, ...] = ()  # of the last search, for `n` without the bar
         self.index: int | None = None  # message of the current hit; None if no hit is current
         self._nth = 0  # number of the current hit in its message, from 0
-        self._current_in_block = (0, 0)  # block of the current hit, and number of the hit in it
+        self._current_in_block = (0, 0)  # block of the current hit, and number in it
         self._viewport = viewport
         self._document: Document = viewport.document
         self._on_change = on_change
-        self._kept_words: tuple[str, ...] = ()  # words for `search_again`
+        self._kept_words: tuple[str, ...] = ()  # for `search_again`
         self._query = Query()
         self._counts: list[int] = []  # hits of each message
         self._search_start = Place(0)  # from its block on, the first hit is searched
-        # Marks in each line, by `id(block)`, with the lines that were searched. The block is kept
-        # so that no other block gets its id.
+        # Marks in each line, by `id(block)`. The lines tell whether the block was laid out again;
+        # the block is kept so that no other one gets its id.
         self._marks: dict[int, tuple[Block, list[Line], list[list[Mark]]]] = {}
 
     @property
@@ -120,22 +115,17 @@ class Finder:
 
     @property
     def number_and_count(self) -> tuple[int, int]:
-        """The number of the current hit, from 1, and how many hits there are.
-
-        The number is 0 if no hit is current.
-        """
+        """The number of the current hit, from 1 (0 if none is current), and how many there are."""
         number = 0 if self.index is None else sum(self._counts[: self.index]) + self._nth + 1
         return number, sum(self._counts)
 
     def marks(self, place: Place, block: Block, row: int) -> Iterator[tuple[int, int, bool]]:
-        """Yield the parts of hits in a line of the block at a place; `row` is the line's index.
+        """Yield the parts of hits in a line: first character, end, whether it is the current hit.
 
-        A part is its first character, the one after its last, and whether it belongs to the current
-        hit.
+        `row` is the line's index in the block.
         """
-        if not self.is_active or not block.source:  # rows of the log have no source
+        if not self.is_active or not block.source:
             return
-        # message, block, number of the hit in the block
         current = (self.index, *self._current_in_block)
         for start, end, nth in self._marks_of(block)[row]:
             yield start, end, (place.message, place.number, nth) == current
@@ -144,22 +134,22 @@ class Finder:
         """Return the marks in each line of a block that is laid out; a wrapped hit has several."""
         lines = block.lines or []
         known = self._marks.get(id(block))
-        if known is not None and known[1] is lines:  # not laid out again since
+        if known is not None and known[1] is lines:
             return known[2]
-        starts = row_starts(block)  # the last one is the end of the text
+        starts = row_starts(block)
         rows: list[list[Mark]] = [[] for _ in lines]
         for nth, (begin, end) in enumerate(self._query.spans(unwrapped_text(block))):
             for row, (start, stop) in enumerate(pairwise(starts)):
                 first, last = max(begin, start), min(end, stop)
                 if first < last:
                     rows[row].append(Mark(first - start, last - start, nth))
-        self._marks[id(block)] = block, lines, rows  # with the block, so that its id stays its own
+        self._marks[id(block)] = block, lines, rows
         return rows
 
     # Searching
 
     def find(self, *words: str) -> int:
-        """Begin a search for words, without moving the view; return how many hits it has."""
+        """Begin a search, without moving the view; return how many hits it has."""
         self._search(words)
         self._on_change()
         return sum(self._counts)
@@ -172,8 +162,8 @@ class Finder:
     def mark_words(self, message_id: str, words: Sequence[str]) -> None:
         """Search words, and show the first hit in a message: in its text, else in its reasoning.
 
-        The message was found in the saved sessions. Its words are not searched again in the next
-        session, unlike words from the find bar. If the message is not in the log, do nothing.
+        The message was found in the saved sessions. Unlike words from the find bar, these are not
+        searched again in the next session.
         """
         index = self._document.index_of(message_id)
         if index is None:
@@ -197,21 +187,18 @@ class Finder:
         self._on_change()
 
     def search_again(self) -> None:
-        """Search for the same words in another session, whose messages the document has by now.
+        """Search for the same words in another session, which the document has by now.
 
-        After `mark_words`, whose words were for one message, there are none, and the search ends.
+        After `mark_words`, whose words were for one message, the search ends.
         """
         self._search(self._kept_words)
 
     def _search(self, words: Sequence[str]) -> None:
-        """Begin a search for words at the top of the screen; no hit is current yet.
-
-        The words are kept for the next session that is shown: see `search_again`.
-        """
+        """Begin a search for words at the top of the screen; no hit is current yet."""
         document = self._document
         self._search_start = document.locate(self._viewport.top) if len(document) else Place(0)
         self._kept_words = tuple(words)
-        if any(words):  # an emptied query is not searched again by `n`
+        if any(words):  # `n` does not search an emptied query
             self.last_words = tuple(words)
         self._query = Query(words)
         self.index = None
@@ -225,11 +212,8 @@ class Finder:
         return sum(map(self._query.count, self._document.entries[index].texts))
 
     def recount(self, index: int) -> None:
-        """Count the hits of a new or changed message; the current hit is found again in it.
-
-        An answer that streams is counted when it ends.
-        """
-        # a new message has no count yet: it gets 0 here
+        """Count the hits of a new or changed message; the current hit is found again in it."""
+        # a new message has no count yet
         self._counts += [0] * (len(self._document) - len(self._counts))
         if not self.is_active or self._document.entries[index].is_streaming:
             return
@@ -237,7 +221,7 @@ class Finder:
         if index != self.index:
             return
         if self._nth >= self._counts[index]:
-            self.index = None  # the current hit is gone
+            self.index = None
             return
         with self._viewport.anchored():
             self._locate(index)  # it may be in another block now
@@ -263,12 +247,11 @@ class Finder:
             # if the message has no such hit, the loop below finds another message
             index, nth = self.index, self._nth + step
         else:
-            # from the block where the search began: the hits above it are passed over
+            # from the block where the search began
             index, number, _ = self._search_start
             above = self._document.entries[index].blocks[: max(number, 0)]
             hits_above = sum(self._query.count(block.source) for block in above)
             nth = hits_above if step > 0 else hits_above - 1
-        # on to the next message that has hits, and from the last one to the first
         while not 0 <= nth < self._counts[index]:
             index = (index + step) % len(self._counts)
             nth = 0 if step > 0 else self._counts[index] - 1
@@ -281,26 +264,25 @@ class Finder:
         self.index = index
         self._nth = nth
         viewport = self._viewport
-        with viewport.anchored():  # as this lays out the message, and may unfold it
+        with viewport.anchored():  # this may unfold the message
             place = self._locate(index)
         if not viewport.shows(self._document.position(place), 1):
-            # a third of the screen from the top: the text that leads to the hit is shown, too
+            # a third from the top: the text that leads to the hit is shown, too
             viewport.scroll_to_place(place, viewport.height // 3)
         if viewport.is_following and self._document.entries[-1].is_streaming:
-            viewport.stop_following()  # or new text would push the hit away
+            viewport.stop_following()  # new text would push the hit away
 
     def _locate(self, index: int) -> Place:
-        """Lay out message `index`, which has the current hit, and unfold it if it hides the hit.
+        """Lay out message `index`, unfold it if it hides the current hit; return the hit's row.
 
-        Return the first row of the hit. `_current_in_block` gets its block, and its number there.
-        If the hit is not shown, as in the address of a link, the last shown hit of its block counts
-        instead.
+        Set `_current_in_block`. If the hit is not shown, as in the address of a link, the last
+        shown hit of its block counts instead.
         """
         document = self._document
         document.lay_out(index)
         entry = document.entries[index]
         hits = self._hits_of(entry.blocks)
-        # hits that have no block while the reasoning is folded; it comes before the other text
+        # hits without a block while the reasoning is folded; it comes before the other text
         folded_count = max(self._counts[index] - len(hits), 0) if entry.is_folded else 0
         if self._nth < folded_count:
             document.toggle(index, "is_folded")
@@ -308,16 +290,16 @@ class Finder:
             folded_count = 0
         # without hits in what is shown, the beginning of the message
         number, nth = hits[min(self._nth - folded_count, len(hits) - 1)] if hits else (0, 0)
-        first_rows: dict[int, int] = {}  # by number of the hit: a hit may cover several rows
+        first_rows: dict[int, int] = {}  # by number of the hit, which may cover several rows
         for row, marks in enumerate(self._marks_of(entry.blocks[number])):
             for mark in marks:
                 first_rows.setdefault(mark.nth, row)
-        nth = min(nth, max(first_rows, default=0))  # the last hit of the block that is shown
+        nth = min(nth, max(first_rows, default=0))
         self._current_in_block = number, nth
         place = Place(index, number, 0)
         return place._replace(row=first_rows.get(nth, 0) + document.blank_rows(place))
 
     def _hits_of(self, blocks: Iterable[Block]) -> list[tuple[int, int]]:
-        """Return the hits in blocks, each as its block's number and its own number in the block."""
+        """Return each hit as the number of its block and its own number in the block."""
         counts = enumerate(self._query.count(block.source) for block in blocks)
         return [(number, nth) for number, count in counts for nth in range(count)]

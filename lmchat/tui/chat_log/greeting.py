@@ -8,11 +8,11 @@ from rich.cells import cell_len, set_cell_size
 
 from lmchat.units import SIGNS
 
-StyledWords = tuple[str, str]  # words, and the name of their style in the log; "": the log's own
+StyledWords = tuple[str, str]  # words, and the name of their style in the log
 
 LOOKING: tuple[StyledWords, ...] = (("Looking for a server…", ""),)
 _TITLE = "lmchat"
-# in two columns: command, its usual key, and what it does; without a command, what can be typed
+# command, its usual key, and what it does; without a command, what can be typed
 _KEYS = (
     (("model", "^O", "choose a model"), ("", "@", "add a file")),
     (("search", "^K", "search sessions"), ("", "!", "run a shell command")),
@@ -28,16 +28,15 @@ _KEY_GAP, _COLUMN_GAP = "  ", " " * 6
 def greeting_rows(
     sentence: Sequence[StyledWords], own_keys: Mapping[str, str], width: int, height: int
 ) -> list[list[StyledWords]]:
-    """Return the rows of an empty log of this size, from its top to the last one with words.
+    """Return the rows of an empty log of this size, down to the last one with words.
 
-    They stand in its middle. Where room is short, the hint behind the sentence goes, and a long
-    name is cut.
+    Where room is short, the hint behind the sentence goes, and a long name is cut.
     """
     text = [*sentence]
     if sum(cell_len(words) for words, _ in text) > width:
         del text[_SENTENCE_PIECES:]
     words, style = text[0]
-    if cell_len(words) > width:  # the name of a model
+    if cell_len(words) > width:
         rest = sum(cell_len(after) for after, _ in text[1:])
         text[0] = (set_cell_size(words, max(width - rest - 1, 0)) + SIGNS.cut, style)
     keys = _key_rows(_KEYS, own_keys)

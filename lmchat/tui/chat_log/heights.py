@@ -9,10 +9,7 @@ from itertools import accumulate, islice
 
 
 class Heights:
-    """List of heights, with the sum of the heights before each of them.
-
-    The sums are computed when they are needed; a change of a height drops the sums after it.
-    """
+    """List of heights, with the sums before them, which are computed when they are needed."""
 
     __slots__ = ("_tops", "_values")
 
@@ -30,22 +27,21 @@ class Heights:
     def __setitem__(self, index: int, height: int) -> None:
         if self._values[index] != height:
             self._values[index] = height
-            del self._tops[index + 1 :]  # the sum before this height is still true
+            del self._tops[index + 1 :]
 
     def append(self, height: int) -> None:
         self._values.append(height)
 
     def truncate(self, count: int) -> None:
-        """Keep only the first `count` heights."""
         del self._values[count:]
-        del self._tops[count + 1 :]  # the sum of those that are kept is still true
+        del self._tops[count + 1 :]
 
     def top(self, index: int) -> int:
         """Return the sum of the heights before an index."""
         last_known = len(self._tops) - 1
         if index > last_known:
             sums = accumulate(islice(self._values, last_known, index), initial=self._tops[-1])
-            self._tops.extend(islice(sums, 1, None))  # without the initial one, which is known
+            self._tops.extend(islice(sums, 1, None))
         return self._tops[index]
 
     @property
@@ -55,8 +51,8 @@ class Heights:
     def find(self, y: int) -> tuple[int, int]:
         """Return the index of the element that covers row `y`, and the row within it.
 
-        After the end, return the last element, with a row beyond its height. Above the beginning,
-        return the first element that has a height, with a negative row.
+        After the end: the last element, with a row beyond its height. Above the beginning: the
+        first one that has a height, with a negative row.
         """
         total = self.total  # this computes all sums
         index = len(self._values) - 1

@@ -13,15 +13,14 @@ class Highlighting:
     """Colours of the code in the log; without a highlighter, code stays plain."""
 
     def __init__(self, highlighter: Highlighter | None, show_changed: Callable[[], object]) -> None:
-        """Create it; `show_changed` is called when colours have arrived, which `drain` returns."""
+        """Take `show_changed`, which is called when there are colours for `drain` to return."""
         self.colours = Colours()
         self._highlighter = highlighter
         self._show_changed = show_changed
-        self._changed: list[Block] = []  # blocks whose colours have arrived and are not shown yet
+        self._changed: list[Block] = []
 
     @property
     def is_needed(self) -> bool:
-        """Whether code waits for its colours, and there is a highlighter."""
         return self.colours.newest_request is not None and self._highlighter is not None
 
     async def run(self) -> None:
@@ -29,17 +28,16 @@ class Highlighting:
         highlighter = self._highlighter
         while highlighter is not None and (request := self.colours.newest_request):
             colours = await highlighter.colours(*request)
-            self._changed += self.colours.put(request, colours)  # the blocks with this code
+            self._changed += self.colours.put(request, colours)
             if self._changed:
                 self._show_changed()
 
     def drain(self) -> list[Block]:
-        """Return the blocks whose colours arrived since the last call."""
         blocks = self._changed
         self._changed = []
         return blocks
 
     def reset(self) -> None:
         """Forget the code of the session that was shown before; known colours stay cached."""
-        self.drain()  # blocks that are no longer shown
+        self.drain()
         self.colours.drop_requests()

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from lmchat.tui.chat_log.entry import Delta
 
-# share of a core that streaming may take; beyond it, frames are fewer: typing comes first
+# beyond this share of a core, frames are fewer: typing comes first
 _LOAD_LIMIT = 0.25
 _FLOW_FRAMES = 2  # text flows while the last frame is not older than this number of frames
 
@@ -21,20 +21,19 @@ class Inflow:
     """Streamed text that waits for the next frame."""
 
     def __init__(self, post_frame: Callable[[], object]) -> None:
-        """Create it; `post_frame` is called when it is time for the next frame."""
+        """Take `post_frame`, which is called when it is time for the next frame."""
         self.frames_per_second = 12  # at most, while text arrives; `ChatScreen` sets it
-        self.timer: TimerHandle | None = None  # runs to the next frame
+        self.timer: TimerHandle | None = None
         self._post_frame = post_frame
         self._pending: list[Delta] = []
-        self._shown_s = 0.0  # time when the last frame began
-        self._costs_s = (0.0, 0.0)  # costs of the last two frames
-        self._show_before: Callable[[], object] | None = None  # is called before the next frame
+        self._shown_s = 0.0  # when the last frame began
+        self._costs_s = (0.0, 0.0)  # of the last two frames
+        self._show_before: Callable[[], object] | None = None
 
     def add(self, delta: Delta) -> None:
         self._pending.append(delta)
 
     def end_wait(self) -> list[Delta]:
-        """Return the deltas that wait, and cancel the timer of the next frame."""
         deltas = self._pending
         self._pending = []
         if self.timer is not None:
@@ -45,9 +44,8 @@ class Inflow:
     def request_frame(self) -> None:
         """Start the timer of the next frame unless it runs.
 
-        The pause is so long that frames take no more than a share of the time (`_LOAD_LIMIT`). A
-        frame is taken to cost as much as the cheaper one of the last two. For example, the first
-        frame imports the Markdown parser, which must not delay the second.
+        A frame is taken to cost as much as the cheaper one of the last two: the first, for example,
+        imports the Markdown parser, which must not delay the second.
         """
         if self.timer is None:
             gap_s = max(1 / self.frames_per_second, min(self._costs_s) / _LOAD_LIMIT)
@@ -57,10 +55,9 @@ class Inflow:
     def show_with_frame(self, show: Callable[[], object]) -> bool:
         """Return whether text flows. If so, `show` is called just before the next frame.
 
-        While text flows, stats are shown together with it: a frame for stats alone would cost
-        about as much as one with text. Text may stop right after this call, so that no frame comes.
-        The caller calls this with a timer: at the first call that returns False, it shows the
-        stats at once.
+        A frame for stats alone would cost about as much as one with text. Text may stop right after
+        this call, so that no frame comes: the caller asks again by a timer, and shows the stats at
+        False.
         """
         if perf_counter() - self._shown_s > _FLOW_FRAMES / self.frames_per_second:
             return False

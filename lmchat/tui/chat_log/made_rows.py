@@ -1,10 +1,9 @@
 """The rows that the log itself writes: stats, states, cards, rules, folds.
 
-They are blocks of kind `MADE`: functions `…_block` return one, functions `…_lines` its lines.
-Words of servers and users pass through `safe_line`. Stats are those of an answer that has
-ended. Spans at the right of a row begin with a gap of two blanks. Cards and prompts have a tint,
-and a bar at their left. The last argument of `key_hint` and `clickable` names what a click does. No
-row is wrapped at a `units.GAP`.
+They are blocks of kind `MADE`: functions `…_block` return one, functions `…_lines` its lines. Texts
+of servers and users pass through `safe_line`. Spans at the right of a row begin with two blanks.
+The last argument of `key_hint` and `clickable` names what a click does. No row is wrapped at a
+`units.GAP`.
 """
 
 from __future__ import annotations
@@ -43,20 +42,20 @@ from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
 from lmchat.units import SIGNS, counted
 
 _NULL = Style.null()
-_RATE_CELLS = 4  # width of the number of a rate, so that the row does not jump
+_RATE_CELLS = 4  # so that the row does not jump
 _LEAST_NAME = 8  # cells for the name of a model beside its thought
 _NAME_CHARS = 80  # shown of the name of a model or a tool
 _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or of a reason
 _FOR_SCRIPTS = "Streaming failed: "  # scripts look for it; the card itself says that much
-_FAILURE_CHARS = 2_000  # shown of each text of a failure: servers send texts of any length
-_ROW_CHARS = 500  # shown in a rule or the row of a call; more fit on no screen
+_FAILURE_CHARS = 2_000  # of each text of a failure: servers send texts of any length
+_ROW_CHARS = 500  # in a rule or the row of a call; more fit on no screen
 _KEPT = "The text so far is kept; "  # how the next step begins if the server has broken off
 _MOST_JSON_CHARS = 40_000  # indenting a longer text takes longer than a key may wait
 _MOST_INDENTED_CHARS = 200_000  # indented, deeply nested JSON is many times longer
 
 
 class Thought(Struct, frozen=True):
-    """What the words say that fold reasoning; unfolded reasoning is below them."""
+    """Words that fold reasoning."""
 
     label: str  # such as `thought for 12 s`
     hint: str  # the key that ends the thought, and what it does; empty if no key can
@@ -64,16 +63,12 @@ class Thought(Struct, frozen=True):
 
 
 def rule_block(words: str, *, style: str = "muted") -> Block:
-    """Return a block with a thin rule and words in it."""
     text = safe_line(words, limit=_ROW_CHARS)
     return made_block(lambda page: [page.rule([(text, page.styles[style])])])
 
 
 def name_block(model: str, thought: Thought | None, *, is_switch: bool) -> Block:
-    """Return the row that an answer begins with: the name of its model, and its first thought.
-
-    With `is_switch`, another model has answered before: then the row is a thin rule.
-    """
+    """Return the row with the model's name and its first thought; a rule after another model."""
     return made_block(partial(_name_lines, safe_line(model, limit=_NAME_CHARS), thought, is_switch))
 
 
@@ -91,9 +86,8 @@ def _name_lines(model: str, thought: Thought | None, is_switch: bool, page: Page
 def prompt_blocks(message: ChatMessage) -> list[Block]:
     """Return the blocks of a prompt and its files, on a tint.
 
-    Each file is a row; a click on it lets the screen show the file. Files without a place in the
-    text come first. Only the first block gets the `message`, as it also shows time and version. The
-    other blocks have no blank row above them (`is_attached`).
+    Files without a place in the text come first. Only the first block gets the `message`, as it
+    also shows time and version.
     """
     pieces: list[str | FilePart] = [part for part in message.files if part.place is None]
     pieces += pieces_of(message.text, message.files)
@@ -113,7 +107,7 @@ def prompt_blocks(message: ChatMessage) -> list[Block]:
         elif isinstance(row, FilePart):
             words = safe_line(row.words, limit=_LONG_NAME_CHARS)
             block = made_block(partial(_file_row, words, timed_message))
-        else:  # made by the log, but with its source: it can be searched and copied
+        else:  # keeps its source: it can be searched and copied
             block = row
             block.kind = Kind.MADE
             block.make = partial(_prompt_lines, block.source, timed_message)
@@ -150,20 +144,18 @@ def _gap_lines_on_panel(middle: str, bar: str, page: Page) -> list[Line]:
 
 
 def _file_row(words: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the row of a file, with a fold sign: a click on it lets the screen show the file.
+    """Return the row of a file; with the prompt as `message`, it has version and time.
 
-    `message` is the prompt if this is its first row, else None. The first row has the version and
-    time of the prompt at its right.
+    A click on it lets the screen show the file.
     """
     left = _fold_spans(page, [(words, _NULL)], is_folded=True)
     return _on_panel(page, page.row(left, _version_and_time(page, message), tint="panel"), "faint")
 
 
 def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[Line]:
-    """Return the wrapped lines of a prompt or a part of it.
+    """Return the wrapped lines of a part of a prompt; `message` is the prompt in its first part.
 
-    `message` is the prompt if this is its first part, else None. The first part has the version and
-    time of the prompt at the right of its first line. All its lines leave room for them.
+    Then the first line has version and time at its right.
     """
     right = _version_and_time(page, message)
     lines: list[Line] = []
@@ -174,20 +166,16 @@ def _prompt_lines(source: str, message: ChatMessage | None, page: Page) -> list[
 
 
 def _on_panel(page: Page, rows: Iterable[Line], bar: str) -> list[Line]:
-    """Return rows of a prompt or a card, with a bar of the style `bar`.
-
-    Their text is on the tint `panel` already. The bar and the empty cell beside it get it here.
-    """
+    """Return rows of a prompt or card, already on the tint `panel`, with a bar in style `bar`."""
     lines = list(rows)
     for row in lines:
-        row.segments[0] = Segment(" ", page.styles["panel"])  # the empty cell
+        row.segments[0] = Segment(" ", page.styles["panel"])  # beside the bar
         row.left_tint = "panel"
         row.bar = bar
     return lines
 
 
 def _version_and_time(page: Page, message: ChatMessage | None) -> list[Span]:
-    """Return the version (if it has several) and time of a message; nothing without a message."""
     if message is None:
         return []
     return [*_version_spans(page, message), _time_span(page, message.created_at)]
@@ -216,21 +204,16 @@ def _version_spans(page: Page, message: ChatMessage) -> list[Span]:
 
 
 def _after_dot(page: Page, words: str, style: str = "muted") -> Span:
-    """Return words behind a dot, which divides them from the words before.
-
-    A row may be wrapped behind the dot, but not before it: the gap there does not break.
-    """
+    """Return words behind a dot; the row may be wrapped behind it, but not before it."""
     return f"{units.GAP}{SIGNS.dot} {words}", page.styles[style]
 
 
 def _fold_spans(page: Page, spans: Sequence[Span], *, is_folded: bool) -> list[Span]:
-    """Return spans after a fold sign; a click on them folds or unfolds the message."""
     sign = SIGNS.folded if is_folded else SIGNS.unfolded
     return clickable([(f"{sign} ", page.styles["muted"]), *spans], "fold")
 
 
 def remark_block(words: str, style: str = "muted", *, is_attached: bool = False) -> Block:
-    """Return a block with a few words of the log; `is_attached`: no blank row is above it."""
     return made_block(lambda page: page.row([(words, page.styles[style])]), is_attached=is_attached)
 
 
@@ -247,19 +230,16 @@ def _thought_spans(page: Page, thought: Thought) -> list[Span]:
 
 
 def tool_block(name: str) -> Block:
-    """Return the row above the arguments of a call that is not run, or not yet, as a block.
-
-    A call that is run has a message of its own, with another row: `call_lines`.
-    """
+    """Return the row above the arguments of a call that is not run, or not yet."""
     words = "calls a tool"
     if name.strip():
         words = f"calls the tool {safe_line(name, limit=_NAME_CHARS)}"
-    # the arguments are no code block of the answer, so no key copies them
+    # no code block of the answer: no key copies them
     return made_block(lambda page: [head_line(page, words, has_copy_key=False)])
 
 
 class CallText(Struct, frozen=True):
-    """Arguments or result of a call, and the words above them."""
+    """Arguments or result of a call."""
 
     heading: str  # `arguments` or `result`
     text: str
@@ -267,10 +247,7 @@ class CallText(Struct, frozen=True):
 
 
 def call_texts(message: ChatMessage) -> list[CallText]:
-    """Return the arguments and the result of a call, without those that are empty.
-
-    JSON is indented; other text is returned as it is.
-    """
+    """Return the arguments and the result of a call, without empty ones; JSON is indented."""
     texts = []
     arguments = "".join(call.arguments for call in message.tool_calls)
     for heading, text in (("arguments", arguments), ("result", message.tool_result)):
@@ -283,7 +260,7 @@ def call_texts(message: ChatMessage) -> list[CallText]:
 
 
 def _indented_json(text: str) -> str:
-    """Return a JSON object or array indented; an empty text for others, and if it is too long."""
+    """Indent a JSON object or array; return an empty text for others, and if it is too long."""
     if len(text) > _MOST_JSON_CHARS:
         return ""
     try:
@@ -296,10 +273,7 @@ def _indented_json(text: str) -> str:
 
 
 def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) -> list[Line]:
-    """Return the row of a call: fold sign, name and arguments; its state and keys at the right.
-
-    `state` says what a call of the running turn does; it is empty for other calls.
-    """
+    """Return the row of a call. `state` is empty but for calls of the running turn."""
     # `NAME(ARGUMENTS)`
     name, bracket, arguments = safe_line(tool_calls_text(message), limit=_ROW_CHARS).partition("(")
     call: list[Span] = [(name, _NULL), (bracket + arguments, page.styles["muted"])]
@@ -317,10 +291,7 @@ def call_lines(message: ChatMessage, state: str, is_folded: bool, page: Page) ->
 
 
 def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span]:
-    """Return the state of a call.
-
-    It says what a running call does, the time and size of a result, or why there is no result.
-    """
+    """Return what a running call does, time and size of a result, or why there is no result."""
     match message.state:
         case AnswerState.STREAMING:
             # a call without a state runs in another lmchat: this one would have set it
@@ -328,7 +299,7 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
         case AnswerState.COMPLETE:
             size_bytes = len(message.tool_result.encode(errors="replace"))
             size = units.size_text(size_bytes, is_exact=True)
-            if message.stats is None:  # imported: other programs do not save the time
+            if message.stats is None:  # other programs do not save the time
                 return [(size, page.styles["muted"])]
             elapsed = units.exact_time(message.stats.elapsed_ms)
             return [(elapsed, page.styles["muted"]), _after_dot(page, size)]
@@ -340,17 +311,16 @@ def _call_state_spans(page: Page, message: ChatMessage, state: str) -> list[Span
 
 def _state_span(page: Page, state: AnswerState) -> Span:
     """Return the word for the end of an incomplete answer or call; for a fault, after a cross."""
-    if state is AnswerState.STOPPED:  # the user has stopped it: no fault
+    if state is AnswerState.STOPPED:  # no fault
         return state.value, _NULL
     return f"{SIGNS.failed} {state.value}", page.styles["error"]
 
 
 def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block]:
-    """Return the blocks of the card that asks whether a tool may run.
+    """Return the card that asks whether a tool may run; `pieces` are its arguments as code.
 
-    `pieces` are the arguments as blocks of code. They become blocks of kind `MADE`, since a layout
-    of code would have no tint at its left and no bar. They keep their source, so that it can be
-    searched and copied.
+    They become blocks of kind `MADE`: a layout of code has no tint at its left and no bar. They
+    keep their source, so that it can be searched and copied.
     """
     for piece in pieces:
         if piece.kind is Kind.GAP:
@@ -358,7 +328,7 @@ def question_blocks(message: ChatMessage, pieces: Sequence[Block]) -> list[Block
         else:
             piece.kind = Kind.MADE
             piece.make = partial(_argument_lines, piece.source, piece.info)
-        piece.is_attached = True  # the rows of the card have no blank row between them
+        piece.is_attached = True
     return [made_block(partial(_question_lines, message)), *pieces]
 
 
@@ -368,7 +338,7 @@ def _argument_lines(source: str, language: str, page: Page) -> list[Line]:
 
 
 def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
-    """Return the question of a card, and a row of keys below it.
+    """Return the question of a card, and a row of keys.
 
     Without the focus, the row has the key that focuses the card; with it, the keys that decide. The
     keys are above the arguments, since a focused card is shown from its beginning.
@@ -381,25 +351,21 @@ def _question_lines(message: ChatMessage, page: Page) -> list[Line]:
     ]
     keys: list[Span] = []
     for key, words in APPROVAL_SCOPES.items():
-        keys += page.key_hint(key, words, key)  # a click on it decides, too
+        keys += page.key_hint(key, words, key)
     previous_key = page.own_keys.get("previous") or f"Alt+{SIGNS.up_arrow}"
     focus_key = page.key_hint(previous_key, "answer", "")  # any click on the card focuses it
     last = page.line(focus_key, tint="panel")
-    # shown instead while the card has the focus
+    # while the card has the focus
     last.hint = page.line(keys, tint="panel", left_tint="panel").segments
     return _on_panel(page, [*page.row(question, tint="panel"), last], "warning")
 
 
 def state_block(stats: LiveStats | None, now_s: float) -> Block:
-    """Return the block with the row under a running answer: its state and stats at `now_s`.
-
-    `now_s` is a time of the monotonic clock. Until there are stats, the state is `waiting`.
-    """
+    """Return the row under a running answer: its state and stats at monotonic `now_s`."""
     return made_block(partial(_running_lines, stats, now_s))
 
 
 def _running_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Line]:
-    """Return the row under a running answer: its state, and the key that stops it."""
     pieces: list[list[Span]] = [[(Stage.WAITING.value, _NULL)]]
     if stats is not None:
         pieces = _state_pieces(page, stats, now_s)
@@ -408,7 +374,6 @@ def _running_lines(stats: LiveStats | None, now_s: float, page: Page) -> list[Li
 
 
 def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]]:
-    """Return the state of a turn, and the rate and the tokens so far once there are any."""
     warning = page.styles["warning"]
     clock = ("  " + units.elapsed(max(stats.elapsed_s(now_s), 0.0)), page.styles["strong"])
     match stats.stage:
@@ -422,7 +387,6 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
             pieces = [[(f"stalled {units.elapsed(stats.silent_s)}", warning)]]
         case _:
             pieces = [[(stats.stage_word, _NULL), clock]]
-    # the stats of an answer that streams, or has stalled
     if stats.first_token_s is not None:
         if stats.tokens_per_second is not None:
             rate = units.rate(stats.tokens_per_second, width=_RATE_CELLS)
@@ -433,7 +397,7 @@ def _state_pieces(page: Page, stats: LiveStats, now_s: float) -> list[list[Span]
 
 
 def end_blocks(message: ChatMessage, *, is_last: bool) -> list[Block]:
-    """Return the block below an answer that has ended: its receipt, how it ended, or why.
+    """Return the block below an answer that has ended: its receipt, or the card of its failure.
 
     A complete answer of which nothing is known, like an imported one, has none. Under the last
     answer of the log, commands are offered that continue it.
@@ -450,10 +414,7 @@ def end_blocks(message: ChatMessage, *, is_last: bool) -> list[Block]:
 
 
 def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line]:
-    """Return the row under an answer, and a note if its text alone does not show what happened.
-
-    The row tells how the answer ended, if that is unusual, and its stats.
-    """
+    """Return the row under an answer, and a note if its text alone does not show what happened."""
     stats = message.stats or AnswerStats()
     note = answer_note(message) if message.state is AnswerState.COMPLETE else ""
     pieces: list[list[Span]] = []
@@ -496,7 +457,7 @@ def _warnings(message: ChatMessage, stats: AnswerStats, *, has_note: bool) -> li
 
 
 def _figures(stats: AnswerStats) -> list[str]:
-    """Return the figures of a complete answer, the most telling ones first."""
+    """Return the stats of a complete answer, the most telling ones first."""
     figures = []
     if stats.tokens_per_second is not None:
         figures.append(units.rate(stats.tokens_per_second))
@@ -541,10 +502,7 @@ def _letters(page: Page, message: ChatMessage) -> list[Span]:
 
 
 def _failure_lines(message: ChatMessage, failure: Failure, is_last: bool, page: Page) -> list[Line]:
-    """Return the card of a failure: what happened and when, what is saved, what helps, its id.
-
-    If the failure has no message, its kind is the title.
-    """
+    """Return the card of a failure: what happened and when, what is saved, what helps, its id."""
     # the time when the answer ended, if that is known
     elapsed_ms = message.stats.elapsed_ms if message.stats else 0
     time = _time_span(page, message.created_at + timedelta(milliseconds=elapsed_ms))
@@ -578,7 +536,7 @@ def _without_gap(spans: Sequence[Span]) -> list[Span]:
 
 
 def _saved_words(message: ChatMessage) -> str:
-    """Return that the text so far is saved, if there is any."""
+    """Say that the text so far is saved, if there is any."""
     if not (message.text or message.reasoning):
         return ""
     stats = message.stats or AnswerStats()

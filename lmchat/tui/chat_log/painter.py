@@ -39,27 +39,24 @@ _STEPS_PER_ROW = 8  # Textual draws the ends of a thumb in eighths of a row
 def rows_region(log: ScrollView, y: int, count: int) -> Region:
     """Return the region of `count` rows from row `y` of the screen on, without the scrollbar.
 
-    The column of the scrollbar costs as much to paint as the rows. Without a scrollbar it is blank:
-    `Painter.fit` keeps it free, so that the text is not wrapped again when the bar appears.
+    Its column costs as much to paint as the rows. `Painter.fit` keeps it free, so that the text is
+    not wrapped again when the bar appears.
     """
     return Region(0, y, log.size.width - log.styles.scrollbar_size_vertical, count)
 
 
 class Thumb:
-    """The thumb of a scrollbar, which is painted only when it looks different.
+    """The thumb of a scrollbar, painted only when it looks different.
 
     Painting the bar takes half as long as painting the text.
     """
 
     def __init__(self, log: ScrollView) -> None:
         self._log = log
-        self._painted = (0, 0)  # its first row and its size, in steps
+        self._painted = (0, 0)  # first row and size, in steps
 
     def move(self, *, is_growing: bool) -> None:
-        """Show the scroll position; while text arrives, paint the thumb in whole rows only.
-
-        Without anything to scroll, do nothing.
-        """
+        """Show the scroll position; while text arrives, paint the thumb in whole rows only."""
         height = self._log.container_size.height
         total = self._log.virtual_size.height
         if not 0 < height < total:
@@ -70,7 +67,7 @@ class Thumb:
         bar.set_reactive(ScrollBar.window_size, height)
         bar.set_reactive(ScrollBar.position, self._log.scroll_y)
 
-        size = max(height * height / total, 1)  # in rows, like `start`
+        size = max(height * height / total, 1)  # in rows
         start = (height - size) * self._log.scroll_y / (total - height)
         steps = 1 if is_growing else _STEPS_PER_ROW
         thumb = (int(start * steps), ceil(size * steps))
@@ -80,8 +77,8 @@ class Thumb:
 
 
 _WIDEST_PAGE = 94  # columns; longer lines are hard to read
-TINTS = ("panel", "label")  # raised: of prompts, cards and code, and of the first row of code
-# styles of words, each a component class of the style sheet
+TINTS = ("panel", "label")  # of prompts, cards and code, and of the first row of code
+# each a component class of the style sheet
 PARTIAL_STYLES = (
     "muted", "faint", "strong", "em", "s", "link", "code", "quote", "h1", "h2", "h3", "mark",
     "name", "warning", "error", "focus", "cursor", "keyword", "string", "number", "comment",
@@ -94,7 +91,7 @@ class Look(Struct, frozen=True):
     """Everything but its line that a painted row depends on; another look paints it again."""
 
     width: int
-    left: int  # cells to the left of the page
+    left: int  # of the page
     filters: Sequence[LineFilter]
     background: Color
 
@@ -115,10 +112,7 @@ class Painter:
     def fit(
         self, log: Widget, *, today: date | None, colours: Colours, own_keys: Mapping[str, str]
     ) -> Page | None:
-        """Make the page for the width and theme of the log; return None if it is the same.
-
-        The page takes over the other arguments as they are.
-        """
+        """Make the page for the width and theme of the log; return None if it is the same."""
         styles = {
             name: log.get_component_rich_style(f"chat-log--{name}", partial=True)
             for name in PARTIAL_STYLES
@@ -157,12 +151,11 @@ class Painter:
         """Return `count` rows of the screen from row `y` on, as strips of its whole width.
 
         While the log has the focus, the focused message has a bar. Below the end, rows are blank.
-        An empty log shows the greeting.
         """
         filters = tuple(log.get_line_filters())
         _, background = log.background_colors  # of what is behind the log, and of the log
         look = Look(log.size.width, self.left, filters, background)
-        if look == self._look:  # equal looks are one object, since lines compare theirs with `is`
+        if look == self._look:  # lines compare their look with `is`
             look = self._look
         self._look = look
         page = self.page
@@ -180,7 +173,7 @@ class Painter:
         for place, line_or_none in viewport.document.rows(viewport.top + y, count):
             # the blank row above a message has no bar
             is_focused = place.message == focused and place.number >= 0
-            is_dim = viewport.document.entries[place.message].is_excluded  # taken out of requests
+            is_dim = viewport.document.entries[place.message].is_excluded
             line = line_or_none or blank_line
             if is_focused or has_marks or is_dim:
                 strip = self._paint(page, line, is_focused=is_focused, is_dim=is_dim)
@@ -212,7 +205,6 @@ class Painter:
         """Return a line with its bar and the margins, but without marks.
 
         In the focused message, the bar has the colour of the focus, and a hint replaces the text.
-        All text of a dim line is muted.
         """
         base = page.styles["base"]
         ground = page.styles[line.left_tint]
@@ -234,15 +226,15 @@ class Painter:
             return strip
         document = self._viewport.document
         block = document.block(place)
-        row = place.row - document.blank_rows(place)  # index of the line in its block
-        start = self.left + 1 + line.start  # characters before the text; 1: the bar
+        row = place.row - document.blank_rows(place)
+        start = self.left + 1 + line.start  # 1: the bar
         for first, last, is_current in self._finder.marks(place, block, row):
             style = page.styles["hit-now" if is_current else "hit"]
             strip = mark(strip, start + first, start + last, style)
         selected = self._selection.selected
         if selected is None:
             return strip
-        # what the log itself writes has no source: it is marked if nothing else is selected
+        # what the log itself writes is marked only if nothing else is selected
         can_be_marked = block.source or selected.is_in_own_row
         span = selected.span(place.message, place.number) if can_be_marked else None
         if span is None:
@@ -256,16 +248,13 @@ class Painter:
 
 
 def mark(strip: Strip, start: int, end: int, style: Style) -> Strip:
-    """Return a row with a style added to the characters from `start` up to `end`.
-
-    Each segment is cut into the parts before, within and after these; empty parts are left out.
-    """
+    """Add a style to the characters of a row from `start` up to `end`."""
     segments = []
     position = 0
     for text, text_style, _ in strip:
         first = max(start - position, 0)  # of this segment
         last = max(end - position, 0)
-        # the style is added last, so that it replaces the colours of the row
+        # last, so that it replaces the colours of the row
         marked_style = (text_style or _NULL) + style
         segments.append(Segment(text[:first], text_style))
         segments.append(Segment(text[first:last], marked_style))

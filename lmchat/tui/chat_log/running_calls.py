@@ -18,8 +18,8 @@ class RunningCalls:
     def __init__(
         self, viewport: Viewport, changed: Callable[[int], AbstractContextManager[Entry]]
     ) -> None:
-        """Create it; `changed` is the context for a change of the message with an index."""
-        self.card_id = ""  # id of the tool message that asks; empty if none does
+        """Take `changed`, the context for a change of the message with an index."""
+        self.card_id = ""  # of the tool message that asks; empty if none does
         self.was_following = False
         """Whether the log will follow the end when the card is left: see `note_following`."""
         self.key_pause = KeyPause()  # until it is over, keys are meant for the prompt
@@ -37,8 +37,8 @@ class RunningCalls:
     def note_following(self) -> None:
         """Note whether the log follows the end, so that `TurnView` can follow it again.
 
-        This is called when a card appears, and when the user scrolls. It is not called when the
-        card gets the focus: that may scroll the log away from its end.
+        Called when a card appears, and when the user scrolls; not when the card gets the focus,
+        which may scroll the log away from its end.
         """
         self.was_following = self._viewport.is_following
 
@@ -52,13 +52,11 @@ class RunningCalls:
     ) -> None:
         """Set the states of the calls that have no result, at the monotonic time `now_s`.
 
-        `asked_id` is the message of the call about which the user decides now: it gets the state
-        `ASKS`, and the others wait. If it is empty, the user has decided about all calls, and they
-        run. The card of the call takes keys only after a pause, as the user may be typing a prompt.
-        The pause begins when the card is seen. While the card is off the screen, or a dialog covers
-        the log (not `is_on_top`), it takes no keys.
+        The call with the message `asked_id` asks the user, and the others wait; if it is empty, all
+        run. The card takes keys only after a pause, as the user may be typing a prompt. The pause
+        begins when the card is seen: on the screen, and under no dialog (`is_on_top`).
         """
-        if not calls or asked_id:  # no call runs yet: the time of the next ones begins now
+        if not calls or asked_id:
             self._began_s = now_s
         other_state = "waiting" if asked_id else f"running {units.elapsed(now_s - self._began_s)}"
         document = self._viewport.document

@@ -1,8 +1,7 @@
 """The selection: from one position to another, by characters, words, paragraphs or messages.
 
-A selection has an origin, which was pressed first, and a head, which is under the pointer now. Each
-of them is a range, whose ends are two anchors. Cells are counted from 0, the empty cell beside the
-bar; the bar itself is -1.
+Its origin was pressed first, its head is under the pointer now. Each is a range between two
+anchors. Cells are counted from 0, the empty cell beside the bar; the bar itself is -1.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from lmchat.tui.chat_log.document import Document, Place
 from lmchat.tui.chat_log.find import Range
 from lmchat.tui.chat_log.viewport import Viewport
 
-# time within which a second press on a cell selects a word, and a third one the paragraph
+# within it, a second press on a cell selects a word, and a third one the paragraph
 AGAIN_S = 0.5
 # to `re`, the vowel signs and joiners of Indian scripts are no letters
 _LETTER = r"[\w\u0300-\u036f\u0900-\u0eff\u200c\u200d]"
@@ -37,7 +36,7 @@ _LETTER = r"[\w\u0300-\u036f\u0900-\u0eff\u200c\u200d]"
 _WORD = rf"{_LETTER}+(?:['\u2019]{_LETTER}+)*|\s+|."
 _RIGHT_OF_ALL_CELLS = 1 << 30
 
-Ends = tuple[Anchor, Anchor]  # where a selected range begins and ends
+Ends = tuple[Anchor, Anchor]  # of a selected range
 
 
 class Unit(IntEnum):
@@ -54,7 +53,7 @@ class SelectedRange(Struct):
 
     origin: Ends  # what the first press selected
     head: Ends  # what is under the pointer now
-    unit: Unit = Unit.CHARACTER  # unit that it grows by
+    unit: Unit = Unit.CHARACTER  # that it grows by
 
     @property
     def start(self) -> Anchor:
@@ -71,15 +70,14 @@ class SelectedRange(Struct):
         Only then is such a block marked and copied: a longer selection leaves it out.
         """
         block = self.start.block
-        is_one_block = self.start.order[:2] == self.end.order[:2]  # message and block
+        is_one_block = self.start.order[:2] == self.end.order[:2]
         return is_one_block and block is not None and not block.source
 
     def span(self, index: int, number: int) -> Range | None:
-        """Return the first selected character of block `number` of message `index`, and its end.
+        """Return what is selected of block `number` of message `index`; None if nothing is.
 
-        The end is the character after the last one, or `END` if the selection continues below the
-        block. Return None if nothing of the block is selected. Characters are counted in its
-        unwrapped text.
+        The end is after the last character, or `END` if the selection continues below the block.
+        Characters are counted in its unwrapped text.
         """
         block = (index, number)
         start = (self.start.index, self.start.number)
@@ -103,20 +101,17 @@ class SelectedRange(Struct):
 
 
 class Selection:
-    """The selection by mouse or keys, which keeps its text when the log changes.
-
-    `selected` is what is marked; `pressed` is what a drag extends, while a button is held.
-    """
+    """The selection by mouse or keys, which keeps its text when the log changes."""
 
     def __init__(self, viewport: Viewport) -> None:
         self._viewport = viewport
         self._document = viewport.document
         self.selected: SelectedRange | None = None
         self.pointer = (0, 0)  # cell, and row of the screen
-        self.was_dragged = False  # whether the last press became a drag, and so is no click
+        self.was_dragged = False  # the last press became a drag, and so is no click
         self.pressed: SelectedRange | None = None  # what a drag extends while the button is held
-        self._presses = 0  # quick presses on one cell, one after the other
-        self._pressed_s = -inf  # time of the last press
+        self._presses = 0  # quick presses on one cell
+        self._pressed_s = -inf
 
     def drop(self) -> None:
         """Select nothing; a drag no longer extends anything."""
@@ -124,13 +119,13 @@ class Selection:
         self.release()
 
     def release(self) -> None:
-        """Note that the button is up: a drag no longer extends the selection, which stays."""
+        """Note that the button is up: the selection stays."""
         self.pressed = None
 
     def find_again(self) -> SelectedRange | None:
-        """Find the selection in the log as it is now, and return it; None if its text is gone.
+        """Find the selection in the log as it is now; None if its text is gone.
 
-        This lays out the messages at its ends, so it is called within `Viewport.anchored`.
+        This lays out the messages at its ends: call it within `Viewport.anchored`.
         """
         if self.selected is not None:
             self.selected = self.selected.find_again(self._document)
@@ -146,7 +141,7 @@ class Selection:
         self._presses = self._presses % Unit.PARAGRAPH + 1 if is_again else 1
         self._pressed_s = time_s
         self.pointer = (x, y)
-        unit = Unit(self._presses)  # its value is this number of presses
+        unit = Unit(self._presses)
         ends = self._ends_under(x, y, unit)
         self.drop()
         self.was_dragged = False
@@ -167,16 +162,15 @@ class Selection:
         if self.pressed is None:
             return
         self.was_dragged = True
-        self._presses = 0  # a press after a drag begins to count again
+        self._presses = 0
         self.pressed.head = self._ends_under(x, y, self.pressed.unit)
         self.selected = self.pressed
 
     def _ends_under(self, x: int, y: int, unit: Unit) -> Ends:
-        """Return the ends of the character, word or paragraph under the pointer.
+        """Return the ends of the character, word or paragraph at cell `x`, row `y` of the screen.
 
-        `x` is its cell, and `y` its row of the screen. Above or below the screen, the first or last
-        row counts. Below the last message, the pointer counts as right of the last line of that
-        message.
+        Above or below the screen, the first or last row counts; below the last message, the end of
+        its last line.
         """
         document = self._document
         row = min(max(y, 0), self._viewport.height - 1) + self._viewport.top
@@ -188,8 +182,7 @@ class Selection:
     def extend(self, step: int) -> None:
         """Extend a selection of messages by the next one (`step` 1) or the previous one (-1).
 
-        The focus moves to that message. If no message is selected yet, the selection begins with
-        the one that had the focus.
+        The focus moves to it. A new selection begins with the message that had the focus.
         """
         first = self._viewport.cursor
         if self.selected is not None and self.selected.unit is Unit.MESSAGE:
@@ -200,15 +193,13 @@ class Selection:
 
 
 def message_ends(index: int) -> Ends:
-    """Return the ends of a whole message."""
     return Anchor(index, -1), Anchor(index, END)
 
 
 def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
-    """Return the ends of what a press on a cell selects: its character, word or paragraph.
+    """Return the ends of what a press on a cell selects; lays out the message.
 
-    The message at the place is laid out first. On the blank row above a block, both ends are the
-    beginning of the block.
+    On the blank row above a block, both ends are the beginning of the block.
     """
     index = place.message
     blocks = document.lay_out(index)
@@ -216,7 +207,7 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
     block = blocks[number]
     lines = block.lines or []
     row = place.row - document.blank_rows(place._replace(number=number))
-    if place.number < 0 or row < 0 or not lines:  # a blank row above
+    if place.number < 0 or row < 0 or not lines:
         begin = anchor_in_text(document, index, number, 0)
         return begin, begin
 
@@ -234,10 +225,10 @@ def ends_at(document: Document, place: Place, cell: int, unit: Unit) -> Ends:
 
 
 def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
-    """Return the range of the word or paragraph in which the character `pressed` of a text is."""
+    """Return the range of the word or paragraph with the character `pressed` of a text."""
     first = text.rfind("\n", 0, pressed) + 1
     last = text.find("\n", pressed)
-    if last < 0:  # no line end follows
+    if last < 0:
         last = len(text)
     if unit is Unit.PARAGRAPH:
         return first, last
@@ -250,8 +241,7 @@ def _word_or_paragraph(text: str, pressed: int, unit: Unit) -> Range:
 def _character_at_cell(line: Line, cell: int) -> Range:
     """Return the range of the character at a cell, in the text of a line.
 
-    A cell left of the text gives an empty range at the beginning of the text; a cell right of it,
-    one at the end.
+    A cell left or right of the text gives an empty range at that end of the text.
     """
     shown = "".join(segment.text for segment in line.segments)
     next_cell = cell_len(shown[: line.start])  # the first cell of the text

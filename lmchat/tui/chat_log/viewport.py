@@ -1,27 +1,9 @@
 """Viewport: the rows on the screen, and the only owner of the scroll position.
 
-The position is an anchor in the text, or None while the end is followed. `_move` changes it, and so
-does `reset` for other messages. Elsewhere, an anchor is only replaced by another one for the same
-position. Only `lay_out` computes the first row `top` from it: what is read keeps its row whatever
-changes around it. Whoever changes the document, or lays out blocks of it, does so within
-`anchored`, except:
-
-- `set_page`, `scroll_to_row` and `scroll_to_place` here, which compute `top` again right after it;
-- `ChatLog.show`, which replaces all messages, and then calls `reset`;
-- `Selection`, whose blocks, under the pointer, are laid out already.
-
-These methods move:
-
-- `scroll_to_row`: to a row of the whole log.
-- `scroll_to_end`: to the end, which is followed then.
-- `scroll_to_message`: to a message.
-- `scroll_to_place`, `go_to_bookmark`: to a place in a message, such as a hit or a bookmark.
-- `set_cursor`, `step_cursor`, `extend_cursor`: the focus moves; the end is followed only with the
-  last message.
-- `toggle`: the focused message is folded; what is read stays, if it is still there.
-- `stop_following`: the position stays, but new text no longer moves it.
-
-`ChatLog.update_screen` copies `top` to Textual after every change.
+The position is an anchor in the text, or None while the end is followed. Only `lay_out` computes
+the first row `top` from it. Whoever changes the document or lays out blocks does so within
+`anchored`, except `set_page`, `scroll_to_row` and `scroll_to_place` (which compute `top` again),
+`ChatLog.show` (which calls `reset`), and `Selection` (the blocks under the pointer are laid out).
 """
 
 from __future__ import annotations
@@ -48,10 +30,7 @@ class Bookmark(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Bookmark | None:
-        """Return the bookmark in a text; None if the text is not one.
-
-        The empty text is not one: it means the end of the log.
-        """
+        """Return None if the text is no bookmark. The empty text means the end of the log."""
         found = re.fullmatch(r"(\S+) (-1|\d{1,9}) (\d{1,9})", text)
         return cls(found[1], int(found[2]), int(found[3])) if found else None
 
@@ -60,97 +39,81 @@ class Bookmark(NamedTuple):
 
 
 class Viewport:
-    """The window on a document: its height, its first row, and the message with the focus.
-
-    `cursor` is the index of that message. The log itself need not have the focus.
-    """
+    """The window on a document. The log itself may lack the focus while `cursor` is set."""
 
     def __init__(self, document: Document, is_focused: Callable[[], bool]) -> None:
         self.document = document
         self.height = 1  # rows of the screen
-        self.top = 0  # row of the log that is the first on the screen
-        self._is_focused = is_focused  # returns whether the keys go to the log
+        self.top = 0
+        self._is_focused = is_focused  # whether keys go to the log
         self.reset()
 
     def reset(self) -> None:
-        """Follow the end after the messages were replaced; forget the focus and all positions."""
-        self.cursor: int | None = None  # the message that the message keys act on
-        self._anchor: Anchor | None = None  # None while the end is followed
-        self.has_new_text = False  # whether text was added below the screen
+        """Follow the end after the messages were replaced; drop the focus."""
+        self.cursor: int | None = None  # index of the message that the message keys act on
+        self._anchor: Anchor | None = None
+        self.has_new_text = False  # below the screen
         self.lay_out()
 
     # Layout
 
     @contextmanager
     def anchored(self) -> Iterator[None]:
-        """Context for changing the document or laying out blocks.
-
-        Afterwards `lay_out` computes `top`, so that what is read keeps its row on the screen.
-        """
+        """Context for changing the document or laying out blocks: what is read keeps its row."""
         document = self.document
         anchor = self._anchor
         if anchor is not None and len(document) and document.layout is not None:
             row = document.position(relocate(document, anchor)) - anchor.screen_row
-            # Near the beginning or the end of the log, `lay_out` could not show the anchor on its
-            # row. For example, the anchor was on the first row of the screen, and the log became
-            # shorter. Its end is on the last row now, and the anchor on the third. Then what is on
-            # the screen has to stay, not what the anchor says.
+            # Near the beginning or end of the log, the anchor may not be on its row: the log became
+            # shorter, or its end is on the screen. Then what is on the screen has to stay.
             if row != self.top:
                 self._anchor = self._anchor_at_top()
         yield
         self.lay_out()  # not after an exception: the document may be changed in part
 
     def lay_out(self) -> None:
-        """Lay out the screen and a screenful around it, and compute `top` from the anchor.
-
-        While the end is followed, `top` is that of the end. Without messages or a page, it is 0.
-        """
+        """Lay out the screen and a screenful around it, and compute `top`; 0 without a page."""
         document = self.document
         height = self.height
         anchor = self._anchor
         if not len(document) or document.layout is None:
             self.top = 0
             return
-        if anchor is None:  # the end, and a screenful above it
+        if anchor is None:
             document.lay_out_from(len(document) - 1, -1, 2 * height)
             self.top = self.last_top
         else:
             place = relocate(document, anchor)
             screen_row = min(anchor.screen_row, height - 1)
-            # from a screenful above the screen to at least one below it
             document.lay_out_around(place, height + screen_row, 2 * height)
             self.top = max(min(document.position(place) - screen_row, self.last_top), 0)
-            # An anchor without a block, but not above all blocks, was set before there was a page.
-            # Now it can have its block, with which it survives changes of the message.
+            # It was set before there was a page. With a block, it survives changes of the message.
             if anchor.block is None and anchor.number >= 0:
                 self._anchor = self._anchor_at_top()
         if self.is_at_end:
             self.has_new_text = False
 
     def note_new_text(self) -> None:
-        """Note that text is added to the end; `lay_out` takes this back if the end is seen."""
+        """Note text added at the end; `lay_out` takes this back if the end is on the screen."""
         self.has_new_text = True
 
     def resize(self, height: int) -> None:
-        """Take the number of rows of the screen, and lay out if it is another one."""
         if height != self.height:
             self.height = height
             self.lay_out()
 
     def set_page(self, page: Page, height: int) -> None:
-        """Lay out the log for another page (its width and styles), on a screen of `height` rows."""
         self.height = height
         self.document.set_page(page)
         self.lay_out()
 
     @property
     def is_following(self) -> bool:
-        """Whether the end stays in view."""
         return self._anchor is None
 
     @property
     def last_top(self) -> int:
-        """The value of `top` at the end of the log."""
+        """`top` at the end of the log."""
         return max(self.document.total - self.height, 0)
 
     @property
@@ -167,10 +130,7 @@ class Viewport:
     # Messages
 
     def prepend(self, earlier: Sequence[ChatMessage]) -> None:
-        """Put messages before all others; what is read keeps its row on the screen.
-
-        The focus and all positions keep their messages.
-        """
+        """Put messages before all others; what is read keeps its row on the screen."""
         count = len(earlier)
         with self.anchored():
             if self.cursor is not None:
@@ -182,7 +142,6 @@ class Viewport:
     # Scrolling
 
     def _move(self, anchor: Anchor | None) -> None:
-        """Change the anchor and lay out; None follows the end."""
         self._anchor = anchor
         self.lay_out()
 
@@ -191,13 +150,12 @@ class Viewport:
         if y >= self.last_top:
             self._move(None)
         else:
-            # once its message is laid out, other rows may be at `y`: its height was an estimate
+            # its height may be an estimate: once it is laid out, other rows may be at `y`
             self.document.lay_out(self.document.locate(y).message)
             self._move(anchor_at(self.document, self.document.locate(y)))
         self._keep_cursor_in_view()
 
     def scroll_to_end(self) -> None:
-        """Follow the end."""
         self._move(None)
         self._keep_cursor_in_view()
 
@@ -208,8 +166,7 @@ class Viewport:
     def scroll_to_place(self, place: Place, screen_row: int = 0) -> None:
         """Bring a place to a row of the screen; if that shows the end of the log, follow the end.
 
-        A saved place may be beyond the last block of its message, or the last row of its block.
-        Then that block or row is taken. A place above the first block is taken as it is.
+        A saved place may be beyond the last block or row that there is: then that one is taken.
         """
         number = min(place.number, len(self.document.lay_out(place.message)) - 1)
         heights = self.document.entries[place.message].heights
@@ -225,7 +182,7 @@ class Viewport:
         If it is higher than the screen, or begins above it, its beginning is at the top.
         """
         document = self.document
-        with self.anchored():  # exact heights instead of estimates, here and for a screen above it
+        with self.anchored():  # exact heights instead of estimates
             document.lay_out_from(index, 1, self.height)
             document.lay_out_from(index - 1, -1, self.height)
         top = document.heights.top(index)
@@ -240,11 +197,9 @@ class Viewport:
     def set_cursor(self, index: int) -> None:
         """Focus a message.
 
-        If other messages come after it, the end is no longer followed: new text must not push the
-        message away. If it is the last one and the end is on the screen, the end is followed.
+        The end is no longer followed if others come after it: new text must not push it away.
         """
         self.cursor = index
-        # answers without words that follow do not count: they cannot be focused
         is_last = self.document.focusable_from(index + 1, 1) is None
         if self.is_following and not is_last:
             self.stop_following()
@@ -252,17 +207,16 @@ class Viewport:
             self._move(None)
 
     def focus_last(self) -> None:
-        """Focus the last message if no message has the focus."""
         if self.cursor is None:
             self.cursor = self.document.focusable_from(len(self.document) - 1, -1)
 
     def step_cursor(self, step: int, *, had_focus: bool) -> bool:
-        """Move the focus to the next message (`step` 1) or the previous one (-1), and show it.
+        """Focus and show the next message (`step` 1) or the previous one (-1).
 
-        If the log had no focus before (`had_focus`), the step comes from the prompt below the log:
-        up focuses the last message in view. Return False if no message is in this direction.
+        Return False if there is none. Without `had_focus`, the step comes from the prompt, which is
+        below the log: up focuses the last message in view.
         """
-        if step > 0 and not had_focus:  # the prompt is below the log
+        if step > 0 and not had_focus:
             return False
         if self.cursor is None or not had_focus:
             last = len(self.document) - 1
@@ -274,7 +228,7 @@ class Viewport:
         else:
             target = self.document.focusable_from(self.cursor + step, step)
 
-        if target is None and step < 0:  # nothing is above: the first message has the focus
+        if target is None and step < 0:
             target = self.document.focusable_from(0, 1)
         if target is None:
             if self.is_at_end:
@@ -287,11 +241,7 @@ class Viewport:
         return True
 
     def extend_cursor(self, step: int) -> int | None:
-        """Move the focus by one message (`step` 1 or -1), if there is one, and show it.
-
-        This is the step of a selection that grows by messages. Return the index of the focused
-        message; None if no message had the focus.
-        """
+        """Move the focus by one message, if there is one, and show it; return its index."""
         if self.cursor is not None:
             target = self.document.focusable_from(self.cursor + step, step)
             if target is not None:
@@ -300,10 +250,7 @@ class Viewport:
         return self.cursor
 
     def row_of(self, message_id: str) -> int | None:
-        """Return the row of the screen on which a message begins; None if it is off the screen.
-
-        Callers ask before they replace the message by another version, which they show on this row.
-        """
+        """Return the row of the screen on which a message begins; None if it is off the screen."""
         index = self.document.index_of(message_id)
         if index is None:
             return None
@@ -311,10 +258,7 @@ class Viewport:
         return row if 0 <= row < self.height else None
 
     def _begins_above(self, index: int) -> bool:
-        """Return whether a message begins above the screen and ends on it or below.
-
-        The blank row above it does not count.
-        """
+        """Return whether a message without its blank row begins above the screen and ends lower."""
         top = self.document.heights.top(index)
         end = top + self.document.heights[index]
         return top + self.document.gap_above(index) < self.top < end
@@ -346,17 +290,17 @@ class Viewport:
     def toggle(self, attribute: Literal["is_folded", "is_source"]) -> None:
         """Fold or unfold the focused message, or switch between its source and its Markdown.
 
-        Its first row on the screen stays where it is. But if the message streams and the end is
-        followed, the end stays in view, so that the user sees the new text.
+        Its first row on the screen stays. If it streams and the end is followed, the end stays in
+        view.
         """
         index = self.cursor
         if index is None:
             return
         document = self.document
-        # the anchor may be in another message, but the user looks at the one that is toggled
+        # the anchor may be in another message, but the user looks at this one
         if not (document.entries[index].is_streaming and self.is_following):
             screen_row = document.heights.top(index) - self.top
-            if screen_row < 0:  # the message begins above the screen
+            if screen_row < 0:
                 self._move(self._anchor_at_top())
             else:
                 self._move(anchor_at(document, Place(index), screen_row))
@@ -377,7 +321,6 @@ class Viewport:
         return str(Bookmark(message_id, number, row))
 
     def go_to_bookmark(self, bookmark: Bookmark) -> None:
-        """Bring a saved position to the top of the screen, if its message is in the log."""
         index = self.document.index_of(bookmark.message_id)
         if index is not None:
             self.scroll_to_place(Place(index, bookmark.number, bookmark.row))
