@@ -1,11 +1,8 @@
 """Attached files in the text of prompts and drafts.
 
-A file of a prompt is a `FilePart`. A text file has a place in the text of the prompt. It is sent
-there, as a line with its name and size, and its content in a code fence. In a draft or a queued
-prompt, a file is one line: a mark, and the `FilePart` as JSON.
-
-Earlier versions of lmchat saved the content of text files within the text of the prompt, and
-imported chats have it there. lmchat treats this content like any other text.
+A text file has a place in the text of the prompt, and is sent there in a code fence. In a draft or
+a queued prompt, a file is one line: a mark, and the `FilePart` as JSON. Earlier versions of lmchat,
+and imported chats, have files within the text, which is treated as any other.
 """
 
 from __future__ import annotations
@@ -21,23 +18,20 @@ from lmchat.sessions.message import FilePart
 
 _MIN_TICKS = 3  # fewest backticks of a fence
 _OPENING_TICKS = r"(?m)^ {0,3}(`{3,})"
-# Data link escape, which begins the line of an attached file. It cannot be typed.
+# Data link escape, which cannot be typed.
 _FILE_MARK = "\x10"
-_FILE_LINE = f'{_FILE_MARK}["file",'  # beginning of such a line: the mark, and a `FilePart` as JSON
+_FILE_LINE = f'{_FILE_MARK}["file",'  # the JSON is that of a `FilePart`
 _DIGEST = "[0-9a-f]{64}"
 
 
 def fence_for(text: str) -> str:
-    """Return the backticks of a fence around a text: three, or more than any fence in it has."""
+    """Return three backticks, or more than any fence in the text has."""
     longest = max(map(len, re.findall(_OPENING_TICKS, text)), default=0)
     return "`" * max(longest + 1, _MIN_TICKS)
 
 
 def file_as_prompt_text(name: str, size_bytes: int, text: str, language: str = "") -> str:
-    """Return a text file as part of a prompt, in a code fence.
-
-    Blanks and empty lines at the end of the file are left out.
-    """
+    """Return a text file in a code fence, without blanks and empty lines at its end."""
     fence = fence_for(text)
     return f"{name} ({size_bytes} bytes):\n{fence}{language}\n{text.rstrip()}\n{fence}\n"
 
@@ -51,18 +45,12 @@ def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, 
     """Return where files go into a prompt: start and end of what they replace, and two texts.
 
     They go above the line in which they were named, or else above that of the cursor. `Compare
-    @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts
-    follow the files in their place: the beginning of the line, and `name` or "".
-
-    Args:
-        text: The prompt.
-        cursor: An offset in the prompt.
-        typed: The text before the cursor that named the files, such as `@not`; empty if the files
-            were not named there.
-        name: Takes the place of `typed` if other words are in its line. Without other words,
-            `typed` is removed; without `typed`, the name is not used.
+    @a.py with it` becomes the files, and below them `Compare a.py with it`. The two texts follow
+    the files: the beginning of the line, and `name` or "".
+    `typed` is the text before the cursor that named the files, such as `@not`, or empty. `name`
+    takes its place if other words are in the line.
     """
-    start = text.rfind(typed, 0, cursor)  # the cursor, if nothing was typed
+    start = text.rfind(typed, 0, cursor)
     if start < 0:  # the user has changed the name while the files were read
         typed, start = "", cursor
     end = start + len(typed)
@@ -75,17 +63,16 @@ def place_of_files(text: str, cursor: int, typed: str, name: str) -> tuple[int, 
 
 
 def with_files(draft: str, lines: Sequence[str], typed: str = "", name: str = "") -> str:
-    """Return a draft with files as `place_of_files` says, or else in front of it."""
+    """Put files where `place_of_files` says, or else in front of the draft."""
     cursor = len(draft) if typed and typed in draft else 0
     start, end, words, name = place_of_files(draft, cursor, typed, name)
     return draft[:start] + "".join(lines) + words + name + draft[end:]
 
 
 def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str:
-    """Return text from outside, such as an editor's, in which no line represents a file.
+    """Take the mark out of a text from outside, such as an editor's, except in `allowed_lines`.
 
-    A line with the mark would attach a file of the store without the user seeing it. So the mark is
-    removed from all lines except `allowed_lines`, the lines of files that are attached already.
+    A line with the mark would attach a file of the store without the user seeing it.
     """
     if _FILE_MARK not in text:
         return text
@@ -96,10 +83,9 @@ def without_file_lines(text: str, *, allowed_lines: Collection[str] = ()) -> str
 
 
 def draft_of(text: str, files: Iterable[FilePart]) -> str:
-    """Return a draft of a text and files, which `split_draft` takes apart again.
+    """Make a draft, which `split_draft` takes apart again; files without a place come first.
 
-    Files without a place, such as images, come first. Marks in the text itself are removed: with a
-    mark, a line of the text could attach a file.
+    Marks in the text itself are removed: with a mark, a line of the text could attach a file.
     """
     before = "".join(file_line(part) for part in files if part.place is None)
     return before + "".join(
@@ -127,7 +113,7 @@ class Prompt(Struct, frozen=True):
 def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
     """Return the texts of a prompt and its files that have a place in it, in order.
 
-    `files` are in the order of their places; those without one are left out.
+    `files` are in the order of their places.
     """
     pieces: list[str | FilePart] = []
     start = 0
@@ -143,10 +129,7 @@ def pieces_of(text: str, files: Iterable[FilePart]) -> list[str | FilePart]:
 
 
 def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str, bytes]) -> str:
-    """Return the text of a prompt as it is sent, with the content of its files in their places.
-
-    `contents` has the content of files by digest. For a file that it lacks, a note is sent.
-    """
+    """Return the text of a prompt as it is sent, with a note for a file that is missing."""
     sent = ""
     for piece in pieces_of(text, files):
         if isinstance(piece, str):
@@ -162,14 +145,13 @@ def text_with_files(text: str, files: Sequence[FilePart], contents: Mapping[str,
 
 
 def split_draft(draft: str) -> tuple[str, list[FilePart]]:
-    """Return the typed text of a draft, and its attached files, each image once.
+    """Return the typed text of a draft, without the lines of files, and the files, each image once.
 
-    The lines of files are not part of the typed text. The `place` of a text file is the index in
-    this text where its line was; an image gets none.
+    The `place` of a text file is the index in this text where its line was; an image gets none.
     """
     if _FILE_LINE not in draft:
         return draft, []
-    files: dict[FilePart, None] = {}  # a set with an order: each image is in it once
+    files: dict[FilePart, None] = {}  # a set with an order
     typed = ""
     for line in re.split(r"(?<=\n)", draft):  # behind each line end
         file = file_in_line(line.removesuffix("\n"))
@@ -181,10 +163,7 @@ def split_draft(draft: str) -> tuple[str, list[FilePart]]:
 
 
 def file_in_line(line: str) -> FilePart | None:
-    """Return the attached file that a line of a draft represents; None for any other line.
-
-    A line whose JSON is no `FilePart` with a valid digest represents no file.
-    """
+    """None for a line that represents no file."""
     if not (line.startswith(_FILE_LINE) and line.endswith("]")):  # the JSON is an array
         return None
     try:

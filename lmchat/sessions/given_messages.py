@@ -14,14 +14,7 @@ the role `assistant`, are sent as one message, with a blank line between their t
 
 
 def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
-    """Return the messages given to the Python API, `batch` or `eval` as `ChatMessage`s.
-
-    A prompt becomes one message of the user.
-
-    Raises:
-        RequestInvalid: `messages` is neither a prompt nor a list, or the list is empty, or one of
-            its entries is not a message.
-    """
+    """Convert the messages given to the Python API, `batch` or `eval`; raises `RequestInvalid`."""
     if isinstance(messages, str):
         return (text_message(Role.USER, messages),)
     if not isinstance(messages, Sequence):
@@ -32,10 +25,7 @@ def messages_of(messages: Messages) -> tuple[ChatMessage, ...]:
 
 
 def _message(entry: object, position: int) -> ChatMessage:
-    """Return an entry of a list of messages as a `ChatMessage`.
-
-    Raises `RequestInvalid`, which names `position` (from 1), for an entry that is not a message.
-    """
+    """Raises `RequestInvalid`, which names `position` (from 1), if the entry is not a message."""
     match entry:
         case ChatMessage():
             return entry

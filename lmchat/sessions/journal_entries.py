@@ -14,29 +14,25 @@ JournalEntry = tuple[str, str]
 """A kind, and a piece of text, such as `("text", "Hel")`.
 
 The kind is `text`, `reasoning`, `refusal` or `tool_result`, or a field of a tool call, such as
-`tool_call 0 name`.
-"""
+`tool_call 0 name`."""
 # The entries after it replace all before it: a text may turn out to have been reasoning.
 # `storage/journal.py` leaves it out, with those that it replaces.
 RESET: JournalEntry = ("anew", "")
-# Kind of an entry of a tool call: the number of the call, and the field that the text belongs to.
-# `(?a)`: in ASCII digits only.
+# `(?a)`: in ASCII digits only
 _CALL_KIND = r"(?a)tool_call (\d{1,9}) (id|name|arguments)"
 
 
 def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
-    """Return the parts of a message, joined from its entries, in their order.
+    """Join entries, without `RESET`, to the parts of a message; unknown kinds are ignored.
 
-    `RESET` is not among the entries; an entry of an unknown kind is ignored. Neighbouring texts of
-    one kind become one part. Tool calls come last, by their number, each with all texts of its
-    fields.
+    Neighbouring texts of one kind become one part. Tool calls come last, by their number.
     """
     text_entries: list[JournalEntry] = []
     calls: defaultdict[int, dict[str, str]] = defaultdict(
         lambda: {"id": "", "name": "", "arguments": ""}
     )
     for kind, text in entries:
-        if call_kind := re.fullmatch(_CALL_KIND, kind):  # such as `tool_call 0 arguments`
+        if call_kind := re.fullmatch(_CALL_KIND, kind):
             number = int(call_kind[1])
             field_name = call_kind[2]
             calls[number][field_name] += text
@@ -54,10 +50,7 @@ def parts_of(entries: Iterable[JournalEntry]) -> tuple[Part, ...]:
 
 
 def call_entries(message: ChatMessage) -> tuple[JournalEntry, ...]:
-    """Return the calls of a tool message as entries for the file that it has while they run.
-
-    `parts_of` turns these entries back into the calls.
-    """
+    """Return the calls of a tool message as entries; `parts_of` turns them back."""
     entries: list[JournalEntry] = []
     for index, call in enumerate(message.tool_calls):
         entries.append((f"tool_call {index} id", call.call_id))

@@ -126,10 +126,9 @@ class FilePart(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag
 
     @property
     def words(self) -> str:
-        """Name, size and any pixels of the file, for a sentence: `cat.png (1.2 MB, 800×600)`.
+        """Name, size and any pixels, `cat.png (1.2 MB, 800×600)`, and what is left out.
 
-        What is left out of it follows. Name and figures have ordinary blanks, as in exports and in
-        the line of the prompt.
+        The blanks are ordinary ones, as in exports and in the line of the prompt.
         """
         pixels = f", {self.width}×{self.height}" if self.width else ""
         size = breakable(size_text(self.size, is_exact=True))
@@ -148,7 +147,7 @@ TEXT_PARTS: dict[str, type[TextPart | ReasoningPart | RefusalPart | ToolResultPa
 
 
 class Failure(Struct, frozen=True, kw_only=True):
-    """Why an answer is not complete; `Turn` (`chat/open_session.py`) has the error itself."""
+    """Why an answer is not complete; `Turn` (`chat/turn.py`) has the error itself."""
 
     kind: str
     message: str
@@ -223,9 +222,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
     def after(self, begun: AnswerStats | None) -> AnswerStats:
         """Return the stats of an answer in two parts, of which this is the second.
 
-        Tokens and times are added up. An edited part makes an edited answer, and so does a part
-        whose prompt was cut. The time to the first token comes from the first part, if it is known
-        there. The speed and all the rest come from the second part.
+        Tokens and times are added up, but for the time to the first token.
         """
         if begun is None:
             return self
@@ -247,15 +244,15 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def is_cut(self) -> bool:
-        """Whether a limit cut the answer short, also if it is not known which limit."""
+        """Whether a limit, known or not, cut the answer short."""
         return self.limit is not None or self.finish_reason == "length"
 
     @property
     def ends_with_edit(self) -> bool:
         """Whether the user has written the end of the answer: no model has continued it since.
 
-        When the user has rewritten an answer, its tokens are not counted (`EDITED`). Tokens that a
-        model adds to it later are counted.
+        The tokens of a rewritten answer are not counted (`EDITED`), those that a model adds later
+        are.
         """
         return self.is_edited and self.completion_tokens is None
 
@@ -266,7 +263,7 @@ class AnswerStats(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def ending(self) -> str:
-        """Why the answer ended, in a few words; "" if it ended normally."""
+        """Why the answer ended, if not normally."""
         if self.limit is not None:
             return self.limit.value
         if self.finish_reason in _NORMAL_ENDS:
@@ -311,7 +308,7 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def refusal(self) -> str:
-        """The part of `text` in which the model refuses to answer; "" without one."""
+        """The part of `text` in which the model refuses to answer."""
         return "".join(part.text for part in self.parts if isinstance(part, RefusalPart))
 
     @property
@@ -328,17 +325,11 @@ class ChatMessage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
 
     @property
     def tool_result(self) -> str:
-        """The result of the call in a tool message; "" before there is one."""
         return "".join(part.text for part in self.parts if isinstance(part, ToolResultPart))
 
     @property
     def sent_text(self) -> str:
-        """The text of the message in a request, without attached files and thoughts.
-
-        Tokens are estimated from it. For a tool message, it is the result, or the words for a call
-        that was stopped before it had one. For other messages, it is the text, then the names and
-        arguments of the tool calls, all without separators.
-        """
+        """The text in a request, without files and thoughts, from which tokens are estimated."""
         if self.role is Role.TOOL:
             return self.tool_result or (NO_RESULT if self.tool_calls else "")
         return self.text + "".join(call.name + call.arguments for call in self.tool_calls)
@@ -353,29 +344,29 @@ class SentThoughts(Enum):
 
 
 def thoughts_to_send(messages: Sequence[ChatMessage], sent_thoughts: SentThoughts) -> list[str]:
-    """Return, for each message, the thought that is sent with it, or "" if none is sent."""
+    """Return, for each message, the thought that is sent with it, or ""."""
     thoughts = [""] * len(messages)
     if sent_thoughts is SentThoughts.NONE:
         return thoughts
     for index in reversed(range(len(messages))):
         message = messages[index]
         if message.role is Role.USER and sent_thoughts is SentThoughts.SINCE_PROMPT:
-            break  # the answers before the last prompt are sent without their thoughts
+            break
         if message.role is Role.ASSISTANT:
             thoughts[index] = message.reasoning
     return thoughts
 
 
 def is_whole_end(finish_reason: str) -> bool:
-    """Return whether a text with this finish reason is whole: neither cut nor filtered."""
+    """Whether the text is neither cut nor filtered."""
     return finish_reason in _WHOLE_ENDS
 
 
 def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCallPart]:
     """Return the calls of the answer at `index` that have a tool message right behind it.
 
-    Only these are sent: servers refuse a call without a result. The tool messages of an answer are
-    those up to the first other message. A call without a name cannot be sent, as it calls nothing.
+    Only these are sent: servers refuse a call without a result. A call without a name calls
+    nothing.
     """
     calls = messages[index].tool_calls
     if not calls:
@@ -392,10 +383,10 @@ def answered_calls(messages: Sequence[ChatMessage], index: int) -> list[ToolCall
 
 
 def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
-    """Return an answer or a tool call that was cut off, with the state and failure that say so.
+    """Set the state and failure of an answer or a tool call that was cut off.
 
-    `cause` begins the sentence that says why, for example "lmchat ended". An answer of which
-    nothing has arrived becomes a failed one: there is nothing to continue.
+    `cause` begins a sentence, for example "lmchat ended". An answer of which nothing has arrived
+    becomes a failed one: there is nothing to continue.
     """
     state = AnswerState.INTERRUPTED
     reason = f"{cause} while this answer was streaming."
@@ -411,17 +402,14 @@ def interrupted(message: ChatMessage, cause: str) -> ChatMessage:
 
 
 def new_id() -> str:
-    """Return a random id of 16 hexadecimal digits."""
     return os.urandom(8).hex()
 
 
 def now() -> datetime:
-    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def text_message(role: Role, text: str, *, parent_id: str | None = None) -> ChatMessage:
-    """Return a new message with one text part."""
     return ChatMessage(
         message_id=new_id(),
         role=role,
@@ -432,10 +420,7 @@ def text_message(role: Role, text: str, *, parent_id: str | None = None) -> Chat
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Return the arguments of a call from their JSON; None if the JSON is no object.
-
-    Some models send an empty text for a call without arguments: it counts as an empty object.
-    """
+    """None if the JSON is no object; an empty text is one, which some models send."""
     try:
         value = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):
@@ -451,8 +436,7 @@ def value_text(value: object) -> str:
 def call_text(name: str, arguments: str) -> str:
     """Return a call as people read it: `files/read_text("notes.md")`; not safe for a terminal.
 
-    Several arguments have their names: `files/move(source="a", target="b")`. Arguments that are no
-    JSON object are shown as they are.
+    Several arguments have their names: `files/move(source="a", target="b")`.
     """
     values = parse_arguments(arguments)
     if values is not None:
@@ -463,24 +447,20 @@ def call_text(name: str, arguments: str) -> str:
 
 
 def tool_calls_text(message: ChatMessage) -> str:
-    """Return the tool calls of a message as people read them; not safe for a terminal."""
+    """Not safe for a terminal."""
     return ", ".join(call_text(call.name, call.arguments) for call in message.tool_calls)
 
 
 def is_imported_call(message: ChatMessage) -> bool:
-    """Return whether a message is a call from an imported chat, which lmchat does not run again.
+    """Whether the call is of an imported chat, so that lmchat does not run it again.
 
-    The tool message of an imported call names no server; all others name one.
+    Its tool message names no server; all others name one.
     """
     return message.role is Role.TOOL and not message.endpoint
 
 
 def is_continuable(message: ChatMessage) -> bool:
-    """Return whether a message is an answer that can be continued or retried.
-
-    An answer can if it was stopped, interrupted or failed. A complete answer with text can if the
-    server has cut it, or if the user has written its end. A streaming answer cannot.
-    """
+    """Whether a message is an answer that can be continued or retried."""
     if message.role is not Role.ASSISTANT:
         return False
     if message.state is AnswerState.COMPLETE:
@@ -503,9 +483,6 @@ def has_text_to_continue(message: ChatMessage) -> bool:
 
 
 def readable_text(message: ChatMessage) -> str:
-    """Return the text of a message for copying and reading: its text, else its result or reasoning.
-
-    Without any of these, return the arguments of its tool calls, one a line; empty without calls.
-    """
+    """Return what is copied of a message; of tool calls, the arguments, one call a line."""
     words = message.text or message.tool_result or message.reasoning
     return words or "\n".join(call.arguments for call in message.tool_calls)

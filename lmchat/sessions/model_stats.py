@@ -28,12 +28,12 @@ class ModelStats(Struct, frozen=True, kw_only=True):
     model: str
     endpoint: str
     product: str
-    turns: int  # number of answers, as in `DayStats`
-    complete: int  # number of those that ended without an error or a stop
-    stalls: int  # the sum over all answers, like `retries` and `completion_tokens`
+    turns: int  # number of answers
+    complete: int  # without an error or a stop
+    stalls: int  # over all answers, like `retries` and `completion_tokens`
     retries: int
     completion_tokens: int
-    is_estimated: bool  # whether some of these tokens are estimates
+    is_estimated: bool  # some of these tokens
     ttft_ms: Spread | None
     prompt_tokens_per_second: Spread | None
     tokens_per_second: Spread | None

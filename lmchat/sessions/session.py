@@ -15,8 +15,7 @@ _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
 MESSAGES_PER_READ = 64
 """Messages that are read at once: the newest before a session is shown, then the older ones."""
-# Names for what a search has found, by the kind of the `SearchHit`. A hit in the text of a message
-# has no name here.
+# by the kind of the `SearchHit`; a hit in the text of a message has no name
 HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -32,28 +31,21 @@ class MessagePath(tuple[ChatMessage, ...]):
     __slots__ = ()
 
     def added(self, *messages: ChatMessage) -> MessagePath:
-        """Return the path with more messages at its end."""
         return MessagePath((*self, *messages))
 
     def after(self, earlier: MessagePath) -> MessagePath:
-        """Return a longer path: the messages of `earlier`, then the messages of this path."""
+        """Return the messages of `earlier`, then those of this path."""
         return MessagePath((*earlier, *self))
 
     def replaced(self, message: ChatMessage) -> MessagePath:
-        """Return the path with this message in place of the one with its id.
-
-        A path without a message of this id is returned as it is.
-        """
+        """Put a message in the place of the one with its id, if there is one."""
         index = self.index_of(message.message_id)
         if index is None:
             return self
         return MessagePath((*self[:index], message, *self[index + 1 :]))
 
     def index_of(self, message_id: str) -> int | None:
-        """Return the index of a message; None if it is not on the path.
-
-        The search begins at the end, as most changes are there.
-        """
+        """From the end, as most changes are there."""
         for index in reversed(range(len(self))):
             if self[index].message_id == message_id:
                 return index
@@ -75,7 +67,7 @@ class SessionHeader(Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None  # None unless it can be restored
     parent_id: str | None = None  # id of the session that this one was forked from
     tags: tuple[str, ...] = ()
-    # Sampling options that the user has set for this session, by name.
+    # sampling options that the user has set for this session
     sampling: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -91,17 +83,17 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
-    # Id of the message before the first one, where only the end of the path was read.
+    # of the message before the first one, where only the end of the path was read
     earlier_id: str | None = None
-    # Messages of all branches, oldest first; empty where only the path was read, or is all.
+    # of all branches, oldest first; empty where only the path was read, or is all
     tree: tuple[ChatMessage, ...] = ()
-    # Content of attached files by digest, in exports and imports.
+    # content by digest, in exports and imports
     files: dict[str, bytes] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()  # what an import has left out
 
     @property
     def branch_messages(self) -> tuple[ChatMessage, ...]:
-        """The messages of the tree that are not on the path; empty without a tree."""
+        """Empty without a tree."""
         if not self.tree:
             return ()
         path_ids = {message.message_id for message in self.messages}
@@ -116,10 +108,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def typed(cls, text: str) -> ListFilter:
-        """Read a typed filter: each `#word` is the beginning of a tag.
-
-        The other words are a part of the title.
-        """
+        """Each `#word` is the beginning of a tag; the other words are in the title."""
         words = text.casefold().split()
         return cls(
             title_part=" ".join(word for word in words if not word.startswith("#")),
@@ -127,7 +116,6 @@ class ListFilter(Struct, frozen=True, kw_only=True):
         )
 
     def fits(self, title: str, tags: Collection[str] = ()) -> bool:
-        """Return whether the list shows a session with this title and these tags."""
         has_tags = all(any(tag.startswith(beginning) for tag in tags) for beginning in self.tags)
         return has_tags and self.title_part in title.casefold()
 
@@ -149,26 +137,19 @@ class SearchHit(Struct, frozen=True, kw_only=True):
 
 
 def tags_from(text: str) -> tuple[str, ...]:
-    """Return the tags in a typed text: its words in small letters, each once.
-
-    A `#` or comma around a word is removed, and a long word is cut.
-    """
+    """Return the words in small letters, each once, without `#` and commas; a long word is cut."""
     words = (word.strip("#,")[:_MAX_TAG_CHARS] for word in text.casefold().split())
     return tuple(dict.fromkeys(word for word in words if word))
 
 
 def typed_title(text: str) -> str:
-    """Return a title as it was typed or pasted, on one line and with single blanks."""
+    """Put a typed or pasted title on one line, with single blanks."""
     return " ".join(text.split())
 
 
 def title_from(prompt: str) -> str:
-    """Return the title that a prompt gives to its session: its first line without Markdown.
-
-    Without such a line, it is "Untitled". A long title is cut at the end of a word.
-    """
+    """Return the first line with words, without Markdown, cut at the end of a word."""
     words_by_line = (line.lstrip("#>*-` \t").split() for line in prompt.splitlines())
-    # the words of the first line that has any
     title_words = next(filter(None, words_by_line), ["Untitled"])
     title = " ".join(title_words)
     if len(title) <= _MAX_TITLE_CHARS:
@@ -179,7 +160,7 @@ def title_from(prompt: str) -> str:
 
 
 def title_of(text: str, files: Sequence[FilePart]) -> str:
-    """Return `title_from` of the text of a prompt; without a text, of the names of its files."""
+    """Without a text, the names of the files give the title."""
     return title_from(text or ", ".join(part.name for part in files))
 
 
@@ -198,10 +179,7 @@ class Branch(Struct, frozen=True, kw_only=True):
 
     @property
     def opening(self) -> ChatMessage:
-        """The message that represents the branch in the tree.
-
-        It is the first that is not a system message; the first message if all are.
-        """
+        """The message that represents the branch in the tree."""
         for message in self.messages:
             if message.role is not Role.SYSTEM:
                 return message
@@ -211,19 +189,16 @@ class Branch(Struct, frozen=True, kw_only=True):
 def branches(messages: Iterable[ChatMessage]) -> list[Branch]:
     """Return all branches of a tree: each before the branches that begin at its end, older first.
 
-    `messages` come oldest first. A message whose parent is not among them begins a branch of depth
-    0.
+    `messages` come oldest first. One whose parent is not among them begins a branch of depth 0.
     """
     by_id = {message.message_id: message for message in messages}
     children: defaultdict[str | None, list[ChatMessage]] = defaultdict(list)
     for message in by_id.values():
-        # None is the parent of all messages whose parent is not in the tree
         parent_id = message.parent_id if message.parent_id in by_id else None
         children[parent_id].append(message)
 
     all_branches: list[Branch] = []
-    # a stack of first messages and depths: no recursion, as a tree may be very deep. The oldest is
-    # pushed last, so that it is popped first
+    # a stack of first messages and depths: no recursion, as a tree may be very deep
     unvisited = [(root, 0) for root in reversed(children[None])]
     while unvisited:
         first, depth = unvisited.pop()
@@ -247,11 +222,7 @@ class SessionGroup(Struct, frozen=True, kw_only=True):
 def with_unsaved(
     groups: Sequence[SessionGroup], unsaved: Iterable[SessionHeader]
 ) -> tuple[SessionGroup, ...]:
-    """Return the groups with a further group, "Not saved", before them.
-
-    It has the `unsaved` sessions that are in no group, as the disk does not have them yet. Without
-    such sessions, the groups stay as they are.
-    """
+    """Put the sessions that the disk does not have yet before the groups, as “Not saved”."""
     listed_ids = {header.session_id for group in groups for header in group.headers}
     missing = tuple(header for header in unsaved if header.session_id not in listed_ids)
     if not missing:
@@ -260,10 +231,9 @@ def with_unsaved(
 
 
 def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple[SessionGroup, ...]:
-    """Return headers in groups: by the day or month of their last change, "Pinned", "Archived".
+    """Group sorted headers by the day or month of their last change; “Archived” is last.
 
-    `headers` are sorted: pinned ones first, then the newest. Groups are in the order of their first
-    headers, but "Archived" is always the last. `moment` is the current time; days are local.
+    `moment` is the current time; days are local.
     """
     groups: dict[str, list[SessionHeader]] = {}
     archived: list[SessionHeader] = []
@@ -284,11 +254,7 @@ def group_by_day(headers: Iterable[SessionHeader], *, moment: datetime) -> tuple
 
 
 def day_name(time: datetime, *, moment: datetime) -> str:
-    """Return the heading for a time: "Today", "Yesterday", or the month.
-
-    `moment` is the current time. The year is added to the month unless it is the current year. A
-    time in the future, as after a change of the clock, is "Today".
-    """
+    """A time in the future, as after a change of the clock, is “Today”."""
     day = time.astimezone().date()
     today = moment.astimezone().date()
     if day >= today:

@@ -12,11 +12,11 @@ from lmchat.errors import RequestInvalid
 from lmchat.sessions.message import AnswerStats, ChatMessage, Part, ReasoningPart, TextPart
 
 MAX_ALTERNATIVES = 100
-"""Alternatives that are kept of a token, the likeliest first: as many as can be asked for."""
+"""The likeliest, as many as can be asked for."""
 LEAST_LOGPROB = -999.0
 """Lower log probabilities, down to minus infinity, are set to this one."""
 HALF_CHARACTER = "\ufffd"
-"""In a token, it takes the place of bytes that are no whole character."""
+"""It takes the place of bytes that are no whole character."""
 
 
 class Alternative(Struct, frozen=True, array_like=True, gc=False):
@@ -34,9 +34,8 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
     text: str
     """Text that the answer got with this token, in most cases the token itself.
 
-    It is longer if the server has not reported the tokens before this one, such as the first half
-    of a character. It is empty if the text came with a later token.
-    """
+    It is longer if the server has not reported the tokens before, such as the first half of a
+    character. It is empty if the text came with a later token."""
     is_thought: bool = False
     top: tuple[Alternative, ...] = ()
     """The likeliest tokens; the chosen token is among them if it is likely enough."""
@@ -46,18 +45,17 @@ class TokenProbabilities(Struct, frozen=True, kw_only=True, array_like=True, gc=
         """The part of `text` that belongs to earlier tokens, which the server has not reported.
 
         With the text "né" and the token "é", it is "n". It stays if another token takes the place
-        of this one. If `text` does not end with the token, it is all of `text`.
+        of this one.
         """
         return self.text.removesuffix(self.token)
 
 
 def probability(logprob: float) -> float:
-    """Return the probability for its logarithm, from 0 to 1."""
     return math.exp(min(logprob, 0.0))  # a server may send a wrong one, and `exp` overflow
 
 
 def count_probabilities(tokens: Sequence[TokenProbabilities]) -> int:
-    """Return how many probabilities some tokens hold, to limit their memory."""
+    """Count probabilities, to limit their memory."""
     return sum(1 + len(token.top) for token in tokens)
 
 
@@ -70,14 +68,12 @@ class AnswerTokens:
         self.text_start = self._start_of_tokens(is_thought=False)
         """Index in the text of the answer at which the text of its tokens begins.
 
-        It is above 0 if the text before it came from another answer, or from the user. It is None
-        if the texts of the tokens, joined, are not found in the answer.
-        """
+        Above 0 if another answer or the user wrote what is before it; None if the joined tokens are
+        not found."""
         self.thought_start = self._start_of_tokens(is_thought=True)
         """The same for the thought of the answer."""
 
     def _start_of_tokens(self, *, is_thought: bool) -> int | None:
-        """Return `text_start`, or for the thought `thought_start`."""
         whole = self.answer.reasoning if is_thought else self.answer.text
         # from the end, since what an answer continues comes before its tokens
         start = whole.rfind(_text_of(self.tokens, is_thought=is_thought))
@@ -86,11 +82,10 @@ class AnswerTokens:
     def begun_with(
         self, index: int, token: str
     ) -> tuple[ChatMessage, tuple[TokenProbabilities, ...]]:
-        """Return the answer up to the token at `index`, with `token` in its place, and its tokens.
+        """Return the answer up to `index`, then `token`, an alternative; and its tokens.
 
-        `token` is one of the reported alternatives, or the answer's own token. Raises
-        `RequestInvalid` if the text before it is not exactly known, or if `token` is only a part of
-        a character.
+        Raises `RequestInvalid` if the text before it is not exactly known, or if `token` is only a
+        part of a character.
         """
         earlier, old_token = self.tokens[:index], self.tokens[index]
         whole, start = self.answer.text, self.text_start
@@ -99,13 +94,10 @@ class AnswerTokens:
         if start is None or HALF_CHARACTER in token:
             problem = "The text of this token is not exactly known."
             raise RequestInvalid(problem, hint="Choose another one, or rewrite the answer with E.")
-        # `text_before` is the text of earlier tokens that were not reported: it came with this one,
-        # and stays
         text_of_token = old_token.text_before + token
         logprobs = {other.token: other.logprob for other in old_token.top}
         logprob = logprobs.get(token, old_token.logprob)  # `top` may lack the answer's own token
         new_token = replace(old_token, token=token, logprob=logprob, text=text_of_token)
-        # what the answer itself continued, its tokens up to the chosen one, and the new token
         begun = whole[:start] + _text_of(earlier, is_thought=old_token.is_thought) + text_of_token
         parts: tuple[Part, ...] = (ReasoningPart(text=begun),)
         if not old_token.is_thought:  # the thought, which came before the text, stays
@@ -118,5 +110,4 @@ class AnswerTokens:
 
 
 def _text_of(tokens: Sequence[TokenProbabilities], *, is_thought: bool) -> str:
-    """Return the texts of the tokens of the thought, or else of the other tokens, joined."""
     return "".join(token.text for token in tokens if token.is_thought == is_thought)
