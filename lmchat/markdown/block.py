@@ -15,12 +15,12 @@ from rich.segment import Segment
 from rich.style import Style
 
 PIECE_LINES = 32  # lines of plain text in one block; laying one out takes about 1 ms
-CODE_LINES = 64  # lines of code in one block; it is highlighted without the code around it
-PIECE_CHARS = 4_000  # characters of a paragraph or a line, after which it continues in a new block
-HEAD_LINES = 2  # lines of the head of a table
-TABLE_ROWS = 24  # rows that determine the widths of a table; later rows become blocks of their own
-# Where a long text is cut, the best place first. What follows begins with a letter, so it is read
-# as a paragraph: no other block begins with one.
+CODE_LINES = 64  # in one block, which is highlighted without the code around it
+PIECE_CHARS = 4_000  # of a paragraph or a line, after which it continues in a new block
+HEAD_LINES = 2  # of a table
+TABLE_ROWS = 24  # that determine the widths of a table; later rows become blocks of their own
+# Where a long text is cut, the best place first. Before a letter, as no block but a paragraph
+# begins with one.
 _BREAKS = (r"\n(?=[^\W\d_])", r"[ \t](?=[^\W\d_])")
 
 Span = tuple[str, Style]  # a piece of text in one style
@@ -29,22 +29,20 @@ Span = tuple[str, Style]  # a piece of text in one style
 class Line(Struct):
     """One row of a page, without its first cell: that is for the bar, which the painter adds.
 
-    The first segment is one empty cell, beside the bar. Behind it are the prefix, the text, the
-    padding, and what is at the right edge. A blank line may have no segments at all.
+    The segments are one empty cell, the prefix, the text, the padding, and what is at the right
+    edge. A blank line may have none at all.
     """
 
     segments: list[Segment]
-    text: str = ""  # text that a selection copies: without prefix and padding
+    text: str = ""  # what a selection copies: without prefix and padding
     start: int = 0  # characters of the segments before the text: the empty cell and the prefix
-    is_wrapped: bool = False  # whether the next line continues this one
-    left_tint: str = "base"  # tint of the bar, the empty cell and the prefix
-    bar: str = ""  # style of the bar; empty for no bar
-    is_end: bool = False  # whether it takes the place of the blank row below it: a rule, a half row
-    hint: list[Segment] | None = None  # other `segments`, shown while the message has the focus
-    painted: Any = (
-        None  # a `Strip` of the painter: the row at full width, unless something is marked in it
-    )
-    painted_look: object = None  # the `Look` of `painted`; with any other it is painted again
+    is_wrapped: bool = False  # the next line continues this one
+    left_tint: str = "base"  # of the bar, the empty cell and the prefix
+    bar: str = ""  # its style; empty for no bar
+    is_end: bool = False  # takes the place of the blank row below it: a rule, a half row
+    hint: list[Segment] | None = None  # `segments` while the message has the focus
+    painted: Any = None  # a `Strip` of the painter: the row at full width, without marks
+    painted_look: object = None  # the `Look` of `painted`
 
 
 class Kind(StrEnum):
@@ -52,13 +50,13 @@ class Kind(StrEnum):
 
     MARKDOWN = "markdown"
     FENCE = "fence"
-    MORE_ROWS = "more rows"  # rows that continue the table of an earlier block
-    PLAIN = "plain"  # text as it is
-    GAP = "gap"  # a row of the log itself in place of its source, which is too long to be shown
-    MADE = "made"  # lines that `Block.make` returns: of prompts, or of the log itself, as stats
+    MORE_ROWS = "more rows"  # continue the table of an earlier block
+    PLAIN = "plain"
+    GAP = "gap"  # a row of the log in place of its source, which is too long to be shown
+    MADE = "made"  # prompts, or rows of the log, such as stats
 
 
-AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # kinds that show their source without markup
+AS_WRITTEN = (Kind.FENCE, Kind.PLAIN, Kind.MADE)  # show their source without markup
 
 
 class Block(Struct, gc=False):
@@ -70,37 +68,34 @@ class Block(Struct, gc=False):
     kind: Kind
     source: str = ""  # Markdown, bare code, or plain text; empty for rows of the log itself
     info: str = ""  # language of a fence; for `MORE_ROWS`, the table's head and first rows
-    is_first: bool = True  # false for a later piece of a text, if no blank row is above the piece
-    is_end: bool = False  # whether its code has ended, so that no piece follows
-    # Whether it belongs to the block above, so that no blank row is between them: a list below its
-    # paragraph, or a row of a prompt or a card.
+    is_first: bool = True  # false for a later piece of a text, if no blank row is above it
+    is_end: bool = False  # its code has ended: no piece follows
+    # No blank row divides it from the block above: a list below its paragraph, a row of a card.
     is_attached: bool = False
     number: int | None = None  # of its first item, if it is a piece of a list; None: as in `source`
     # What it shows of the text that was parsed, in characters with LF at line ends: with the lines
     # of its fence, and blank lines above it. Both are 0 for blocks of other texts.
     start: int = 0
     end: int = 0
-    is_thought: bool = False  # whether it is a part of the reasoning
-    has_cursor: bool = False  # whether more text may arrive at its end, which shows a cursor
-    make: Callable[[Any], list[Line]] | None = None  # returns the lines of a `MADE` block on a page
-    lines: list[Line] | None = None  # its rows; None until it is laid out
+    is_thought: bool = False  # a part of the reasoning
+    has_cursor: bool = False  # more text may arrive at its end, which shows a cursor
+    make: Callable[[Any], list[Line]] | None = None  # lines of a `MADE` or `GAP` block on a page
+    lines: list[Line] | None = None  # None until it is laid out
 
     @property
     def gap(self) -> int:
-        """Number of blank rows above the block: 0 or 1."""
+        """Blank rows above the block: 0 or 1."""
         return int(self.is_first and not self.is_attached)
 
 
 def made_block(make: Callable[[Any], list[Line]], *, is_attached: bool = False) -> Block:
-    """Return a block that is not read from a text: `make` returns its lines on a given page."""
     return Block(Kind.MADE, is_attached=is_attached, make=make)
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
     """Cut plain text into blocks of at most `PIECE_LINES` lines and about `PIECE_CHARS` characters.
 
-    All blocks but the first have `is_first` False. A line of more than `PIECE_CHARS` characters is
-    cut. An empty text is one empty block.
+    All but the first have `is_first` False. An empty text is one empty block.
     """
     lines: list[str] = []
     size = 0
@@ -114,7 +109,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
             is_first = False
 
         rest = line
-        while len(rest) > PIECE_CHARS:  # such a line was full above, so `lines` is empty here
+        while len(rest) > PIECE_CHARS:  # it was full above, so `lines` is empty here
             place = cut_place(rest)
             yield Block(Kind.PLAIN, rest[:place], is_first=is_first)
             rest = rest[place:]
@@ -125,12 +120,7 @@ def plain_blocks(text: str) -> Iterator[Block]:
 
 
 def cut_place(text: str) -> int:
-    """Return where to cut a text that is longer than a piece.
-
-    The best place is behind a line end before a letter: the last one in the second half of the
-    piece. The next best is behind a blank before a letter. A piece without either is cut at its
-    end.
-    """
+    """Return where to cut a text that is longer than a piece: the last break in its second half."""
     for pattern in _BREAKS:
         ends = list(re.compile(pattern).finditer(text, PIECE_CHARS // 2, PIECE_CHARS))
         if ends:

@@ -17,18 +17,18 @@ from lmchat.markdown.wrap import cut_points, harmless, split_spans, text_of, wid
 from lmchat.safe_text import safe_line
 from lmchat.units import SIGNS
 
-_INFO_CHARS = 1_000  # characters of the language of a fence that are shown
+_INFO_CHARS = 1_000  # of a fence's info that are shown
 _LEAST_WORDS = 8  # cells for the language beside the name of a file, and for a name that is cut
 _NAME_GAP = "  "
-# a language and the name of a file, as in `python:main.py`, `js title="a/b.js"`, `{.c file=a.c}`
+# as in `python:main.py`, `js title="a/b.js"`, `{.c file=a.c}`
 _LANGUAGE_AND_FILE = (
     r"[{.\s]*(?P<language>[\w#+.-]{1,40})[\s,:]+(?:(?:title|filename|file|name|path)=)?"
     r"([\"']?)(?P<file>[^\s\"'={}]*[./][^\s\"'={}]*)\2[\s}]*"
 )
-_MORE_INDENT = 2  # cells by which further rows of a long line are indented more than its start
-_PAD_CELLS = 3  # cells beside the code of a line: two of `_pad` before it, one behind it
+_MORE_INDENT = 2  # cells, of the further rows of a long line
+_PAD_CELLS = 3  # two of `_pad` before the code of a line, one behind it
 _NULL = Style.null()
-_ONE_COLOUR = re.compile(rb"(.)\1*", re.DOTALL)  # bytes of neighbouring characters in one colour
+_ONE_COLOUR = re.compile(rb"(.)\1*", re.DOTALL)  # neighbouring characters in one colour
 
 
 def code_lines(
@@ -42,10 +42,9 @@ def code_lines(
 ) -> Iterator[Line]:
     """Yield the lines of code, or of a piece of it; a line that is too long becomes several.
 
-    `info` is what follows the opening marks of a fence, such as `python`. The first of `prefixes`
-    is that of the first line, the second that of the others. With `is_first`, a row above the code
-    shows its language and the name of its file. With `is_end`, half a row is below it, unless the
-    page has no tints.
+    `info` is what follows the opening marks of a fence, such as `python`. `prefixes` are those of
+    the first line and of the others. `is_first` adds a row with language and file name above;
+    `is_end` half a row below, unless the page has no tints.
     """
     prefix, next_prefix = prefixes
     if is_first:
@@ -61,25 +60,24 @@ def _text_lines(
     page: Page, code: str, info: str, prefixes: tuple[Sequence[Span], Sequence[Span]]
 ) -> Iterator[Line]:
     prefix, next_prefix = prefixes
-    if page.is_scrollback:  # there, code is copied with all that is before it in the row
+    if page.is_scrollback:  # code is copied there with all that is before it in the row
         prefix = next_prefix = ()
     width = max(page.text_width - _PAD_CELLS - width_of(next_prefix), MIN_WIDTH)
     code = harmless(code)
     for spans in _coloured_lines(page, code, page.colours.of(language_of(info), code)):
         text = text_of(spans)
-        # The further rows of a long line begin below its first word. They have at least half of the
-        # width; on a narrow page, at least half of `MIN_WIDTH`.
+        # Below its first word, but with half of the width, or of `MIN_WIDTH` on a narrow page.
         indent = min(indent_of(text), width // 2) + _MORE_INDENT
         cuts: list[int] = []
         if cell_len(text) > width:
             cuts = cut_points(text, width, max(width - indent, MIN_WIDTH // 2))
         for number, row in enumerate(split_spans(spans, [0, *cuts, len(text)])):
             pad = _pad(page)
-            if number:  # a further row of a long line
+            if number:
                 pad = [*_pad(page, SIGNS.cut), (" " * indent, _NULL)]
             line = page.line([*pad, *row], prefix=prefix, tint="panel")
             line.text = text_of(row)
-            # the pad is among the spans, for its tint, but a selection does not copy it
+            # the pad is among the spans for its tint, but a selection does not copy it
             line.start += len(text_of(pad))
             line.is_wrapped = number < len(cuts)
             yield line
@@ -89,8 +87,8 @@ def _text_lines(
 def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span]]:
     """Yield the spans of each line of code.
 
-    `colours` has a byte for each character, an index in `COLOUR_NAMES`. If it is shorter than the
-    code, the rest has no colour.
+    `colours` has a byte for each character, an index in `COLOUR_NAMES`; it may be shorter than the
+    code.
     """
     styles = [page.styles[name] if name else _NULL for name in COLOUR_NAMES]
     start = 0
@@ -107,10 +105,7 @@ def _coloured_lines(page: Page, code: str, colours: bytes) -> Iterator[list[Span
 
 
 def language_of(info: str) -> str:
-    """Return the language in the info of a fence, as `python` in `python:main.py` or `{.python}`.
-
-    Return an empty text if the info names none.
-    """
+    """Return the language in the info of a fence, as in `python:main.py` or `{.python}`."""
     match = re.match(r"[{.\s]*([\w#+.-]{1,40})", info)
     return match[1] if match else ""
 
@@ -135,8 +130,7 @@ def head_line(
 ) -> Line:
     """Return the row above code, which shows `words`, such as its language, and a file's name.
 
-    With `has_copy_key`, the row has a `hint` with the key that copies the code. The hint replaces
-    the row while the message has the focus.
+    With `has_copy_key`, its `hint` has the key that copies the code.
     """
     muted = page.styles["muted"]
     left = [*_pad(page), (words, muted)]
@@ -182,7 +176,7 @@ def _half_row(page: Page, prefix: Sequence[Span]) -> Line:
 def _pad(page: Page, sign: str = " ") -> list[Span]:
     """Return the two cells before the code in a row; the second one shows `sign`.
 
-    Where the page has no tints, the first one is a rule, which tells code from text.
+    Without tints, the first one is a rule, which tells code from text.
     """
     if page.is_scrollback:
         return []

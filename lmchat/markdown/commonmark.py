@@ -11,16 +11,15 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
 from typing import Any, Protocol
 
-# the "&" of "&#123456789" or "&#x1234567", which are longer than the number of any character;
-# Python refuses to read a number of thousands of digits
+# the "&" of "&#123456789" or "&#x1234567", longer than the number of any character: Python refuses
+# to read a number of thousands of digits
 _LONG_REFERENCE = "&(?=#(?:[0-9]{8}|[xX][0-9a-fA-F]{7}))"
 
 
 def unescaped(text: str) -> str:
     """Return text with characters in place of HTML references, such as `&amp;` and `&#62;`.
 
-    A reference stays if its name is unknown, or if it has more digits than the number of any
-    character.
+    A reference stays if its name is unknown, or its number too long for any character.
     """
     from html import unescape
 
@@ -28,12 +27,12 @@ def unescaped(text: str) -> str:
     return unescape(re.sub(_LONG_REFERENCE, "&amp;", text))
 
 
-# core rules that only matter for the text inside blocks: without them, cutting takes half the time
+# only matter for the text inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 ADDRESS_SIGNS = ("://", "www.")  # each address without brackets has one of these
 _LINK_SIGNS = ("[", "<", *ADDRESS_SIGNS)  # a block without any of these holds no link
 _WITHIN_BLOCKS = ("inline", "thead_open", "tbody_open", "tr_open")  # text, and parts of a table
-# blocks that a list may follow without a blank row
+# a list may follow these without a blank row
 ABOVE_LISTS = ("paragraph_open", "bullet_list_open", "ordered_list_open")
 
 # link reference definitions by name, in the parser's own form
@@ -57,13 +56,12 @@ class Token(Protocol):
 
 @cache
 def _block_parser() -> Any:
-    """Return the parser that cuts a text into blocks; the text inside of them is not parsed."""
     from markdown_it import MarkdownIt
 
     from lmchat.markdown.extensions import MOST_LEVELS, add_rules
 
-    # The parser drops blocks that are nested deeper than `maxNesting`. `deep_nesting_rule` takes
-    # them at half that depth, so none is dropped.
+    # The parser drops blocks that are nested deeper than `maxNesting`; `deep_nesting_rule` takes
+    # them at half that depth.
     options = {"linkify": False, "maxNesting": 2 * MOST_LEVELS}
     parser = add_rules(MarkdownIt("gfm-like", options))
     parser.core.ruler.disable(_NOT_NEEDED)
@@ -72,7 +70,6 @@ def _block_parser() -> Any:
 
 @cache
 def _inline_parser() -> Any:
-    """Return the parser for the text inside of a block."""
     from markdown_it import MarkdownIt
 
     from lmchat.markdown.extensions import add_rules
@@ -82,17 +79,15 @@ def _inline_parser() -> Any:
 
 
 def parse_blocks(text: str, references: References) -> list[Token]:
-    """Return the blocks of a text as tokens, which are nested by `level`.
+    """Return the blocks of a text as tokens; add its link definitions to `references`.
 
-    Link definitions are tokens too, and are added to `references`. Text inside of blocks is not
-    parsed: it is the content of tokens of the type `inline`.
+    Text inside of blocks is not parsed: it is the content of tokens of the type `inline`.
     """
     tokens: list[Token] = _block_parser().parse(text, {"references": references})
     return tokens
 
 
 def parse_inline(text: str, references: References) -> list[Token]:
-    """Return the text inside a block as tokens: words, emphasis, links, code."""
     tokens: list[Token] = []
     parser = _inline_parser()
     parser.inline.parse(text, parser, {"references": references}, tokens)
@@ -108,19 +103,13 @@ def image_words(token: Token) -> str:
 
 
 def span(token: Token) -> tuple[int, int]:
-    """Return the first line of a block and the line after its last one.
-
-    Return (0, 0) for a token without lines, such as one that closes a block.
-    """
+    """Return the first line of a block and the line after its last one; (0, 0) if it has none."""
     start, end = token.map or (0, 0)
     return start, end
 
 
 def last_block_type(tokens: list[Token]) -> str:
-    """Return the type of the innermost block at the end; empty if there is no block.
-
-    The marks that the end of a growing text lacks depend on this type.
-    """
+    """Return the type of the innermost block at the end, on which the marks it lacks depend."""
     for token in reversed(tokens):
         if token.map and token.type not in _WITHIN_BLOCKS:  # tokens that close a block have no map
             return token.type
@@ -151,15 +140,15 @@ def code_blocks(text: str) -> list[Token]:
 def links(text: str) -> dict[str, str]:
     """Return the words of all links and pictures by their address, in the order of the text.
 
-    If several links have the same address, the first words that are not empty are returned. A
-    picture within a link is also listed by its own address; its words are a part of the link's.
+    Of several links to an address, the first words that are not empty count. A picture within a
+    link is also listed by its own address; its words are a part of the link's.
     """
     references: References = {}
     words_of: dict[str, str] = {}
     for block in parse_blocks(text, references):
         if block.type != "inline" or not any(sign in block.content for sign in _LINK_SIGNS):
             continue
-        target = words = ""  # of the link that is open: its address, and its text so far
+        target = words = ""  # of the link that is open
         for token in parse_inline(block.content, references):
             if token.type == "link_open":
                 target = str(token.attrs.get("href", ""))

@@ -1,15 +1,13 @@
 """Markdown rules beyond the parser's: mathematics, addresses, emphasis in text without blanks.
 
-A rule is a function that takes what begins at the parser's position, or returns False. It adds
-tokens, and moves the position behind what it took. With `silent`, it adds no tokens, and only
-returns whether it would take something; an inline rule also moves the position.
+A rule takes what begins at the parser's position, adds tokens and moves the position, or returns
+False. With `silent`, it adds no tokens, and only tells whether it would; an inline rule still
+moves.
 
-A block rule gets the number of the first line, and that of the line after the last one that it may
-take. `bMarks`, `tShift` and `eMarks` say where a line begins, how far it is indented, and where it
-ends. `sCount` is the indent of a line with tabs as blanks, `blkIndent` that of the block around it.
-
-An inline rule begins at `pos` of the text `src`. `pending` is the text before that which is in no
-token yet. `linkLevel` is 0 outside of links.
+A block rule gets its first line, and the line after the last one that it may take. `bMarks`,
+`tShift` and `eMarks` say where a line begins, how far it is indented, and where it ends. `sCount`
+is the indent with tabs as blanks, `blkIndent` that of the block around it. `pending` is text before
+the `pos` of an inline rule that is in no token yet.
 """
 
 from __future__ import annotations
@@ -39,8 +37,8 @@ from lmchat.markdown.fences import opening_fence
 from lmchat.markdown.links import rest_of_address, rest_of_www
 from lmchat.safe_text import SELECTORS, UNSEEN
 
-# Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
-# beginning of mathematics, but not `\[words]`; group 1 is the name of an environment
+# Texts: `re` compiles each when it is first used, and most answers use none of them. Beginning of
+# mathematics, but not `\[words]`; group 1 is the name of an environment.
 _MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
 _BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
 # Mathematics within a paragraph. `\[words\]` with a `(` behind it is a link, and dollars with a
@@ -50,11 +48,11 @@ _MATH = (
     r"(?s)\\\(.{1,2000}?\\\)|\\\[.{1,2000}?\\\](?!\()|\$\$.{1,2000}?\$\$"
     r"|(?<![^\W_])\$(?![\s$])(?:(?!\]\()(?:\\[^`\n]|[^$`\n\\])){1,300}(?<!\s)\$(?![A-Za-z0-9_])"
 )
-# in a row of a table: an escaped sign, code, backticks that begin none, or the end of a cell
+# an escaped sign, code, backticks that begin none, or the end of a cell
 _IN_ROW = r"\\+\||\\.|(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|`+|\|"
-_SOURCE = r"\[[0-9]+\]:"  # beginning of a link definition whose name is a number
+_SOURCE = r"\[[0-9]+\]:"  # a link definition whose name is a number
 _NUMBER_BEFORE_ANOTHER = r"\[[0-9]+\](?=\[[0-9]+\])"
-_AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
+_AFTER_MATH = ("", ".", ",", ";", ":")  # in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
 # Letters and stops of scripts that have no blanks between words: those of Chinese, Japanese and
 # Korean (particles follow a word without a blank), as in the CJK-friendly amendment to CommonMark
@@ -71,8 +69,7 @@ _NAME = (
     r"(?a)__[a-zA-Z]\w{0,60}?__(?=[(/]|\.\w)"
     r"|(?<=\w[./])__[a-zA-Z]\w{0,60}?__(?!\w)"
 )
-# kinds of blocks that another block can interrupt; for each, the parser has a chain of rules that
-# tell whether a line does so
+# kinds of blocks that others can interrupt; the parser has a chain of rules for each
 _CHAINS = ("paragraph", "reference", "blockquote", "list")
 _BEGINNINGS = frozenset("`~>*+-_#<$\\|:0123456789")  # first signs of lines that may begin a block
 _NO_HEADS = (fence, blockquote, hr, list_block, heading, html_block)  # their lines head no table
@@ -80,23 +77,21 @@ _DASHES = "|:-"  # first signs of the line below the head of a table
 _LAST_END = -1  # key of the parser's cache, whose other keys are places in the text
 _MOST_TOKENS = 5  # for each character; with more, a table ends: the parser fills up short rows
 _MOST_NESTED_LINES = 20_000  # lines times their level: each level goes through all of its lines
-MOST_LEVELS = 40  # blocks that are nested deeper are shown as source; a list takes two levels
+MOST_LEVELS = 40  # deeper blocks are shown as source; a list takes two levels
 
 
 def add_rules(parser: MarkdownIt) -> MarkdownIt:
     """Add these rules to a parser, and let it ask fewer rules at each line; return the parser."""
     block = parser.block.ruler
     inline = parser.inline.ruler
-    # `alt` names the kinds of blocks that a block of the rule can interrupt
     block.before("table", "deep", deep_nesting_rule)
     add_rules_for_words(parser)
-    # To find out whether a line ends the block above it, the parser asks the rules of a chain, some
-    # eight. After these steps, each chain has only the rule `_ends_block`. It asks the former rules
-    # only if the first sign of the line may begin a block.
+    # To find out whether a line ends the block above it, the parser asks some eight rules of a
+    # chain. Now each chain has only `_ends_block`, which asks them only if the first sign of the
+    # line may begin a block.
     rules_of_chain = {chain: block.getRules(chain) for chain in _CHAINS}
     for name, rule in zip(block.get_active_rules(), block.getRules(), strict=True):
-        # `at` replaces a rule and its options. This puts the same rule in its old place without the
-        # option `alt`, so the rule is in no chain any more.
+        # `at` puts the same rule in its old place without the option `alt`, so it is in no chain.
         block.at(name, rule)
     for chain, rules in rules_of_chain.items():
         block.push(f"end of {chain}", partial(_ends_block, rules), {"alt": [chain]})
@@ -123,11 +118,10 @@ def add_rules_for_words(parser: MarkdownIt) -> None:
 def _ends_block(
     rules: list[RuleFuncBlockType], state: StateBlock, line: int, last: int, silent: bool
 ) -> bool:
-    """Return whether a line ends the block above it: one of `rules` would take the line.
+    """Return whether one of `rules` would take a line, and so end the block above; only `silent`.
 
-    A table ends, too, if the whole text has far more tokens than characters. The parser fills up
-    each short row, so a table of few signs could have millions of cells. The parser calls this
-    function as a rule. It only answers that question (`silent`), and never takes lines.
+    A table ends, too, if the text has far more tokens than characters: the parser fills up each
+    short row, so a table of few signs could have millions of cells.
     """
     if not silent:
         return False
@@ -137,7 +131,7 @@ def _ends_block(
     has_sign = _first_sign(state, line) in _BEGINNINGS
     # the head of a table may begin with any sign, but a line of dashes is below it
     is_above_dashes = line + 1 < last and _first_sign(state, line + 1) in _DASHES
-    # asking the rules takes long, so it is done only for these few lines
+    # this takes long, so it is done only for these few lines
     return (has_sign or is_above_dashes) and any(rule(state, line, last, True) for rule in rules)
 
 
@@ -150,9 +144,8 @@ def _first_sign(state: StateBlock, line: int) -> str:
 def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take blocks that are nested too deep, or too many lines of nested ones, as one text.
 
-    The parser would drop blocks that are nested too deep. Each level of blocks goes through all of
-    its lines, so many nested lines take too long. The text interrupts no block: return False if
-    `silent`.
+    The parser would drop the former. Each level of blocks goes through all of its lines, so many
+    nested lines take too long.
     """
     is_deep = state.level >= MOST_LEVELS or state.level * (last - first) > _MOST_NESTED_LINES
     if silent or not is_deep:
@@ -164,8 +157,7 @@ def deep_nesting_rule(state: StateBlock, first: int, last: int, silent: bool) ->
 def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     r"""Take a formula that begins a line with `$$`, `\[` or `\begin{}`, up to its end.
 
-    A blank line ends the formula too, and so does a line that is indented less than the block
-    around it.
+    A blank line ends it too, and so does a line that is indented less than the block around it.
     """
     if state.is_code_block(first):
         return False
@@ -177,9 +169,9 @@ def math_block_rule(state: StateBlock, first: int, last: int, silent: bool) -> b
     environment = opening[1]
     closing = f"\\end{{{environment}}}" if environment else _BRACKETS[opening[0]]
     place = state.src.find(closing, opening.end(), stop)
-    has_ended = place >= 0  # in its first line
+    has_ended = place >= 0
     if has_ended and state.src[place + len(closing) : stop].strip() not in _AFTER_MATH:
-        return False  # words follow in its line: it is a part of a paragraph
+        return False  # words follow: it is a part of a paragraph
 
     line = first + 1
     while not has_ended and line < last:
@@ -203,8 +195,8 @@ def _push(state: StateBlock, kind: str, first: int, last: int) -> None:
 def reference_rule(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     """Take a link definition as the parser does, but add a token for it; take no footnote `[^1]:`.
 
-    The parser adds no token, so a caller would not know the lines of the definition. Definitions
-    with numbers are the sources of an answer: those in a row are one token `sources`.
+    Without a token, a caller would not know its lines. Definitions with numbers are the sources of
+    an answer: those in a row are one token `sources`.
     """
     begin = state.bMarks[first] + state.tShift[first]
     if state.src.startswith("[^", begin) or not reference(state, first, last, silent):
@@ -303,7 +295,7 @@ def cells_of(row: str) -> list[str]:
     return [cell.replace("\\|", "|") for cell in (*cells, row[start:])]
 
 
-# the rule of the parser with another function in place of the one that cuts rows into cells
+# the parser's rule with another function in place of the one that cuts rows into cells
 _parsers_table = FunctionType(table.__code__, {**table.__globals__, "escapedSplit": cells_of})
 
 
@@ -321,10 +313,7 @@ def math_rule(state: StateInline, silent: bool) -> bool:
 
 
 def address_rule(state: StateInline, silent: bool) -> bool:
-    """Take `://…` and the scheme before it as a link; the scheme is in `pending` already.
-
-    Signs that end the sentence around the address are not taken. Within a link, take nothing.
-    """
+    """Take `://…` and the scheme before it, which is in `pending`, as a link."""
     pos = state.pos
     if state.linkLevel > 0 or not state.src.startswith("://", pos):
         return False
@@ -337,14 +326,14 @@ def address_rule(state: StateInline, silent: bool) -> bool:
         return False
     address = f"{scheme[1]}://{host_and_path}"
     if not silent:
-        state.pending = state.pending[: -len(scheme[1])]  # it becomes a part of the link
+        state.pending = state.pending[: -len(scheme[1])]
         _push_link(state, address, address)
     state.pos = begin + len(host_and_path)
     return True
 
 
 def text_rule(state: StateInline, silent: bool) -> bool:
-    """Take text without signs as the parser does, but an address that begins with `www.` as a link.
+    """Take text without signs as the parser does, but an address with `www.` as a link.
 
     Within a link, and in the words of what may become one (`silent`), take it as text.
     """
@@ -361,7 +350,7 @@ def text_rule(state: StateInline, silent: bool) -> bool:
     if not text(state, silent):
         return False
     found = www.search(state.src, begin + 1, state.pos)
-    if found is not None:  # the text ends before it
+    if found is not None:
         state.pending = state.pending[: found.start() - state.pos]
         state.pos = found.start()
     return True
@@ -377,12 +366,12 @@ def _push_link(state: StateInline, address: str, words: str) -> None:
 def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
     """Take a link or an image by a rule of the parser, if the end of one may follow in the text.
 
-    `rule` would search all of the text behind each bracket, which takes quadratic time in a text of
-    brackets alone. So the place of the last end is cached, and `rule` is not asked behind it. A
-    link whose words are a number is that to a source: it keeps its brackets, and `[1][2]` are two.
+    `rule` searches all of the text behind each bracket, which takes quadratic time in a text of
+    brackets alone: so it is not asked behind the last end, which is cached. A link whose words are
+    a number is that to a source: it keeps its brackets, and `[1][2]` are two.
     """
     last_end = state.cache.get(_LAST_END)
-    if last_end is None:  # the first bracket of the text
+    if last_end is None:
         # with definitions, `[words]` is a link too
         end = "]" if state.env.get("references") else "]("
         last_end = state.src.rfind(end)
@@ -405,7 +394,7 @@ def bounded_link_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool
 
 
 def marks_rule(rule: RuleFuncInlineType, state: StateInline, silent: bool) -> bool:
-    """Take `*`, `_` or `~~` as a rule of the parser does, but decide anew what can open and close.
+    """Take `*`, `_` or `~~` by a rule of the parser, but decide again what can open and close.
 
     Where a bracket or stop is on one side of a mark, the parser expects a blank on the other side.
     Some scripts have no blanks between words: there, asterisks and tildes can do both. More than

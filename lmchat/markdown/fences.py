@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-# pattern of the opening line of a code block: "```python" or "~~~"; "``` a `b`" is inline code
+# "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
-_MARKDOWN = r"(?i)\{?\.?(?:markdown|md)\b"  # a language whose blocks may have fences in them
+_MARKDOWN = r"(?i)\{?\.?(?:markdown|md)\b"  # its blocks may have fences in them
 _CODE_INDENT = 4  # a line with so many blanks before it is code, not the end of a fence
 
 
@@ -21,11 +21,7 @@ class Fence(Struct, frozen=True):
     info: str  # its first word is usually the language
 
     def is_closed_by(self, line: str) -> bool:
-        """Return whether a line ends the block.
-
-        It does if it holds only such marks, at least as many as the opening line, and is indented
-        by less than four blanks.
-        """
+        """Return whether a line has only such marks, no fewer than the opening line."""
         if indent_of(line) >= _CODE_INDENT:
             return False
         marks = line.rstrip(" \t").lstrip(" ")
@@ -50,12 +46,10 @@ class Fence(Struct, frozen=True):
 
 
 def indent_of(line: str) -> int:
-    """Return the number of blanks at the beginning of a line."""
     return len(line) - len(line.lstrip(" "))
 
 
 def opening_fence(line: str) -> Fence | None:
-    """Return the code fence that a line opens; None if it opens none."""
     match = re.match(_FENCE, line.rstrip("\n"))
     if match is None:
         return None
@@ -77,6 +71,5 @@ def lines_and_fences(text: str) -> Iterator[tuple[str, Fence | None]]:
 
 
 def unclosed_fence(text: str) -> Fence | None:
-    """Return the code fence that is still open at the end of a text; None if all are closed."""
     _, fence = list(lines_and_fences(text))[-1]
     return fence

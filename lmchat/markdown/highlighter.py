@@ -1,7 +1,4 @@
-"""Highlighter: colours of code from a child process, which ends itself if a lexer is too slow.
-
-The child runs `lexer_child.py`. It gets one request at a time, and ends with this program.
-"""
+"""Highlighter: colours of code from a child process, which ends itself if a lexer is too slow."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from lmchat.processes.child import ChildEndedError, ChildProcess
 _logger = logging.getLogger(__name__)
 _CHILD = "lmchat.markdown.lexer_child"
 _LIMIT_S = 5.0  # for any code, which usually takes a few milliseconds; a machine may be busy
-_LIMIT_S_PER_CHAR = 1e-4  # further time for long code
+_LIMIT_S_PER_CHAR = 1e-4  # more for long code
 _MOST_SLOW_CODES = 2
 
 
@@ -27,16 +24,16 @@ class Highlighter:
 
     def __init__(self, *, limit_s: float = _LIMIT_S) -> None:
         self._limit_s = limit_s
-        self._request_lock = asyncio.Lock()  # the child works on one request at a time
+        self._request_lock = asyncio.Lock()
         self._child: ChildProcess | None = None
-        self._is_off = False  # whether it was closed, or the child cannot start
+        self._is_off = False  # closed, or the child cannot start
         self._slow_codes: Counter[str] = Counter()  # by language
 
     async def colours(self, language: str, code: str) -> bytes | None:
         """Return a byte for each character of the code: its colour, an index in `COLOUR_NAMES`.
 
-        Return None if the code stays plain: its lexer is unknown, fails or is too slow, the child
-        cannot start, or this object was closed.
+        None: its lexer is unknown, fails or is too slow, the child cannot start, or this was
+        closed.
         """
         async with self._request_lock:
             if self._is_off or not language or self._slow_codes[language] >= _MOST_SLOW_CODES:
@@ -52,7 +49,7 @@ class Highlighter:
             except LMChatError as error:
                 _logger.warning("no colours: the highlighter cannot start: %s", error)
                 self._is_off = True
-            except ChildEndedError:  # the next code starts another child
+            except ChildEndedError:
                 if not self._is_off:  # `aclose` kills the child too
                     _logger.warning("no colours: the lexer for %s is too slow", language)
                     self._slow_codes[language] += 1
@@ -72,10 +69,9 @@ class Highlighter:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child while it runs."""
         return self._child.pid if self._child is not None else None
 
     async def _end_child(self) -> None:
         if self._child is not None:
             await self._child.end()
-            self._child = None  # set last: if `end` is cancelled, the next call waits for it again
+            self._child = None  # last: if `end` is cancelled, the next call waits for it again

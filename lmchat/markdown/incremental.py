@@ -1,9 +1,9 @@
 """Cut a growing Markdown text into closed blocks, which never change again, and an open tail.
 
 The complete lines of the tail are parsed, and all blocks but the last are closed. A long list,
-quote, table or fence at the end is cut into pieces, and those that cannot change are closed, too. A
-piece continues the one before it. The parser takes rows for a table only below a head. So, while a
-table continues, the tail begins with a copy of its head: `_head`.
+quote, table or fence at the end is cut into pieces, of which those that cannot change are closed.
+The parser takes rows for a table only below a head: while a table continues, the tail begins with a
+copy of it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from lmchat.markdown.commonmark import (
 from lmchat.markdown.fences import Fence, indent_of, opening_fence
 from lmchat.safe_text import safe_text
 
-_MOST_CHARS = 20_000  # characters of an item or HTML in one piece; the rest is parsed on its own
+_MOST_CHARS = 20_000  # of an item or HTML in one piece; the rest is parsed on its own
 _KEPT_WHOLE = ("bullet_list_open", "ordered_list_open", "html_block", "code_block")
-# blocks that end at a blank line; they are closed as soon as text follows
+# closed as soon as text follows a blank line
 _END_AT_BLANK_LINE = ("paragraph_open", "heading_open", "hr", "table_open", "blockquote_open")
 # controls that the parser would take for line ends, or strip, although they are shown
 _CONTROLS = "[\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]"
-# start of a list; a line of three or more of its marks is a rule instead
+# a line of three or more of its marks is a rule instead
 _LIST = r"(?m) {0,3}(?!([-*])(?:[ \t]*\1){2,}[ \t]*$)(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)"
 
 
@@ -48,11 +48,11 @@ class OpenFence(Struct):
 
     opening: Fence
     closed: list[Block]
-    start: int  # where the next piece begins in the text
-    end: int  # where its lines end
-    is_first: bool = True  # whether the next piece is the first one; `Block.is_first` of the piece
-    _depth: int = 0  # fences within it that are open; see `Fence.depth_behind`
-    _is_in_line: bool = False  # whether the next text continues a line that was cut
+    start: int  # of the next piece in the text
+    end: int  # of its lines
+    is_first: bool = True  # `Block.is_first` of the next piece
+    _depth: int = 0  # see `Fence.depth_behind`
+    _is_in_line: bool = False  # the next text continues a line that was cut
     _lines: list[str] = field(default_factory=list)  # complete lines of the next piece
 
     def feed(self, lines: list[str]) -> tuple[int, bool]:
@@ -73,8 +73,7 @@ class OpenFence(Struct):
     def feed_line(self, line: str, *, is_complete: bool = True) -> None:
         """Add a line to the piece, or to a new one if the piece is long enough.
 
-        A line that is longer than a piece is cut, and shown as several lines. If it is not
-        complete, the next call has the rest of it.
+        A line that is longer than a piece is cut, and shown as several lines.
         """
         code = self._dedented(line)  # before it is cut: only its own first blanks are an indent
         self._is_in_line = not is_complete
@@ -87,15 +86,14 @@ class OpenFence(Struct):
         self.end += is_complete  # its line end
 
     def finish(self) -> None:
-        """Close the last piece; the fence is complete. An empty fence has one empty piece."""
+        """Close the last piece. An empty fence has one empty piece."""
         if self._lines or self.is_first:
             self._close(is_end=True)
 
     def open_blocks(self, last_line: str) -> list[Block]:
         """Return the piece that may still change, with the line that is not complete.
 
-        That line is hidden as long as it may become the end of the fence. Return no block if
-        there is nothing to show below the pieces that are closed.
+        That line is hidden as long as it may become the end of the fence.
         """
         has_only_marks = not last_line.strip(" ").strip(self.opening.marks[0])
         may_end = has_only_marks and not self._is_in_line
@@ -129,7 +127,7 @@ class OpenFence(Struct):
 
     def _dedented(self, line: str) -> str:
         """Return a line without the blanks that the opening of the fence also has."""
-        if self._is_in_line:  # the rest of a line: blanks at its beginning are no indent
+        if self._is_in_line:  # the rest of a line: its first blanks are no indent
             return line
         return line[min(len(self.opening.indent), indent_of(line)) :]
 
@@ -137,36 +135,34 @@ class OpenFence(Struct):
 class IncrementalMarkdown(Struct):
     """Parser of a growing text: feed text, read `closed`, which only grows, and `open`.
 
-    The text that is not closed, its tail, is parsed again when a line of it is complete. A tail
-    that is longer than a piece is cut, or kept whole for now, by `_cut_long_tail`.
-
-    While a fence at the outermost level is open, the tail is not parsed. `_fence` takes each
-    complete line out of the tail, and closes the pieces of the fence.
+    The text that is not closed, its tail, is parsed again when a line of it is complete. If it is
+    too long, `_cut_long_tail` cuts it. While a fence at the outermost level is open, `_fence` takes
+    each complete line out of the tail instead.
     """
 
     closed: list[Block] = field(default_factory=list)
-    open: list[Block] = field(default_factory=list)  # blocks that may still change
+    open: list[Block] = field(default_factory=list)  # may still change
     references: References = field(default_factory=dict)  # link reference definitions so far
-    start: int = 0  # where the next block begins in the text; until a fence ends, where it began
+    start: int = 0  # of the next block in the text; until a fence ends, where it began
     _tail: str = ""  # `_head`, and behind it the text that is not closed
     _held_cr: str = ""  # a CR at the end, which may belong to a CRLF
-    # characters that the tail may have without its head. Beyond that, `_cut_long_tail` is called,
-    # which may raise the limit to `_MOST_CHARS` until the tail is cut.
+    # Characters of the tail without its head. Beyond it, `_cut_long_tail` is called, which may
+    # raise it to `_MOST_CHARS` until the tail is cut.
     _tail_limit: int = PIECE_CHARS
-    _fence: OpenFence | None = None  # the fence that is open; None outside of one
+    _fence: OpenFence | None = None
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
-    # The following say what the next block continues. `_begin_new_block` resets them all.
-    _head: str = ""  # head of a table that continues, with its line of dashes; empty outside of one
+    # What the next block continues; `_begin_new_block` resets it all.
+    _head: str = ""  # of a table that continues, with its line of dashes; empty outside of one
     _table_start: str = ""  # head and first rows of this table: they decide the widths of columns
-    _number: int | None = None  # number of the first item of an ordered list that continues
-    _has_blank_row: bool = True  # whether the next block has a blank row above it
+    _number: int | None = None  # of the first item of an ordered list that continues
+    _has_blank_row: bool = True  # above the next block
 
     def feed(self, text: str, *, is_final: bool = False) -> None:
         """Append text; afterwards `closed` and `open` cover all of it.
 
-        With `is_final`, no more text follows, and all blocks are closed. The cuts must not depend
-        on how the text was split when it arrived. So, if much text comes at once, the tail takes it
-        in parts, each up to the length at which `_cut_long_tail` is called.
+        `is_final` closes all blocks. The cuts must not depend on how the text was split when it
+        arrived. So, if much text comes at once, the tail takes it in parts, each up to the length
+        at which `_cut_long_tail` is called.
         """
         text = self._normalized(text, is_final=is_final)
         ending = text or self._tail  # without new text, the tail has the end of all text
@@ -174,7 +170,7 @@ class IncrementalMarkdown(Struct):
             text += "\n"  # so that the last line is complete, too
 
         while text:
-            # one more than fits, so that the tail becomes too long and `_cut_long_tail` is called
+            # one more than fits, so that `_cut_long_tail` is called
             size = max(self._room_left + 1, 1)
             piece = text[:size]
             text = text[size:]
@@ -186,7 +182,6 @@ class IncrementalMarkdown(Struct):
             if self._room_left < 0:
                 self._cut_long_tail()
 
-        # what remains is shown as `open`, or closed if it is final
         if is_final and self._fence is not None:
             self._fence.finish()
             self._fence = None
@@ -203,9 +198,8 @@ class IncrementalMarkdown(Struct):
     def open_code(self, language: str) -> None:
         """Show all text that follows as code: the arguments of a tool call, which have no fence.
 
-        The text is treated as that of a fence whose marks are NULs. No line of it ends this fence,
-        as `_normalized` replaces each NUL. Since `is_first` is False, no row above shows the
-        language.
+        Its marks are NULs: no line ends it, as `_normalized` replaces each NUL. `is_first` is
+        False, as no row above shows the language.
         """
         opening = Fence("", "\0", language)
         self._fence = OpenFence(opening, self.closed, self.start, self.start, is_first=False)
@@ -224,7 +218,7 @@ class IncrementalMarkdown(Struct):
 
     @property
     def _room_left(self) -> int:
-        """How many characters the tail can still take; negative if it is too long already."""
+        """Characters that the tail can still take; negative if it is too long already."""
         return self._tail_limit + len(self._head) - len(self._tail)
 
     def _close_complete_lines(self) -> None:
@@ -245,20 +239,18 @@ class IncrementalMarkdown(Struct):
     def _close_ended_blocks(self) -> None:
         """Close the blocks of the tail that end in its complete lines, and drop them from it.
 
-        Each block but the last one has ended. If the last block has pieces, those that cannot
-        change are closed, such as all items of a list but the last. If it is an open fence, it
-        takes all complete lines, and becomes `_fence`, which takes the lines that follow. A last
-        line that is not complete stays in the tail.
+        Each block but the last one has ended. Of the last one, the pieces that cannot change are
+        closed, such as all items of a list but the last. If it is an open fence, it becomes
+        `_fence`, which takes the lines that follow.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
-        # text behind a blank line ends most kinds of blocks, even before its line is complete
         line_above = "".join(lines[-1:])
         has_text_after_blank = line_above.isspace() and bool(last_line.strip())
         tokens = parse_blocks("".join(lines), self.references)
         head_lines = HEAD_LINES if self._table_start else 0  # lines of `_head`, which are closed
-        closed_lines = head_lines  # how many of the lines are closed, from the first one on
-        # the first token of each block of the outermost level, unless the block is only that head
+        closed_lines = head_lines  # how many, from the first one on
+        # the first token of each outermost block, unless the block is only that head
         top = [token for token in tokens if not token.level and span(token)[1] > head_lines]
         for token in top:
             start, end = span(token)
@@ -270,7 +262,7 @@ class IncrementalMarkdown(Struct):
                 closed_lines = self._close_pieces(
                     token, tokens, lines, closed_lines, has_ended=has_ended
                 )
-            else:  # `OpenFence` closes the pieces of a fence
+            else:  # it closes its pieces
                 code_start = self.start + sum(map(len, lines[closed_lines : start + 1]))
                 fence = OpenFence(opening, self.closed, self.start, code_start)
                 without_line_ends = [line[:-1] for line in lines[start + 1 : end]]
@@ -299,35 +291,31 @@ class IncrementalMarkdown(Struct):
     ) -> int:
         """Close the block that begins with `token`, or those of its pieces that cannot change.
 
-        The pieces of a block are the items of a list or the rows of a table; other blocks are not
-        cut. All pieces are closed if the block has ended, else all but the last one, which may
-        still change. The first piece of a table has its head and the first `TABLE_ROWS` rows, so
-        that they decide the widths of the columns.
+        Its pieces are the items of a list or the rows of a table; other blocks are not cut. All are
+        closed if the block has ended, else all but the last one. The first piece of a table has its
+        head and the first `TABLE_ROWS` rows, so that they decide the widths of the columns.
 
-        `lines` are the complete lines of the tail, and `tokens` what the parser has made of them.
-        `closed_lines` is how many of them are closed already. Return how many are closed now.
+        `tokens` are those of `lines`, the complete lines of the tail, of which `closed_lines` are
+        closed already. Return how many are closed now.
         """
-        # Find where the pieces begin and end.
         start, end = span(token)
         later_starts: Iterable[int] = ()  # first lines of the pieces behind the first one
         if token.type.endswith("_list_open"):
-            # the items of all lists at the outermost level; `cuts` takes only those of this list
+            # of all lists at the outermost level; `cuts` takes only those of this list
             items = (item for item in tokens if item.type == "list_item_open" and item.level == 1)
             later_starts = (span(item)[0] for item in items)
         elif token.type == "table_open":
-            # each row is a piece; the first piece of a table holds its head and its first rows
             rows_start = start if self._table_start else start + HEAD_LINES + TABLE_ROWS
             later_starts = range(rows_start, end)
-        # a piece is between each two cuts; the lines behind the last cut may still change
+        # the lines behind the last cut may still change
         begin = max(start, closed_lines)
         cuts = [closed_lines, *(line for line in later_starts if begin < line < end)]
         if has_ended:
             cuts.append(end)
-        # the number of the first item; the items in the further pieces of the list count on from it
+        # the items in the further pieces of the list count on from it
         if token.type == "ordered_list_open" and self._number is None:
             self._number = int(token.attrs.get("start", 1))
 
-        # Close each piece, and note what the next one continues.
         for piece_start, piece_end in pairwise(cuts):
             source = "".join(lines[piece_start:piece_end])
             if token.type != "definition":  # these are not shown, and there may be thousands
@@ -348,11 +336,7 @@ class IncrementalMarkdown(Struct):
         return cuts[-1]
 
     def _next_block(self, source: str) -> Block:
-        """Return a block of `source`, which follows the closed blocks or continues the last one.
-
-        It continues a table if an earlier piece of the table is closed. A list directly below a
-        paragraph or a list has no blank row above it.
-        """
+        """Return a block of `source`, which follows the closed blocks or continues the last one."""
         kind = Kind.MORE_ROWS if self._table_start else Kind.MARKDOWN
         is_attached = self._type_above in ABOVE_LISTS and re.match(_LIST, source) is not None
         return Block(
@@ -367,11 +351,7 @@ class IncrementalMarkdown(Struct):
         )
 
     def _drop_start(self, chars: int) -> None:
-        """Drop the first `chars` characters of the tail; they are closed.
-
-        While a table continues, what remains begins with `_head` again. The limit of the tail,
-        which `_cut_long_tail` may have raised, is the usual one again.
-        """
+        """Drop the first characters of the tail, which are closed, but for `_head`."""
         self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS
 
@@ -380,17 +360,15 @@ class IncrementalMarkdown(Struct):
         self._drop_start(chars)
 
     def _begin_new_block(self) -> None:
-        """Forget what the next block would continue: it begins on its own."""
         self._table_start = ""
         self._head = ""
         self._number = None
         self._has_blank_row = True
 
     def _cut_long_tail(self) -> None:
-        """Close the beginning of a tail that is too long, or let it grow to `_MOST_CHARS`.
+        """Close the beginning of a tail that is longer than `_tail_limit`, or raise the limit.
 
-        It is called when the tail is longer than `_tail_limit`. The whole tail is parsed again for
-        each new line, which must not take longer and longer.
+        The whole tail is parsed again for each new line, which must not take longer and longer.
 
         A fence and blanks without text are cut anywhere. A quote, a table and sources are cut
         behind their last whole line, a list, HTML and indented code too, but only when they have
@@ -429,7 +407,7 @@ class IncrementalMarkdown(Struct):
         place = line_end or offset + cut_place(self._tail[offset:])
         self.closed.append(self._next_block(self._tail[begin:place]))
         self.start += place - begin
-        # what follows is in the middle of the text: no blank row, and not attached as a list
+        # in the middle of the text: no blank row, and not attached as a list
         table_start = self._table_start or (self._tail[len(above) : place] if head else "")
         self._begin_new_block()
         self._head = head

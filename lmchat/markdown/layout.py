@@ -1,8 +1,7 @@
 """Lay a block out as lines of a page.
 
-`_Writer` turns the text inside a block into spans, `Layout` a block into lines. A line begins with
-a prefix: the marks of the quotes and items around its block. The first line of a block has one
-prefix, and the following lines have another.
+A line begins with a prefix: the marks of the quotes and items around its block. The first line of a
+block has one prefix, and the following lines have another.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ from lmchat.safe_text import controls_on_one_line
 from lmchat.units import SIGNS
 
 _NULL = Style.null()
-_STYLES = {"html_inline": "muted"}  # styles by the type of a token
+_STYLES = {"html_inline": "muted"}  # by the type of a token
 # a text without these signs and without an address needs no parser, as most cells and items
 _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"  # the box of a task; 1 is its mark
-_MOST_SHOWN = 200  # characters of an address that are shown beside words that name another
+_MOST_SHOWN = 200  # of an address beside words that name another
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside the marks of quotes and lists
-# blocks whose last line may hold marks without an end; in other blocks, as code, marks are text
+# their last line may hold marks without an end; in others, such as code, marks are text
 _MARKUP_BLOCKS = ("paragraph_open", "heading_open", "table_open", "list_item_open", "hr")
 
 
@@ -67,11 +66,10 @@ class _Writer:
         self.page = page
         self.spans: list[Span] = []
         self._stack = [style]  # that of the block, then those of the open tokens
-        self._target = ""  # address of the open link
-        self._link_start = 0  # index of the first span of the words of this link
+        self._target = ""  # of the open link
+        self._link_start = 0  # index of its first span
 
     def write(self, tokens: list[Token]) -> list[Span]:
-        """Return the spans of tokens; each token opens something, closes something, or is shown."""
         for token in tokens:
             if token.nesting == 1:
                 self._open(token)
@@ -98,14 +96,10 @@ class _Writer:
         return self.spans
 
     def _style(self, name: str) -> Style:
-        """Return the style of the open tokens plus the page's style of this name, if it has one."""
         return self._stack[-1] + self.page.styles.get(name, _NULL)
 
     def _add(self, text: str, style: Style) -> None:
-        """Add text in a style, with a `BREAK` for each line end.
-
-        `controls_on_one_line` makes terminal commands visible, and turns tabs into blanks.
-        """
+        """Add text in a style, with a `BREAK` for each line end and terminal commands visible."""
         for number, line in enumerate(text.split("\n")):
             if number:
                 self.spans.append((BREAK, _NULL))
@@ -113,20 +107,19 @@ class _Writer:
                 self.spans.append((controls_on_one_line(line), style))
 
     def _open(self, token: Token) -> None:
-        """Begin emphasis or a link: what follows has its style."""
         if token.type == "link_open":
             self._target = str(token.attrs.get("href", ""))
             self._link_start = len(self.spans)
             style = self._link_style(self._target)
-        else:  # styles of emphasis are named as its tokens: `em_open` has the style `em`
+        else:  # `em_open` has the style `em`
             style = self._style(token.type.removesuffix("_open"))
         self._stack.append(style)
 
     def _close(self, token: Token) -> None:
         """End emphasis or a link.
 
-        If the words of a link hide where it leads, its address follows them; see `_shows_address`.
-        A link without words is shown as its address.
+        If the words of a link hide where it leads, its address follows them. A link without words
+        is shown as its address.
         """
         style = self._stack.pop()
         if token.type == "link_close" and self._target:
@@ -146,8 +139,8 @@ class _Writer:
     def _add_image(self, token: Token) -> None:
         """Add the words of an image as a link to it, or to where the link around it leads.
 
-        An image without words is shown by its address. An address that cannot be opened follows
-        the words.
+        An image without words is shown by its address. An address that cannot be opened follows the
+        words.
         """
         source = str(token.attrs.get("src", ""))
         self._add("image: ", self._style("muted"))
@@ -162,17 +155,13 @@ class _Writer:
         return self._style("link" if can_be_opened(target) else "") + _link_meta(target)
 
     def _shortened(self, target: str) -> str:
-        """Return an address, cut to `_MOST_SHOWN` characters with an ellipsis."""
         if len(target) <= _MOST_SHOWN:
             return target
         return target[:_MOST_SHOWN] + SIGNS.cut
 
 
 def _shown_formula(page: Page, source: str) -> str:
-    """Return a formula as one line of Unicode.
-
-    Return its source instead if the page has only ASCII, or if one line cannot say the same.
-    """
+    """Return a formula as one line of Unicode, or its source if the line cannot say the same."""
     if page.is_ascii:
         return source
     return unicode_formula(source) or source
@@ -193,15 +182,14 @@ class Layout:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        # Columns of tables, by the source of their head and first rows, and by the room in cells. A
-        # long table is cut into several blocks; those after the first have the same columns.
+        # By the source of their head and first rows, and by the room in cells: the later blocks of
+        # a long table have the same columns.
         self._columns_of_table: dict[tuple[str, int], Columns] = {}
-        # the following is about the block that is laid out
+        # about the block that is laid out
         self._references: References = {}
         self._closed_source = ""  # without blank lines above; empty while it still grows
-        self._source: list[str] = []  # the lines of its source, with the marks that it lacked
-        # Number of the first item of the next list, if that is a piece of a list. If None, the list
-        # begins with the number in its source.
+        self._source: list[str] = []  # its lines, with the marks that it lacked
+        # of the first item, if the next list is a piece of one; None: the number in its source
         self._next_number: int | None = None
 
     def lay_out(self, block: Block, references: References) -> list[Line]:
@@ -209,9 +197,8 @@ class Layout:
 
         `references` are the link definitions of the text that the block is a part of.
         """
-        # colours that are requested on the way are for this block
         self.page.colours.block = block
-        if block.make is not None:  # a block of the kind `MADE`
+        if block.make is not None:  # of the kind `MADE` or `GAP`
             return block.make(self.page)
         prefix: Prefix = [(_INDENT, _NULL)] if block.is_thought else ()
         if block.kind is Kind.PLAIN:
@@ -255,7 +242,6 @@ class Layout:
         self._closed_source = "" if block.has_cursor else text.lstrip("\n")
         self._next_number = block.number
         style = self.page.styles["muted"] if block.is_thought else _NULL
-        # link definitions are not shown
         shown = [token for token in tokens if token.type != "definition"]
         lines = list(self._level_lines(shown, (prefix, prefix), style))
         text_lines = [line for line in lines[-2:] if not line.is_end]
@@ -264,10 +250,9 @@ class Layout:
         return lines
 
     def _put_cursor(self, line: Line) -> None:
-        """Paint the first cell after the text as a cursor.
+        """Paint the first cell after the text as a cursor, if there is room.
 
-        A line without text or without room gets no cursor. A line on a tint, such as one of code,
-        gets none either: its padding has another style than `base`.
+        A line on a tint, such as one of code, gets none: its padding has another style than `base`.
         """
         padding = line.segments[-1]
         is_free = padding.text.isspace() and padding.style == self.page.styles["base"]
@@ -368,7 +353,7 @@ class Layout:
         left edge again.
         """
         prefix, next_prefix = prefixes
-        # the prefixes of the first line and of the others are equally wide, and so are the marks
+        # the two prefixes are equally wide, and so are the marks
         if width_of([*next_prefix, mark]) > self.page.text_width - _LEAST_ROOM:
             return [mark], [next_mark]
         return [*prefix, mark], [*next_prefix, next_mark]
@@ -386,7 +371,7 @@ class Layout:
             prefixes = self._nested_prefixes(prefixes, (_INDENT, _NULL), (_INDENT, _NULL))
         prefix, next_prefix = prefixes
         for text in shown.split("\n"):
-            # words and addresses in turn, with blanks in place of tabs; words get no link
+            # words and addresses in turn; words get no link
             parts = re.split(_ADDRESS, controls_on_one_line(text))
             spans = [(part, style + _link_meta(part)) for part in parts if part]
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
@@ -397,9 +382,8 @@ class Layout:
     ) -> Iterator[Line]:
         """Yield the lines of all items of a list; `inner` are the tokens within it.
 
-        An item of an ordered list begins with its number and, if it is a task, its box. Another
-        item begins with its box, or else with a dot. Blank lines between items in the source are
-        blank rows.
+        An item begins with its number, and, if it is a task, its box; without either, with a dot.
+        Blank lines between items in the source are blank rows.
         """
         prefix, next_prefix = prefixes
         # of the lists in a block, only the first one may continue another block
@@ -436,10 +420,6 @@ class Layout:
             prefix = next_prefix
 
     def _text_lines(self, token: Token, prefixes: Prefixes, style: Style) -> Iterator[Line]:
-        """Yield the wrapped lines of the text in a paragraph or a heading.
-
-        The first of them begins with the first of `prefixes`, all others with the second.
-        """
         prefix, next_prefix = prefixes
         for spans in split_lines(self._spans(token, style)):
             yield from self.page.wrap(spans, prefix=prefix, next_prefix=next_prefix)
@@ -458,7 +438,7 @@ class Layout:
     def _cells(self, tokens: list[Token]) -> tuple[list[list[Cell]], list[str]]:
         """Return the rows of a table with their cells, and the alignment of each column.
 
-        An alignment is `left`, `center` or `right`, or empty.
+        It is `left`, `center` or `right`, or empty.
         """
         rows: list[list[Cell]] = []
         aligns: list[str] = []
@@ -474,7 +454,6 @@ class Layout:
         return rows, aligns
 
     def _table_lines(self, tokens: list[Token], prefixes: Prefixes) -> Iterator[Line]:
-        """Return the lines of a table, in columns that fit into the page."""
         rows, aligns = self._cells(tokens)
         room = self.page.text_width - width_of(prefixes[1])
         columns = fit_columns(rows, aligns, room)
@@ -485,8 +464,8 @@ class Layout:
     def _continued_rows(self, block: Block, prefix: Prefix) -> Iterator[Line]:
         """Return the lines of rows that continue a table, in the columns of its first rows.
 
-        Each row behind the first ones is a block, so that it is closed while the table still
-        grows. `block.info` is the source of the first rows. The columns are kept for further rows.
+        Each row behind the first ones is a block, so that it is closed while the table still grows.
+        `block.info` is the source of the first rows.
         """
         room = self.page.text_width - width_of(prefix)
         key = (block.info, room)
@@ -495,7 +474,7 @@ class Layout:
             self._columns_of_table[key] = fit_columns(cells, aligns, room)
         source = block.source
         if block.has_cursor:
-            # its text still arrives: add the marks that are to come
+            # add the marks that are to come
             source = completed(source, is_continued=True)
         # the parser takes rows for a table only with a head above them
         head = block.info.split("\n", HEAD_LINES)[:HEAD_LINES]

@@ -31,11 +31,10 @@ _COLOURS = (
 )
 """Beginning of a token type of Pygments, and its colour. All other types stay plain."""
 COLOUR_NAMES = ("", *dict.fromkeys(name for _, name in _COLOURS))
-"""Names of the colours; a byte of an answer is an index of this list. The first is no colour."""
+"""A byte of an answer is an index of this list. The first is no colour."""
 
 
 def main() -> None:
-    """Answer requests until the parent ends."""
     answer_parent(_answer)
 
 
@@ -45,8 +44,8 @@ def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
 
     header, _, code = request.decode().partition("\n")
     limit_s, language = header.split(" ", 1)
-    # While a lexer holds Python's lock, no thread of Python can run. This call starts one in C,
-    # which ends the process at the limit.
+    # While a lexer holds Python's lock, no thread of Python can run. This one is in C, and ends the
+    # process at the limit.
     faulthandler.dump_traceback_later(float(limit_s), exit=True)
     colours = colours_of(language, code)
     faulthandler.cancel_dump_traceback_later()
@@ -54,7 +53,7 @@ def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def colours_of(language: str, code: str) -> bytes:
-    """Return the colours of a code: for each character a byte, an index of `COLOUR_NAMES`.
+    """Return a byte for each character of a code, an index of `COLOUR_NAMES`.
 
     Return nothing for an unknown language, and if the lexer fails or changes the code.
     """
@@ -76,7 +75,6 @@ def colours_of(language: str, code: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _lexer(language: str) -> Any:
-    """Return the lexer of Pygments for a language; None for an unknown language."""
     from pygments.lexers import find_lexer_class_by_name
     from pygments.util import ClassNotFound
 
@@ -89,10 +87,7 @@ def _lexer(language: str) -> Any:
 
 @lru_cache(maxsize=256)
 def _colour_index(token_type: Any) -> int:
-    """Return the colour of a token type, such as `Token.Comment.Single`.
-
-    It is an index of `COLOUR_NAMES`; 0 means no colour.
-    """
+    """Return the colour of a token type, such as `Token.Comment.Single`; 0 is no colour."""
     type_name = str(token_type).removeprefix("Token.")
     for beginning, colour_name in _COLOURS:
         if type_name.startswith(beginning):

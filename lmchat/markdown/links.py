@@ -6,13 +6,13 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
+OPENABLE = ("http://", "https://")  # after a question
 _MAIL = "mailto:"
 # a name with dots that ends with letters, or an address of four numbers
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
-_MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
-_MOST_BRACKETS = 20  # brackets that are removed from the end of an address
-# what an address may consist of: no blanks, quotes, or signs of East Asian sentences
+_MOST_WORDS = 300  # of the words of a link; searching longer ones for hosts is slow
+_MOST_BRACKETS = 20  # removed from the end of an address
+# no blanks, quotes, or signs of East Asian sentences
 _ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'
     "\uff00-\uff20\uff3b-\uff40\uff5b-\uff65\ufffd]+"
@@ -24,10 +24,9 @@ _OPENING = {")": "(", "]": "["}  # by the bracket that closes
 
 
 def rest_of_address(text: str) -> str:
-    """Return the part of an address that follows `://`, given the text behind that.
+    """Return the part of an address that follows `://`; empty if it does not begin as a host does.
 
-    Stops, quotes and unpaired brackets at the end of the address belong to the sentence around it,
-    and are left out. Return an empty text if the rest does not begin as a host does.
+    Stops, quotes and unpaired brackets at its end belong to the sentence around it.
     """
     match = re.match(_ADDRESS_CHARS, text)
     address = re.sub(_REFERENCE_END, "", match[0]) if match else ""
@@ -54,12 +53,10 @@ def rest_of_www(text: str) -> str:
 
 
 def can_be_opened(address: str) -> bool:
-    """Return whether an address is one of http or https, with a host."""
     return address.lower().startswith(OPENABLE) and bool(host_of(address))
 
 
 def host_of(address: str) -> str:
-    """Return the host that an address names, or an empty text if it names none."""
     try:
         # `example.com.` is the full form of a name
         return (urlsplit(address).hostname or "").rstrip(".")
@@ -71,9 +68,8 @@ def is_honest_link(address: str, words: str) -> bool:
     """Return whether the words of a link do not mislead about where it leads.
 
     Words that are the address itself are honest. Any others are not if the address cannot be
-    opened, or if they are too long to be searched for hosts. Words with `://` must have the host of
-    the address. Each host that other words name must also be that of the address. Words that name
-    no host, such as `click here`, are honest.
+    opened, or if they are too long to be searched for hosts. Each host that they name must be that
+    of the address; words that name none, such as `click here`, are honest.
     """
     if words in (address, address.removeprefix(_MAIL)):
         return True
@@ -93,9 +89,8 @@ def is_honest_link(address: str, words: str) -> bool:
 def ascii_host(address: str) -> str:
     """Return the host of a page in ASCII, as browsers look it up (UTS 46).
 
-    The user sees it before deciding whether to open the page. A letter of another alphabet may look
-    like a Latin one, but its form in ASCII does not. A host that no browser accepts is returned as
-    it is written.
+    The user sees it before deciding whether to open the page: a letter of another alphabet may look
+    like a Latin one. A host that no browser accepts is returned as it is written.
     """
     host = host_of(address)
     if host.isascii():

@@ -23,14 +23,14 @@ _ACCENTS = {
     "dot": "\u0307",
     "ddot": "\u0308",
 }
-"""Combining marks by their command; they follow the letter that they belong to."""
+"""Combining marks, which follow the letter that they belong to."""
 _ACCENT = (
     rf"\\({'|'.join(_ACCENTS)})(?:\s*\{{\s*(\w)\s*\}}|\s+(\w)|([^\x00-\x7f]))"  # of one letter
 )
 _MODULUS = rf"\\pmod\s*{_GROUP}"
-_ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # a group that belongs to no command, as in `3{{,}}5`
+_ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # of no command, as in `3{{,}}5`
 _SCRIPT = rf"([\^_])(?:{_GROUP}|([^\s\\{{}}^_]))"
-# a script without a base, or two of one kind in a row: their meaning is not certain
+# without a base, or two of one kind in a row: their meaning is not certain
 _ODD_SCRIPT = r"^\s*[\^_]|([\^_])(?:\{[^{}]*\}|[^\s\\{}])\1"
 _FUNCTION = (
     r"\\(arccos|arcsin|arctan|arg|cosh?|cot|csc|deg|det|dim|exp|gcd|inf|ker|lim|ln|log|max|min|sec"
@@ -39,7 +39,7 @@ _FUNCTION = (
 _ONE_FACTOR = r"\w|\d+|[d∂] ?\w"  # `x`, `12`, `dx`
 _SIZE = r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])"
 _COMMAND = r"\\(?:math(?:bb|bf|cal|frak|scr)\{[A-Za-z]\}|[A-Za-z]+|.)"
-_BRACE, _END_BRACE = "\x02", "\x03"  # `\{` and `\}` while groups are converted
+_BRACE, _END_BRACE = "\x02", "\x03"  # while groups are converted
 _OWN = {rf"\{sign}": sign for sign in "%$#& "} | {
     r"\{": _BRACE,
     r"\}": _END_BRACE,
@@ -83,7 +83,7 @@ def unicode_formula(source: str) -> str:
     text = re.sub(rf"{_FUNCTION}(?=\\)", r"\1 ", text)
     text = re.sub(_FUNCTION, r"\1", text)
     text = re.sub(_COMMAND, lambda command: _sign(command[0]), text)
-    before = ""  # the text before the last pass
+    before = ""
     while text != before:  # each pass converts the innermost groups that are left
         before = text
         text = re.sub(_WORDS, r"\1", text)
@@ -94,7 +94,7 @@ def unicode_formula(source: str) -> str:
         text = re.sub(_ROOT_OF_ONE, r"√\1", text)
         text = re.sub(_ROOT, r"√(\1)", text)
         text = re.sub(_ALONE, r"\1", text)
-    if re.search(r"[\\{}^_&#]", text):  # a sign of TeX that no rule has converted
+    if re.search(r"[\\{}^_&#]", text):  # no rule has converted it
         return ""
     text = " ".join(text.replace(_BRACE, "{").replace(_END_BRACE, "}").split()) + stop
     return text if text.isprintable() else ""
@@ -119,22 +119,17 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _accented(match: re.Match[str]) -> str:
-    """Return the letter below an accent with its combining mark, as one character if possible."""
     command, *letters = match.groups()  # only one of the groups for the letter has matched
     return unicodedata.normalize("NFC", "".join(filter(None, letters)) + _ACCENTS[command])
 
 
 def _sign(command: str) -> str:
-    """Return the sign for a command, or the command itself if it has none."""
     signs, _ = _tables()
     return _OWN.get(command) or signs.get(command, command)
 
 
 def _raised_or_lowered(script: re.Match[str]) -> str:
-    """Return a script, as `^2` or `_{10}`, in raised or lowered signs.
-
-    The script stays as it is if one of its signs has no such form.
-    """
+    """Return a script, as `^2` or `_{10}`, in raised or lowered signs, if each has such a form."""
     _, scripts = _tables()
     forms = [scripts.get(script[1] + sign, "") for sign in (script[2] or script[3])]
     return script[0] if "" in forms else "".join(forms)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 
-# a line that may become a rule, heading, item, fence or row: it is hidden until that is known
+# may become a rule, heading, item, fence or row: it is hidden until that is known
 _ONLY_MARKS = r"[ >]*(?:[-=*_`~#+|][-=*_`~#+|: ]*|\d{1,9}[.)]?)?$"
 _HALF_LINK = r'!?\[([^\[\]]*)\](?:\([^()\s]*(?:\s+(?:"[^"]*"?)?)?)?$'  # group 1 has its words
 # Behind a letter or digit of ASCII, an asterisk is no mark, as in `2**n`. Behind other letters it
 # may be one: Chinese and Japanese have no blanks between words.
-_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # a mark whose words have not arrived
+_LONE_MARK = r"(?a)(?<![\w*`])[*`]{1,3}$"  # its words have not arrived
 _ENDED_EMPHASIS = r"(?<!\*)(\*{1,3})(?![\s*])[^*]*(?<!\s)\1(?!\*)"
-# emphasis without its end mark, or with a part of it
+# without its end mark, or with a part of it
 _OPEN_EMPHASIS = r"(?a)(?<![\w*\\])(\*{1,3})(?=[^\s*])[^*]*\*{0,2}$"
 
-# signs that may begin something whose end decides how it is shown
+# may begin something whose end decides how it is shown
 _UNSETTLED = (
     r"(?s)\\(?:.|$)|`+|!?\[|<(?=[A-Za-z/!?]|$)|\$+|&#?\w*"
     r"|(?<!\w)_+(?=\S)|~~+(?=\S)|(?<![\w*])\*+(?=[^\s*])"
@@ -43,8 +43,7 @@ def completed(source: str, *, is_continued: bool = False) -> str:
 
     In its last line, code and emphasis get the end marks that they lack. A link is shown as its
     words until its address is complete. A line of marks alone is left out. The head of a table gets
-    its line of dashes. With `is_continued`, the source is rows of a table whose head is in an
-    earlier block.
+    its line of dashes, unless the source continues a table (`is_continued`).
     """
     *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
@@ -54,15 +53,15 @@ def completed(source: str, *, is_continued: bool = False) -> str:
         last = last[: lone.start()]
     if (code := re.search("`+", _without_code(above + last)[len(above) :])) is not None:
         last += code[0]  # "run `ls" → "run `ls`"
-    # `**a** *b` → `· *b`: code and emphasis that have ended are replaced, as they begin nothing
+    # ended code and emphasis are replaced, as they begin nothing: `**a** *b` → `· *b`
     without_code = _without_code(above + last)[len(above) :]
     emphasis = re.search(_OPEN_EMPHASIS, re.sub(_ENDED_EMPHASIS, "·", without_code))
-    if emphasis:  # `is **very*` → `is **very**`: the end mark, in place of a part of it
+    if emphasis:  # `is **very*` → `is **very**`
         last = last.rstrip("* \t") + emphasis[1]
     if re.match(_ONLY_MARKS, last) is None:  # else it has marks alone, or nothing: `text⏎- `
         lines.append(last)
-    # A row without a row above it is the head of a table. It is the last line, as `| a | b`, or
-    # the one above the marks, as `| a | b⏎|-`.
+    # A row without a row above it is the head of a table: the last line, as `| a | b`, or the one
+    # above the marks, as `| a | b⏎|-`.
     line_above, last_shown = ["", "", *lines][-2:]
     if not is_continued and _is_row(last_shown) and not _is_row(line_above):
         lines.append(_dashes(last_shown))  # `| a | b⏎|---|---|`
@@ -107,7 +106,7 @@ def _is_row(line: str) -> bool:
 
 
 def _dashes(head: str) -> str:
-    """Return the line of dashes below the head of a table, with a cell for each column."""
+    """Return the line of dashes below the head of a table."""
     indent = " " * (len(head) - len(head.lstrip()))
     return f"{indent}|" + "---|" * (head.strip().strip("|").count("|") + 1)
 
@@ -118,7 +117,7 @@ def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
     It ends before a mark whose end is missing, as the end decides which words are shown: of code,
     links, formulas, HTML and references. In the last line, bold words are taken to end later. With
     `is_nested`, the text is in a list or a quote, whose own link definitions may follow. With
-    `is_ended`, it is complete, and only such definitions may change it.
+    `is_ended`, only these may change it.
     """
     place = 0
     box = re.match(r"\[[ xX]\][ \t]", text) if is_nested else None
@@ -137,10 +136,7 @@ def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
 
 
 def _row_start(text: str) -> int:
-    """Return where a line begins that may be the head of a table: the last one, or the one above.
-
-    Without one, return the end of the text.
-    """
+    """Return where the last line begins, or the one above, if it may be a table's head."""
     last = text.rfind("\n") + 1
     above = text.rfind("\n", 0, max(last - 1, 0)) + 1
     for start, end in ((above, last), (last, len(text))):
@@ -195,7 +191,6 @@ def _end_of_mark(text: str, sign: re.Match[str], *, is_nested: bool) -> int:
 
 
 def _end_of_link(text: str, start: int, end: int, *, is_nested: bool) -> int:
-    """Return where a link or an image ends; see `_end_of_mark`."""
     depth = 1
     while depth:
         bracket = re.compile(r"\\.|(`+)(?:.*?[^`])?\1(?!`)|[\[\]]", re.DOTALL).search(text, end)

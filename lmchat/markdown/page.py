@@ -1,8 +1,8 @@
 """The page that lines are written on: its width and styles, and how spans become lines.
 
 A span is text in one style. Widths and rooms are in cells. A tint is one of the three styles with a
-background: `base`, `panel` and `label`, that of the first row of code. An act is what a click on a
-span does: a message command, such as `copy`, an answer to a tool call, or `stop`.
+background: `base`, `panel` and `label`, that of the first row of code. An act is what a click does:
+a message command, such as `copy`, an answer to a tool call, or `stop`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lmchat.units import SIGNS
 
 _LEAST_WORDS = 8  # cells for longer first words
 _MOST_WHOLE = 20  # cells of first words that are never cut for what is at the right
-_RULE_CELLS = 4  # of a rule with words: a blank on each side of them, and two signs
+_RULE_CELLS = 4  # a blank on each side of its words, and two signs
 MIN_WIDTH = 12  # columns; a narrower page is laid out at this width and cut
 
 
@@ -30,14 +30,14 @@ class Page(Struct):
     """Everything that the layout of a block depends on, apart from the block itself."""
 
     width: int  # cells; the first one is for the bar
-    styles: Mapping[str, Style]  # styles by name, with the three tints
-    has_tints: bool = True  # whether its tints differ and so tell code from text; else a rule does
-    has_colours: bool = True  # whether they tell code from text where tints do not
+    styles: Mapping[str, Style]  # with the three tints
+    has_tints: bool = True  # its tints differ and so tell code from text; else a rule does
+    has_colours: bool = True  # they tell code from text where tints do not
     today: date | None = None  # other days are shown with their date; None: no date is shown
     colours: Colours = field(default_factory=Colours)  # of code
-    is_ascii: bool = False  # whether the terminal shows only ASCII
-    is_scrollback: bool = False  # whether its lines are printed: no padding, no bar beside code
-    own_keys: Mapping[str, str] = {}  # keys that the user has given to commands, by their ids
+    is_ascii: bool = False  # the terminal shows only ASCII
+    is_scrollback: bool = False  # its lines are printed: no padding, no bar beside code
+    own_keys: Mapping[str, str] = {}  # the user's keys, by the ids of commands
 
     @property
     def text_width(self) -> int:
@@ -63,17 +63,17 @@ class Page(Struct):
     ) -> Line:
         """Return a line as wide as the page: the prefix and the spans, and `right` at its end.
 
-        Spans that do not fit are cut. `text` is what a selection copies of the line. The line has
-        the tint `tint`, but its prefix and all that is left of that have `left_tint`.
+        Spans that do not fit are cut. `text` is what a selection copies. The prefix and all that is
+        left of it have the tint `left_tint`.
         """
         ground = self.styles[left_tint]
-        segments = [Segment(" ", ground)]  # the empty cell beside the bar
+        segments = [Segment(" ", ground)]  # beside the bar
         segments += [Segment(part, ground + style) for part, style in prefix if part]
         start = 1 + len(text_of(prefix))  # 1: the empty cell
 
         ground = self.styles[tint]
         if right:
-            right = [*right, (" ", Style.null())]  # a blank at the right edge
+            right = [*right, (" ", Style.null())]  # at the right edge
         # 2: the bar, which the painter adds, and the empty cell
         room = self.width - 2 - width_of(prefix) - width_of(right)
         for words, style in spans:
@@ -102,9 +102,8 @@ class Page(Struct):
     ) -> Iterator[Line]:
         """Yield the wrapped lines of a paragraph, each with the text that a selection copies.
 
-        The first line begins with `prefix`, which is not wider than `next_prefix` of the others. It
-        ends with `right`, and all lines leave room for it. Whole lines have the tint `tint`. On a
-        page that is too narrow for `MIN_WIDTH` cells of text, `line` cuts the lines.
+        `prefix` must not be wider than `next_prefix`. The first line ends with `right`, and all
+        leave room for it. On a page too narrow for `MIN_WIDTH` cells of text, `line` cuts them.
         """
         width = max(self.text_width - width_of(next_prefix) - width_of(right), MIN_WIDTH)
         rows = wrapped(spans, width)
@@ -127,8 +126,8 @@ class Page(Struct):
         """Return a row with spans at the left and others at the right.
 
         Where one row has no room for both, `left` is wrapped; `right` is in the last of the rows.
-        While the message has the focus, `keys` stand before `right`, if the row has room for them:
-        in the prompt, they would type letters.
+        While the message has the focus, `keys` are before `right`, if they have room: in the
+        prompt, they would type letters.
         """
         *rows, last = wrapped(left, self.text_width)
         if width_of([*last, *right]) > self.text_width:
@@ -184,8 +183,8 @@ class Page(Struct):
     def key_hint(self, key: str, words: str, command_id: str) -> list[Span]:
         """Return a gap, the key of a command and its effect; a click on them runs the command.
 
-        `key` is the default key: the user may have given the command another one. `command_id` may
-        also be another act than a command, or empty: then a click does nothing.
+        `key` is the default: the user may have another. `command_id` may also be another act, or
+        empty: then a click does nothing.
         """
         key = self.own_keys.get(command_id) or key
         hint = [(f"  {key}", self.styles["strong"]), (f" {words}", self.styles["muted"])]
@@ -201,7 +200,7 @@ class Page(Struct):
         if width_of(shown) > room:
             shown = self.fit(shown, room)
         lead = [(sign * 2 + " ", faint), *shown]
-        fill = self.text_width - width_of(lead) - 1  # signs behind the words and a blank
+        fill = self.text_width - width_of(lead) - 1  # behind the words and a blank
         text = text_of(shown).strip()
         return self.line([*lead, (" " + sign * max(fill, 0), faint)], text=text)
 
@@ -212,7 +211,7 @@ class Page(Struct):
         shown = spans
         if width_of(spans) > width:
             shown = []
-            left = width - 1  # cells before the ellipsis
+            left = width - 1  # before the ellipsis
             for text, style in spans:
                 size = cell_len(text)
                 if size > left:  # it is cut, and the spans after it are left out
@@ -221,13 +220,12 @@ class Page(Struct):
                 shown.append((text, style))
                 left -= size
         room = width - width_of(shown)  # also of cut text: a wide character may leave a cell
-        before = {"right": room, "center": room // 2}.get(align, 0)  # blanks before the text
+        before = {"right": room, "center": room // 2}.get(align, 0)  # before the text
         null = Style.null()
         return [(" " * before, null), *shown, (" " * (room - before), null)]
 
 
 def _without_end(spans: list[Span]) -> list[Span]:
-    """Return spans without the blanks at their end."""
     kept = [*spans]
     while kept and not kept[-1][0].strip(" "):
         kept.pop()

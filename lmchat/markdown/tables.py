@@ -18,13 +18,13 @@ from lmchat.markdown.wrap import BREAK, text_of, width_of, wrapped
 from lmchat.units import SIGNS
 
 Cell = list[Span]
-Prefix = Sequence[Span]  # beginning of a line: the marks of quotes and items around it
+Prefix = Sequence[Span]  # the marks of quotes and items around a line
 Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the following ones
 
 _NULL = Style.null()
 _GAP = 2  # cells between two columns
-_HANGING = "  "  # indent of the further lines of a value
-_LONGEST_WORD = 14  # cells of the longest word that is never cut
+_HANGING = "  "  # of the further lines of a value
+_LONGEST_WORD = 14  # cells; longer ones may be cut
 _LEAST_CELLS = 6  # no column is shrunk to fewer cells, even if its words are shorter
 
 
@@ -33,7 +33,7 @@ class Columns(Struct):
 
     widths: list[int]  # cells; empty if no columns fit: then the table becomes a list of values
     aligns: list[str]  # `left`, `center` or `right`, or an empty text
-    has_blank_rows: bool = False  # whether blank rows divide the rows, because some are wrapped
+    has_blank_rows: bool = False  # they divide the rows, because some are wrapped
 
 
 def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) -> Columns:
@@ -52,11 +52,11 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
         longest_word = min(max(map(cell_len, words), default=0), _LONGEST_WORD)
         full_widths.append(width)
         least_widths.append(min(max(longest_word, _LEAST_CELLS), width))
-        has_breaks |= len(lines) > len(column)  # a cell has several lines
+        has_breaks |= len(lines) > len(column)
     space = room - _GAP * (len(full_widths) - 1)
     if sum(least_widths) > space:
         return Columns([], aligns)
-    # cut to `space` first, as the loop below takes only one cell at a time
+    # first, as the loop below takes only one cell at a time
     widths = [min(width, space) for width in full_widths]
     while sum(widths) > space:
         shrinkable = [column for column, least in enumerate(least_widths) if widths[column] > least]
@@ -67,7 +67,6 @@ def fit_columns(rows: Sequence[Sequence[Cell]], aligns: list[str], room: int) ->
 
 
 def split_lines(spans: Sequence[Span]) -> list[list[Span]]:
-    """Return the spans of each line; spans with the text `BREAK` divide the lines."""
     lines: list[list[Span]] = [[]]
     for span in spans:
         if span[0] == BREAK:
@@ -87,8 +86,8 @@ def table_lines(
 ) -> Iterator[Line]:
     """Yield the lines of a table, or of a list of values where no columns fit.
 
-    The first of `rows` is the head in any case. With `is_continued`, the table began in another
-    block: its head is not shown again, but it names the values in a list.
+    The first of `rows` is the head. With `is_continued`, it is not shown again, but it names the
+    values in a list.
     """
     prefix, next_prefix = prefixes
     if is_continued and (columns.has_blank_rows or not columns.widths):
@@ -107,7 +106,6 @@ def table_lines(
 
 
 def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> Iterator[Line]:
-    """Yield the lines of a row, as many as its highest cell needs."""
     prefix, next_prefix = prefixes
     wrapped_cells: list[list[Cell]] = []  # the lines of each cell
     for cell, width in zip(row, columns.widths, strict=False):
@@ -129,17 +127,14 @@ def _row(page: Page, row: list[Cell], columns: Columns, prefixes: Prefixes) -> I
 
 
 def _records(page: Page, rows: list[list[Cell]], prefixes: Prefixes) -> Iterator[Line]:
-    """Yield a table as a list of values, and a blank row between two rows of the table.
-
-    A value is a cell, with the head of its column before it: `HEAD: VALUE`.
-    """
+    """Yield a table as a list of values, `HEAD: VALUE`, with blank rows between its rows."""
     prefix, next_prefix = prefixes
     for number, row in enumerate(rows[1:]):
         if number:
             yield page.line([], prefix=next_prefix)
         for head, cell in zip(rows[0], row, strict=False):
             muted = page.styles["muted"]
-            label = [(text.replace(BREAK, " "), muted) for text, _ in head]  # always on one line
+            label = [(text.replace(BREAK, " "), muted) for text, _ in head]  # on one line
             for spans in split_lines([*label, (": ", muted), *cell]):
                 yield from page.wrap(
                     spans, prefix=prefix, next_prefix=[*next_prefix, (_HANGING, _NULL)]

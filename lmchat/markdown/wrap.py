@@ -20,17 +20,17 @@ widen_cells()  # `cell_len` is used by all of this package
 TAB_CELLS = 4
 BREAK = "\n"  # text of a span that ends a line
 
-# Chinese and Japanese letters, between which a line may end; Korean words stay whole
+# a line may end between these; Korean words stay whole
 _IDEOGRAPHS = (
     "\u2e80-\u2fff\u3003-\u3007\u3012\u3013\u3020-\u30fe\u3105-\u312f\u31a0-\u9fff\ua000-\ua4cf"
     "\uf900-\ufaff\uff00-\uff9f\uffe0-\uffef\U0001f200-\U0001f2ff\U00020000-\U0003fffd"
 )
-# characters that may not end a line
+# may not end a line
 _OPENING = (
     "\u2018\u201c\u3008\u300a\u300c\u300e\u3010\u3014\u3016\u3018\u301a\u301d"
     "\uff08\uff3b\uff5b\uff5f\uff62(\\[{"
 )
-# characters that may not begin a line: they stay with the ideograph before them
+# may not begin a line: they stay with the ideograph before them
 _CLOSING = (
     "\u2019\u201d\u2014\u2026\u2025\u00b7\u3001\u3002\u3005\u3009\u300b\u300d\u300f\u3011\u3015"
     "\u3017\u3019\u301b\u301e\u301f\u303b\u3041\u3043\u3045\u3047\u3049\u3063\u3083\u3085\u3087"
@@ -39,15 +39,15 @@ _CLOSING = (
     "\uff5d\uff60\uff61\uff63-\uff65\uff67-\uff70\uff9e\uff9f)\\]},.!?:;%\u2030\u2103"
 )
 _MARKS = "\u0300-\u036f\u20d0-\u20ff\u302a-\u302f\ufe00-\ufe0f\U000e0100-\U000e01ef"
-# Blanks at which a line may end; those that hold two words together are not among them. U+200B has
-# no width: it is between the words of Khmer and Burmese.
+# A line may end at these; those that hold two words together are not among them. U+200B has no
+# width: it is between the words of Khmer and Burmese.
 _BLANKS = " \u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u200b\u205f\u3000"
 
 # Both patterns take linear time: they begin with no blank, and try no shorter run of signs.
 _WORD = f"[^{_BLANKS}]++[{_BLANKS}]*+"
 _IDEOGRAPH = f"[{_IDEOGRAPHS}]"
 _OTHER_WORD = f"[^{_BLANKS}{_IDEOGRAPHS}]*[^{_BLANKS}{_IDEOGRAPHS}{_OPENING}]"
-# a unit of text with ideographs: one of them, or a word, with its brackets and stops
+# in text with ideographs: one of them, or a word, with its brackets and stops
 _ATOM = (
     f"(?:[{_OPENING}]*+"
     f"(?:(?![{_OPENING}{_CLOSING}]){_IDEOGRAPH}[{_MARKS}]*|{_OTHER_WORD})"
@@ -103,12 +103,10 @@ def cut_points(text: str, width: int, next_width: int = 0) -> list[int]:
 
 
 def text_of(spans: Iterable[Span]) -> str:
-    """Return the text of spans without its styles."""
     return "".join(text for text, _ in spans)
 
 
 def width_of(spans: Iterable[Span]) -> int:
-    """Return the number of cells that spans take."""
     return sum(cell_len(text) for text, _ in spans)
 
 
@@ -121,7 +119,7 @@ def wrapped(spans: Sequence[Span], width: int) -> list[list[Span]]:
 def split_spans(spans: Iterable[Span], bounds: Sequence[int]) -> Iterator[list[Span]]:
     """Yield the spans between each two neighbouring bounds, which are places in their text.
 
-    A span across a bound is split. Where the spans are shorter than the bounds say, blanks follow.
+    Where the spans are shorter than the bounds say, blanks follow.
     """
     unread = iter(spans)
     text, style = next(unread, ("", Style.null()))
