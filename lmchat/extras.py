@@ -9,6 +9,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ def install_command(extra: str, *, platform: str = sys.platform) -> str:
     It names the packages and not lmchat, which may have been installed from a folder that is gone.
     On Windows, it can be typed in cmd and in PowerShell.
     """
-    words = _install_words(_packages(extra) or [f"lmchat[{extra}]"], platform)
+    words = install_words(packages_of(extra), platform)
     if platform != "win32":
         return shlex.join(words)
     return " ".join(word if _UNQUOTED_ON_WINDOWS.fullmatch(word) else f'"{word}"' for word in words)
 
 
-def _install_words(packages: Sequence[str], platform: str) -> list[str]:
+def install_words(packages: Sequence[str], platform: str = sys.platform) -> list[str]:
+    """Return the program and arguments that add packages to this installation."""
     environment = Path(sys.prefix)
     has_uv = shutil.which("uv") is not None
     receipt = environment / "uv-receipt.toml"
@@ -79,11 +81,10 @@ def _requirement(row: Mapping[str, Any]) -> str:
     return f"{name} @ {row['url']}" if "url" in row else name + row.get("specifier", "")
 
 
-def _packages(extra: str) -> list[str]:
-    """Return the packages of an extra, as `pypdf[crypto]>=6`; none if lmchat is not installed."""
-    try:
-        lines = requires("lmchat") or []
-    except PackageNotFoundError:
-        return []
-    rows = [line.partition(";") for line in lines]
-    return [name.strip() for name, _, condition in rows if f"'{extra}'" in condition]
+def packages_of(extra: str) -> list[str]:
+    """Return the packages of an extra, as `pypdf[crypto]>=6`, or it alone without metadata."""
+    rows: list[tuple[str, str, str]] = []
+    with suppress(PackageNotFoundError):
+        rows = [line.partition(";") for line in requires("lmchat") or []]
+    named = [name.strip() for name, _, condition in rows if f"'{extra}'" in condition]
+    return named or [f"lmchat[{extra}]"]

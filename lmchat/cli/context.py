@@ -79,8 +79,7 @@ class Context:
         settings = self.loaded.settings
         key_variables = {endpoint.api_key_env for endpoint in settings.endpoints}
         for server in settings.mcp:
-            if server.headers_env:
-                key_variables.update(server.headers_env.values())
+            key_variables.update(server.variables)
         environment = environment_for_others(self.environ)
         return {name: value for name, value in environment.items() if name not in key_variables}
 

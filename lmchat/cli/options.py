@@ -59,8 +59,10 @@ class ParsedOptions:
     source = "auto"  # `--from` of `import`
     jobs: int | None = None
     file = ""
-    prompt = id = title = model_id = tool = arguments = shell = ""
+    prompt = id = title = model_id = tool = arguments = shell = server = from_file = ""
     files: Sequence[str] = ()
+    words: Sequence[str] = ()
+    variables: Sequence[str] = ()  # the values of all `--env` of `tools add`
     query: Sequence[str] = ()
 
     @property

@@ -300,8 +300,58 @@ _TOOLS = Subcommand(
     """\
 lmchat tools
 lmchat tools --json | jq -r '.data[].tools[].name'
-lmchat tools call files/read_text '{"path": "a.md"}'""",
+lmchat tools call files/read_text '{"path": "a.md"}'
+lmchat tools add time""",
     commands=(
+        Subcommand(
+            "list",
+            "list the tools and the servers, as without an action",
+            "lmchat tools list",
+            handler="tools:list_tools",
+        ),
+        Subcommand(
+            "add",
+            "start a server and add it to the configuration; without arguments, list some",
+            """\
+lmchat tools add
+lmchat tools add time
+lmchat tools add files ~/notes
+lmchat tools add --env WIKI_KEY wiki -- npx -y wiki-server
+lmchat tools add wiki https://wiki.example/mcp
+lmchat tools add --from ~/.lmstudio/mcp.json""",
+            (
+                argument("server NAME", "name of the server", nargs="?"),
+                argument(
+                    "words COMMAND",
+                    "command that starts it, behind --; or its address; or folders of `files`",
+                    nargs="*",
+                ),
+                argument(
+                    "--from FILE",
+                    "add the servers of a file with mcpServers, as LM Studio, Claude, Cursor and "
+                    "VS Code write it, or the one that NAME names",
+                    dest="from_file",
+                ),
+                argument(
+                    "--env VARIABLE",
+                    "variable of your environment that the server gets; may be repeated",
+                    dest="variables",
+                    action="append",
+                ),
+                argument("--yes", "install, start and connect without asking"),
+            ),
+            notes="Options come before the name. Four known servers, which the list names, are\n"
+            "installed beside lmchat. The configuration gets no values of variables.\n"
+            "Exit codes: 0 all were added, 1 one was not.",
+            handler="tool_servers:add",
+        ),
+        Subcommand(
+            "remove",
+            "remove a server from the configuration",
+            "lmchat tools remove time",
+            (argument("server NAME", "name of the server"),),
+            handler="tool_servers:remove",
+        ),
         Subcommand(
             "call",
             "run a tool and print its result, without asking",

@@ -41,6 +41,7 @@ _PATH: Mapping[str, Any] = {
     "pattern": r"^[^\x00-\x1f]*\Z",  # "C:\new" has a line end in TOML
     "expected": r"a path without control characters; one with \ in single quotes: 'C:\new'",
 }
+_REFERENCE = r"\$\{(\w+)\}"  # in `env` of an MCP server
 _DAY_S = 86_400
 
 
@@ -467,7 +468,11 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     ] = ()
     env: (
         Annotated[
-            Mapping[str, str], setting("environment variables added for it", example={"LOG": "off"})
+            Mapping[str, str],
+            setting(
+                'environment variables added for it; "${NAME}" is the value of your variable NAME',
+                example={"LOG": "off"},
+            ),
         ]
         | None
     ) = None
@@ -508,6 +513,17 @@ class McpSettings(Secret, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if bool(self.command) == bool(self.url):
             raise ValueError("needs command or url, but not both")
+
+    @property
+    def env_references(self) -> Mapping[str, str]:
+        """Names of the user's variables whose values `env` takes, by the names that it gives."""
+        found = {name: re.fullmatch(_REFERENCE, value) for name, value in (self.env or {}).items()}
+        return {name: match[1] for name, match in found.items() if match}
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the user's variables whose values it gets."""
+        return (*self.env_references.values(), *(self.headers_env or {}).values())
 
 
 class EndpointSettings(Secret, frozen=True, kw_only=True):

@@ -156,7 +156,7 @@ class McpServers:
     async def start_program(
         self, settings: McpSettings, last_errors: bytearray
     ) -> tuple[ChildProcess, Thread]:
-        """Start the program of a server; raises `OSError`.
+        """Start the program of a server; raises `OSError`, and as `referenced_values`.
 
         A name alone is searched in the absolute folders of `PATH`, then beside this Python, where
         pip has put it; a path, such as `./server`, is relative to the folder of the server. The
@@ -166,6 +166,7 @@ class McpServers:
             if self._log_fd is None and self.log_file is not None:
                 self._log_fd = await asyncio.to_thread(begin_log, self.log_file)
         environment = needed_environment(self._environ) | dict(settings.env or {})
+        environment |= self.referenced_values(settings)
         folder = self._folder / expanded_path(settings.cwd)
         command = settings.command
         if os.path.dirname(command):  # noqa: PTH120 - pathlib drops the `./` that makes the difference
@@ -193,16 +194,28 @@ class McpServers:
         self._check_address(settings.url)
         headers: dict[str, str] = {}
         for header, variable in (settings.headers_env or {}).items():
-            subject = f"The environment variable {variable} of the server {settings.name}"
-            if variable not in self._environ:
-                raise LMChatError(f"{subject} is not set.", hint="Set it.", kind="tools")
             try:
-                headers[header] = header_value(self._environ[variable])
+                headers[header] = header_value(self._value_of(variable, settings.name))
             except ValueError as error:
                 # the error is the end of a sentence: "has control characters or …"
-                reason = f"{subject} {error}, which no header can hold."
+                reason = f"{_subject(variable, settings.name)} {error}, which no header can hold."
                 raise LMChatError(reason, hint="Set it again without them.", kind="tools") from None
         return headers
+
+    def referenced_values(self, settings: McpSettings) -> dict[str, str]:
+        """Return what `env` takes from variables; raises `LMChatError` if one is missing."""
+        references = settings.env_references.items()
+        return {name: self._value_of(variable, settings.name) for name, variable in references}
+
+    def _value_of(self, variable: str, server: str) -> str:
+        if variable not in self._environ:
+            message = f"{_subject(variable, server)} is not set."
+            raise LMChatError(message, hint="Set it.", kind="tools")
+        return self._environ[variable]
+
+
+def _subject(variable: str, server: str) -> str:
+    return f"The environment variable {variable} of the server {server}"
 
 
 class _McpServer:
@@ -218,7 +231,7 @@ class _McpServer:
         self.task: asyncio.Task[None] | None = None  # the last `_run`; None before the first
         self.settings = settings
         self._owner = owner  # starts programs, and has the log and the headers
-        self._secrets: tuple[str, ...] = ()  # values of headers, which errors may repeat
+        self._secrets: tuple[str, ...] = ()  # values of variables, which errors may repeat
         self._client: Any = None  # of the SDK, while the server is in use; otherwise None
         self._has_changed_tools = False  # whether it said so since they were listed
         self._status = 0  # HTTP status of its last reply; 0 before a reply, and over pipes
@@ -410,7 +423,7 @@ class _McpServer:
         lines = _COLOUR.sub("", self._last_errors.decode(errors="replace")).splitlines()
         said = [line for line in lines if not _BELOW_REASON.match(line)] or lines
         words = next((line for line in reversed(said) if line.strip()), "")
-        return safe_line(words, limit=_REASON_CHARS).rstrip(".")
+        return safe_line(self._without_secrets(words), limit=_REASON_CHARS).rstrip(".")
 
     def _refusal_of(self, error: BaseException) -> LMChatError | None:
         """Return what the HTTP status of a refusal means, and what to do; None if none does."""
@@ -441,7 +454,7 @@ class _McpServer:
         return LMChatError(f"{says}: {said}." if said else f"{says}.", hint=hint)
 
     def _words_of(self, error: BaseException) -> str:
-        """Return the text of an error, without the values of the headers."""
+        """Return the text of an error, without the values of `_secrets`."""
         words = _VALIDATION.sub("", str(error)) or type(error).__name__
         if words.endswith("Timeout"):  # the name of an error of HTTP, which has no words
             words = f"no answer within {_ANSWER_S:g} s"
@@ -486,6 +499,7 @@ class _McpServer:
                 transport = await self._transport_over_http(opened)
             else:
                 self._last_errors.clear()
+                self._secrets = tuple(self._owner.referenced_values(self.settings).values())
                 child, copying = await self._owner.start_program(self.settings, self._last_errors)
                 self._child = child
                 # leaving `opened` closes the client first, then ends the program

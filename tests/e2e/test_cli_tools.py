@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from lmchat.extras import install_command
+from lmchat.tools.known_servers import KNOWN_SERVERS, install_server_words
 from tests.support import mcp_server
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
@@ -304,3 +305,131 @@ def test_a_temporary_chat_leaves_nothing_in_the_log_of_the_tools_and_a_purge_emp
     assert logs_with(_SAID, cli.home)
     assert cli("sessions", "purge", "--yes").returncode == 0
     assert logs_with(_SAID, cli.home) == set()
+
+
+_SERVERS = {
+    "notes": {"command": sys.executable, "args": [mcp_server.__file__], "env": {"K": "s3cret"}},
+    "gone": {"command": "no-such-program"},
+    "hub": {"url": "http://127.0.0.1:1/mcp"},
+    "old": {"type": "sse", "url": "http://127.0.0.1:1/sse"},
+}
+
+
+def written(alone):
+    return (alone.folder / "config.toml").read_text(encoding="utf-8")
+
+
+def test_a_server_is_added_when_it_starts_and_removed_with_all_other_lines_kept(alone):
+    alone.configure("# mine\n[ui] # screen\nascii = true\n")
+    before = written(alone)
+    words = ("--env", "WIKI_KEY", "wiki", "--", sys.executable, mcp_server.__file__, "--", "-x")
+    without = alone("tools", "add", *words)
+    assert (without.returncode, written(alone)) == (1, before)
+    assert "wiki was not added: set WIKI_KEY in your shell first." in without.stderr
+    done = alone("tools", "add", *words, WIKI_KEY="s3cret")
+    assert (done.returncode, done.stdout) == (0, f"Added wiki: {len(mcp_server.NAMES)} tools.\n")
+    text = written(alone)
+    assert text.startswith(before)
+    [server] = tomllib.loads(text)["mcp"]
+    assert server == {
+        "name": "wiki",
+        "command": sys.executable,
+        "args": [mcp_server.__file__, "--", "-x"],
+        "env": {"WIKI_KEY": "${WIKI_KEY}"},
+    }
+    called = alone("tools", "call", "wiki/environment", WIKI_KEY="s3cret")
+    assert json.loads(called.stdout)["env"]["WIKI_KEY"] == "s3cret"
+    missing = alone("tools", "call", "wiki/environment")
+    assert "The environment variable WIKI_KEY of the server wiki is not set." in missing.stderr
+    assert "s3cret" not in done.stderr + text + alone("config", "show").stdout
+    again = alone("tools", "add", *words, WIKI_KEY="a")
+    assert (again.returncode, "has a server of this name" in again.stderr) == (1, True)
+    assert alone("tools", "remove", "wiki").returncode == 0
+    assert written(alone) == before
+    assert alone("tools", "remove", "wiki").returncode == 2
+    assert alone("tools", "list").stderr == alone("tools").stderr
+
+
+def test_what_cannot_be_added_is_told_and_nothing_is_written(alone, tmp_path):
+    for words, code, said in (
+        (
+            ["x"],
+            2,
+            "The server x needs a command or an address.\nWrite: lmchat tools add x -- COMMAND",
+        ),
+        (["x", "localhost:3000/mcp"], 2, "The server x needs a command or an address."),
+        (["x", "ftp://a/b"], 1, "only http:// and https:// are supported"),
+        (["x", "http://me:s3cret@a/b"], 1, "addresses with a user name or password"),
+        (["a/b", "ls"], 2, 'a string in quotes, not empty, without "/" (name of the server).'),
+        (["python", "ls"], 1, "has a server of this name"),
+        (["x", "--", "no-such"], 1, "no-such is not in PATH."),
+        (["x", "--", "./no-such"], 1, "no-such does not exist."),
+        (["x", "--", sys.executable, "-c", "raise SystemExit('bad key')"], 1, "failed: bad key."),
+        (["x", "http://127.0.0.1:1/mcp"], 1, "All connection attempts failed."),
+        (["x", "http://192.0.2.1/mcp"], 2, "a question that needs a terminal.\nConfirm with --yes"),
+        (["files"], 2, "needs the folders that it may use.\nWrite: lmchat tools add files FOLDER"),
+        (["--env", "K=s3cret", "x", "ls"], 2, "--env takes the name of a variable."),
+        (["--from", "missing.json"], 1, "missing.json cannot be read: No such file"),
+        (["--from", mcp_server.__file__], 1, "is not a file of MCP servers: "),
+    ):
+        done = alone("tools", "add", *words)
+        assert (done.returncode, done.stdout) == (code, ""), words
+        assert said in done.stderr, words
+        assert "s3cret" not in done.stderr
+    assert not (alone.folder / "config.toml").exists()
+
+
+def test_servers_of_a_file_are_added_after_a_question_and_each_refusal_is_told(alone, tmp_path):
+    file = tmp_path / ".lmstudio" / "mcp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mcpServers": _SERVERS}), encoding="utf-8")
+    offers = alone.json("tools", "add", "--json")["data"]
+    assert offers[0] == {
+        "name": "notes",
+        "what": sys.executable,
+        "add": f"lmchat tools add notes --from {file}",
+    }
+    names = ["notes", "gone", "hub", "time", "fetch", "search", "files"]
+    assert [offer["name"] for offer in offers] == names
+    assert alone("tools", "add", "--from", str(file)).returncode == 2
+
+    command = alone.argv("tools", "add", "--from", str(file))
+    for answer, code in (("n", 1), ("y", 1)):
+        with PtyProgram(command, home=alone.home, size=(160, 30), env={"K": "a"}) as program:
+            program.wait_for("Start notes, gone, hub? [y/N]")
+            assert "old was not added: its transport sse is not one of lmchat's." in program.text
+            assert f"notes: {sys.executable} {mcp_server.__file__}" in program.text
+            assert "s3cret" not in program.text
+            program.type(f"{answer}\r")
+            if answer == "y":
+                program.wait_for("hub was not added", 50)
+            assert program.wait_exit() == code
+            said = program.text
+        assert ("Nothing was added." in said) == (answer == "n")
+        assert (alone.folder / "config.toml").exists() == (answer == "y")
+    assert "gone was not added: The server gone cannot start: no-such-program" in said
+    added = tomllib.loads(written(alone))
+    assert [server["name"] for server in added["mcp"]] == ["notes"]
+    assert added["mcp"][0]["env"] == {"K": "${K}"}
+
+    with PtyProgram(alone.argv("tools", "add", "far", "http://far.example/mcp")) as program:
+        program.wait_for("Start far, and allow connections to far.example:80? [y/N]")
+        program.type("n\r")
+        program.wait_for("Nothing was added.")
+
+
+def test_a_known_server_is_installed_after_a_question_in_one_version(alone, tmp_path):
+    """The package index is an empty folder."""
+    env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "UV_NO_INDEX": "1"}
+    for answer, words in (("n", "Nothing was added."), ("y", "could not be installed.")):
+        command = alone.argv("tools", "add", "search")
+        with PtyProgram(command, home=alone.home, size=(160, 50), env=env) as program:
+            program.wait_for("Install duckduckgo-mcp-server==0.7.0? [y/N]")
+            program.type(f"{answer}\r")
+            program.wait_for(words)
+            assert program.wait_exit() == 1
+    assert not (alone.folder / "config.toml").exists()
+    for known in KNOWN_SERVERS.values():
+        assert re.search(r"==\d+\.\d+", known.requirement)
+        assert known.requirement in install_server_words(known)
+        assert any("mcp" in word and ">=2" in word for word in install_server_words(known))

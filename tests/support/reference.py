@@ -31,8 +31,9 @@ This page lists every setting with its default and limits. All settings are opti
 writes a commented file, the same as [config.example.toml](../config.example.toml). `lmchat config path`
 prints where it belongs, `lmchat config check` finds problems with line numbers, and `lmchat config show`
 prints the effective settings and where each comes from. A flag overrides the environment, the environment
-overrides the file, and the file overrides the default. Apart from `config init`, lmchat never writes to
-`config.toml`; it saves its own state (last model, panels, theme) in `state.toml` beside it.
+overrides the file, and the file overrides the default. Only `config init` and
+`tools add` and `remove` write to `config.toml`, and the latter keep all other lines; lmchat saves its own state (last model,
+panels, theme) in `state.toml` beside it.
 """
 _SECRETS = """\
 ## API keys
