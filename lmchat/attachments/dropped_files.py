@@ -20,8 +20,9 @@ def named_files(text: str) -> tuple[Path, ...]:
     """Return the files that a text names, such as the text of files dropped on a terminal. Blocks.
 
     The text is tried as one name, then as several names between spaces, quoted or escaped as in a
-    shell. A name is an absolute path or a `file://` address. Return no file if one of them does not
-    exist, and for a long text: parsing it would take a while, and it is hardly a list of files.
+    shell. A name is an absolute path on this machine or a `file://` address. Return no file if one
+    of them does not exist, and for a long text: parsing it would take a while, and it is hardly a
+    list of files.
     """
     if len(text) > _MOST_PASTED_CHARS:
         return ()
@@ -42,13 +43,18 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
             path = unquote(urlsplit(word).path).removeprefix("/" if IS_WINDOWS else "")
         else:
             path = os.path.expanduser(word)  # noqa: PTH111 - Path raises for an unknown user
-        if not os.path.isabs(path):  # noqa: PTH117 - Path may raise
+        if not os.path.isabs(path) or is_on_network(path):  # noqa: PTH117 - Path may raise
             return ()
         file = existing_path(Path(path))
         if not os.path.isfile(file):  # noqa: PTH113 - Path may raise
             return ()
         paths.append(file)
     return tuple(paths)
+
+
+def is_on_network(path: str) -> bool:
+    r"""Return whether Windows would log in at another machine to find a path, such as \\host\a."""
+    return IS_WINDOWS and path.replace("/", "\\").startswith("\\\\")
 
 
 def existing_path(path: Path) -> Path:

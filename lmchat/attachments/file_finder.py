@@ -13,7 +13,7 @@ from itertools import islice
 from math import ceil
 from pathlib import Path
 
-from lmchat.attachments.dropped_files import existing_path
+from lmchat.attachments.dropped_files import existing_path, is_on_network
 from lmchat.files.folder_walk import walk
 from lmchat.matching import fuzzy_match, normalized
 from lmchat.processes.threads import in_thread, run_abandonable
@@ -23,6 +23,8 @@ _logger = logging.getLogger(__name__)
 _MOST_LISTED = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered
 _LIST_VALID_S = 5.0  # age at which the list of files is made again
+# beginnings of paths that are completed, as are those with the drive of Windows
+_PLACES = tuple(place + slash for place in ("", "~", "..") for slash in ("/", os.sep))
 
 
 class FileFinder:
@@ -42,11 +44,14 @@ class FileFinder:
     async def find(self, typed: str) -> tuple[str, ...]:
         """Return at most `_MOST_MATCHES` paths that match what was typed, the best ones first.
 
-        A text that begins with `/`, `~/` or `../` is completed: the paths of one folder that begin
-        with it are returned. Any other text is searched in the list of files below the folder,
-        whose paths are relative. That list is made again if it is older than `_LIST_VALID_S`.
+        A text that begins with `/`, `~/`, `../` or `C:/` is completed: the paths of one folder that
+        begin with it are returned. Any other text is searched in the list of files below the
+        folder, whose paths are relative. That list is made again if it is older than
+        `_LIST_VALID_S`.
         """
-        if typed.startswith(("/", "~/", "../")):
+        if is_on_network(typed):
+            return ()
+        if typed.startswith(_PLACES) or Path(typed).is_absolute():
             return await _completions(self._folder, typed)
         now_s = self._clock()
         is_old = now_s - self._listing_begun_s > _LIST_VALID_S
@@ -54,7 +59,8 @@ class FileFinder:
             self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
             self._listing_begun_s = now_s
         # If this search is cancelled, as by the next key, the list is still made for the next one.
-        return await _best_matches(await asyncio.shield(self._listing), typed)
+        listing = await asyncio.shield(self._listing)
+        return await _best_matches(listing, typed.replace(os.sep, "/"))
 
     def _list_files(self) -> Sequence[str]:
         """Return the paths of the files below the folder, without those that cannot be printed.
@@ -82,11 +88,12 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     """Return the paths in the folder of the typed path that begin with it.
 
     They are sorted by name, and at most `_MOST_MATCHES`. A relative path begins at `folder`. Paths
-    of folders end with a slash. Hidden files are offered once their dot is typed.
+    of folders end with a slash as typed. Hidden files are offered once their dot is typed.
     """
-    parent, slash, name_start = typed.rpartition("/")
+    end = max(typed.rfind("/"), typed.rfind(os.sep)) + 1
+    parent, name_start = typed[:end], typed[end:]
     # an absolute path after the `/` operator takes the place of `folder`
-    searched_folder = folder / os.path.expanduser(parent + slash)  # noqa: PTH111 - Path may raise
+    searched_folder = folder / os.path.expanduser(parent)  # noqa: PTH111 - Path may raise
     wanted_start = normalized("NFC", name_start)
     names: list[str] = []
     # Nothing is found in a folder that is missing or not readable.
@@ -97,8 +104,8 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
             if is_offered and is_wanted and _can_be_shown(entry.name):
                 # `DirEntry.is_dir` raises an error for links in a circle
                 is_folder = os.path.isdir(entry)  # noqa: PTH112
-                names.append(entry.name + "/" if is_folder else entry.name)
-    return tuple(parent + slash + name for name in sorted(names)[:_MOST_MATCHES])
+                names.append(entry.name + parent[-1] if is_folder else entry.name)
+    return tuple(parent + name for name in sorted(names)[:_MOST_MATCHES])
 
 
 @in_thread

@@ -86,13 +86,16 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 def expanded_path(name: str) -> Path:
     """Return a path in which `~` is replaced by a home folder.
 
-    Raises `FileRefused` for the home folder of an unknown user, and as `current_folder` does for a
-    relative path.
+    Raises `FileRefused` for the home folder of an unknown user, on Windows for a name with a colon,
+    and as `current_folder` does for a relative path.
     """
     try:
         path = Path(name).expanduser()
     except RuntimeError as error:
         raise FileRefused(f"{name} names an unknown home folder.", hint="Type the path.") from error
+    if os.name == "nt" and ":" in path.name:  # a hidden stream of a file, which no folder lists
+        problem = f"{name} has a colon, which names of files on Windows must not have."
+        raise FileRefused(problem, hint="Choose another name.")
     if not path.is_absolute():
         current_folder()
     return path

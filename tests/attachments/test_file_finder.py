@@ -108,6 +108,19 @@ async def test_a_path_is_completed_folder_by_folder(tmp_path, monkeypatch):
     assert await find("/no/such") == ()
 
 
+@pytest.mark.windows
+async def test_a_path_of_windows_is_completed_with_its_own_slashes(tmp_path, monkeypatch):
+    made(tmp_path, "my beds/notes.md", "b/note")
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    find = finder(tmp_path / "b").find
+    assert await find(rf"{tmp_path}\m") == (f"{tmp_path}\\my beds\\",)
+    assert await find(rf"{tmp_path}\my beds\n") == (rf"{tmp_path}\my beds\notes.md",)
+    assert await find("~\\b\\") == ("~\\b\\note",)
+    assert await find("..\\my") == ("..\\my beds\\",)
+    assert await finder(tmp_path).find("beds\\not") == ("my beds/notes.md",)
+    assert await find(rf"\\?\{tmp_path}\m") == ()  # nothing behind two backslashes is looked up
+
+
 async def test_letters_in_order_are_enough_and_the_closest_name_is_first(tmp_path):
     made(tmp_path, "tests/chat_screen.py", "screens/chat/screen.py", "cs.py", "readme.md")
     assert (await finder(tmp_path).find("chatscreen.py"))[0] == "tests/chat_screen.py"

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from lmchat.errors import FileRefused
-from lmchat.files.disk import begin_log, empty_log, ensure_folder, write_atomically, write_new_file
+from lmchat.files.disk import (
+    begin_log,
+    empty_log,
+    ensure_folder,
+    expanded_path,
+    write_atomically,
+    write_new_file,
+)
 from lmchat.files.paths import home_folder
 from tests.support.faults import no_room
 from tests.support.programs import PYTHON, run
@@ -205,3 +212,11 @@ def test_a_terminal_that_an_export_names_gets_its_safe_form():
     os.close(terminal)
     assert os.read(reading, 100) == "red \u241b[31m \ufffdwor\r\n".encode()
     os.close(reading)
+
+
+@pytest.mark.windows
+@pytest.mark.parametrize("name", ["notes: beds.md", r"C:\garden\ab:c.md"])
+def test_a_name_with_a_colon_would_be_a_hidden_stream_and_is_refused(name):
+    with pytest.raises(FileRefused, match="has a colon, which names of files on Windows must not"):
+        expanded_path(name)
+    assert expanded_path(r"C:\garden\c.md") == Path("C:/garden/c.md")

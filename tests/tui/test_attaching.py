@@ -168,7 +168,14 @@ async def test_tab_and_down_complete_paths_and_enter_takes_what_is_typed(
     await desk.press("down", "enter")
     await desk.prompt_is(f"/file {second}")
     desk.prompt_input.put("")
-    for text, then in [("@~/b", "@~/beds/"), ("p", "[peas.md (27 B)]\n")]:
+    made(tmp_path, "my beds/corn.md")
+    steps = [
+        *[("@~/b", "@~/beds/"), ("p", "[peas.md (27 B)]\n")],
+        *[("@~/m", '@"~/my beds/'), ("c", "[corn.md (30 B)]\n")],
+    ]
+    for text, then in steps:
+        if text.startswith("@"):
+            desk.prompt_input.put("")
         await desk.type(text)
         await desk.until(lambda: desk.prompt_input.completion.rows, "the files")
         await desk.press("tab")

@@ -10,6 +10,7 @@ A folded block is a long text or the mark of a file, for which the prompt shows 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -50,7 +51,8 @@ _LOG_ACTIONS = {
     "end": "scroll_end",
 }
 _FILE_COMMAND = "/file "
-_MENTION = re.compile(r"(?:^|\s)@(\S*)$")  # the beginning of a file's name before the cursor
+# The beginning of a file's name before the cursor; one with blanks is in quotes.
+_MENTION = re.compile(r'(?:^|\s)@("[^"]*"?|\S*)$')
 _LIKE_PATH = re.compile(r"""\s*['"]?(?:file://|~?/)""")  # as terminals paste a dropped file
 _DRAFT = -1  # index of the text that is being written; the newest earlier prompt has 0
 
@@ -482,14 +484,15 @@ class PromptInput(TextArea):
             self.completion = complete(self.text, self.argument_names)
         else:  # until others are found, show those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
-            self.completion = Completion(tuple(file for file in files if fuzzy_match(typed, file)))
+            name = typed.strip('"')
+            self.completion = Completion(tuple(file for file in files if fuzzy_match(name, file)))
             self.run_worker(
                 self._show_found_files(typed), name="files", group="files", exclusive=True
             )
 
     async def _show_found_files(self, typed: str) -> None:
         """Search for files, and list them unless the user has typed on or closed the list."""
-        rows = await self.find_files(typed)
+        rows = await self.find_files(typed.strip('"'))
         if typed == self._typed_file_name() and not self._is_list_dismissed:
             before = self.completion
             if before.is_choice and before.row in rows:  # the user has moved there meanwhile
@@ -500,7 +503,7 @@ class PromptInput(TextArea):
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
 
-        This text may be empty. Return None if no file is being named.
+        This text may be empty, or in quotes. Return None if no file is being named.
         """
         if is_shell_command(self.typed_command):  # there `@` is for the shell
             return None
@@ -562,11 +565,12 @@ class PromptInput(TextArea):
 
     def _choose_named(self, typed: str) -> bool:
         """Choose the listed file that is named as typed, with its folder or without."""
+        name = typed.strip('"')
         rows = self.completion.rows
         for index, row in enumerate(rows):
-            if isinstance(row, str) and typed in (row, row.rpartition("/")[2]):
+            if isinstance(row, str) and name in (row, row.rpartition("/")[2]):
                 self.completion = Completion(rows, index)
-                return bool(typed)
+                return bool(name)
         return False
 
     def _handle_key(self, key: str) -> bool:
@@ -613,10 +617,16 @@ class PromptInput(TextArea):
             self.put(f"{row.name} " if row.takes_argument else row.name)
         elif typed is None:  # a command with a name
             self.put(row)
-        elif row.endswith("/"):  # a folder replaces its typed name; its files are offered next
+        elif row.endswith(("/", os.sep)):  # a folder replaces its typed name; its files come next
             line, end = self.cursor_location
             start = end - len(typed)
-            self.replace(row, (line, start), (line, end), maintain_selection_offset=False)
+            has_quote = " " in row and not self.text.startswith(_FILE_COMMAND)
+            self.replace(
+                f'"{row}' if has_quote else row,
+                (line, start),
+                (line, end),
+                maintain_selection_offset=False,
+            )
         elif self.text.startswith(_FILE_COMMAND):
             self.put(_FILE_COMMAND + row)
         else:
