@@ -15,7 +15,7 @@ from lmchat.processes.child import run_program
 from lmchat.processes.environment import find_program, is_over_ssh
 from lmchat.safe_text import without_controls
 
-# An image as osascript prints it: `«data PNGf`, its bytes in hexadecimal (the group), then `»`.
+# as osascript prints an image: in hexadecimal
 _HEX_OF_OSASCRIPT = re.compile(rb"\s*\xc2\xabdata PNGf((?:[0-9A-F]{2})+)\xc2\xbb")
 _TIMEOUT_S = 2.0  # for one tool: some wait forever for a closed display
 
@@ -26,7 +26,7 @@ class ClipboardTool(Struct, frozen=True, kw_only=True):
     name: str
     copy_command: tuple[str, ...]
     paste_command: tuple[str, ...] = ()  # empty: it cannot read the clipboard
-    image_command: tuple[str, ...] = ()  # prints an image as PNG; fails if there is no image
+    image_command: tuple[str, ...] = ()  # fails if there is no image
     encoding: str = "utf-8"
 
 
@@ -42,8 +42,7 @@ TOOLS = (
     ),
     ClipboardTool(
         name="wl-copy",
-        # Without a type, wl-copy guesses one. Text that begins like a script would get a type that
-        # no program pastes.
+        # wl-copy would guess a type: for text that begins like a script, one that no program pastes
         copy_command=("wl-copy", "--type", "text/plain"),
         paste_command=("wl-paste", "--no-newline"),
         image_command=("wl-paste", "--type", "image/png"),
@@ -73,7 +72,7 @@ _SCREEN_CHARS = 76  # of a sequence that screen passes on
 
 
 def copyable(text: str) -> str:
-    """Return a text without controls and last line ends, at which a shell would run what is pasted.
+    """Remove controls and last line ends, at which a shell would run what is pasted.
 
     All that is copied goes through here.
     """
@@ -81,10 +80,7 @@ def copyable(text: str) -> str:
 
 
 def terminal_copy(text: str, environ: Mapping[str, str]) -> str:
-    """Return the control sequence that copies a text in terminals that know OSC 52.
-
-    screen would drop it, but passes short pieces on to its terminal.
-    """
+    """Return OSC 52; screen would drop it, but passes short pieces on to its terminal."""
     data = b64encode(copyable(text).encode(errors="replace")).decode()
     sequence = f"\x1b]52;c;{data}\a"
     if "STY" not in environ:
@@ -94,19 +90,15 @@ def terminal_copy(text: str, environ: Mapping[str, str]) -> str:
 
 
 class Clipboard:
-    """Clipboard of the desktop, which programs set and read.
-
-    The clipboard of the terminal needs no programs (OSC 52).
-    """
+    """Clipboard of the desktop; that of the terminal needs no programs (`terminal_copy`)."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """Run nothing yet; `environ` is the environment of the programs."""
         self.timeout_s = _TIMEOUT_S  # for each run of a program
         # pbcopy takes the bytes for text in the charset of the locale
         self._environ = {**environ, "LC_ALL": "en_US.UTF-8"}
 
     async def copy(self, text: str) -> str:
-        """Copy a text by the first tool that can; return its name, or ""."""
+        """Return the name of the first tool that can, or ""."""
         copied = copyable(text)
         for tool in self._usable_tools():
             output = await run_program(
@@ -121,13 +113,9 @@ class Clipboard:
         return ""
 
     async def paste_image(self) -> bytes:
-        """Return the image in the clipboard, from the first tool that has one; else empty bytes.
-
-        Raises `FileRefused` if it is too large.
-        """
+        """Return the image from the first tool that has one; a large one is a `FileRefused`."""
         for tool in self._usable_tools():
             data = await self._output_of(tool.image_command) or b""
-            # osascript prints the bytes of the image in hexadecimal
             hexadecimal = _HEX_OF_OSASCRIPT.match(data)
             if hexadecimal:
                 data = bytes.fromhex(hexadecimal[1].decode())
@@ -136,10 +124,7 @@ class Clipboard:
         return b""
 
     async def paste(self) -> str:
-        """Return the text of the clipboard from the first tool that can read it.
-
-        Raises `FileRefused` if no tool can.
-        """
+        """Return the text from the first tool that can read it; else raise `FileRefused`."""
         for tool in self._usable_tools():
             data = await self._output_of(tool.paste_command)
             if data is not None:
@@ -161,7 +146,7 @@ class Clipboard:
         return [tool for tool in tools if find_program(tool.copy_command[0], path)]
 
     async def _output_of(self, argv: tuple[str, ...]) -> bytes | None:
-        """Run a command and return its output; None if `argv` is empty, or it fails or hangs."""
+        """None if `argv` is empty, or it fails or hangs."""
         if not argv:
             return None
         return await run_program(argv, environ=self._environ, timeout_s=self.timeout_s)

@@ -27,11 +27,11 @@ from lmchat.safe_text import (
 from lmchat.units import timestamp
 
 SHORT_ID = 8  # characters of a session's id that are printed
-# Characters whose safe form depends on the character after them: CR, ZWNJ and ZWJ, and those that
-# may be left out between them.
+# Their safe form depends on the character after them: CR, ZWNJ and ZWJ, and those that may be left
+# out between them.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
 _PROGRESS_COLUMNS = 48  # the progress is filled up to this width, to overwrite the one before
-_MAX_CELL = 200  # characters of one cell, so that one name does not widen every row
+_MAX_CELL = 200  # characters, so that one name does not widen every row
 
 
 class Output:
@@ -39,16 +39,15 @@ class Output:
 
     def __init__(self, *, is_json: bool = False, is_json_lines: bool = False) -> None:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
-        self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
+        self.is_json = is_json or is_json_lines  # of either form
         self.is_json_lines = is_json_lines
-        self.has_printed_json = False  # whether stdout has JSON; then an error adds no document
+        self.has_printed_json = False  # then an error adds no document
         # False for screen readers, which repeat a line that is overwritten, and for commands whose
         # printed rows show the progress.
         self.has_progress = True
-        # Text that `show_progress` shows. If it is empty, the line may have a part of an answer,
-        # and is not cleared.
+        # If it is empty, the line may have a part of an answer, and is not cleared.
         self._progress = ""
-        # Called before a note or a progress: with `--inline`, it ends the line of the answer.
+        # with `--inline`, it ends the line of the answer
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
@@ -60,21 +59,17 @@ class Output:
         self.print_safe("\n".join(map(_one_line, lines)))
 
     def print_safe(self, text: str) -> None:
-        """Print a text that is safe already, such as JSON, and end its line.
-
-        If JSON is wanted, the text is taken for the JSON document of this run.
-        """
+        """Print a text that is safe already, and end its line; with `is_json`, it is JSON."""
         self.show_progress("")
         if self.is_json:
             self.has_printed_json = True
         _write(text if text.endswith("\n") else text + "\n")
 
     def print_exactly(self, text: str) -> None:
-        """Print a text as it is, without a line end; for a terminal, the caller makes it safe."""
+        """Print a text without a line end; for a terminal, the caller makes it safe."""
         _write(text)
 
     def print_json(self, value: object) -> None:
-        """Print a value as JSON: as an indented document, or on one line if lines are wanted."""
         self.print_safe(to_json(value, indent=None if self.is_json_lines else 2))
 
     def print_result(self, value: object, *lines: str) -> int:
@@ -86,11 +81,7 @@ class Output:
         return 0
 
     def print_list(self, data: Sequence[object], lines: Iterable[str], empty_note: str) -> int:
-        """Print a list and return exit code 0.
-
-        If JSON is wanted, `data` is printed, else the lines, or `empty_note` on stderr if `data` is
-        empty.
-        """
+        """Print a list as JSON or in lines, or `empty_note` on stderr; return exit code 0."""
         if self.is_json:
             self.print_json({"object": "list", "data": data})  # as in the API of OpenAI
         elif data:
@@ -100,13 +91,10 @@ class Output:
         return 0
 
     def note(self, *lines: str) -> None:
-        """Print each text on one line of stderr, so that a name in it cannot forge a line.
-
-        If stderr cannot be written, as on a full disk, the command goes on without the note.
-        """
+        """Print as `print_lines` does, but on stderr; errors, as of a full disk, are ignored."""
         if sys.stderr is not None:
             self.show_progress("")
-            self.before_notes()  # with `--inline`, it ends the line of the answer
+            self.before_notes()
             with suppress(OSError):
                 sys.stderr.write("\n".join(map(_one_line, lines)) + "\n")
                 sys.stderr.flush()
@@ -114,9 +102,8 @@ class Output:
     def show_progress(self, text: str) -> None:
         """Show a short text on the current line of the terminal; it replaces the one before.
 
-        An empty text clears the line, and so do the methods that print lines. Nothing is shown
-        without `has_progress`, if stderr is no terminal, or if TERM is dumb: such a terminal cannot
-        overwrite a line.
+        An empty text clears the line, and so do the methods that print lines. A terminal whose TERM
+        is dumb cannot overwrite a line.
         """
         can_show = self.has_progress and os.environ.get("TERM") != "dumb"
         if text != self._progress and can_show and is_terminal(sys.stderr):
@@ -130,8 +117,7 @@ class Output:
     def print_error(self, error: LMChatError) -> int:
         """Print an error on stderr, and on stdout as JSON if that is wanted; return its exit code.
 
-        If the JSON document of this run is printed already, stdout gets nothing more. JSON lines
-        always end with the error.
+        A document that was printed already stays alone; JSON lines always end with the error.
         """
         hint = [error.hint] if error.hint else []
         if error.kind == "auth" and not error.hint.startswith("Sign in"):
@@ -141,7 +127,7 @@ class Output:
             )
         self.note(f"lmchat: {error.message}", *hint)
         if self.is_json_lines or (self.is_json and not self.has_printed_json):
-            with suppress(FileRefused):  # stdout on a full disk, which may be the error itself
+            with suppress(FileRefused):  # which may be the error itself
                 self.print_json({"detail": failure_detail(error)})
         return error.exit_code
 
@@ -150,14 +136,13 @@ class TextStream(Protocol):
     """Printer of a text that arrives in pieces."""
 
     @property
-    def is_at_line_start(self) -> bool:
-        """Whether the next character would begin a line."""
+    def is_at_line_start(self) -> bool: ...
 
     def write(self, piece: str) -> None:
         """Print a piece, at once or soon."""
 
     def end(self) -> None:
-        """Print all that is not printed yet, and end the line."""
+        """Print the rest, and end the line."""
 
 
 class SafeStream:
@@ -167,17 +152,14 @@ class SafeStream:
     """
 
     def __init__(self) -> None:
-        # end of the text, printed with the next piece: its safe form depends on what follows
+        # its safe form depends on what follows
         self._pending = ""
-        # last printed character: the safe form of the next one depends on it
+        # the safe form of the next one depends on it
         self._printed = ""
-        self.is_at_line_start = True  # whether the next character would begin a line
+        self.is_at_line_start = True
 
     def write(self, piece: str) -> None:
-        """Print the pending characters and a piece, and keep its undecided end for the next call.
-
-        Undecided are characters at the end whose safe form depends on the character after them.
-        """
+        """Print a piece, but for an end whose safe form depends on what follows."""
         text = self._pending + piece
         if not is_terminal(sys.stdout):
             self._print_exactly(text)
@@ -187,7 +169,6 @@ class SafeStream:
         self._print(decided_text)
 
     def end(self) -> None:
-        """Print the pending characters, and a line end unless the text ended with one."""
         self._print(self._pending)
         self._pending = ""
         if not self.is_at_line_start:
@@ -195,7 +176,6 @@ class SafeStream:
         self._printed = ""
 
     def _print(self, text: str) -> None:
-        """Print the safe form of the next part of the text; do nothing for an empty part."""
         # The safe form of a character depends on the one before it, which is printed already. So
         # both are made safe, and the first one, which stays as it is, is cut off.
         safe = safe_text(self._printed + text)
@@ -209,20 +189,19 @@ class SafeStream:
 
 
 def failure_detail(error: LMChatError) -> dict[str, str]:
-    """Return the JSON form of an error: its kind, its message, and the current time."""
     return {"error": error.kind, "message": error.message, "timestamp": timestamp()}
 
 
 def local_time(moment: datetime) -> str:
-    """Return a time in the local zone, to the minute: `2026-11-01 09:30`."""
+    """In the local zone, to the minute: `2026-11-01 09:30`."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """Return a value as JSON that is safe on a terminal and decodes to the same value.
 
-    Letters beyond ASCII are escaped only if stdout is not UTF-8. Lone surrogates, as in names of
-    files and cut characters, become U+FFFD: many programs refuse them.
+    Lone surrogates, as in names of files and cut characters, become U+FFFD: many programs refuse
+    them.
     """
     import json  # noqa: PLC0415 - 7 ms that the chat screen does not need
 
@@ -231,11 +210,7 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 
 
 def _json_form(value: object) -> object:
-    """Return a value that `json.dumps` knows in place of one that it does not know.
-
-    A struct becomes a dict, in which floats are rounded to 3 digits after the point. A date or time
-    becomes ISO 8601, anything else, such as a path, its text.
-    """
+    """Convert what `json.dumps` does not know; floats of a struct are rounded to 3 digits."""
     if isinstance(value, Struct):
         fields = asdict(value).items()
         return {
@@ -247,10 +222,9 @@ def _json_form(value: object) -> object:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, width: int | None = None
 ) -> list[str]:
-    """Return the lines of a table with its head, made safe for a terminal.
+    """Return the lines of a table, safe for a terminal.
 
-    Columns are aligned by the width that texts have on a terminal. Long texts are cut, and so are
-    lines of more than `width` cells.
+    Columns are aligned by cells. Long texts are cut, and so are lines of more than `width` cells.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - commands start without rich
 
@@ -270,19 +244,19 @@ def table(
 
 
 def terminal_columns() -> int | None:
-    """Return the width of the terminal; None if stdout is no terminal: a pipe gets whole lines."""
+    """None if stdout is no terminal: a pipe gets whole lines."""
     from shutil import get_terminal_size  # noqa: PLC0415 - 5 ms that most commands do without
 
     return get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def _one_line(text: str) -> str:
-    """Return safe text on one line: with blanks for line breaks and tabs, and none at its end."""
+    """Make a text safe, with blanks for line breaks and tabs, and none at its end."""
     return on_one_line(text).rstrip(" ")
 
 
 def is_utf8() -> bool:
-    """Return whether the encoding of stdout is UTF-8; True if it has no encoding."""
+    """True also without an encoding."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return encoding.lower().replace("-", "") == "utf8"
 
@@ -290,8 +264,7 @@ def is_utf8() -> bool:
 def _write(text: str) -> None:
     """Write to stdout and flush it; characters that its encoding does not have become `?`.
 
-    Do nothing if this process has no stdout. Raises `BrokenPipeError` if the reader of a pipe is
-    gone, and `FileRefused` for other errors of the system.
+    Raises `BrokenPipeError` if the reader of a pipe is gone, and `FileRefused` for other errors.
     """
     if sys.stdout is None:
         return
@@ -309,10 +282,7 @@ def _write(text: str) -> None:
 def pipe_utf8(
     streams: Iterable[TextIO | None], environ: Mapping[str, str], platform: str = sys.platform
 ) -> None:
-    """Let pipes and files of Windows get UTF-8, as elsewhere, and from Python 3.15 on.
-
-    `PYTHONIOENCODING` may choose another encoding.
-    """
+    """Let pipes and files of Windows get UTF-8, as elsewhere, and from Python 3.15 on."""
     if platform == "win32" and not environ.get("PYTHONIOENCODING"):
         for stream in streams:
             if isinstance(stream, TextIOWrapper) and not is_terminal(stream):
@@ -323,25 +293,23 @@ Result = TypeVar("Result")
 
 
 def can_ask() -> bool:
-    """Return whether a user can read and answer questions: stdin and stderr are terminals."""
     return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def has_piped_input() -> bool:
-    """Return whether another program or a file is stdin."""
     return sys.stdin is not None and not sys.stdin.isatty()
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream of Python is a terminal; None is a stream that was closed."""
+    """None is a stream that was closed."""
     return stream is not None and stream.isatty()
 
 
 async def typed_line() -> bytes:
-    """Wait for a line at the terminal and return it with its line end; empty at the end of input.
+    """Wait for a line at the terminal; it is empty at the end of input.
 
-    During the wait, the terminal shows typed text, even if an answer of `--inline` has hidden it.
-    If the wait is cancelled, text that is typed later is not taken, except on Windows.
+    The terminal shows what is typed, even if an answer of `--inline` has hidden it. After a
+    cancellation, what is typed later is not taken, except on Windows.
     """
     import asyncio  # noqa: PLC0415 - commands without questions start without it
 
@@ -364,7 +332,7 @@ async def typed_line() -> bytes:
 
 
 async def ask_yes_no(question: str) -> bool:
-    """Ask the user a question and return whether the answer is yes; every other line means no."""
+    """Every line but y and yes means no."""
     sys.stderr.write(f"{safe_line(question)} [y/N] ")
     sys.stderr.flush()
     line = await typed_line()
@@ -372,13 +340,12 @@ async def ask_yes_no(question: str) -> bool:
 
 
 def call_with_stdin(read: Callable[[BufferedReader], Result]) -> Result:
-    """Call `read` with the file object of `open_stdin`, and return what `read` returns."""
     with open_stdin() as file:
         return read(file)
 
 
 def open_stdin() -> BufferedReader:
-    """Return another file object for stdin than `sys.stdin`; closing it leaves stdin open.
+    """Open stdin again; closing that file leaves stdin open.
 
     The caller may be a thread that is abandoned while it reads. If that thread held the lock of
     `sys.stdin`, Python could not exit.

@@ -26,17 +26,14 @@ BELL = "\x07"
 _OPEN_PROGRAM = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 _TIME_TO_FAIL_S = 2.0  # a browser that has not failed by then has started
 _SHOWN_OVER_SSH = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")  # lead to the user's screen
-_MAX_STEM_CHARS = 50  # of the name of a file; file systems allow 255 bytes, four a character
+_MAX_STEM_CHARS = 50  # file systems allow 255 bytes, four a character
 _TITLE = "lmchat"
 _LONGEST_CHARS = 120  # of a notification
 _WITH_OSC_777 = ("rxvt", "foot")  # beginnings of $TERM
 
 
 async def open_in_browser(address: str, *, environ: Mapping[str, str]) -> bool:
-    """Open a web page in a browser outside this terminal.
-
-    Return False if no such browser could be started, or if the address is not that of a web page.
-    """
+    """Return False if no browser outside this terminal can be started, or for another scheme."""
     if not address.lower().startswith(("http://", "https://")):
         return False
     return await asyncio.to_thread(_open, address, environ)
@@ -49,18 +46,17 @@ async def open_file(
     folders: ExitStack,
     environ: Mapping[str, str],
 ) -> str:
-    """Write `data` to a file in a new private folder, and open it in the system's viewer.
+    """Write a file into a new private folder, and open it in the system's viewer.
 
-    The folder is removed when `folders` is closed: the viewer reads the file after this returns.
-    Return "", or the path of the file if no viewer could be started. Raises `FileRefused` if the
-    file cannot be written.
+    The viewer reads it after this returns; `folders` removes the folder. Return the path of the
+    file if no viewer could be started, else "". Raises `FileRefused`.
     """
     copy = await asyncio.to_thread(_private_copy, name, data, folders)
     return "" if await asyncio.to_thread(_open, copy.as_uri(), environ) else str(copy)
 
 
 def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
-    """Write a file in a new private folder, which `folders` removes; raises `FileRefused`."""
+    """Raises `FileRefused`."""
     path = PurePath(name)
     try:
         # Only the last part of the name is used, so that `../a.md` stays in the folder. It is cut,
@@ -78,10 +74,9 @@ def _private_copy(name: str, data: bytes, folders: ExitStack) -> Path:
 
 
 def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
-    """Return the output that makes the terminal notify the user; empty for the kind `none`.
+    """Return the output that makes the terminal notify the user.
 
-    For the kind `bell`, this is the bell. For `desktop`, it is the sequence OSC 777 for terminals
-    that are known to need it, else OSC 9. In tmux, the sequence is wrapped. tmux passes it on only
+    `desktop` is OSC 777 for terminals that are known to need it, else OSC 9. tmux passes it on only
     if configured, so the bell is added.
     """
     if kind == "none":
@@ -102,11 +97,9 @@ def notification(kind: str, words: str, environ: Mapping[str, str]) -> str:
 def _open(address: str, environ: Mapping[str, str]) -> bool:
     """Open an address with Python's `webbrowser`, in a process without the terminal.
 
-    Without `TERM`, `webbrowser` finds no browser that runs in a terminal. `PATH` gets absolute
-    folders only, so that no program of the current folder is started. Return False if the process
-    fails within `_TIME_TO_FAIL_S`; True if it succeeds, or still runs after that time.
-
-    Over ssh, macOS and Windows would open it on a screen that the user does not see.
+    Without `TERM`, it finds no browser that runs in a terminal. `PATH` gets absolute folders only,
+    so that no program of the current folder is started. Over ssh, macOS and Windows would open it
+    on a screen that the user does not see. True if it still runs after `_TIME_TO_FAIL_S`.
     """
     if is_over_ssh(environ) and not any(environ.get(name) for name in _SHOWN_OVER_SSH):
         return False
@@ -143,9 +136,9 @@ class Editor:
     """The user's editor, which edits one text."""
 
     def __init__(self, text: str, *, folders: ExitStack, environ: Mapping[str, str]) -> None:
-        """Run nothing yet; `folders` removes the folder of the file at the end, or before."""
+        """`folders` removes the folder of the file at the end, or before."""
         self.saved_text = text
-        """The text as the editor has saved it, as far as `read` or the end of `run` knows."""
+        """As the editor has saved it, as far as `read` or the end of `run` knows."""
         self.at_once_s = _AT_ONCE_S
         self._has_line_end = text.endswith("\n")
         self._folders = folders
@@ -153,12 +146,11 @@ class Editor:
         self._file: Path | None = None  # None before the editor runs
 
     async def run(self) -> str:
-        """Let the user edit the text, and return the edited text.
+        """Return the edited text; the caller has suspended the screen.
 
-        The caller has suspended the screen. The event loop keeps running, so that an answer can
-        arrive. Cancelling kills the editor. Raises `LMChatError` if no editor can be run, or if it
-        fails, returns at once or leaves no file of UTF-8 text; `saved_text` then has what it has
-        saved.
+        The event loop keeps running, so that an answer can arrive. Cancelling kills the editor.
+        Raises `LMChatError` if no editor can be run, or if it fails, returns at once or leaves no
+        UTF-8 text.
         """
         argv = editor_command(self._environ)
         begin_s = monotonic()
@@ -201,7 +193,7 @@ class Editor:
                 await self._read()
 
     async def _read(self) -> bool:
-        """Read the file; return whether it is UTF-8 text. Raises `OSError`."""
+        """Return whether it is UTF-8 text. Raises `OSError`."""
         if self._file is None:
             return True
         data = await asyncio.to_thread(self._file.read_bytes)
@@ -217,10 +209,7 @@ class Editor:
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the command in $VISUAL or $EDITOR, else the path of the first installed editor.
-
-    Raises `WrongUse` if none exists, or if the variable is no command.
-    """
+    """Return the command in $VISUAL or $EDITOR, else an installed editor; raises `WrongUse`."""
     argv = _command(_EDITOR_VARIABLES, _EDITORS, environ)
     if not argv:
         raise WrongUse("No editor is set.", hint="Set $EDITOR, for example: export EDITOR=nano")
@@ -228,10 +217,9 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
 
 
 async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
-    """Show a text in the pager of $PAGER, else in the first installed one.
+    """The caller has suspended the screen.
 
-    The caller has suspended the screen. Raises `WrongUse` if there is no pager, or if it cannot be
-    run.
+    Raises `WrongUse` if there is no pager that can be run.
     """
     argv = _command(("PAGER",), _PAGERS, environ)
     if not argv:
@@ -246,10 +234,9 @@ async def show_in_pager(text: str, *, environ: Mapping[str, str]) -> None:
 def _command(
     variables: Sequence[str], usual_programs: Sequence[str], environ: Mapping[str, str]
 ) -> list[str]:
-    """Return the words of the command in the first of `variables` that is set.
+    """Return the first command in `variables`, else the first program that is installed.
 
-    If none is set, return the path of the first of `usual_programs` that is installed. Return an
-    empty list if none is. Raises `WrongUse` for a variable that is no command.
+    Raises `WrongUse` for a variable that is no command.
     """
     for name in variables:
         value = environ.get(name, "").strip()
@@ -269,10 +256,7 @@ def _command(
 async def _run(
     argv: list[str], environ: Mapping[str, str], variable: str, data: bytes | None = None
 ) -> int:
-    """Run a program in the terminal, and return its exit code; raises `WrongUse`.
-
-    `variable` is the environment variable that names the program; `data` is its input.
-    """
+    """Raises `WrongUse`; `variable` names the program, `data` is its input."""
     try:
         exit_code = await run_in_terminal(argv, environ=environ, data=data)
     except OSError as error:

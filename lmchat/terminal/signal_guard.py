@@ -13,9 +13,9 @@ from lmchat.processes.signals import ENDING_SIGNALS, HANG_UP
 
 _logger = logging.getLogger(__name__)
 
-# Signals of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal.
+# of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
-# Two bytes that are in the pipe beside the numbers of signals.
+# in the pipe beside the numbers of signals
 _LENT = 254  # another program has the terminal from now on
 _RETURNED = 255  # lmchat has the terminal again
 
@@ -34,13 +34,12 @@ class SignalGuard:
         ask_to_end: Callable[[int], None],
         timeout_s: float,
     ) -> None:
-        """Set no handlers yet.
+        """On a signal, restore the terminal, ask the program to end, and end it after `timeout_s`.
 
-        On a signal, the thread calls `restore_terminal`, then `ask_to_end` with the number of the
-        signal, and ends the program itself after `timeout_s`.
+        `ask_to_end` gets the number of the signal.
         """
-        # Number of the signal that ends the program, or None. Once it is set, the screen may not
-        # take the terminal back: this thread restores it for the shell.
+        # Signal that ends the program. Once it is set, the screen may not take the terminal back:
+        # this thread restores it for the shell.
         self.ended_by: int | None = None
         self._restore_terminal = restore_terminal
         self._ask_to_end = ask_to_end
@@ -48,10 +47,9 @@ class SignalGuard:
         self._pipe: tuple[int, int] | None = None
 
     def watch(self) -> None:
-        """Start the thread, and handle all `ENDING_SIGNALS` from now on.
+        """Handle all `ENDING_SIGNALS` from now on; call this in the main thread.
 
-        This must be called in the main thread. The screen calls it again each time it takes the
-        terminal back, as after an editor: only the first call has an effect.
+        The screen calls it each time it takes the terminal: only the first call has an effect.
         """
         if self._pipe is not None:
             return
@@ -69,9 +67,8 @@ class SignalGuard:
     def lend(self, *, is_lent: bool) -> None:
         """Note that another program, such as an editor, has the terminal, or that lmchat has it.
 
-        While the other program has the terminal, signals from keys are meant for that program, but
-        lmchat gets them, too (`_FROM_KEYS`). The note goes through the pipe, so the thread reads it
-        in order with the signals.
+        Signals from keys are meant for that program, but lmchat gets them, too. The note goes
+        through the pipe, so the thread reads it in order with the signals.
         """
         self._write(_LENT if is_lent else _RETURNED)
 
@@ -87,11 +84,7 @@ class SignalGuard:
             os.write(self._pipe[1], bytes([number]))
 
     def _wait(self, read_end: int) -> None:
-        """Read the pipe for ever, and end the program at the first signal that is meant for it.
-
-        While an editor has the terminal (`lend`), Ctrl+C is meant for the editor. Signals that do
-        not end programs, such as that of a new size, are in the pipe, too, and are ignored.
-        """
+        """Read the pipe for ever; signals that end nothing, as of a new size, are in it, too."""
         is_lent = False
         while True:
             for number in os.read(read_end, 64):

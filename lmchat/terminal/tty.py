@@ -14,7 +14,7 @@ try:
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
-_LOCAL_FLAGS = 3  # index in the attributes of a terminal
+_LOCAL_FLAGS = 3  # in the attributes of a terminal
 _END_S = 0.3  # timeout for a terminal that takes no bytes
 
 
@@ -22,18 +22,13 @@ class TerminalOutput:
     """Writer to a terminal; it never raises `OSError`, and writes nothing after `end`."""
 
     def __init__(self, fileno: int, on_gone: Callable[[], None]) -> None:
-        """Write nothing yet.
-
-        `fileno` is the descriptor of the terminal. `on_gone` is called when a write fails because
-        the terminal is gone.
-        """
+        """`on_gone` is called when a write fails because the terminal is gone."""
         self._fileno = fileno
         self._on_gone = on_gone
         self._is_open = True
         self._writing = Lock()  # held by `write`: `end` waits for it, but not for long
 
     def begin(self) -> None:
-        """Allow writing again after `end`."""
         self._is_open = True
 
     def write(self, text: str) -> None:
@@ -54,12 +49,12 @@ class TerminalOutput:
     def end(self, last_text: str) -> None:
         """Allow no more writing, and write a last text; this ends within about 2 × `_END_S`.
 
-        The text is written even if another thread is still blocked in `write` after `_END_S`. If
-        the terminal does not take it in time, the text is dropped.
+        It is written even if another thread is still blocked in `write`, and dropped if the
+        terminal does not take it in time.
         """
         self._is_open = False
         is_acquired = self._writing.acquire(timeout=_END_S)  # so that a running `write` can end
-        # in a thread, which is abandoned if the terminal takes nothing
+        # abandoned if the terminal takes nothing
         writing = Thread(target=self._write_last, args=(last_text.encode(),), daemon=True)
         writing.start()
         writing.join(_END_S)
@@ -71,10 +66,7 @@ class TerminalOutput:
             os.write(self._fileno, data)
 
     def _write_some(self, data: bytes) -> int:
-        """Write as much of `data` as the terminal takes, and return the number of bytes.
-
-        If a terminal in non-blocking mode takes nothing, wait up to 1 s and return 0.
-        """
+        """Return the number of written bytes, 0 after 1 s in which the terminal takes nothing."""
         try:
             return os.write(self._fileno, data)
         except BlockingIOError:  # an earlier program left the terminal in non-blocking mode
@@ -83,10 +75,9 @@ class TerminalOutput:
 
 
 def has_shell() -> bool:
-    """Return whether a shell with job control has started lmchat.
+    """Whether a shell with job control has started lmchat, so that it can be stopped and continued.
 
-    A shell with job control can stop lmchat and continue it later. It leads its session, and runs
-    each command in another process group than its own.
+    Such a shell leads its session, and runs each command in another process group than its own.
     """
     try:
         return os.getpgid(os.getsid(0)) != os.getpgrp()
@@ -96,11 +87,9 @@ def has_shell() -> bool:
 
 @contextmanager
 def echo(fileno: int, *, is_on: bool) -> Iterator[None]:
-    """Let a terminal show what is typed while the block runs, or hide it if not `is_on`.
+    """Show what is typed while the block runs, or hide it, as while an answer is printed.
 
-    Typed text can be read in both cases. It is hidden while an answer is printed. Ctrl+C then stops
-    the answer, and must not drop what was printed but is not shown yet (NOFLSH). Change nothing if
-    the file is no terminal, or is gone.
+    Ctrl+C then stops the answer, and must not drop what was printed but is not shown yet (NOFLSH).
     """
     if termios is None:
         yield
@@ -128,10 +117,7 @@ def drop_typed(fileno: int) -> None:
 
 
 def has_more_input(fileno: int, *, wait_s: float) -> bool:
-    """Wait up to `wait_s` for input, and return whether there is some, such as the rest of a paste.
-
-    Always False on Windows.
-    """
+    """Wait for input, such as the rest of a paste. Always False on Windows."""
     try:
         readable, _, _ = select.select([fileno], [], [], wait_s)
     except (OSError, ValueError):  # Windows selects sockets only; the file may be closed
@@ -155,36 +141,33 @@ class TerminalWriter(Thread):
         super().__init__(daemon=True, name="terminal-output")
         self._output = output
         self._texts: SimpleQueue[str | None] = SimpleQueue()
-        self._unwritten = 0  # number of texts that are queued or being written
-        self._busy_since_s = 0.0  # time at which that number last rose from 0, for `is_behind`
+        self._unwritten = 0  # queued or being written
+        self._busy_since_s = 0.0  # since that number last rose from 0
         self._counting = Lock()  # held while both are changed
 
     def write(self, text: str) -> None:
-        """Queue a text, without waiting."""
         with self._counting:
             if not self._unwritten:
-                self._busy_since_s = monotonic()  # `is_behind` measures from here
+                self._busy_since_s = monotonic()
             self._unwritten += 1
         self._texts.put(text)
 
     @property
     def is_behind(self) -> bool:
-        """Whether texts have been unwritten for longer than `LATE_S`."""
         return self._unwritten > 0 and monotonic() - self._busy_since_s > LATE_S
 
     def run(self) -> None:
-        """Write the queued texts, several at once if there are several, until `stop` is called."""
         is_over = False
         while not is_over:
             texts = [self._texts.get()]
             while not self._texts.empty():
                 texts.append(self._texts.get())
-            is_over = None in texts  # from `stop`
+            is_over = None in texts
             self._output.write("".join(text for text in texts if text is not None))
             with self._counting:
                 self._unwritten -= len(texts)  # None was not counted, but nothing follows it
 
     def stop(self) -> None:
         """End the thread after the queued texts; wait for that no longer than `LAST_WRITES_S`."""
-        self._texts.put(None)  # at which `run` ends
+        self._texts.put(None)
         self.join(LAST_WRITES_S)
