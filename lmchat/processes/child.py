@@ -31,21 +31,21 @@ from lmchat.processes.environment import (
 
 _LENGTH = struct.Struct(">Q")  # size of a frame in bytes, which is sent before it
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the second
-# On Windows, a program gets no Ctrl+C of the terminal, and outlives its window.
+# on Windows, a program gets no Ctrl+C of the terminal, and outlives its window
 _APART = sum(
     getattr(subprocess, f"CREATE_{name}", 0) for name in ("NEW_PROCESS_GROUP", "NO_WINDOW")
 )
 _SUSPENDED = 0 if hasattr(os, "killpg") else 0x4  # until it is in its job, on Windows
-_GROUP_ENDS_S = 0.5  # time in which the processes that a program has left may end by themselves
+_GROUP_ENDS_S = 0.5  # for the processes that a program has left
 _POLL_S = 0.02
-_LINE_BYTES = 64 * 1024  # longest line of a child by default
-_IMPORT_FOLDER = str(Path(__file__).parents[2])  # the folder that holds the package `lmchat`
-# Python program that calls a function of a module. Its first argument is `_IMPORT_FOLDER`.
+_LINE_BYTES = 64 * 1024  # by default
+_IMPORT_FOLDER = str(Path(__file__).parents[2])  # that holds the package `lmchat`
+# its first argument is `_IMPORT_FOLDER`
 _CALL_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from {module} import main; main()"
 _PIPE_BYTES = 256 * 1024  # more than a pipe holds
 _MARK_BYTES = 16
 _HELD_BYTES = range(_MARK_BYTES - 1, -1, -1)
-_NO_SIGNAL = 0  # sent as a signal, it only tells whether the process or group is there
+_NO_SIGNAL = 0  # only tells whether the process or group is there
 
 
 class ChildEndedError(Exception):
@@ -71,8 +71,7 @@ def start_in_background(
 ) -> subprocess.Popen[bytes]:
     """Start a program without input that may run longer than this process; raises `OSError`.
 
-    `output` is a file descriptor for its output and errors, which are dropped without it. `folder`
-    is the folder in which it runs.
+    `output` is a file descriptor for its output and errors.
     """
     return subprocess.Popen(  # noqa: S603 - a list and no shell
         argv,
@@ -94,15 +93,11 @@ async def run_program(
     data: bytes = b"",
     has_output: bool = True,
 ) -> bytes | None:
-    """Run a program of the user and return its output; None if it fails.
+    """Run a program of the user; None if it does not start, fails, or is killed after `timeout_s`.
 
-    A program fails if it cannot start, has another exit code than 0, or is killed after
-    `timeout_s`. Its input is `data`. Its environment is `environ` without lmchat's own variables,
-    one of which may hold an API key.
-
-    Without `has_output`, its output is dropped. Programs that set the clipboard need this: they
-    stay in the background with their output open, and waiting for its end would run into the
-    timeout.
+    It gets `environ` without lmchat's own variables, one of which may hold an API key. Programs
+    that set the clipboard need `has_output=False`: they stay in the background with their output
+    open, and waiting for its end would run into the timeout.
     """
     try:
         child = await ChildProcess.start(
@@ -127,11 +122,10 @@ async def run_program(
 async def run_in_terminal(
     argv: Sequence[str], *, environ: Mapping[str, str], data: bytes | None = None
 ) -> int:
-    """Run a program in the terminal until it ends, and return its exit code.
+    """Run a program in the terminal, or with `data` as its input; return its exit code.
 
-    Its input is `data`, or the terminal if `data` is None. Its environment is `environ` without
-    lmchat's own variables, one of which may hold an API key. Cancelling kills the program. Raises
-    `OSError` if it cannot start.
+    Its environment is that of `run_program`. Cancelling kills it. Raises `OSError` if it cannot
+    start.
     """
     process = await asyncio.create_subprocess_exec(
         *with_absolute_program(argv, environ),
@@ -208,7 +202,6 @@ def output_pipe(receive: Callable[[bytes], None]) -> Iterator[int]:
 
 
 async def _end_of(process: Process) -> int:
-    """Kill a program if it still runs, and return its exit code."""
     if process.returncode is None:
         with suppress(ProcessLookupError):  # it has ended
             process.kill()
@@ -218,11 +211,9 @@ async def _end_of(process: Process) -> int:
 class ChildProcess:
     """Program in the background with a pipe for its input, and often one for its output.
 
-    This process sends frames or lines of JSON through these pipes, and receives them. A frame is
-    any bytes, with their number before them.
-
-    `stop` asks the program to end, and kills it later; `kill` kills it. Both return at once. `end`
-    and `end_politely` wait for its end. `end_group` is for what an ended program has left behind.
+    A frame is any bytes, with their number before them. `stop` asks the program to end, and kills
+    it later; `kill` kills it. Both return at once. `end` and `end_politely` wait for its end.
+    `end_group` is for what an ended program has left behind.
     """
 
     def __init__(self, process: Process) -> None:
@@ -250,8 +241,7 @@ class ChildProcess:
         """Start a program; raises `OSError`. Cancelling also kills it, and waits for its end.
 
         With `shell`, which may be empty for that of the system, `argv` is one text, its command.
-        `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`. `line_bytes` limits the
-        length of a line that `read_line` reads.
+        `output` and `errors` are file descriptors, or `PIPE` or `DEVNULL`.
         """
         create = asyncio.create_subprocess_exec
         if shell is not None:
@@ -272,10 +262,10 @@ class ChildProcess:
         try:
             process = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # Only the caller of `start` was cancelled; `starting` still runs. If it were cancelled,
-            # asyncio would kill the program alone, and wait for the processes that the program has
-            # started, as they hold its pipes. So the start is awaited, and then `end` kills all. A
-            # further cancellation in this time is dropped: it would leave a program running.
+            # Only the caller of `start` was cancelled. If `starting` were, asyncio would kill the
+            # program alone, and wait for the processes that the program has started, as they hold
+            # its pipes. So the start is awaited, and then `end` kills all. A further cancellation
+            # in this time is dropped: it would leave a program running.
             while not starting.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait([starting])
@@ -307,14 +297,11 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code of the program, -N if signal N has ended it; None while it runs."""
+        """-N if signal N has ended it; None while it runs."""
         return self._process.returncode
 
     async def communicate(self, data: bytes) -> bytes:
-        """Send `data` as all of the input, wait for the end of the program, and return its output.
-
-        The output is empty if it has no pipe.
-        """
+        """Send all of the input, wait for the end, and return the output, if it has a pipe."""
         output, _ = await self._process.communicate(data)
         return output or b""
 
@@ -336,16 +323,13 @@ class ChildProcess:
             await child.end()
 
     async def send_frame(self, frame: bytes) -> None:
-        """Send a frame.
-
-        No error is raised if the child has ended: `receive_frame` raises one then.
-        """
+        """No error is raised if the child has ended: `receive_frame` raises one then."""
         with suppress(ConnectionError):
             self._input.writelines((_LENGTH.pack(len(frame)), frame))
             await self._input.drain()
 
     async def receive_frame(self) -> bytes:
-        """Return the next frame of the child; raises `ChildEndedError` if the child has ended."""
+        """Raises `ChildEndedError`."""
         try:
             (length,) = _LENGTH.unpack(await self._output.readexactly(_LENGTH.size))
             return await self._output.readexactly(length)
@@ -353,7 +337,7 @@ class ChildProcess:
             raise ChildEndedError("the child ended") from error
 
     async def read_line(self) -> bytes:
-        """Return the next line, or b"" at the end; raises `ValueError` if it is too long."""
+        """Return b"" at the end; raise `ValueError` for a line that is too long."""
         return await self._output.readline()
 
     async def write_line(self, line: bytes) -> None:
@@ -366,10 +350,9 @@ class ChildProcess:
         self._input.close()
 
     def stop(self, kill_after_s: float) -> None:
-        """Ask the program and what it has started to end.
+        """Ask the program and what it has started to end; kill them after `kill_after_s`.
 
-        If the program still runs after `kill_after_s`, it is killed with what it has started. If it
-        ends before, what it leaves behind is not killed here, but by `end_group`.
+        If it ends before, what it leaves behind is not killed here, but by `end_group`.
         """
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
@@ -384,13 +367,8 @@ class ChildProcess:
         self._signal(_KILL)
 
     async def end_politely(self) -> None:
-        """End the program and what it has started, the gentlest way first.
-
-        Close the input, at which most programs end. What still runs after a moment gets SIGTERM,
-        and is killed after another moment.
-        """
+        """End the program and what it has started by the end of its input, SIGTERM, or a kill."""
         self._input.close()
-        # no signal at first: the program gets a moment to end at the end of its input
         await self._end_group((_NO_SIGNAL, signal.SIGTERM, _KILL))
         await self._release_pipes()
 
@@ -399,11 +377,7 @@ class ChildProcess:
         await self._end_group((_NO_SIGNAL, _KILL))
 
     async def _end_group(self, signals: Sequence[int]) -> None:
-        """Send one signal after the other to the process group, until it has ended.
-
-        After each signal, wait a moment for the end of the group. For `_NO_SIGNAL`, nothing is
-        sent: lmchat only waits.
-        """
+        """Send one signal after the other to the process group, until it has ended."""
         for number in signals:
             until_s = monotonic() + _GROUP_ENDS_S
             is_running = self._signal(number)
@@ -414,10 +388,7 @@ class ChildProcess:
                 return  # the system may give its id to another group, which must get no signal
 
     def _signal(self, number: int) -> bool:
-        """Send a signal to the process group; return whether there is such a group.
-
-        With `_NO_SIGNAL`, nothing is sent. The group may exist after the program has ended.
-        """
+        """Return whether there is a process group, which may outlive the program."""
         if self._job is not None:
             if number != _NO_SIGNAL:
                 self._job.end()
@@ -434,11 +405,8 @@ class ChildProcess:
         """Whether `killpg` would hit a stranger: another process has got the id of this program.
 
         A system gives an id again only when no process group has it: then this program and all of
-        its group have ended. There are two cases:
-
-        - A process has the id: it is a stranger, which may lead a group.
-        - No process has the id, but a group: it is that of this program, or of a stranger that has
-          ended, too. They cannot be told apart; lmchat takes it for the first.
+        its group have ended. If no process has the id, but a group, that may be of a stranger that
+        has ended, too: they cannot be told apart, and lmchat takes it for this program's.
         """
         if self._process.returncode is None:
             return False
@@ -446,14 +414,10 @@ class ChildProcess:
             os.getpgid(self._process.pid)
         except ProcessLookupError:  # no process has the id
             return False
-        return True  # the process with the id is another one, as this program has ended
+        return True
 
     async def wait(self) -> None:
-        """Wait for the end of the program.
-
-        If the program has a pipe for its output that was not read to its end, call `drop_output`
-        first; else `wait` may not return.
-        """
+        """Call `drop_output` before, if the output was not read; else this may not return."""
         await self._process.wait()
 
     async def drop_output(self) -> None:
@@ -492,7 +456,7 @@ class ChildProcess:
 def limit_memory(limit_bytes: int) -> None:
     """Limit the memory of this process, a child; code that needs more raises `MemoryError`.
 
-    This has no effect on Windows and macOS, and where a lower limit is set already.
+    No effect on Windows and macOS, and where a lower limit is set already.
     """
     with suppress(ImportError, ValueError):  # macOS refuses any limit, Linux a higher one
         import resource  # noqa: PLC0415 - Windows has none
@@ -503,14 +467,14 @@ def limit_memory(limit_bytes: int) -> None:
 def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
     """Call `answer` for each frame of the parent, in order; never return.
 
-    This is the main loop of a child process. `answer` gets the frame, and a function that sends
-    a frame to the parent. The process ends when the parent ends, even while `answer` works.
+    `answer` also gets a function that sends a frame to the parent. The process ends when the parent
+    ends, even while `answer` works.
     """
     output = os.fdopen(os.dup(1), "wb")
-    # what libraries print goes to stderr, so that it does not get between the frames
+    # what libraries print must not get between the frames
     os.dup2(2, 1)
     frames: SimpleQueue[bytes] = SimpleQueue()
-    # the thread that reads is also the one that ends the process with the parent
+    # this thread also ends the process with the parent
     threading.Thread(target=_read_frames, args=(frames,), daemon=True).start()
     send = partial(_write_frame, output)
     while True:
@@ -518,14 +482,13 @@ def answer_parent(answer: Callable[[bytes, Callable[[bytes], None]], None]) -> N
 
 
 def _write_frame(output: BinaryIO, frame: bytes) -> None:
-    """Send a frame to the parent, at once."""
     output.write(_LENGTH.pack(len(frame)))
     output.write(frame)
     output.flush()
 
 
 def _read_frames(frames: SimpleQueue[bytes]) -> None:
-    """Put the frames of the parent into a queue; end this process at the end of its input."""
+    """Queue the frames of the parent; end this process at the end of its input."""
     source = sys.stdin.buffer
     while True:
         packed_length = source.read(_LENGTH.size)

@@ -18,7 +18,7 @@ _OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
 IS_WINDOWS = sys.platform == "win32"
 # endings of programs on Windows, which are typed without them
 _ENDINGS = tuple(os.environ.get("PATHEXT", ".EXE").split(";")) if IS_WINDOWS else ()
-# Environment variables that every program may need, in capitals.
+# that every program may need, in capitals
 _NEEDED_VARIABLES = frozenset(
     (
         *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
@@ -28,7 +28,7 @@ _NEEDED_VARIABLES = frozenset(
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     )
 )
-# Beginnings of further names: for the language, Python and its libraries, graphics cards.
+# for the language, Python and its libraries, graphics cards
 _NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),
@@ -36,11 +36,10 @@ _NEEDED_PREFIXES = (
 
 
 def find_program(name: str, search_path: str, endings: Sequence[str] = _ENDINGS) -> str:
-    """Return the absolute path of a program, or "" if it is not found.
+    """Return the absolute path of a program, or "" if it is not found in `search_path`, a `PATH`.
 
-    `search_path` is the value of `PATH`. Only its absolute folders are searched: a relative one
-    depends on the current folder, where a stranger's program may be. An absolute `name` is returned
-    if it can be executed. On Windows, a name may lack one of `endings`.
+    Only absolute folders are searched: a relative one depends on the current folder, where a
+    stranger's program may be. On Windows, a name may lack one of `endings`.
     """
     has_ending = name.lower().endswith(tuple(map(str.lower, endings)))
     for folder in search_path.split(os.pathsep):
@@ -54,7 +53,6 @@ def find_program(name: str, search_path: str, endings: Sequence[str] = _ENDINGS)
 
 
 def is_over_ssh(environ: Mapping[str, str]) -> bool:
-    """Return whether the user sits at another machine."""
     return any(environ.get(name) for name in _OVER_SSH)
 
 
@@ -71,15 +69,11 @@ def command_words(command: str, *, is_windows: bool = IS_WINDOWS) -> list[str]:
 
 
 def command_line(words: Sequence[str], *, is_windows: bool = IS_WINDOWS) -> str:
-    """Return words as a line that can be typed in a shell."""
     return subprocess.list2cmdline(words) if is_windows else shlex.join(words)
 
 
 def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return a command with the absolute path of its program, which is its first word.
-
-    The program is looked for in `PATH`. Raises `FileNotFoundError` if it is not found.
-    """
+    """Raises `FileNotFoundError` if the first word is no program in `PATH`."""
     program = find_program(argv[0], environ.get("PATH", os.defpath))
     if not program:
         raise system_error(errno.ENOENT, argv[0])
@@ -87,15 +81,12 @@ def with_absolute_program(argv: Sequence[str], environ: Mapping[str, str]) -> li
 
 
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without lmchat's own variables, one of which may hold an API key."""
+    """Leave out lmchat's own variables, one of which may hold an API key."""
     return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIX)}
 
 
 def needed_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a child process of lmchat needs.
-
-    Only known names are passed on: any other variable may hold a key.
-    """
+    """Return the variables that a child process of lmchat needs: any other one may hold a key."""
     return {name: value for name, value in environ.items() if _is_needed(name)}
 
 

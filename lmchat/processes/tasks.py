@@ -10,11 +10,7 @@ from typing import Any
 
 @asynccontextmanager
 async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run a coroutine while the block runs, then end it; its errors are ignored.
-
-    It is for work beside other work, such as reporting progress while a model loads, or looking
-    for servers while requests are served.
-    """
+    """Run a coroutine while the block runs, then end it; its errors are ignored."""
     task = asyncio.create_task(work, name="background")
     try:
         yield

@@ -1,7 +1,5 @@
-"""Threads that may be abandoned.
+"""Threads that may be abandoned, for calls that may hang or be cut off at any moment.
 
-`run_abandonable` is for calls that may hang or take long, and may be cut off at any moment.
-Examples are reads of stdin and of the user's files, the user's functions, and the daily copy.
 `asyncio.to_thread` is for calls that end soon, and for writes that must be complete: Python waits
 for them when it exits.
 """
@@ -22,17 +20,14 @@ T = TypeVar("T")
 async def run_abandonable(work: Callable[[], T]) -> T:
     """Run a call that may block forever in a thread; return its result or raise its error.
 
-    Unlike with `asyncio.to_thread`, a hanging call delays neither cancellation nor the end of
-    Python: its thread is abandoned. When Python exits, it waits for the threads of an executor, but
-    not for a daemon thread.
+    A hanging call delays neither cancellation nor the end of Python, which waits for the threads of
+    an executor, but not for a daemon thread.
     """
     future: Future[T] = Future()
-    # A future that is marked as running cannot be cancelled. If it were, the thread could not set
-    # its result.
+    # A future that is marked as running cannot be cancelled: the thread could not set its result.
     future.set_running_or_notify_cancel()
 
     def run() -> None:
-        """Call `work` in the thread; its result or error goes to the caller by `future`."""
         try:
             future.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
