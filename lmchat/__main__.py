@@ -7,10 +7,9 @@ import sys
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code.
+    """Run one command; `argv` has no name of the program, None means that of this process.
 
-    `argv` holds the arguments without the name of the program. None means the arguments of this
-    process. The exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
+    The exit code is 0 if the reader of stdout closed its pipe, and 130 after Ctrl+C.
     """
     words = sys.argv[1:] if argv is None else argv
     if argv is not None or words == ["--version"]:

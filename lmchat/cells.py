@@ -1,8 +1,5 @@
 """Graphemes, and the cells they take.
 
-A grapheme is what people see as one character, such as a letter with its accents, or a flag. A cell
-is the room of a narrow character on the terminal; most graphemes take one or two.
-
 Terminals disagree about many characters, and rich 15.0.0 counts the fewest cells: none for vowel
 signs of Indian scripts and skin tones, and none for what a joiner joins. tmux 3.3a, and all other
 terminals that ask the C library, draw each of these in cells of its own, over what follows. So rich
@@ -40,8 +37,8 @@ _LAST_FLAG_LETTER = "\U0001f1ff"
 def widen_cells() -> None:
     """Make rich count the most cells that a usual terminal gives, for the whole process.
 
-    All that measures, cuts or pads with rich gets these counts: `rich.cells` finds its own parts by
-    name at each call, also for those who have imported its functions before.
+    `rich.cells` finds its own parts by name at each call, also for those who have imported its
+    functions before.
     """
     import rich.cells as rich_cells  # noqa: PLC0415 - commands start without rich
 
@@ -73,7 +70,6 @@ def widen_cells() -> None:
 
 
 def _widened(text: str, narrow_to_wide: frozenset[str]) -> int:
-    """Count the signs of a text that a selector makes wide, which the font has narrow."""
     return sum(sign in narrow_to_wide for sign, mark in pairwise(text) if mark == _EMOJI_SELECTOR)
 
 
@@ -101,24 +97,20 @@ def _widest(table: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]
 
 
 def graphemes(text: str) -> Iterator[tuple[int, int]]:
-    """Yield, for each grapheme, the index of its first character and its width in cells.
-
-    Marks belong to the character before them, and so does what a joiner joins, and the second
-    letter of a flag. An empty text has no grapheme.
-    """
+    """Yield, for each grapheme, the index of its first character and its width in cells."""
     from rich.cells import cell_len, get_character_cell_size  # noqa: PLC0415 - see `widen_cells`
 
     widen_cells()
-    begin = 0  # where the grapheme begins that is not yielded yet
-    cells = 0  # its width so far
-    before = ""  # character before
-    is_linked = False  # whether a linker is behind the last consonant
-    is_half_flag = False  # whether the grapheme that began last is the first letter of a flag
+    begin = 0
+    cells = 0
+    before = ""
+    is_linked = False  # behind the last consonant
+    is_half_flag = False  # the grapheme that began last is the first letter of a flag
     for index, char in enumerate(text):
         size = get_character_cell_size(char)
         category = unicodedata.category(char)
         is_flag_letter = _FIRST_FLAG_LETTER <= char <= _LAST_FLAG_LETTER
-        # a grapheme is yielded when the next one begins; before the first character, none has begun
+        # the next grapheme begins here
         if before and not (
             not size
             or before == _JOINER
@@ -143,16 +135,14 @@ def graphemes(text: str) -> Iterator[tuple[int, int]]:
 
 
 def split_at_cell(text: str, cell: int) -> tuple[str, str]:
-    """Return the text of the first `cell` cells, and the text of the other cells.
+    """Return the text of the first `cell` cells, and the rest.
 
-    A wide character across the cut becomes blanks on both sides, so the widths stay. If the text
-    has no more than `cell` cells, the second text is empty.
+    A wide character across the cut becomes blanks on both sides, so the widths stay.
     """
     column = 0  # cells before the grapheme
-    # each grapheme ends where the next one begins, and the last one with the text
     for (begin, width), (end, _) in pairwise([*graphemes(text), (len(text), 0)]):
         column_after = column + width
-        if column_after > cell:  # the cut is at the beginning of this grapheme, or within it
+        if column_after > cell:
             if column == cell:
                 return text[:begin], text[begin:]
             blanks_before = " " * (cell - column)

@@ -1,7 +1,4 @@
-"""Tree of lmchat's errors, and the log of unexpected ones.
-
-Each error has a message, a next step (`hint`) and a `kind` for scripts.
-"""
+"""Tree of lmchat's errors, and the log of unexpected ones."""
 
 from __future__ import annotations
 
@@ -13,10 +10,7 @@ _logger = logging.getLogger(__name__)
 
 
 def new_error_id() -> str:
-    """Return a random id that the user is shown, and under which the log has the details.
-
-    It is short, since the user may have to type it.
-    """
+    """Short, since the user may have to type it."""
     return os.urandom(2).hex()
 
 
@@ -31,7 +25,7 @@ class LMChatError(Exception):
     """Base class of lmchat's errors; `str(error)` is one sentence, which may quote a server."""
 
     kind = "error"  # one word for scripts, as in the `error` field of the JSON form
-    exit_code = 1  # exit code of the command line
+    exit_code = 1
 
     def __init__(
         self, message: str, *, hint: str = "", details: str = "", kind: str | None = None
@@ -40,15 +34,12 @@ class LMChatError(Exception):
         self.message = message  # one sentence: what happened
         self.hint = hint  # one sentence: the next step, or empty
         self.details = details  # shown on request only; never a key, never the text of a chat
-        if kind is not None:  # else the error has the kind of its class
+        if kind is not None:
             self.kind = kind
 
     @property
     def message_with_hint(self) -> str:
-        """The message, followed by the hint if there is one.
-
-        A full stop is added before the hint if it is missing, as in many messages of servers.
-        """
+        """Messages of servers often lack the full stop."""
         if self.hint and self.message[-1:] not in set(".!?…"):
             return f"{self.message}. {self.hint}"
         return f"{self.message} {self.hint}".rstrip()

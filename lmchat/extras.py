@@ -18,7 +18,7 @@ _UNQUOTED_ON_WINDOWS = re.compile(r"[\w.:/\\+-]+")
 
 
 def install_command(extra: str, *, platform: str = sys.platform) -> str:
-    """Return the command by which a person adds the packages of an extra to this installation.
+    """Return the command by which a person adds an extra to this installation.
 
     It names the packages and not lmchat, which may have been installed from a folder that is gone.
     On Windows, it can be typed in cmd and in PowerShell.
@@ -50,10 +50,7 @@ def install_words(packages: Sequence[str], platform: str = sys.platform) -> list
 
 
 def _uv_tool_install(receipt: Path, packages: Sequence[str]) -> list[str]:
-    """Return the command that installs a tool again, with these packages.
-
-    uv would remove what was added to the tool before and is not named again.
-    """
+    """Without them, uv would remove what was added to the tool before and is not named again."""
     import tomllib  # noqa: PLC0415 - few messages need it
 
     tool, *added = tomllib.loads(receipt.read_text(encoding="utf-8"))["tool"]["requirements"]

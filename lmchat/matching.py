@@ -1,7 +1,4 @@
-"""Fuzzy match of names, folded comparison, closest word.
-
-A mark is a combining character, such as an accent: it belongs to the letter before it.
-"""
+"""Fuzzy match of names, folded comparison, closest word."""
 
 from __future__ import annotations
 
@@ -15,18 +12,15 @@ from msgspec import Struct
 # combining marks of alphabets; in other scripts they distinguish letters
 _ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
 _MARK_LETTERS = "\uff9e\uff9f"  # letters that normalization changes into marks
-_MOST_MARKS = 64  # limit of marks in a row: Python sorts the marks of a run in quadratic time
-# Run of characters that may hold more marks than the limit: `\W` finds all marks, for `re` takes
-# none of them for a word character.
+_MOST_MARKS = 64  # in a row: Python sorts the marks of a run in quadratic time
+# may hold more marks than the limit: `\W` finds all marks, for `re` takes none of them for a word
+# character
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
-_SIMILARITY = 0.65  # least similarity of a word that is offered for a misspelt word
+_SIMILARITY = 0.65  # of a word that is offered for a misspelt word
 
 
 def fold(text: str) -> str:
-    """Return text without accents, capitals and compatibility forms, for comparing.
-
-    `Café` becomes `cafe`, and `x²` becomes `x2`.
-    """
+    """Remove accents, capitals and compatibility forms: `Café` becomes `cafe`, and `x²` `x2`."""
     if text.isascii():
         return text.lower()
     return re.sub(_ACCENTS, "", normalized("NFKD", text)).lower()
@@ -35,14 +29,12 @@ def fold(text: str) -> str:
 def normalized(form: Literal["NFC", "NFKD"], text: str) -> str:
     """Return a normal form of text, in linear time.
 
-    Python sorts the marks on a letter in quadratic time. So text with long runs of marks is cut
-    into sections, and each section is normalized alone. A section has at most `_MOST_MARKS` marks
-    in a row; only hostile text has more.
+    Python sorts the marks on a letter in quadratic time, so text with more than `_MOST_MARKS` marks
+    in a row, which is hostile, is normalized in sections.
     """
     if text.isascii():
         return text
     # A run of more than `_MOST_MARKS` marks covers an index that is a multiple of `_MOST_MARKS`.
-    # So there is no such run if no character at such an index is a mark.
     if not any(
         unicodedata.category(char)[0] == "M" or char in _MARK_LETTERS
         for char in text[::_MOST_MARKS]
@@ -61,16 +53,14 @@ class FuzzyMatch(Struct, frozen=True):
     """Offsets and score of typed characters in a name."""
 
     score: float  # higher is better
-    offsets: tuple[int, ...]  # indices of the typed characters in the name
+    offsets: tuple[int, ...]  # of the typed characters in the name
 
 
 def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     """Find the typed characters in a name, in order and without regard to capitals.
 
-    Return None if one is missing. If the name contains the typed text in one piece, that counts,
-    with a higher score than any other match: the first one at the beginning of a word, or else the
-    first one. Adjacent characters, beginnings of words and an early match also give a better score.
-    An empty text is found in every name.
+    Text in one piece has a higher score than any other match. Adjacent characters, beginnings of
+    words and an early match also give a better score.
     """
     query, text = typed.lower(), name.lower()
     if len(text) != len(name):  # as for İ, which becomes two characters: offsets must stay valid
@@ -80,7 +70,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
     if at_word is not None:
         start = at_word.start()
     is_contained = start >= 0
-    offsets: list[int] = []  # of the matched characters
+    offsets: list[int] = []
     if is_contained:
         offsets += range(start, start + len(query))
     else:  # each character is searched behind the one before it
@@ -101,7 +91,7 @@ def fuzzy_match(typed: str, name: str) -> FuzzyMatch | None:
 
 
 def closest_word(word: str, words: tuple[str, ...]) -> str:
-    """Return the word of `words` that is most similar to a misspelt word; "" if none is similar."""
+    """Return "" if no word is similar."""
     import difflib  # noqa: PLC0415 - needed for a misspelt word only
 
     matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)
@@ -109,6 +99,6 @@ def closest_word(word: str, words: tuple[str, ...]) -> str:
 
 
 def did_you_mean(word: str, words: tuple[str, ...]) -> str:
-    """Return the end of a sentence about an unknown word: `; did you mean WORD?`, or "."."""
+    """Return the end of a sentence about an unknown word."""
     suggestion = closest_word(word, words)
     return f"; did you mean {suggestion}?" if suggestion else "."

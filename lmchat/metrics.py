@@ -1,16 +1,13 @@
-"""Counters of requests: `servers` counts those of a run, `storage` adds up those of all runs.
-
-The screen shows them in its first paint.
-"""
+"""Counters of requests: `servers` counts those of a run, `storage` adds up those of all runs."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-# Counters of requests that have ended, by the `AnswerState`; in any other state, they have failed.
+# by the `AnswerState`; in any other state, they have failed
 _ENDS = {"complete": "successful_requests", "stopped": "stopped_requests"}
-METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HTTP say after it
+METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HTTP say
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
@@ -29,7 +26,6 @@ class Metrics(Struct, frozen=True, kw_only=True):
     """Requests that lmchat rejected and did not send."""
 
     def since(self, earlier: Metrics) -> Metrics:
-        """Return by how much each counter has grown since it had the value in `earlier`."""
         before = asdict(earlier)
         return Metrics(**{name: count - before[name] for name, count in asdict(self).items()})
 

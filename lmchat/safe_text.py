@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import NewType
 
 NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
-_SHORTEST_SECRET = 3  # a shorter one is in many words, which would be cut with it
-_SUBSTITUTE = "\ufffd"  # shown in place of a character that is not safe
+_SHORTEST_SECRET = 3  # a shorter one is in many words
+_SUBSTITUTE = "\ufffd"  # in place of a character that is not safe
 WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
-# Byte order marks but that of UTF-8. That of UTF-32 begins as that of UTF-16 does.
+# but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -51,7 +51,7 @@ UNSEEN = (
     f"{''.join(map(chr, range(0x13430, 0x13440)))}"
     f"{''.join(map(chr, range(0x1BCA0, 0x1BCA4)))}{''.join(map(chr, range(0x1D173, 0x1D17B)))}"
 )
-# Code points as classes of a pattern: a table would take 0.5 MB and five times as long.
+# as classes of a pattern: a table would take 0.5 MB and five times as long
 _COMMANDING = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
 _HOSTILE = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}]")
 _UNSEEN = re.compile(f"[{UNSEEN}]")
@@ -62,14 +62,13 @@ SafeText = NewType("SafeText", str)  # text that has passed the filter of `safe_
 
 
 def safe_text(text: str) -> SafeText:
-    """Return text as a terminal shows it: it sends no commands and reorders nothing.
+    """Make text that sends no commands to a terminal and reorders nothing.
 
-    CRLF becomes LF; newline and tab stay. Other ASCII control characters become their visible
-    symbols, and other code points of `_HOSTILE` become U+FFFD. Invisible characters of ordinary
-    text are left out, and so are joiners (ZWJ, ZWNJ) and variation selectors without an effect on
-    the characters beside them: how much room a terminal gives them is not known.
+    CRLF becomes LF; newline and tab stay. Other control characters become their symbols, and other
+    code points of `_HOSTILE` U+FFFD. Invisible characters are left out, and so are joiners and
+    selectors without an effect: how much room a terminal gives them is not known.
     """
-    if text.isascii() and text.isprintable():  # most text, which is returned without a search
+    if text.isascii() and text.isprintable():  # most text
         return SafeText(text)
     if _NOT_PLAIN.search(text) is None:
         return SafeText(text)
@@ -79,7 +78,7 @@ def safe_text(text: str) -> SafeText:
 
 
 def without_controls(text: str) -> str:
-    """Return text for a clipboard, an export or a widget that filters what it paints.
+    """Make text for a clipboard, an export or a widget that filters what it paints.
 
     CRLF becomes LF; what a terminal or a shell could take for a command becomes visible. All other
     characters stay.
@@ -90,7 +89,7 @@ def without_controls(text: str) -> str:
 
 
 def without_unseen(text: str) -> str:
-    """Return text without invisible characters, as they are not typed in a search."""
+    """Leave out invisible characters, as they are not typed in a search."""
     if text.isascii() or (len(text) == 1 and text not in UNSEEN):
         return text
     for char in UNSEEN:  # in a long text, 61 searches take a tenth of the time of a pattern
@@ -104,33 +103,29 @@ def _visible(hostile: re.Match[str]) -> str:
 
 
 def on_one_line(text: str) -> SafeText:
-    """Return safe text with blanks for line breaks and tabs; blanks at its ends stay."""
+    """Put safe text on one line; blanks at its ends stay."""
     return SafeText(safe_text(text).replace("\n", " ").replace("\t", " "))
 
 
 def controls_on_one_line(text: str) -> str:
-    """Return `without_controls` of a text, with blanks for line breaks and tabs."""
     return without_controls(text).replace("\n", " ").replace("\t", " ")
 
 
 def safe_line(text: str, *, limit: int | None = None) -> SafeText:
-    """Return safe text on one line without blanks at its ends, for titles, names and errors.
-
-    With `limit`, a longer line is cut to at most that many characters, the last of which is `…`.
-    """
+    """Put safe text on one line, for titles, names and errors; `…` ends one that is cut."""
     return SafeText(_cut(on_one_line(text).strip(), limit))
 
 
 def line_without_controls(text: str, *, limit: int | None = None) -> str:
-    """Return `without_controls` of a text on one line, as `safe_line` does for a terminal."""
+    """As `safe_line`, by `without_controls`."""
     return _cut(controls_on_one_line(text).strip(), limit)
 
 
 def os_text(text: str) -> str:
-    """Return text of the system, such as an argument, as text that can be sent, stored and shown.
+    """Make text of the system, such as an argument, fit to be sent, stored and shown.
 
     Python keeps bytes that it cannot decode as lone surrogates. They are decoded as UTF-8, also if
-    the locale has another encoding; what is no UTF-8 becomes U+FFFD.
+    the locale has another encoding.
     """
     text = re.sub("[\ud800-\udc7f\udd00-\udfff]", _SUBSTITUTE, text)  # they stand for no byte
     return text.encode(errors="surrogateescape").decode(errors="replace")
@@ -143,11 +138,7 @@ def _cut(line: str, limit: int | None) -> str:
 
 
 def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
-    """Return JSON text that is safe on a terminal and decodes to the same value.
-
-    If `safe_text` would change the text, all hostile and invisible characters, joiners and
-    selectors are escaped. With `is_ascii`, all characters beyond ASCII are escaped.
-    """
+    """Make JSON text safe on a terminal; it decodes to the same value."""
     if is_ascii:
         return SafeText(re.sub(_NOT_PRINTABLE_ASCII, _json_escape, text))
     if safe_text(text) == text:
@@ -157,17 +148,17 @@ def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
 
 
 def shell_word(name: str) -> str:
-    """Return a name from outside as one word of a command that a person may paste into a shell."""
+    """Make one word of a command that a person may paste into a shell."""
     import shlex  # noqa: PLC0415 - few messages hold a command
 
     return shlex.quote(safe_line(name))
 
 
 def header_value(text: str) -> str:
-    """Return text without blanks and line ends around it, as the value of an HTTP header.
+    """Strip the value of an HTTP header.
 
-    Raises `ValueError` for control characters and letters beyond ASCII. Its message does not
-    quote the text, which may be an API key.
+    Raises `ValueError` for control characters and letters beyond ASCII. Its message does not quote
+    the text, which may be an API key.
     """
     value = text.strip()
     if not (value.isascii() and value.isprintable()):
@@ -176,10 +167,7 @@ def header_value(text: str) -> str:
 
 
 def without_secret(text: str, secret: str) -> str:
-    """Return a text in which `…` replaces a key or header value, also in its URL-encoded form.
-
-    A secret of fewer than `_SHORTEST_SECRET` characters is not replaced.
-    """
+    """Replace a key or header value by `…`, also in its URL-encoded form."""
     from urllib.parse import quote  # noqa: PLC0415 - a start without an error does not need it
 
     secret = secret.strip()
@@ -189,26 +177,22 @@ def without_secret(text: str, secret: str) -> str:
 
 
 def _json_escape(unsafe: re.Match[str]) -> str:
-    """Return a matched character as JSON writes it in ASCII."""
     import json  # noqa: PLC0415 - most runs escape nothing
 
     return json.dumps(unsafe[0])[1:-1]  # without its quotes
 
 
 def decoded_text(data: bytes) -> str:
-    """Return bytes as text without a byte order mark, decoded as `encoding_of` says.
-
-    Bytes that the encoding does not have become U+FFFD.
-    """
+    """Decode bytes as `encoding_of` says; others become U+FFFD."""
     return data.decode(encoding_of(data), "replace")
 
 
 def encoding_of(data: bytes) -> str:
     """Return the encoding that a byte order mark names, or else the likelier one.
 
-    Without a mark, bytes are UTF-8 if they are valid UTF-8. Those of another encoding hardly ever
-    form a UTF-8 character beyond ASCII by chance. So bytes with such a character are taken for
-    damaged UTF-8, others for Windows-1252, which is common for old files.
+    Bytes of another encoding hardly ever form a UTF-8 character beyond ASCII by chance. So bytes
+    with such a character are taken for damaged UTF-8, others for Windows-1252, which is common for
+    old files.
     """
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):

@@ -1,7 +1,6 @@
 """Estimates of numbers of tokens, by characters alone.
 
-The factor of a model corrects an estimate. It is how many tokens its server has counted for each
-one that was estimated.
+The factor of a model is how many tokens its server has counted for each one that was estimated.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import re
 
 TEMPLATE_TOKENS = 4  # about what a chat template adds to a message
 _CUT_SHARE = 0.6
-"""A server that counts less than this share of the estimate has left out a part of the prompt."""
-_CUT_TOKENS = 1000  # smaller estimates are too rough for that conclusion
+"""A server that counts a smaller share of the estimate has left out a part of the prompt."""
+_CUT_TOKENS = 1000  # smaller estimates are too rough
 _FULL_SHARE = 0.98
 """A prompt that fills this share of the window, with no room for an answer, was cut."""
 _WIDE = "[^\0-\u2e7f]"  # CJK and emoji, such as 字
@@ -19,14 +18,11 @@ _ASCII = bytes(range(128))
 
 
 def raw_tokens(text: str) -> float:
-    """Estimate the tokens of a text from its characters, without the factor of a model.
-
-    One token is made of 4 ASCII characters, of 2 other letters, or of 1 CJK character or emoji.
-    """
+    """A token has 4 ASCII characters, 2 other letters, or 1 CJK character or emoji."""
     if text.isascii():
         return len(text) / 4
-    # ASCII characters are removed as bytes: a loop over the characters would be slow. A text may
-    # have lone surrogates, which are encoded only with `surrogatepass`.
+    # Removed as bytes: a loop over the characters would be slow. A text may have lone surrogates,
+    # which are encoded only with `surrogatepass`.
     encoded = text.encode(errors="surrogatepass")
     not_ascii = encoded.translate(None, _ASCII).decode(errors="surrogatepass")
     ascii_count = len(text) - len(not_ascii)
@@ -36,7 +32,6 @@ def raw_tokens(text: str) -> float:
 
 
 def estimate_tokens(text: str, *, factor: float = 1.0) -> int:
-    """Estimate the tokens of a text; the factor 1 corrects nothing."""
     return max(1, round(raw_tokens(text) * factor)) if text else 0
 
 
@@ -45,9 +40,8 @@ def is_prompt_cut(
 ) -> bool:
     """Whether a server seems to have left out a part of a prompt, as Ollama does silently.
 
-    One sign is a count that fills the window, with no room for an answer; `reserve` is the room
-    that the request leaves for it. The other sign is a count far below the estimate. It is not used
-    for a prompt with images, whose tokens are not known, or of less than 1000 tokens.
+    `reserve` is the room that the request leaves for the answer. The tokens of images are not
+    known.
     """
     if window is not None:
         # A prompt that leaves the room of its plan for the answer is as long as planned. A server

@@ -1,9 +1,6 @@
 """A figure as it is shown: its unit after a no-break space, fixed decimals, plurals, and signs.
 
-`rounded` and `timestamp` are for figures and times in JSON.
-
-Limits such as 9.95 take rounding into account: 9.96 with one decimal would be 10.0, so the form
-without a decimal begins at 9.95.
+Limits such as 9.95 take rounding into account: 9.96 with one decimal would be 10.0.
 """
 
 from __future__ import annotations
@@ -12,20 +9,16 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-GAP = "\u00a0"  # gap between a figure and its unit
+GAP = "\u00a0"  # between a figure and its unit
 
 
 def breakable(figures: str) -> str:
-    """Return figures with usual blanks in place of `GAP`, for text that may be wrapped."""
+    """Make a text that may be wrapped."""
     return figures.replace(GAP, " ")
 
 
 def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
-    """Return a size for a person, in powers of 1000; "" if it is None.
-
-    B, kB and MB have no decimal, as `12 MB`; GB and TB have one, as `4.7 GB`. With `is_exact`, less
-    than 10 kB or MB have a decimal too, as `2.1 kB`.
-    """
+    """Return a size in powers of 1000, as `12 MB` and `4.7 GB`; with `is_exact`, as `2.1 kB`."""
     if value_bytes is None:
         return ""
     value = float(value_bytes)
@@ -40,7 +33,7 @@ def size_text(value_bytes: int | None, *, is_exact: bool = False) -> str:
     return f"{value:.{decimals}f}{GAP}{unit}"
 
 
-UNKNOWN = "–"  # placeholder in the sidebar for an unknown value; tables leave it blank
+UNKNOWN = "–"  # for an unknown value in the sidebar; tables leave it blank
 _KILO = 1000
 _KIBI = 1024
 _MEGA = 1_000_000
@@ -49,7 +42,7 @@ _ROUGH_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))  # seconds of each unit,
 
 
 def latency(value_ms: float | None) -> str:
-    """Return a time as `3 ms`, or from a second on as `1.2 s`; `–` for None."""
+    """Return `3 ms`, or from a second on `1.2 s`."""
     if value_ms is None:
         return UNKNOWN
     if value_ms < 999.5:  # noqa: PLR2004
@@ -58,7 +51,7 @@ def latency(value_ms: float | None) -> str:
 
 
 def exact_time(value_ms: float | None) -> str:
-    """Return a time as `0.21 s`, with two decimals below 10 s, else with one; `–` for None."""
+    """Return `0.21 s`, with two decimals below 10 s, else with one."""
     if value_ms is None:
         return UNKNOWN
     value_s = value_ms / 1e3
@@ -68,7 +61,7 @@ def exact_time(value_ms: float | None) -> str:
 
 
 def elapsed(value_s: float) -> str:
-    """Return a time as `4.1 s`, from 10 s on as `12 s`, and from 100 s on as `1 m 40 s`."""
+    """Return `4.1 s`, from 10 s on `12 s`, and from 100 s on `1 m 40 s`."""
     if value_s < 9.95:  # noqa: PLR2004
         return f"{value_s:.1f}{GAP}s"
     seconds = round(value_s)
@@ -78,7 +71,7 @@ def elapsed(value_s: float) -> str:
 
 
 def rate(value: float | None, *, width: int = 0) -> str:
-    """Return a speed as `42.3 tok/s`, from 100 on without a decimal; `–` for None.
+    """Return `42.3 tok/s`, from 100 on without a decimal.
 
     The number is padded to `width` characters, so that a line that is updated does not jump.
     """
@@ -89,10 +82,7 @@ def rate(value: float | None, *, width: int = 0) -> str:
 
 
 def whole_number(value: int | None, *, is_estimated: bool = False) -> str:
-    """Return a count as `3 362`, with a no-break space between thousands; `–` for None.
-
-    Estimates begin with `~`.
-    """
+    """Return `3 362`; estimates begin with `~`."""
     if value is None:
         return UNKNOWN
     number = f"{value:,}".replace(",", GAP)
@@ -100,16 +90,12 @@ def whole_number(value: int | None, *, is_estimated: bool = False) -> str:
 
 
 def counted(count: int, word: str, ending: str = "s") -> str:
-    """Return a count with its noun: `1 file`; for other counts with the ending: `12 branches`."""
+    """Return `1 file`, or with the ending `12 branches`."""
     return f"{whole_number(count)} {word}{'' if count == 1 else ending}"
 
 
 def window(value: int | None) -> str:
-    """Return a context window of this many tokens as `8k`, `128k` or `1M`; empty for None.
-
-    Below a million, multiples of 1024 are counted in units of 1024: 32768 is `32k`. Numbers below
-    1000 are written in full.
-    """
+    """Return a context window as `8k`, `128k` or `1M`: multiples of 1024 in units of 1024."""
     if value is None:
         return ""
     if value >= _MEGA:
@@ -121,10 +107,7 @@ def window(value: int | None) -> str:
 
 
 def windows(loaded: int | None, most: int | None) -> str:
-    """Return a window as loaded, and the largest one of the model: `8k of 32k`.
-
-    If they are equal, or the largest is unknown, return one; if only that is known: `max 32k`.
-    """
+    """Return a window as loaded, and the largest one of the model, if it is larger: `8k of 32k`."""
     if not loaded:
         return f"max {window(most)}" if most else ""
     has_more = bool(most) and window(loaded) != window(most)
@@ -132,20 +115,18 @@ def windows(loaded: int | None, most: int | None) -> str:
 
 
 def progress_suffix(fraction: float | None) -> str:
-    """Return a fraction as ` 42 %`, to follow a word such as "loading"; empty for None and 0."""
+    """Return ` 42 %`, to follow a word such as "loading"."""
     return f" {percent(fraction)}" if fraction else ""
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as `41 %`."""
     return f"{fraction * 100:.0f}{GAP}%"
 
 
 def rough_time(value_s: float) -> str:
-    """Return a time since or until something as `12 s`, `3 min`, `2 h` or `5 d`.
+    """Return `12 s`, `3 min`, `2 h` or `5 d`, rounded down.
 
-    Minutes, hours and days are rounded down. A negative time is shown as `0 s`: the time until a
-    check is negative if the check begins a moment late.
+    A negative time is shown as `0 s`: a check may begin a moment late.
     """
     for unit_s, unit in _ROUGH_UNITS:
         if value_s >= unit_s:
@@ -154,10 +135,7 @@ def rough_time(value_s: float) -> str:
 
 
 def day(moment: datetime, now: datetime) -> str:
-    """Return `today`, `yesterday`, `3 November`, or for other years `3 November 2025`.
-
-    `moment` is compared with `now` in the time zone of `now`.
-    """
+    """Return `today`, `yesterday`, `3 November`, or for other years `3 November 2025`."""
     local = moment.astimezone(now.tzinfo)
     days = (now.date() - local.date()).days
     if days in (0, 1):
@@ -167,20 +145,18 @@ def day(moment: datetime, now: datetime) -> str:
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a figure with one digit after the point, None for None."""
     return None if value is None else round(value, 1)
 
 
 def timestamp() -> str:
-    """Return the current time, ISO 8601, UTC."""
+    """In UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Signs(Struct, frozen=True, kw_only=True):
     """Signs of screen and Markdown; on a screen that shows ASCII only, a filter replaces them.
 
-    The first six show a state, such as that of a server. A state is never shown by its sign alone:
-    a word follows.
+    The first six show a state, which a word that follows also says.
     """
 
     ready: str = "●"
