@@ -17,9 +17,9 @@ from lmchat.token_estimate import TEMPLATE_TOKENS, estimate_tokens, is_prompt_cu
 def with_cut_prompt(stats: AnswerStats, request: ChatRequest, *, has_reply: bool) -> AnswerStats:
     """Return the stats of a complete answer, which say whether its prompt was cut.
 
-    Raises `ServerRejected` if the answer is worth nothing then: it is empty, or has to match a
-    schema, so that its values are invented. The count alone is too rough for that: the product has
-    to be known to cut prompts.
+    Raises `ServerRejected` if the answer is empty then, or has to match a schema, so that its
+    values are invented. The count alone is too rough for that: the product has to be known to cut
+    prompts.
     """
     product = product_named(request.target.product)
     counted = stats.prompt_tokens

@@ -38,7 +38,6 @@ _OTHER_KEYWORDS = frozenset(
         *("contentEncoding", "contentMediaType", "contentSchema"),
     )
 )
-"""Keywords that refuse nothing by themselves."""
 _RETRY_PROMPT = (
     "Your answer does not match: {}. Answer again with {}, "
     "and with nothing else: no explanation, no code fence."
@@ -48,8 +47,8 @@ _RETRY_PROMPT = (
 class Schema:
     """A valid JSON schema; other documents that it refers to are never fetched.
 
-    The objects in which OpenAI's requests name a schema are taken off. Making one raises
-    `RequestInvalid` for a value that is no schema, or checks nothing.
+    The objects in which OpenAI's requests name a schema are taken off. Raises `RequestInvalid` for
+    a value that is no schema, or checks nothing.
     """
 
     def __init__(self, value: object) -> None:
@@ -68,8 +67,8 @@ class Schema:
                 hint='Write a schema, such as {"type": "object"}, and no example of a value.',
             )
         self.unknown = tuple(schema.keys() - _CHECKING - _OTHER_KEYWORDS)
-        # The schema for a request. `$schema`, which names the version of the standard, is left out,
-        # as some servers refuse it.
+        # `$schema`, which names the version of the standard, is left out, as some servers refuse
+        # it.
         self.sent = {name: part for name, part in schema.items() if name != "$schema"}
         try:
             # a relative reference becomes an address below `base_uri`, and is refused like others
@@ -91,14 +90,13 @@ class Schema:
 class WantedValue:
     """JSON value that is wanted of a model: one that fits a schema, or any JSON object.
 
-    `schema` None stands for any object. `name` is the name of the schema in requests. Making one
-    raises `RequestInvalid` if `schema` is given and is no valid schema.
+    Raises `RequestInvalid` if `schema`, whose name in requests is `name`, is no valid one.
     """
 
     def __init__(self, schema: object = None, *, name: str = "answer") -> None:
         self._schema = None if schema is None else Schema(schema)
-        self.output: WantedOutput = AnyObject()  # the form of the answer, for a request
-        self.note = ""  # sentence about a schema that may check less than it seems to
+        self.output: WantedOutput = AnyObject()
+        self.note = ""  # about a schema that may check less than it seems to
         if self._schema is not None:
             if unknown := sorted(self._schema.unknown):
                 names = ", ".join(unknown)
@@ -111,10 +109,9 @@ class WantedValue:
     ) -> Any:
         """Return the JSON value of an answer; `thought` is the reasoning before it.
 
-        Raises `AnswerUnfit` if no value fits. The error names the cause: the model refused, the
-        answer was cut short, or the value is wrong. Only if the value is wrong, the error has a
-        `retry_prompt`, with which the caller may ask the model once more. `lmchat ask` sends it in
-        its session, the Python API behind the messages it was given.
+        Raises `AnswerUnfit`, which names the cause. Only if the value is wrong, the error has a
+        `retry_prompt`, with which the caller may ask the model once more: `lmchat ask` in its
+        session, the Python API behind the messages it was given.
         """
         try:
             # LM Studio and vLLM may report an answer that has to fit a schema as a thought
@@ -140,14 +137,14 @@ class WantedValue:
             raise AnswerUnfit(message, hint=hint, retry_prompt=retry_prompt) from error
 
     def _misfit(self, value: object) -> str:
-        """Return what is wrong with a value; "" if it fits. Without a schema, any object fits."""
+        """Return what is wrong with a value; without a schema, any object fits."""
         if self._schema is not None:
             return self._schema.misfit(value)
         return "" if isinstance(value, dict) else "it is not a JSON object"
 
 
 def read_schema(path: Path) -> WantedValue:
-    """Return the wanted value of the schema in a file, which may be a pipe.
+    """Read the schema in a file, which may be a pipe.
 
     Raises `WrongUse` if the file cannot be read, and `RequestInvalid` for JSON that is no schema.
     """
@@ -176,22 +173,18 @@ def _invalid_schema_error(reason: str) -> RequestInvalid:
 
 
 def _refuse_to_fetch(uri: str, /) -> NoReturn:
-    """Raise `ValueError`; this replaces the library's function that would fetch a document."""
+    """Replaces the library's function that would fetch a document."""
     raise ValueError(f"{uri} is another document")
 
 
 def _error_text(error: ValueError) -> str:
-    """Return the message of an error of `jsonschema_rs`, with its place if it has one.
-
-    The place is in the value that was checked, or in a schema that is not valid.
-    """
+    """The place is in the value that was checked, or in a schema that is not valid."""
     import jsonschema_rs  # noqa: PLC0415 - 18 ms
 
     if not isinstance(error, jsonschema_rs.ValidationError):
         return safe_line(f"it cannot be checked: {error}", limit=_MAX_ERROR_CHARS)
     keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.instance_path)
-    # a reference may lead nowhere, or be refused by `_refuse_to_fetch`: then the error has neither
-    # an instance path nor a schema path
+    # a reference may lead nowhere, or be refused: then the error has neither path
     place = f"at ${''.join(keys)}: " if error.schema_path else ""
     message = error.message.rpartition("failed: ValueError: ")[2]  # the words of `_refuse_to_fetch`
     return safe_line(place + message, limit=_MAX_ERROR_CHARS)

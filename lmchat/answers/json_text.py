@@ -20,13 +20,12 @@ class UnfitError(ValueError):
 
 
 def strict_json(text: str) -> Any:
-    """Return the JSON value that a text consists of; raises `ValueError` if it is none.
+    """Raises `ValueError`, also for `NaN`, `Infinity`, too large numbers and too many levels.
 
-    `NaN`, `Infinity` and numbers that are too large are refused, and so are too many levels. Half
-    of a surrogate pair becomes U+FFFD.
+    Half of a surrogate pair becomes U+FFFD.
     """
     try:
-        value = _strict_decoder.decode(text)  # without `NaN`, see below
+        value = _strict_decoder.decode(text)
         return utf8_safe(value) if _SURROGATE.search(text) else value
     except RecursionError:
         raise ValueError("it is nested too deep") from None
@@ -35,11 +34,9 @@ def strict_json(text: str) -> Any:
 def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
     """Return the JSON value in an answer; `misfit` returns what is wrong with a value, or "".
 
-    These texts are tried in turn, until one is JSON that fits. First comes the whole answer, then
-    its part behind `</think>`, then the code blocks in that part, from the last one up. Last comes
-    the text from the first to the last bracket.
-
-    Raises `UnfitError` if no value fits, and for a text that is too long.
+    Tried in turn: the whole answer, its part behind `</think>`, the code blocks in that part, from
+    the last one up, and the text from the first to the last bracket. Raises `UnfitError`, also for
+    a text that is too long.
     """
     if len(text) > MAX_CHARS:
         raise UnfitError(f"it has {len(text)} characters, {MAX_CHARS} are allowed")
@@ -63,12 +60,12 @@ def find_value(text: str, misfit: Callable[[Any], str]) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """Raise `ValueError`: Python's decoder would read `NaN` and `Infinity`."""
+    """Python's decoder would read `NaN` and `Infinity`."""
     raise ValueError(f"{name} in it is not JSON")
 
 
 def _finite_float(digits: str) -> float:
-    """Return a number of JSON; raise `ValueError` if Python reads it as infinity, as `1e999`."""
+    """Refuse what Python reads as infinity, as `1e999`."""
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError("a number in it is too large")

@@ -1,10 +1,7 @@
 """Stage and stats of an answer, or of a round of tool calls, from its events.
 
-Servers send an answer in chunks. A chunk has the text of one token, at some servers of several; an
-event has the text of one chunk. The server may report its own count of tokens at the end, or
-several times.
-
-The chat log shows them, and is painted before `chat` is imported.
+An event has the text of one chunk: of one token, at some servers of several. The chat log, which is
+painted before `chat` is imported, shows the stats.
 """
 
 from __future__ import annotations
@@ -43,14 +40,14 @@ from lmchat.sessions.message import (
 )
 
 _CHARS_PER_TOKEN = 8.0  # a chunk of more characters holds several tokens
-_NEARLY_FULL = 0.99  # part of a full window: servers stop a few tokens before its end
+_NEARLY_FULL = 0.99  # of a full window: servers stop a few tokens before its end
 SHORTEST_SPAN_S = 0.05  # if all tokens come within less time, their speed cannot be measured
 
 
 class Stage(StrEnum):
     """Stage of a running answer, or of a round of tool calls."""
 
-    STARTING = "starting tools"  # before the first answer with tools; no event leads to it
+    STARTING = "starting tools"  # before the first answer with tools
     QUEUED = "queued"
     WAITING = "waiting"
     RETRYING = "retrying"
@@ -58,7 +55,7 @@ class Stage(StrEnum):
     READING = "reading prompt"
     THINKING = "thinking"
     ANSWERING = "answering"
-    TOOLS = "running tools"  # the first stage of a round of tool calls; no event leads to it
+    TOOLS = "running tools"  # the first stage of a round of tool calls
     STALLED = "stalled"
     ENDED = "ended"
 
@@ -66,8 +63,7 @@ class Stage(StrEnum):
 class LiveStats(Struct, kw_only=True):
     """What `AnswerStats` has of an ended answer, and the moments from which it is computed.
 
-    Fields in `_s` are moments of a monotonic clock, None before they have come; only `silent_s` is
-    a length of time.
+    Fields in `_s` are moments of a monotonic clock; only `silent_s` is a length of time.
     """
 
     model: str  # the model asked for, then the one that answers
@@ -78,23 +74,23 @@ class LiveStats(Struct, kw_only=True):
     """When the request was sent, after waiting in a queue or for a retry."""
     stage: Stage = Stage.WAITING
     state: AnswerState = AnswerState.STREAMING
-    # 0 to 1, of loading the model or reading the prompt; None if unknown, and once text arrives
+    # 0 to 1, of loading the model or reading the prompt; None once text arrives
     fraction: float | None = None
     first_token_s: float | None = None  # of a thought, the answer or a call
     last_token_s: float | None = None
     thought_from_s: float | None = None  # first token of a thought
     thought_ended_s: float | None = None  # None while the model thinks
     ended_s: float | None = None
-    queued_from_s: float | None = None  # when the wait for another answer began; None without one
+    queued_from_s: float | None = None  # when the wait for another answer began
     queue_ms: float = 0.0  # of waits for other answers that have ended
     loading_from_s: float | None = None  # when the server began to load the model
     load_ms: float | None = None  # known once the server reads the prompt
     wait_ms: float | None = None  # until the first word of the answer, or of a call
-    was_asleep: bool = False  # whether the model was loaded because it had been put to sleep
-    build: str = ""  # build of the server, as it said it
-    chunks: int = 0  # those of the answer, its thought and its calls
-    thought_chunks: int = 0  # those of the thought alone
-    chars: int = 0  # characters in all `chunks`
+    was_asleep: bool = False  # whether the model had been put to sleep
+    build: str = ""  # of the server, as it said it
+    chunks: int = 0  # of the answer, its thought and its calls
+    thought_chunks: int = 0  # of the thought alone
+    chars: int = 0  # in all `chunks`
     usage: UsageReported = UsageReported()  # the last counts of the server
     counted_chunks: int = 0  # `chunks` at the time when the server reported `usage`
     retry: RetryScheduled | None = None  # the next attempt, while the wait before it lasts
@@ -102,18 +98,17 @@ class LiveStats(Struct, kw_only=True):
     asks_again_s: float | None = None  # when a server that loads is asked again, if it said so
     retries: int = 0
     stalls: int = 0  # how often the server has sent nothing for a while
-    silent_s: float = 0.0  # seconds without a byte, while it is stalled
-    finish_reason: str = ""  # as the server gave it; empty before, or if it gave none
-    estimated_prompt_tokens: int = 0  # known at the end of an answer
+    silent_s: float = 0.0  # without a byte, while it is stalled
+    finish_reason: str = ""  # as the server gave it
+    estimated_prompt_tokens: int = 0  # known at the end
     steps: int = 0  # rounds of tool calls before this answer
     sampling: Mapping[str, object] = field(default_factory=dict)  # options that were sent
-    product: str = ""  # known at the end, as the two limits below; in tokens, None if not known
-    context: int | None = None  # size of the window
-    max_tokens: int | None = None  # longest answer
+    product: str = ""  # known at the end, as the two limits below
+    context: int | None = None  # size of the window in tokens
+    max_tokens: int | None = None  # longest answer in tokens
     is_summary: bool = False  # whether the answer is a summary that takes the place of messages
 
     def apply(self, event: StreamEvent, now_s: float) -> None:
-        """Change with an event that has arrived at `now_s`."""
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
                 self._count(len(text), now_s, Stage.ANSWERING)
@@ -278,12 +273,12 @@ class LiveStats(Struct, kw_only=True):
         return (self.first_token_s - self.sent_s) * 1e3
 
     def elapsed_s(self, now_s: float) -> float:
-        """Return how long the answer has run so far, or in all."""
+        """So far, or in all."""
         end_s = now_s if self.ended_s is None else self.ended_s
         return end_s - self.started_s
 
     def thought_s(self, now_s: float) -> float | None:
-        """Return how long the model has thought so far, or in all."""
+        """So far, or in all."""
         if self.thought_from_s is None:
             return None
         end_s = now_s if self.thought_ended_s is None else self.thought_ended_s
@@ -291,10 +286,7 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def is_estimated(self) -> bool:
-        """Whether `completion_tokens` is an estimate, in whole or in part.
-
-        It is one if the server did not count, or if text has arrived since its count.
-        """
+        """Also if only some of the tokens are estimated."""
         return self._server_count is None or self.chunks > self.counted_chunks
 
     @property
@@ -307,8 +299,8 @@ class LiveStats(Struct, kw_only=True):
     def completion_tokens(self) -> int | None:
         """None before the first one; 0 would mean an empty answer.
 
-        It is the count of the server, plus one for each chunk since then. Without a count, it is
-        estimated from chunks or characters: some servers send several tokens in a chunk.
+        Without a count of the server, it is estimated from chunks or characters: some servers send
+        several tokens in a chunk.
         """
         if self.first_token_s is None:
             return None
@@ -321,7 +313,6 @@ class LiveStats(Struct, kw_only=True):
         """As the server tells it, else as measured by lmchat (R-19).
 
         lmchat divides the tokens behind the first one by the time from the first to the last token.
-        The speed is None if there are too few tokens or too little time.
         """
         if self.usage.tokens_per_second is not None:
             return self.usage.tokens_per_second
@@ -374,11 +365,9 @@ class LiveStats(Struct, kw_only=True):
 
     @property
     def limit(self) -> Limit | None:
-        """The limit that cut the answer short; None if none did, or it is not known which.
+        """The limit that cut the answer short, if it is known which: servers say "length" for both.
 
-        Servers say "length" for both limits. If prompt and answer nearly fill the window, it was
-        the window, else `max_tokens`. If the size of window or prompt is not known, it was
-        `max_tokens` if that was set.
+        If prompt and answer nearly fill the window, it was the window.
         """
         if self.finish_reason != "length":
             return None
@@ -388,15 +377,12 @@ class LiveStats(Struct, kw_only=True):
         return Limit.CONTEXT if used_tokens >= self.context * _NEARLY_FULL else Limit.MAX_TOKENS
 
     def saved(self) -> AnswerStats:
-        """Return the stats to save with the answer; a field has the name of its source here."""
+        """A field has the name of its source here."""
         return convert(self, AnswerStats, from_attributes=True)
 
 
 def usage_json(stats: AnswerStats, estimated_prompt_tokens: int | None = None) -> dict[str, Any]:
-    """Return the tokens of an answer for JSON.
-
-    `estimated_prompt_tokens` takes the place of a count that the server did not report.
-    """
+    """`estimated_prompt_tokens` takes the place of a count that the server did not report."""
     completion_tokens = stats.completion_tokens or 0
     is_counted = stats.prompt_tokens is not None
     prompt_tokens = stats.prompt_tokens if is_counted else estimated_prompt_tokens

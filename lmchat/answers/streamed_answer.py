@@ -156,7 +156,7 @@ class StreamedAnswer:
         """Read a stream to its end and close it; call `show` with each event.
 
         After an error or a cancellation, which is raised, the text so far is there. The state is
-        `FAILED`, as `STOPPED` is for turns that a user stops.
+        then `FAILED`: `STOPPED` is for turns that a user stops.
         """
         state = AnswerState.FAILED
         try:
