@@ -25,16 +25,15 @@ except ImportError:  # Windows
 
 # more than any file that lmchat writes
 MAX_BYTES = 16 * 1024 * 1024
-# Flags for every file that is opened. Each flag is one bit; one that this system lacks is 0.
-# Programs that lmchat starts do not inherit the file, and Windows does not change its line ends.
+# One bit each; one that this system lacks is 0. Programs that lmchat starts do not inherit the
+# file, and Windows does not change its line ends.
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-# Flag for opening a pipe without waiting until another program writes to it.
+# to open a pipe without waiting until another program writes to it
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-# Characters of a file's name that are in the name of its temporary file. File systems usually allow
-# 255 bytes for a name.
+# of a file's name in that of its temporary file; file systems usually allow 255 bytes
 _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
-OWNER_ONLY = 0o600  # mode of a file that no other user may read
+OWNER_ONLY = 0o600  # no other user may read it
 _FOLDER_MODE = 0o700
 _RETRY_S = 0.02
 _FREE_S = 1.0  # in which a virus scanner, an indexer or a reader closes a file
@@ -46,11 +45,10 @@ def system_error(code: int, path: Path | str) -> OSError:
 
 
 def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
-    """Open a regular file for reading.
+    """Open a regular file for reading; raises `OSError`, also for a folder, a pipe or a device.
 
     With `may_stream`, a pipe or device is opened too, as in `--config <(pass lmchat)`; opening a
-    pipe then waits until another program writes to it. Raises `OSError`, also for a folder, and for
-    a pipe or device without `may_stream`.
+    pipe then waits until another program writes to it.
     """
     flags = OPEN_FLAGS
     if not may_stream:
@@ -69,10 +67,7 @@ def open_plain(path: Path, *, may_stream: bool = False) -> IO[bytes]:
 
 
 def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = False) -> bytes:
-    """Return the content of a file that `open_plain` opens; raises `OSError`.
-
-    More than `max_bytes` are an error, too.
-    """
+    """Read a file that `open_plain` opens; raises `OSError`, also if it is too long."""
     with open_plain(path, may_stream=may_stream) as file:
         status = os.fstat(file.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_size > max_bytes:
@@ -84,7 +79,7 @@ def read_plain(path: Path, *, max_bytes: int = MAX_BYTES, may_stream: bool = Fal
 
 
 def expanded_path(name: str) -> Path:
-    """Return a path in which `~` is replaced by a home folder.
+    """Replace `~` by a home folder.
 
     Raises `FileRefused` for the home folder of an unknown user, on Windows for a name with a colon,
     and as `current_folder` does for a relative path.
@@ -102,7 +97,7 @@ def expanded_path(name: str) -> Path:
 
 
 def current_folder() -> Path:
-    """Return the working folder; raises `WrongUse` if it was removed, or may not be entered."""
+    """Raises `WrongUse` if it was removed, or may not be entered."""
     try:
         return Path.cwd()
     except OSError as error:
@@ -116,8 +111,8 @@ def current_folder() -> Path:
 def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
     """Replace or create a file; readers see its old or its new content, never half of it.
 
-    A missing folder is made. If `path` is a link, the file that the link leads to is replaced. Only
-    its owner can read a new file; a replaced file keeps its mode. Raises `OSError`; the old file is
+    A missing folder is made. If `path` is a link, the file that the link leads to is replaced. A
+    new file is for its owner only; a replaced one keeps its mode. Raises `OSError`; the old file is
     then untouched.
     """
     ensure_folder(path.parent)
@@ -135,15 +130,13 @@ def write_atomically(path: Path, data: str | bytes | Iterable[bytes]) -> None:
 
 @contextmanager
 def locked(path: Path, *, is_shared: bool = False) -> Iterator[None]:
-    """Hold a file while it is read, changed and written; other processes that do so wait.
+    """Hold a file while it is read, changed and written; raises `OSError`.
 
-    With `is_shared`, only those wait that do not share it.
-
-    The lock is on the folder of the file, which is made if it is missing. A lock on the file itself
-    would stay with the old file when `write_atomically` replaces it. Windows and some network disks
-    lock no folders. On Windows, the lock is on a file beside it, without a lock that is shared; on
-    these disks, the second of two processes wins that change a file at the same time. Raises
-    `OSError`.
+    With `is_shared`, only those wait that do not share it. The lock is on the folder of the file:
+    one on the file itself would stay with the old file when `write_atomically` replaces it. Windows
+    and some network disks lock no folders. On Windows, the lock is on a file beside it, without a
+    lock that is shared; on these disks, the second of two processes wins that change a file at the
+    same time.
     """
     ensure_folder(path.parent)
     if fcntl is None and is_shared:
@@ -231,13 +224,11 @@ def write_new_file(
     may_stream: bool = False,
     mode: int = _USUAL_MODE,
 ) -> Path:
-    """Write a new file and return its path; a missing folder is made.
+    """Write a new file, which has its name once it is whole; a missing folder is made.
 
-    The file has its name once it is whole: a kill or a power cut leaves no half of it.
-    If `is_forced`, an existing file is replaced and keeps its mode. With `may_stream`, a pipe or a
-    device such as `/dev/null` is written to; opening a pipe waits for its reader, and a terminal
-    gets the text in its safe form. Raises `FileExists` if the file exists and is not replaced, and
-    `FileRefused` if it cannot be written.
+    A forced replacement keeps the mode of the file. With `may_stream`, a pipe or a device such as
+    `/dev/null` is written to; opening a pipe waits for its reader, and a terminal gets safe text.
+    Raises `FileExists` if the file is not replaced, and `FileRefused` if it cannot be written.
     """
     try:
         if may_stream and is_stream(path):
@@ -250,8 +241,7 @@ def write_new_file(
             ensure_folder(path.parent)
             _create_at_once(path, text, mode)
     except FileExistsError:
-        # If forced, a regular file was replaced above. A device or pipe is never replaced: root
-        # could replace `/dev/null`.
+        # A device or pipe is never replaced: root could replace `/dev/null`.
         if is_forced or path.is_dir():
             message = f"{path} is not a regular file."
             raise FileRefused(message, hint="Choose another name.") from None
@@ -279,7 +269,7 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _create_at_once(path: Path, data: str | bytes, mode: int) -> None:
-    """Create a file that has its name once it is whole; raises `OSError`, also if it exists."""
+    """Raises `OSError`, also if the file exists."""
     temporary = _temporary_name(path)
     _create(temporary, data, mode)
     try:
@@ -293,9 +283,9 @@ def _create_at_once(path: Path, data: str | bytes, mode: int) -> None:
 
 
 def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
-    """Create a file and write its content to the disk; raises `OSError`, also if the file exists.
+    """Create a file and write its content to the disk, text as UTF-8.
 
-    If the writing fails, the file is removed. Text is written as UTF-8.
+    Raises `OSError`, also if the file exists; nothing is left of a failure.
     """
     # a lone surrogate has no form in UTF-8 and becomes "?"
     content = data.encode(errors="replace") if isinstance(data, str) else data
@@ -315,7 +305,7 @@ def _create(path: Path, data: str | bytes | Iterable[bytes], mode: int) -> None:
 
 
 def begin_log(path: Path) -> int:
-    """Create a log or empty it; return a descriptor by which a program appends its output.
+    """Create a log or empty it; return a descriptor by which a program appends.
 
     Raises `OSError`.
     """
@@ -325,10 +315,7 @@ def begin_log(path: Path) -> int:
 
 
 def empty_log(path: Path) -> None:
-    """Empty a log, which a program may be writing; a missing one is no error.
-
-    Raises `StoreUnavailable` if the system refuses.
-    """
+    """Empty a log, if there is one, which a program may be writing. Raises `StoreUnavailable`."""
     try:
         with suppress(FileNotFoundError):
             # a program that has the log open appends, so it continues at the new end
@@ -340,7 +327,6 @@ def empty_log(path: Path) -> None:
 # Errors of the system
 
 PERMISSION = "Check the permissions there, or set LMCHAT_HOME to another folder."
-# Reasons for an error, each with the next step.
 NOT_WRITABLE = ("writing is not permitted", PERMISSION)
 _NOT_FREE = ("writing is not permitted, or another program has it open", PERMISSION)
 FULL = ("the disk is full", "Free some disk space; lmchat then saves the rest.")
@@ -356,13 +342,10 @@ _REASONS = {
 
 
 def explain_system_error(error: OSError, path: Path) -> StoreUnavailable:
-    """Return the error to show for a file that cannot be used: its reason and the next step.
-
-    An error that `_REASONS` does not name is explained by its own message.
-    """
+    """Return the error to show for a file that cannot be used: its reason and the next step."""
     other_reason = (error.strerror or str(error), PERMISSION)
     reason, hint = _REASONS.get(error.errno or 0, other_reason)
-    # a part of the path is a file instead of a folder; the last name would not show which part
+    # a part of the path is a file; the last name would not show which part
     file = path if isinstance(error, NotADirectoryError) else path.name
     return StoreUnavailable(
         f"{file} cannot be used: {reason}.", hint=hint, details=f"{path}: {error}"

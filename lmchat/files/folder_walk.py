@@ -23,24 +23,23 @@ _IGNORE_FILE = ".gitignore"
 _MOST_FILE_BYTES = 256_000  # a longer file is left out
 
 
-_Folder = tuple[Path, list[str], list[str]]  # with the names of the folders and files in it
+_Folder = tuple[Path, list[str], list[str]]
 
 
 class Walk(NamedTuple):
     """What a walk through a folder has found."""
 
     files: Sequence[tuple[str, os.DirEntry[str]]]  # each with its relative path
-    is_cut: bool  # whether it ended early
-    is_too_deep: bool  # whether the path of a folder is longer than the system allows
+    is_cut: bool
+    is_too_deep: bool  # the path of a folder is longer than the system allows
     dropped_count: int  # ignore files that are too long, or whose rules took too long
 
 
 def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.thread_time) -> Walk:
-    """Return all files and links below a folder that are not ignored.
+    """Return all files and links below a folder that are not ignored, those of upper folders first.
 
-    Files of upper folders come first; files of one folder are sorted by name. The walk enters
-    neither hidden folders nor links to folders. It ends after `most_entries` files and folders,
-    ignored ones included, and counts as cut then, also if there are no more. Blocks.
+    The walk enters neither hidden folders nor links to folders. It ends after `most_entries` files
+    and folders, ignored ones included, and counts as cut then, also if there are no more. Blocks.
     """
     found: list[tuple[str, os.DirEntry[str]]] = []
     rule_time = RuleTime(clock)
@@ -48,7 +47,7 @@ def walk(folder: Path, *, most_entries: int, clock: Callable[[], float] = time.t
     if rules is None:
         return Walk((), is_cut=False, is_too_deep=False, dropped_count=rule_time.dropped_count)
     is_too_deep = False
-    # folders to list: the relative path, empty or with a slash at the end, and its rules
+    # the relative path, empty or with a slash at the end, and its rules
     folders = deque([("", rules)])
     remaining = most_entries
     while folders and remaining > 0:
@@ -100,15 +99,14 @@ def folders_below(top: Path, *, follows_links: bool = False) -> Iterator[_Folder
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder, or a link to one; links in a circle are none."""
+    """Links in a circle are no folders."""
     return os.path.isdir(entry)  # noqa: PTH112 - `DirEntry.is_dir` raises an error for a circle
 
 
 def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRules, ...] | None]:
-    """Return the path of a folder in its repository, and the rules of the folders above it.
+    """Return the path of a folder in its repository, and the rules above it; None: it is ignored.
 
-    Outside of a repository, the path is empty, and there are no rules. If the folder itself is
-    ignored, None takes the place of the rules.
+    Outside of a repository, the path is empty.
     """
     try:
         folder = folder.absolute()
@@ -128,9 +126,9 @@ def _rules_above(folder: Path, rule_time: RuleTime) -> tuple[str, tuple[IgnoreRu
 
 
 def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]:
-    """Return a list of one: the rules of the ignore file in a folder; empty without such a file.
+    """Return the rules of the ignore file in a folder, if there is one.
 
-    `path` is the path of the folder in the repository; without a repository, in the walk.
+    `path` is that of the folder in the repository; without a repository, in the walk.
     """
     if rule_time.is_over:
         rule_time.dropped_count += 1
@@ -149,7 +147,7 @@ def _rules_in(folder: Path, path: str, rule_time: RuleTime) -> list[IgnoreRules]
 def _is_ignored(
     path: str, rules: Sequence[IgnoreRules], rule_time: RuleTime, *, is_folder: bool
 ) -> bool:
-    """Return whether a path is ignored; the last file with a matching rule decides."""
+    """The last file with a matching rule decides."""
     rule_time.path_count += 1
     if rule_time.is_over:
         return False

@@ -16,7 +16,7 @@ from msgspec import Struct
 from lmchat.errors import FileRefused
 from lmchat.extras import install_command
 
-# Formats of images, as Pillow calls them, by their first bytes.
+# as Pillow calls them, by their first bytes
 _FORMATS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -28,21 +28,21 @@ _FORMATS = {
     b"MM\0+": "TIFF",
 }
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_BRANDS_END = 64  # of the brands in the first bytes of a HEIF or AVIF file
+_BRANDS_END = 64  # in the first bytes of a HEIF or AVIF file
 _SENT = ("PNG", "JPEG")  # llama.cpp reads no WebP, and others no GIF
 MAX_IMAGE_BYTES = 10_000_000
 LONGEST_SIDE = 2048  # pixels; no model sees more of them, most see fewer
 MAX_PIXELS = 100_000_000  # an image of a few kB may unpack to gigabytes
 _PIXELS_PER_TOKEN = 750  # as Anthropic counts
 _MOST_TOKENS = 1600  # as Anthropic counts, about
-_QUALITY = 90  # of JPEG; larger values make much larger files
+_QUALITY = 90  # larger values make much larger files
 _LOSSLESS = ("PNG", "GIF", "BMP", "TIFF")  # formats of drawings and texts, which JPEG would blur
 _ORIENTATION = 0x0112  # the tag of EXIF that says how the camera was held
 _EXIF_BYTES = 65_536  # of a JPEG, in which EXIF is
 
 
 def image_format(data: bytes) -> str:
-    """Return the format of an image, as Pillow calls it; "" for any other content."""
+    """Return the format, as Pillow calls it; "" for any other content."""
     for beginning, image_format in _FORMATS.items():
         if data.startswith(beginning):
             return image_format
@@ -65,7 +65,7 @@ def image_type(data: bytes) -> str:
 
 
 class SizedImage(Struct, frozen=True):
-    """Content of an image that is small enough to be sent: a PNG or JPEG."""
+    """A PNG or JPEG that is small enough to be sent."""
 
     data: bytes
     width: int = 0  # pixels; 0 where they are not known
@@ -83,10 +83,10 @@ class SizedImage(Struct, frozen=True):
 def fit_image(name: str, data: bytes) -> SizedImage:
     """Return an image to attach; it is decoded to find out whether it is damaged.
 
-    A PNG or JPEG stays as it is, unless a camera has stored it lying on its side, with a note how
-    to turn it (EXIF), or a side is longer than `LONGEST_SIDE`. Else a copy is made: upright, scaled
-    down, and as PNG or JPEG. Raises `FileRefused` if the image is damaged, has too many pixels, is
-    still larger than `MAX_IMAGE_BYTES`, or has to be converted and a package is missing.
+    A PNG or JPEG stays as it is, unless EXIF says that a camera has stored it lying on its side, or
+    a side is longer than `LONGEST_SIDE`. Else a copy is made. Raises `FileRefused` if it is
+    damaged, has too many pixels, is larger than `MAX_IMAGE_BYTES`, or has to be converted and a
+    package is missing.
     """
     found = image_format(data)
     if find_spec("PIL") is None:
@@ -108,9 +108,9 @@ def fit_image(name: str, data: bytes) -> SizedImage:
 
 
 def as_sent(data: bytes) -> bytes:
-    """Return a stored image as PNG or JPEG: an imported one may be of another type. Blocks.
+    """Convert a stored image, if possible, to PNG or JPEG: an imported one may be of another type.
 
-    It stays as it is if it cannot be converted.
+    Blocks.
     """
     if image_format(data) not in ("", *_SENT):
         with suppress(FileRefused):
@@ -119,7 +119,6 @@ def as_sent(data: bytes) -> bytes:
 
 
 def _decoded(name: str, data: bytes, image_format: str) -> SizedImage:
-    """Return an image with its size; a copy if it has to be converted, turned or scaled."""
     from PIL import Image  # noqa: PLC0415 - an extra
 
     if image_format == "HEIF":
@@ -161,7 +160,7 @@ def _upright(name: str, data: bytes, image_format: str, image: Any) -> SizedImag
 
 
 def _turn(image: Any) -> Any:
-    """Return how an image is turned until it is upright, or None; damaged EXIF turns nothing."""
+    """Return how an image is turned until it is upright; damaged EXIF turns nothing."""
     from PIL.Image import Transpose  # noqa: PLC0415 - see above
 
     turns = {
@@ -180,7 +179,7 @@ def _turn(image: Any) -> Any:
 
 
 def _in_common_mode(image: Any) -> Any:
-    """Return a copy in 8 bits: grey, or in colours; what is transparent becomes white.
+    """Return a copy in 8 bits, grey or in colours; what is transparent becomes white.
 
     llama.cpp would show the colours that such pixels happen to have.
     """

@@ -11,17 +11,17 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 CAN_RENAME_OPEN_FILES = fcntl is not None  # Windows cannot, and has no `fcntl`
-# Windows locks bytes, which no other process can then read. So lmchat locks one byte far behind the
-# content of a file there.
+# Windows locks bytes, which no other process can then read, so lmchat locks one far behind the
+# content there.
 _LOCKED_BYTE = 1024 * 1024 * 1024
 
 
 def try_lock(descriptor: int, *, is_shared: bool = False) -> bool:
-    """Try to lock an open file without waiting; return False if another process has locked it.
+    """Lock an open file without waiting; return False if another process has locked it.
 
-    With `is_shared`, other processes may have shared locks of the file at the same time; Windows
-    ignores this. The system releases the lock when the file is closed or the process ends. Raises
-    `OSError` on a file system without locks.
+    Other processes may share a lock that `is_shared`; Windows ignores this. The system releases the
+    lock when the file is closed or the process ends. Raises `OSError` on a file system without
+    locks.
     """
     try:
         if fcntl is None:
@@ -62,10 +62,7 @@ def has_locks(folder: Path) -> bool:
 
 
 def _lock_byte(descriptor: int) -> None:
-    """Lock a file on Windows, by one byte far behind its content, which stays readable.
-
-    Raises `PermissionError` if another process has locked it.
-    """
+    """Raises `PermissionError` if another process has locked the byte."""
     import msvcrt  # noqa: PLC0415 - only Windows has it
 
     os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)  # what is written later is appended anyway

@@ -12,25 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase, translate
 
-ANY_FOLDERS = "**"  # step of a pattern for any number of folders, also none
+ANY_FOLDERS = "**"  # for any number of folders, also none
 _SIGNS = re.compile(r"[*?\[\\]")
-# Time that the rules of one ignore file may take, and those of all files of a walk. For each path
-# there is more: a hundred ordinary rules take about 10 µs.
+# For the rules of one ignore file, and of all files of a walk. For each path there is more: a
+# hundred ordinary rules take about 10 µs.
 _FILE_S = 0.2
 _ALL_S = 2.0
 _PATH_S = 100e-6
 _MOST_RULE_CHARS = 500  # no path that is met is that long
 _MOST_RULE_STEPS = 50
-_PART_RULES = 50  # rules that are matched before the clock is read again
+_PART_RULES = 50  # matched before the clock is read again
 
 
 def fits(steps: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether the steps of a path fit those of a pattern; `**` fits any number, also 0.
+    """`**` fits any number of steps, also 0.
 
     After a misfit, the last `**` takes one step more. Those before it never have to.
     """
     step = place = 0
-    retry: tuple[int, int] | None = None  # step and place with which to go on after a misfit
+    retry: tuple[int, int] | None = None  # step and place after a misfit
     while step < len(steps):
         wanted = pattern[place] if place < len(pattern) else None
         if wanted == ANY_FOLDERS:
@@ -57,14 +57,12 @@ class RuleTime:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Add the time that something takes."""
         begun_s = self.clock()
         yield
         self.spent_s += self.clock() - begun_s
 
     @property
     def is_over(self) -> bool:
-        """Whether no rules are to be read or followed any more."""
         return self.spent_s > _ALL_S + self.path_count * _PATH_S
 
 
@@ -72,7 +70,7 @@ class IgnoreRules:
     """Rules of an ignore file, which are dropped once they have taken too long."""
 
     def __init__(self, folder: str, lines: Sequence[str], rule_time: RuleTime) -> None:
-        """Read the rules of a file; `folder` is where it is, such as `src/`."""
+        """`folder` is where the file is, such as `src/`."""
         self._folder = folder
         self._time = rule_time
         self._spent_s = 0.0
@@ -85,7 +83,7 @@ class IgnoreRules:
                 return
 
     def ignores(self, path: str, *, is_folder: bool) -> bool | None:
-        """Return whether a path is ignored; None if no rule is about it.
+        """None if no rule is about the path.
 
         What is in an ignored folder is ignored with it, so the folder must be asked about first.
         """
@@ -102,7 +100,7 @@ class IgnoreRules:
         return None
 
     def _is_too_slow(self, begun_s: float) -> bool:
-        """Add the time since then; drop the rules if they have taken too long, and return that."""
+        """Add the time since then; if the rules have taken too long, drop them."""
         self._spent_s += self._time.clock() - begun_s
         if self._spent_s > _FILE_S + self._path_count * _PATH_S:
             self._groups = []
@@ -147,7 +145,7 @@ class _Group:
 
 
 class _Part:
-    """Some rules of a group, so few that the time is looked at often."""
+    """So few rules of a group that the time is looked at often."""
 
     def __init__(self) -> None:
         self.rule_count = 0  # names count for nothing: there may be any number of them
@@ -155,7 +153,7 @@ class _Part:
         self._endings: tuple[str, ...] = ()  # of names, for rules such as `*.o`
         self._globs: list[str] = []  # regular expressions of names
         self._any_glob: re.Pattern[str] | None = None  # all of them, once one is needed
-        # steps of paths, by the first one; None if that has signs, as `**`
+        # by the first step; None if that has signs, as `**`
         self._patterns: dict[str | None, list[list[str]]] = {}
 
     def add(self, rule: str) -> None:
@@ -178,7 +176,6 @@ class _Part:
             self._names.add(rule)
 
     def fits(self, steps: Sequence[str]) -> bool:
-        """Return whether one of the rules is about the path of these steps."""
         if steps[-1] in self._names or steps[-1].endswith(self._endings):
             return True
         if self._globs:

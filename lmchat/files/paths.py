@@ -29,9 +29,9 @@ class Paths:
         self.state_file = config_dir / "state.toml"
         self.tools_file = config_dir / "tools.py"  # Python functions that models can call
         self.credentials_file = config_dir / "credentials.toml"
-        # Sessions, and also drafts, prompt history, metrics and the stats of answers.
+        # sessions, and also drafts, prompt history, metrics and the stats of answers
         self.sessions_file = config_dir / "sessions.db"
-        self.models_file = cache_dir / "models.json"  # the last list of models of each server
+        self.models_file = cache_dir / "models.json"  # the last list of each server
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
         self.engine_log_file = state_dir / "engine.log"
         self.tools_log_file = state_dir / "tools.log"
@@ -39,11 +39,9 @@ class Paths:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Paths:
-        """Return the paths of this user.
+        """Raises `ConfigError` if the folders are not known, or if no file can have their path.
 
-        If `LMCHAT_HOME` is set, all files are in that folder, else in the system's usual folders.
-        Raises `ConfigError` if they are not known, or if no file can have their path, and as
-        `expanded_path` does for `LMCHAT_HOME`.
+        For `LMCHAT_HOME`, raises what `expanded_path` raises.
         """
         home = environ.get("LMCHAT_HOME", "").strip()
         if home:
@@ -75,17 +73,17 @@ class Paths:
 
 
 def home_folder() -> Path:
-    """Return the user's home folder; `~` if it is not known, for which `Path.home` would raise."""
+    """`~` if it is not known, for which `Path.home` would raise."""
     return Path(os.path.expanduser("~"))  # noqa: PTH111
 
 
 def lm_studio_folders(home: Path) -> list[Path]:
-    """Return the possible folders of LM Studio, existing or not."""
+    """Existing or not."""
     return [home / ".cache" / "lm-studio", home / ".lmstudio"]
 
 
 def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which Jan may keep its data, existing or not."""
+    """Existing or not."""
     share = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     folders: list[Path] = []
     for folder in (share, *settings_folders(environ, home)):
@@ -94,7 +92,7 @@ def jan_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
 
 
 def settings_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders in which programs keep settings: as on Linux, then as on this system.
+    """Return folders in which programs keep settings: as on Linux, then as on this system.
 
     Some programs use the folder of Linux on macOS and Windows, too.
     """
