@@ -1,7 +1,6 @@
 """Reading of the chunks of one answer, which are the JSON objects of its stream.
 
-`ChunkParser` posts an event for all that a chunk contains: text, thought, refusal, tool calls, the
-name of the model, progress, token counts. Each server has its own fields for these.
+Each server has its own fields for text, thought, refusal, tool calls, progress and counts.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ from lmchat.servers.stream.think_tags import SplitPiece, ThinkSplitter
 from lmchat.servers.stream.tool_calls import ToolCalls
 
 MAX_ANSWER_CHARS = 16 << 20
-"""Limit for text, thought and tool calls of one answer: some days of a fast model."""
+"""Of text, thought and tool calls of one answer: some days of a fast model."""
 MAX_NAME_CHARS = 1024
-"""Limit for the names of model and build and for the finish reason, which rows show."""
+"""Of the names of model and build, and the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
-# Tokens of a prompt in answers of `/messages`, where the first leaves out those of the cache.
+# of a prompt in answers of `/messages`, where the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-# Choices that are held back until it is known whether their indices count chunks or answers.
+# choices that are held back until it is known whether their indices count chunks or answers
 _MAX_HELD = 8
-# Added to the length of each fragment of a tool call: a server might send empty ones forever.
+# added to the length of each fragment: a server might send empty ones forever
 _CALL_CHARS = 64
 
 
@@ -67,44 +66,39 @@ class ChunkParser:
         *,
         splitter: ThinkSplitter | None = None,
     ) -> None:
-        """Create a reader.
+        """`refusal_of` makes the exception for an error that the server sent in the stream.
 
-        `refusal_of` returns the exception for an error that the server sent in the stream. `post`
-        takes the events. `splitter` separates thought from answer where marks such as `<think>`
-        separate them in the text; None: marks are left in the text of the answer.
+        `splitter` separates thought from answer where marks such as `<think>` separate them in the
+        text; None: marks stay in the text.
         """
-        self.has_done = False  # whether `[DONE]` came, or a whole reply was read
-        self.has_posted_token = False  # whether any text, thought or tool call was posted
-        self.finish_reason = ""  # the server's word, empty if none came
+        self.has_done = False  # or a whole reply was read
+        self.has_posted_token = False  # any text, thought or tool call
+        self.finish_reason = ""  # the server's word
         self._refusal_of = refusal_of
         self._post_event = post
-        self.is_ended = False  # whether a finish reason came, and no token behind it
+        self.is_ended = False  # a finish reason came, and no token behind it
         self.end_count = 0  # how often `is_ended` became true: some servers end in the middle
         self._usage = ServerUsage()
         self._calls = ToolCalls()
         self._choices = ChoiceReader()
         self._logprobs = LogprobReader()
-        self._has_model_name = False  # whether a `ModelNamed` was posted
+        self._has_model_name = False  # a `ModelNamed` was posted
         self._splitter = splitter
-        self._char_count = 0  # characters of text, thought and tool calls so far
-        self._post_count = 0  # events that were posted
+        self._char_count = 0  # of text, thought and tool calls so far
+        self._post_count = 0
         self._malformed_count = 0  # chunks that are not JSON
         self._delta_kinds: set[str] = set()  # kinds of content that deltas had
         self._thought_field = ""  # where the first thought stood
-        self._thoughts: list[str] = []  # those that came in fields of their own
+        self._thoughts: list[str] = []  # that came in fields of their own
         self._thought_chars = 0
         self._repeating_fields: set[str] = set()  # those with the same thought once more
         self._failure: object = None  # the last chunk, if it has words but is no sure error
 
     def read(self, data: bytes, name: str = "") -> None:
-        """Read one SSE event; after `[DONE]`, return without reading it.
+        """Read one SSE event: a chunk as JSON, `[DONE]`, or a comment, whose `data` is empty.
 
-        `data` is a chunk as JSON, `[DONE]`, or empty, as of a comment; `name` is the name of the
-        event, such as `error`. If reading a chunk posts no event, a `LifeSign` is posted.
-
-        Raises:
-            ServerRejected: the server sent an error.
-            MalformedStreamError: the answer is too long.
+        A `LifeSign` is posted if nothing else is. Raises `ServerRejected` for an error of the
+        server, and `MalformedStreamError` for an answer that is too long.
         """
         if self.has_done:
             return
@@ -116,12 +110,12 @@ class ChunkParser:
         if data or is_error_event:
             try:
                 value = decode(data)
-            except NotJsonError:  # such a chunk is skipped, and counted
+            except NotJsonError:
                 if is_error_event:
                     raise self._refusal_of(data.decode("utf-8", "replace")) from None
                 if data[:1] in (b"{", b"["):
                     self._malformed_count += 1
-                else:  # these are the server's words, if nothing follows
+                else:  # the server's words, if nothing follows
                     self._skip_failure()
                     self._failure = data
             else:
@@ -148,11 +142,7 @@ class ChunkParser:
                 self._failure = value
 
     def _read_object(self, chunk: JsonObject, choices: list[JsonObject]) -> None:
-        """Read a decoded chunk of a stream, or a whole answer (`read_whole`), with its choices.
-
-        Post events for what it contains, and keep its finish reason and its usage for the end of
-        the answer. Of parallel answers, only the first is read.
-        """
+        """Read a decoded chunk, or a whole answer; of parallel answers, only the first."""
         model = str_or_empty(chunk.get("model"))[:MAX_NAME_CHARS]
         if model and not self._has_model_name:
             self._has_model_name = True
@@ -161,7 +151,7 @@ class ChunkParser:
             self._post(ModelNamed(model=model, build=build, answer_id=answer_id))
         if progress := prompt_progress(chunk.get("prompt_progress")):
             self._post(progress)
-        if report := self._usage.keep(chunk):  # one is due every `USAGE_EVERY_S`
+        if report := self._usage.keep(chunk):  # due every `USAGE_EVERY_S`
             self._post(report)
 
         if len(choices) == 1 and self._choices.is_own(choices[0]):
@@ -180,12 +170,12 @@ class ChunkParser:
 
     @property
     def has_parallel_answers(self) -> bool:
-        """Whether there may be other answers than the one that is read."""
+        """There may be other answers than the one that is read."""
         return self._choices.has_others
 
     @property
     def usage(self) -> UsageReported | None:
-        """The counts and speeds so far; None if the server has reported none."""
+        """The counts and speeds so far."""
         return self._usage.report()
 
     def read_whole(self, reply: object) -> None:
@@ -195,10 +185,6 @@ class ChunkParser:
         self.has_done = True
 
     def _read_choice(self, choice: JsonObject) -> None:
-        """Read what a chunk or a whole reply adds to the answer, and the probabilities with it.
-
-        `choice` is its entry for one of several parallel answers; lmchat asks for one answer.
-        """
         pieces = self._read_delta(dict_or_empty(choice.get("delta")))
         has_delta = bool(pieces)
         self._delta_kinds.update(kind for kind, _, _ in pieces)
@@ -221,10 +207,7 @@ class ChunkParser:
             self.end_count += 1
 
     def close(self) -> None:
-        """End the answer: post the text and thought that were held back, and the last usage.
-
-        If chunks were skipped, post a note that says how many.
-        """
+        """End the answer: post what was held back, the usage, and how many chunks were skipped."""
         is_ended, failure = self.is_ended, self._failure  # what was held back came before them
         with suppress(MalformedStreamError):  # the answer is too long: the rest is dropped
             for choice in self._choices.close():
@@ -243,14 +226,12 @@ class ChunkParser:
     def conclude(self, network_error: str, *, names_reason: bool = False) -> StreamFinished:
         """Return the last event of a complete answer, or raise the error for any other.
 
-        An answer is complete if the server sent a finish reason, or `[DONE]` behind a token if its
-        product does not always name a reason (`names_reason`). `network_error` says how the
-        connection broke, and is empty if it did not. A connection that breaks behind the finish
-        reason takes nothing of the answer away.
-
-        Raises:
-            StreamInterrupted: the connection broke, or the answer has begun and is not complete.
-            ServerRejected: the stream ended without a token, or with words that tell of an error.
+        Complete is an answer with a finish reason, or with `[DONE]` behind a token if its product
+        does not always name a reason (`names_reason`). A connection that breaks behind the finish
+        reason takes nothing away.
+        Raises `StreamInterrupted` if the answer has begun or the connection broke
+        (`network_error`), and `ServerRejected` if the stream ended without a token, or with words
+        that tell of an error.
         """
         if self._failure is not None and not self.finish_reason:
             raise self._refusal_of(self._failure)
@@ -283,8 +264,7 @@ class ChunkParser:
     ) -> list[Piece]:
         """Post what a chunk adds to the answer, and return it, with a piece for each call.
 
-        `delta` may also be a `message`. `repeated` are the kinds of content that it has only once
-        more, and that are left out.
+        `delta` may also be a `message`, of which the kinds in `repeated` are left out.
         """
         pieces = [piece for piece in pieces_of(delta) if piece[0] not in repeated]
         for kind, text, field in pieces:
@@ -301,11 +281,10 @@ class ChunkParser:
         return pieces
 
     def _read_call(self, fragment: JsonObject) -> None:
-        """Post what a fragment adds to the tool calls."""
         self.is_ended = False
         chars_before = self._calls.char_count
         events = self._calls.read(fragment)
-        # each counts `_CALL_CHARS` more: endless empty ones must reach the limit, too
+        # endless empty ones must reach the limit, too
         self._count(self._calls.char_count - chars_before + _CALL_CHARS)
         for event in events:
             self._post_token(event, 0)
@@ -313,10 +292,9 @@ class ChunkParser:
     def _add_thought(self, thought: str, field: str) -> None:
         """Post a thought that came in a field of its own.
 
-        A server that sends such fields does not mark thought by tags in the text. Tags that come
-        from then on are words of the answer, but for a closing one that is left over at its
-        beginning. If the whole thought comes once more in another field, this field is not read any
-        more.
+        Such a server does not mark thought by tags in the text, so tags are words of the answer
+        from then on, but for a closing one that is left over at its beginning. If the whole thought
+        comes once more in another field, this field is not read any more.
         """
         self._thought_field = self._thought_field or field
         may_repeat = field != self._thought_field and len(thought) == self._thought_chars
@@ -333,8 +311,8 @@ class ChunkParser:
     def _add_content(self, content: str) -> None:
         """Post content, in which tags may enclose thought.
 
-        While the splitter still holds back all content, no token can be posted. Then each chunk
-        posts a `LifeSign`, which counts as a token (R-18).
+        While the splitter still holds back all of it, each chunk posts a `LifeSign`, which counts
+        as a token (R-18).
         """
         if self._splitter is None:
             self._post_token(TextDelta(text=content), len(content))
@@ -345,7 +323,6 @@ class ChunkParser:
             self._post(LifeSign(is_token=True))
 
     def _post_split(self, split: Iterable[SplitPiece | Rethought]) -> None:
-        """Post what the splitter has returned."""
         for part in split:
             if isinstance(part, Rethought):
                 self._delta_kinds.add(THOUGHT)
@@ -358,13 +335,12 @@ class ChunkParser:
             self._post_token(delta, len(text))
 
     def _count(self, chars: int) -> None:
-        """Count characters of the answer; raise `MalformedStreamError` beyond its limit."""
+        """Raise `MalformedStreamError` beyond the limit."""
         self._char_count += chars
         if self._char_count > MAX_ANSWER_CHARS:
             raise MalformedStreamError("the answer is longer than 16 MB")
 
     def _post_token(self, event: StreamEvent, char_count: int) -> None:
-        """Post a part of the answer and count its characters."""
         self._count(char_count)
         self.has_posted_token = True
         self.is_ended = False
@@ -408,22 +384,21 @@ class ChoiceReader:
 
     def __init__(self) -> None:
         self._index: int | None = None  # of the answer that is read
-        self.has_others = False  # whether any choice had another index
+        self.has_others = False
         self._is_parallel = False
-        self._is_counted = False  # whether the index counts chunks
-        self.held: list[JsonObject] = []  # choices of which this is not known yet
+        self._is_counted = False  # the index counts chunks
+        self.held: list[JsonObject] = []  # of which this is not known yet
 
     def is_own(self, choice: JsonObject) -> bool:
-        """Whether a choice, which is alone in its chunk, surely belongs to the answer."""
+        """`choice` is alone in its chunk."""
         return not self.held and choice.get("index") == self._index
 
     def own(
         self, choices: list[JsonObject], *, has_begun: bool, has_ended: bool
     ) -> Sequence[JsonObject]:
-        """Return the choices of the answer that are known to be its own, from the next chunk.
+        """Return the choices, from the next chunk, that are known to be of this answer.
 
-        `has_begun` is whether anything of the answer came before, `has_ended` whether a finish
-        reason did.
+        `has_ended` is whether a finish reason came before.
         """
         if not choices:
             return ()
@@ -474,11 +449,7 @@ class ServerUsage:
         self._last_report_s = time.monotonic()  # as if of now: the first report is due later
 
     def keep(self, chunk: JsonObject) -> UsageReported | None:
-        """Keep the usage and the timings of a chunk in place of the last ones, if it has them.
-
-        Returns a report, for the screen, if the chunk has timings and `USAGE_EVERY_S` have passed
-        since the last report; else None. The report of the whole answer is that of `report`.
-        """
+        """Keep the counts of a chunk; return a report for the screen if one is due."""
         for part in (chunk, chunk.get("response"), chunk.get("message")):
             if usage := dict_or_empty(dict_or_empty(part).get("usage")):
                 self._keep_usage(usage)
@@ -512,11 +483,7 @@ class ServerUsage:
         )
 
     def report(self) -> UsageReported | None:
-        """Return the latest counts and speeds; None if the server has reported none.
-
-        If `usage` and `timings` both count the tokens of the prompt or the answer, the count of
-        `usage` is taken. Cached tokens are taken from `timings` first.
-        """
+        """Return the latest counts: of `usage` before `timings`, but for cached tokens."""
         usage = self._usage
         timings = self._timings
         if not usage and not timings:
@@ -536,7 +503,7 @@ class ServerUsage:
         if completion is None:
             completion = count_or_none(timings.get("predicted_n"))
         completion_details = dict_or_empty(usage.get("completion_tokens_details"))
-        # first by llama.cpp's name of the speed, then by that of LM Studio
+        # by llama.cpp's name of the speed, then by that of LM Studio
         speed = positive_or_none(timings.get("predicted_per_second"))
         speed = speed or positive_or_none(timings.get("tokens_per_second"))
         return UsageReported(
@@ -557,11 +524,7 @@ def _has_content(choice: JsonObject) -> bool:
 
 
 def prompt_progress(progress: object) -> PromptProgress | None:
-    """Return how far the server has read the prompt; None if `progress` is not an object.
-
-    `progress` is the field `prompt_progress` of a chunk. `fraction`, 0 to 1, leaves out the tokens
-    that come from the server's cache; it is 1 if all of them do.
-    """
+    """Return how far the server has read the prompt: `fraction` leaves out cached tokens."""
     if not isinstance(progress, dict):
         return None
     total = count_or_none(progress.get("total")) or 0

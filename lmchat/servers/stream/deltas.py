@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from lmchat.servers.http.json_values import JsonObject, dict_or_empty, str_or_empty
 
-# Kinds of content
 THOUGHT, TEXT, REFUSAL, CALLS = "thought", "text", "refusal", "calls"
 Piece = tuple[str, str, str]
 """Kind of content, its text, and the field of the delta in which it came."""
@@ -15,7 +14,7 @@ _THOUGHT_TYPES = ("thinking", "reasoning")  # of a part of the content
 
 
 def pieces_of(delta: JsonObject) -> Iterator[Piece]:
-    """Yield the thought, the text and the refusal of a delta or `message`, without empty ones."""
+    """Yield what is not empty of a delta or `message`."""
     for field in _THOUGHT_FIELDS:
         # only one is read, because some servers send the same thought in several
         if (value := delta.get(field)) and (thought := _joined_text(value)):

@@ -21,14 +21,13 @@ _MAX_TOKEN_CHARS = 1000  # a longer token is no token of a model
 class LogprobReader:
     """Reader of the probabilities in an answer; tells for each token which text came with it.
 
-    A server does not report all tokens. If several tokens make up one character, llama.cpp reports
-    only the last of them. It also leaves out tokens that it adds itself. So a reported token may
-    have more text than its own.
+    Of the tokens of one character, llama.cpp reports only the last, and it leaves out tokens that
+    it adds itself. So a reported token may have more text than its own.
     """
 
     def __init__(self) -> None:
-        self._has_begun = False  # whether any probabilities have come
-        self._text = ""  # text of the answer for which no token was reported yet
+        self._has_begun = False  # any probabilities have come
+        self._text = ""  # for which no token was reported yet
         self._is_thought = False  # whether that text is a thought
 
     def read(self, logprobs: object, pieces: Iterable[Piece]) -> tuple[TokenProbabilities, ...]:
@@ -36,7 +35,7 @@ class LogprobReader:
 
         The tokens share the text since the last reported token. Each takes its own characters from
         the beginning of the rest, or nothing if others are there. What then is left belongs to the
-        last token of the chunk.
+        last token.
         """
         if not (logprobs or self._has_begun):
             return ()
@@ -72,20 +71,13 @@ class LogprobReader:
 
 
 def read_alternatives(entry: JsonObject) -> tuple[Alternative, ...]:
-    """Return the likeliest tokens that the model could have chosen in place of a reported one.
-
-    `entry` is the server's object for the reported token. At most `MAX_ALTERNATIVES` are returned.
-    Empty ones, such as the end of the answer, are left out.
-    """
+    """Return the likeliest tokens; empty ones, such as the end of the answer, are left out."""
     listed = dicts_in(entry.get("top_logprobs"))[:MAX_ALTERNATIVES]
     return tuple(filter(None, map(read_token, listed)))
 
 
 def read_token(entry: JsonObject) -> Alternative | None:
-    """Return a token and its logprob; None for an empty or very long token, or without a logprob.
-
-    The logprob is at least `LEAST_LOGPROB`, and at most 0.
-    """
+    """None for an empty or very long token, or without a logprob."""
     text = str_or_empty(entry.get("token"))
     logprob = entry.get("logprob")
     if not text or len(text) > _MAX_TOKEN_CHARS:

@@ -1,8 +1,4 @@
-"""One streamed answer: from the bytes of a response to events in a queue.
-
-`ResponseReader` passes the bytes to an `SseReader`, and the data of its events to a `ChunkParser`.
-The `ChunkParser` puts the events of the answer into the queue.
-"""
+"""One streamed answer: from the bytes of a response to events in a queue."""
 
 from __future__ import annotations
 
@@ -32,13 +28,13 @@ from lmchat.servers.stream.chunk_parser import ChunkParser
 from lmchat.servers.stream.think_tags import ThinkSplitter
 from lmchat.servers.stream.timeouts import IdleTimeout
 
-EventQueue = asyncio.Queue[StreamEvent | None]  # events of one answer; None behind the last
+EventQueue = asyncio.Queue[StreamEvent | None]  # None behind the last
 MAX_WAITING = 256  # if more events wait, reading from the network pauses (backpressure)
 MAX_WHOLE_BYTES = 1 << 20
-DRAIN_S = 0.05  # longest wait for the end of a body behind `[DONE]`
-END_WAIT_S = 2.0  # longest wait for usage and `[DONE]` behind a finish reason
+DRAIN_S = 0.05  # for the end of a body behind `[DONE]`
+END_WAIT_S = 2.0  # for usage and `[DONE]` behind a finish reason
 _STREAM_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_BEGINNING_BYTES = 64  # first bytes of a body, which show whether it is a stream
+_BEGINNING_BYTES = 64  # they show whether a body is a stream
 
 
 class EndWait:
@@ -48,7 +44,6 @@ class EndWait:
     """
 
     def __init__(self, chunks: ChunkParser, idle_timeout: IdleTimeout) -> None:
-        """`chunks` reads the stream."""
         self._chunks = chunks
         self._idle_timeout = idle_timeout
         self._end_count = 0  # that of `chunks` when `_left_s` was set
@@ -95,12 +90,11 @@ class ResponseReader:
         window: int | None = None,
         names_reason: bool = False,
     ) -> None:
-        """Create a reader, which reads the response in `read`.
+        """`facts` go into the error for a refusal; `idle_timeout` is told when data arrives.
 
-        `facts` about the request go into the error for a refusal. `idle_timeout` is told when data
-        arrives. `window` is the context window of the model, None if it is not known.
-        `names_reason` is whether the server always says why an answer has ended. `splitter`
-        separates thought that tags mark in the text; None: the tags stay in the text.
+        `window` is that of the model; with `names_reason`, the server always says why an answer has
+        ended. `splitter` separates thought that tags mark in the text; None: the tags stay in the
+        text.
         """
         self._response = response
         self._facts = facts
@@ -119,9 +113,8 @@ class ResponseReader:
     async def read(self) -> StreamFinished:
         """Read the response to its end and return the last event of the answer.
 
-        Raises:
-            StreamInterrupted: the answer is not complete, or the stream is malformed.
-            ServerRejected: the server sent an error, or no answer.
+        Raises `StreamInterrupted` if the answer is not complete, or the stream is malformed, and
+        `ServerRejected` for an error of the server, or no answer.
         """
         content_type = self._response.headers.get("content-type", "").lower()
         body = body_chunks(self._response)
@@ -172,7 +165,6 @@ class ResponseReader:
         await _read_to_end(body)  # so that its connection can be used again
 
     async def _read_part(self, data: bytes) -> None:
-        """Read the next bytes of a stream; if many events wait, wait until they are taken."""
         self._read_events(self._sse.feed(data))
         self._idle_timeout.note_data(has_token=self._chunks.has_posted_token)
         if self._events.qsize() > MAX_WAITING:
@@ -198,7 +190,7 @@ class ResponseReader:
                 await self._read_stream(body, bytes(content))
                 return
             if len(content) > MAX_WHOLE_BYTES:
-                break  # a reply that is cut is no JSON, so `_no_answer_error` is raised below
+                break  # a reply that is cut is no JSON
         try:
             value = decode(bytes(content))
         except NotJsonError:
@@ -208,13 +200,9 @@ class ResponseReader:
         self._chunks.read_whole(value)
 
     def _no_answer_error(self, value: object, body: bytes) -> ServerRejected:
-        """Return the error for a reply without an answer.
-
-        `value` is the decoded body, None if it is not JSON. For an error of the server, or a web
-        page, it is the error of a refusal. For anything else, it says that no model has answered.
-        """
+        """Return the error of a refusal or a web page; else that no model has answered."""
         status = self._response.status_code
-        # for any reply: `refusal` recognises a web page, and its result has the details
+        # `refusal` recognises a web page, and its result has the details
         rejected = refusal(status, self._response.headers, body, self._facts)
         is_web_page = rejected.kind == "not_an_llm"
         has_words = bool(dict_or_empty(value).keys() & {"errors", "detail", "message", "msg"})
@@ -224,10 +212,7 @@ class ResponseReader:
 
 
 async def _read_to_end(body: AsyncIterator[bytes]) -> None:
-    """Read and drop the rest of a body: only then can its connection be used again.
-
-    After `DRAIN_S`, or a failure of the network, the rest is left unread.
-    """
+    """Drop the rest of a body, for at most `DRAIN_S`, so that its connection can be used again."""
     with suppress(TimeoutError, *TRANSPORT_ERRORS):
         async with asyncio.timeout(DRAIN_S):
             async for _ in body:

@@ -20,9 +20,9 @@ class Marks(msgspec.Struct, frozen=True, kw_only=True):
     open: str
     close: str
     source: str  # models, and where their marks are defined
-    # whether `close` is a token of its own, behind which the answer may begin in the same line
+    # `close` is a token of its own, behind which the answer may begin in the same line
     is_token: bool = True
-    may_close_alone: bool = True  # whether a chat template may open the thought
+    may_close_alone: bool = True  # a chat template may open the thought
     begin: str = ""  # around the answer behind a thought
     ends: tuple[str, ...] = ()
 
@@ -110,8 +110,8 @@ _FINAL_ENDS = ("<|return|>", "<|end|>")
 _BY_OPEN = {marks.open: marks for marks in FAMILIES}
 _BY_CLOSE = {marks.close: marks for marks in FAMILIES}
 _MARK = re.compile("|".join(map(re.escape, (*_BY_OPEN, *_BY_CLOSE))))
-# Most characters that are held back: white space before the answer, or blanks behind a closing
-# mark. They are read again with each new part: a long run of them would take the square of time.
+# White space before the answer, or blanks behind a closing mark. They are read again with each new
+# part: a long run of them would take the square of time.
 _MAX_HELD = 4096
 
 SplitPiece = tuple[bool, str]
@@ -145,22 +145,21 @@ class _State(Enum):
 class ThinkSplitter:
     """Splitter of a text that arrives in parts; marks may be cut anywhere.
 
-    An opening mark counts only at the beginning of the text. If the text begins with other words,
-    it is returned as answer up to its first mark. If that is a closing mark at the end of a line
-    outside of code, the chat template had opened a thought. A `Rethought` then says that all text
-    before the mark was thought. Any other first mark is a word of the answer, and so are the marks
-    behind it.
+    An opening mark counts only at the beginning of the text. Other words there are returned as
+    answer up to the first mark. If that is a closing mark at the end of a line outside of code, the
+    chat template had opened a thought, and a `Rethought` says that all text before was thought. Any
+    other first mark is a word of the answer, and so are the marks behind it.
     """
 
     def __init__(self) -> None:
         self._state = _State.START
         self._marks = FAMILIES[0]  # of the thought
-        self._begin = ""  # mark with which the answer may begin
-        self._ends: tuple[str, ...] = ()  # marks of which one may end the answer
+        self._begin = ""  # with which the answer may begin
+        self._ends: tuple[str, ...] = ()  # of which one may end the answer
         self._ends_begun = frozenset[str]()
-        self._held = ""  # text that is not returned yet, because a mark may begin or end in it
-        self._unsure: list[str] = []  # text of the state `UNSURE`
-        self._has_ended = False  # whether the text has come to its end, by `close`
+        self._held = ""  # not returned yet, because a mark may begin or end in it
+        self._unsure: list[str] = []  # of the state `UNSURE`
+        self._has_ended = False  # by `close`
         self._readers = {
             _State.START: self._read_start,
             _State.THOUGHT: self._read_thought,
@@ -175,8 +174,7 @@ class ThinkSplitter:
     def feed(self, text: str) -> list[SplitPiece | Rethought]:
         """Take the next part of the text; return the pieces that are certain enough to show.
 
-        A `Rethought` among them corrects all pieces that were returned before it. Text that may
-        belong to a mark is held back until more text has come.
+        A `Rethought` among them corrects all pieces that were returned before it.
         """
         pieces: list[SplitPiece | Rethought] = []
         text = self._held + text
@@ -186,14 +184,14 @@ class ThinkSplitter:
         return pieces
 
     def close(self) -> list[SplitPiece | Rethought]:
-        """End the text; return what was held back, but not white space behind a closing mark."""
-        self._has_ended = True  # so `feed` holds back nothing more
+        """Return what was held back, but not white space behind a closing mark."""
+        self._has_ended = True
         return self.feed("")
 
     def note_thought(self) -> list[SplitPiece | Rethought]:
-        """Take it that a thought came elsewhere; return what was held back.
+        """Return what was held back: a thought came elsewhere.
 
-        Marks in the text are words from then on, but for closing ones at its very beginning.
+        Marks are words from then on, but for closing ones at the very beginning of the text.
         """
         if self._state in (_State.START, _State.LEFTOVER) and not self._held.strip():
             self._state = _State.LEFTOVER
@@ -231,7 +229,7 @@ class ThinkSplitter:
             thought = self._hold_begun_mark(text, _MARKS_BEGUN)
         if thought:
             pieces.append((_IS_THOUGHT, thought))
-        return behind  # empty without a mark
+        return behind
 
     def _read_header(self, text: str, _: list[SplitPiece | Rethought]) -> str:
         words = text.lstrip()
@@ -318,11 +316,8 @@ class ThinkSplitter:
     def _read_to_first_mark(self, text: str, pieces: list[SplitPiece | Rethought]) -> str:
         """Read text in the state `UNSURE`, which its first mark ends; return the rest of the text.
 
-        The text before the mark is added to `pieces` as answer. Until the rest of its line has
-        come, the mark is held back for the next call, and the rest is empty. The line shows whether
-        the mark ends a thought. If it does, a `Rethought` is added to `pieces`, and the rest is the
-        text behind the mark. Otherwise the mark is a word of the answer, and the rest begins with
-        it.
+        The mark is held back until the rest of its line has come, which shows whether it ends a
+        thought. Otherwise it is a word of the answer, with which the rest begins.
         """
         mark = _MARK.search(text)
         before = self._hold_begun_mark(text, _MARKS_BEGUN) if mark is None else text[: mark.start()]

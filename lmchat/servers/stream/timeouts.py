@@ -13,7 +13,7 @@ from lmchat.servers.events import LifeSign, StreamStalled
 from lmchat.servers.http.reply import Reply
 
 ASK_AFTER_S = 2.0  # silence before a health check: a dead server is shown within 5 s
-HEALTH_S = 2.0  # timeout of a health check, which servers answer even while they read a prompt
+HEALTH_S = 2.0  # of a health check, which servers answer even while they read a prompt
 LONGEST_ROUND_S = 5.0  # longer pauses between two checks are those of a suspended process
 
 AskHealth = Callable[[], Awaitable[Reply]]
@@ -22,12 +22,10 @@ AskHealth = Callable[[], Awaitable[Reply]]
 class IdleTimeout:
     """Limits of silence of one request, from its first attempt to the end of its answer.
 
-    Each attempt waits for its reply, and reads it, in a block of `watching`.
-
-    After `ASK_AFTER_S` of silence, the server is asked for its health. Before the first byte, a
-    silent connection alone is no error: a model may read a long prompt for minutes. This wait ends
-    with an error if the health check, too, gets no answer for `give_up_after_s`. It also ends with
-    an error at the limit for the first token, if that is set.
+    Each attempt waits for its reply, and reads it, in a block of `watching`. After `ASK_AFTER_S` of
+    silence, the server is asked for its health: a model may read a long prompt for minutes. Before
+    the first byte, the wait ends with an error if the health check, too, gets no answer for
+    `give_up_after_s`, or at the limit for the first token, if that is set.
     """
 
     def __init__(
@@ -36,24 +34,19 @@ class IdleTimeout:
         post: Callable[[LifeSign | StreamStalled], None],
         ask_health: AskHealth | None,
     ) -> None:
-        """Create the limits, which are checked while a block of `watching` runs.
-
-        `post` takes the events. `ask_health` returns the reply of the health path over another
-        connection; None if the server has no such path.
-        """
+        """`ask_health` uses another connection; None if the server has no health path."""
         self._timeouts = timeouts
         self._post = post
         self._ask_health = ask_health
         self._loop = asyncio.get_running_loop()
         self._begun_s = self._loop.time()
-        # Of the watched attempt:
-        self._has_news = False  # whether bytes have arrived since the last check
-        self._has_token = False  # whether any text has arrived
-        self._is_paused = False  # whether arrived data waits to be taken, see `paused`
+        # of the watched attempt:
+        self._has_news = False  # bytes have arrived since the last check
+        self._has_token = False  # any text has arrived
+        self._is_paused = False  # arrived data waits to be taken, see `paused`
         self._error: LMChatError | None = None  # set by `_watch`, raised by `watching`
 
     def note_data(self, *, has_token: bool) -> None:
-        """Note that bytes have arrived; `has_token` is whether any text has arrived so far."""
         self._has_news = True
         self._has_token = has_token
 
@@ -82,10 +75,10 @@ class IdleTimeout:
             raise self._error from None
 
     def check_first_token(self) -> None:
-        """Raise `ServerUnavailable` if the limit for the first token has passed; 0: no limit.
+        """Raise `ServerUnavailable` if the limit for the first token has passed.
 
-        The time is counted from the first attempt. It includes the pauses while the model loads, in
-        which no block is watched.
+        The time is counted from the first attempt, with the pauses while the model loads, in which
+        no block is watched.
         """
         first_token_s = self._timeouts.first_token_s
         if 0 < first_token_s <= self._loop.time() - self._begun_s:
@@ -94,13 +87,9 @@ class IdleTimeout:
     async def _watch(self, block: asyncio.Timeout) -> None:
         """Check the silence in rounds, and post stalls; end the watched block at a limit.
 
-        `watching` runs this beside the block. Each round has three steps: check the health of a
-        silent server, count the silence, decide.
-
         Before the first byte, only health checks decide. While they are not answered, a stall is
         posted; after `give_up_after_s` without any sign of life, the request fails. From the first
-        byte on, silence alone decides, too: after `stalled_after_s` without bytes, a stall is
-        posted, and after `give_up_after_s`, the answer fails.
+        byte on, silence alone decides, too.
         """
         limits = self._timeouts
         limits_s = (limits.first_token_s, limits.stalled_after_s, limits.give_up_after_s)
@@ -109,8 +98,8 @@ class IdleTimeout:
         round_s = shortest_s / 2  # two checks within the shortest limit
         silent_s = 0.0  # time since the last bytes
         unheard_s = 0.0  # time since the last sign of life: bytes, or an answer to a health check
-        has_begun = False  # whether the answer has begun: any bytes have arrived
-        is_gone = False  # whether the health check of this round got no answer
+        has_begun = False  # any bytes have arrived
+        is_gone = False  # the health check of this round got no answer
         checked_s = self._loop.time()
         try:
             while True:
@@ -118,7 +107,6 @@ class IdleTimeout:
                 if not self._has_token:
                     self.check_first_token()
 
-                # check the health
                 was_gone = is_gone
                 # `round_s`: this round is counted below, after the health check
                 must_ask = not self._has_arrivals and unheard_s + round_s >= ASK_AFTER_S
@@ -134,7 +122,6 @@ class IdleTimeout:
                 if was_gone and not is_gone:  # ends the stall that the last round has posted
                     self._post(LifeSign())
 
-                # decide
                 if self._has_arrivals:  # also those that came during the health check
                     has_begun = True
                     self._has_news = False
@@ -160,14 +147,13 @@ class IdleTimeout:
 
     @property
     def _has_arrivals(self) -> bool:
-        """Whether bytes have arrived since the last check, or wait for this process (`paused`)."""
         return self._has_news or self._is_paused
 
     async def _is_alive(self) -> bool:
         """Ask the server for its health; any answer is a sign of life, also an error.
 
-        A server without a health path cannot be asked, and counts as alive. The timeout of the
-        settings (`health_s`) may be that of a far server; here, a dead one must show soon.
+        A server without a health path counts as alive. The timeout of the settings (`health_s`) may
+        be that of a far server; here, a dead one must show soon.
         """
         if self._ask_health is None:
             return True
@@ -192,10 +178,7 @@ def _no_token_error(first_token_s: float) -> ServerUnavailable:
 
 @asynccontextmanager
 async def first_token_limit(first_token_s: float) -> AsyncIterator[None]:
-    """Apply the limit for the first token to a wait before the request; 0: no limit.
-
-    Raises `ServerUnavailable` when the limit is reached.
-    """
+    """Limit a wait before the request as that for the first token; raises `ServerUnavailable`."""
     try:
         async with asyncio.timeout(first_token_s or None):
             yield

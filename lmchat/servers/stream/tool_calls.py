@@ -19,16 +19,16 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 
-# Calls that are looked at, from the last one: a server that sends thousands costs no more time.
+# calls that are looked at, from the last one: a server that sends thousands costs no more time
 _RECENT = 64
-# More quotation marks and brackets are not read: then the end of the arguments is not found.
+# more quotation marks and brackets are not read: then the end of the arguments is not found
 _MAX_MARKS = 300_000
 _MARK = re.compile(r'["{}\[\]]')
-_REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # of a text in JSON
+_REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # in JSON
 
 
 class _Fragment(Struct, frozen=True):
-    """An element of the field `tool_calls` of a chunk; what is missing in it is None or empty."""
+    """An element of the field `tool_calls` of a chunk."""
 
     index: int | None
     call_id: str
@@ -41,12 +41,12 @@ class _Arguments(Struct, eq=False):
 
     pieces: list[str] = field(default_factory=list)
     size: int = 0  # characters of the pieces
-    has_begun: bool = False  # whether anything but white space has come
-    is_whole: bool = False  # whether the object has ended
+    has_begun: bool = False  # anything but white space has come
+    is_whole: bool = False
     _marks_left: int = _MAX_MARKS
     _depth: int = 0  # brackets that are open
     _is_in_text: bool = False
-    _is_escaped: bool = False  # whether the last character was a backslash in a text
+    _is_escaped: bool = False  # the last character was a backslash in a text
     _canonical: bytes | None = None
 
     def add(self, text: str) -> str:
@@ -119,7 +119,7 @@ class _Call(Struct, eq=False):
     posted_count: int = 0  # pieces of the arguments that events have told
     again: _Arguments | None = None
     """What came behind whole arguments: the same once more, or those of another call."""
-    may_be_another: bool = False  # whether `again` may belong to another call
+    may_be_another: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -148,11 +148,7 @@ class ToolCalls:
         self.char_count = 0  # of all ids, names and arguments that came
 
     def read(self, fragment: JsonObject) -> list[ToolCallDelta]:
-        """Find the call of a fragment, and return events with what the fragment adds to the answer.
-
-        `fragment` is an element of the field `tool_calls` of a chunk. Id and name are in the first
-        event of a call.
-        """
+        """Return events with what a fragment adds; id and name are in the first event of a call."""
         part = _fragment_of(fragment)
         self.char_count += len(part.call_id) + len(part.name) + len(part.arguments)
         call = self._find_call(part)
@@ -170,7 +166,7 @@ class ToolCalls:
         return events
 
     def close(self) -> list[ToolCallDelta]:
-        """End the answer; return events for the arguments that were held back."""
+        """Return events for the arguments that were held back."""
         for call in tuple(self._calls):
             again = call.again
             if again is None or not call.may_be_another:
@@ -194,7 +190,7 @@ class ToolCalls:
         )
 
     def _find_call(self, part: _Fragment) -> _Call | None:
-        """Return the call that a fragment belongs to; None if it begins one."""
+        """None if the fragment begins a call."""
         at_index = None if part.index is None else self._call_by_index.get(part.index)
         if part.call_id:
             with_id = [
@@ -220,10 +216,7 @@ class ToolCalls:
         return next(open_calls, at_index or last)
 
     def _find_named_call(self, part: _Fragment, at_index: _Call | None) -> _Call | None:
-        """Return the call that a fragment with a name and no known id belongs to.
-
-        None if it begins one.
-        """
+        """None if the fragment, which has no known id, begins a call."""
         last = self._calls[-1] if self._calls else None
         call = last if at_index is None else at_index
         if call is None:
@@ -246,10 +239,10 @@ class ToolCalls:
         if call.is_open and is_next_piece:  # the name and a new id come with each piece
             return call
         if at_index is None:
-            # Without an index and an id, it may be the same call once more.
+            # it may be the same call once more
             return None if part.call_id or part.index is not None else call
         if has_other_id:
-            # Some servers begin a call twice, with two ids, before its arguments come.
+            # some servers begin a call twice, with two ids, before its arguments come
             return None if is_begun or not call.is_open else call
         return call
 
@@ -275,7 +268,7 @@ class ToolCalls:
             rest = call.arguments.add(rest)
         is_placeholder = call.is_empty and not call.posted_count and not is_at_other_index
         if is_placeholder and is_own and rest.lstrip().startswith("{"):
-            # Some servers send `{}` before the arguments, such as Bedrock.
+            # some servers send `{}` before the arguments, such as Bedrock
             call.arguments = _Arguments()
             rest = call.arguments.add(rest)
 
@@ -296,7 +289,6 @@ class ToolCalls:
         return begun
 
     def _begin_like(self, call: _Call, arguments: _Arguments, index: int | None) -> _Call:
-        """Begin another call with the id and name of a call; return it."""
         new = _Call(index=index, call_id=call.call_id, name=call.name, arguments=arguments)
         self._calls.append(new)
         if call.call_id:
@@ -306,7 +298,7 @@ class ToolCalls:
         return new
 
     def _new_events(self, call: _Call, *, is_end: bool = False) -> list[ToolCallDelta]:
-        """Return the event for what a call got since the last one; [] for nothing new.
+        """Return the event for what a call got since the last one.
 
         Arguments that are `{}` are held back until the end, because the real ones may follow.
         """
