@@ -1,8 +1,8 @@
 """lmchat's own JSON of a session: lossless export, and import.
 
-A session is an object. `session` has the header, `messages` the chosen path, and `branches` all
-other messages, if there are any. If there are, each message has a `place`: its number in the order
-in which the messages were written. `files` has the content of attached files in Base64 by digest.
+`messages` has the chosen path, `branches` all other messages. If there are any, each message has a
+`place`: its number in the order in which they were written. `files` has the content of attached
+files in Base64 by digest.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ from lmchat.sessions.session import MessagePath, Session, SessionHeader, tags_fr
 FORMAT_NUMBER = 1  # in the field `lmchat`
 _LARGEST_FIGURE = 1e13  # of milliseconds (300 years), tokens, bytes or pixels
 _MESSAGE_FIELDS = ChatMessage.__struct_encode_fields__
-# Fields of the parts by the value of `type`. Messages and parts are arrays where lmchat stores
-# them, in the order of their fields.
+# By the value of `type`. lmchat stores messages and parts as arrays, in the order of their fields.
 _PART_FIELDS: dict[str, tuple[str, ...]] = {
     str(part_class.__struct_config__.tag): part_class.__struct_encode_fields__
     for part_class in get_args(Part)
@@ -81,8 +80,7 @@ def _record(message: ChatMessage, places: Mapping[str, int]) -> Record:
 def from_json(data: Record) -> Session:
     """Return the session of an export that was decoded from JSON.
 
-    Raises `FileRefused` for an export of another version, or for values that were changed after
-    the export.
+    Raises `FileRefused` for one of another version, or with values that were changed afterwards.
     """
     if data["lmchat"] != FORMAT_NUMBER:
         message = "Another version of lmchat exported this: update lmchat."
@@ -114,8 +112,7 @@ def from_json(data: Record) -> Session:
 def _message(record: Record) -> ChatMessage:
     """Return the message that an object of an export describes; raises one of `BAD_VALUE_ERRORS`.
 
-    Messages and parts are array-like structs: msgspec makes them only of arrays. So the values of
-    an object are first put into the order of the fields.
+    msgspec makes messages and parts only of arrays, in the order of the fields.
     """
     parts = [[part["type"], *_values(part, _PART_FIELDS[part["type"]])] for part in record["parts"]]
     message = msgspec.convert(_values(record | {"parts": parts}, _MESSAGE_FIELDS), ChatMessage)
@@ -130,13 +127,9 @@ def _values(record: Record, names: Sequence[str]) -> list[Any]:
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
     """Return the session of an export as it is imported; the file may be hostile.
 
-    A tool call without a result becomes quoted text: it would look as if it waited to run, and
-    nothing of a file may run. Tool messages lose the name of their server, since lmchat did not run
-    their calls there. Images over the limit of bytes are left out. Ids of another form than
-    lmchat's are replaced by their hashes, and a running answer becomes an interrupted one. A
-    deleted session is not deleted any more. A long title is cut, and figures that are too large to
-    be shown are left out. Raises `FileRefused` if ids are not unique, or if a message comes before
-    its parent, as in a loop.
+    Images over the limit of bytes are left out. Foreign ids become hashes. A deleted session is not
+    deleted any more. Raises `FileRefused` if ids are not unique, or if a message comes before its
+    parent, as in a loop.
     """
     session = from_json(records[0])
     header = session.header
@@ -177,7 +170,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
         session_id=session_id,
         title=header.title[:LONGEST_TITLE],
         tags=tags_from(" ".join(header.tags)),
-        # A time in the future would keep the session on top of the list.
+        # a time in the future would keep the session on top of the list
         updated_at=min(header.updated_at, now),
         deleted_at=None,
         parent_id=None if header.parent_id is None else own_id(header.parent_id),
@@ -186,7 +179,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
     return Session(
         header=header,
         messages=MessagePath(reversed(path)),
-        # a tree is only needed if the path lacks messages of it
+        # only needed if the path lacks messages of it
         tree=tuple(by_id.values()) if len(path) < len(by_id) else (),
         files=files,
         skipped=omissions(header.title, {"image": len(session.files) - len(files)}),
@@ -196,7 +189,8 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 def _safe(message: ChatMessage, *, has_results: bool) -> ChatMessage:
     """Return a message as it is imported; `has_results` says that its tool calls have results.
 
-    Without results, the calls become quoted text, since they would look as if they waited to run.
+    Without results, the calls become quoted text: they would look as if they waited to run, and
+    nothing of a file may run.
     """
     if message.state is AnswerState.STREAMING:
         message = interrupted(message, "The session was exported")
@@ -224,7 +218,7 @@ def _sound_part(part: Part) -> Part:
 
 
 def _sound_stats(stats: AnswerStats | None) -> AnswerStats | None:
-    """Return stats; None if any of their figures is too large to be shown."""
+    """Return stats; None if any of them is too large to be shown."""
     if stats is None:
         return None
     figures = (value for value in asdict(stats).values() if isinstance(value, int | float))

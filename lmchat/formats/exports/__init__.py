@@ -5,8 +5,8 @@ The command line reads the table at its start, so this module imports nothing.
 
 from __future__ import annotations
 
-# Module (below `formats`) and function of each format, by its file extension, which `--format`
-# names. The function gets a session and `WriteOptions`, and returns a text.
+# By file extension, which `--format` names: module (below `formats`) and function, which gets a
+# session and `WriteOptions`.
 EXPORT_FORMATS = {
     "md": "exports.markdown:to_markdown",
     "json": "json_sessions:to_json",

@@ -11,7 +11,7 @@ from lmchat.sessions.message import AnswerState, ChatMessage, Role, ToolCallPart
 from lmchat.sessions.session import Session, branches
 
 REFUSED = "Refused"
-_QUOTED_CHARS = 60  # characters of a message that a heading quotes
+_QUOTED_CHARS = 60  # of a message in a heading
 _SPEAKERS = {
     Role.USER: "You",
     Role.SYSTEM: "System",
@@ -30,7 +30,7 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     """Options of an export; JSON is always complete, with times in UTC."""
 
     with_reasoning: bool = False
-    # HTML of messages by their ids, for an HTML page; others are shown as plain text.
+    # by ids of messages, for an HTML page; others are shown as plain text
     html_by_id: Mapping[str, str] = {}
 
 
@@ -41,20 +41,20 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     """Message to write, and what all formats show of it."""
 
     message: ChatMessage
-    # Name above the message: `You`, or that of the model; `You (edited)` for an edited message.
+    # name above the message: `You`, or that of the model; `You (edited)`
     speaker: str
-    time: str  # local time: `2026-11-20 14:02`
-    # Tool calls of an answer that no tool message below it shows with their results.
+    time: str  # local: `2026-11-20 14:02`
+    # those that no tool message below it shows with their results
     calls: tuple[ToolCallPart, ...]
-    thought_heading: str  # heading above the reasoning: `Thought for 2.0 s`
-    state: str  # state of an unfinished answer: `Stopped`; empty for a complete message
-    reason: str  # reason of a failed answer; empty for others
+    thought_heading: str  # `Thought for 2.0 s`
+    state: str  # `Stopped`; empty for a complete message
+    reason: str  # of a failed answer
 
 
 def entries(session: Session) -> Iterator[MessageEntry | str]:
     """Yield an entry for each message of the path, then the heading and entries of each branch.
 
-    A heading, such as `Another branch, after “Hello”`, is a text. Times are local.
+    A heading, such as `Another branch, after “Hello”`, is a text.
     """
     # a tool message shows a call with its result, so the answer with that call does not show it
     tool_runs = filter(is_tool_run, (*session.messages, *session.branch_messages))
@@ -76,10 +76,7 @@ def entries(session: Session) -> Iterator[MessageEntry | str]:
 
 
 def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> MessageEntry:
-    """Return what all formats show of a message.
-
-    `ids_with_results` are the ids of the answers whose calls tool messages show.
-    """
+    """Return what all formats show of a message. `ids_with_results` are from `entries`."""
     speaker = _SPEAKERS[message.role]
     if message.role is Role.ASSISTANT and message.model:
         speaker = line_without_controls(message.model)

@@ -1,8 +1,4 @@
-"""Export as one self-contained HTML page without scripts.
-
-Its Markdown is converted in a child process with a time limit for each message: some texts would
-keep the parser busy for hours.
-"""
+"""Export as one self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -47,8 +43,8 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 def to_html(session: Session, options: WriteOptions = PLAIN) -> str:
     """Return the path and then the branches of a session as one HTML page.
 
-    All text is escaped, except the HTML in `options.html_by_id`: `MarkdownConverter` has made it,
-    and has escaped any HTML in the messages.
+    All text is escaped, except the HTML in `options.html_by_id`, in which `MarkdownConverter` has
+    escaped the HTML of the messages.
     """
     title = _escaped_line(session.header.title)
     blocks = [
@@ -88,7 +84,7 @@ def _article(
         yield f"<p><strong>{REFUSED}.</strong></p>"
     if message.text:
         yield options.html_by_id.get(message.message_id, _preformatted(message.text))
-    for call in entry.calls:  # calls without a result below the message
+    for call in entry.calls:  # without a result below the message
         yield (
             f"<p>Tool call <code>{_escaped_line(call.name)}</code></p>"
             f"{_preformatted(call.arguments)}"
@@ -102,7 +98,6 @@ def _article(
 
 
 def _folded(summary: str, *texts: str) -> str:
-    """Return an element that shows only the summary until it is opened."""
     blocks = "".join(map(_preformatted, texts))
     return f"<details><summary>{_escaped_line(summary)}</summary>{blocks}</details>"
 
@@ -141,7 +136,7 @@ class MarkdownConverter:
         return html_by_id
 
     async def aclose(self) -> None:
-        """End the child process, if there is one; another text would start a new one."""
+        """End the child process; another text would start a new one."""
         child = self._child
         self._child = None
         if child is not None:
@@ -150,8 +145,7 @@ class MarkdownConverter:
     async def _convert(self, text: str) -> str:
         """Return a Markdown text as HTML; raises `TimeoutError` or `ChildEndedError`.
 
-        On any error the child is ended, because it would continue with this text. The next text
-        starts another one.
+        On any error the child is ended, because it would continue with this text.
         """
         try:
             if self._child is None:

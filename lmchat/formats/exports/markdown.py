@@ -36,13 +36,12 @@ _MISLEADING = re.compile(
 
 
 def to_markdown(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as Markdown: its title, the path, then each branch."""
     blocks = [_heading("#", session.header.title or "Untitled")]
     for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks.append(_heading("##", f"{entry.speaker} · {entry.time}"))
             blocks += _body(entry, with_reasoning=options.with_reasoning)
-        else:  # the heading of a branch
+        else:  # of a branch
             blocks.append(_heading("#", entry))
     return "\n\n".join(blocks) + "\n"
 
@@ -53,7 +52,6 @@ def _heading(marks: str, text: str) -> str:
 
 
 def _body(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the paragraphs of a message below its heading, in the order of its parts."""
     message = entry.message
     # a tool message shows its call above the result, so an answer shows only its other calls
     shown_calls = message.tool_calls if is_tool_run(message) else entry.calls
@@ -94,7 +92,7 @@ def _self_contained(text: str) -> str:
             lines.append(line)
         else:  # also the line that closes a fence: it is never misleading
             lines.append(_MISLEADING.sub(r"\g<0>\\", line))  # the match is the indent
-    if open_fence is not None:  # the text ends within a fence
+    if open_fence is not None:
         lines.append(open_fence.marks)
     return "\n".join(lines)
 

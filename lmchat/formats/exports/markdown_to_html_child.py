@@ -17,13 +17,12 @@ from lmchat.processes.child import answer_parent
 
 
 def main() -> None:
-    """Answer each text of the parent with its HTML."""
     answer_parent(_answer)
 
 
 def markdown_html(text: str) -> str:
     """Return Markdown as HTML; HTML in it is escaped, so it is safe. May take very long."""
-    # As soon as the page is opened, a picture would be fetched from any address that a model wrote.
+    # When the page is opened, a picture would be fetched from any address that a model wrote.
     markdown = MarkdownIt("commonmark", {"html": False}).disable("image")
     markdown.enable(["table", "strikethrough"])
     add_rules_for_words(markdown)

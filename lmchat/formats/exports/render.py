@@ -15,24 +15,20 @@ from lmchat.sessions.session import Session
 
 _BY_SUFFIX = {f".{form}": form for form in EXPORT_FORMATS}
 _BY_SUFFIX |= {"": "md", ".markdown": "md", ".htm": "html"}
-_TITLE_CHARS = 50  # characters of a title in a file name
-_SHORT_CHARS = 24  # the same in a short one, which a user sees and changes
+_TITLE_CHARS = 50  # of a title in a file name
+_SHORT_CHARS = 24  # in a short one, which a user sees and changes
 _RESERVED = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # by Windows, with any ending
-_ID_CHARS = 8  # characters of an id in a file name
+_ID_CHARS = 8  # of an id in a file name
 
 
 def render(session: Session, form: str, options: WriteOptions = PLAIN) -> str:
-    """Return a session as text in the format `form`, one of `EXPORT_FORMATS`."""
     module, function = EXPORT_FORMATS[form].split(":")
     writer = getattr(import_module(f"lmchat.formats.{module}"), function)
     return str(writer(session, options))
 
 
 def form_of(path: Path) -> str:
-    """Return the format for the suffix of a path, Markdown for a path without one.
-
-    Raises `WrongUse` for an unknown suffix.
-    """
+    """Return the format for the suffix of a path, Markdown without one; raises `WrongUse`."""
     form = _BY_SUFFIX.get(path.suffix.lower())
     if form is None:
         suffix = safe_line(path.suffix, limit=20)
@@ -45,8 +41,7 @@ def form_of(path: Path) -> str:
 def export_name(session: Session, *, form: str = "md") -> str:
     """Return a file name made of title and id, valid on every system: `Ferns-1f2e3d4c.md`.
 
-    Letters, their marks and digits are kept. Letters with accents are composed (NFC), as most
-    systems write them.
+    Letters with accents are composed (NFC), as most systems write them.
     """
     name = "-".join(_words_of_title(session))[:_TITLE_CHARS].strip("-_") or "session"
     short_id = re.sub(r"[^0-9A-Za-z]", "", session.header.session_id)[:_ID_CHARS]

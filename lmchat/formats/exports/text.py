@@ -19,19 +19,17 @@ from lmchat.sessions.session import Session
 
 
 def to_text(session: Session, options: WriteOptions = PLAIN) -> str:
-    """Return a session as plain text: its title, the path, then each branch below a heading."""
     title = line_without_controls(session.header.title)
     blocks = [f"{title}\n{'=' * len(title)}"]
     for entry in entries(session):
         if isinstance(entry, MessageEntry):
             blocks += _text_blocks(entry, with_reasoning=options.with_reasoning)
-        else:  # the heading of a branch
+        else:  # of a branch
             blocks.append(f"{entry}\n{'-' * len(entry)}")
     return "\n\n".join(blocks) + "\n"
 
 
 def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
-    """Yield the line above a message, then the blocks below it."""
     message = entry.message
     yield f"{entry.speaker} ({entry.time})"
     if with_reasoning and message.reasoning:
@@ -45,7 +43,7 @@ def _text_blocks(entry: MessageEntry, *, with_reasoning: bool) -> Iterator[str]:
     if is_tool_run(message):
         result = indent(without_controls(message.tool_result), "    ")
         yield f"[{line_without_controls(tool_calls_text(message))}]\n{result}".rstrip()
-    for call in entry.calls:  # calls without a result below the message
+    for call in entry.calls:  # without a result below the message
         yield f"[Tool call {line_without_controls(call.name)}]\n{without_controls(call.arguments)}"
     if entry.state:
         yield f"[{entry.state}. {entry.reason}".rstrip() + "]"

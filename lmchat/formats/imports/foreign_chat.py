@@ -1,9 +1,8 @@
 """Chats of other programs ("foreign" ones), and the sessions that are made of them.
 
-The module of a program adds the messages of a chat to a `ForeignChat`. The key of a message is its
-id in that program. The session has the messages that the program shows; those of other versions,
-and parts that are left out, are counted. Tool calls and their results are quoted text, since
-nothing of a file may run.
+The module of a program adds the messages of a chat to a `ForeignChat`. The session has the messages
+that the program shows; those of other versions, and parts that are left out, are counted. Tool
+calls and their results are quoted text, since nothing of a file may run.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ from lmchat.units import counted
 
 LONGEST_TITLE = 1000  # characters; lists read titles whole
 OTHER_VERSION = "message of other versions"
-_SYSTEM = "system prompt"  # key of the message that is made of `ForeignChat.system`
-_MOST_KINDS = 10  # kinds of omissions that are named for a chat
-# Reasoning at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text.
+_SYSTEM = "system prompt"  # key of the message made of `ForeignChat.system`
+_MOST_KINDS = 10  # of omissions that are named for a chat
+# at the start of an answer: `<think>It is 4.</think>`, or open to the end of the text
 _THOUGHT = re.compile(
     r"\s*<(?P<tag>think|thinking)>(?P<reasoning>.*?)(?:</(?P=tag)>\s*|\Z)", re.DOTALL
 )
@@ -62,10 +61,10 @@ class Format(NamedTuple):
     """JSON format of a program's chats."""
 
     fits: Callable[[Record], bool]  # whether a record of a file is of this format
-    # Makes the session of a chat; it may raise `FileRefused` or one of `BAD_VALUE_ERRORS`. The time
-    # is the current one.
+    # Makes the session of a chat at the current time; may raise `FileRefused` or one of
+    # `BAD_VALUE_ERRORS`.
     session: Callable[[Sequence[Record], Source, datetime], Session]
-    # Whether a record belongs to the chat of those before it; else each record is a chat.
+    # whether a record belongs to the chat of those before it; else each record is a chat
     continues: Callable[[Record, Sequence[Record]], bool] = lambda _record, _chat: False
 
 
@@ -77,17 +76,14 @@ class ToolQuote(Struct, frozen=True, kw_only=True):
 
 STOPPED = Failure(kind="interrupted", message="")  # of an answer that the user has stopped
 
-# Part of a message as the module of a program gives it. A text may begin with `<think>`. Texts and
-# thoughts may be empty. An answer may have a failure.
+# A text may begin with `<think>`. Texts and thoughts may be empty. An answer may have a failure.
 ForeignPart = str | FilePart | ReasoningPart | RefusalPart | ToolQuote | Failure
 
 
 class _Message(Struct, kw_only=True):
-    """Message of a foreign chat that is on its path."""
-
     role: Role
     parts: list[Part]
-    is_step: bool = False  # whether it is only a step to the answer after it: a call or a thought
+    is_step: bool = False  # it is only a step to the answer after it: a call or a thought
     failure: Failure | None = None
     created_at: datetime | None = None
     model: str = ""
@@ -96,7 +92,7 @@ class _Message(Struct, kw_only=True):
 class _Link(NamedTuple):
     """Place of a message in a foreign chat; only the messages on the path are read."""
 
-    parent: str | None  # key of the message before it; None for the first one
+    parent: str | None  # key of the message before it
     added_before: str | None  # key of the message that was added before it, if `parent` is lost
     read: Callable[[], _Message]  # may raise one of `BAD_VALUE_ERRORS`
 
@@ -104,23 +100,22 @@ class _Link(NamedTuple):
 class ForeignChat(Struct, kw_only=True):
     """Chat of another program, to which its messages are added one after the other."""
 
-    key: str  # identifies the chat among those of its program; the session's id is a hash of it
+    key: str  # identifies the chat in its program; the session's id is a hash of it
     title: str = ""
-    # Key of the message at the end of the path that the program shows. For None, or a key that no
-    # message has, as "", the path ends with the last message.
+    # Key of the last message of the path that the program shows. For None, or a key that no message
+    # has, the path ends with the last message.
     path_end: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     system: str = ""
     model: str = ""
-    # Numbers of omissions by kind, which is a word in the singular.
+    # by kind, which is a word in the singular
     omitted: Counter[str] = field(default_factory=Counter)
     links: dict[str, _Link] = field(default_factory=dict)  # by key, in the order of adding
     files: dict[str, bytes] = field(default_factory=dict)  # content of images by digest
 
     @property
     def last_key(self) -> str | None:
-        """Key of the message that was added last; None before the first one."""
         return next(reversed(self.links), None)
 
     def add(
@@ -135,10 +130,9 @@ class ForeignChat(Struct, kw_only=True):
     ) -> None:
         """Add a message; `parent` is the key of the message before it, empty for a first one.
 
-        Values of type `Any` come from a file and are checked. `parts` may be a generator that
-        raises an error for a damaged message, which is counted. An answer cannot be the first
-        message, and the parent of any message may be lost: it then follows the message that was
-        added before it.
+        Values of type `Any` come from a file and are checked. `parts` may raise an error for a
+        damaged message, which is counted. If the parent is lost, or an answer comes first, it
+        follows the message that was added before it.
         """
         if not isinstance(key, str) or not key:
             self.omit("damaged message")
@@ -157,7 +151,7 @@ class ForeignChat(Struct, kw_only=True):
         self, role: Any, parts: Iterable[ForeignPart], created_at: datetime | None, model: Any
     ) -> _Message:
         """Return a message of values of a file; raises one of `BAD_VALUE_ERRORS`."""
-        # tools belong to answers: the result is quoted in the answer that asked for it
+        # the result of a tool is quoted in the answer that asked for it
         is_answer = Role(role) in (Role.ASSISTANT, Role.TOOL)
         message = _Message(
             role=Role.ASSISTANT if is_answer else Role(role),
@@ -184,8 +178,8 @@ class ForeignChat(Struct, kw_only=True):
     def read_text(self, value: object) -> str:
         """Return a text, or the joined texts of a list of parts like `{"text": "Hello"}`.
 
-        An object is a part, whose text may be in a field `value` again. Any other value that is not
-        empty is counted as left out.
+        The text may be in a field `value` again. Any other value that is not empty is counted as
+        left out.
         """
         if isinstance(value, str):
             return value
@@ -202,11 +196,9 @@ class ForeignChat(Struct, kw_only=True):
     def image_or_omit(
         self, value: object, name: str = "", *, omitted_as: str = "image"
     ) -> Iterator[FilePart]:
-        """Yield the part of an image, or nothing.
+        """Yield the part of an image: bytes, base64 or a `data:` URL, whose pixels are not decoded.
 
-        `value` should be the image as bytes, base64 or a `data:` URL; its pixels are not decoded.
-        Any other value, and an image over the limit of bytes, is counted as left out. `name` is
-        that of the image's file, and `omitted_as` the kind under which an omission is counted.
+        Any other value, and an image over the limit of bytes, is counted as left out.
         """
         data = value if isinstance(value, bytes) else b""
         if isinstance(value, str):
@@ -223,8 +215,7 @@ class ForeignChat(Struct, kw_only=True):
     def session(self, now: datetime, *, source: str) -> Session:
         """Return the session of the chat; `source` becomes its tag, if any.
 
-        A chat without prompts and answers has a session without messages. A title that is missing
-        is made of the first prompt, and a missing model is that of the last answer.
+        A chat without prompts and answers has a session without messages.
         """
         session_id = own_id(f"{source} {self.key}")
         messages: list[ChatMessage] = []
@@ -256,7 +247,7 @@ class ForeignChat(Struct, kw_only=True):
             session_id=session_id,
             title=title,
             created_at=self.created_at or min(times, default=time),
-            # A time in the future would keep the session on top of the list.
+            # a time in the future would keep the session on top of the list
             updated_at=min(self.updated_at or max(times, default=time), now),
             model=self.model or next(newest_models, ""),
             tags=(source,) if source else (),
@@ -272,8 +263,8 @@ class ForeignChat(Struct, kw_only=True):
     def _line(self) -> dict[str, _Message]:
         """Return the messages that the program shows by their keys; count the others.
 
-        Steps are joined with the answer after them: of prompt, call, result and answer, the prompt
-        and the answer are left, and the answer has the parts of all three.
+        Steps are joined with the answer after them: of prompt, call, result and answer, two
+        messages are left, and the answer has the parts of all three.
         """
         path: dict[str, _Link] = {}
         key = self.path_end if self.path_end in self.links else self.last_key
@@ -316,10 +307,9 @@ def omissions(title: str, counts_by_kind: Mapping[str, int]) -> tuple[Skipped, .
 
 
 def failure_of(error: object) -> Failure:
-    """Return the failure of an answer for the value that its program has as its error.
+    """Return the failure of an answer for the error that its program has saved.
 
-    The value is a text, or an object with a text, perhaps in an object `error`; any other value is
-    written in JSON.
+    That is a text, an object with a text, perhaps in an object `error`, or any other value.
     """
     paths = ((), ("error", "message"), ("detail",), ("message",))
     words = next(filter(str.strip, (text_at(error, *path) for path in paths)), "")
@@ -336,8 +326,7 @@ def quoted_result(value: Any) -> ToolQuote:
     """Return the result of a tool as a Markdown quotation.
 
     A list like `[{"text": "Hello"}, {"type": "image"}]`, perhaps in the field `content` or as JSON
-    in a text, becomes lines: its texts, and the types of other parts. Any other value that is no
-    text is written in JSON.
+    in a text, becomes lines: its texts, and the types of other parts.
     """
     if isinstance(value, str) and value.startswith("[{"):
         with suppress(ValueError, RecursionError):
@@ -357,10 +346,9 @@ def _quoted(text: str) -> ToolQuote:
 
 
 def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
-    """Yield the parts of a foreign part; nothing for an empty one.
+    """Yield the parts of a foreign part; in an answer, `<think>` at its start becomes reasoning.
 
-    In an answer, a text that begins with `<think>` becomes reasoning and the text after it. Raises
-    `TypeError` for a value of a wrong type: a file may have anything where a text belongs.
+    Raises `TypeError` for a value of a wrong type: a file may have anything where a text belongs.
     """
     match part:
         case str(text):
@@ -386,8 +374,7 @@ def _converted(part: ForeignPart, *, is_answer: bool = False) -> Iterator[Part]:
 def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Return the parts of a message, with one for all thoughts and one for all texts.
 
-    An answer may have several, since the steps before it (tool calls, thoughts) have become its
-    parts. Joined texts have a blank line between them.
+    An answer may have several: steps before it (tool calls, thoughts) have become its parts.
     """
     thoughts = [whole_text(part.text) for part in parts if isinstance(part, ReasoningPart)]
     texts = [whole_text(part.text) for part in parts if isinstance(part, TextPart)]

@@ -23,19 +23,16 @@ from lmchat.sessions.session import Session
 
 _ROLES = {role.value: role for role in Role} | {"developer": Role.SYSTEM, "function": Role.TOOL}
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
-# Types of parts of a content:
+# types of parts of a content
 _TEXTS = ("", "text", "input_text", "output_text")  # `{"text": "Hello"}` alone is a text, too
 _IMAGES = ("image_url", "input_image")
 _THOUGHTS = ("reasoning", "thinking")
-# Lists beside the content that are not read, with the kind of their items.
+# beside the content, with the kind of their items
 _NOT_READ = (("attachments", "attachment"), ("files", "file"), ("audio", "recording"))
 
 
 def _fits(record: Record) -> bool:
-    """Return whether a record is a message, or has a list of messages.
-
-    One message with a known role is enough.
-    """
+    """Return whether a record is a message, or has a list with one message of a known role."""
     rows = record.get("messages", [record])
     return isinstance(rows, list) and any(text_at(row, "role") in _ROLES for row in rows)
 
@@ -43,13 +40,13 @@ def _fits(record: Record) -> bool:
 def _session(records: Sequence[Record], _source: Source, now: datetime) -> Session:
     """Return the session of one record with a list of messages, or of records that are messages.
 
-    The id of the session is made of its content, so that the same list is imported only once.
+    Its id is made of its content, so that the same list is imported only once.
     """
-    head = records[0] if "messages" in records[0] else {}  # the object around the messages, if any
+    head = records[0] if "messages" in records[0] else {}  # the object around the messages
     title, model = text_at(head, "title"), text_at(head, "model")
-    # title, model and messages, one after the other: the JSON of all would take much memory
+    # one after the other: the JSON of all would take much memory
     digest = hashlib.sha256(json.dumps([title, model]).encode())
-    chat = ForeignChat(key="", title=title)  # its key is the digest below
+    chat = ForeignChat(key="", title=title)  # set below
     chat.system = chat.read_text(head.get("system"))
     for number, row in enumerate(head.get("messages", records)):
         digest.update(json.dumps(row).encode())
@@ -105,8 +102,8 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
 def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield a part of a content; one of another form than these is counted as left out.
 
-    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or
-    `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
+    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or `{"type":
+    "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
     kind = text_at(part, "type")
     if kind in _TEXTS and (not isinstance(part, dict) or "text" in part):
@@ -127,6 +124,6 @@ def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
 FORMAT = Format(
     fits=_fits,
     session=_session,
-    # An object with a list of messages is a chat; messages that follow each other are one, too.
+    # messages that follow each other are one chat
     continues=lambda record, chat: "messages" not in record and "messages" not in chat[0],
 )

@@ -28,14 +28,14 @@ from lmchat.formats.imports.source import ZIP_HEAD, Source, file_source, zip_sou
 from lmchat.formats.imports.values import BAD_VALUE_ERRORS, Record, whole_text
 from lmchat.sessions.session import Session, Skipped
 
-STDIN = "-"  # name of the standard input in place of a file
+STDIN = "-"  # the standard input in place of a file
 LARGEST_RECORD = 256 * 1024 * 1024  # characters of a chat in JSON
 _FORMATS_HINT = (
     "lmchat imports its own JSON exports, JSON lists of {role, content}, "
     f"and chats of {', '.join(program.name for program in PROGRAMS)}."
 )
-# Formats of texts in the order in which a record is compared with them: the program as in `--from`,
-# and the module, which is imported when it is needed.
+# In the order in which a record is compared with them: the program as in `--from`, and the module,
+# which is imported when it is needed.
 _FORMATS = (
     (OWN, "json_sessions"),
     *((row.source, f"imports.programs.{row.module}") for row in PROGRAMS if row.module != "llm"),
@@ -43,7 +43,7 @@ _FORMATS = (
 )
 _SQLITE_HEAD = b"SQLite format 3\0"
 _LINES_ENDINGS = (".jsonl", ".ndjson")
-_PEEKED_RECORDS = 20  # records read to find out the format of a text; some may be broken
+_PEEKED_RECORDS = 20  # to find out the format of a text; some may be broken
 _DAMAGED = "it is damaged"
 _LONGEST_TOKEN = 16  # characters, but for strings and numbers
 _CHUNK = 1 << 20  # characters that are read at once
@@ -67,9 +67,9 @@ def read_chats(
 ) -> Iterator[Session | Skipped]:
     """Yield the sessions of a file that have messages, and what cannot be read. Blocks.
 
-    `content` is the file, or what was read from a pipe. `wanted` is the program that the file must
-    be of, as a value of `--from`; `AUTO` allows any. Raises `FileRefused`, and `FormatUnknown` for
-    a file without such a session; both name the file by `name`.
+    `content` is the file, or what was read from a pipe; `wanted` a value of `--from`. Raises
+    `FileRefused`, and `FormatUnknown` for a file without such a session; both name the file by
+    `name`.
     """
     try:
         with BytesIO(content) if isinstance(content, bytes) else open_plain(content) as file:
@@ -93,14 +93,13 @@ def read_chats(
     except OSError as error:
         message = f"{name} cannot be read: {error.strerror or error}."
         raise FileRefused(message, hint="Check the path.") from error
-    # `UnicodeDecodeError`: SQLite may quote a damaged name of a column
+    # SQLite may quote a damaged name of a column
     except (sqlite3.Error, UnicodeDecodeError) as error:
         hint = "Close the program that uses the file. If that does not help, the file is damaged."
         raise FileRefused(f"{name} cannot be read: {error}.", hint=hint) from error
 
 
 def error_about(file: str, error: LMChatError) -> LMChatError:
-    """Return an error whose message begins with the name of a file."""
     message = f"{'stdin' if file == STDIN else file}: {error.message}"
     return type(error)(message, hint=error.hint, details=error.details)
 
@@ -198,8 +197,8 @@ def _records(source: Source) -> Iterator[Record | Skipped]:
     """Yield the objects of a JSON list or of JSON Lines, or a single object.
 
     A `Skipped` takes the place of a value that is broken or no object. Only one value is in memory
-    at a time. Raises `FormatUnknown` for a text that is empty or no JSON at all, and `FileRefused`
-    for one that begins with broken JSON.
+    at a time. Raises `FormatUnknown` if it is empty or no JSON at all, `FileRefused` if it begins
+    with broken JSON.
     """
     is_empty = True
     with source.open_text() as text:

@@ -22,12 +22,12 @@ ZIP_HEAD = b"PK\x03\x04"
 _TEXT_ENDINGS = (".json", ".jsonl", ".ndjson")
 # Ends of the names of files that may have chats.
 _ENDINGS = (*_TEXT_ENDINGS, ".zip", ".db", ".sqlite", ".sqlite3")
-THREAD = "thread.json"  # is read with a chat of Jan, and has none
-# Errors of damaged archives, of unknown compression, and of encryption.
+THREAD = "thread.json"  # read with a chat of Jan, and has none
+# of damaged archives, of unknown compression, and of encryption
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 _PARENTS_SEARCHED = 4  # folders above a text in which files of LM Studio are looked for
 
-# Files of a folder: their names, and functions that read them.
+# of a folder: names, and functions that read them
 Files = list[tuple[str, Callable[[], bytes]]]
 
 
@@ -54,9 +54,9 @@ class Source:
     def read_beside(self, name: str) -> bytes:
         """Return the content of the first file that `name` means; b"" if there is none.
 
-        In chats of LM Studio and ChatGPT, the name of an image may be only the beginning of the
-        name of its file. The ending may be missing, or a hyphen and the name that the user gave the
-        image. `file_1` finds `file_1.png` and `file_1-photo.png`, but not `file_12.png`.
+        In chats of LM Studio and ChatGPT, an image's name may lack the ending of the file, or a
+        hyphen and the name that the user gave it. `file_1` finds `file_1.png` and
+        `file_1-photo.png`, but not `file_12.png`.
         """
         if not name:  # the name of any file begins with ""
             return b""
@@ -103,15 +103,11 @@ def zip_sources(file: IO[bytes]) -> Iterator[tuple[str, Source]]:
 
 
 def file_source(path: Path, file: IO[bytes]) -> Source:
-    """Return the text of an open file."""
     return Source(path.name, file, partial(_files_beside, path))
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files below a folder whose endings are those of chats, without hidden ones.
-
-    Raises `FileRefused` if there are none.
-    """
+    """Return the files below a folder that may have chats; raises `FileRefused` without any."""
     paths: list[Path] = []
     for parent, folder_names, file_names in folders_below(folder):
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-# Errors of code that reads values of wrong types without checking each type.
+# of code that reads values of wrong types without checking each type
 BAD_VALUE_ERRORS = (
     ValueError,
     TypeError,
@@ -24,7 +24,7 @@ BAD_VALUE_ERRORS = (
 Record = dict[str, Any]  # JSON object, or row of a database
 EMPTY: tuple[object, ...] = (None, "", [], {})  # values without content are no omissions
 
-# Years whose times can be shown in every time zone, even with the duration of a long answer added.
+# shown in every time zone, even with the duration of a long answer added
 _SHOWABLE_YEARS = range(1970, 9000)
 _FIRST_MS = 1e11  # larger numbers are milliseconds; as seconds they would be after the year 5000
 _OWN_ID = re.compile(r"[0-9a-f]{16}")
@@ -32,7 +32,6 @@ _ID_CHARS = 16
 
 
 def at(value: Any, *path: str | int) -> Any:
-    """Return the value at the end of a path of keys; None where there is none."""
     for key in path:
         try:
             value = value[key]
@@ -42,7 +41,6 @@ def at(value: Any, *path: str | int) -> Any:
 
 
 def text_at(value: Any, *path: str | int) -> str:
-    """Return the text at the end of a path of keys; empty where there is none."""
     text = at(value, *path)
     return text if isinstance(text, str) else ""
 
@@ -64,9 +62,9 @@ def parsed(text: str | bytes) -> Any:
 def time_of(value: object) -> datetime | None:
     """Return the time that a value gives in seconds or milliseconds since 1970, or in ISO 8601.
 
-    A time without a zone is in UTC. Return None for any other value.
+    A time without a zone is in UTC.
     """
-    # `OSError` is raised for a number that the system cannot take.
+    # `OSError`: a number that the system cannot take
     with suppress(*BAD_VALUE_ERRORS, OSError):
         if isinstance(value, str):
             return checked_time(datetime.fromisoformat(value))

@@ -1,11 +1,8 @@
-"""One module for each program whose chats can be imported: recognition and reading.
+"""One module for each program whose chats can be imported, and their table `PROGRAMS`.
 
-The entrance is `PROGRAMS`: a new format is one module and one row. A module has a `Format` with the
-name `FORMAT`; that of llm, which reads a database, has `fits` and `sessions`.
-
-If a program keeps its chats in a folder on this machine, its row also has a function that returns
-the possible folders. The function is in `files/paths.py` if `servers` looks for models there, too.
-The command line reads this table at its start, so this file imports little.
+A module has a `Format` with the name `FORMAT`; that of llm, which reads a database, has `fits` and
+`sessions`. `files/paths.py` has the folders in which `servers` looks for models, too. The command
+line reads this table at its start, so this file imports little.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ from typing import NamedTuple
 
 from lmchat.files.paths import jan_folders, lm_studio_folders, settings_folders
 
-# Values of `--from` beside those of other programs.
+# values of `--from` beside those of other programs
 OWN = "lmchat"
 AUTO = "auto"  # any format
 
@@ -28,19 +25,18 @@ class Program(NamedTuple):
     source: str  # value of `--from`, and the tag of the program's sessions
     name: str  # for people
     module: str
-    # Returns where it may keep its files, given the environment and the user's home folder.
+    # where it may keep its files, given the environment and the user's home folder
     folders: Callable[[Mapping[str, str], Path], list[Path]] = lambda _environ, _home: []
-    chats: str = ""  # name of the file or folder in these folders that has its chats
+    chats: str = ""  # the file or folder in these folders that has its chats
 
 
 def _llm_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folder that `LLM_USER_PATH` names, if any, then the usual ones of llm."""
     named = environ.get("LLM_USER_PATH")
     usual = [folder / "io.datasette.llm" for folder in settings_folders(environ, home)]
     return [Path(named), *usual] if named else usual
 
 
-# A file is compared with the formats in this order; the first one that fits is used.
+# compared in this order; the first one that fits is used
 PROGRAMS = (
     Program(
         "lmstudio",
@@ -55,7 +51,7 @@ PROGRAMS = (
     Program("chatgpt", "ChatGPT", "chatgpt"),
     Program("llamacpp", "llama.cpp's web UI", "llama_cpp"),
 )
-# Names of programs for people, by the values of `--from`.
+# for people, by the values of `--from`
 PROGRAM_NAMES = {OWN: OWN} | {program.source: program.name for program in PROGRAMS}
 
 

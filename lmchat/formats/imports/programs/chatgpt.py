@@ -29,13 +29,12 @@ from lmchat.sessions.attached_files import fence_for
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
 
-_TO_USER = "all"  # recipient of a text; a tool call has the name of the tool instead
-_KIND = "content_type"  # field with the kind of a content or of a part
-# Kinds:
+_TO_USER = "all"  # of a text; a tool call has the name of the tool instead
+_KIND = "content_type"  # kind of a content or of a part
 _IMAGE = "image_asset_pointer"
 _RECORDINGS = ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 _HIDDEN = ("user_editable_context", "model_editable_context", "reasoning_recap")
-# Kinds of which ChatGPT shows only the text: if it is empty, nothing is left out.
+# ChatGPT shows only the text of these: if it is empty, nothing is left out
 _TEXTS = (
     "text",
     "multimodal_text",
@@ -45,9 +44,9 @@ _TEXTS = (
     "tether_browsing_display",
     "tether_quote",
 )
-_NO_MODELS = ("", "auto", "research")  # names without a model: that of the chat is meant
-# A mark in an answer, as for a citation: `\ue200cite\ue202turn0search1\ue201`. A stopped answer may
-# end in one, but not with whole lines in it.
+_NO_MODELS = ("", "auto", "research")  # without a model: that of the chat is meant
+# As for a citation: `\ue200cite\ue202turn0search1\ue201`. A stopped answer may end in one, but not
+# with whole lines in it.
 _MARK = re.compile(
     "\ue200([a-z_]+(?: [a-z_]+)*(?:\ue202[^\ue200\ue201]*(?=\ue201)|\ue202[^\ue200\ue201\n]*\\Z)?)"
     "(?:\ue201|\\Z)"
@@ -115,7 +114,7 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
         elif not text_at(file, "mime_type").startswith("image/"):
             chat.omit("file")
     for key, name in images.items():  # images first: lmchat has files before the text
-        # One that a model or tool has made is not looked for: `b""` is counted as left out.
+        # one that a model or tool has made is not looked for: `b""` is counted as left out
         data = source.read_beside(key) if role == Role.USER else b""
         yield from chat.image_or_omit(data, name)
 
@@ -148,8 +147,8 @@ def _parts(node: Any, source: Source, chat: ForeignChat) -> Iterator[ForeignPart
 def _text(content: Record, chat: ForeignChat) -> str:
     """Return the text of a message: that of its parts, or else of the field `text` or `result`.
 
-    A part without a text, such as a recording, is counted as left out. A message of an unknown kind
-    without any text is counted, too.
+    A part without a text, such as a recording, is counted as left out, and so is a message of an
+    unknown kind without any text.
     """
     texts: list[str] = []
     left_out: list[str] = []
@@ -173,7 +172,7 @@ def _text(content: Record, chat: ForeignChat) -> str:
 
 
 def _without_marks(text: str, references: Any) -> str:
-    """Return a text with links, names or nothing in the place of marks."""
+    """Replace marks by links, names or nothing."""
     by_mark = {text_at(reference, "matched_text"): reference for reference in items_of(references)}
 
     def words(mark: re.Match[str]) -> str:
@@ -201,7 +200,7 @@ def _without_marks(text: str, references: Any) -> str:
 
 
 def _document(recipient: str, call: str) -> ToolQuote | None:
-    """Return the document that a call writes into the canvas, below its name; None for no such one.
+    """Return the document that a call writes into the canvas, below its name, if it is one.
 
     A call is like `{"name": "Plan", "type": "document", "content": "…"}`, or for a later version
     `{"updates": [{"pattern": ".*", "replacement": "…"}]}`.

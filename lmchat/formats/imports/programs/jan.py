@@ -27,7 +27,6 @@ from lmchat.sessions.session import Session
 
 
 def _session(records: Sequence[Record], source: Source, now: datetime) -> Session:
-    """Return the session of the messages of a thread; `thread.json` has its title and its model."""
     thread_id = next(filter(None, (text_at(record, "thread_id") for record in records)), "")
     thread: Record = {}
     # else it is damaged, or that of another thread in the same zip file
@@ -41,8 +40,8 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
         system=text_at(assistant, "instructions"),
         model=text_at(assistant, "model", "id").strip("*"),  # `*` means any model
     )
-    shown: dict[str, str] = {}  # id of the message that is shown behind a message
-    # By the id of the prompt, the answers whose parent Jan has lost.
+    shown: dict[str, str] = {}  # by id, the message that is shown behind it
+    # by the id of the prompt, the answers whose parent Jan has lost
     answers: dict[str | None, str] = {}
     names = [name for row in records for name in (row.get("metadata") or ())]
     has_versions = "parentId" in names or "activeChildId" in names
@@ -78,10 +77,7 @@ def _session(records: Sequence[Record], source: Source, now: datetime) -> Sessio
 
 
 def _parts(row: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the content and the attached texts of a message.
-
-    Other attachments are counted as left out.
-    """
+    """Yield the content and the attached texts of a message; count other attachments."""
     metadata = row.get("metadata")
     content = row["content"]
     for part in (

@@ -26,7 +26,7 @@ from lmchat.sessions.attached_files import file_as_prompt_text
 from lmchat.sessions.message import ReasoningPart, Role
 from lmchat.sessions.session import Session
 
-# Marks like `<<<TOOL_NAME:add>>>`.
+# like `<<<TOOL_NAME:add>>>`
 _MARK = re.compile(
     r"<<<(?P<kind>reasoning_content_(?:start|end)|AGENTIC_TOOL_CALL_(?:START|END)"
     r"|TOOL_NAME|TOOL_ARGS_(?:START|END))(?::(?P<name>[^>\n]*))?>>>"
@@ -56,8 +56,8 @@ def _chat_id(record: Record) -> str:
 def _continues(record: Record, chat: Sequence[Record]) -> bool:
     """Return whether a record is a message of the chat of those before it.
 
-    A message of another chat comes without a record `session` if the line of that record could not
-    be read. A record without the id of a chat belongs to the chat before it.
+    A message of another chat comes without a record `session` if that line was broken. A record
+    without the id of a chat belongs to the chat before it.
     """
     if text_at(record, "type") == "session" or _is_whole_chat(record) or _is_whole_chat(chat[0]):
         return False
@@ -101,8 +101,7 @@ def _key(value: Any) -> Any:
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield the attached files of a message, then its content.
 
-    The content is the result of a tool, or else thought, text and tool calls. Files that are
-    neither texts nor images are counted as left out.
+    Files that are neither texts nor images are counted as left out.
     """
     for extra in items_of(message.get("extra")):
         kind = text_at(extra, "type").removesuffix("File").lower()  # such as `audio`
@@ -126,7 +125,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
         yield from _marked_parts(content)
         return
     yield content
-    # `tool_calls` is an older name
+    # an older name
     calls = message.get("toolCalls") or message.get("tool_calls") or []
     yield from tool_calls(items_of(json.loads(calls) if isinstance(calls, str) else calls), chat)
 

@@ -24,14 +24,13 @@ from lmchat.units import counted
 
 VERSIONS = "llm 0.36 and later"
 _LARGEST_VALUE_BYTES = 256 * 1024 * 1024
-# Tables of the file itself: without views and virtual tables.
+# of the file itself: without views and virtual tables
 _TABLES = """
 select name from sqlite_master where type = 'table' and rootpage > 0 and sql not like '%virtual%'
 """
 _NEEDED_TABLES = {"threads", "turns", "messages", "parts", "fragments", "attachments"}
-# Beginning of the queries for the thread `:id`; one of the `select` statements below follows it.
-# `chain` has the hashes of all messages of the thread: the ends of its branches and, from these,
-# all messages above.
+# Hashes of all messages of the thread `:id`: the ends of its branches and all messages above. One
+# of the `select` statements below follows it.
 _CHAIN = """
 with recursive chain(hash) as (
     select tip_message_hash from threads where id = :id
@@ -40,7 +39,7 @@ with recursive chain(hash) as (
     union select messages.parent_hash from messages join chain using (hash)
 )
 """
-# Ends of queries that begin with `_CHAIN`; the messages and parts are in the order of the tables.
+# behind `_CHAIN`, in the order of the tables
 _MESSAGES = "select messages.* from messages join chain using (hash) order by messages.rowid"
 _PARTS = "select parts.* from parts join chain on message_hash = hash order by parts.id"
 _FRAGMENT = "select content from fragments where id = :id"
@@ -52,13 +51,13 @@ _GUARDS = ("trusted_schema = off", "cell_size_check = on", "query_only = on", "m
 def _opened(path: Path) -> sqlite3.Connection:
     """Open the database for reading, with limits that protect lmchat from a hostile file."""
     address = f"{path.absolute().as_uri()}?mode=ro"
-    # `timeout`: seconds to wait for llm, if it has locked the database
-    # `check_same_thread`: an import reads each chat in another thread, one after the other
+    # `timeout`: seconds to wait for llm, if it has locked the database. `check_same_thread`: an
+    # import reads each chat in another thread, one after the other.
     database = sqlite3.connect(address, uri=True, timeout=1, check_same_thread=False)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST_VALUE_BYTES)
     for guard in _GUARDS:
         database.execute(f"pragma {guard}")
-    # In a text with invalid UTF-8, only the invalid bytes are replaced.
+    # only the invalid bytes of invalid UTF-8 are replaced
     database.text_factory = lambda data: data.decode(errors="replace")
     database.row_factory = sqlite3.Row
     return database
@@ -69,8 +68,8 @@ def _rows(database: sqlite3.Connection, query: str, **values: Any) -> list[Recor
     return [dict(row) for row in database.execute(query, values)]
 
 
-# By the hash of a message: `created_at` and, for an answer, `model`, as `ForeignChat.add` takes
-# them. Only messages of turns have an entry.
+# By the hash of a message of a turn, what `ForeignChat.add` takes: `created_at` and, for an answer,
+# `model`.
 _Metadata = dict[str, dict[str, Any]]
 
 
@@ -90,7 +89,7 @@ def sessions(path: Path, now: datetime) -> Iterator[Session | Skipped]:
                 yield Skipped(where="logs.db", reason=f"{chats} of llm before 0.36 left out")
         metadata: _Metadata = {}
         for turn in _rows(database, "select * from turns order by id"):
-            with suppress(*BAD_VALUE_ERRORS):  # a damaged turn; its messages are read without it
+            with suppress(*BAD_VALUE_ERRORS):  # its messages are read without it
                 _add_metadata(turn, metadata)
         for number, thread in enumerate(_rows(database, "select * from threads order by id"), 1):
             try:
@@ -103,7 +102,7 @@ def _add_metadata(turn: Record, metadata: _Metadata) -> None:
     """Add the times and the model of a turn to its prompt and answer.
 
     The tip of a turn is its answer, and the parent of the tip is its prompt. What an earlier turn
-    has added to the same message stays.
+    has added stays.
     """
     begun = time_of(turn["datetime_utc"])
     ended = None
@@ -115,7 +114,6 @@ def _add_metadata(turn: Record, metadata: _Metadata) -> None:
 
 
 def _chat(database: sqlite3.Connection, thread: Record, metadata: _Metadata) -> ForeignChat:
-    """Return the chat of a row of the table `threads`, whose messages are a tree."""
     thread_id = thread["id"]
     title = thread["name"] or ""
     chat = ForeignChat(key=thread_id, title=title, path_end=thread["tip_message_hash"])

@@ -33,17 +33,16 @@ from lmchat.sessions.message import ReasoningPart
 from lmchat.sessions.session import Session
 
 _SYSTEM_PROMPT = "llm.prediction.systemPrompt"
-# Types of steps that only say how the answer was made.
+# only say how the answer was made
 _STATES = ("status", "toolStatus", "debugInfoBlock")
 
 
 def _fits(record: Record) -> bool:
-    """Return whether a record is a conversation: whether any message has versions."""
     return any(isinstance(at(row, "versions"), list) for row in items_of(record.get("messages")))
 
 
 def _session(records: Sequence[Record], source: Source, now: datetime) -> Session:
-    """Return the session of a conversation: the selected version of each message.
+    """Return the session of the selected version of each message.
 
     The name of the file identifies the chat, since it has no id.
     """
@@ -123,7 +122,7 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
     created_at: datetime | None = None
     model = text_at(version, "senderInfo", "senderName")
     for step in items_of(version.get("steps")):
-        # `1760000000000-0.123` is a time in milliseconds and a random number.
+        # a time in milliseconds and a random number: `1760000000000-0.123`
         begun_ms = text_at(step, "stepIdentifier").partition("-")[0]
         if begun_ms.isdecimal():
             created_at = time_of(int(begun_ms))
@@ -132,10 +131,7 @@ def _time_and_model(version: Record) -> tuple[datetime | None, str]:
 
 
 def _system_prompt(record: Record) -> str:
-    """Return the system prompt, one of the settings of a conversation; empty if it has none.
-
-    Files of older versions, or of older conversations, have it in a field of its own.
-    """
+    """Return the system prompt; files of older conversations have it in a field of its own."""
     settings = items_of(at(record, "perChatPredictionConfig", "fields"))
     values = (text_at(row, "value") for row in settings if at(row, "key") == _SYSTEM_PROMPT)
     return next(filter(None, values), text_at(record, "systemPrompt"))
