@@ -28,8 +28,8 @@ from lmchat.servers.http.sse import MalformedStreamError, SseReader
 CONNECT_LOOPBACK_S = 2.0
 CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
-POOL_S = 5.0  # longest wait for a free connection of the pool
-_STEP_BYTES = 1024 * 1024  # bytes of a body that are decompressed at once
+POOL_S = 5.0  # for a free connection of the pool
+_STEP_BYTES = 1024 * 1024  # decompressed at once
 _HEADER_BYTES = 2  # of compressed data: they show its format
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
@@ -46,18 +46,14 @@ class Connections:
         ca_file: str = "",
         reads_per_second: float | None = None,
     ) -> None:
-        """Create an empty set of clients; nothing is connected yet.
-
-        `transport` replaces the network in tests. With `reads_per_second`, streams of this machine
-        and its network are read at most this often.
-        """
+        """`transport` replaces the network in tests; `reads_per_second` is for near streams."""
         self._transport = transport
         self._reads_per_second = reads_per_second
         self._ca_file = ca_file
         self._tls_context: ssl.SSLContext | None = None
         self._is_closed = False
         self._clients: dict[str, httpx.AsyncClient] = {}  # by origin
-        # Without certificates, which take 30 ms to load: over http there is nothing to verify.
+        # without certificates, which take 30 ms to load: over http there is nothing to verify
         self._empty_tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def client(self, endpoint: Endpoint) -> httpx.AsyncClient:
@@ -70,7 +66,7 @@ class Connections:
             raise WrongUse("This client is closed.")
         if endpoint.origin in self._clients:
             return self._clients[endpoint.origin]
-        # Slots and limits say how many requests run at once, so there is no limit of connections.
+        # slots and limits say how many requests run at once, so there is no limit of connections
         limits = httpx.Limits(keepalive_expiry=KEEPALIVE_S)
         tls_context = self._empty_tls_context  # over http, and in tests, nothing is verified
         transport = self._transport  # of tests, else None
@@ -79,7 +75,7 @@ class Connections:
                 self._tls_context = await asyncio.to_thread(new_tls_context, self._ca_file)
             tls_context = self._tls_context
         elif transport is None and endpoint.is_near:
-            # its streams are read once a frame: see the head of `paced.py`
+            # read once a frame: see the head of `paced.py`
             transport = PacedTransport(limits, self._reads_per_second)
         proxy = proxy_for(endpoint) if transport is None else ""
         try:
@@ -101,7 +97,7 @@ class Connections:
                 ),
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            # Without the message of the error: the address of a proxy may hold a password.
+            # without the message of the error: the address of a proxy may hold a password
             raise ServerUnavailable(
                 f"Cannot connect to {endpoint.netloc}: "
                 "a proxy set in the environment cannot be used.",
@@ -123,9 +119,9 @@ class Connections:
     ) -> Reply:
         """Send a request and return the whole reply, or raise `ServerUnavailable`.
 
-        A body of more than `max_bytes` is cut behind the chunk that exceeds this limit. The
-        timeout for reading is that of the whole reply: httpx has one for each read, which a server
-        that sends a byte now and then would never exceed.
+        A body of more than `max_bytes` is cut behind the chunk that exceeds this limit. The timeout
+        for reading is that of the whole reply: httpx has one for each read, which a server that
+        sends a byte now and then would never exceed.
         """
         started_s = time.perf_counter()
         headers = request_headers(key, has_body=body is not None)
@@ -156,10 +152,7 @@ class Connections:
         timeout: httpx.Timeout,  # noqa: ASYNC109 - of httpx
         body: bytes | None = None,
     ) -> httpx.Response:
-        """Send a request and return the response, whose body is not read yet.
-
-        Raises `ServerUnavailable`.
-        """
+        """Return the response, whose body is not read yet. Raises `ServerUnavailable`."""
         client = await self.client(endpoint)
         request = client.build_request(method, url, content=body, headers=headers, timeout=timeout)
         with errors_as_unavailable(endpoint):
@@ -175,14 +168,13 @@ class Connections:
         """Send a GET, or a POST if there is a body, and yield the JSON objects of the event stream.
 
         It is for streams that report, for example, the state of models; `ResponseReader` reads
-        answers. Data that is not JSON is left out, and a value that is not an object becomes an
-        empty one. The generator ends with the stream, after any failure, and if the reply is no
-        event stream.
+        answers. Data that is not JSON is left out. The generator ends with the stream, after any
+        failure, and if the reply is no event stream.
         """
         headers = request_headers(key, has_body=body is not None)
         headers["Accept"] = "text/event-stream"
         method = "GET" if body is None else "POST"
-        # the same limit for connecting and writing; none for the wait between two events
+        # no limit for the wait between two events
         timeout = httpx.Timeout(POOL_S, read=None)
         reader = SseReader()
         with suppress(MalformedStreamError, ServerUnavailable, *TRANSPORT_ERRORS):
@@ -198,7 +190,6 @@ class Connections:
                             yield dict_or_empty(decode(event.data))
 
     async def aclose(self) -> None:
-        """Close all connections; from now on, `client` makes no new ones."""
         self._is_closed = True
         clients = list(self._clients.values())
         self._clients.clear()
@@ -216,7 +207,7 @@ def _is_of_proxy(response: httpx.Response) -> bool:
 
 
 def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
-    """Return the headers of a request; with an empty key, there is no Authorization header (R-10).
+    """With an empty key, there is no Authorization header (R-10).
 
     Raises `RequestInvalid` for a key with characters that a header cannot have.
     """
@@ -226,7 +217,7 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
     try:
         key = header_value(key)
     except ValueError as error:
-        # The error says that the key has forbidden characters: these are meant by "them".
+        # the error says that the key has forbidden characters: these are meant by "them"
         raise RequestInvalid(
             f"The API key {error}, and was not sent.",
             hint="Type or set it again without them.",
@@ -240,9 +231,9 @@ def request_headers(key: str, *, has_body: bool) -> dict[str, str]:
 async def body_chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield the body of a response, decompressed in steps of `_STEP_BYTES`.
 
-    A small body may decompress to a huge one, so the caller can stop after each step. Data behind
-    the end of the compressed data is not read: httpx would read it, and zlib would keep and copy
-    all of it with each chunk.
+    A small body may decompress to a huge one, so the caller can stop after each step. httpx would
+    read data behind the end of the compressed data, and zlib would keep and copy all of it with
+    each chunk.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -285,10 +276,9 @@ def _has_header(content: bytes) -> bool:
 async def read_up_to(
     response: httpx.Response, limit_bytes: int, timeout_s: float | None = None
 ) -> bytes:
-    """Read a body, close the response, and return what has arrived.
+    """Read a body, close the response, and return what has arrived: too much, or only a part.
 
-    Reading ends with the body, with the chunk that exceeds `limit_bytes`, or after `timeout_s`
-    (None: no limit). So the result may be longer than `limit_bytes`, or only a part of the body.
+    Reading ends with the chunk that exceeds `limit_bytes`, or after `timeout_s` (None: no limit).
     """
     content = bytearray()
     try:
@@ -305,7 +295,7 @@ async def read_up_to(
 
 
 def connect_timeout_s(endpoint: Endpoint, configured_s: float | None) -> float:
-    """Return how many seconds connecting may take; None as `configured_s` means "not set"."""
+    """None as `configured_s` means "not set"."""
     if configured_s is not None:
         return configured_s
     return CONNECT_LOOPBACK_S if endpoint.is_loopback else CONNECT_ELSEWHERE_S
@@ -315,13 +305,11 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
     """Return a TLS context with the certificates by which servers are verified. Reads files.
 
     The usual certificates are those of certifi and of the operating system. The variables
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them; those of `ca_file` are added in either case.
-
-    Raises:
-        ServerUnavailable: a file cannot be read, or holds no certificate.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them; those of `ca_file` are added. Raises
+    `ServerUnavailable` if a file cannot be read, or holds no certificate.
     """
     variable_file = os.environ.get("SSL_CERT_FILE", "")
-    # name and value of the setting in effect, for the error; the value is empty if none is set
+    # name and value of the setting in effect, for the error
     setting = "SSL_CERT_FILE" if variable_file else "SSL_CERT_DIR"
     path = os.environ.get(setting, "")
     try:
@@ -332,7 +320,7 @@ def new_tls_context(ca_file: str = "") -> ssl.SSLContext:
             # from here on, an error is about `ca_file`; the variable, if it is set, was read well
             setting, path = "ca_file", ca_file
             content = read_plain(expanded_path(ca_file), max_bytes=_MAX_CERTIFICATE_BYTES)
-            # PEM is ASCII; only comments between the certificates may have other characters.
+            # PEM is ASCII; only comments between the certificates may have other characters
             context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     except (ValueError, OSError, FileRefused) as error:
         reason = getattr(error, "strerror", "") or str(error)

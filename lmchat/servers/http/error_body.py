@@ -21,21 +21,21 @@ from lmchat.servers.http.json_values import (
 )
 
 MESSAGE_CHARS = 300
-# Characters of a text that are cleaned before it is shortened: a megabyte would take seconds.
+# characters that are cleaned before a text is shortened: a megabyte would take seconds
 _READ_CHARS = 16 * MESSAGE_CHARS
 _MAX_CODES = 100  # entries of an object or list that are searched for a code
 _MAX_DEPTH = 8  # levels of a body that are searched for its words
 _HTML = re.compile(rb"^(\xef\xbb\xbf)?\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^<>]{0,99}>([^<]{1,300})", re.IGNORECASE)
-_WANTS_HTTPS = "http request was sent to https port"  # words on nginx's page for this error
-_DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # a line of an event stream
+_WANTS_HTTPS = "http request was sent to https port"  # on nginx's page for this error
+_DATA = re.compile(r"^data: ?(.+)", re.MULTILINE)  # of an event stream
 _OUTER = ("error", "errors", "detail", "message", "msg", "error_message")
 """Fields in which the words of an error stand deeper: in an object or a list."""
 _TEXTS = (
     *("message", "msg", "error_message", "errors", "error", "detail"),
     *("error_description", "description", "reason", "title", "text"),
 )
-"""Fields that hold such words as a text: a sentence comes before a name such as "Bad Request"."""
+"""Such words as a text: a sentence comes before a name such as "Bad Request"."""
 # What stands before the sentence of a template or a program: a piece of the template, a trace. The
 # last piece counts.
 _BEFORE_SENTENCE = re.compile(
@@ -48,9 +48,9 @@ _TRACE_BEHIND = re.compile(r"\n\s*at [^\n]{1,200}:\d+")  # "\n    at _0x29 (x.js
 class ErrorBody(Struct, frozen=True, kw_only=True):
     """Facts of a refusal, whatever the shape of its body."""
 
-    message: str = ""  # sentence of the server, trimmed and safe on one line; may be empty
+    message: str = ""  # of the server, trimmed and safe on one line; may be empty
     words: str = ""  # all that it says, of which `message` is the telling part
-    # the server's own words, each empty if it sent none:
+    # the server's own words:
     code: str = ""  # may be a status, such as "503"
     type: str = ""
     param: str = ""  # field of the request that it refuses
@@ -60,12 +60,11 @@ class ErrorBody(Struct, frozen=True, kw_only=True):
 
 
 def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBody:
-    """Return the facts of a refusal from its body.
+    """Return the facts of a refusal; `key`, which was sent, is cut out of its message.
 
-    For a web page, `message` is its title, and `is_html` is set. If the page asks for https, `type`
-    has its words, by which a rule recognises it. If the body is not JSON, its beginning is the
-    message; of an event stream, its first data. `key` is the key that was sent; if the message
-    repeats it, it is cut out.
+    For a web page, `message` is its title. If the page asks for https, `type` has its words, by
+    which a rule recognises it. Of a body that is not JSON, the beginning is the message; of an
+    event stream, its first data.
     """
     text = body[:_READ_CHARS].decode("utf-8", "replace")
     if "html" in content_type.lower() or _HTML.match(body[:512]):
@@ -93,10 +92,7 @@ def read_body(body: bytes, content_type: str = "", *, key: str = "") -> ErrorBod
 
 
 def read_value(value: object, *, key: str) -> ErrorBody:
-    """Return the facts of a decoded error; `key`, the key that was sent, is cut out of its message.
-
-    Fields that the error does not have are empty.
-    """
+    """`key`, the key that was sent, is cut out of the message."""
     fields: JsonObject = {}
     words = _read(value, fields, 0)
     if fields.get("code") is None and (code := _deep_code(value, 0)):
@@ -116,8 +112,7 @@ def _deep_code(value: object, depth: int) -> str:
 
 
 def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
-    """Return the facts of an error from its words and its fields."""
-    # The key is cut out before the message is shortened, which could leave half of a key.
+    # before the message is shortened, which could leave half of a key
     text = without_secret(text, key)[:_READ_CHARS]
     # servers without a `code` may have the status of HTTP in the body
     code = fields.get("code", fields.get("status"))
@@ -132,10 +127,7 @@ def _with_words(text: str, fields: Mapping[str, Any], *, key: str) -> ErrorBody:
 
 
 def _read(value: object, fields: JsonObject, depth: int) -> str:
-    """Return the first words of an error at any depth, and add its fields to `fields`.
-
-    An error that is JSON inside a text is read, too.
-    """
+    """Return the first words of an error at any depth, and add its fields to `fields`."""
     if depth > _MAX_DEPTH:
         return ""
     if isinstance(value, str):
@@ -188,7 +180,7 @@ def _sentence(text: str) -> str:
 
 
 def is_error(value: object) -> bool:
-    """Tell whether a decoded reply or chunk is an error, whatever the status is (R-1, R-26)."""
+    """Whether a decoded reply or chunk is an error, whatever the status is (R-1, R-26)."""
     if isinstance(value, list) and value:  # as in `read_value`
         value = value[0]
     if not isinstance(value, dict):

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# The largest number whose neighbours a float can still tell apart; no server means a larger one.
+# the largest number whose neighbours a float can still tell apart
 _MAX_NUMBER = 2.0**53
 _decode = msgspec.json.Decoder().decode
 
 
-JsonObject = dict[str, Any]  # its names are texts, its values may be any JSON
+JsonObject = dict[str, Any]
 
 
 class NotJsonError(ValueError):
@@ -25,8 +25,8 @@ class NotJsonError(ValueError):
 def decode(data: bytes) -> Any:
     """Return the value of JSON bytes, or raise `NotJsonError`.
 
-    Some faults are tolerated: a byte order mark is dropped (RFC 8259, 8.1); wrong UTF-8 and lone
-    surrogates become U+FFFD; `NaN`, `Infinity` and `-Infinity` become None.
+    A byte order mark is dropped (RFC 8259, 8.1); wrong UTF-8 and lone surrogates become U+FFFD;
+    `NaN`, `Infinity` and `-Infinity` become None.
     """
     try:
         return _decode(data)
@@ -35,7 +35,7 @@ def decode(data: bytes) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """Return a value as JSON; lone surrogates, which UTF-8 cannot encode, become U+FFFD."""
+    """Lone surrogates, which UTF-8 cannot encode, become U+FFFD."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -43,58 +43,46 @@ def encode(value: object) -> bytes:
 
 
 def utf8_safe(value: Any) -> Any:
-    """Return a JSON value with U+FFFD in place of lone surrogates in its texts and names."""
-    # The value becomes one JSON text, with surrogates unescaped, to change all texts at once.
+    """Put U+FFFD in place of lone surrogates in texts and names of a JSON value."""
+    # as one JSON text, with surrogates unescaped, to change all texts at once
     return json.loads(_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
 
 
 def dict_or_empty(value: object) -> JsonObject:
-    """Return a JSON object unchanged; return an empty one for any other value."""
     return value if isinstance(value, dict) else {}
 
 
 def dicts_in(value: object) -> list[JsonObject]:
-    """Return the JSON objects in a list, without its other entries; [] for any other value."""
     if not isinstance(value, list):
         return []
     return [entry for entry in value if isinstance(entry, dict)]
 
 
 def str_or_empty(value: object) -> str:
-    """Return a string unchanged; return an empty one for any other value."""
     return value if isinstance(value, str) else ""
 
 
 def count_or_none(value: object) -> int | None:
-    """Return a number of at least 0 without its decimals; None for any other value.
-
-    Numbers from 2**53 up are refused, too.
-    """
+    """Drop the decimals of a number from 0 up; None also from 2**53 up."""
     count = number_or_none(value)
     return None if count is None or count < 0 else int(count)
 
 
 def number_or_none(value: object) -> float | None:
-    """Return a number between -2**53 and 2**53 as a float; None for any other value.
-
-    True and False are not numbers here, although Python's `bool` is an `int`.
-    """
+    """None for any other value than a number between -2**53 and 2**53; a `bool` is none here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if -_MAX_NUMBER < value < _MAX_NUMBER else None
 
 
 def positive_or_none(value: object) -> float | None:
-    """Return a number above 0 as a float; None for any other value, as for `number_or_none`."""
+    """None for any other value than a number above 0."""
     amount = number_or_none(value)
     return None if amount is None or amount <= 0 else amount
 
 
 def _decode_loosely(data: bytes) -> Any:
-    """Decode JSON that the strict decoder refused, with the faults that `decode` tolerates.
-
-    Python's own decoder accepts lone surrogates, `NaN` and `Infinity`.
-    """
+    """Python's own decoder accepts lone surrogates, `NaN` and `Infinity`."""
     text = data.removeprefix(BOM_UTF8).decode("utf-8", "replace")
     try:
         return utf8_safe(json.loads(text, parse_constant=lambda _: None))

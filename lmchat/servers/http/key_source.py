@@ -11,7 +11,7 @@ class KeySource(Protocol):
     """Source of API keys, such as the settings of the user; an empty key means none."""
 
     def known_key(self, endpoint: Endpoint) -> str:
-        """Return the key that may be sent to an address, if it is known without asking the user."""
+        """Return the key that may be sent to an address, without asking the user."""
         ...
 
     async def key_for(self, endpoint: Endpoint) -> str:

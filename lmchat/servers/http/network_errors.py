@@ -36,23 +36,15 @@ def errors_as_unavailable(endpoint: Endpoint) -> Iterator[None]:
 
 
 def error_words(error: BaseException) -> str:
-    """Return type and message of an error, up to the bytes that h11 quotes in it.
-
-    These bytes may contain the API key.
-    """
+    """Cut a message before bytes that h11 quotes in it: these may contain the API key."""
     message = str(error)
     for beginning in _QUOTE_BEGINNINGS:
         message = message.partition(beginning)[0]
-    # Without the signs that came before a quotation, or without ": " if there is no message.
+    # without the signs before a quotation, or ": " if there is no message
     return f"{type(error).__name__}: {message}".rstrip(" :({")
 
 
 def unavailable_error(error: BaseException, endpoint: Endpoint) -> ServerUnavailable:
-    """Return the `ServerUnavailable` for an error of the network.
-
-    It says whether connecting took too long, a reply took too long, connecting failed, or the
-    connection broke.
-    """
     address = endpoint.netloc
     details = error_words(error)
     proxy = proxy_name(endpoint)

@@ -16,9 +16,9 @@ from typing import Any
 import httpcore
 import httpx
 
-# The first reads of each response do not wait: they bring its head and first words.
+# of each response, which bring its head and first words
 _UNPACED_READS = 20
-# After a read of this size more data is probably there: the next one does not wait.
+# after a read of this size more data is probably there: the next one does not wait
 _FULL_READ_BYTES = 16 * 1024
 _ERRORS = (
     httpcore.TimeoutException,
@@ -31,7 +31,7 @@ _ERRORS = (
 class PacedTransport(httpx.AsyncBaseTransport):
     """Connections over http, without a proxy, as httpx makes them.
 
-    Each is a `PacedStream`, unless `reads_per_second` is None, which means no limit.
+    None as `reads_per_second` means no limit.
     """
 
     def __init__(self, limits: httpx.Limits, reads_per_second: float | None) -> None:
@@ -42,7 +42,6 @@ class PacedTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request through the pool of httpcore, as the transport of httpx does."""
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -71,8 +70,6 @@ class PacedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """Body of a response, with the errors of httpx."""
-
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
 
@@ -92,19 +89,14 @@ class PacedStream(httpcore.AsyncNetworkStream):
         self._inner = inner
         self._gap_s = 1 / reads_per_second
         self._read_count = 0  # since the last request was written
-        self._next_read_s = 0.0  # monotonic time before which a paced read waits
+        self._next_read_s = 0.0  # before which a paced read waits
 
     async def read(
         self,
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> bytes:
-        """Read what has arrived, or wait for more; `timeout` is that of httpcore, in seconds.
-
-        The first reads of a response, which bring its head and first words, do not wait. A later
-        read waits until `_gap_s` has passed since the last one. If that one was full, there is no
-        wait, because more data has probably arrived.
-        """
+        """Read what has arrived, or wait for more; `timeout` is that of httpcore, in seconds."""
         self._read_count += 1
         pause_s = self._next_read_s - monotonic()
         if self._read_count > _UNPACED_READS and pause_s > 0:
@@ -119,7 +111,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ASYNC109 - of httpcore
     ) -> None:
-        """Write a part of a request; the reads of its response are counted from 0."""
+        """The reads of the response are counted from 0."""
         self._read_count = 0
         await self._inner.write(buffer, timeout)
 
@@ -131,8 +123,6 @@ class PacedStream(httpcore.AsyncNetworkStream):
 
 
 class _PacedBackend(httpcore.AnyIOBackend):
-    """Network of httpcore, whose connections are `PacedStream`s."""
-
     def __init__(self, reads_per_second: float | None) -> None:
         self._reads_per_second = reads_per_second
 
@@ -144,10 +134,10 @@ class _PacedBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to a host; to `localhost` at 127.0.0.1, and if that refuses, at ::1.
+        """Connect to `localhost` at 127.0.0.1, and if that refuses, at ::1, without looking it up.
 
-        The name `localhost` is not looked up. Some machines know it for one of these addresses
-        only; others know it for ::1 first, where few servers listen.
+        Some machines know it for one of these addresses only; others know it for ::1 first, where
+        few servers listen.
         """
         if host == "localhost":
             try:

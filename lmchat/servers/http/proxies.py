@@ -10,7 +10,7 @@ from lmchat.servers.endpoint import Endpoint
 
 
 def proxy_for(endpoint: Endpoint) -> str:
-    """Return the address of the proxy for a server; empty if it is reached without one (R-8)."""
+    """Return the address of the proxy, or "" if the server is reached without one (R-8)."""
     if endpoint.is_near:
         return ""
     found = getproxies()
@@ -21,7 +21,7 @@ def proxy_for(endpoint: Endpoint) -> str:
 
 
 def proxy_name(endpoint: Endpoint) -> str:
-    """Return host and port of the proxy for a server, without its password; empty without one."""
+    """Return host and port of the proxy, without its password."""
     scheme, _, address = proxy_for(endpoint).partition("://")
     return safe_line(address.rpartition("@")[2].partition("/")[0]) or scheme
 

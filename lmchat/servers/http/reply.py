@@ -11,7 +11,7 @@ from msgspec import Struct
 from lmchat.servers.http.error_body import is_error
 from lmchat.servers.http.json_values import JsonObject, NotJsonError, decode, dict_or_empty
 
-MAX_REPLY_BYTES = 16 * 1024 * 1024  # of a reply that is read as a whole
+MAX_REPLY_BYTES = 16 * 1024 * 1024
 _SUCCESSES = range(200, 300)
 
 
@@ -21,11 +21,11 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
-    elapsed_ms: float  # time from sending the request to the last byte
+    elapsed_ms: float  # from sending the request to the last byte
 
     @cached_property
     def value(self) -> Any:
-        """The body as a JSON value; None if it is not JSON."""
+        """None if the body is not JSON."""
         try:
             return decode(self.body)
         except NotJsonError:
@@ -37,7 +37,7 @@ class Reply(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def object(self) -> JsonObject:
-        """The body as a JSON object; empty if it is anything else."""
+        """Empty if the body is no JSON object."""
         return dict_or_empty(self.value)
 
     @property

@@ -28,8 +28,8 @@ class MalformedStreamError(Exception):
 class SseEvent(Struct, frozen=True):
     """One event, or a comment."""
 
-    data: bytes  # empty for a comment
-    name: str = ""  # type of the event, such as `error`
+    data: bytes
+    name: str = ""  # such as `error`
 
 
 class SseReader:
@@ -37,24 +37,22 @@ class SseReader:
 
     def __init__(self) -> None:
         self._is_first_line = True  # it may begin with a byte order mark
-        self._skips_lf = False  # whether the last chunk ended in CR, whose LF may follow
-        self._partial_line = bytearray()  # the end of the bytes so far, without a line end
-        # The event that is not complete yet:
-        self._data: list[bytes] = []  # one entry for each line of data
+        self._skips_lf = False  # the last chunk ended in CR, whose LF may follow
+        self._partial_line = bytearray()  # without a line end
+        # of the event that is not complete yet:
+        self._data: list[bytes] = []  # one for each line of data
         self._data_bytes = 0
         self._name = b""
         self.stray = bytearray()
         """Lines that are no fields: a server may send an error or a page without `data:`."""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take the next bytes of the stream; return the events that are complete now.
+        """Take the next bytes; return the events that are complete now.
 
-        Raises:
-            MalformedStreamError: a line or an event is too long.
+        Raises `MalformedStreamError` if a line or an event is too long.
         """
         if self._skips_lf and chunk:
-            # The CR at the end of the last chunk has ended a line: to wait for its LF would delay
-            # every event. If this chunk begins with an LF, it belongs to that CR.
+            # The CR has ended a line: to wait for its LF would delay every event.
             self._skips_lf = False
             chunk = chunk.removeprefix(b"\n")
         if b"\r" in chunk:
@@ -78,8 +76,7 @@ class SseReader:
         """End the stream; return its last event if only the blank line behind it is missing.
 
         Its data must then be JSON or `[DONE]`, because it may have been cut off (R-38). Each word
-        of an error helps, so its data may be cut. A comment in the last line is returned, too. Data
-        that begins no JSON is kept as `stray`.
+        of an error helps, so its data may be cut. Data that begins no JSON is kept as `stray`.
         """
         events: list[SseEvent] = []
         if self._partial_line:
@@ -93,11 +90,10 @@ class SseReader:
         return events
 
     def _read_line(self, line: bytes, events: list[SseEvent]) -> None:
-        """Read one line: a field such as `data: {}`, a comment, or the blank line after an event.
+        """Read a field such as `data: {}`, a comment, or the blank line that ends an event.
 
-        The comment, or the event that the blank line ends, is added to `events`. Fields other than
-        `data` and `event` are ignored. `error` is no field of the standard: llama.cpp before
-        September 2025 sends `error: {}` in place of `data: {"error": {}}`.
+        `error` is no field of the standard: llama.cpp before September 2025 sends `error: {}` in
+        place of `data: {"error": {}}`.
         """
         if self._is_first_line:
             self._is_first_line = False
@@ -113,7 +109,7 @@ class SseReader:
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
             if self._data_bytes > MAX_EVENT_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MB")
-        elif not field:  # a comment: it says only that the server is alive
+        elif not field:  # it says only that the server is alive
             events.append(SseEvent(b""))
         elif field == b"event":
             self._name = value
@@ -128,7 +124,6 @@ class SseReader:
             self.stray += line + b"\n"
 
     def _end_event(self, events: list[SseEvent]) -> None:
-        """Add the current event to `events` if it has data; then begin an empty one."""
         if self._data:
             name = self._name.decode("utf-8", "replace")
             events.append(SseEvent(b"\n".join(self._data), name))
@@ -138,7 +133,7 @@ class SseReader:
 
 
 def _is_json(data: bytes) -> bool:
-    """Whether data is complete JSON: a stream may end within an object, which then is not."""
+    """A stream may end within an object, which then is not complete."""
     try:
         decode(data)
     except NotJsonError:
