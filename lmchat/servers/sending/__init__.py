@@ -1,7 +1,7 @@
 """The way of a request to a server: its checks, its slot, its form, its attempts, its reply.
 
-Only `client.py` uses this package, but for the prepared request, which users may see.
-Must not know: how servers are found.
+Only `client.py` uses this package, but for the prepared request, which users may see. Must not
+know: how servers are found.
 """
 
 from __future__ import annotations

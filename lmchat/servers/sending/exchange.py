@@ -1,7 +1,4 @@
-"""One chat request on its way: its form, which is adapted to the server, and its answer.
-
-An `Exchange` says what is sent and reads what comes; its `Sender` says when it is sent once more.
-"""
+"""One chat request on its way: its form, which is adapted to the server, and its answer."""
 
 from __future__ import annotations
 
@@ -27,14 +24,13 @@ from lmchat.servers.stream.timeouts import IdleTimeout
 class Exchange(Struct, kw_only=True):
     """One chat request, from the first attempt to the end of its answer.
 
-    `run` puts events into the queue. To stop the answer, cancel the task in which it runs: this
-    closes the connection (R-28).
+    To stop the answer, cancel the task in which `run` runs: this closes the connection (R-28).
     """
 
     prepared: PreparedRequest
     sender: Sender
     events: EventQueue  # `post` and the sender put them in
-    has_think_tags: bool  # whether `<think>` tags in a text mark thoughts
+    has_think_tags: bool  # `<think>` tags in a text mark thoughts
 
     def post(self, event: StreamEvent) -> None:
         self.events.put_nowait(event)
@@ -46,10 +42,8 @@ class Exchange(Struct, kw_only=True):
     async def run(self) -> StreamFinished:
         """Send the request, read the answer, and return its last event.
 
-        Raises:
-            ServerUnavailable: the server does not answer.
-            ServerRejected: it refuses the request.
-            StreamInterrupted: the answer is not complete.
+        Raises `ServerUnavailable` if the server does not answer, `ServerRejected` if it refuses,
+        and `StreamInterrupted` if the answer is not complete.
         """
         return await self.sender.attempts(self._send_once, self._adapt)
 
@@ -63,11 +57,10 @@ class Exchange(Struct, kw_only=True):
         return True
 
     async def _send_once(self, idle_timeout: IdleTimeout) -> StreamFinished:
-        """Send the request once, read its answer, and return the last event.
+        """Send the request once, and read its answer; raises the error of a refusal.
 
         A `ModelLoading` is posted if the model has to be loaded first, or if the server has refused
-        an earlier attempt because the model was loading. While the answer is awaited and read,
-        limits of silence apply. Raises the error of a refusal.
+        an earlier attempt because the model was loading.
         """
         prepared = self.prepared
         self.post(RequestSent(sampling=prepared.sent_options()))
@@ -81,10 +74,7 @@ class Exchange(Struct, kw_only=True):
     async def _read_answer(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> StreamFinished:
-        """Read the events of an answer to its end; raise the error with which a server refuses.
-
-        Also tell the sender if text has arrived.
-        """
+        """Read the answer to its end, and tell the sender if text has arrived; raise a refusal."""
         if not response.is_success:
             _, error = await self.sender.read_refusal(response, self._facts)
             raise error

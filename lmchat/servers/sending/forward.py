@@ -47,7 +47,7 @@ from lmchat.sessions.message import AnswerState, AnswerStats
 
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that its program takes slower than it arrives
-# Kinds of errors with which servers refuse a model that they list, but have not loaded.
+# with which servers refuse a model that they list, but have not loaded
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _logger = logging.getLogger(__name__)
 
@@ -61,13 +61,13 @@ class Forwarding(Struct, kw_only=True):
     counters: RequestCounters
     on_end: Callable[[AnswerState, AnswerStats], None]
     _has_tried_load: bool = False
-    _refused: ForwardedReply | None = None  # the last refusal, as it came
+    _refused: ForwardedReply | None = None  # as it came
     _stream: _PassingStream | None = None  # None for a reply that is no stream
     _received: bytearray = field(default_factory=bytearray)
     """Beginning of a reply that is no stream: the counts are read from it."""
-    # Values of `perf_counter`:
+    # by `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
-    _sent_s: float = 0.0  # when the last attempt was sent
+    _sent_s: float = 0.0  # of the last attempt
     _first_byte_s: float | None = None
 
     @asynccontextmanager
@@ -75,14 +75,12 @@ class Forwarding(Struct, kw_only=True):
         """Send the request, and yield the reply, whose connection is closed after the block.
 
         A refusal of the server is a reply, too. The request is counted, and `on_end` called.
-
-        Raises:
-            ServerUnavailable: the server does not answer, or the reply has broken off.
-            StreamInterrupted: the reply has stopped for too long.
+        Raises `ServerUnavailable` if the server does not answer, or the reply has broken off, and
+        `StreamInterrupted` if it has stopped for too long.
         """
         self.counters.add(total_requests=1)
-        state = AnswerState.FAILED  # this stays so after a refusal, and after an unexpected error
-        reply: ForwardedReply | None = None  # None until the reply has begun
+        state = AnswerState.FAILED  # also after a refusal, and after an unexpected error
+        reply: ForwardedReply | None = None  # None until it has begun
         try:
             async with AsyncExitStack() as stack:
                 try:
@@ -140,17 +138,14 @@ class Forwarding(Struct, kw_only=True):
             return ForwardedReply(status=response.status_code, headers=headers, chunks=chunks)
 
     def _without_key(self, data: bytes) -> bytes:
-        """Return data of the server without the API key, which an error may repeat.
-
-        A key that is split between two chunks is not found.
-        """
+        """An error may repeat the API key. A key that is split between two chunks is not found."""
         key = self.sender.key.encode()
         return data.replace(key, "…".encode()) if key else data
 
     async def _chunks(
         self, response: httpx.Response, idle_timeout: IdleTimeout
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives; while a chunk waits to be taken, no silence is counted."""
+        """While a chunk waits to be taken, no silence is counted."""
         body = body_chunks(response)
         stream = self._stream
         with errors_as_unavailable(self.sender.target.endpoint):
@@ -165,7 +160,7 @@ class Forwarding(Struct, kw_only=True):
                 else:
                     self._received += chunk
                     del self._received[_WHOLE_BYTES:]  # a reply that is cut is no JSON: no counts
-                # For any kind of reply, any byte counts as the first token.
+                # for any kind of reply, any byte counts as the first token
                 idle_timeout.note_data(has_token=True)
                 with idle_timeout.paused():
                     yield self._without_key(chunk)
@@ -201,10 +196,7 @@ class Forwarding(Struct, kw_only=True):
         )
 
     def _usage(self) -> tuple[UsageReported, str]:
-        """Return the counts that the server has told, and why the answer ended.
-
-        Both are read from `_received`; what is not known is None or empty.
-        """
+        """Return the counts that the server has told, and why the answer ended."""
         if self._stream is not None:
             self._stream.close()
             chunks = self._stream.chunks
@@ -225,8 +217,8 @@ async def read_beside(
 ) -> AsyncIterator[ForwardedReply]:
     """Enter `opening` and read its reply in a task, so that it ends when the server is done.
 
-    At most `_MAX_UNREAD_BYTES` are read before they are taken from the yielded reply. Raises the
-    errors of `opening`; those that come after its reply has begun are raised by `chunks`.
+    At most `_MAX_UNREAD_BYTES` are read before they are taken. Raises the errors of `opening`;
+    those that come after its reply has begun are raised by `chunks`.
     """
     begun: asyncio.Future[ForwardedReply] = asyncio.get_running_loop().create_future()
     unread: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: the task has ended
@@ -294,7 +286,6 @@ class _PassingStream:
         self._read_events(partial(self._sse.feed, data))
 
     def close(self) -> None:
-        """Read what the end of the stream leaves over."""
         self._read_events(self._sse.close)
         self.chunks.close()
 

@@ -1,8 +1,7 @@
 """Chat requests as their products want them, by what is known of each model and its server.
 
-The facts of a model are in the cached list of models. The format that a model accepted last is
-remembered: the form of its requests. A format notes which fields the model has refused (`dropped`),
-each with its value, because the model may take the same field with another value.
+The format that a model accepted last is remembered. It notes which fields the model has refused
+(`dropped`), each with its value: the model may take the same field with another value.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ STREAM_HEADERS = {
     "Content-Type": "application/json",
     "Accept-Encoding": "identity",
 }
-"""Headers of a request for an uncompressed stream (R-34)."""
+"""For an uncompressed stream (R-34)."""
 _NO_SYSTEM_HINT = (
     'Leave the system prompt out: /system "" in a session, --system "" with a command.'
 )
@@ -45,10 +44,10 @@ class PreparedRequest(Struct, kw_only=True):
     """
 
     request: ChatRequest
-    model: ModelInfo | None  # the model as its server last listed it
+    model: ModelInfo | None  # as its server last listed it
     request_format: RequestFormat
-    is_whole: bool = False  # whether the answer is asked for whole, after an empty stream
-    has_key: bool = False  # whether an API key is sent, too; known for a request that is shown
+    is_whole: bool = False  # the answer is asked for whole, after an empty stream
+    has_key: bool = False  # for a request that is shown: an API key is sent, too
 
     @property
     def product(self) -> Product:
@@ -56,10 +55,7 @@ class PreparedRequest(Struct, kw_only=True):
 
     @property
     def is_known_to_load(self) -> bool:
-        """Whether the request makes the server load or wake its model; False if that is unknown.
-
-        The user is then told that the model is loaded, which must be true.
-        """
+        """False if it is unknown: users are told that the model is loaded, which must be true."""
         is_unloaded = self.model is not None and self.model.state in (
             LoadState.NOT_LOADED,
             LoadState.ASLEEP,
@@ -106,14 +102,13 @@ class PreparedRequest(Struct, kw_only=True):
         options: dict[str, object] = {}
         for name, value in self.taken_options.items():
             fields = self.product.fields_of_option(name, value)
-            # The first field is the option; further ones, such as `top_logprobs`, only go with it.
+            # further ones, such as `top_logprobs`, only go with the first
             field, sent_value = next(iter(fields.items()))
             if (field, str(sent_value)) not in self.request_format.dropped:
                 options[name] = value
         return options
 
     def facts_for_refusal(self, facts: RefusalContext) -> RefusalContext:
-        """Return facts of the request together with what it asks for."""
         request = self.request
         options = self.sent_options()
         if request.has_drawn_seed:
@@ -133,16 +128,11 @@ class PreparedRequest(Struct, kw_only=True):
         return any(name == "tools" for name, _ in self.request_format.dropped)
 
     def adapt(self, error: ServerRejected) -> list[str] | None:
-        """Change the request format after a refusal, such as by leaving fields out.
+        """Change the request format after a refusal; return None if no other form would help.
 
-        Other changes: JSON is asked for in another way, or the system prompt is sent in front of
-        the first prompt. If that was refused, the error gets words about the system prompt.
-
-        Return the notes to show, one for each setting that is lost; the caller then sends the
-        request again. There are no notes if nothing is lost: the limit of the answer gets its other
-        name (`max_completion_tokens`), or `stream_options` is left out. Return None if the refusal
-        is about something else; the caller then gives up.
-
+        Else return the notes to show, one for each setting that is lost; the caller then sends the
+        request again. If a system prompt in front of the first prompt was refused, too, the error
+        gets words about it.
         An empty stream is no refusal, but may hide one: llama-cpp-python tells it only to a request
         for the whole answer, which is sent once.
         """
@@ -156,7 +146,7 @@ class PreparedRequest(Struct, kw_only=True):
         if request_format is not None:  # the refusal is about the way in which JSON was asked for
             self.request_format = request_format
             return [json_mode_note(error, request.output, request_format.json_mode(request.output))]
-        # the system prompt, after an earlier refusal
+        # after an earlier refusal
         was_moved = not self.request_format.has_system_role
         has_other_roles = was_moved and self._has_other_roles()
         is_about_system = refuses_system_role(error, has_other_roles=has_other_roles)
@@ -173,7 +163,8 @@ class PreparedRequest(Struct, kw_only=True):
         if request_format is None:
             return None
         # A lost setting is a new pair of name and value in `dropped`. The other name of the limit
-        # and the loss of `stream_options` are in other fields of the format.
+        # (`max_completion_tokens`) and the loss of `stream_options` are in other fields of the
+        # format.
         lost = sorted(request_format.dropped - self.request_format.dropped)
         self.request_format = request_format
         reason = error.message.rstrip(".")
@@ -197,7 +188,6 @@ class RequestPreparer:
 
     def __init__(self, lists: ModelLists) -> None:
         self._lists = lists
-        # by address and model
         self._request_formats: dict[tuple[Endpoint, str], RequestFormat] = {}
         # address, model and option of each note that was returned before
         self._noted: set[tuple[Endpoint, str, str]] = set()
@@ -218,10 +208,7 @@ class RequestPreparer:
         self._request_formats[target.endpoint, target.model_id] = prepared.request_format
 
     def take_new_notes(self, prepared: PreparedRequest) -> list[str]:
-        """Return a note for each option of a request that is not sent.
-
-        A note that was returned before for this model is left out.
-        """
+        """Return a note, once for each model, for each option of a request that is not sent."""
         target, taken = prepared.request.target, prepared.taken_options
         new_notes: list[str] = []
         for name in prepared.request.sampling.options:

@@ -24,29 +24,22 @@ _logger = logging.getLogger(__name__)
 
 
 class Limiter:
-    """Limit of requests per minute; 0: no limit.
-
-    It counts the requests of the last 60 seconds, not those of a minute of the clock.
-    """
+    """Limit of requests in the last 60 seconds; 0: no limit."""
 
     def __init__(self, limit: int, *, section: str = "limits") -> None:
         """`section` has the limit in the configuration: the hint of the error names it."""
         self._limit = limit
         self._section = section
-        self._times: deque[float] = deque()  # times of the requests, oldest first
+        self._times: deque[float] = deque()  # oldest first
 
     def count_request(self, product: str) -> None:
-        """Count a request that is about to be sent.
-
-        Raises:
-            TooManyRequests: the limit is reached; the message names `product`.
-        """
+        """Count a request before it is sent; raises `TooManyRequests`, which names `product`."""
         if self._limit == 0:
             return
         if self.rate_limit().left > 0:
             self._times.append(time.monotonic())
             return
-        # The time until the oldest request leaves the window; at least 1 s, not "in 0 s".
+        # until the oldest request leaves the window; at least 1 s, not "in 0 s"
         wait_s = max(math.ceil(self._times[0] + _WINDOW_S - time.monotonic()), 1)
         raise TooManyRequests(
             f"{too_many_requests(product)}: the limit is {self._limit} a minute; "
@@ -56,10 +49,7 @@ class Limiter:
         )
 
     def rate_limit(self) -> RateLimit:
-        """Return how many requests may be sent now; those that left the window are forgotten.
-
-        Without a limit, both figures are 0, because no request is noted.
-        """
+        """Without a limit, both figures are 0, because no request is noted."""
         while self._times and self._times[0] <= time.monotonic() - _WINDOW_S:
             self._times.popleft()
         return RateLimit(left=self._limit - len(self._times), limit=self._limit)
@@ -88,10 +78,7 @@ def check_request(request: ChatRequest) -> None:
 
 
 def check_size(prepared: PreparedRequest, limit_mb: float) -> None:
-    """Raise `BodyTooLarge`, which names the largest message, if the body exceeds `limit_mb` (MB).
-
-    Images do not count, because they have their own limits.
-    """
+    """Raise `BodyTooLarge`, which names the largest message; images have limits of their own."""
     request = prepared.request
     image_bytes = 0
     sizes: list[int] = []  # bytes of each message with its text files, which the user can shorten
@@ -125,26 +112,18 @@ class RequestChecks:
         self._counters = counters
 
     def admit(self, prepared: PreparedRequest) -> None:
-        """Run all checks on a request, and count it for the limit of requests per minute.
-
-        Raises:
-            LMChatError: a check refuses the request; the checks after it do not run.
-        """
+        """Run all checks, and count the request for the limit per minute; raises `LMChatError`."""
         request = prepared.request
         with self._refusals_counted(logged_name="chat"):
             check_request(request)
             self.allowed.check(request.target.endpoint)
             check_size(prepared, self._max_body_mb)
-            # A command that sends many requests to this machine would soon reach the limit.
+            # a command that sends many requests to this machine would soon reach the limit
             if not (request.is_batch and request.target.endpoint.is_loopback):
                 self.limiter.count_request(request.target.product)
 
     def admit_forwarded(self, request: ForwardedRequest) -> None:
-        """Check a request of another program; its size was checked when it was read.
-
-        Raises:
-            LMChatError: a check refuses the request; the checks after it do not run.
-        """
+        """Raises `LMChatError`; the size of the request was checked when it was read."""
         with self._refusals_counted(logged_name="forwarded"):
             self.allowed.check(request.model.endpoint)
             self._forward_limiter.count_request(request.model.product)
@@ -153,7 +132,7 @@ class RequestChecks:
     def _refusals_counted(self, logged_name: str) -> Iterator[None]:
         """Count and log an `LMChatError` of the block, which is raised all the same.
 
-        The log gets the kind of the error and `logged_name`, and nothing that the request contains.
+        The log gets nothing that the request contains.
         """
         try:
             yield

@@ -1,9 +1,7 @@
-"""The one sender of requests with a streamed reply.
+"""The one sender of requests with a streamed reply: it decides when a request is sent once more.
 
-A `Sender` decides when a request is sent once more. Its two users know what is sent, and what the
-reply means. An `Exchange` (`exchange.py`) has a chat request, and reads the answer. A `Forwarding`
-(`forward.py`) has a request of another program, and passes the reply on. After a refusal, they also
-say what to do: adapt the request, or load the model.
+Its two users know what is sent, and what the reply means: `Exchange` reads the answer to a chat
+request, `Forwarding` passes on that to another program. After a refusal, they also say what to do.
 """
 
 from __future__ import annotations
@@ -39,15 +37,15 @@ from lmchat.servers.products.refusals import RefusalContext, refusal
 from lmchat.servers.stream.timeouts import IdleTimeout
 from lmchat.servers.target import Target
 
-REFUSAL_BYTES = 1024 * 1024  # most bytes of a refusal that are read
-REFUSAL_S = 10.0  # timeout for the body of a refusal, after its status has arrived
-LOADING_PAUSE_S = 1.0  # pause before a server that loads the model gets the request again
+REFUSAL_BYTES = 1024 * 1024
+REFUSAL_S = 10.0  # after the status has arrived
+LOADING_PAUSE_S = 1.0  # before a server that loads the model gets the request again
 MAX_WAIT_S = 60.0  # if a server asks for a longer wait, the request is not repeated (R-32)
-REFUSED_WAIT_S = 0.3  # wait before a near server that refused the connection is tried again
+REFUSED_WAIT_S = 0.3  # before a near server that refused the connection is tried again
 BUSY_FACTOR = 3.0  # longer waits for a near server, which answers one request at a time
 JITTER = 0.25  # largest random part of a wait, in both directions
 _TEMPORARY = frozenset({"rate_limited", "busy", "upstream", "timeout"})
-_Accepted = TypeVar("_Accepted")  # what is made of the reply to an accepted request
+_Accepted = TypeVar("_Accepted")  # made of the reply to an accepted request
 _logger = logging.getLogger(__name__)
 
 
@@ -60,28 +58,23 @@ class Sender(Struct, kw_only=True):
     timeouts: TimeoutSettings
     keys: KeySource
     post: Callable[[StreamEvent], None]  # takes the events while the request waits
-    on_retry: Callable[[], None]  # called before each further attempt
-    key: str = ""  # the API key that is sent; empty: none
-    retries: int = 0  # repeated attempts, without those while a model loads or after a remedy
-    is_loading: bool = False  # whether an attempt was refused because the model was loading
-    _has_token: bool = False  # whether any text has arrived; then the request is not repeated
+    on_retry: Callable[[], None]  # before each further attempt
+    key: str = ""  # empty: none
+    retries: int = 0  # without those while a model loads or after a remedy
+    is_loading: bool = False  # an attempt was refused because the model was loading
+    _has_token: bool = False  # any text has arrived; then the request is not repeated
 
     async def attempts(
         self,
         send: Callable[[IdleTimeout], Awaitable[_Accepted]],
         remedy: Callable[[ServerRejected], Awaitable[bool]],
     ) -> _Accepted:
-        """Call `send` until it succeeds, and return its result.
+        """Call `send` until it succeeds; raises `ServerUnavailable` or `ServerRejected`.
 
         After the first text of an answer (`note_token`), any failure is raised at once. If the
-        model is loading, send again every `LOADING_PAUSE_S`, up to the limit for the first token.
-        After another refusal, `remedy` may change the request, and returns whether to send it again
-        at once; it raises nothing. After a failure that may pass, wait and try again, at most as
-        often as the settings and the plan for this failure allow. Then the last failure is raised.
-
-        Raises:
-            ServerUnavailable: the server does not answer.
-            ServerRejected: it refuses the request.
+        model is loading, the limit for the first token applies. After another refusal, `remedy`
+        returns whether to send again at once; it raises nothing. Other failures follow
+        `retry_plan`.
         """
         self.key = await self.keys.key_for(self.target.endpoint)
         if fault := self.keys.take_fault(self.target.endpoint):
@@ -178,7 +171,7 @@ class Sender(Struct, kw_only=True):
 
     @property
     def facts(self) -> RefusalContext:
-        """Facts for the error of a refusal; they have the key, which is cut out of the error."""
+        """With the key, which is cut out of the error of a refusal."""
         endpoint = self.target.endpoint
         return self.product.refusal_context(
             key=self.key, model=self.target.model_id, host=endpoint.host, path=endpoint.path
@@ -192,10 +185,7 @@ class Sender(Struct, kw_only=True):
             error.hint = self.keys.why_withheld(self.target.endpoint) or error.hint
 
     async def _ask_health(self) -> Reply:
-        """GET the health path of the product, over another connection than that of the request.
-
-        `IdleTimeout` calls it while the server is silent.
-        """
+        """Ask over another connection; `IdleTimeout` calls this while the server is silent."""
         url = f"{self.target.endpoint.url}{self.product.health_path}"
         no_limit = httpx.Timeout(None)  # `IdleTimeout` has one
         return await self.connections.ask(
@@ -206,8 +196,8 @@ class Sender(Struct, kw_only=True):
 class RetryPlan(Struct, frozen=True, kw_only=True):
     """How to repeat a request whose failure may be temporary."""
 
-    attempts: int  # most attempts in all, with those that have failed
-    wait_s: float  # before the next one
+    attempts: int  # most in all, with those that have failed
+    wait_s: float
 
 
 def retry_plan(
@@ -215,14 +205,12 @@ def retry_plan(
 ) -> RetryPlan | None:
     """Return how to repeat a request that failed before its first token; None: not at all.
 
-    `attempt` is the number of the attempt that failed, from 1. The request is not repeated if the
-    attempts of the settings are used up, or if the failure is not temporary. It is also not
-    repeated if the server may still work on it. The wait doubles with each attempt up to a limit,
-    and varies at random. If the server names a wait, that one is taken.
+    `attempt` is the number of the attempt that failed, from 1. A request is not repeated if the
+    server may still work on it.
     """
     backoff_s = min(limits.retry_base_s * 2.0 ** (attempt - 1), limits.retry_max_s)
     wait_s = backoff_s * random.uniform(1 - JITTER, 1 + JITTER)
-    attempts = limits.retries  # all attempts: in spite of its name, it counts the first one, too
+    attempts = limits.retries  # in spite of its name, it counts the first attempt, too
     is_near = endpoint.is_near
     if isinstance(error, ServerRejected):
         # a provider's machines share the requests, so another one may do better

@@ -14,14 +14,11 @@ from lmchat.servers.discovery.model_lists import ModelLists
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 
-CountSlots = Callable[[], int]  # returns how many slots there are now, at least 1
+CountSlots = Callable[[], int]  # at least 1
 
 
 class _Waiter(Struct, eq=False):
-    """A request that waits for a slot.
-
-    Two waiters are never equal (`eq=False`), so `in` and `remove` find the right one in a queue.
-    """
+    """Never equal (`eq=False`), so `in` and `remove` find the right one in a queue."""
 
     count: CountSlots
     has_slot: asyncio.Event = field(default_factory=asyncio.Event)
@@ -30,8 +27,8 @@ class _Waiter(Struct, eq=False):
 class SlotQueue:
     """Slots of one server, or of one model of it, taken in the order of arrival.
 
-    Each request brings a function that counts the slots. It is called whenever a request begins or
-    ends, because the number changes when the server is checked again.
+    The function that counts the slots is called whenever a request begins or ends, because the
+    number changes when the server is checked again.
     """
 
     def __init__(self) -> None:
@@ -40,10 +37,7 @@ class SlotQueue:
 
     @asynccontextmanager
     async def one_slot(self, count: CountSlots, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it while the block runs; call `on_wait` if none is free yet.
-
-        `_serve_waiters` takes the slot for the waiter and removes it from the queue.
-        """
+        """Wait for a slot, and hold it while the block runs; call `on_wait` if none is free yet."""
         waiter = _Waiter(count)
         self._waiters.append(waiter)
         self._serve_waiters()
@@ -55,15 +49,12 @@ class SlotQueue:
         finally:
             if waiter in self._waiters:  # cancelled while it waited: it has no slot
                 self._waiters.remove(waiter)
-            else:  # it has a slot, which is free now
+            else:  # which is free now
                 self._taken -= 1
             self._serve_waiters()
 
     def _serve_waiters(self) -> None:
-        """Give the free slots to the first waiters.
-
-        If the first one has to wait, so do all others, even if they count more slots.
-        """
+        """If the first waiter has to wait, so do all others, even if they count more slots."""
         while self._waiters and self._taken < self._waiters[0].count():
             self._taken += 1
             self._waiters.popleft().has_slot.set()
@@ -73,7 +64,6 @@ class ServerSlots:
     """Slots of all servers in the user's network; each of these answers few requests at once."""
 
     def __init__(self, lists: ModelLists) -> None:
-        """`lists` has what the servers said last about their slots."""
         self._lists = lists
         # By `Endpoint.netloc` and name of the model. The name is empty if all models of the server
         # share its slots; behind a router, each model has slots of its own.
@@ -83,11 +73,10 @@ class ServerSlots:
     async def one_slot(
         self, target: Target, *, on_wait: Callable[[], None] = lambda: None
     ) -> AsyncIterator[None]:
-        """Wait for a slot of a server in the user's network, and hold it while the block runs.
+        """Wait for a slot of a near server, and hold it while the block runs (R-25).
 
-        A server on this machine or in its network (`is_near`) gets as many requests at once as it
-        has slots (R-25). `on_wait` is called if none is free. Other servers are made for many
-        requests at once, so there is no wait.
+        `on_wait` is called if none is free. Other servers are made for many requests at once, so
+        there is no wait.
         """
         if not target.endpoint.is_near:
             yield
@@ -96,16 +85,13 @@ class ServerSlots:
         has_own_slots = model is not None and model.has_own_slots
         key = (target.endpoint.netloc, target.model_id if has_own_slots else "")
         slots = self._slots.setdefault(key, SlotQueue())
-        # counted again for each request that begins or ends: a probe may have changed the number
+        # a probe may have changed the number
         count = partial(self._slot_count, target)
         async with slots.one_slot(count, on_wait):
             yield
 
     def _slot_count(self, target: Target) -> int:
-        """Return how many requests a server answers at once.
-
-        That is the number that the server said last, or else the usual one of its product.
-        """
+        """Return what the server said last, or else the usual number of its product."""
         model = self._lists.model(target)
         if model is not None and model.slots:
             return model.slots
