@@ -71,9 +71,9 @@ class ChunkParser:
         `splitter` separates thought from answer where marks such as `<think>` separate them in the
         text; None: marks stay in the text.
         """
-        self.has_done = False  # or a whole reply was read
+        self.has_done = False  # `[DONE]` came, or a whole reply was read
         self.has_posted_token = False  # any text, thought or tool call
-        self.finish_reason = ""  # the server's word
+        self.finish_reason = ""  # the server's word, empty if none came
         self._refusal_of = refusal_of
         self._post_event = post
         self.is_ended = False  # a finish reason came, and no token behind it

@@ -154,8 +154,8 @@ class ThinkSplitter:
     def __init__(self) -> None:
         self._state = _State.START
         self._marks = FAMILIES[0]  # of the thought
-        self._begin = ""  # with which the answer may begin
-        self._ends: tuple[str, ...] = ()  # of which one may end the answer
+        self._begin = ""  # mark with which the answer may begin
+        self._ends: tuple[str, ...] = ()  # marks of which one may end the answer
         self._ends_begun = frozenset[str]()
         self._held = ""  # not returned yet, because a mark may begin or end in it
         self._unsure: list[str] = []  # of the state `UNSURE`
