@@ -97,6 +97,14 @@ def seen(folder: Path, *messages: ChatMessage, theme: str = "lmchat-dark", scrip
     )
 
 
+async def at_rest(desk: Desktop) -> None:
+    """Wait until all workers that end have ended, and what they brought is shown."""
+    await desk.pilot.pause()
+    await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
+    await desk.until(lambda: desk.log_view.inflow.timer is None, "the last frame")
+    await desk.pilot.pause()
+
+
 def steps(
     desk: Desktop, sees: str, *keys: str, then: Callable[[Desktop], Awaitable[None]] | None = None
 ) -> Callable[[Pilot], Awaitable[None]]:
@@ -109,13 +117,12 @@ def steps(
         await desk.until(
             lambda: desk.dispatcher.status.health.state is ServerState.READY, "a look at the server"
         )
+        await at_rest(desk)  # the frames of an answer would show colours of code with its text
         await pilot.press(*keys)
         if then is not None:
             await then(desk)
         await desk.until(lambda: sees in desk.text, f"“{sees}”")
-        await pilot.pause()
-        await desk.until(lambda: not {one.group for one in desk.app.workers} & PASSING, "rest")
-        await pilot.pause()
+        await at_rest(desk)
         if not desk.chat.in_memory.running_ids:
             await desk.store.aclose()
 
