@@ -138,7 +138,7 @@ async def _confirm(context: Context, servers: Sequence[McpSettings], hosts: Sequ
 
 async def _require_yes(context: Context, question: str) -> None:
     if not await is_confirmed(context, question, _NO_TERMINAL):
-        raise LMChatError("Nothing was added.", hint="Answer y to add it.", kind="refused")
+        raise LMChatError("Nothing was added.", hint="Answer y to add it.")
 
 
 async def _started(context: Context, settings: Settings) -> dict[str, ToolServer]:
