@@ -50,7 +50,7 @@ def install_words(packages: Sequence[str], platform: str = sys.platform) -> list
 
 
 def _uv_tool_install(receipt: Path, packages: Sequence[str]) -> list[str]:
-    """Without them, uv would remove what was added to the tool before and is not named again."""
+    """Name what was added to the tool before, too: uv would remove what is not named."""
     import tomllib  # noqa: PLC0415 - few messages need it
 
     tool, *added = tomllib.loads(receipt.read_text(encoding="utf-8"))["tool"]["requirements"]

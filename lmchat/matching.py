@@ -13,10 +13,10 @@ from msgspec import Struct
 _ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
 _MARK_LETTERS = "\uff9e\uff9f"  # letters that normalization changes into marks
 _MOST_MARKS = 64  # in a row: Python sorts the marks of a run in quadratic time
-# may hold more marks than the limit: `\W` finds all marks, for `re` takes none of them for a word
-# character
+# run that may hold more marks than the limit: `\W` finds all marks, for `re` takes none of them for
+# a word character
 _MARK_RUN = rf"[\W{_MARK_LETTERS}]{{{_MOST_MARKS + 1},}}"
-_SIMILARITY = 0.65  # of a word that is offered for a misspelt word
+_SIMILARITY = 0.65  # least one of a word that is offered for a misspelt word
 
 
 def fold(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-# by the `AnswerState`; in any other state, they have failed
+# counters by the `AnswerState`; in any other state, they have failed
 _ENDS = {"complete": "successful_requests", "stopped": "stopped_requests"}
 METRICS_RESET = "Metrics reset successfully"  # what screen, command line and HTTP say
 

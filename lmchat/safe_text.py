@@ -11,7 +11,7 @@ NO_HEADER_VALUE = "has control characters or letters beyond ASCII"
 _SHORTEST_SECRET = 3  # a shorter one is in many words
 _SUBSTITUTE = "\ufffd"  # in place of a character that is not safe
 WINDOWS = "cp1252"  # Windows-1252, which has Latin-1
-# but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
+# byte order marks but that of UTF-8; that of UTF-32 begins as that of UTF-16 does
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -51,7 +51,7 @@ UNSEEN = (
     f"{''.join(map(chr, range(0x13430, 0x13440)))}"
     f"{''.join(map(chr, range(0x1BCA0, 0x1BCA4)))}{''.join(map(chr, range(0x1D173, 0x1D17B)))}"
 )
-# as classes of a pattern: a table would take 0.5 MB and five times as long
+# classes of a pattern: a table would take 0.5 MB and five times as long
 _COMMANDING = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
 _HOSTILE = re.compile(f"[{_CONTROLS}{_SURROGATES}{MARKED}]")
 _UNSEEN = re.compile(f"[{UNSEEN}]")

@@ -28,9 +28,9 @@ MAX_BYTES = 16 * 1024 * 1024
 # One bit each; one that this system lacks is 0. Programs that lmchat starts do not inherit the
 # file, and Windows does not change its line ends.
 OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
-# to open a pipe without waiting until another program writes to it
+# opens a pipe without waiting until another program writes to it
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
-# of a file's name in that of its temporary file; file systems usually allow 255 bytes
+# characters of a file's name in that of its temporary file; file systems usually allow 255 bytes
 _MAX_NAME_CHARS = 50
 _USUAL_MODE = 0o666  # before the user's umask
 OWNER_ONLY = 0o600  # no other user may read it

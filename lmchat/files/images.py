@@ -16,7 +16,7 @@ from msgspec import Struct
 from lmchat.errors import FileRefused
 from lmchat.extras import install_command
 
-# as Pillow calls them, by their first bytes
+# formats as Pillow calls them, by their first bytes
 _FORMATS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",

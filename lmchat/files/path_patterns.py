@@ -153,7 +153,7 @@ class _Part:
         self._endings: tuple[str, ...] = ()  # of names, for rules such as `*.o`
         self._globs: list[str] = []  # regular expressions of names
         self._any_glob: re.Pattern[str] | None = None  # all of them, once one is needed
-        # by the first step; None if that has signs, as `**`
+        # steps of paths, by the first one; None if that has signs, as `**`
         self._patterns: dict[str | None, list[list[str]]] = {}
 
     def add(self, rule: str) -> None:

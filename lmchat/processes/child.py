@@ -45,7 +45,7 @@ _CALL_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from {module} imp
 _PIPE_BYTES = 256 * 1024  # more than a pipe holds
 _MARK_BYTES = 16
 _HELD_BYTES = range(_MARK_BYTES - 1, -1, -1)
-_NO_SIGNAL = 0  # only tells whether the process or group is there
+_NO_SIGNAL = 0  # sent as a signal, it only tells whether the process or group is there
 
 
 class ChildEndedError(Exception):

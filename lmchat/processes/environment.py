@@ -18,7 +18,7 @@ _OWN_PREFIX = "LMCHAT_"  # of lmchat's environment variables
 IS_WINDOWS = sys.platform == "win32"
 # endings of programs on Windows, which are typed without them
 _ENDINGS = tuple(os.environ.get("PATHEXT", ".EXE").split(";")) if IS_WINDOWS else ()
-# that every program may need, in capitals
+# variables that every program may need, in capitals
 _NEEDED_VARIABLES = frozenset(
     (
         *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
@@ -28,7 +28,7 @@ _NEEDED_VARIABLES = frozenset(
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     )
 )
-# for the language, Python and its libraries, graphics cards
+# beginnings of others: for the language, Python and its libraries, graphics cards
 _NEEDED_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "PROCESSOR_"),
     *("CUDA_", "NVIDIA_", "HIP_", "HSA_", "ROCR_", "GGML_", "VK_", "OMP_", "GOMP_"),

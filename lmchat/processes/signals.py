@@ -6,7 +6,7 @@ import signal
 from types import FrameType
 
 HANG_UP = 1  # SIGHUP, which Windows does not have
-# as far as this system has them
+# those that this system has
 ENDING_SIGNALS = tuple(
     signal.Signals[name]
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")

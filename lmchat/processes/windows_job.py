@@ -7,7 +7,7 @@ import struct
 from typing import Any
 from weakref import finalize
 
-# to put a process into a job: terminate, set quota, suspend and resume
+# rights to put a process into a job: terminate, set quota, suspend and resume
 _RIGHTS = 0x0001 | 0x0100 | 0x0800
 _ACCOUNTING = 1  # class of the information that has the number of running processes
 _ACCOUNTING_FORM = struct.Struct("<4q4L")

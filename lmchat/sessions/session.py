@@ -15,7 +15,7 @@ _MAX_TITLE_CHARS = 60
 TRASH_DAYS = 30  # days for which a deleted session can be restored
 MESSAGES_PER_READ = 64
 """Messages that are read at once: the newest before a session is shown, then the older ones."""
-# by the kind of the `SearchHit`; a hit in the text of a message has no name
+# names by the kind of the `SearchHit`; a hit in the text of a message has no name
 HIT_KIND_NAMES = {
     "reasoning": "thought",
     "tool_call": "tool call",
@@ -83,9 +83,9 @@ class Session(Struct, frozen=True, kw_only=True):
 
     header: SessionHeader
     messages: MessagePath = MessagePath()
-    # of the message before the first one, where only the end of the path was read
+    # id of the message before the first one, where only the end of the path was read
     earlier_id: str | None = None
-    # of all branches, oldest first; empty where only the path was read, or is all
+    # messages of all branches, oldest first; empty where only the path was read, or is all
     tree: tuple[ChatMessage, ...] = ()
     # content by digest, in exports and imports
     files: dict[str, bytes] = field(default_factory=dict)

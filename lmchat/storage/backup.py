@@ -26,7 +26,6 @@ _COMPANIONS = ("-wal", "-shm", "-journal")  # endings of SQLite's other files
 
 
 def is_due(connection: Connection, moment: datetime) -> bool:
-    """False for a file that is larger than `_LARGEST_BYTES`, whose check would take too long."""
     path = connection.path
     return path.stat().st_size <= _LARGEST_BYTES and not _copy_of_day(path, moment).exists()
 

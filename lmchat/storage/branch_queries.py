@@ -100,10 +100,9 @@ def header(connection: Connection, session_id: str) -> SessionHeader:
 
 
 def chosen_path(connection: Connection, session_id: str, count: int | None = None) -> Session:
-    """Return a session with its chosen path, or with the last `count` messages of that path.
+    """Raises `SessionNotFound` or `SessionUnreadable`.
 
-    `earlier_id` is then that of the message before them. Raises `SessionNotFound` or
-    `SessionUnreadable`.
+    `earlier_id` is that of the message before the last `count`.
     """
     leaf_id = _chosen_leaf(connection, session_id)
     earlier_id = None
@@ -164,7 +163,7 @@ def whole_path(connection: Connection, session_id: str, leaf_id: str | None) -> 
 
 
 def all_messages(connection: Connection, session_id: str) -> tuple[ChatMessage, ...]:
-    """Return all visible messages, oldest first; damaged ones are left out."""
+    """Visible ones, oldest first; damaged ones are left out."""
     of_session = "number in (select number from messages where session_id = ?)"
     parts = read_parts(connection, of_session, (session_id,))
     rows = connection.execute(_READ_TREE, (session_id,)).fetchall()
@@ -187,7 +186,7 @@ def _messages(
 
 
 def arrived_parts(connection: Connection, number: int, message_id: str) -> list[Part]:
-    """Return the arrived parts of an answer or tool call whose row is in the state `streaming`."""
+    """Of an answer or tool call whose row is in the state `streaming`."""
     parts = list(parts_of(connection.arrived_entries(message_id)))
     if parts:
         return parts

@@ -221,7 +221,7 @@ class Database:
         return status.st_dev, status.st_ino
 
     def _disconnect(self) -> None:
-        """Close the connection; the caller must not hold the lock.
+        """Close the connection; the caller must not keep other processes out.
 
         SQLite removes the log by its name, which may be that of a file that has just been put here.
         """

@@ -151,10 +151,7 @@ class FileJournal:
             await self._thread.run(partial(file.add, entries))
 
     async def add(self, message_id: str, entries: Sequence[JournalEntry]) -> None:
-        """Append entries; raises `StoreUnavailable`, and then none of them counts.
-
-        The next call cuts off what was written of them.
-        """
+        """Raises `StoreUnavailable`; then none of the entries counts."""
         try:
             await self._thread.run(partial(self._files[message_id].add, entries))
         except OSError as error:

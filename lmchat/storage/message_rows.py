@@ -22,7 +22,7 @@ from lmchat.storage.row_values import (
 
 # not in `_columns_of`: counted ones, and those that are written separately
 _NOT_COLUMNS = ("parts", "version", "versions", "message_count", "deleted_at")
-# that an existing row of a message takes over when it is written again
+# columns that an existing row of a message takes over when it is written again
 _CHANGED_AT_END = ("state", "model", "endpoint", "receipt", "failure")
 
 

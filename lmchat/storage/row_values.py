@@ -41,7 +41,7 @@ _logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _YEARS = range(2, 9999)  # that Python can convert to every time zone
-# in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike
+# name in the row of a `RefusalPart`, whose kind is `text`: a search treats both alike
 _REFUSED = "refused"
 _MESSAGE_COUNT = """(select count(*) from messages m
     where m.session_id = sessions.session_id and m.hidden_by is null)"""

@@ -56,7 +56,7 @@ _INDEXED_PARTS = _PARTS.format(
     "trigrams cross join parts p on p.part_id = trigrams.rowid "
     "cross join messages m on m.number = p.number"
 )
-# has the columns `_HIT`, of which those of a message are empty
+# query of titles, with the columns `_HIT`, of which those of a message are empty
 _TITLES = """select session_id, title, '', '', model, updated_at from sessions
     where deleted_at is null"""
 # Names are cast to bytes, as SQLite cannot pass a text with damaged bytes to a function.

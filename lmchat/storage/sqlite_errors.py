@@ -18,7 +18,7 @@ _NO_LOCKS = (
     "Set LMCHAT_HOME to a folder on this machine.",
 )
 _DAMAGED = ("it is damaged", "Start lmchat again: a daily copy then takes its place.")
-# by the beginning of SQLite's name of an error; the first that fits counts
+# reason and next step by the beginning of SQLite's name of an error; the first that fits counts
 _REASONS = {
     "SQLITE_FULL": FULL,
     "SQLITE_IOERR_WRITE": FULL,

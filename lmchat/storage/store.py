@@ -190,11 +190,7 @@ class Store:
 
     @reading
     def find_id(self, connection: Connection, id_or_prefix: str) -> str:
-        """Return the only session id that begins with `id_or_prefix`, in capitals or not.
-
-        `last` is the session that was changed last. Raises `SessionNotFound` if none or several
-        fit.
-        """
+        """Raises `SessionNotFound` if none or several fit; `last` is the session changed last."""
         if id_or_prefix == "last":
             query = """select session_id from sessions where deleted_at is null
                 order by updated_at desc, rowid desc"""
@@ -256,8 +252,8 @@ class Store:
     ) -> SessionHeader:
         """Change fields of the header, by their names, and return the new header.
 
-        An empty title is replaced by that of the first prompt. Nothing is changed if the title is
-        not `old_title`: a model must not replace a title of the user. Raises `SessionNotFound`.
+        Nothing is changed if the title is not `old_title`: a model must not replace a title of the
+        user. Raises `SessionNotFound`.
         """
         old = header(connection, session_id)  # raises an error where there is no such session
         if old_title is not None and old_title != old.title:
@@ -350,8 +346,7 @@ class Store:
     def import_session(self, connection: Connection, session: Session) -> SessionHeader | None:
         """Write a session, or return the header of the one that has its id.
 
-        Messages whose id another session uses get new ids. A message whose parent is not in
-        `session` becomes a root.
+        A message whose parent is not in `session` becomes a root.
         """
         session_id = session.header.session_id
         query = "select 1 from sessions where session_id = ?"
@@ -538,10 +533,7 @@ class Store:
     def choose_path_through(
         self, connection: Connection, session_id: str, message_id: str
     ) -> Session:
-        """Choose the newest path through a message. Raises `SessionNotFound`.
-
-        If all below it are hidden, the path ends with the newest visible message of the session.
-        """
+        """Choose the newest path through a message. Raises `SessionNotFound`."""
         _raise_if_missing(connection, session_id, message_id)
         leaf_id = newest_leaf(connection, session_id, message_id)
         return _choose_path(connection, session_id, leaf_id)

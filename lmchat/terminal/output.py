@@ -39,7 +39,7 @@ class Output:
 
     def __init__(self, *, is_json: bool = False, is_json_lines: bool = False) -> None:
         """With `is_json`, stdout gets one JSON document; with `is_json_lines`, one JSON a line."""
-        self.is_json = is_json or is_json_lines  # of either form
+        self.is_json = is_json or is_json_lines  # whether stdout gets JSON of either form
         self.is_json_lines = is_json_lines
         self.has_printed_json = False  # then an error adds no document
         # False for screen readers, which repeat a line that is overwritten, and for commands whose
@@ -47,7 +47,7 @@ class Output:
         self.has_progress = True
         # If it is empty, the line may have a part of an answer, and is not cleared.
         self._progress = ""
-        # with `--inline`, it ends the line of the answer
+        # called before a note or a progress: with `--inline`, it ends the line of the answer
         self.before_notes: Callable[[], None] = lambda: None
 
     def print_text(self, text: str) -> None:
@@ -73,7 +73,7 @@ class Output:
         self.print_safe(to_json(value, indent=None if self.is_json_lines else 2))
 
     def print_result(self, value: object, *lines: str) -> int:
-        """Print a value as JSON if that is wanted, else the lines; return exit code 0."""
+        """Return exit code 0."""
         if self.is_json:
             self.print_json(value)
         else:
@@ -81,7 +81,7 @@ class Output:
         return 0
 
     def print_list(self, data: Sequence[object], lines: Iterable[str], empty_note: str) -> int:
-        """Print a list as JSON or in lines, or `empty_note` on stderr; return exit code 0."""
+        """Print a list, or `empty_note` on stderr; return exit code 0."""
         if self.is_json:
             self.print_json({"object": "list", "data": data})  # as in the API of OpenAI
         elif data:

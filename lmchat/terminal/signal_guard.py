@@ -13,9 +13,9 @@ from lmchat.processes.signals import ENDING_SIGNALS, HANG_UP
 
 _logger = logging.getLogger(__name__)
 
-# of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal
+# those of Ctrl+C and Ctrl+\: lmchat gets them too while an editor has the terminal
 _FROM_KEYS = tuple(number for number in ENDING_SIGNALS if number.name in ("SIGINT", "SIGQUIT"))
-# in the pipe beside the numbers of signals
+# two bytes in the pipe beside the numbers of signals
 _LENT = 254  # another program has the terminal from now on
 _RETURNED = 255  # lmchat has the terminal again
 

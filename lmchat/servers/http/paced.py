@@ -16,7 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
-# of each response, which bring its head and first words
+# the first reads of each response, which bring its head and first words
 _UNPACED_READS = 20
 # after a read of this size more data is probably there: the next one does not wait
 _FULL_READ_BYTES = 16 * 1024
@@ -89,7 +89,7 @@ class PacedStream(httpcore.AsyncNetworkStream):
         self._inner = inner
         self._gap_s = 1 / reads_per_second
         self._read_count = 0  # since the last request was written
-        self._next_read_s = 0.0  # before which a paced read waits
+        self._next_read_s = 0.0  # monotonic time before which a paced read waits
 
     async def read(
         self,

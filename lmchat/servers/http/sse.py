@@ -28,7 +28,7 @@ class MalformedStreamError(Exception):
 class SseEvent(Struct, frozen=True):
     """One event, or a comment."""
 
-    data: bytes
+    data: bytes  # empty for a comment
     name: str = ""  # such as `error`
 
 
@@ -39,7 +39,7 @@ class SseReader:
         self._is_first_line = True  # it may begin with a byte order mark
         self._skips_lf = False  # the last chunk ended in CR, whose LF may follow
         self._partial_line = bytearray()  # without a line end
-        # of the event that is not complete yet:
+        # the event that is not complete yet:
         self._data: list[bytes] = []  # one for each line of data
         self._data_bytes = 0
         self._name = b""
@@ -109,7 +109,7 @@ class SseReader:
             self._data_bytes += len(value) + 1  # with the line break that joins it to the others
             if self._data_bytes > MAX_EVENT_BYTES:
                 raise MalformedStreamError("an event is longer than 16 MB")
-        elif not field:  # it says only that the server is alive
+        elif not field:  # a comment: it says only that the server is alive
             events.append(SseEvent(b""))
         elif field == b"event":
             self._name = value

@@ -47,7 +47,7 @@ from lmchat.sessions.message import AnswerState, AnswerStats
 
 _WHOLE_BYTES = 1024 * 1024  # longer replies are not searched for counts; embeddings are long
 _MAX_UNREAD_BYTES = 64 * 1024 * 1024  # of a reply that its program takes slower than it arrives
-# with which servers refuse a model that they list, but have not loaded
+# kinds of errors with which servers refuse a model that they list, but have not loaded
 _UNLOADED_KINDS = ("model_not_loaded", "model_missing")
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Forwarding(Struct, kw_only=True):
     _stream: _PassingStream | None = None  # None for a reply that is no stream
     _received: bytearray = field(default_factory=bytearray)
     """Beginning of a reply that is no stream: the counts are read from it."""
-    # by `perf_counter`:
+    # values of `perf_counter`:
     _begun_s: float = field(default_factory=time.perf_counter)
     _sent_s: float = 0.0  # of the last attempt
     _first_byte_s: float | None = None

@@ -48,7 +48,7 @@ MAX_ANSWER_CHARS = 16 << 20
 MAX_NAME_CHARS = 1024
 """Of the names of model and build, and the finish reason, which rows show."""
 USAGE_EVERY_S = 1.0
-# of a prompt in answers of `/messages`, where the first leaves out those of the cache
+# tokens of a prompt in answers of `/messages`, where the first leaves out those of the cache
 _PROMPT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 # choices that are held back until it is known whether their indices count chunks or answers
 _MAX_HELD = 8
@@ -387,7 +387,7 @@ class ChoiceReader:
         self.has_others = False
         self._is_parallel = False
         self._is_counted = False  # the index counts chunks
-        self.held: list[JsonObject] = []  # of which this is not known yet
+        self.held: list[JsonObject] = []  # choices of which this is not known yet
 
     def is_own(self, choice: JsonObject) -> bool:
         """`choice` is alone in its chunk."""
@@ -503,7 +503,7 @@ class ServerUsage:
         if completion is None:
             completion = count_or_none(timings.get("predicted_n"))
         completion_details = dict_or_empty(usage.get("completion_tokens_details"))
-        # by llama.cpp's name of the speed, then by that of LM Studio
+        # llama.cpp's name of the speed, then that of LM Studio
         speed = positive_or_none(timings.get("predicted_per_second"))
         speed = speed or positive_or_none(timings.get("tokens_per_second"))
         return UsageReported(

@@ -23,9 +23,9 @@ class IdleTimeout:
     """Limits of silence of one request, from its first attempt to the end of its answer.
 
     Each attempt waits for its reply, and reads it, in a block of `watching`. After `ASK_AFTER_S` of
-    silence, the server is asked for its health: a model may read a long prompt for minutes. Before
-    the first byte, the wait ends with an error if the health check, too, gets no answer for
-    `give_up_after_s`, or at the limit for the first token, if that is set.
+    silence, the server is asked for its health. Before the first byte, silence alone is no error: a
+    model may read a long prompt for minutes. This wait ends with an error if the health check, too,
+    gets no answer for `give_up_after_s`, or at the limit for the first token, if that is set.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ _RECENT = 64
 # more quotation marks and brackets are not read: then the end of the arguments is not found
 _MAX_MARKS = 300_000
 _MARK = re.compile(r'["{}\[\]]')
-_REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # in JSON
+_REST_OF_TEXT = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)  # of a text in JSON
 
 
 class _Fragment(Struct, frozen=True):
