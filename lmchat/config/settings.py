@@ -420,6 +420,15 @@ class LocalSettings(Table, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    kept_prompts_mb: Annotated[
+        int,
+        setting(
+            "disk space in MB for prompts that the engine has read, so that saved sessions are not "
+            "read again after the next start; 0: keep none",
+            ge=0,
+            le=10_000_000,
+        ),
+    ] = 2000
 
 
 class ToolSettings(Table, frozen=True, kw_only=True):

@@ -13,13 +13,14 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from lmchat import __version__
+from lmchat import __version__, units
 from lmchat.config.file import Problem
 from lmchat.config.load import LoadedSettings
 from lmchat.doctor.finding import Check, Finding, FindRows, Grade, Group, run_checks
 from lmchat.doctor.server_checks import SERVERS
 from lmchat.errors import StoreUnavailable
 from lmchat.extras import install_command
+from lmchat.files.kept_prompts import kept_prompts
 from lmchat.files.locks import has_locks
 from lmchat.files.paths import Paths
 from lmchat.processes.environment import IS_WINDOWS, command_line
@@ -40,6 +41,7 @@ FOLDER = Check(Group.FILES, "files.folder", "Folder")
 STORE = Check(Group.FILES, "store", "Sessions")
 LOCALE = Check(Group.TERMINAL, "terminal.locale", "Characters")
 ENGINE = Check(Group.ENGINE, "engine.installed", "Engine")
+KEPT_PROMPTS = Check(Group.ENGINE, "engine.kept_prompts", "Kept prompts")
 VERSION = Check(Group.PROGRAM, "lmchat.version", "Version")
 
 
@@ -69,6 +71,7 @@ async def examine(
             (STORE, in_thread(lambda: store_findings(paths.sessions_file))),
             (LOCALE, in_thread(lambda: locale_findings(environ))),
             (ENGINE, in_thread(lambda: engine_findings(environ))),
+            (KEPT_PROMPTS, in_thread(lambda: kept_prompt_findings(paths.kept_prompts_dir))),
             (VERSION, in_thread(lambda: version_findings(paths.log_file))),
         )
     )
@@ -167,6 +170,16 @@ def engine_findings(environ: Mapping[str, str]) -> list[Finding]:
         return [ENGINE.row(Grade.OK, f"Installed: {START_ENGINE} starts it.")]
     cause = "Not installed; needed only if you have no model server."
     return [ENGINE.row(Grade.ABSENT, cause, install_command("local"))]
+
+
+def kept_prompt_findings(folder: Path) -> list[Finding]:
+    """Return the row about the prompts that the built-in engine has read; none without any."""
+    kept = kept_prompts(folder)
+    if not kept:
+        return []
+    size = f"{sum(one.size_bytes for one in kept) / 1e6:.1f} MB"
+    sessions = units.counted(len({one.message_id for one in kept}), "session")
+    return [KEPT_PROMPTS.row(Grade.OK, f"{size} of {sessions}, in {folder}.")]
 
 
 def version_findings(log_file: Path) -> list[Finding]:

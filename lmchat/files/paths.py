@@ -33,6 +33,7 @@ class Paths:
         self.sessions_file = config_dir / "sessions.db"
         self.models_file = cache_dir / "models.json"  # the last list of each server
         self.demo_dir = cache_dir / "engine"  # demo model of the built-in engine
+        self.kept_prompts_dir = cache_dir / "kept_prompts"  # what the built-in engine has read
         self.engine_log_file = state_dir / "engine.log"
         self.tools_log_file = state_dir / "tools.log"
         self.log_file = state_dir / "lmchat.log"

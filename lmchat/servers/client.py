@@ -19,6 +19,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import (
+    AbstractAsyncContextManager,
     aclosing,
     asynccontextmanager,
     nullcontext,
@@ -52,6 +53,7 @@ from lmchat.servers.events import (
 from lmchat.servers.http.connections import Connections
 from lmchat.servers.http.key_source import KeySource, NoKeys
 from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.kept_slot import kept_ids
 from lmchat.servers.model import (
     LoadState,
     ModelInfo,
@@ -291,7 +293,11 @@ class HttpServerClient:
         fields = product_named(request.target.product).read_ahead_fields
         body = {**self._preparer.prepare(request).json(), **fields}
         is_read = False  # the events also end, without an error, when the connection breaks
-        async with aclosing(api.events("/v1/chat/completions", body)) as chunks:
+        async with (
+            # the last message is not written yet
+            self._served(request.target, kept_ids(request.messages[:-1])),
+            aclosing(api.events("/v1/chat/completions", body)) as chunks,
+        ):
             async for chunk in chunks:
                 is_read = is_read or "usage" in chunk  # only the last chunk has the usage
                 progress = prompt_progress(chunk.get("prompt_progress"))
@@ -415,17 +421,27 @@ class HttpServerClient:
 
     @asynccontextmanager
     async def _slot(
-        self, target: Target, post: Callable[[StreamEvent], None] = lambda _: None
+        self,
+        target: Target,
+        post: Callable[[StreamEvent], None] = lambda _: None,
+        message_ids: Sequence[str] = (),
     ) -> AsyncIterator[None]:
         """Wait for a slot of a model, which the built-in engine loads; `post` takes the events."""
-        engine = self._engine_at(target.endpoint)
         async with (
             self._slots.one_slot(target, on_wait=lambda: post(RequestQueued())),
-            engine.serving(target.model_id, lambda: post(ModelLoading()))
-            if engine
-            else nullcontext(),
+            self._served(target, message_ids, lambda: post(ModelLoading())),
         ):
             yield
+
+    def _served(
+        self,
+        target: Target,
+        message_ids: Sequence[str],
+        on_load: Callable[[], None] = lambda: None,
+    ) -> AbstractAsyncContextManager[None]:
+        """Have the built-in engine serve a model during the block, if the model is its own."""
+        engine = self._engine_at(target.endpoint)
+        return engine.serving(target.model_id, on_load, message_ids) if engine else nullcontext()
 
     # The lists of models
 
@@ -568,8 +584,9 @@ class HttpServerClient:
         request, and note that the model is loaded. An unexpected error becomes an `LMChatError`,
         which names only its type.
         """
-        target = exchange.prepared.request.target
-        async with self._slot(target, exchange.post):
+        request = exchange.prepared.request
+        target = request.target
+        async with self._slot(target, exchange.post, kept_ids(request.messages)):
             self._counters.add(total_requests=1)
             started_s = time.perf_counter()
             state = AnswerState.FAILED

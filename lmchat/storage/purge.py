@@ -15,7 +15,7 @@ from unicodedata import unidata_version
 
 from lmchat.sessions.message import Role
 from lmchat.sessions.session import TRASH_DAYS, title_from
-from lmchat.storage import attachment_files, backup, clock_doubts
+from lmchat.storage import attachment_files, backup, clock_doubts, prompt_files
 from lmchat.storage.branch_queries import TITLE_WORDS, first_prompt_title
 from lmchat.storage.journal import answer_files, read_answer
 from lmchat.storage.message_rows import set_columns
@@ -33,7 +33,9 @@ DELETED_MESSAGES = """messages m join messages root
 _DELETED_BEFORE = f"select m.number from {DELETED_MESSAGES} where root.hidden_at < ?"
 
 
-def purge_expired(connection: Connection, moment: datetime, folder: Path) -> None:
+def purge_expired(
+    connection: Connection, moment: datetime, folder: Path, kept_prompts: Path | None
+) -> None:
     """Delete what has been in the trash for `TRASH_DAYS`, and make a daily copy without it.
 
     Not if the clock may be wrong, or the database is damaged: a deletion also removes the older
@@ -46,7 +48,7 @@ def purge_expired(connection: Connection, moment: datetime, folder: Path) -> Non
     session_ids = [session_id for (session_id,) in connection.execute(query, (before,))]
     has_expired = session_ids or connection.execute(_DELETED_BEFORE, (before,)).fetchone()
     if has_expired and not is_damaged(connection.path):
-        purge(connection, session_ids, folder, messages_before=before)
+        purge(connection, session_ids, folder, kept_prompts, messages_before=before)
         backup.back_up(connection.path, moment)
 
 
@@ -62,17 +64,24 @@ class Purged(NamedTuple):
 
 
 def purge(
-    connection: Connection, session_ids: Collection[str], folder: Path, *, messages_before: str = ""
+    connection: Connection,
+    session_ids: Collection[str],
+    folder: Path,
+    kept_prompts: Path | None,
+    *,
+    messages_before: str = "",
 ) -> Purged:
     """Delete sessions, and all messages that the user has deleted before `messages_before`.
 
     `messages_before` is a stored time, or empty; `folder` has the attached files.
     """
     backup.remove_copies(connection.path)
-    query = f"select message_id from messages where number in ({_DELETED_BEFORE})"
-    rows = connection.execute(query, (messages_before,))
-    message_ids = [text_from(message_id) for (message_id,) in rows]
+    query = f"select message_id, session_id from messages where number in ({_DELETED_BEFORE})"
+    rows = connection.execute(query, (messages_before,)).fetchall()
+    message_ids = {text_from(message_id) for message_id, _ in rows}
     kept_files = _remove_answers(connection.path, {*session_ids, *message_ids})
+    changed_ids = {*session_ids, *(text_from(session_id) for _, session_id in rows)}
+    kept_files += prompt_files.remove_deleted(connection, kept_prompts, changed_ids)
 
     with transaction(connection):
         connection.execute(PURGED)

@@ -35,7 +35,14 @@ from lmchat.sessions.message import (
 )
 from lmchat.sessions.session import MessagePath, SearchHit, Session, SessionHeader
 from lmchat.sessions.tokens import TokenProbabilities
-from lmchat.storage import attachment_files, backup, clock_doubts, message_rows, search
+from lmchat.storage import (
+    attachment_files,
+    backup,
+    clock_doubts,
+    message_rows,
+    prompt_files,
+    search,
+)
 from lmchat.storage.branch_queries import (
     BELOW,
     DRAFT,
@@ -95,7 +102,9 @@ _FORKED = "The session was forked"  # reason of an interrupted answer
 _LATEST = "9999"  # later than all stored times, which are compared as texts
 
 
-def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Database:
+def database_in_file(
+    path: Path, clock: Callable[[], datetime] = now, kept_prompts: Path | None = None
+) -> Database:
     def open_file() -> Connection:
         """Each step has transactions of its own: a failure keeps the effect of the steps before."""
         is_missing = not path.exists()
@@ -105,7 +114,7 @@ def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Databas
             lost = backup.notice_of_missing(path, clock()) if is_missing else ""
             doubt = clock_doubts.notice_of_doubt(connection, clock())
             connection.notice = " ".join(filter(None, (lost, doubt)))
-            purge_expired(connection, clock(), path.with_name("attachments"))
+            purge_expired(connection, clock(), path.with_name("attachments"), kept_prompts)
         except sqlite3.Error as error:
             if is_damage(error):
                 connection.close()
@@ -120,11 +129,20 @@ def database_in_file(path: Path, clock: Callable[[], datetime] = now) -> Databas
 class Store:
     """Sessions, drafts and prompts; the first call of a method opens the database."""
 
-    def __init__(self, path: Path | None = None, *, clock: Callable[[], datetime] = now) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        clock: Callable[[], datetime] = now,
+        kept_prompts: Path | None = None,
+    ) -> None:
         """Without a path, all is kept in memory, attached files too."""
         self._clock = clock
+        self._kept_prompts = kept_prompts
         self._is_temporary = path is None
-        self.database = Database.in_memory() if path is None else database_in_file(path, clock)
+        self.database = (
+            Database.in_memory() if path is None else database_in_file(path, clock, kept_prompts)
+        )
         self._path = self.database.path
         self._attachments_folder = self._path.with_name("attachments")
         self._files_in_memory: dict[str, bytes] = {}  # attached ones of a temporary chat, by digest
@@ -262,6 +280,8 @@ class Store:
         if columns.get("title") == "":
             columns["title"] = column_value(first_prompt_title(connection, session_id))
         set_columns(connection, session_id, **columns)
+        if changes.get("deleted_at") is not None:
+            prompt_files.remove_deleted(connection, self._kept_prompts)
         return header(connection, session_id)
 
     @writing
@@ -309,16 +329,21 @@ class Store:
         """
         # all deleted messages were deleted before `_LATEST`, none before an empty time
         messages_before = _LATEST if is_with_messages else ""
-        folder = self._attachments_folder
+        folder, kept_prompts = self._attachments_folder, self._kept_prompts
         # Cancelling the caller must not leave files with the text of deleted rows. `write` cannot
         # run this: it has its own transaction, and steps that cannot be in one.
         return await asyncio.shield(
             self.database.run(
                 lambda connection: purge(
-                    connection, session_ids, folder, messages_before=messages_before
+                    connection, session_ids, folder, kept_prompts, messages_before=messages_before
                 )
             )
         )
+
+    @reading
+    def are_visible(self, connection: Connection, message_ids: Sequence[str]) -> bool:
+        """Return whether these messages are all saved, in sessions outside the trash."""
+        return prompt_files.are_visible(connection, message_ids)
 
     @reading
     def deleted_message_count(self, connection: Connection) -> int:

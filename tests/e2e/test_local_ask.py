@@ -16,7 +16,7 @@ from tests.support.engine_home import (
     write_model,
     write_wheel,
 )
-from tests.support.lmchat_screen import STEADY, configure
+from tests.support.lmchat_screen import STEADY, answers, configure
 from tests.support.programs import LMCHAT, Cli, Inside, clean_environment, is_running, wait_until
 from tests.support.pty_program import PtyProgram
 
@@ -120,6 +120,27 @@ def test_an_engine_that_crashes_during_an_answer_is_told_and_what_came_is_printe
     _, told = program.communicate(timeout=20)
     assert program.returncode == 1
     assert b"The built-in engine crashed (signal SIGSEGV)." in told
+
+
+@pytest.mark.timeout(600)
+def test_what_was_read_of_a_saved_session_is_kept_until_that_is_deleted(ready):
+    ready.wait_s = 200  # a busy machine reads few tokens a second
+    long = " ".join(f"item {number} is red," for number in range(45))
+
+    def kept():
+        folder = ready.folder / "kept_prompts"
+        return {file: file.stat().st_mtime_ns for file in folder.glob("*")}
+
+    assert ready("ask", "--local", "--save", long).returncode == 0
+    before = kept()
+    ready("ask", "--local", "--temporary", "-r", "last", "Hi")
+    assert ("1 session, in" in ready("doctor").stdout, kept()) == (True, before)
+    ready("ask", "--local", "-r", "last", "Hi")
+    stats = answers(ready.home)[-1].stats
+    assert stats.prompt_tokens - stats.cached_tokens < 50 < stats.cached_tokens
+    assert (len(kept()), kept() == before) == (1, False)
+    assert ready("sessions", "delete", "last").returncode == 0
+    assert not kept()
 
 
 def test_the_library_of_the_engine_is_loaded_by_its_child_alone(ready):

@@ -33,7 +33,8 @@ async def open_stores(
     be replaced, a note says so after the block; the screen, which shows that itself, asks
     for none.
     """
-    saved = Store(context.paths.sessions_file)
+    paths = context.paths
+    saved = Store(paths.sessions_file, kept_prompts=paths.kept_prompts_dir)
     store = saved if is_saved and not context.options.temporary else Store()
     async with aclosing(saved), aclosing(store):
         try:

@@ -32,6 +32,7 @@ from lmchat.servers.discovery.choose import endpoints_of
 from lmchat.servers.discovery.finder import ServerFinder
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.local.engine import Engine
+from lmchat.servers.local.kept_slot import KeptSlot
 from lmchat.servers.products import named_endpoints
 from lmchat.servers.protocols import ServerClient
 from lmchat.servers.sampling_options import checked_option, parsed_value
@@ -82,6 +83,12 @@ async def open_runtime(
     backend, engine = make_backend(context, settings, state, reads_per_second=reads_per_second)
     opening = open_stores(context, is_saved=is_saved, is_noted=warn is None)
     async with opening as stores:
+        if is_saved and not context.options.temporary:
+            engine.slot = KeptSlot(
+                context.paths.kept_prompts_dir,
+                most_mb=settings.local.kept_prompts_mb,
+                are_saved=stores.saved.are_visible,
+            )
         try:
             async with aclosing(backend):
                 yield Runtime(

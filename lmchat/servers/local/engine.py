@@ -6,8 +6,8 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -37,7 +37,8 @@ from lmchat.servers.local.gguf import (
     find_named_model,
     with_unique_names,
 )
-from lmchat.servers.local.installed import engine_command, not_installed_error
+from lmchat.servers.local.installed import engine_command, engine_file, not_installed_error
+from lmchat.servers.local.kept_slot import END_S, KeptSlot
 from lmchat.servers.local.process import first_answer, new_log
 from lmchat.servers.model import BUILT_IN, LoadState
 
@@ -111,6 +112,7 @@ class Engine:
         self.endpoint: Endpoint | None = None  # None before `reserve_address`
         self.key = secrets.token_urlsafe(_KEY_BYTES)  # new for each run of lmchat
         self.model: ModelFile | None = None  # the model that is served, or was last
+        self.slot: KeptSlot | None = None  # None: no prompt is kept on the disk
 
     # Model files
 
@@ -257,6 +259,11 @@ class Engine:
         }
         if self._settings.threads:
             settings["LLAMA_ARG_THREADS"] = str(self._settings.threads)
+        if self.slot is not None:
+            files = (model.path, Path(engine_file(self._environ)))
+            begin = partial(self.slot.begin, endpoint.port, self.key, files)
+            if kept := await run_abandonable(begin):
+                settings["LLAMA_ARG_SLOT_SAVE_PATH"] = kept
         try:
             async with new_log(self._log_file) as log:
                 return await ChildProcess.start(
@@ -298,6 +305,8 @@ class Engine:
     async def _end_child(self) -> None:
         """Stop the child, if there is one; it counts as stopped, not crashed, from now on."""
         child = self._child
+        if self.is_ready and self.slot is not None:
+            await self.slot.save(END_S)
         self._child = None
         if child is not None:
             await _end(child)
@@ -346,8 +355,12 @@ class Engine:
         return replace(server, models=tuple(models))
 
     @asynccontextmanager
-    async def serving(self, model_name: str, on_load: Callable[[], None]) -> AsyncIterator[None]:
+    async def serving(
+        self, model_name: str, on_load: Callable[[], None], message_ids: Sequence[str] = ()
+    ) -> AsyncIterator[None]:
         """Serve a model while the block runs; `on_load` is called if it has to be loaded first.
+
+        `message_ids` are the `kept_ids` of the prompt.
 
         The engine may crash while the block runs. Then the error of the request becomes a
         `StreamInterrupted` with the reason, and the next request starts the engine again.
@@ -356,7 +369,8 @@ class Engine:
             on_load()
             await self.load(model_name)
         try:
-            yield
+            async with self.slot.holding(message_ids) if self.slot else nullcontext():
+                yield
         except (ServerUnavailable, StreamInterrupted) as error:
             reason = await self.crash_error(_EXIT_WAIT_S)
             if reason is None:

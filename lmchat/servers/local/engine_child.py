@@ -33,6 +33,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
     "LLAMA_ARG_BATCH": ("n_batch", int),
     "LLAMA_ARG_CACHE_RAM": ("cache_ram_mib", int),
     "LLAMA_ARG_THREADS": ("cpuparams.n_threads", int),
+    "LLAMA_ARG_SLOT_SAVE_PATH": ("slot_save_path", str),
     "LLAMA_ARG_UI": ("ui", lambda value: value != "0"),
 }
 """Fields of the library's `CommonParams`, by the variables that set the same in `llama-server`."""
@@ -40,6 +41,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], object]]] = {
 
 def main() -> None:
     """Serve until stdin is closed or the server ends; then this process ends as the server has."""
+    os.umask(0o077)  # a prompt that is kept in a file is the user's alone
     if sys.argv[1:]:
         _run(sys.argv[1])
     else:

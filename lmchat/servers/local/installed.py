@@ -73,10 +73,20 @@ def engine_command(environ: Mapping[str, str]) -> list[str]:
     """
     # `-P`: nothing of the current folder is imported
     command = [sys.executable, "-P", str(_ENGINE_CHILD)]
-    if importlib.util.find_spec("xllamacpp") is not None:
+    if _package_file():
         return command
-    program = find_program("llama-server", environ.get("PATH", os.defpath))
+    program = engine_file(environ)
     return [*command, program] if program else []
+
+
+def engine_file(environ: Mapping[str, str]) -> str:
+    """Return a file that changes with the version of the engine; empty if none is installed."""
+    return _package_file() or find_program("llama-server", environ.get("PATH", os.defpath))
+
+
+def _package_file() -> str:
+    package = importlib.util.find_spec("xllamacpp")
+    return (package.origin or "") if package is not None else ""
 
 
 def not_installed_error() -> EngineUnavailable:

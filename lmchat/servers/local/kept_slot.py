@@ -1,0 +1,189 @@
+"""The slot of the built-in engine, whose read prompts are kept in files.
+
+llama.cpp saves the slot when another session takes it and when the engine ends, and restores it
+before the next prompt of the session. Nothing depends on that: after any failure, the prompt is
+read again. Only `cached_tokens` of an answer says whether it was not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from msgspec import DecodeError, Struct, json
+
+from lmchat.errors import LMChatError
+from lmchat.files.disk import ensure_folder
+from lmchat.files.kept_prompts import UNFINISHED, kept_prompts, prompt_name, same_engine
+from lmchat.processes.threads import run_abandonable
+from lmchat.sessions.message import ChatMessage, Role
+
+END_S = 2.0  # longest time that a save delays the end of lmchat
+_SLOT_S = (
+    60.0  # the same for another prompt; llama.cpp may still read the last batch of the old one
+)
+_LEAST_TOKENS = 256  # fewer are read in one batch
+_MB = 1_000_000
+
+
+class _Reply(Struct):
+    """Reply of llama.cpp; all is 0 where it has refused."""
+
+    n_saved: int = 0  # tokens
+    n_written: int = 0  # bytes
+    n_restored: int = 0  # tokens
+
+
+def kept_ids(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
+    """Return the ids of the messages in a prompt; its file has the first one in its name."""
+    return tuple(one.message_id for one in messages if one.role is not Role.SYSTEM)
+
+
+class KeptSlot:
+    """The slot of each child of the engine in turn."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        most_mb: int,
+        are_saved: Callable[[Sequence[str]], Awaitable[bool]],
+    ) -> None:
+        """`are_saved` says whether messages are in saved sessions, and none of them is deleted.
+
+        Only then may a file have their words. It may raise `LMChatError`.
+        """
+        self._folder = folder
+        self._most_bytes = most_mb * _MB
+        self._are_saved = are_saved
+        self._port = 0
+        self._key = ""
+        self._engine = ""  # digest of model and program
+        self._held: tuple[str, ...] = ()  # `kept_ids` of the prompt in the slot; (): not known
+        self._is_changed = False  # since it was saved or restored
+        self._lock = asyncio.Lock()
+
+    def begin(self, port: int, key: str, files: Sequence[Path]) -> str:
+        """Prepare the folder for a new child, and return its name for llama.cpp; "": keep nothing.
+
+        `files` are the model and the program. Blocks.
+        """
+        self._port, self._key = port, key
+        self._held = ()
+        try:
+            self._engine = same_engine(files)
+            self._remove_oldest()
+            if self._most_bytes:
+                ensure_folder(self._folder)
+                return f"{self._folder}{os.sep}"
+        except OSError:
+            pass
+        return ""
+
+    @asynccontextmanager
+    async def holding(self, message_ids: Sequence[str]) -> AsyncIterator[None]:
+        """Restore a session before a prompt with these messages is sent in the block.
+
+        The prompt of another session is saved first.
+        """
+        held = tuple(message_ids)
+        async with self._lock:
+            if not held or held[:1] != self._held[:1]:
+                await self.save(_SLOT_S)
+                self._held = ()  # a cancelled restore may take effect
+                if held and await self._is_restored(held[0]):
+                    self._held = held
+            if self._held:  # an answer that is stopped has changed it, too
+                self._held, self._is_changed = held, True
+            yield
+            self._held, self._is_changed = held, True
+
+    async def save(self, wait_s: float) -> None:
+        """Save what has changed in the slot, if that may be kept and takes no longer."""
+        held = self._held
+        if not held or not self._is_changed or not self._most_bytes:
+            return
+        with suppress(LMChatError, OSError):  # a `TimeoutError` is an `OSError`
+            async with asyncio.timeout(wait_s):
+                if await self._are_saved(held):
+                    await run_abandonable(partial(self._write, held[0], wait_s))
+                    self._is_changed = False
+
+    def _write(self, message_id: str, wait_s: float) -> None:
+        """Save the slot; the file gets its name once it is whole."""
+        part = self._unfinished(message_id)
+        try:
+            reply = self._ask("save", part.name, wait_s)
+            size_bytes = part.stat().st_size
+            if reply.n_saved >= _LEAST_TOKENS and size_bytes == reply.n_written:
+                for old in self._files_of(message_id):
+                    old.unlink(missing_ok=True)
+                part.replace(part.with_name(prompt_name(message_id, self._engine, size_bytes)))
+        finally:
+            _remove(part)
+        self._remove_oldest()
+
+    async def _is_restored(self, message_id: str) -> bool:
+        with suppress(OSError):
+            async with asyncio.timeout(_SLOT_S):
+                return await run_abandonable(partial(self._read, message_id))
+        return False
+
+    def _read(self, message_id: str) -> bool:
+        """Restore the slot from the file of a session; return whether that has worked.
+
+        Meanwhile, the file has the name of an unfinished one: if the engine ends by it, it is not
+        read again.
+        """
+        for file in self._files_of(message_id):
+            part = file.replace(self._unfinished(message_id))
+            try:
+                if self._ask("restore", part.name, _SLOT_S).n_restored:
+                    part.replace(file)
+                    return True
+            finally:
+                _remove(part)
+        return False
+
+    def _ask(self, action: str, name: str, wait_s: float) -> _Reply:
+        """Have llama.cpp save or restore the only slot."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=wait_s)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        try:
+            body = json.encode({"filename": name})
+            connection.request("POST", f"/slots/0?action={action}", body, headers)
+            return json.decode(connection.getresponse().read(), type=_Reply)
+        except (OSError, HTTPException, DecodeError):
+            return _Reply()
+        finally:
+            connection.close()
+
+    def _files_of(self, message_id: str) -> list[Path]:
+        """Return the whole files of a session that this model has read; more than one is rare."""
+        wanted = (message_id, self._engine, True)
+        found = kept_prompts(self._folder)
+        return [one.path for one in found if (one.message_id, one.engine, one.is_whole) == wanted]
+
+    def _unfinished(self, message_id: str) -> Path:
+        """Return a path that no other file has."""
+        name = prompt_name(message_id, self._engine, UNFINISHED)
+        return self._folder / f"{name}.{os.urandom(4).hex()}"
+
+    def _remove_oldest(self) -> None:
+        """Remove the files that are too many, the oldest first."""
+        room_bytes = self._most_bytes
+        for kept in kept_prompts(self._folder):
+            room_bytes -= kept.size_bytes
+            if room_bytes < 0:
+                kept.path.unlink(missing_ok=True)
+
+
+def _remove(part: Path) -> None:
+    """Remove an unfinished file, and what llama.cpp has written beside it under its name."""
+    for path in part.parent.glob(f"{part.name}*"):
+        path.unlink(missing_ok=True)
