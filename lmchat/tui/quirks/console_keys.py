@@ -1,7 +1,8 @@
 """Keys of the console of Windows.
 
 Textual decodes each read alone. A character whose two halves come in two reads ends its thread, and
-with it all keys: https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/win32.py#L290
+with it all keys:
+https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/win32.py#L290
 """
 
 from __future__ import annotations

@@ -43,15 +43,15 @@ except ImportError:  # Windows, where Textual's own driver stays in use, with ot
     LinuxDriver = Driver  # type: ignore[misc,assignment]
 
 _logger = logging.getLogger(__name__)
-SAVE_S = 1.0  # how long the app may save before it is ended
-END_S = 1.0  # how long it may then take to end in order
+SAVE_S = 1.0  # for the app to save, before it is ended
+END_S = 1.0  # for it to end in order, after that
 _READ_SIZE = 65536
 _EARLY_KEYS_S = 0.01  # interval of the checks whether the app can take early keys
 _CACHED_ROWS = 512  # of several screens: most rows of a frame were in the frame before
 _ASK_KIND, _KIND = "\x1b[c", re.compile(rb"\x1b\[\?[\d;]*c")  # primary device attributes
 _LAST_ANSWER_S = 0.3  # for the answer, at most
 _KITTY_POP = "" if constants.DISABLE_KITTY_KEY else "\x1b[<u"
-# resets what Textual does not: a frame in progress, mouse pixels, colours, the pointer's shape
+# what Textual does not reset: a frame in progress, mouse pixels, colours, the pointer's shape
 _RESET_OTHERS = "\x1b[?2026l\x1b[?1016l\x1b[0m\x1b]22;\x07"
 _RESTORE_MODES = (
     f"{_RESET_OTHERS}\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2048l\x1b[?2004l\x1b[?1004l"
@@ -63,14 +63,14 @@ def guard_terminal(app: App[Any], on_terminate: Callable[[], Awaitable[object]])
     """Let an app that does not run yet use `TerminalDriver`; on Windows, mend Textual's driver.
 
     On SIGTERM, SIGHUP, SIGINT and SIGQUIT, and when the terminal is gone without a SIGHUP, the
-    terminal is restored at once; Textual leaves it raw. `on_terminate` has a second to
-    save; the app exits with 128 + signal.
+    terminal is restored at once; Textual leaves it raw. `on_terminate` has `SAVE_S`; the app exits
+    with 128 + signal.
     """
     if termios is None:
         mend_console_keys()
         _end_on_break(app, on_terminate)
         return
-    # so that Textual asks for the places of keys, too: Ctrl and ψ is Ctrl+C
+    # Textual asks for the places of keys, too: Ctrl and ψ is Ctrl+C
     kitty_flags = linux_driver.KITTY_REPORT_ALL_KEYS | linux_driver.KITTY_REPORT_ALTERNATE_KEYS
     setattr(linux_driver, "KITTY_REPORT_ALL_KEYS", kitty_flags)  # noqa: B010 - for mypy
     # Textual only calls `driver_class` to make the driver, so a function will do
@@ -102,10 +102,7 @@ def _end_on_break(app: App[Any], on_terminate: Callable[[], Awaitable[object]]) 
 
 
 def write_to_terminal(app: App[Any], data: str) -> None:
-    """Send a control sequence, such as a notification, after the frames that are written already.
-
-    Do nothing without a terminal.
-    """
+    """Send a control sequence, such as a notification, behind the frames written so far."""
     driver = app._driver
     if driver is not None and not driver.is_headless:
         driver.write(data)
@@ -119,7 +116,7 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
     Within `App.suspend`, the exception would keep the app from taking the terminal back:
     https://github.com/Textualize/textual/issues/6692
     """
-    if app._driver is None or not app._driver.can_suspend:  # there is no terminal to lend
+    if app._driver is None or not app._driver.can_suspend:
         yield
         return
     fault: BaseException | None = None
@@ -135,8 +132,8 @@ def lend_terminal(app: App[Any]) -> Iterator[None]:
 def remember_copied(app: App[Any], text: str) -> None:
     """Keep a copied text for Ctrl+V in the app.
 
-    `App.copy_to_clipboard` does this, too, but it also writes the text to the terminal by the
-    control sequence OSC 52. lmchat does that only if no tool of the desktop can copy.
+    `App.copy_to_clipboard` also writes it to the terminal (OSC 52). lmchat does that only if no
+    tool of the desktop can copy.
     """
     app._clipboard = text
 
@@ -160,7 +157,7 @@ class TerminalDriver(LinuxDriver):
         self, app: App[Any], *, on_terminate: Callable[[], Awaitable[object]], **options: Any
     ) -> None:
         super().__init__(app, **options)
-        # at a signal or hang-up, its thread calls these functions, and ends the program in any case
+        # its thread calls these functions, and ends the program in any case
         self._guard = SignalGuard(
             restore_terminal=self.give_back, ask_to_end=self._ask_to_end, timeout_s=SAVE_S + END_S
         )
@@ -168,18 +165,15 @@ class TerminalDriver(LinuxDriver):
         self._file: Any = StringIO()  # for Textual's own writer, which has nothing to do
         self._writer: TerminalWriter | None = None
         self._on_terminate = on_terminate
-        # pipe: a byte that is written into it ends `run_input_thread`
+        # a byte in this pipe ends `run_input_thread`
         self._stop_reading: tuple[int, int] | None = None
         self._owns_terminal = False
-        self._release_lock = Lock()  # lets only one of several threads restore the terminal
+        self._release_lock = Lock()  # only one of several threads may restore the terminal
         self._early_keys: list[Message] = []  # typed before widgets are mounted
         atexit.register(self.give_back)
 
     def write(self, data: str) -> None:
-        """Queue a frame or a control sequence; drop it while the app does not have the terminal.
-
-        `_as_written` changes it first.
-        """
+        """Queue a frame or a control sequence; drop it while the app does not have the terminal."""
         if self._owns_terminal and self._writer is not None:
             rows = rows_of(data)
             # only a frame has several rows, most of which come again in the next frame
@@ -204,13 +198,13 @@ class TerminalDriver(LinuxDriver):
             self._stop_reading = os.pipe()
         super().start_application_mode()  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGWINCH, self._resized)  # replaces the handler of `super`
-        self._guard.watch()  # handles signals that end the app from now on
+        self._guard.watch()
 
     def _resized(self, _number: int, _frame: object) -> None:
         """Let the event loop read the new size that the terminal reports by SIGWINCH.
 
-        If this handler read the size and was interrupted by the next signal, it would post the old
-        size last.
+        If this handler read it and was interrupted by the next signal, it would post the old size
+        last.
         """
         if not self._in_band_window_resize:  # else the terminal reports its size as input
             with suppress(RuntimeError):  # the loop is closed
@@ -221,11 +215,10 @@ class TerminalDriver(LinuxDriver):
         self._app.post_message(events.Resize(size, size))
 
     def stop_application_mode(self) -> None:
-        """Give the terminal to another program, or back to the shell."""
         if not self._owns_terminal:  # a signal has restored it already, but keys are still read
             self.disable_input()
             return
-        self.write(_RESET_OTHERS)  # what Textual's method leaves set
+        self.write(_RESET_OTHERS)
         super().stop_application_mode()
         self._stop_owning_terminal()  # afterwards `write` drops everything
         self._guard.lend(is_lent=True)  # signals of keys are for the other program
@@ -235,7 +228,7 @@ class TerminalDriver(LinuxDriver):
         if self._stop_owning_terminal():  # only for the first thread
             self._output.end(_RESTORE_MODES)
             with suppress(termios.error):  # the terminal hung up
-                if self.attrs_before is not None:  # its settings before Textual changed them
+                if self.attrs_before is not None:  # before Textual changed them
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
 
     def disable_input(self) -> None:
@@ -267,10 +260,7 @@ class TerminalDriver(LinuxDriver):
                 read = read[-_READ_SIZE:] + data
 
     def close(self) -> None:
-        """Write what is queued, for a limited time, as the app has ended.
-
-        Then close the pipe that has ended the thread for keys.
-        """
+        """Write what is queued, for a limited time, as the app has ended; then close the pipe."""
         super().close()
         if self._writer is not None:
             self._writer.stop()
@@ -283,7 +273,7 @@ class TerminalDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys and post them until a byte in `_stop_reading` or a hang-up ends the thread."""
-        if self._stop_reading is None:  # the app was never started, or is closed
+        if self._stop_reading is None:  # never started, or closed
             return
         parser = KeyParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
@@ -291,9 +281,8 @@ class TerminalDriver(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._stop_reading[0], selectors.EVENT_READ)
             while True:
-                # While early keys wait, `_post_messages` is called often, to post them as soon as
-                # that is possible. Otherwise wait for input, or until an ESC that was read counts
-                # as a key.
+                # Early keys are posted as soon as that is possible. Otherwise wait for input, or
+                # until an ESC that was read counts as a key.
                 wait_s = _EARLY_KEYS_S if self._early_keys else parser.wait_s
                 ready = {key.fd for key, _ in selector.select(wait_s)}
                 if self._stop_reading[0] in ready:
@@ -322,15 +311,12 @@ class TerminalDriver(LinuxDriver):
 
     def _read(self) -> bytes:
         """Return what was typed; nothing after a hang-up."""
-        with suppress(OSError):  # the terminal hung up
+        with suppress(OSError):
             return os.read(self.fileno, _READ_SIZE)
         return b""
 
     def _stop_owning_terminal(self) -> bool:
-        """Note that the terminal is given back; return whether the app had it until now.
-
-        So only the first of several threads restores the terminal.
-        """
+        """Note that the terminal is given back; return whether the app had it until now."""
         with self._release_lock:
             owned_terminal = self._owns_terminal
             self._owns_terminal = False

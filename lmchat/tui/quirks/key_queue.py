@@ -1,10 +1,10 @@
 """Queue of keys: each is delivered when the one before it has had its whole effect.
 
-A key that the focused widget does not take passes through the queues of all widgets around it. Its
-binding runs at the end, in the app. Textual 8.2.8 sends the next keys to the old focus before that.
-So letters typed right after Esc on a message ran the message's commands, or arrived in another
-order. A binding may also post a message, which begins a worker, which opens a dialog. So the title
-typed right after `n` in the list of sessions ran the commands of the list.
+A key that the focused widget does not take passes through the queues of all widgets around it, and
+its binding runs at the end, in the app. Textual 8.2.8 sends the next keys to the old focus before
+that: so letters typed right after Esc on a message ran the message's commands, or arrived in
+another order. A binding may also begin a worker, which opens a dialog: the title typed right after
+`n` in the list of sessions ran the commands of the list.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class _Delivered:
 class KeyQueue:
     """Queue of keys and pastes; each is delivered after the one before it has had its effect.
 
-    Text does not wait for earlier text in the same input. The queue of the input keeps the order,
-    and the input can draw several letters at once.
+    Text does not wait for earlier text in the same input: its queue keeps the order, and it can
+    draw several letters at once.
 
-    An event has had its effect when three things are so. Callbacks behind it have passed all queues
-    on its way, those queues have no more messages, and the condition of `hold_while` has ended. The
-    wait for that ends after `LONGEST_S`. Then the next keys go where the focus is: one of them may
-    be the Esc that stops what takes so long.
+    An event has had its effect when callbacks behind it have passed all queues on its way, those
+    queues have no more messages, and the condition of `hold_while` has ended; at the latest after
+    `LONGEST_S`. Then the next keys go where the focus is: one of them may be the Esc that stops
+    what takes so long.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[Widget | None]]) -> None:
@@ -59,10 +59,9 @@ class KeyQueue:
         self._deliver = deliver  # returns the widget that got it, if no binding of the app took it
         self._waiting: deque[Typed] = deque()
         self._current: _Delivered | None = None  # None if no key has still to have its effect
-        self.last_key = ""  # the last one, also if it waits; empty after a paste
+        self.last_key = ""  # also if it waits; empty after a paste
 
     async def put(self, event: Typed) -> None:
-        """Put a key or paste behind those that wait; without any, deliver it now."""
         self.last_key = event.key if isinstance(event, events.Key) else ""
         self._waiting.append(event)
         await self._deliver_waiting()
@@ -78,7 +77,7 @@ class KeyQueue:
             if self._current is not None:
                 self._current.time_limit.cancel()
             event = self._waiting.popleft()
-            # the timer puts `_end_late` into the queue of the app, as a timer can await nothing
+            # the queue of the app, as a timer can await nothing
             loop = asyncio.get_running_loop()
             timer = loop.call_later(LONGEST_S, self._app.call_later, self._end_late, event)
             self._current = current = _Delivered(event, timer)
@@ -92,10 +91,7 @@ class KeyQueue:
                 self._pass_queues(current, way)  # at its end, the app runs a binding
 
     def _is_more_text(self, event: Typed) -> bool:
-        """Return whether an event is text for the input that got the current text.
-
-        This text need not wait: the queue of the input keeps the order.
-        """
+        """Return whether an event is text for the input that got the current text."""
         field = self._current.field if self._current is not None else None
         return field is not None and self._app.focused is field and _is_text(event)
 
@@ -106,7 +102,7 @@ class KeyQueue:
         this is called again with the remaining widgets. `widgets` is emptied on the way.
         """
         while widgets:
-            # False if this widget is gone, and takes nothing: then the next one is tried
+            # False if this widget is gone: then the next one is tried
             is_queued = widgets.pop(0).call_later(self._pass_queues, delivered, widgets)
             if is_queued:
                 return
@@ -115,12 +111,12 @@ class KeyQueue:
     async def _end(self, delivered: _Delivered) -> None:
         """End the wait for the effect of an event, unless it has still to come.
 
-        If there are messages in queues, pass these queues first. The event may have led to the
-        messages, and they may lead to others, and to a dialog. The queue of a new dialog is empty
-        once the dialog has its widgets. Then wait while the keys are held.
+        Messages in queues are passed first: the event may have led to them, and they may lead to
+        others, and to a dialog, whose queue is empty once it has its widgets. Then wait while the
+        keys are held.
 
-        Do nothing if the event is no longer the current one. Then its time limit has ended the
-        wait, or more text was delivered after it.
+        If the event is no longer the current one, its time limit has ended the wait, or more text
+        was delivered after it.
         """
         if self._current is not delivered:
             return

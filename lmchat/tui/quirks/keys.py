@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from lmchat.tui.quirks.layouts import key_at_place
 
-ESCAPE_DELAY_S = 0.03  # wait after a lone ESC: networks split sequences, people are slower
+ESCAPE_DELAY_S = 0.03  # after a lone ESC: networks split sequences, people are slower
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 _COLOUR = r"([0-9a-f])\w*/([0-9a-f])\w*/([0-9a-f])\w*"
 _BACKGROUND = re.compile(rf"(?i)\x1b\]11;rgba?:{_COLOUR}[^\x07\x1b]*(?:\x07|\x1b\\)")
@@ -28,7 +28,7 @@ _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*|\]1{0,2}|\]11;[^\x07\x1b]*\x1b?)\Z")
 _ALT_ARROW = re.compile(r"\x1b\x1b[\[O]([A-DFH])")
 _ALT_DELETE = re.compile(r"\x1b\x1b\[(\d{1,2})~")
 _KEYPAD_OF_VT = {"\x1bOX": "\x1b[61u", "\x1bOl": "\x1b[44u", "\x1bOE": "\x1b[E"}  # = , and 5
-# A sequence with a parameter is whole. Mouse events and reports of modes are no keys either.
+# A sequence with a parameter is whole. Mouse events and reports of modes are no keys.
 _WHOLE = re.compile(r"\x1b\[[0-?]+[ -/]*(?!(?<=\$)y)[@-LN-ln-~]")
 # an answer to another program, such as an editor that has ended
 _REPLY = re.compile(r"\x1b[P\]_][^\x00-\x1f\x7f]{2,}(?:\x07|\x1b\\)")
@@ -50,13 +50,10 @@ TEXTUAL_IS_PRINTABLE = events.Key.is_printable  # before `mend_typing`
 
 
 def hand_over(event: events.Key | events.Paste, widget: Widget) -> None:
-    """Send a key or a paste to another widget than the one that has got it.
-
-    So a letter that is typed while the log or the welcome page has the keys goes into the prompt.
-    """
+    """Send a key or a paste to another widget than the one that has got it."""
     event.stop()
     event.prevent_default()
-    # as a new event: after `prevent_default`, no widget handles the old one any more
+    # after `prevent_default`, no widget handles the old event any more
     if isinstance(event, events.Key):
         widget._forward_event(events.Key(event.key, event.character))
     else:
@@ -67,8 +64,8 @@ def is_typed_text(text: str) -> bool:
     """Return whether the text of a key is typed: letters, blanks, joiners, marks, new emoji.
 
     `str.isprintable` is false for the blanks of many languages, for joiners and selectors, and for
-    letters that are newer than Python's tables. Control characters are no text, nor are lone
-    surrogates, line separators, what reorders a line, and what kitty sends for keys such as Shift.
+    letters that are newer than Python's tables. No text: control characters, lone surrogates, line
+    separators, what reorders a line, and what kitty sends for keys such as Shift.
     """
     return bool(text) and not any(
         unicodedata.category(char) in _NO_TEXT or char in _REORDERING or char in _KITTY_KEYS
@@ -97,7 +94,8 @@ class KeyParser(XTermParser):
     """Textual's parser, which knows other layouts, and never cuts a sequence or paste in two.
 
     For a key with a modifier, the place on the keyboard decides, and the modifiers of locks do not.
-    Alt+Enter is Enter for Textual, and Alt+1 is `¡`: https://github.com/Textualize/textual/pull/6577
+    Alt+Enter is Enter for Textual, and Alt+1 is `¡`:
+    https://github.com/Textualize/textual/pull/6577
 
     Textual's own parser would type the rest of a sequence that comes late, and the text after an
     ESC in a paste. A line end in such a text would send the prompt.
@@ -105,20 +103,17 @@ class KeyParser(XTermParser):
 
     def __init__(self, debug: bool = False) -> None:
         super().__init__(debug)
-        self._held = ""  # the beginning of a paste or sequence, whose end comes with a later read
+        self._held = ""  # beginning of a paste or sequence, whose end comes with a later read
 
     @property
     def wait_s(self) -> float | None:
-        """The seconds after which `tick` takes an ESC for a key; None if there is none."""
+        """Seconds after which `tick` takes an ESC for a key; None if there is none."""
         return None if self._timeout_time is None else constants.ESCAPE_DELAY
 
     def feed(self, data: str) -> Iterator[Message]:
-        """Yield the events of one read, which may be none.
-
-        They are keys, pastes, and the answer of the terminal to the question for its background.
-        """
-        # An ESC that was read before may be a key, or begin a sequence. With `[` or `O` it is a
-        # sequence, even if they come late. Otherwise `tick` makes a key of it, if its time is over.
+        """Yield the keys, pastes and answers of the terminal in one read."""
+        # An ESC that was read before begins a sequence with `[` or `O`, even if they come late.
+        # Otherwise `tick` makes a key of it, if its time is over.
         if not data.startswith(("[", "O")):
             yield from self.tick()
         text = self._held + data
@@ -126,7 +121,7 @@ class KeyParser(XTermParser):
         while text:  # each pass takes what was typed, and the paste behind it, if any
             typed, start, rest = text.partition(_PASTE_START)
             pasted, end, text = rest.partition(_PASTE_END)
-            if start and not end:  # the end of the paste is not there yet
+            if start and not end:  # its end is not there yet
                 self._held = start + pasted
             elif not start and (unfinished := _UNFINISHED.search(typed)):
                 self._held = unfinished[0]
@@ -146,7 +141,7 @@ class KeyParser(XTermParser):
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
         """Return the keys of a sequence, none if it is unfinished.
 
-        ESC and a character become Alt with this key at once. Textual would wait, and take the next
+        ESC and a character become Alt with this key at once: Textual would wait, and take the next
         letters for a part of the sequence.
         """
         sequence = _KEYPAD_OF_VT.get(sequence, sequence)
@@ -219,7 +214,7 @@ def _usual_form(key: re.Match[str]) -> str:
     return f"\x1b[{code};{bits + 1};{text}u" if bits or text else f"\x1b[{code}u"
 
 
-# what keys with Ctrl are in a terminal without a protocol of keys, and have no other meaning here
+# what keys with Ctrl are without a protocol of keys; they have no other meaning here
 _CONTROLS = {
     "ctrl+h": "backspace",
     "ctrl+i": "tab",

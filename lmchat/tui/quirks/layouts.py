@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Mapping
 
 _PLACES = "qwertyuiop[]asdfghjkl;'zxcvbnm,./"
-# What each of these types, by language, as libxkbcommon has it. Of several layouts with a letter,
-# the first one decides where it is.
+# What each of these types, by language, as libxkbcommon has it. The first layout with a letter
+# decides where it is.
 _LAYOUTS = {
     "ru": "йцукенгшщзхъфывапролджэячсмитьбю.",
     "uk": "йцукенгшщзхїфівапролджєячсмитьбю.",
@@ -41,9 +41,8 @@ _INDIAN = range(0x0980, 0x0D80)  # scripts whose letters are at the places of Hi
 def key_at_place(char: str, base: str) -> str:
     """Return the key of a US keyboard for a key with a modifier; itself if it is a Latin letter.
 
-    Args:
-        char: What the key types without modifiers.
-        base: The key at its place as the terminal says, or "".
+    `char` is what it types without modifiers, `base` the key at its place as the terminal says, or
+    "".
     """
     if char.isascii() and char.isalnum():
         return char

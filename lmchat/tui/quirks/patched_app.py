@@ -35,11 +35,11 @@ class PatchedApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        # These calls change classes of rich and Textual for the whole process; twice does no harm.
+        # They change classes of rich and Textual for the whole process; twice does no harm.
         mend_cuts()  # rich cuts rows within emoji flags and accents
         mend_typing()  # Textual takes many letters and blanks for no text
         mend_compositor()  # Textual paints too much, loses sizes, and ends the app for one widget
-        self._has_dropped_frame = False  # whether `_catch_up` has to paint what was not written
+        self._has_dropped_frame = False  # `_catch_up` has to paint what was not written
         self.key_queue = KeyQueue(self, self._deliver_key)
 
     def begin_with_theme(self, name: str) -> None:
@@ -59,10 +59,7 @@ class PatchedApp(App[None]):
         super()._handle_exception(WorkerFailed(error))
 
     def cover_for(self, error: Exception) -> Widget:
-        """Return what is shown in place of a widget whose drawing has raised an error.
-
-        Here the error is raised, which ends the app; a subclass may return a widget.
-        """
+        """Return what is shown for a widget that cannot be drawn, or raise the error, as here."""
         raise error
 
     def redraw(self) -> None:
@@ -119,7 +116,7 @@ class PatchedApp(App[None]):
         """Return whether input comes too late: the app has ended, or a clicked widget is gone."""
         if self._exit or not self.is_running or not self._screen_stack:
             return True
-        # a forwarded event comes back from its widget: it was looked at when it came first
+        # a forwarded event was looked at when it came first
         if event.is_forwarded or not isinstance(event, events.MouseDown):
             return False
         widget, _ = self.screen.get_widget_and_offset_at(event.x, event.y)
@@ -128,11 +125,10 @@ class PatchedApp(App[None]):
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         """Write a frame, or drop it while the terminal is behind: it would come seconds late.
 
-        What else Textual displays is written in any case: it is no frame, so `_catch_up` would not
-        bring it back.
+        What else Textual displays is written in any case: `_catch_up` would not bring it back.
         """
         if isinstance(renderable, CompositorUpdate) and self.is_terminal_behind:
-            if not self._has_dropped_frame:  # the first one: `_catch_up` paints for all of them
+            if not self._has_dropped_frame:  # `_catch_up` paints for all of them
                 self._has_dropped_frame = True
                 self.set_timer(CATCH_UP_S, self._catch_up)
         else:
@@ -147,10 +143,7 @@ class PatchedApp(App[None]):
             self.screen.refresh()
 
     def _handle_exception(self, error: Exception) -> None:
-        """Report an error, but not that a widget is missing while the app ends.
-
-        Textual calls this. Exceptions of workers go to `report_failure`, which a subclass replaces.
-        """
+        """Report an error, but not that a widget is missing while the app ends."""
         cause = error.error if isinstance(error, WorkerFailed) else error
         if not self.is_running and isinstance(cause, NoMatches):
             return  # the widgets of a screen are removed before its workers and messages
@@ -178,10 +171,9 @@ class PatchedCompositor(Compositor):
     - For each new word, Textual renders all rows of each widget that touches the smallest rectangle
       around all changes. Here, a widget renders its own changed rows.
     - An error in the drawing of one widget ends the app. Here, the widget is covered.
-    - Textual compares the new places of widgets with those that it found last. It also finds them
-      when a widget that is not shown asks for its own. If that is just before a layout, the widgets
-      are told nothing: the log would keep the lines of its old width. Here, each layout is compared
-      with the layout before it.
+    - Textual compares the new places of widgets with those that it found last, also for a widget
+      that is not shown. If that was just before a layout, the widgets are told nothing: the log
+      would keep the lines of its old width. Here, each layout is compared with the one before.
     """
 
     def __init__(self) -> None:
@@ -213,7 +205,7 @@ class PatchedCompositor(Compositor):
     ) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Yield region, rows and strips of each changed part of the visible widgets."""
         changed = self._changed or (crop or self.size.region,)
-        in_front: list[Region] = []  # of the widgets so far, as Textual gives the front ones first
+        in_front: list[Region] = []  # Textual gives the front ones first
         for widget, (region, clip) in self.visible_widgets.items():
             visible = region.intersection(clip)
             parts = [part for other in changed if (part := visible.intersection(other))]
@@ -228,8 +220,7 @@ class PatchedCompositor(Compositor):
 def _drawn(widget: Widget, rows: Region) -> list[Strip]:
     """Return rows of a widget; if it cannot draw them, cover it, and return blank ones.
 
-    The cover replaces the widget with the next layout; until then, the widget is not drawn. Textual
-    has such covers for widgets that load.
+    The cover replaces the widget with the next layout; until then, the widget is not drawn.
     """
     if widget._cover_widget is None:
         try:
@@ -262,8 +253,7 @@ class PatchedScreen(Screen[None]):
         """Paint; below a dialog, replace the full repaint that Textual requests by an update.
 
         A changed screen below a dialog is not painted itself: Textual marks its regions on both
-        screens, and requests a paint of both. The screen on top paints the regions, so this screen
-        forgets them. In place of the full repaint, the screen on top gets an `Update`.
+        screens, and requests a paint of both. The screen on top paints the regions.
         """
         top = self.app.screen
         was_required = top._repaint_required  # as after a resize: that repaint has to stay
@@ -271,7 +261,7 @@ class PatchedScreen(Screen[None]):
         if self is not top:
             # `super` has marked the regions on this screen, too, but `top` paints them
             self._repaint_required = False
-            self._exchange_repaint_regions()  # forgets the regions; their copy is not needed
+            self._exchange_repaint_regions()  # their copy is not needed
             if top._repaint_required and not was_required:
                 top._repaint_required = False
                 top.post_message(messages.Update(top))  # paints only its widgets that wait

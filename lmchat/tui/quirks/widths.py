@@ -2,8 +2,8 @@
 
 Terminals differ about joined emoji, flags, variation selectors (⚠️, 1️⃣) and many scripts: tmux
 3.3a gives ⚠️ one cell, rich counts two (https://github.com/tmux/tmux/issues/3923). The rest of the
-row would be in the wrong column, so after each such character the cursor is moved to where rich
-expects it. Here, these characters are unsure, and all others sure.
+row would be in the wrong column, so after each such ("unsure") character the cursor is moved to
+where rich expects it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SEQUENCE = (
     r"|[PX^_](?:[^\x1b]|\x1b\x1b)*"  # DCS, SOS, PM, APC: images, and what tmux passes on
     r"|[ -/]*[0-~])"
 )
-_SAVE = "\x1b7"  # saves the position of the cursor
+_SAVE = "\x1b7"  # the position of the cursor
 _RESTORE = "\x1b8"
 _CUTS_KEPT = 16 * 1024  # cuts of segments that are remembered
 
@@ -43,17 +43,17 @@ def with_sure_widths(text: str) -> str:
 
 
 def _has_sure_width(text: str) -> bool:
-    """Return whether a text has only sure characters: terminals agree about its width.
+    """Return whether terminals agree about the width of a text.
 
-    `_SURE_RANGES` lists starts and ends in turn. A character is in one of these ranges if an odd
-    number of starts and ends are at or below it.
+    `_SURE_RANGES` has starts and ends in turn: an odd number of them is at or below a sure
+    character.
     """
     return text.isascii() or all(bisect_right(_SURE_RANGES, ord(char)) % 2 for char in set(text))
 
 
 @cache
 def _unsure_runs() -> re.Pattern[str]:
-    r"""Return the pattern of control sequences, which stay as they are, and of unsure characters.
+    r"""Return the pattern of control sequences and of unsure characters.
 
     A match is a whole sequence, or unsure characters, each with the sure character before it. That
     may be its base, as the letter is before a combining mark, and a terminal draws both in one
@@ -68,12 +68,10 @@ def _unsure_runs() -> re.Pattern[str]:
 
 
 def _with_cursor_set(match: re.Match[str]) -> str:
-    """Return a match of `_unsure_runs` with the cursor set after each unsure character."""
     run = match[0]
-    if match["sequence"]:  # a control sequence, which stays as it is
+    if match["sequence"]:
         return run
-    # A word of letters is placed as a whole, in fewer bytes. The text behind it is in the right
-    # column, and terminals draw its letters side by side. Symbols are placed one by one.
+    # Terminals draw the letters of a word side by side. Symbols are placed one by one.
     if all(ord(char) < _FIRST_SYMBOL for char in run):
         return _with_cursor_behind(run)
     bounds = [*(begin for begin, _ in graphemes(run)), len(run)]
@@ -84,7 +82,7 @@ def _with_cursor_set(match: re.Match[str]) -> str:
 def _with_cursor_behind(group: str) -> str:
     """Return text drawn over as many blanks as rich counts cells, and the cursor behind these."""
     # The blanks replace what was there, as the text may get fewer cells. The position is saved
-    # twice: a terminal may drop a position when it restores it, as pyte does in the tests.
+    # twice: a terminal may drop it when it restores it, as pyte does in the tests.
     cells = cell_len(group)
     forward = f"\x1b[{cells}C" if cells else ""  # terminals take 0 for 1
     return f"{_SAVE}{' ' * cells}{_RESTORE}{_SAVE}{group}{_RESTORE}{forward}"
@@ -101,7 +99,7 @@ def mend_cuts() -> None:
 
 @lru_cache(_CUTS_KEPT)
 def _cut_segment(segment: Segment, cell: int) -> tuple[Segment, Segment]:
-    """Cut a segment at a cell, as `mend_cuts` says; most are cut again with the next frame."""
+    """Cut a segment at a cell; most are cut again with the next frame."""
     text, style, control = segment
     before, behind = split_at_cell(text, cell)
     return Segment(before, style, control), Segment(behind, style, control)
