@@ -44,6 +44,7 @@ def _answer(request: bytes, send: Callable[[bytes], None]) -> None:
 
     header, _, code = request.decode().partition("\n")
     limit_s, language = header.split(" ", 1)
+    _lexer(language)  # its import ends, however long a busy machine takes
     # While a lexer holds Python's lock, no thread of Python can run. This one is in C, and ends the
     # process at the limit.
     faulthandler.dump_traceback_later(float(limit_s), exit=True)
@@ -76,13 +77,11 @@ def colours_of(language: str, code: str) -> bytes:
 @lru_cache(maxsize=64)
 def _lexer(language: str) -> Any:
     from pygments.lexers import find_lexer_class_by_name
-    from pygments.util import ClassNotFound
 
-    try:
-        lexer = find_lexer_class_by_name(language.lower())
-    except ClassNotFound:
+    try:  # line ends stay: a colour for each character
+        return find_lexer_class_by_name(language.lower())(stripnl=False, ensurenl=False)
+    except Exception:  # noqa: BLE001 - the language is unknown, or its lexer is broken
         return None
-    return lexer(stripnl=False, ensurenl=False)  # line ends stay: a colour for each character
 
 
 @lru_cache(maxsize=256)
