@@ -9,8 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractContextManager, aclosing
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -21,10 +29,12 @@ from msgspec.structs import replace
 from lmchat import units
 from lmchat.answers.cut_prompts import with_cut_prompt
 from lmchat.answers.live_stats import usage_json
+from lmchat.answers.repetition import RepetitionWatch
 from lmchat.answers.streamed_answer import StreamedAnswer
+from lmchat.config.settings import Stuck
 from lmchat.errors import LMChatError
 from lmchat.processes.threads import run_abandonable
-from lmchat.servers.events import RequestAdapted, StreamEvent
+from lmchat.servers.events import ModelNamed, RequestAdapted, StreamEvent
 from lmchat.servers.model import ModelInfo
 from lmchat.servers.products import product_named
 from lmchat.servers.protocols import ServerClient
@@ -71,10 +81,13 @@ class JobAnswer(Struct, frozen=True, kw_only=True):
     reasoning: str
     is_refusal: bool  # whether the reply has a refusal
     stats: AnswerStats
+    is_stuck: bool  # whether lmchat has ended it, or its thought, as the model repeated itself
     error: LMChatError | None
 
     def row(self, job: Job) -> dict[str, Any]:
         head = {**job.head, "key": job.key}
+        if self.is_stuck:
+            head["stuck"] = True
         if self.error is not None:
             return {**head, "error": failure_detail(self.error)}
         stats = self.stats
@@ -96,8 +109,13 @@ async def answer_to(
     server: ServerClient,
     show: Callable[[StreamEvent], None] = lambda _: None,
     streamed: StreamedAnswer | None = None,
+    *,
+    stuck: Stuck,
+    tell: Callable[[str], None],
 ) -> JobAnswer:
     """Send a prompt and read its answer into `streamed`; call `show` with each event.
+
+    If the model repeats itself, `tell` gets a sentence, unless `stuck` is "off".
 
     If no seed is set and the server takes one, a seed is drawn, so that the answer can be repeated.
     A job with an error is not sent; its answer has this error.
@@ -118,9 +136,10 @@ async def answer_to(
     )
     streamed = streamed or StreamedAnswer(model.model_id)
     failure = job.error
+    watched = _WatchedAnswer(server, request, stuck, tell)
     if failure is None:
         try:
-            await streamed.read(server.stream(request), show)
+            await streamed.read(watched.events(), show)
         except LMChatError as error:
             failure = error
     reply = streamed.content.text("text", "refusal")
@@ -138,8 +157,56 @@ async def answer_to(
         reasoning=streamed.content.text("reasoning"),
         is_refusal=bool(streamed.content.text("refusal")),
         stats=stats,
+        is_stuck=watched.has_acted,
         error=failure,
     )
+
+
+class _WatchedAnswer:
+    """Events of an answer that tells if the model repeats itself; with "act", it ends then."""
+
+    def __init__(
+        self, server: ServerClient, request: ChatRequest, stuck: Stuck, tell: Callable[[str], None]
+    ) -> None:
+        self.has_acted = False
+        self._server = server
+        self._request = request
+        self._stuck = stuck
+        self._tell = tell
+        self._can_end_thought = product_named(request.target.product).can_prefill_thought
+
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
+        watch = RepetitionWatch(self._stuck)
+        answer_id = ""
+        async with aclosing(self._server.stream(self._request)) as events:
+            async for event in events:
+                yield event
+                if isinstance(event, ModelNamed):
+                    answer_id = event.answer_id
+                if (repetition := watch.add(event)) is None:
+                    continue
+                if self._stuck == "tell":
+                    self._tell(repetition.words)
+                elif repetition.is_thought and await self._ends_thought(answer_id):
+                    self._tell(f"{repetition.words} lmchat ends it.")
+                else:
+                    self.has_acted = True
+                    self._tell(f"{repetition.words} lmchat stops it.")
+                    return
+
+    async def _ends_thought(self, answer_id: str) -> bool:
+        """Return whether the server ends it; it is asked once."""
+        if not self._can_end_thought:
+            return False
+        self._can_end_thought = False
+        self.has_acted = await self._server.end_thought(self._request, answer_id)
+        return self.has_acted
+
+
+def print_note(output: Output, job: Job, words: str) -> None:
+    """Print a note on the answer of a job."""
+    name = job.head.get("id", job.head.get("index"))
+    output.note(f"lmchat: {name}: {words}")
 
 
 def print_remote_note(output: Output, event: StreamEvent) -> None:

@@ -115,9 +115,6 @@ class TurnPrinter:
         one that was asked, a note names it.
         """
         output = self.output
-        # An empty line on stderr ends the line of the answer on a terminal. Stdout, which may be a
-        # file, does not get it: the answer may go on in the same line.
-        line_end = [] if self._stream.is_at_line_start else [""]
         match event:
             case TextDelta() | RefusalDelta():
                 self._print(event.text)
@@ -152,15 +149,24 @@ class TurnPrinter:
                 words = f"the server loads the model; asked again in {event.wait_s:.1f} s"
                 output.note(f"lmchat: {words}.")
             case RequestAdapted():
-                output.note(*line_end, f"lmchat: {event.note}")
+                self.note(event.note)
             case StreamStalled() if not self._is_stall_noted:
                 self._is_stall_noted = True
                 words = f"no data from the server for {event.silent_s:.0f} s"
-                output.note(*line_end, f"lmchat: {words}; press Ctrl+C to stop waiting.")
+                self.note(f"{words}; press Ctrl+C to stop waiting.")
             case ModelNamed() if event.is_other:
                 output.note(f"lmchat: {event.model} answers instead of {self._asked_model}.")
             case _:
                 pass
+
+    def note(self, words: str) -> None:
+        """Print a note on a line of its own.
+
+        An empty line on stderr ends the line of the answer on a terminal. Stdout, which may be a
+        file, does not get it: the answer may go on in the same line.
+        """
+        line_end = [] if self._stream.is_at_line_start else [""]
+        self.output.note(*line_end, f"lmchat: {words}")
 
     def _print(self, text: str) -> None:
         """Print a piece of the answer, as text or as a JSON line.

@@ -24,6 +24,7 @@ Effort = (
 )
 PanelSection = Literal["server", "model", "context", "turn", "requests", "activity"]
 PANEL_SECTIONS: tuple[PanelSection, ...] = get_args(PanelSection)
+Stuck = Literal["tell", "act", "off"]
 FUNCTIONS = "python"  # name of the tool server of the functions in `tools.py`
 COMPACT_PROMPT = (
     "Summarise our conversation so far. The summary takes the place of these messages, so keep "
@@ -288,6 +289,13 @@ class ChatSettings(SamplingSettings, frozen=True, kw_only=True):
             **_PATH,
         ),
     ] = ""
+    stuck: Annotated[
+        Stuck,
+        setting(
+            'if a model repeats itself without end: "tell": you are told; "act": lmchat ends the '
+            'thought, or stops the answer; "off"'
+        ),
+    ] = "tell"
 
 
 class LimitSettings(Table, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from lmchat.chat.preview import curl_command, json_text
 from lmchat.chat.service import ChatService
 from lmchat.chat.session import OpenSession
 from lmchat.chat.settings import TurnSettings
+from lmchat.chat.stuck import StuckNotices
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.cli.context import Context
 from lmchat.cli.read_prompt import prompt_of, read_named, require_consent_to_set, wanted_value
@@ -164,6 +165,7 @@ class _AskFrontEnd(TurnListener):
             self._extract["code"] = None
         self._is_saved = is_saved
         self._printer = TurnPrinter(self._output, prints_text=not self._extract)
+        self._stuck = StuckNotices(context.settings.chat.stuck, stop_key="Ctrl+C")
 
     @property
     def settings(self) -> TurnSettings:
@@ -171,9 +173,11 @@ class _AskFrontEnd(TurnListener):
         settings = self._chat.turn_choices.settings(self._opened.own_sampling)
         return settings if self._wanted is None else replace(settings, output=self._wanted.output)
 
-    def on_event(self, _: OpenSession, event: ChatEvent) -> None:
+    def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
         """Print an event of the turn; there is only one session."""
         self._printer.print_event(event)
+        if words := self._stuck.words(opened, event):
+            self._printer.note(words)
 
     async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
         """Ask the user about a call of a tool."""
@@ -307,6 +311,8 @@ class _AskFrontEnd(TurnListener):
             last_line["session_id"] = session_id
         if answer.stats is not None and answer.stats.is_prompt_cut:
             last_line["prompt_cut"] = True
+        if self._stuck.has_acted:
+            last_line["stuck"] = True
         self._output.print_json({**last_line, **self._extract})
 
     def _document(
@@ -338,6 +344,8 @@ class _AskFrontEnd(TurnListener):
             "steps": self._printer.steps,  # the calls that have ended, with their results
             **self._extract,
         }
+        if self._stuck.has_acted:
+            document["stuck"] = True
         if streamed is not None and streamed.tokens:
             document["logprobs"] = _choices_json(streamed.tokens)
         if error is not None:

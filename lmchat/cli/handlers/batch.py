@@ -14,7 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from lmchat.answers.json_schema import WantedValue
-from lmchat.batch.engine import Job, Progress, Row, Rows, answer_to, print_remote_note, run
+from lmchat.batch.engine import (
+    Job,
+    Progress,
+    Row,
+    Rows,
+    answer_to,
+    print_note,
+    print_remote_note,
+    run,
+)
 from lmchat.batch.lines import BatchLine, lines_of
 from lmchat.batch.row_file import RowFile
 from lmchat.chat.settings import SamplingLayers
@@ -182,7 +191,13 @@ class _Lines(Struct, frozen=True, kw_only=True):
             except LMChatError as error:
                 sent = replace(job, error=error)
         show = partial(print_remote_note, self.context.output)
-        answer = await answer_to(sent, self.runtime.backend, show)
+        answer = await answer_to(
+            sent,
+            self.runtime.backend,
+            show,
+            stuck=self.context.settings.chat.stuck,
+            tell=partial(print_note, self.context.output, job),
+        )
         value = {}
         if self.wanted is not None and answer.error is None:
             try:

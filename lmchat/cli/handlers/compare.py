@@ -100,7 +100,16 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
             show = (lambda _: None) if answers else printer.print_event
             answer = StreamedAnswer(model.model_id)
             async with printer.stages_shown(lambda: answer.stats):  # noqa: B023 - ends in this round
-                answers.append(await answer_to(job, runtime.backend, show, answer))
+                answers.append(
+                    await answer_to(
+                        job,
+                        runtime.backend,
+                        show,
+                        answer,
+                        stuck=context.settings.chat.stuck,
+                        tell=printer.note,
+                    )
+                )
         finally:
             printer.end()
         failure = answers[-1].error
@@ -118,6 +127,7 @@ async def _measure(context: Context, runtime: Runtime, job: Job) -> dict[str, An
         },
         "sampling": stats_of_runs[0].sampling if stats_of_runs else {},
         "prompt_cut": any(stats.is_prompt_cut for stats in stats_of_runs),
+        **({"stuck": True} if any(answer.is_stuck for answer in answers) else {}),
         "reply": answers[0].reply if answers else "",
         "detail": failure_detail(failure) if failure else None,
     }

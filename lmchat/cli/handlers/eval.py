@@ -23,6 +23,7 @@ from lmchat.batch.engine import (
     Row,
     Rows,
     answer_to,
+    print_note,
     print_remote_note,
     rounded_median,
     run,
@@ -87,7 +88,13 @@ async def evaluate(context: Context) -> int:
         ]
 
         async def ask(job: Job) -> Row:
-            answer = await answer_to(job, runtime.backend, partial(print_remote_note, output))
+            answer = await answer_to(
+                job,
+                runtime.backend,
+                partial(print_remote_note, output),
+                stuck=context.settings.chat.stuck,
+                tell=partial(print_note, output, job),
+            )
             row = answer.row(job)
             if answer.error is None:
                 row["tokens_per_second"] = rounded(answer.stats.tokens_per_second)
@@ -169,6 +176,8 @@ def _print_report(output: Output, results: Sequence[_Result]) -> None:
             "prompt_cut": bool(row.get("prompt_cut")),
             "reply": reply,
         }
+        if row.get("stuck"):
+            answer["stuck"] = True
         if "error" in row:
             answer["detail"] = row["error"]
         answers.append(answer)

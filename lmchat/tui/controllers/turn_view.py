@@ -17,6 +17,7 @@ from lmchat.chat.events import (
     TurnListener,
 )
 from lmchat.chat.session import OpenSession, PromptsReturned, QueueChanged, TurnEnded
+from lmchat.chat.stuck import StuckNotices
 from lmchat.chat.tool_rounds import ToolQuestion
 from lmchat.chat.turn import NOT_THINKING
 from lmchat.errors import LMChatError
@@ -43,8 +44,8 @@ from lmchat.tui.screen_services import ScreenServices
 
 _LONG_ANSWER_S = 10.0
 """Time of an answer after which its end is notified, if the terminal has no focus."""
-_ADAPTED_NOTICE_S = 12.0
-"""How long the notice stays that a server does not accept a part of a request; it comes once."""
+_LONG_NOTICE_S = 12.0
+"""How long a notice stays that comes once, such as that a server does not accept an option."""
 _MAX_NOTE = 300  # characters of this notice, which may quote the server
 _MAX_NAME = 80  # characters of the name of a tool, or of a title
 _MAX_REASON = 60  # characters of the reason for a retry
@@ -79,6 +80,12 @@ class TurnView(TurnListener):
         self._status = status
         self._session_view = session_view
         self._prompt_text = prompt_text
+        self._stuck = StuckNotices(
+            ui.workspace.settings.chat.stuck,
+            stop_key=ui.key_name("stop"),
+            now_key=ui.key_name("now"),
+        )
+        self._stuck_words = ""  # as they were shown last
         self._failed_turn: object = self  # the last one with an event that could not be shown
         self._decisions: dict[str, asyncio.Future[Decision]] = {}
         """Futures on which turns wait for decisions, by the ids of the messages of the calls."""
@@ -133,6 +140,7 @@ class TurnView(TurnListener):
         if refusal:
             self._ui.notify(refusal)
         else:
+            self._ui.take_back(self._stuck_words)
             self._ui.show_action("answer now")
 
     def _attempt(self, begin_turn: Callable[[], object]) -> bool:
@@ -243,6 +251,9 @@ class TurnView(TurnListener):
             return
         try:
             self._show(opened, event)
+            is_shown = opened is self._chat.shown
+            if words := self._stuck.words(opened, event, is_shown=is_shown):
+                self._show_stuck(opened, words)
         except Exception as error:  # noqa: BLE001 - the answer is saved, and lmchat continues
             if opened.turn is not self._failed_turn:
                 self._failed_turn = opened.turn
@@ -282,7 +293,7 @@ class TurnView(TurnListener):
                 reason = safe_line(event.reason, limit=_MAX_REASON)
                 self._ui.show_action(f"retry {event.attempt} of {event.attempts}: {reason}")
             case RequestAdapted(note=note):
-                self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_ADAPTED_NOTICE_S)
+                self._ui.notify(safe_line(note, limit=_MAX_NOTE), timeout_s=_LONG_NOTICE_S)
             case QueueChanged() if is_shown:
                 self._session_view.show_queue()
             case PromptsReturned(prompts=prompts):
@@ -316,10 +327,20 @@ class TurnView(TurnListener):
         if self._log.document.index_of(answer.message_id) is None:
             self._log.begin_answer(answer)
 
+    def _show_stuck(self, opened: OpenSession, words: str) -> None:
+        if opened is not self._chat.shown:
+            words = f"“{safe_line(opened.header.title, limit=_MAX_NAME)}”: {words}"
+        self._stuck_words = safe_line(words)
+        self._ui.notify(words, timeout_s=_LONG_NOTICE_S)
+        self._ui.notify_if_unfocused(words)
+        self._ui.show_action("repeats itself")
+
     # The end of a turn
 
     def _show_end(self, opened: OpenSession, ended: TurnEnded) -> None:
         """Show how a turn ended; if no answer began, only why."""
+        if self._ui.workspace.settings.chat.stuck == "tell":
+            self._ui.take_back(self._stuck_words)
         if opened is self._chat.shown:
             if self._log.calls.has_cursor:  # the card of a call, which disappears with the turn
                 self._leave_card()
