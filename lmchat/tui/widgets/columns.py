@@ -1,7 +1,4 @@
-"""Columns of a list: texts that are padded with blanks, so that they are below each other.
-
-A cell of the table is a text with a style; widths are in cells of the terminal.
-"""
+"""Columns of a list: texts that are padded with blanks, so that they are below each other."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ class Column(Struct, frozen=True):
     """Column of a list."""
 
     title: str
-    rank: int = 0  # if room is short, the column with the lowest rank is dropped first
-    is_right: bool = False  # whether its texts are aligned at the right
+    rank: int = 0  # if room is short, the lowest is dropped first
+    is_right: bool = False  # aligned at the right
 
 
 def aligned(
@@ -28,9 +25,8 @@ def aligned(
 ) -> list[StyledTexts]:
     """Return a line with the titles of the columns, then one for each row.
 
-    A row has a text for each column, "" for none; the texts must be safe to show. A column is as
-    wide as its widest text or its title. Columns without texts are left out. Then others are
-    dropped until the rest fits into `room`, with `gap` between two columns.
+    A row has a text for each column, "" for none; they must be safe to show. Columns without texts
+    are left out. Then others are dropped until the rest fits into `room` cells.
     """
     lines = [[(column.title, MUTED) for column in columns], *rows]
     widths = [max(cell_len(text) for text, _ in cells) for cells in zip(*lines, strict=True)]

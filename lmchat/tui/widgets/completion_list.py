@@ -1,7 +1,6 @@
 """List of commands or files above the prompt, over the end of the log.
 
-A `Completion` holds what a typed word may become. `CompletionList` shows its rows, and
-`PromptInput` handles their keys. Without rows, the list is closed.
+A `Completion` holds what a typed word may become. `PromptInput` handles the keys.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ class Completion(Struct, frozen=True):
     """
 
     rows: tuple[Command | str, ...] = ()
-    chosen: int = 0  # index of the chosen row
-    is_choice: bool = False  # whether the user has moved to the row
+    chosen: int = 0
+    is_choice: bool = False  # the user has moved to the row
 
     @property
     def row(self) -> Command | str:
@@ -39,9 +38,8 @@ _MOST_ROWS = 8
 def complete(text: str, argument_names: Mapping[str, Iterable[str]]) -> Completion:
     """Return the commands that begin with `text`, as `/mod`, else those that contain `mod`.
 
-    `argument_names` has the names that may follow some commands. For such a command and the
-    beginning of a name, as `/profile co`, return rows with the command and each name that begins
-    so. For other texts, return `CLOSED`.
+    `argument_names` has the names that may follow some commands: for `/profile co`, each row is the
+    command with a name that begins so.
     """
     word, space, typed = text.partition(" ")
     if space and word in argument_names:
@@ -62,7 +60,7 @@ class CompletionList(RowList):
     """
 
     def __init__(self, own_keys: Mapping[str, str]) -> None:
-        """Create the list; `own_keys` are the user's keys as people write them, by command id."""
+        """Take `own_keys`, the user's keys as people write them, by command id."""
         super().__init__()
         self._own_keys = own_keys
 
@@ -74,7 +72,6 @@ class CompletionList(RowList):
         self.display = bool(completion.rows)
         if not completion.rows:
             return
-        # the titles of commands stand below each other, behind the longest one
         commands = [row for row in completion.rows if isinstance(row, Command)]
         width = max((len(command.name) for command in commands), default=0)
         rows = []

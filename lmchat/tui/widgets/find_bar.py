@@ -37,10 +37,9 @@ class FindBar(Horizontal):
         yield Field(placeholder="Find in this session")
 
     def open(self, query: str = "") -> None:
-        """Show the bar and focus its input.
+        """Show the bar, focus its input, and search for the query, or again for the last one.
 
-        A given query is searched for. Without one, the last query is searched for again, and is
-        selected, so that typing replaces it.
+        The last one is selected, so that typing replaces it.
         """
         self.display = True
         if query:
@@ -54,9 +53,9 @@ class FindBar(Horizontal):
         self.screen.set_focus(self._field.input)  # at once: the next key must reach it
 
     def show_number(self) -> None:
-        """Show at the right of the input which hit is the current one, and how many there are.
+        """Show which hit is the current one, and how many there are; call it after each change.
 
-        This is called after each change of the log; while the bar is hidden, do nothing.
+        Do nothing while the bar is hidden.
         """
         if not self.display:
             return
@@ -75,7 +74,6 @@ class FindBar(Horizontal):
         self._log.finder.clear()
 
     def action_close(self) -> None:
-        """Close the bar, and focus the prompt if the log has one."""
         self.close()
         if self._log.typed_into is not None:
             self._log.typed_into.focus()
@@ -84,12 +82,10 @@ class FindBar(Horizontal):
         self._log.finder.step(by)
 
     def action_read(self) -> None:
-        """Leave the bar for the message of the current hit."""
         self._log.focus_hit()
 
     @on(Input.Changed)
     def seek(self, event: Input.Changed) -> None:
-        """Search for what is typed, and show the first hit from the top of the screen on."""
         event.stop()
         if event.value == event.input.value:  # else more was typed, and its event follows
             self._log.finder.seek(event.value)

@@ -1,8 +1,7 @@
 """Long blocks of a prompt, each shown as one line.
 
-A block is a long pasted text, or the mark of an attached file: a line that only lmchat can read.
-Folding puts a readable line in its place, such as `[notes.md (3212 bytes)]`, and unfolding puts the
-block back. In a prompt, a folded block is found by this line.
+A block is a long pasted text, or the mark of an attached file: a line that only lmchat can read. A
+readable line is in its place, such as `[notes.md (3212 bytes)]`, by which it is found again.
 """
 
 from __future__ import annotations
@@ -14,40 +13,35 @@ from msgspec.structs import replace
 from lmchat.safe_text import safe_line
 from lmchat.sessions.attached_files import file_in_line
 
-_LABEL_LENGTH = 60  # characters of a label, or of the name of a file, that are shown
+_LABEL_LENGTH = 60  # characters of a label, or of the name of a file
 
 
 class FoldedBlocks:
     """Long blocks, and for each the line that is shown in its place.
 
-    When a line is deleted in the prompt, its block is kept until `keep_only`, since undo may
-    restore the line.
+    When a line is deleted in the prompt, its block is kept until `keep_only`: undo may restore the
+    line.
     """
 
     def __init__(self) -> None:
         self._blocks: dict[str, str] = {}  # by their lines, without line end
 
     def fold(self, block: str, label: str) -> str:
-        """Keep a block, and return the line that is shown in its place.
+        """Keep a block, and return the line that is shown in its place: the label in brackets.
 
-        The line is the label in brackets. If another block has this line already, a number is
-        added: `[notes.md (3212 bytes) #2]`. A block that was folded before with this label gets the
-        same line again.
+        If another block has this line already, a number is added: `[notes.md (3212 bytes) #2]`.
         """
         name = safe_line(label)
         line = f"[{name}]"
         number = 1
-        while self._blocks.get(line, block) != block:  # another block has this line
+        while self._blocks.get(line, block) != block:
             number += 1
             line = f"[{name} #{number}]"
         self._blocks[line] = block
         return line
 
     def keep_only(self, text: str) -> None:
-        """Forget all blocks but those whose lines a text has.
-
-        To be called when undo can no longer restore other lines.
-        """
+        """Forget all blocks but those whose lines a text has, when undo cannot restore others."""
         lines = set(text.split("\n"))
         self._blocks = {line: block for line, block in self._blocks.items() if line in lines}
 
@@ -62,7 +56,6 @@ class FoldedBlocks:
         return "\n".join(lines)
 
     def without_lines(self, text: str) -> str:
-        """Return a text without the lines of folded blocks."""
         return "\n".join(line for line in text.split("\n") if line not in self._blocks)
 
     def lines_of(self, text: str) -> str:
@@ -79,8 +72,8 @@ class FoldedBlocks:
     def unfold(self, text: str) -> str:
         """Return a text with each folded block in full again.
 
-        A line break is added before and after a block if other words were typed beside its line. If
-        a block has the line of another block in it, that line stays as it is.
+        A line break is added before and after a block if other words were typed beside its line. A
+        line of another block within a block stays as it is.
         """
         if not self._blocks:
             return text

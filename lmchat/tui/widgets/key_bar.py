@@ -20,7 +20,7 @@ from lmchat.tui.widgets.line import MUTED, STRONG, content, fit
 # command; in dialogs, the key is as people write it.
 Hint = tuple[str, str]
 
-# how keys are written, by Textual's name of them
+# how keys are written, by Textual's names
 _WORDS: Mapping[str, str] = {
     "escape": "Esc",
     "delete": "Del",
@@ -37,7 +37,7 @@ _WORDS: Mapping[str, str] = {
     "question_mark": "?",
     "comma": ",",
 }
-_BETWEEN = "  "  # between two hints
+_BETWEEN = "  "  # two hints
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:
@@ -71,10 +71,10 @@ def command_hint(command_id: str, overrides: Mapping[str, str]) -> Hint:
 class KeyBar(Widget):
     """Row of key hints: at the left as many as there is room for, and others at the right.
 
-    A hint has one key by Textual's name, two keys with a blank between them, such as `up down`, or
-    a slash command. A click on a slash command runs it. A click on another hint presses its key, or
-    the last one of two: what a key does depends on the focus, and keys such as Tab in the find bar
-    are no rows of the table of commands.
+    A hint has one key by Textual's name, two with a blank between them, such as `up down`, or a
+    slash command. A click runs the command or presses the key, or the last one of two: what a key
+    does depends on the focus, and keys such as Tab in the find bar are no rows of the table of
+    commands.
     """
 
     _hints: reactive[tuple[Sequence[Hint], Sequence[Hint]]] = reactive(((), ()))  # left and right
@@ -96,7 +96,6 @@ class KeyBar(Widget):
         return fit([between.join(left_hints)], right, width)
 
     def on_click(self, event: events.Click) -> None:
-        """Act on the hint under the pointer, if there is one, as its key does."""
         keys = str(event.style.meta.get("keys", ""))  # set by `_drawn`
         if slash := parse_slash(keys):
             self.post_message(RunCommand(slash.command.command_id))
@@ -105,8 +104,8 @@ class KeyBar(Widget):
 
 
 def _drawn(hint: Hint) -> Content:
-    """Return a hint with its keys as metadata, from which `on_click` knows what was clicked."""
+    """Return a hint with its keys as metadata for `on_click`."""
     keys, word = hint
-    names = " ".join(map(_written, keys.split()))  # of one key or two, or a slash command
+    names = " ".join(map(_written, keys.split()))  # one key or two, or a slash command
     piece = content(((names, STRONG), (f" {word}" if word else "", MUTED)))
     return piece.stylize(Style.from_meta({"keys": keys}))

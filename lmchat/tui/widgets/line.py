@@ -1,11 +1,9 @@
 """Lines of styled text with pieces at the left and a text at the right.
 
 A piece is made of one or more texts, each with a style. Where room is short, the last piece is
-dropped as a whole; the text at the right is never cut. Widths are in cells.
-
-All text of widgets is made safe here, in `content`, `styled` or `paragraphs`: control characters
-become visible. A text whose width is measured before that must be a `SafeText`, which is safe
-already.
+dropped as a whole; the text at the right is never cut. Widths are in cells. All text of widgets is
+made safe here, in `content`, `styled` or `paragraphs`: control characters become visible. A text
+whose width is measured before that must be a `SafeText`.
 """
 
 from __future__ import annotations
@@ -22,25 +20,24 @@ from lmchat.cells import split_at_cell
 from lmchat.safe_text import SafeText, on_one_line, safe_text
 from lmchat.units import SIGNS
 
-StyledText = tuple[str, str]  # text and its style, as `("ready", "$success")`
+StyledText = tuple[str, str]  # as `("ready", "$success")`
 StyledTexts = tuple[StyledText, ...]
 
-MUTED = "$muted"  # style of secondary text
-FAINT = "$text-disabled"  # style of rules, never of words
-SPARK = "$spark"  # style of the bars of a sparkline
-SPEED = "$speed"  # style of the last cell of each bar of the graph of the speed
-SPEED_FILL = "$speed-fill"  # style of the cells below it
-MODEL = "$accent"  # style of the name of a model
-METER = "$meter"  # style of the used part of a meter
-STRONG = "bold"  # style of titles, heads and keys
+MUTED = "$muted"  # secondary text
+FAINT = "$text-disabled"  # rules, never words
+SPARK = "$spark"  # the bars of a sparkline
+SPEED = "$speed"  # the last cell of each bar of the graph of the speed
+SPEED_FILL = "$speed-fill"  # the cells below it
+MODEL = "$accent"  # the name of a model
+METER = "$meter"  # the used part of a meter
+STRONG = "bold"  # titles, heads and keys
 SIGN_STYLES = {
     SIGNS.ready: "$success",
     SIGNS.degraded: "$warning",
     SIGNS.failed: "$error",
     SIGNS.off: MUTED,
 }
-"""Styles of the signs of servers."""
-HIT = "bold underline $primary"  # style of search hits
+HIT = "bold underline $primary"  # search hits
 _GAP = 2  # cells between the left pieces and the right text
 _EMPTY = Content("")
 
@@ -51,15 +48,11 @@ def content(texts: Sequence[StyledText]) -> Content:
 
 
 def styled(text: str, style: str = "") -> Content:
-    """Return one line in one style."""
     return content(((text, style),))
 
 
 def highlighted(name: str, offsets: Sequence[int], style: str) -> StyledTexts:
-    """Return a name as texts: the characters at `offsets` are marked, the others in a style.
-
-    Neighbours of one kind are one text.
-    """
+    """Return a name as texts, with the characters at `offsets` marked as hits."""
     runs = groupby(enumerate(name), key=lambda pair: pair[0] in offsets)
     return tuple(
         ("".join(char for _, char in run), HIT if is_hit else style) for is_hit, run in runs
@@ -72,7 +65,7 @@ def paragraphs(text: str, style: str = "") -> Content:
 
 
 def cut(text: Content, width: int) -> Content:
-    """Return a text, shortened at its end to `width` cells if it is wider, with an ellipsis."""
+    """Return a text, cut to `width` cells with an ellipsis if it is wider."""
     if text.cell_length <= width:
         return text
     if width <= 0:
@@ -82,10 +75,7 @@ def cut(text: Content, width: int) -> Content:
 
 
 def cut_middle(text: str, width: int) -> SafeText:
-    """Return a path or an address on one line, shortened to `width` cells if it is wider.
-
-    An ellipsis replaces its middle: both ends are informative.
-    """
+    """Return a path or an address on one line, cut in its middle if it is wider than `width`."""
     text = on_one_line(text)
     if cell_len(text) <= width:
         return text
@@ -117,10 +107,9 @@ class LineWidget(Widget):
         self, left: Sequence[Content] = (), right: Content = _EMPTY, **options: Any
     ) -> None:
         super().__init__(**options)
-        self._pieces = [*left, right]  # those at the left, then the text at the right
+        self._pieces = [*left, right]  # those at the left, then the one at the right
 
     def show(self, left: Sequence[Content], right: Content = _EMPTY) -> None:
-        """Show pieces at the left and a text at the right, for which `fit` finds room."""
         pieces = [*left, right]
         # `is_same` also compares styles, `==` only texts
         is_same = len(pieces) == len(self._pieces) and all(

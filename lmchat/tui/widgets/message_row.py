@@ -13,7 +13,7 @@ from lmchat.tui.widgets.line import STRONG, content, styled
 from lmchat.units import SIGNS
 
 _MOST_ROWS = 3
-_GAP = 2  # least cells between the message and what stands at the right
+_GAP = 2  # least cells between the message and what is at the right
 _TINT = "on $label-row"
 
 
@@ -45,7 +45,7 @@ class MessageRow(Widget):
         super().__init__()
         self._lift = lift
         self._lines: list[Content] = []  # of the message
-        self._told_before: Passing | None = None  # which stays below the dialog of this row
+        self._told_before: Passing | None = None  # it stays below the dialog of this row
 
     def on_mount(self) -> None:
         self._fit()
@@ -70,7 +70,6 @@ class MessageRow(Widget):
         self._fit()
 
     def _fit(self) -> None:
-        """Wrap the message, and be as high as it is."""
         end = self._end
         width = self.content_size.width - (end.cell_length + _GAP if end else 0) - 2
         self._lines = []

@@ -1,8 +1,8 @@
 """Prompt area: the widgets below the log, from top to bottom.
 
-The first row has passing messages, and says that lines are new below the screen. Below it are a
-card for each queued prompt, the list of commands or files, and a card with the prompt and its
-status line. Above the prompt, this card may have a note about what Enter does.
+A row with passing messages, a card for each queued prompt, the list of commands or files, and a
+card with the prompt and its status line. Above the prompt, this card may have a note about what
+Enter does.
 """
 
 from __future__ import annotations
@@ -106,18 +106,18 @@ class StatusLine(Struct, frozen=True, kw_only=True):
     draft_tokens: int = 0
     speed: float | None = None  # tokens in a second, while an answer runs
     speeds: tuple[float, ...] = ()  # those of the last seconds, oldest first
-    share: float | None = None  # used part of the context window; None if it is not known
+    share: float | None = None  # used part of the context window
     window: str = ""  # size of the window, in a chat without messages
 
 
 class PromptStatus(Widget):
     """What will answer: `● qwen3-8b · LM Studio`.
 
-    Where the telemetry panel has no column, its figures are at the right: `▃▅▆▇▆▇  42 tok/s  41 %`.
+    Where the telemetry panel has no column, its stats are at the right: `▃▅▆▇▆▇  42 tok/s  41 %`.
     """
 
     is_shell: reactive[bool] = reactive(False)
-    """Whether the prompt is in the shell mode: the line then says so."""
+    """In the shell mode, the line says so."""
     line: reactive[StatusLine] = reactive(StatusLine())
 
     def render(self) -> Content:
@@ -135,7 +135,7 @@ class PromptStatus(Widget):
             dot = f" {SIGNS.dot} " if line.model else "  " if line.state else ""
             names.append(styled(f"{dot}{line.server}", MUTED))
         left, right = names[:1], self._figures(0, 0)
-        # what is left out where room is short, first to last: speeds, name of the server, meter
+        # left out where room is short, first to last: speeds, name of the server, meter
         for speeds, count, cells in ((_CELLS, 2, _CELLS), (0, 2, _CELLS), (0, 1, _CELLS)):
             figures = self._figures(speeds, cells)
             least = sum(name.cell_length for name in names[:count]) + _GAP + figures.cell_length
@@ -145,7 +145,7 @@ class PromptStatus(Widget):
         return fit(left, right, width)
 
     def _figures(self, speed_cells: int, meter_cells: int) -> Content:
-        """Return the figures, with a bar for each of so many last seconds, and with a meter."""
+        """Return the stats, with a bar for each of so many last seconds, and with a meter."""
         line = self.line
         saving = content(((line.saving, "$warning" if line.saving.startswith("!") else MUTED),))
         pieces = [saving] if line.saving else []
@@ -170,7 +170,7 @@ class PromptStatus(Widget):
 
     @property
     def _has_column(self) -> bool:
-        """Whether the figures are in the telemetry panel, beside the chat."""
+        """Whether the stats are in the telemetry panel, beside the chat."""
         return has_columns(self.screen) and not self.screen.has_class("-telemetry-hidden")
 
 
@@ -202,10 +202,7 @@ class PromptArea(Vertical):
         self.status.is_shell = is_shell
 
     def show_note(self, text: str, hint: str) -> None:
-        """Show a text above the prompt, cut where room is short, and a hint at the right.
-
-        Without a text, hide the note.
-        """
+        """Show a text above the prompt and a hint at its right; without a text, hide the note."""
         self.note.display = bool(text)
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
@@ -224,7 +221,6 @@ class PromptArea(Vertical):
 
     @on(RowList.Clicked)
     def choose_clicked(self, event: RowList.Clicked) -> None:
-        """Insert the command or file that was clicked in the list above the prompt."""
         event.stop()
         self.input.choose(event.key)
         self.input.focus()

@@ -1,11 +1,9 @@
 """Input of the prompt.
 
-Enter sends the text, other forms of Enter break the line, and ↑ recalls earlier prompts.
-
-While a command or the name of a file is typed, a `Completion` holds what it may become. The list
-above the prompt shows its rows, and the prompt handles the keys of this list.
-
-A folded block is a long text or the mark of a file, for which the prompt shows one line.
+Enter sends the text, other forms of Enter break the line, and ↑ recalls earlier prompts. While a
+command or the name of a file is typed, a `Completion` holds what it may become: the prompt handles
+the keys of the list above it. A folded block is a long text or the mark of a file, shown as one
+line.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ async def _find_none(_typed: str) -> tuple[str, ...]:
 
 NEWLINE_KEYS = ("ctrl+j", "alt+enter", "shift+enter")
 FOLDED_FROM = 50_000  # characters above which pastes are folded: longer texts make every key slow
-_HISTORY_STEPS = {"up": 1, "down": -1}  # by keys; 1 is a step to an earlier prompt
+_HISTORY_STEPS = {"up": 1, "down": -1}  # 1 is a step to an earlier prompt
 _LOG_ACTIONS = {
     "pageup": "page_up",
     "pagedown": "page_down",
@@ -65,7 +63,7 @@ class PromptInput(TextArea):
     it: the user sees that the line is a command before it runs.
 
     `text` is what the prompt shows, with folded blocks as lines, and `full_text` has the blocks.
-    `history` is Textual's: the steps that can be undone. `history_of_prompts` has earlier prompts.
+    `history` is Textual's: the steps that can be undone.
 
     A TextArea would take keys such as Ctrl+K and Ctrl+E for editing. The screen's bindings for
     these keys have `priority`, so Textual asks them before the focused widget gets the key.
@@ -75,7 +73,7 @@ class PromptInput(TextArea):
         """Enter was pressed; what is submitted is no longer in the prompt."""
 
         text: str  # prompt, `/command argument`, or `!COMMAND`; never blank
-        is_for_shell: bool = False  # whether `text` is a `!COMMAND` to run
+        is_for_shell: bool = False  # `text` is a `!COMMAND` to run
         number: int = 0  # of a prompt, from 1; of a command, the number of the prompt before it
 
     class Drafted(AppMessage):
@@ -116,14 +114,12 @@ class PromptInput(TextArea):
     ]
 
     is_shell = var(False)
-    """Whether the prompt is in the shell mode."""
     completion = var(CLOSED)
-    """Matching slash commands or files."""
 
     def __init__(self) -> None:
         super().__init__(id="prompt", soft_wrap=True, highlight_cursor_line=False)
         self.history_of_prompts: Sequence[str] = ()  # newest first
-        # whether prompts are queued: then ↑ and Del in an empty prompt act on the newest one
+        # then ↑ and Del in an empty prompt act on the newest queued one
         self.has_queue = False
         self.find_files: Callable[[str], Awaitable[tuple[str, ...]]] = _find_none
         """Returns the files that match a few letters, best first; `Dispatcher` sets it."""
@@ -131,12 +127,12 @@ class PromptInput(TextArea):
         """Names that can follow a slash command, such as presets for `/p`; `Dispatcher` sets it."""
         self.sent_count = 0
         """The prompts that were sent: a file is named after one of them, and before the next."""
-        self.runs_commands = True  # whether Enter runs `!COMMAND`; not while a message is edited
+        self.runs_commands = True  # Enter runs `!COMMAND`; not while a message is edited
         self._blocks = FoldedBlocks()
-        self._is_list_dismissed = False  # whether the list stays closed, as after Esc
+        self._is_list_dismissed = False  # the list stays closed, as after Esc
         # text and place of the cursor for which the list was made; no place before the first list
         self._listed_for: tuple[str, object] = ("", None)
-        self._history_index = _DRAFT  # index in `history_of_prompts` of what is shown
+        self._history_index = _DRAFT  # of what is shown, in `history_of_prompts`
         self._recalled = ""  # the earlier prompt as it was shown; it becomes a draft when changed
         self._shown_draft = ""  # draft as `show_draft` has shown it, with its blocks folded
 
@@ -186,7 +182,6 @@ class PromptInput(TextArea):
         self.history.checkpoint()
 
     def action_redo(self) -> None:
-        """Redo, with the precautions that `action_undo` explains."""
         self.is_shell = False
         super().action_redo()
         self.history.checkpoint()
@@ -277,9 +272,9 @@ class PromptInput(TextArea):
         return (row + 1, 0) if row + 1 < self.document.line_count else (row, column)
 
     def action_delete_to_start_of_line(self) -> None:
-        """Delete to the start of a line, across its wrapped rows: Textual would stop at a row.
+        """Delete to the start of a line, across its wrapped rows, or the line break before it.
 
-        At the start of a line, delete the line break before it.
+        Textual would stop at a row.
         """
         row, column = self.cursor_location
         if column:
@@ -306,10 +301,8 @@ class PromptInput(TextArea):
     def attach(self, typed: str, files: Sequence[str], name: str = "") -> None:
         """Insert files as `place_of_files` says. The cursor stays at the same text.
 
-        Args:
-            typed: The text before the cursor that named the files; empty if none has.
-            files: The texts of the files as a prompt holds them; each is shown folded.
-            name: Takes the place of `typed` if other words are in its line.
+        `typed` is the text before the cursor that named the files; `name` takes its place if other
+        words are in its line. `files` are their texts as a prompt holds them; each is shown folded.
         """
         text = self.text
         cursor = len(self.get_text_range((0, 0), self.cursor_location))
@@ -358,8 +351,8 @@ class PromptInput(TextArea):
     def _leave_history(self, text: str) -> None:
         """End the recall of earlier prompts: what is shown from now on is a draft.
 
-        `text` is shown next. No list opens for it, as it is not typed, unless it is a command whose
-        argument comes next and can be listed: files for `/file `, names for `/profile `.
+        No list opens for `text`, as it is not typed, unless it is a command whose argument comes
+        next and can be listed: files for `/file `, names for `/profile `.
         """
         self._history_index = _DRAFT
         command, space, argument = text.partition(" ")
@@ -383,17 +376,13 @@ class PromptInput(TextArea):
             return
         text = command or self.full_text.strip("\n").rstrip()
         if text.strip():
-            # if a command is posted, the folded blocks stay
             self._begin_with(self._blocks.lines_of(self.text) if command else "")
             if not (is_command(text) or is_for_shell):
                 self.sent_count += 1
             self._post_to_parent(self.Submitted(text, is_for_shell, self.sent_count))
 
     def put_before_typed(self, text: str) -> None:
-        """Put a text that comes back in front of what is typed, where the cursor stays.
-
-        If nothing is typed, the text replaces the prompt, and the cursor goes to its end.
-        """
+        """Put a text that comes back in front of what is typed, where the cursor stays."""
         if not self.text:
             self.put(text)
             return
@@ -427,8 +416,8 @@ class PromptInput(TextArea):
     def on_paste(self, event: events.Paste) -> None:
         """Insert a pasted text, folded if it is longer than `FOLDED_FROM`.
 
-        If a shorter text begins like a path, also post `FileNamed`, unless a command is typed.
-        Terminals paste the path of a file that is dropped on them.
+        If a shorter text begins like a path, also post `FileNamed`, unless a command is typed:
+        terminals paste the path of a file that is dropped on them.
         """
         event.stop()
         event.prevent_default()
@@ -451,8 +440,8 @@ class PromptInput(TextArea):
     def post_draft(self, event: TextArea.Changed) -> None:
         """Update mode and list for the changed text, and post that it has changed."""
         event.stop()
-        # Textual has scrolled to the cursor before it measured the changed text: without this, a
-        # new last line would stay hidden
+        # Textual has scrolled to the cursor before it measured the changed text: a new last line
+        # would stay hidden.
         self.scroll_cursor_visible()
         self._end_shell_mode_if_over()
         self._update_list()
@@ -468,8 +457,8 @@ class PromptInput(TextArea):
     def _update_list(self) -> None:
         """Show the commands that match the text, or the files that match the word at the cursor.
 
-        Do nothing if neither text nor cursor has changed since the last call. A list that was
-        closed stays closed until the text is neither a command nor the name of a file.
+        A list that was closed stays closed until the text is neither a command nor the name of a
+        file.
         """
         text_and_cursor = (self.text, self.cursor_location)
         if text_and_cursor == self._listed_for:
@@ -480,7 +469,7 @@ class PromptInput(TextArea):
             self._is_list_dismissed = False
         if self._is_list_dismissed:
             self.completion = CLOSED
-        elif typed is None:  # no file is being named
+        elif typed is None:
             self.completion = complete(self.text, self.argument_names)
         else:  # until others are found, show those of the listed files that match
             files = [row for row in self.completion.rows if isinstance(row, str)]
@@ -495,7 +484,7 @@ class PromptInput(TextArea):
         rows = await self.find_files(typed.strip('"'))
         if typed == self._typed_file_name() and not self._is_list_dismissed:
             before = self.completion
-            if before.is_choice and before.row in rows:  # the user has moved there meanwhile
+            if before.is_choice and before.row in rows:  # the user has moved there
                 self.completion = Completion(rows, rows.index(before.row), is_choice=True)
             else:
                 self.completion = Completion(rows)
@@ -503,7 +492,7 @@ class PromptInput(TextArea):
     def _typed_file_name(self) -> str | None:
         """Return what is typed of a file's name between `@` or `/file ` and the cursor.
 
-        This text may be empty, or in quotes. Return None if no file is being named.
+        It may be empty, or in quotes. Return None if no file is being named.
         """
         if is_shell_command(self.typed_command):  # there `@` is for the shell
             return None
@@ -574,10 +563,7 @@ class PromptInput(TextArea):
         return False
 
     def _handle_key(self, key: str) -> bool:
-        """Send, scroll the log, act on the queue, or recall an earlier prompt.
-
-        Return False if the key does none of these, and is left to others.
-        """
+        """Send, scroll the log, act on the queue, recall an earlier prompt; else return False."""
         if key == "enter":
             self.submit()
         elif key in _LOG_ACTIONS and self._scrolls_log(key):
@@ -606,7 +592,7 @@ class PromptInput(TextArea):
         return not self.max_scroll_y  # PageUp and PageDown, while all rows of the prompt are seen
 
     def _insert(self, text: str) -> None:
-        """Insert a text in place of the selection, which may be empty, and go behind it."""
+        """Insert a text in place of the selection, and go behind it."""
         self.replace(text, *self.selection, maintain_selection_offset=False)
 
     def _insert_chosen(self) -> None:

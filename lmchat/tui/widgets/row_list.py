@@ -1,11 +1,8 @@
 """List of rows with a chosen one; draws only the rows in view.
 
-The key of a row is the value that it means, such as the id of a session. Rows with the same key
-belong together: they are chosen and taken as one. Rows without a key, such as headings, cannot be
-chosen. A choice is a key with its rows.
-
-Each text of a row has a style: one of Textual, or one of the five below, which depend on whether
-the row is chosen.
+The key of a row is the value that it means, such as the id of a session. Rows with the same key are
+chosen as one; those without a key, such as headings, cannot be chosen. Each text of a row has a
+style: one of Textual, or one of the five below, which depend on whether the row is chosen.
 """
 
 from __future__ import annotations
@@ -26,12 +23,12 @@ from lmchat.tui.messages import AppMessage
 from lmchat.tui.widgets.line import MUTED, STRONG, StyledTexts, content, fit, styled
 from lmchat.units import SIGNS
 
-NAME = "name"  # style of a text that is bold in the chosen row
-ASIDE = "aside"  # style of a text that is muted except in the chosen row
-ASIDE_NAME = "aside-name"  # style of a text that is bold in the chosen row, and else muted
-WHEN_CHOSEN = "when-chosen"  # style of a text that only the chosen row shows, in bold
-UNLESS_CHOSEN = "unless-chosen"  # style of a text that all other rows show, in bold
-# styles of Textual for these five, in the chosen row and in others; None hides a text
+NAME = "name"  # bold in the chosen row
+ASIDE = "aside"  # muted except in the chosen row
+ASIDE_NAME = "aside-name"  # bold in the chosen row, and else muted
+WHEN_CHOSEN = "when-chosen"  # only in the chosen row, in bold
+UNLESS_CHOSEN = "unless-chosen"  # in all other rows, in bold
+# styles of Textual for these five; None hides a text
 _STYLES_OF_CHOSEN = {
     NAME: STRONG,
     ASIDE: "",
@@ -55,8 +52,8 @@ class ListRow(Struct, frozen=True):
     """Pieces at the left, each of texts with their styles; without room, the last are dropped."""
     right: StyledTexts = ()  # never cut
     key: Hashable = None  # None for a row that cannot be chosen
-    is_at_edge: bool = False  # whether the row begins in the column of the bar, at the left edge
-    is_open: bool = False  # whether the row is marked although it is not chosen
+    is_at_edge: bool = False  # the row begins in the column of the bar, at the left edge
+    is_open: bool = False  # marked although it is not chosen
 
     def fitted(self, width: int) -> ListRow:  # noqa: ARG002 - for rows that depend on it
         """Return the row as it is drawn in `width` cells; only rows in view are asked."""
@@ -71,7 +68,7 @@ def text_row(
     right_style: str = MUTED,
     key: Hashable = None,
 ) -> ListRow:
-    """Return a row with one text in a style; `right` is shown at its end unless it is empty."""
+    """Return a row with one text in a style, and a text at its end."""
     return ListRow(
         pieces=(((text, style),),),  # one piece of one text
         right=((right, right_style),) if right else (),
@@ -96,10 +93,7 @@ class RowList(ScrollView):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--chosen", "row-list--open"}
 
     looks_focused = reactive(False)
-    """Whether the chosen row is shown as focused.
-
-    The list itself never has Textual's focus: its owner has it, and calls `move` for a key.
-    """
+    """The list itself never has Textual's focus: its owner has it, and calls `move` for a key."""
 
     class Clicked(AppMessage):
         """A row was clicked."""
@@ -107,12 +101,12 @@ class RowList(ScrollView):
         key: Hashable
 
     def __init__(self, *, hides_choice: bool = False) -> None:
-        """With `hides_choice`, no row is marked as chosen unless the list is shown as focused."""
+        """Mark no row as chosen while the list is not shown as focused, if `hides_choice`."""
         super().__init__()
-        self.can_focus = False  # the owner of the list has the focus, and calls `move` for keys
+        self.can_focus = False
         self.rows: Sequence[ListRow] = ()
         self.keys: list[Hashable] = []  # of the rows that can be chosen, each once, from the top
-        self._chosen_index = 0  # index in `keys`
+        self._chosen_index = 0  # in `keys`
         self._hides_choice = hides_choice
         self._most_rows = 0  # the largest number of rows so far, for `get_content_height`
 
@@ -153,10 +147,9 @@ class RowList(ScrollView):
             self._set_chosen(self.keys.index(key))
 
     def move(self, step: int) -> None:
-        """Move down by `step` choices, or up if negative.
+        """Move down by `step` choices, or up if negative; scroll if the choice cannot move.
 
-        If the choice cannot move, scroll the list by `step` rows. In this way, headings above the
-        first choice, and lists without a choice, can be read.
+        So headings above the first choice, and lists without a choice, can be read.
         """
         old_index = self._chosen_index
         self._set_chosen(old_index + step)
@@ -164,10 +157,7 @@ class RowList(ScrollView):
             self.scroll_relative(y=step, animate=False)
 
     def page(self, direction: int) -> None:
-        """Move the choice by a screenful less one choice, down (1) or up (-1).
-
-        So one choice of the old screenful stays in view.
-        """
+        """Move by a screenful less one choice, which stays in view, down (1) or up (-1)."""
         _, rows_of_choice = self._rows_of_choice()
         self.move(direction * max(self.size.height // max(rows_of_choice, 1) - 1, 1))
 
@@ -214,22 +204,21 @@ class RowList(ScrollView):
             self.post_message(self.Clicked(key))
 
     def render_line(self, y: int) -> Strip:
-        """Return the row `y` of the widget as a strip; blank below the last row of the list."""
         width = self.outer_size.width
         index = y + self.scroll_offset.y
         row = self.rows[index] if index < len(self.rows) else ListRow()
         is_chosen = row.key is not None and row.key == self.key
         if self._hides_choice and not self.looks_focused:
-            is_chosen = False  # it is shown as chosen only while the list has the focus
+            is_chosen = False
         base = self.visual_style
-        # an open row, such as that of the shown session, is marked without being chosen
+        # such as that of the shown session
         if is_chosen or row.is_open:
             base = self.get_visual_style(f"row-list--{'chosen' if is_chosen else 'open'}")
             has_focus = is_chosen and self.looks_focused
             bar = styled(SIGNS.bar, "$primary" if has_focus else MUTED)
             styles = _STYLES_OF_CHOSEN
         else:
-            # a row at the edge, such as a heading, begins in the column that others keep free
+            # such as a heading; others keep this column free
             bar = Content("" if row.is_at_edge else " ")
             styles = _STYLES_OF_OTHERS
         room = self.text_width - len(bar)
@@ -241,10 +230,6 @@ class RowList(ScrollView):
 
 
 def _with_styles(texts: StyledTexts, styles: Mapping[str, str | None]) -> StyledTexts:
-    """Return the texts of a row that are shown, with styles of Textual.
-
-    `styles` is `_STYLES_OF_CHOSEN` or `_STYLES_OF_OTHERS`. Styles that it lacks are styles of
-    Textual already.
-    """
+    """Return the texts of a row that are shown, with styles of Textual."""
     shown = [(text, styles.get(style, style)) for text, style in texts]
     return tuple((text, style) for text, style in shown if style is not None)

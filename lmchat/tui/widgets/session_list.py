@@ -38,7 +38,7 @@ _FAR = 1_000_000  # rows that Home and End move by: more than a list has
 
 
 class SessionRow(ListRow, frozen=True, kw_only=True):
-    """One of the rows of a session; with two, the title goes on in the second one."""
+    """One of the rows of a session; with two, the title continues in the second one."""
 
     header: SessionHeader
     today: date  # by which its time is shown
@@ -124,7 +124,7 @@ class SessionList(Vertical, can_focus=True):
         super().__init__(id="sessions")
         self._groups: tuple[SessionGroup, ...] = ()
         self._today = date.min  # by which times are shown
-        self._open_id: str | None = None  # of the open session; None before `show`
+        self._open_id: str | None = None  # None before `show`
         # the open session that `_draw` has chosen last; it does that once, so the user can move on
         self._last_chosen_id: str | None = None
         self._marks: dict[str, StyledTexts] = {}  # signs at the ends of rows, by session ids
@@ -151,8 +151,7 @@ class SessionList(Vertical, can_focus=True):
         """Show sessions in groups, and mark some of them by their ids.
 
         In `streaming` sessions, an answer streams or tools run. In sessions `with_question`, a tool
-        call waits for the user. Nothing is drawn if nothing has changed. A newly opened session is
-        chosen as soon as it is listed.
+        call waits for the user. A newly opened session is chosen as soon as it is listed.
         """
         marks: dict[str, StyledTexts] = {  # a session with several marks shows the last one
             **dict.fromkeys(unread, ((f"{SIGNS.fresh} new", "$primary"),)),
@@ -167,7 +166,6 @@ class SessionList(Vertical, can_focus=True):
 
     @property
     def chosen_id(self) -> str:
-        """Id of the chosen session; empty without one."""
         return "" if self._rows.key is None else str(self._rows.key)
 
     def _draw(self) -> None:
@@ -212,7 +210,6 @@ class SessionList(Vertical, can_focus=True):
         self._rows.show(rows, choose=choose)
 
     def action_act(self, command_id: str) -> None:
-        """Post `ActWanted` for the chosen session, if there is one."""
         if self.chosen_id:
             self.post_message(self.ActWanted(command_id, self.chosen_id))
 
@@ -239,13 +236,11 @@ class SessionList(Vertical, can_focus=True):
 
     @on(events.Click, "#session-filter-hint")
     def action_filter(self) -> None:
-        """Show and focus the filter, in place of the hint."""
         self._hint.display = False
         self._filter.display = True
         self.screen.set_focus(self._filter)  # at once: the next key must reach it
 
     def action_clear_filter(self) -> None:
-        """Empty and hide the filter, which shows all sessions again, and focus the list."""
         self._hint.display = True
         self._filter.display = False
         self._filter.value = ""
@@ -272,10 +267,7 @@ class SessionList(Vertical, can_focus=True):
 
     @on(Input.Submitted)
     def accept_filtered(self, event: Input.Submitted) -> None:
-        """Post the request to open the chosen session.
-
-        If no title fits the filter, post the request to search the messages of all sessions for it.
-        """
+        """Open the chosen session; if no title fits, search the messages of all sessions."""
         event.stop()
         if self.chosen_id:
             self.action_act("session.open")

@@ -58,7 +58,7 @@ class TextRow(Struct, frozen=True):
 class MeterRow(Struct, frozen=True):
     """Bar whose used part is a fraction."""
 
-    fraction: float | None  # from 0 to 1; None if it is not known
+    fraction: float | None  # from 0 to 1
 
 
 class SparkRow(Struct, frozen=True):
@@ -99,11 +99,7 @@ def has_columns(screen: Screen[Any]) -> bool:
 
 
 def meter(fraction: float | None, width: int) -> StyledTexts:
-    """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1.
-
-    None is drawn as 0. The used part has the colour of a warning from `WARNS_FROM` on, and that of
-    an error above `ALARMS_ABOVE`.
-    """
+    """Return a bar of `width` cells, whose used part is `fraction` of it, from 0 to 1."""
     share = min(max(fraction or 0.0, 0.0), 1.0)
     used = round(width * share)
     style = "$warning" if share >= WARNS_FROM else METER
@@ -115,8 +111,7 @@ def meter(fraction: float | None, width: int) -> StyledTexts:
 def spark(values: Sequence[float | None], width: int, *, at_least: float = 0.0) -> StyledTexts:
     """Return `width` cells with one bar for each of the newest values, the newest at the right.
 
-    A bar of full height is the largest of these values, or `at_least` if that is larger. None is
-    a failure, and is drawn as a sign.
+    A bar of full height is the largest of them, or `at_least` if that is larger. None is a failure.
     """
     shown = values[max(len(values) - width, 0) :]
     known = [value for value in shown if value is not None]
@@ -151,7 +146,6 @@ def graph(values: Sequence[float], width: int, *, is_upper: bool) -> StyledTexts
 
 
 def _joined(texts: Sequence[StyledText]) -> StyledTexts:
-    """Join neighbours in the same style."""
     runs = groupby(texts, key=lambda text: text[1])
     return tuple(("".join(text for text, _ in run), style) for style, run in runs)
 
@@ -164,7 +158,7 @@ class TelemetryPanel(Widget):
         self.shows_all = False  # in its column; over the chat it always does
         self._section_names = section_names  # those that are shown, from the top
         self._sections: Callable[[Form], Sections] = lambda _form: {}
-        self._warning = ""  # at the bottom; empty for none
+        self._warning = ""  # at the bottom
         self._rows: Sequence[DrawnRow | None] = ()  # as drawn; None is a blank row
 
     def show(self, sections: Callable[[Form], Sections], warning: str = "") -> None:
@@ -188,7 +182,7 @@ class TelemetryPanel(Widget):
             return self._fitting(height)
         lines = styled(f"! {self._warning}").wrap(max(self.size.width, 1))
         warning = [TextRow(line.plain.rstrip(), label_style="$warning") for line in lines]
-        # rows above the warning, and above the blank row that divides them from it
+        # 1: the blank row above the warning
         room = max(height - len(warning) - 1, 0)
         rows = self._fitting(room)
         padding = [None] * (room - len(rows))
@@ -266,7 +260,7 @@ def _draw(row: DrawnRow, width: int) -> Content:
     """Return a row as a line of `width` cells.
 
     If label and value do not fit beside each other, the value is cut, but to no less than half of
-    the width. If they still do not fit, the label is cut.
+    the width; then the label.
     """
     match row:
         case MeterRow(fraction):

@@ -44,15 +44,15 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
     search: ServerState | None = None  # how far the search for a server is
     now_s: float = 0.0
     loading: str = ""  # how far the model in use is loaded; empty while it is not loading
-    profile: str = ""  # name of the profile in use; empty for none
+    profile: str = ""  # of the profile in use; empty for none
     used: int | None = None  # tokens in the context window
     limit: int | None = None  # its size
-    is_estimated: bool = False  # whether `used` is
+    is_estimated: bool = False  # `used` is
     left_out: int = 0  # messages that the next request leaves out
-    can_compact: bool = False  # whether `/compact` would make room
+    can_compact: bool = False  # `/compact` would make room
     stats: LiveStats | None = None  # of the answer that began last in the session
     speeds: tuple[float, ...] = ()  # tokens of each of the last seconds, oldest first
-    is_asking: bool = False  # whether a tool call waits for the user
+    is_asking: bool = False  # a tool call waits for the user
     read_ahead: float | None = None  # how much of the session is read ahead; None for no reading
     metrics: Metrics = Metrics()
     rate_limit: RateLimit = RateLimit(left=0, limit=0)
@@ -70,7 +70,6 @@ class PanelFacts(Struct, frozen=True, kw_only=True):
 
 
 def panel_sections(facts: PanelFacts, form: Form) -> Sections:
-    """Return the rows of all sections, by name."""
     return {
         "server": _server_rows(facts, form),
         "model": _model_rows(facts, form),
@@ -201,10 +200,6 @@ def _model_rows(facts: PanelFacts, form: Form) -> list[DrawnRow | NameRow]:
 
 
 def _model_state(health: ServerHealth, loading: str) -> StyledText:
-    """Return the state of the model as a word in a style.
-
-    `loading` says how far the model in use is loaded; it is empty while it is not loading.
-    """
     model = health.model
     if loading and not health.is_down:
         return loading, _WARN

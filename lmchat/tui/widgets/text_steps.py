@@ -38,10 +38,9 @@ def word_step(line: str, column: int, direction: int) -> int:
 
 
 def _words(line: str) -> list[tuple[int, int]]:
-    """Return start and end of each word in a line."""
     words: list[tuple[int, int]] = []
     bounds = [*(begin for begin, _ in graphemes(line)), len(line)]
-    before = _BLANK  # kind of the word so far
+    before = _BLANK  # of the word so far
     for start, end in pairwise(bounds):
         kind = _kind(line[start])
         if kind == _BLANK:
