@@ -1,7 +1,7 @@
 """Markdown parsed by markdown-it: blocks, the text inside of them, code blocks, links.
 
-One parser cuts a text into blocks, the other one parses the text inside of a block. Both are
-imported with the first message that needs them.
+One parser cuts a text into blocks, another one parses the text inside of them. Both are imported
+when they are first needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def unescaped(text: str) -> str:
     return unescape(re.sub(_LONG_REFERENCE, "&amp;", text))
 
 
-# only matter for the text inside blocks: without them, cutting takes half the time
+# core rules that only matter for the text inside blocks: without them, cutting takes half the time
 _NOT_NEEDED = ["inline", "linkify", "replacements", "smartquotes", "text_join"]
 ADDRESS_SIGNS = ("://", "www.")  # each address without brackets has one of these
 _LINK_SIGNS = ("[", "<", *ADDRESS_SIGNS)  # a block without any of these holds no link

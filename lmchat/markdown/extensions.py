@@ -37,8 +37,8 @@ from lmchat.markdown.fences import opening_fence
 from lmchat.markdown.links import rest_of_address, rest_of_www
 from lmchat.safe_text import SELECTORS, UNSEEN
 
-# Texts: `re` compiles each when it is first used, and most answers use none of them. Beginning of
-# mathematics, but not `\[words]`; group 1 is the name of an environment.
+# Patterns are texts: `re` compiles each when it is first used, and most answers use none of them.
+# This one is not for `\[words]`; group 1 is the name of an environment.
 _MATH_BEGINS = r"\$\$|\\\[(?![^\[\]\\]*\])|\\begin\{([a-z]+\*?)\}"
 _BRACKETS = {"$$": "$$", "\\[": "\\]"}  # start and end of mathematics
 # Mathematics within a paragraph. `\[words\]` with a `(` behind it is a link, and dollars with a
@@ -52,7 +52,7 @@ _MATH = (
 _IN_ROW = r"\\+\||\\.|(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)|`+|\|"
 _SOURCE = r"\[[0-9]+\]:"  # a link definition whose name is a number
 _NUMBER_BEFORE_ANOTHER = r"\[[0-9]+\](?=\[[0-9]+\])"
-_AFTER_MATH = ("", ".", ",", ";", ":")  # in its last line
+_AFTER_MATH = ("", ".", ",", ";", ":")  # what may follow mathematics in its last line
 _SCHEME = r"(?i)(?:^|[^a-z0-9.+-])(https?)$"  # not the end of a longer scheme
 # Letters and stops of scripts that have no blanks between words: those of Chinese, Japanese and
 # Korean (particles follow a word without a blank), as in the CJK-friendly amendment to CommonMark

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 # "```python" or "~~~"; "``` a `b`" is inline code
 _FENCE = r"(?P<indent> {0,3})(?P<marks>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
-_MARKDOWN = r"(?i)\{?\.?(?:markdown|md)\b"  # its blocks may have fences in them
+_MARKDOWN = r"(?i)\{?\.?(?:markdown|md)\b"  # a language whose blocks may have fences in them
 _CODE_INDENT = 4  # a line with so many blanks before it is code, not the end of a fence
 
 

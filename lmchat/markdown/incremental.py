@@ -48,8 +48,8 @@ class OpenFence(Struct):
 
     opening: Fence
     closed: list[Block]
-    start: int  # of the next piece in the text
-    end: int  # of its lines
+    start: int  # where the next piece begins in the text
+    end: int  # where its lines end
     is_first: bool = True  # `Block.is_first` of the next piece
     _depth: int = 0  # see `Fence.depth_behind`
     _is_in_line: bool = False  # the next text continues a line that was cut
@@ -152,7 +152,7 @@ class IncrementalMarkdown(Struct):
     _fence: OpenFence | None = None
     _type_above: str = ""  # type of the block above the next one, if no blank line is between them
     # What the next block continues; `_begin_new_block` resets it all.
-    _head: str = ""  # of a table that continues, with its line of dashes; empty outside of one
+    _head: str = ""  # head of a table that continues, with its line of dashes; empty outside of one
     _table_start: str = ""  # head and first rows of this table: they decide the widths of columns
     _number: int | None = None  # of the first item of an ordered list that continues
     _has_blank_row: bool = True  # above the next block
@@ -240,8 +240,7 @@ class IncrementalMarkdown(Struct):
         """Close the blocks of the tail that end in its complete lines, and drop them from it.
 
         Each block but the last one has ended. Of the last one, the pieces that cannot change are
-        closed, such as all items of a list but the last. If it is an open fence, it becomes
-        `_fence`, which takes the lines that follow.
+        closed; an open fence becomes `_fence`, which takes the lines that follow.
         """
         *complete, last_line = self._tail.split("\n")
         lines = [line + "\n" for line in complete]
@@ -291,12 +290,12 @@ class IncrementalMarkdown(Struct):
     ) -> int:
         """Close the block that begins with `token`, or those of its pieces that cannot change.
 
-        Its pieces are the items of a list or the rows of a table; other blocks are not cut. All are
-        closed if the block has ended, else all but the last one. The first piece of a table has its
-        head and the first `TABLE_ROWS` rows, so that they decide the widths of the columns.
+        Pieces are the items of a list or the rows of a table. All are closed if the block has
+        ended, else all but the last one. The first piece of a table has its head and `TABLE_ROWS`
+        rows, so that they decide the widths of the columns.
 
         `tokens` are those of `lines`, the complete lines of the tail, of which `closed_lines` are
-        closed already. Return how many are closed now.
+        closed. Return how many are closed now.
         """
         start, end = span(token)
         later_starts: Iterable[int] = ()  # first lines of the pieces behind the first one
@@ -351,7 +350,7 @@ class IncrementalMarkdown(Struct):
         )
 
     def _drop_start(self, chars: int) -> None:
-        """Drop the first characters of the tail, which are closed, but for `_head`."""
+        """Drop the first characters of the tail, which are closed; `_head` stays."""
         self._tail = self._head + self._tail[chars:]
         self._tail_limit = PIECE_CHARS
 
@@ -369,11 +368,9 @@ class IncrementalMarkdown(Struct):
         """Close the beginning of a tail that is longer than `_tail_limit`, or raise the limit.
 
         The whole tail is parsed again for each new line, which must not take longer and longer.
-
-        A fence and blanks without text are cut anywhere. A quote, a table and sources are cut
-        behind their last whole line, a list, HTML and indented code too, but only when they have
-        grown to `_MOST_CHARS`. Anything else is cut by `cut_place`. What follows is a block of its
-        own, without a blank row above it; behind rows of a table, it is a row of the same table.
+        Quotes, tables, sources, lists, HTML and indented code are cut behind their last whole line.
+        What follows is a block of its own, without a blank row above it; behind rows of a table, it
+        is a row of the same table.
         """
         if self._fence is not None:
             self._fence.feed_line(self._tail[:PIECE_CHARS], is_complete=False)

@@ -52,7 +52,7 @@ _SIGNS = frozenset("\n!$&*<[\\]_`~")
 _ADDRESS = r"(?i)(\bhttps?://[^\s<>\"]*[\w/])"  # without the stops behind it
 _LINE_BREAK = r"(?i)<br\s*/?>$"
 _TASK = r"\[([ xX])\](?:[ \t]+|$)"  # the box of a task; 1 is its mark
-_MOST_SHOWN = 200  # of an address beside words that name another
+_MOST_SHOWN = 200  # characters of an address beside words that name another
 _INDENT = "  "
 _LEAST_ROOM = MIN_WIDTH + 3  # cells for text beside the marks of quotes and lists
 # their last line may hold marks without an end; in others, such as code, marks are text
@@ -137,11 +137,7 @@ class _Writer:
         return is_address or (not self.page.is_scrollback and is_honest_link(target, words))
 
     def _add_image(self, token: Token) -> None:
-        """Add the words of an image as a link to it, or to where the link around it leads.
-
-        An image without words is shown by its address. An address that cannot be opened follows the
-        words.
-        """
+        """Add the words of an image as a link to it, or to where the link around it leads."""
         source = str(token.attrs.get("src", ""))
         self._add("image: ", self._style("muted"))
         words = image_words(token)
@@ -185,7 +181,7 @@ class Layout:
         # By the source of their head and first rows, and by the room in cells: the later blocks of
         # a long table have the same columns.
         self._columns_of_table: dict[tuple[str, int], Columns] = {}
-        # about the block that is laid out
+        # of the block that is laid out:
         self._references: References = {}
         self._closed_source = ""  # without blank lines above; empty while it still grows
         self._source: list[str] = []  # its lines, with the marks that it lacked
@@ -380,11 +376,7 @@ class Layout:
     def _list_lines(
         self, token: Token, inner: list[Token], prefixes: Prefixes, style: Style
     ) -> Iterator[Line]:
-        """Yield the lines of all items of a list; `inner` are the tokens within it.
-
-        An item begins with its number, and, if it is a task, its box; without either, with a dot.
-        Blank lines between items in the source are blank rows.
-        """
+        """Yield the lines of all items of a list; `inner` are the tokens within it."""
         prefix, next_prefix = prefixes
         # of the lists in a block, only the first one may continue another block
         number = int(token.attrs.get("start", 1))

@@ -6,12 +6,12 @@ import re
 import unicodedata
 from urllib.parse import urlsplit
 
-OPENABLE = ("http://", "https://")  # after a question
+OPENABLE = ("http://", "https://")  # schemes that are opened, after a question
 _MAIL = "mailto:"
 # a name with dots that ends with letters, or an address of four numbers
 _HOST_LIKE = r"(?:[\w-]+\.)+[^\W\d_]{2,}|\d{1,3}(?:\.\d{1,3}){3}"
-_MOST_WORDS = 300  # of the words of a link; searching longer ones for hosts is slow
-_MOST_BRACKETS = 20  # removed from the end of an address
+_MOST_WORDS = 300  # characters of the words of a link; searching longer ones for hosts is slow
+_MOST_BRACKETS = 20  # brackets that are removed from the end of an address
 # no blanks, quotes, or signs of East Asian sentences
 _ADDRESS_CHARS = (
     '[^\\s<>"`\\\\^{}|\u00ab\u00bb\u2018-\u201f\u3000-\u303f'

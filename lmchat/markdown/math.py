@@ -28,7 +28,7 @@ _ACCENT = (
     rf"\\({'|'.join(_ACCENTS)})(?:\s*\{{\s*(\w)\s*\}}|\s+(\w)|([^\x00-\x7f]))"  # of one letter
 )
 _MODULUS = rf"\\pmod\s*{_GROUP}"
-_ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # of no command, as in `3{{,}}5`
+_ALONE = rf"(?<![^\s\d(=+,-]){_GROUP}"  # a group of no command, as in `3{{,}}5`
 _SCRIPT = rf"([\^_])(?:{_GROUP}|([^\s\\{{}}^_]))"
 # without a base, or two of one kind in a row: their meaning is not certain
 _ODD_SCRIPT = r"^\s*[\^_]|([\^_])(?:\{[^{}]*\}|[^\s\\{}])\1"
@@ -67,9 +67,9 @@ _OWN = {rf"\{sign}": sign for sign in "%$#& "} | {
 def unicode_formula(source: str) -> str:
     r"""Return a formula with its marks, as `$x^2$` or `\[x^2\]`, as one line of Unicode.
 
-    Commands that mean a sign, such as `\alpha`, are replaced by the sign. Others, such as `\frac`,
-    stay until their groups are converted, from the innermost one outwards. Return an empty text if
-    a sign of TeX is left then: the source is easier to read than half a formula.
+    Commands such as `\frac` stay until their groups are converted, from the innermost one outwards.
+    Return an empty text if a sign of TeX is left then: the source is easier to read than half a
+    formula.
     """
     match = re.match(_OUTER_MARKS, source.strip())
     if match is None or len(source) > _MOST_CHARS:

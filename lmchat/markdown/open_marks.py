@@ -41,9 +41,9 @@ _NO_FORMULA = (
 def completed(source: str, *, is_continued: bool = False) -> str:
     """Return the source of an open block as it will likely look when it is complete.
 
-    In its last line, code and emphasis get the end marks that they lack. A link is shown as its
-    words until its address is complete. A line of marks alone is left out. The head of a table gets
-    its line of dashes, unless the source continues a table (`is_continued`).
+    In its last line, code and emphasis get the end marks that they lack, and a link is shown as its
+    words. A line of marks alone is left out. With `is_continued`, it is rows of a table whose head
+    is in an earlier block.
     """
     *lines, last = source.split("\n")
     # `see [this](htt` → `see this`; `so **` → `so `
@@ -106,7 +106,6 @@ def _is_row(line: str) -> bool:
 
 
 def _dashes(head: str) -> str:
-    """Return the line of dashes below the head of a table."""
     indent = " " * (len(head) - len(head.lstrip()))
     return f"{indent}|" + "---|" * (head.strip().strip("|").count("|") + 1)
 
@@ -114,10 +113,9 @@ def _dashes(head: str) -> str:
 def settled_end(text: str, *, is_nested: bool, is_ended: bool) -> int:
     """Return how much of the text inside an open block no text that follows can change.
 
-    It ends before a mark whose end is missing, as the end decides which words are shown: of code,
-    links, formulas, HTML and references. In the last line, bold words are taken to end later. With
-    `is_nested`, the text is in a list or a quote, whose own link definitions may follow. With
-    `is_ended`, only these may change it.
+    It ends before a mark whose end is missing, as the end decides which words are shown. In the
+    last line, bold words are taken to end later. With `is_nested`, the text is in a list or a
+    quote, whose own link definitions may follow. With `is_ended`, only these may change it.
     """
     place = 0
     box = re.match(r"\[[ xX]\][ \t]", text) if is_nested else None

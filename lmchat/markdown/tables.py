@@ -23,7 +23,7 @@ Prefixes = tuple[Prefix, Prefix]  # of the first line of a block, and of the fol
 
 _NULL = Style.null()
 _GAP = 2  # cells between two columns
-_HANGING = "  "  # of the further lines of a value
+_HANGING = "  "  # indent of the further lines of a value
 _LONGEST_WORD = 14  # cells; longer ones may be cut
 _LEAST_CELLS = 6  # no column is shrunk to fewer cells, even if its words are shorter
 

@@ -47,8 +47,8 @@ class MessageEntry(Struct, frozen=True, kw_only=True):
     # those that no tool message below it shows with their results
     calls: tuple[ToolCallPart, ...]
     thought_heading: str  # `Thought for 2.0 s`
-    state: str  # `Stopped`; empty for a complete message
-    reason: str  # of a failed answer
+    state: str  # `Stopped`, or `Prompt cut`; empty if nothing is missing
+    reason: str  # of a failed answer or a cut prompt
 
 
 def entries(session: Session) -> Iterator[MessageEntry | str]:
@@ -88,7 +88,7 @@ def _entry(message: ChatMessage, ids_with_results: Container[str | None]) -> Mes
     if thought_ms is not None:
         thought_heading = f"Thought for {thought_ms / 1e3:.1f} s"
     failure = message.failure
-    state, reason = _STATES.get(message.state, ""), ""  # a complete message shows none
+    state, reason = _STATES.get(message.state, ""), ""  # empty for a complete message
     if failure is not None:
         reason = line_without_controls(f"{failure.message} {failure.hint}")
     elif not state and message.stats is not None and message.stats.is_prompt_cut:

@@ -102,8 +102,8 @@ def _parts(row: Record, role: Role, chat: ForeignChat) -> Iterator[ForeignPart]:
 def _content_part(part: object, chat: ForeignChat) -> Iterator[ForeignPart]:
     """Yield a part of a content; one of another form than these is counted as left out.
 
-    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or `{"type":
-    "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
+    A part is a text, or an object like `{"type": "text", "text": "Hello"}` or
+    `{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}`.
     """
     kind = text_at(part, "type")
     if kind in _TEXTS and (not isinstance(part, dict) or "text" in part):

@@ -151,7 +151,6 @@ class ChatLog(ScrollView, can_focus=True):
         self._post_change()
 
     def _post_change(self) -> None:
-        """Post `Changed` if anything has changed that other widgets show of the log."""
         finder, viewport = self.finder, self.viewport
         state = (
             (viewport.has_new_text, viewport.is_at_end, viewport.cursor),
@@ -175,7 +174,6 @@ class ChatLog(ScrollView, can_focus=True):
     # Page and rows
 
     def _fit_page(self) -> None:
-        """Make the page; lay out again if it is another one, as for a new width or theme."""
         if not self.outer_size.width:  # not on the screen yet
             return
         page = self.painter.fit(
@@ -349,7 +347,6 @@ class ChatLog(ScrollView, can_focus=True):
         self.update_screen(min(changed, default=None))
 
     def show_stats(self, stats: LiveStats, now_s: float, thought_hint: str = "") -> None:
-        """Show the stats of the running turn at `now_s`, and a hint beside a running thought."""
         if self._streaming is None:
             return
         self.document.entries[self._streaming].show_stats(stats, now_s, thought_hint)

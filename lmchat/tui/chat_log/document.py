@@ -213,7 +213,7 @@ class Document:
     # Blocks and their heights
 
     def lay_out(self, index: int) -> Sequence[Block]:
-        """Cut a message into blocks and lay them out, unless that is done or there is no page."""
+        """Cut a message into blocks unless that is done, and lay them out if there is a page."""
         entry = self.entries[index]
         if not entry.blocks:
             self._build(index)

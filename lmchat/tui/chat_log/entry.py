@@ -351,7 +351,6 @@ class Entry(Struct):
             self.parts[number] = kept
 
     def set_message(self, message: ChatMessage) -> None:
-        """Take another form of the message: its final one, or a changed one."""
         self.is_streaming = False
         self.message = message
         self.live_stats = None
@@ -375,7 +374,6 @@ class Entry(Struct):
         return self._kept_rows.setdefault(key, block)
 
     def _body_blocks(self) -> list[Block]:
-        """Return the blocks of the message without the rows around it."""
         message = self.message
         match message.role:
             case Role.SYSTEM:

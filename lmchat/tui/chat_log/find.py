@@ -206,7 +206,6 @@ class Finder:
         self._counts = [self._count(index) for index in range(len(document))]
 
     def _count(self, index: int) -> int:
-        """Return how many hits a message has, also in text that is folded."""
         if not self.is_active:
             return 0
         return sum(map(self._query.count, self._document.entries[index].texts))

@@ -1,9 +1,9 @@
 """The rows that the log itself writes: stats, states, cards, rules, folds.
 
-They are blocks of kind `MADE`: functions `…_block` return one, functions `…_lines` its lines. Texts
-of servers and users pass through `safe_line`. Spans at the right of a row begin with two blanks.
-The last argument of `key_hint` and `clickable` names what a click does. No row is wrapped at a
-`units.GAP`.
+They are blocks of kind `MADE`, or `GAP` for the middle of a long text: functions `…_block` return
+one, functions `…_lines` its lines. Texts of servers and users pass through `safe_line`. Spans at
+the right of a row begin with two blanks. The last argument of `key_hint` and `clickable` names what
+a click does. No row is wrapped at a `units.GAP`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from lmchat.tui.chat_log.excerpt import excerpt_of, is_long
 from lmchat.units import SIGNS, counted
 
 _NULL = Style.null()
-_RATE_CELLS = 4  # so that the row does not jump
+_RATE_CELLS = 4  # a rate is padded, so that the row does not jump
 _LEAST_NAME = 8  # cells for the name of a model beside its thought
 _NAME_CHARS = 80  # shown of the name of a model or a tool
 _LONG_NAME_CHARS = 200  # shown of the name of a file or of a tool that asks, or of a reason
@@ -441,7 +441,6 @@ def _receipt_lines(message: ChatMessage, is_last: bool, page: Page) -> list[Line
 
 
 def _warnings(message: ChatMessage, stats: AnswerStats, *, has_note: bool) -> list[str]:
-    """Return what is unusual about a complete answer."""
     words: list[str] = []
     # the default stats have an `ending` too, but nobody knows why an imported answer ended
     if message.stats and stats.ending:
@@ -536,7 +535,6 @@ def _without_gap(spans: Sequence[Span]) -> list[Span]:
 
 
 def _saved_words(message: ChatMessage) -> str:
-    """Say that the text so far is saved, if there is any."""
     if not (message.text or message.reasoning):
         return ""
     stats = message.stats or AnswerStats()

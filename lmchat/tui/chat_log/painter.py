@@ -221,7 +221,6 @@ class Painter:
         return Strip(segments).adjust_cell_length(self._look.width, base)
 
     def _marked(self, page: Page, place: Place, line: Line, strip: Strip) -> Strip:
-        """Return `strip`, the painted line, with hits and the selection marked."""
         if not line.text:
             return strip
         document = self._viewport.document

@@ -40,7 +40,7 @@ Ends = tuple[Anchor, Anchor]  # of a selected range
 
 
 class Unit(IntEnum):
-    """Unit that a selection grows by; its value is the number of presses that begin it."""
+    """Unit that a selection grows by; the value is its number of presses; keys begin `MESSAGE`."""
 
     CHARACTER = 1
     WORD = 2
@@ -114,7 +114,6 @@ class Selection:
         self._pressed_s = -inf
 
     def drop(self) -> None:
-        """Select nothing; a drag no longer extends anything."""
         self.selected = None
         self.release()
 

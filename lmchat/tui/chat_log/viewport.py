@@ -113,7 +113,6 @@ class Viewport:
 
     @property
     def last_top(self) -> int:
-        """`top` at the end of the log."""
         return max(self.document.total - self.height, 0)
 
     @property

@@ -37,7 +37,7 @@ _WORDS: Mapping[str, str] = {
     "question_mark": "?",
     "comma": ",",
 }
-_BETWEEN = "  "  # two hints
+_BETWEEN = "  "  # between two hints
 
 
 def written(keys: str, *, ctrl: str = "^") -> SafeText:

@@ -207,7 +207,6 @@ class PromptArea(Vertical):
         self.note.show([styled(text, MUTED)], styled(hint, MUTED))
 
     def show_queue(self, texts: Sequence[str]) -> None:
-        """Show queued prompts above the prompt, oldest first."""
         self.input.has_queue = bool(texts)
         self.queue.show(texts)
 

@@ -35,7 +35,6 @@ from lmchat.tui.widgets.text_steps import step, word_step
 
 
 async def _find_none(_typed: str) -> tuple[str, ...]:
-    """Find no files: the search until `Dispatcher` sets another one."""
     return ()
 
 
@@ -56,7 +55,7 @@ _DRAFT = -1  # index of the text that is being written; the newest earlier promp
 
 
 class PromptInput(TextArea):
-    """A text of one to ten rows.
+    """A text of one to ten rows, of fewer in a low window.
 
     In the shell mode, Enter runs the line in the user's shell. A `!` typed into an empty prompt
     begins this mode. For a line with `!` from elsewhere, such as a paste, the first Enter begins

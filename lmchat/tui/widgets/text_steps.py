@@ -55,7 +55,6 @@ def _words(line: str) -> list[tuple[int, int]]:
 
 
 def _is_more(before: str, kind: str, char: str) -> bool:
-    """Return whether a character is more of the word before it."""
     if _BLANK in (before, kind) or (_SIGN in (before, kind) and before != kind):
         return False
     if unicodedata.category(char) == "Lm":  # repeats or prolongs a letter, as in 人々

@@ -34,7 +34,7 @@ from lmchat.sessions.session import Session
 
 _ELEMENT = '<details type="'  # its kind follows, then the closing quote
 _ATTRIBUTE = re.compile(r'\b(\w{1,40})="([^"]*)"')
-# Fields of an answer that are not read, with the kind of their items.
+# of an answer, with the kind of their items
 _NOT_READ = (
     ("sources", "source"),
     ("citations", "source"),  # an older name
@@ -47,8 +47,8 @@ _NOT_READ = (
 def _fits(record: Record) -> bool:
     """Return whether a record is a chat: a row of the database, or only the object in its `chat`.
 
-    An older chat, which has no `history`, must have its row around it. Otherwise, it looks like one
-    of the lists that `message_list` imports.
+    An older chat, which has no `history`, must have its row around it: else it looks like one of
+    the lists that `message_list` imports.
     """
     has_history = isinstance(_content(record).get("history"), dict)
     return has_history or isinstance(at(record, "chat", "messages"), list)
@@ -93,10 +93,7 @@ def _session(records: Sequence[Record], _source: Source, now: datetime) -> Sessi
 
 
 def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the images of a message, then its content and its error, if the answer has failed.
-
-    Other files and what belongs to an answer are counted as left out.
-    """
+    """Yield the images of a message, then its content and its error; count what is left out."""
     for name, kind in _NOT_READ:
         chat.omit(kind, len(items_of(message.get(name))))
     for file in items_of(message.get("files")):
@@ -124,10 +121,7 @@ def _parts(message: Record, chat: ForeignChat) -> Iterator[ForeignPart]:
 
 
 def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the parts of a list `output`, whose items are those of OpenAI's Responses API.
-
-    Items of unknown kinds are counted as left out.
-    """
+    """Yield the parts of a list `output`, whose items are those of OpenAI's Responses API."""
     for item in items:
         if item.get("status") == "incomplete":
             yield STOPPED
@@ -145,10 +139,7 @@ def _item_parts(items: list[Record], chat: ForeignChat) -> Iterator[ForeignPart]
 
 
 def _text_parts(text: str, chat: ForeignChat) -> Iterator[ForeignPart]:
-    """Yield the `<details>` elements of a text, and the texts between them.
-
-    Elements of other kinds than thoughts and tool calls are counted as left out.
-    """
+    """Yield the `<details>` elements of a text, and the texts between them."""
     before, *elements = text.split(_ELEMENT)
     yield before.strip() if elements else text  # a text without elements stays as it is
     for element in elements:
