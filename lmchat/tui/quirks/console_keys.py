@@ -3,6 +3,8 @@
 Textual decodes each read alone. A character whose two halves come in two reads ends its thread, and
 with it all keys:
 https://github.com/Textualize/textual/blob/v8.2.8/src/textual/drivers/win32.py#L290
+It also takes Shift alone for Ctrl+@, which is a blank:
+https://github.com/Textualize/textual/issues/872
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from lmchat.tui.quirks.keys import KeyParser
 _RECORDS = 1024  # of one read
 _WAIT_MS = 100  # for a key, as in Textual; then an ESC that was read counts as one
 _KEY, _SIZE = 0x0001, 0x0004  # types of records
+_CTRL_SPACE = (0, 0x20, 0x32)  # codes of keys with NUL as their character; 0x32 is `2`
 
 
 class ConsoleKeys(KeyParser):
@@ -59,13 +62,12 @@ def mend_console_keys() -> None:
                     key, size = record.Event.KeyEvent, record.Event.WindowBufferSizeEvent.dwSize
                     if record.EventType == _SIZE:
                         self.on_size_change(size.X, size.Y)
-                    # a modifier that is held has no key code
-                    elif (
-                        record.EventType == _KEY
-                        and key.bKeyDown
-                        and not (key.dwControlKeyState and key.wVirtualKeyCode == 0)
-                    ):
-                        typed += key.uChar.UnicodeChar
+                    elif record.EventType == _KEY and key.bKeyDown:
+                        char, code = key.uChar.UnicodeChar, key.wVirtualKeyCode
+                        # a modifier has no character; while it is held, it has no code, either
+                        is_modifier = char == "\0" and code not in _CTRL_SPACE
+                        if not is_modifier and not (key.dwControlKeyState and code == 0):
+                            typed += char
                 for event in keys.feed(typed) if typed else ():
                     post(event)
 
