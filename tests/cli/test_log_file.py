@@ -4,11 +4,11 @@ import asyncio
 import gc
 import json
 import logging
-import stat
 
 import pytest
 
 from lmchat.cli.log_file import LogFile, start_log
+from tests.support.modes import is_private
 
 
 @pytest.fixture
@@ -36,11 +36,10 @@ def test_a_record_is_one_line_of_json(logger, tmp_path):
     assert (entry["level"], entry["logger"]) == ("info", "lmchat")
 
 
-@pytest.mark.posix
 def test_the_log_belongs_to_its_owner_alone(logger, tmp_path):
     logger.warning("x")
-    assert stat.S_IMODE((tmp_path / "state" / "lmchat.log").stat().st_mode) == 0o600
-    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert is_private(tmp_path / "state" / "lmchat.log")
+    assert is_private(tmp_path / "state")
 
 
 def test_a_task_that_failed_unheard_is_noted_without_its_words(logger, tmp_path):

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import logging
-import stat
 
 import pytest
 
 from lmchat.config.credentials import Credentials
 from lmchat.errors import StoreUnavailable
+from tests.support.modes import is_private
 
 JAN, OTHER = "http://127.0.0.1:1337", "http://[::1]:8080"
 
@@ -16,13 +16,12 @@ def path(tmp_path):
     return tmp_path / "lmchat" / "credentials.toml"
 
 
-@pytest.mark.posix
 def test_keys_are_kept_by_origin_for_their_owner_only(path):
     credentials = Credentials(path)
     assert credentials.load() == ""
     credentials.set(JAN, 'k"\\\n\u202e')
     credentials.set(OTHER, "two")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert is_private(path)
     again = Credentials(path)
     assert (again.load(), again.keys) == ("", {JAN: 'k"\\\n\u202e', OTHER: "two"})
 
@@ -44,12 +43,11 @@ def test_a_key_is_never_in_the_representation_or_the_log(path, caplog):
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.posix
 def test_a_file_that_others_could_read_is_closed_to_them(path):
     Credentials(path).set(JAN, "k")
     path.chmod(0o666)
     Credentials(path).load()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert is_private(path)
 
 
 @pytest.mark.parametrize("text", ["not [ toml", f'["{JAN}"]\nkey = 7\n'])

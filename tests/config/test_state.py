@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from multiprocessing import get_context
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from lmchat.config.credentials import Credentials
 from lmchat.config.state import State, UsedModel, change_state, read_state
 from lmchat.errors import StoreUnavailable
+from tests.support.modes import is_private
 
 
 def test_what_is_remembered_comes_back(tmp_path):
@@ -22,7 +22,7 @@ def test_what_is_remembered_comes_back(tmp_path):
     change_state(path, lambda _: choices)
     assert read_state(path) == (choices, "")
     assert [used.endpoint for used in choices.recent] == ["http://b:2", "http://a:1"]
-    assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert is_private(path)
 
 
 def test_the_first_start_remembers_nothing_and_warns_of_nothing(tmp_path):

@@ -20,6 +20,7 @@ from lmchat.files.disk import (
 )
 from lmchat.files.paths import home_folder
 from tests.support.faults import no_room
+from tests.support.modes import is_private
 from tests.support.programs import PYTHON, run
 
 
@@ -45,14 +46,13 @@ def refuse(*_):
     raise OSError(errno.ENOTSUP, "not supported")
 
 
-@pytest.mark.posix
 def test_a_file_is_replaced_as_a_whole_with_its_mode_and_folder(tmp_path):
     path = tmp_path / "deep" / "state.toml"
     write_atomically(path, "one")
     write_atomically(path, "two \ud800\r\n")
     assert path.read_bytes() == b"two ?\r\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert is_private(path)
+    assert is_private(path.parent)
     assert names(path.parent) == ["state.toml"]
 
 

@@ -11,6 +11,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
 from lmchat.servers.target import Target
 from tests.support.client_calls import endpoint_of
+from tests.support.modes import is_private
 from tests.support.scripted_products import LLAMA, llama_cpp, loading_llama_cpp, model_list, plain
 from tests.support.scripted_server import json_reply
 
@@ -37,7 +38,7 @@ async def test_the_file_is_read_at_the_next_start(tmp_path):
     umask = os.umask(0)
     await before.write()
     os.umask(umask)
-    assert file.stat().st_mode & 0o777 == 0o600, "for its owner alone"
+    assert is_private(file), "for its owner alone"
     clock.now += 30
     after = ModelLists(file, clock=clock)
     assert after.all_models().models == ()

@@ -12,6 +12,7 @@ from lmchat.errors import LMChatError
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.local.installed import ServerStart, start_server
+from tests.support.modes import is_private
 from tests.support.programs import is_running, processes
 from tests.support.programs import start as start_child
 from tests.support.scripted_backend import probed
@@ -52,7 +53,7 @@ async def started(
 async def test_a_command_that_ends_well_is_waited_for_until_its_server_answers(tmp_path):
     text = "import subprocess, sys; print('ready', flush=True); sys.exit(0)"
     assert await started(tmp_path, text, ready="ready") == "ready\n"
-    assert (tmp_path / "logs" / "ollama.log").stat().st_mode & 0o777 == 0o600
+    assert is_private(tmp_path / "logs" / "ollama.log")
 
 
 async def test_a_program_gets_its_arguments_without_a_shell_and_no_key_or_terminal_of_lmchat(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import aclosing
 from hashlib import sha256
 
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from lmchat.errors import StoreUnavailable
 from lmchat.sessions.message import FilePart
 from tests.support.chats import header, prompt, store_at
+from tests.support.modes import is_private
 
 DATA = b"\x89PNG\r\n\x1a\n garden"
 DIGEST = sha256(DATA).hexdigest()
@@ -41,8 +41,8 @@ async def test_a_file_is_kept_once_for_its_owner_and_its_part_as_it_was(tmp_path
         assert (await again.open_session(session.session_id)).messages == (asked,)
         assert await again.read_file(DIGEST) == DATA
     (path,) = (tmp_path / "lmchat" / "attachments").iterdir()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert is_private(path)
+    assert is_private(path.parent)
 
 
 async def test_a_file_of_20_mb_is_kept_and_read(store):

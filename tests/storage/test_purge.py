@@ -89,6 +89,7 @@ async def write_others(store):
         await reply(store, session, f"plain answer {number} " * 200, asked)
 
 
+@pytest.mark.posix  # Windows removes no open file
 @pytest.mark.usefixtures("plain_connections")
 async def test_no_byte_of_a_purged_session_is_left_in_any_file(tmp_path, store):
     await write_others(store)
@@ -130,6 +131,7 @@ def reading_program(path: Path) -> Iterator[subprocess.Popen[str]]:
         yield reader
 
 
+@pytest.mark.posix  # Windows removes no open file
 @pytest.mark.parametrize("is_killed", [False, True])
 async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once_that_ends(
     tmp_path, monkeypatch, is_killed
@@ -161,6 +163,7 @@ async def test_a_purge_beside_a_program_that_reads_is_done_to_the_last_byte_once
         assert await store.purge(session.session_id) == (True, ())
 
 
+@pytest.mark.posix  # Windows removes no open file
 async def test_files_that_cannot_be_removed_are_named(tmp_path, store):
     session, asked = await begin_session(store, secret(1))
     await store.daily_check()

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import stat
 from contextlib import aclosing, closing
 
 import pytest
@@ -19,6 +18,8 @@ from lmchat.sessions.message import AnswerState, ReasoningPart, Role, TextPart, 
 from lmchat.storage.journal import AnswerFile, FileHead, answer_path, read_answer
 from tests.support.chats import START, answer, begin_session, store_at
 from tests.support.faults import no_room
+from tests.support.modes import is_private
+from tests.support.programs import PYTHON, start
 
 BEGUN = FileHead(
     session_id="s",
@@ -69,6 +70,8 @@ async def text_on_disk(folder, session):
 
 def as_killed(folder, said):
     """Let the file of an answer look as if its process were gone: nothing locks the copy."""
+    if os.name == "nt":
+        pytest.skip("Windows removes no open file")
     path = path_of(folder, said)
     content = path.read_bytes()
     path.unlink()
@@ -79,7 +82,7 @@ async def test_the_file_is_for_its_owner_only_and_goes_with_the_end(tmp_path, st
     session, asked, said = running
     await store.add_entries(said.message_id, [("text", "so far")])
     path = path_of(tmp_path, said)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert is_private(path)
     whole = answer("so far and on", parent=asked)
     await store.end_answer(session.session_id, replace(whole, message_id=said.message_id))
     assert left(tmp_path) == []
@@ -165,15 +168,34 @@ async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_s
     assert left(tmp_path) == []
 
 
-async def test_an_answer_of_another_window_streams_until_that_is_killed(tmp_path, store, running):
-    session, _, said = running
-    async with aclosing(store_at(tmp_path)) as other:
-        for piece in ("so ", "far"):
-            await store.add_entries(said.message_id, [("text", piece)])
-            streaming = (await other.open_session(session.session_id)).messages[1]
+WINDOW = """
+import asyncio, sys
+from pathlib import Path
+from lmchat.sessions.message import AnswerState
+from tests.support.chats import answer, begin_session, store_at
+
+async def main():
+    store = store_at(Path(sys.argv[1]))
+    session, asked = await begin_session(store, "How long?")
+    said = answer(parent=asked, state=AnswerState.STREAMING)
+    await store.begin_answer(session.session_id, said)
+    for piece in ("so ", "far"):
+        await store.add_entries(said.message_id, [("text", piece)])
+    print(session.session_id, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_an_answer_of_another_window_streams_until_that_is_killed(tmp_path, store):
+    with start([PYTHON, "-c", WINDOW, tmp_path]) as window:
+        assert window.stdout is not None
+        session_id = (await asyncio.to_thread(window.stdout.readline)).decode().strip()
+        streaming = (await store.open_session(session_id)).messages[1]
         assert (streaming.state, streaming.text) == (AnswerState.STREAMING, "so far")
-        as_killed(tmp_path, said)
-        ended = (await other.open_session(session.session_id)).messages[1]
+        window.kill()
+    ended = (await store.open_session(session_id)).messages[1]
     assert (ended.state, ended.text) == (AnswerState.INTERRUPTED, "so far")
     assert ended.failure.message == "lmchat ended while this answer was streaming."
     assert ended.failure.hint == "Continue it, or ask again."

@@ -65,6 +65,7 @@ def test_a_filter_with_a_wrong_value_is_refused():
         assert caught.value.message == f"The filter {wrong} is not valid; write {form}."
 
 
+@pytest.mark.posix  # Windows takes the time zone of the machine
 def test_days_begin_where_the_user_is(monkeypatch):
     monkeypatch.setenv("TZ", "Etc/GMT-2")
     time.tzset()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import stat
 from contextlib import aclosing
 from functools import partial
 
@@ -30,6 +29,7 @@ from tests.support.chats import (
     stats_store_at,
     store_at,
 )
+from tests.support.modes import is_private
 
 HOSTILE = "a\x00b\x1b]0;owned\x07 \ud800 lone \u202e turned \r\n ``` ' \" ; drop table sessions; --"
 
@@ -78,8 +78,8 @@ def value_of(setting, connection):
 async def test_only_the_owner_may_read_folder_and_files(tmp_path, store):
     await say(store, header(), "hello")
     folder = tmp_path / "lmchat"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert is_private(folder)
+    assert all(map(is_private, folder.iterdir()))
     assert len(list(folder.iterdir())) == 3  # with -wal and -shm
 
 

@@ -29,6 +29,7 @@ from tests.support.chats import (
     store_at,
 )
 from tests.support.faults import no_room, no_root, open_folder
+from tests.support.modes import is_private
 
 
 @pytest.fixture
@@ -238,7 +239,7 @@ async def test_without_hard_links_the_damaged_file_is_kept_for_its_owner_alone_o
         assert "was damaged and is kept as" in await store.open()
     (aside,) = path.parent.glob("*.damaged-*")
     assert aside.read_bytes() == damaged
-    assert aside.stat().st_mode & 0o777 == 0o600
+    assert is_private(aside)
 
 
 async def test_a_damaged_index_of_sessions_keeps_no_turn_from_being_saved(tmp_path):

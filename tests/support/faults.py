@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 if os.name == "posix":
     import resource
 
@@ -70,6 +72,8 @@ _NOBODY = 65534
 @contextmanager
 def no_root() -> Iterator[None]:
     """Be nobody for a while, where the tests run as root; what is imported meanwhile must lie open to all."""
+    if os.name == "nt":
+        pytest.skip("Windows has no such users")
     if os.geteuid() != 0:
         yield
         return
@@ -90,7 +94,8 @@ def open_folder() -> Iterator[Path]:
 
 @contextmanager
 def no_room(size_bytes=0):
-    """No file of this process may grow beyond a size; holds for root too."""
+    """No file of this process may grow beyond a size; holds for root too. Windows has no such limit."""
+    pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:

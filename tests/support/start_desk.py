@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ def put(folder: Path, name: str, text: str) -> str:
     file = folder / name
     file.write_text(f"#!{sys.executable} -IS\n{text}", encoding="utf-8")
     file.chmod(0o755)
+    if os.name == "nt":  # which runs a program by the ending of its name
+        command = f'@"{sys.executable}" -IS "{file}" %*\n'
+        file = folder / f"{name}.cmd"
+        file.write_text(command, encoding="utf-8")
     return str(file)
 
 

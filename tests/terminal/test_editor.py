@@ -9,19 +9,25 @@ import pytest
 
 from lmchat.errors import FileRefused, LMChatError, WrongUse
 from lmchat.terminal.programs import Editor, editor_command, show_in_pager
-from tests.support.programs import put_script
+from tests.support.programs import PYTHON, is_running, until
+from tests.support.start_desk import put
 
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    def make(script: str) -> dict[str, str]:
-        file = put_script(tmp_path / "an editor", script)
-        return {"EDITOR": f"'{file}'", "PAGER": f"'{file}'", "PATH": os.environ["PATH"]}
+    def make(code: str) -> dict[str, str]:
+        """Stand in as the editor and as the pager with a program; `file` is what it edits."""
+        program = put(tmp_path, "an editor", f"import os, sys, time\nfile = sys.argv[-1]\n{code}")
+        return environment(f"'{program}'")
 
     return make
+
+
+def environment(command: str) -> dict[str, str]:
+    return {**os.environ, "VISUAL": "", "EDITOR": command, "PAGER": command}
 
 
 async def edit(text: str, environ: dict[str, str], at_once_s: float = 0) -> str:
@@ -35,84 +41,88 @@ def left_behind(folder: Path) -> list[Path]:
     return list(folder.glob("lmchat-*"))
 
 
-@pytest.mark.posix
 async def test_what_was_edited_comes_back_and_nothing_is_left_behind(tool, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
+    mode = "oct(os.stat(os.path.dirname(file)).st_mode)[-3:]"
     environ = tool(
-        f'cat "$1" > {seen}; ls -ld "$(dirname "$1")" >> {seen}; printf "more\\n" >> "$1"'
+        f"open({str(seen)!r}, 'w').write(open(file).read() + {mode}); open(file, 'a').write('more')"
     )
     assert await edit("words ", environ=environ) == "words more"
-    assert seen.read_text(encoding="utf-8").startswith("words drwx------")
+    assert seen.read_text(encoding="utf-8") == f"words {777 if os.name == 'nt' else 700}"
     assert left_behind(tmp_path) == []
-    assert await edit("words\n", environ=tool("true")) == "words\n"
+    assert await edit("words\n", environ=tool("")) == "words\n"
 
 
-@pytest.mark.posix
 async def test_an_editor_that_returns_at_once_is_to_be_told_to_wait(tool, tmp_path: Path) -> None:
-    environ = tool("true &")
-    with pytest.raises(LMChatError, match="an editor returned at once; nothing was") as caught:
+    environ = tool("")
+    name = "an editor.cmd" if os.name == "nt" else "an editor"
+    with pytest.raises(LMChatError, match=f"{name} returned at once; nothing was") as caught:
         await edit("words", environ, at_once_s=60)
-    assert caught.value.hint == 'If it opens a window, set EDITOR to "an editor --wait".'
+    assert caught.value.hint == f'If it opens a window, set EDITOR to "{name} --wait".'
     environ["VISUAL"] = environ["EDITOR"]
     with pytest.raises(LMChatError) as caught:
         await edit("words", environ, at_once_s=60)
-    assert 'set VISUAL to "an editor --wait"' in caught.value.hint
+    assert f'set VISUAL to "{name} --wait"' in caught.value.hint
     assert await edit("words", {**environ, "VISUAL": f"{environ['EDITOR']} --wait"}, 60) == "words"
-    assert await edit("words", tool('printf more >> "$1"'), at_once_s=60) == "wordsmore"
+    environ = tool("open(file, 'a').write('more')")
+    assert await edit("words", environ, at_once_s=60) == "wordsmore"
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.posix
 @pytest.mark.parametrize(
-    ("script", "error", "words"),
+    ("code", "error", "words"),
     [
-        ("exit 3", LMChatError, "an editor ended with status 3; nothing was changed"),
-        ('rm "$1"', FileRefused, "deleted the file"),
+        ("sys.exit(3)", LMChatError, "ended with status 3; nothing was changed"),
+        ("os.remove(file)", FileRefused, "deleted the file"),
     ],
 )
 async def test_an_editor_that_leaves_no_text_changes_nothing(
-    tool, tmp_path: Path, script, error, words
+    tool, tmp_path: Path, code, error, words
 ) -> None:
     with pytest.raises(error, match=words):
-        await edit("words", environ=tool(script))
+        await edit("words", environ=tool(code))
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.posix
+_MORE = "open(file, 'a').write('more'); "
+
+
 @pytest.mark.parametrize(
-    ("script", "words", "saved"),
+    ("code", "words", "saved"),
     [
-        (
-            "printf more >> $1; exit 1",
-            "ended with status 1; what it had saved was kept",
-            "wordsmore",
-        ),
-        ("printf more >> $1; kill -9 $$", "ended with status", "wordsmore"),
-        ("printf 'caf\\351\\n' > \"$1\"", "not UTF-8 text", "caf\ufffd"),
+        (f"{_MORE}sys.exit(1)", "ended with status 1; what it had saved was kept", "wordsmore"),
+        (f"{_MORE}os.kill(os.getpid(), 9)", "ended with status", "wordsmore"),
+        ("open(file, 'wb').write(b'caf\\xe9\\n')", "not UTF-8 text", "caf\ufffd"),
     ],
 )
-async def test_what_a_failing_editor_has_saved_is_known(tool, script, words, saved) -> None:
+async def test_what_a_failing_editor_has_saved_is_known(tool, code, words, saved) -> None:
     with ExitStack() as folders:
-        editor = Editor("words", folders=folders, environ=tool(script))
+        editor = Editor("words", folders=folders, environ=tool(code))
         with pytest.raises(LMChatError, match=words):
             await editor.run()
     assert editor.saved_text == saved
 
 
-@pytest.mark.posix
-async def test_what_a_running_editor_has_saved_can_be_read(tool, tmp_path: Path) -> None:
-    fifo = tmp_path / "begun"
-    os.mkfifo(fifo)
+async def test_cancelling_ends_a_running_editor_and_what_it_has_saved_can_be_read(
+    tmp_path: Path,
+) -> None:
+    begun, program = tmp_path / "begun", tmp_path / "editor.py"
+    program.write_text(
+        f"import os, sys, time; open(sys.argv[1], 'w').write('saved'); "
+        f"open({str(begun)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(600)",
+        encoding="utf-8",
+    )
     with ExitStack() as folders:
-        environ = tool(f'printf saved > "$1"; echo > {fifo}; exec sleep 60')
+        environ = environment(f"'{PYTHON}' '{program}'")
         editor = Editor("words", folders=folders, environ=environ)
         task = asyncio.ensure_future(editor.run())
-        await asyncio.to_thread(fifo.read_text)
+        await until(lambda: begun.exists() and begun.read_text(encoding="utf-8"), "the editor")
         await editor.read()
         assert editor.saved_text == "saved"
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+    assert not is_running(int(begun.read_text(encoding="utf-8").rstrip(".")))
 
 
 async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
@@ -121,31 +131,17 @@ async def test_an_editor_that_is_not_there_is_told_with_the_next_step() -> None:
     assert "$EDITOR" in caught.value.hint
 
 
-@pytest.mark.posix
-async def test_cancelling_ends_the_editor(tool, tmp_path: Path) -> None:
-    fifo = tmp_path / "begun"
-    os.mkfifo(fifo)
-    environ = tool(f"echo $$ > {fifo}; exec sleep 60")
-    task = asyncio.ensure_future(edit("words", environ=environ))
-    number = int(await asyncio.to_thread(fifo.read_text))
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    with pytest.raises(ProcessLookupError):
-        os.kill(number, 0)
-
-
 def test_visual_goes_before_editor_and_both_may_have_options() -> None:
     assert editor_command({"VISUAL": "code --wait", "EDITOR": "vi"}) == ["code", "--wait"]
     assert editor_command({"VISUAL": "  ", "EDITOR": "vi"}) == ["vi"]
 
 
-@pytest.mark.posix
 async def test_the_pager_gets_safe_text(tool, tmp_path: Path) -> None:
-    await show_in_pager("a\x1b[2Jb", environ=tool(f"cat > {tmp_path}/seen"))
-    assert (tmp_path / "seen").read_text(encoding="utf-8") == "a\u241b[2Jb"
+    seen = tmp_path / "seen"
+    code = f"open({str(seen)!r}, 'wb').write(sys.stdin.buffer.read())"
+    await show_in_pager("a\x1b[2Jb", environ=tool(code))
+    assert seen.read_text(encoding="utf-8") == "a\u241b[2Jb"
 
 
-@pytest.mark.posix
 async def test_a_pager_that_is_left_early_is_no_error(tool) -> None:
-    await show_in_pager("line\n" * 500_000, environ=tool("head -1 > /dev/null"))
+    await show_in_pager("line\n" * 500_000, environ=tool("sys.stdin.readline()"))

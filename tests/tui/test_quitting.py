@@ -7,6 +7,7 @@ from unittest.mock import AsyncMock, patch
 from lmchat.errors import StoreUnavailable
 from lmchat.library.importer import Importer, ImportOutcome
 from tests.support.desktop import hold, ready_desktop, shown
+from tests.support.modes import is_private
 from tests.support.scripted_backend import answer_steps
 
 QUESTION = "Quit without saving?"
@@ -48,7 +49,7 @@ async def test_at_a_signal_what_cannot_be_saved_becomes_files_that_can_be_import
         await desk.app.stop_and_save()
         gate.set()
         (file,) = tmp_path.glob("unsaved-*.json")
-        assert file.stat().st_mode & 0o777 == 0o600
+        assert is_private(file)
         outcome = ImportOutcome()
         await Importer(desk.store).import_files([str(file)], outcome)
         (chat,) = outcome.chats
