@@ -1,8 +1,8 @@
 """Choice of the server and model that answer the next turn.
 
-`servers` are those of probes, best first, and `server` is one of them. `model` is the name of the
-configured model: the one that flags, environment or configuration name, "" if they name none.
-`state` has the last used server and models.
+`servers` are those of probes, best first, and `server` is one of them. `model` is the name in
+flags, environment or configuration, "" if they name none. `state` has the last used server and
+models.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from lmchat.servers.products.product import NOTHING_FOUND, step_sentence
 from lmchat.servers.target import Target
 
 _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, LoadState.UNKNOWN)
-"""States of a model that is chosen without a question, best first."""
+"""Of a model that is chosen without a question, best first."""
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
@@ -55,7 +55,6 @@ class Choice(Struct, frozen=True, kw_only=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing for a chat."""
         return self.state in (ServerState.READY, ServerState.LOADING)
 
 
@@ -68,10 +67,10 @@ def choose(
 ) -> Choice:
     """Choose the server and the model for the next turn, or find out what the user has to choose.
 
-    If servers are usable, the one with the best `_rank` is chosen, and a model on it. A named model
-    or the last used one may also be on one that `may_answer`. If there is no such server, the first
-    that needs or rejects a key is chosen, without a target, else another model server. With
-    `is_named`, only servers that the user has named count.
+    Of usable servers, the one with the best `_rank` is chosen, and a model on it. A named model or
+    the last used one may also be on one that `may_answer`. Without one, the first that needs or
+    rejects a key is chosen, without a target, else another model server. With `is_named`, only
+    servers that the user has named count.
     """
     if is_named:
         servers = [server for server in servers if server.is_configured]
@@ -94,10 +93,8 @@ def choose(
 
 
 def _rank(server: ServerStatus, state: State, model: str) -> tuple[bool, ...]:
-    """Return the sort key of a result: the smallest is best, and False is less than True.
-
-    The first item that differs between two servers decides.
-    """
+    """Return a sort key: the smallest is best, and the first item that differs decides."""
+    # False is less than True
     named = find_model(model, server.chat_models) if model else None
     lacks_model = bool(model) and named is None
     refuses_name = lacks_model and _configured_model(server, model) is None
@@ -115,10 +112,7 @@ def choose_on_server(server: ServerStatus, *, model: str, state: State) -> Choic
 
 
 def _choice_of(server: ServerStatus, model: ModelInfo | None) -> Choice:
-    """Return the choice of a server and of a model on it, or of the server alone.
-
-    A server alone lacks a model, unless it is loading one whose name is not known yet.
-    """
+    """A server alone lacks a model, unless it is loading one whose name is not known yet."""
     target = Target(
         endpoint=server.endpoint,
         product=model.product if model is not None else server.product,
@@ -157,11 +151,11 @@ def _unlisted_model(server: ServerStatus, name: str) -> ModelInfo:
 
 
 def _preferred_model(server: ServerStatus, state: State) -> ModelInfo | None:
-    """Return the model to use without a question: the last used one, else one in memory, else None.
+    """Return the model to use without a question: the last used one, else one in memory.
 
-    If the server reports no states, it is the first one. But the models of a provider may cost
-    money, or be made for other work than chats. So none of them is chosen only because it is the
-    first. A remote model is returned only if the user has chosen it before, and used it last.
+    If the server reports no states, it is the first one, but not that of a provider: its models may
+    cost money, or be made for other work than chats. A remote model is returned only if the user
+    has chosen it before, and used it last.
     """
     models = server.chat_models
     if (unlisted := _last_unlisted(server, state)) is not None:
@@ -192,7 +186,7 @@ def _last_unlisted(server: ServerStatus, state: State) -> ModelInfo | None:
 
 
 def _unloaded_model(server: ServerStatus, state: State) -> ModelInfo | None:
-    """Return the model that was used last on a server, else its only one, else None.
+    """Return the model that was used last on a server, else its only one.
 
     Remote models do not count.
     """
@@ -210,15 +204,15 @@ def _find_non_chat_model(server: ServerStatus, name: str) -> ModelInfo | None:
 
 
 def _may_be_provider(server: ServerStatus) -> bool:
-    """Whether a server is a gateway, or is outside the user's network, as cloud providers are."""
+    """Cloud providers are outside the user's network."""
     return product_named(server.product).is_gateway or not server.endpoint.is_near
 
 
 def _lacks(server: ServerStatus, name: str) -> bool:
-    """Return whether a server lists its models, and this name means none of them.
+    """Whether a server lists its models, and this name means none of them.
 
-    A name may mean a model that is listed under a similar one (`has_other_name`). The result is
-    False for gateways and providers, which take names that they do not list.
+    A name may mean a model that is listed under a similar one (`has_other_name`). Gateways and
+    providers take names that they do not list.
     """
     if is_unclear(server, name):
         return True
@@ -229,7 +223,7 @@ def _lacks(server: ServerStatus, name: str) -> bool:
 
 
 def is_unclear(server: ServerStatus, name: str) -> bool:
-    """Return whether a name must not be sent, as it may mean a model that the user does not mean.
+    """Whether a name must not be sent, as it may mean a model that the user does not mean.
 
     It can mean several listed models, or is similar to that of a remote model: the server may
     complete it, or ignore upper and lower case.
@@ -246,7 +240,7 @@ def require_model(name: str, chosen: ServerStatus | None, servers: Sequence[Serv
 
     `choose_without_asking` chooses such a model all the same, and only the server would refuse it.
     The error suggests similar models of all `servers`, or says which server needs a key: that one
-    may have the model. Without a chosen server, do nothing.
+    may have the model.
     """
     if chosen is None or not _lacks(chosen, name):
         return
@@ -289,8 +283,7 @@ def unlisted_model(
 ) -> ModelInfo | None:
     """Return a model that no server lists, on the best server that may have it all the same.
 
-    Return None if there is no such server, and for a name that is empty, or a part of a listed one.
-    `is_named` is as for `choose`.
+    There is none if the name is empty, or a part of a listed one. `is_named` is as for `choose`.
     """
     listed = [model for server in servers for model in server.models]
     if not name or any(name.casefold() in model.model_id.casefold() for model in listed):
@@ -302,9 +295,9 @@ def unlisted_model(
 def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = False) -> LMChatError:
     """Return the error that says why none of these servers can be used.
 
-    It is about the first model server, or another program at an address that the user has named,
-    or about the only address. With `is_for_chat`, its hint says if a chat could begin with the name
-    of a model.
+    It is about the first model server, or another program at an address that the user has named, or
+    about the only address. With `is_for_chat`, its hint says if a chat could begin with the name of
+    a model.
     """
     is_only = len(servers) == 1
     for server in servers:
@@ -328,10 +321,6 @@ def no_server_error(servers: Sequence[ServerStatus], *, is_for_chat: bool = Fals
 
 
 def no_model_error(server: ServerStatus | None) -> RequestInvalid:
-    """Return the error for a server on which no model could be chosen.
-
-    Its hint lists the models that can chat, or says that the server has none.
-    """
     message = no_model_selected(server.product if server else "")
     models = server.models if server else ()
     names = [
@@ -353,7 +342,7 @@ def no_model_error(server: ServerStatus | None) -> RequestInvalid:
 def endpoints_of(state: State) -> tuple[Endpoint, ...]:
     """Return the addresses of the last used models, each once, newest first.
 
-    The address of the built-in engine is left out, because the engine gets a new one in each run.
+    The built-in engine is left out, because it gets a new address in each run.
     """
     servers = (used.endpoint for used in state.recent if used.endpoint != BUILT_IN)
     return tuple(dict.fromkeys(Endpoint.parse(server) for server in servers if is_address(server)))

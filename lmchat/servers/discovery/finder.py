@@ -36,12 +36,11 @@ class ServerSource(Protocol):
     ) -> tuple[ServerStatus, ...]:
         """Ask all usual addresses and the `named` ones at once; best result first.
 
-        `is_counted` is False for a search that no user has asked for, as by `lmchat serve`. It is
-        then left out of `cache_misses`.
+        Without `is_counted`, as for a search by `lmchat serve`, `cache_misses` does not count it.
         """
 
     async def check(self, endpoint: Endpoint, *, key: str = "") -> ServerStatus:
-        """Ask one address; it is no error if nothing answers.
+        """It is no error if nothing answers.
 
         `key` is sent with this request only; empty: the key that is known for the address.
         """
@@ -59,7 +58,7 @@ class ServerFinder:
         self._settings = settings
         self._state = state
         self._lock = asyncio.Lock()  # requests at the same time share one look
-        self._looks = 0  # number of looks that have ended
+        self._looks = 0  # that have ended
         self.servers: tuple[ServerStatus, ...] = ()
         """Those of the last look, usable or not, best first."""
         self._added: tuple[Endpoint, ...] = ()  # to `configured_endpoints`
@@ -73,13 +72,12 @@ class ServerFinder:
         return self.servers
 
     async def search(self, *, is_counted: bool = True) -> tuple[ServerStatus, ...]:
-        """Search for servers, at the addresses that the settings name and all usual ones."""
         named = (*self._added, *configured_endpoints(self._settings))
         self.servers = await self._source.detect(named=named, is_counted=is_counted)
         return self.servers
 
     def add(self, endpoint: Endpoint) -> None:
-        """Search at one more address from now on, unless the last search has found it anyway."""
+        """Search at this address too from now on, unless the last search has found it anyway."""
         searched = [server.endpoint for server in self.servers]
         if endpoint not in (*self._added, *searched, *configured_endpoints(self._settings)):
             self._added = (endpoint, *self._added)
@@ -89,7 +87,7 @@ class ServerFinder:
         self.servers = ()
 
     def choice(self, model: str = "", *, is_named: bool = False) -> Choice:
-        """Return what the chat would use of the servers of the last look, as `choose` does."""
+        """Choose of the servers of the last look, as `choose` does."""
         return choose(
             self.servers,
             model=model or self._settings.model,
@@ -98,7 +96,6 @@ class ServerFinder:
         )
 
     async def usable(self) -> list[ServerStatus]:
-        """Look for servers, and return those that can be used."""
         servers = await self.look()
         usable = usable_of(servers)
         if not usable:
@@ -106,7 +103,6 @@ class ServerFinder:
         return usable
 
     async def models(self) -> list[ModelInfo]:
-        """Look for servers, and return the models of all that can be used."""
         return [model for server in await self.usable() for model in server.models]
 
     async def models_named(
@@ -114,7 +110,7 @@ class ServerFinder:
     ) -> list[ModelInfo]:
         """Look for servers, and return the models that names mean (`model_meant`), on any of them.
 
-        A name that no server lists is that of a model of the server that may have it all the same.
+        A name that no server lists means a model of the server that may have it all the same.
         Raises `WrongUse` if there is none.
         """
         servers = await self.look()
@@ -137,10 +133,10 @@ class ServerFinder:
     ) -> Target:
         """Return the server and model of a request, once the server has loaded a model.
 
-        The servers are those of the last look, if one of them has the model. `model` is its name;
-        empty: that of the settings. If the chosen server is loading its model, this is told by
-        `note`. A server that loads its first model does not tell its name yet, so it is checked
-        again until it does; there is no wait for a model whose name is known.
+        The servers are those of the last look, if one of them has the model. An empty `model` means
+        that of the settings. `note` is called if the chosen server is loading its first model: it
+        does not tell its name yet, so it is checked again until it does. There is no wait for a
+        model with a known name.
 
         Raises:
             NoServerFound: no server was found.
@@ -171,7 +167,7 @@ class ServerFinder:
             return target
 
     def _target(self, name: str) -> Target:
-        """Return what to use of the servers of the last look; its model is None while one loads.
+        """The model of the result is None while the server loads its first one.
 
         Raises the error that says why none of them can be used, or has such a model.
         """

@@ -35,22 +35,19 @@ class Load(Struct, kw_only=True):
 
     model: ModelInfo
     since_s: float  # monotonic
-    fraction: float | None = None  # part that is loaded, 0 to 1; None: not known
+    fraction: float | None = None  # part that is loaded, 0 to 1
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that want the model and run
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one of them loads it at a time
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # of the task that loads it
 
 
 class ModelLists:
     """The last list of models of each server, and the models that lmchat is loading.
 
-    The file is read once. A list that was fetched in this run comes before that of the file.
+    The lists of the file are replaced by those of this run.
     """
 
     def __init__(self, file: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        """Begin without lists; without a `file`, nothing is read and written.
-
-        `clock` returns the seconds since 1970.
-        """
+        """Without a `file`, nothing is read and written; `clock`: seconds since 1970."""
         self._file = file
         self._clock = clock
         self.monotonic = time.monotonic  # clock of the loads
@@ -59,10 +56,10 @@ class ModelLists:
         self._lists: dict[Endpoint, _CachedList] = {}
         self._loading_servers: set[Endpoint] = set()  # they load a model, perhaps without its name
         self._has_read_file = False
-        self._has_new_lists = False  # whether a list was fetched that the file does not have
+        self._has_new_lists = False  # that the file does not have
 
     async def read_once(self) -> tuple[ModelInfo, ...]:
-        """Read the file with the first call; return the models in it. Later calls return none.
+        """Return the models in the file; later calls return none.
 
         Lists that were put before stay as they are.
         """
@@ -77,12 +74,12 @@ class ModelLists:
     async def write(self) -> None:
         """Write the lists to the file if there are new ones; called once, at the end.
 
-        The list of the built-in engine is left out: it has another address in the next run. A
-        failure is only logged: the next start can do without the file.
+        A failure is only logged: the next start can do without the file.
         """
         if self._file is None or not self._has_new_lists:
             return
         await self.read_once()  # else the file would lose the lists of other servers
+        # the built-in engine has another address in the next run
         lists = [
             cached
             for cached in self._lists.values()
@@ -95,7 +92,6 @@ class ModelLists:
             _logger.warning("the lists of models cannot be written: %s", error)
 
     def put(self, endpoint: Endpoint, models: tuple[ModelInfo, ...]) -> None:
-        """Keep a list that was just fetched, in place of the last one of its server."""
         self._has_new_lists = True
         self._lists[endpoint] = _CachedList(
             endpoint=endpoint, models=models, fetched_s=self._clock()
@@ -104,7 +100,7 @@ class ModelLists:
     def models_of(
         self, endpoint: Endpoint, *, max_age_s: float | None = None
     ) -> tuple[ModelInfo, ...] | None:
-        """Return the list of a server; None if it is missing, or older than `max_age_s`.
+        """A list that is missing, or older than `max_age_s`, is None.
 
         A list from the future counts as older: the clock was set back, so its age is not known.
         """
@@ -117,7 +113,7 @@ class ModelLists:
     def with_seen_windows(
         self, endpoint: Endpoint, models: tuple[ModelInfo, ...]
     ) -> tuple[ModelInfo, ...]:
-        """Return listed models with the windows that they had last, where the list tells none."""
+        """Add the windows that the models had last, where the list tells none."""
         seen = {model.model_id: model.context_loaded for model in self.models_of(endpoint) or ()}
         return tuple(
             replace(model, context_loaded=model.context_loaded or seen.get(model.model_id))
@@ -129,10 +125,7 @@ class ModelLists:
     def load(
         self, model: ModelInfo, work: Callable[[Load], Coroutine[None, None, None]]
     ) -> asyncio.Task[None]:
-        """Load a model by `work`; it counts as loading from now on.
-
-        Tasks that load the same model do so one after another.
-        """
+        """Load a model by `work`, one task for a model at a time."""
         first = Load(model=model, since_s=self.monotonic())
         load = self._loads.setdefault((model.endpoint, model.model_id), first)
 
@@ -162,18 +155,16 @@ class ModelLists:
         self.on_change()
 
     def load_of(self, model: ModelInfo | None) -> Load | None:
-        """Return the load of a model that runs; None without one."""
         return self._loads.get((model.endpoint, model.model_id)) if model else None
 
     def with_load(self, model: ModelInfo) -> ModelInfo:
-        """Return a model as loading, if lmchat loads it; the server may say so later."""
+        """Show a model as loading, if lmchat loads it; the server may say so later."""
         load = self.load_of(model)
         if load is None:
             return model
         return replace(model, state=LoadState.LOADING, load_fraction=load.fraction)
 
     def note_server(self, endpoint: Endpoint, *, is_loading: bool) -> None:
-        """Note whether a server loads a model, as it has just said."""
         change = self._loading_servers.add if is_loading else self._loading_servers.discard
         change(endpoint)
 
@@ -189,7 +180,7 @@ class ModelLists:
     # Lists
 
     def all_models(self) -> ModelList:
-        """Return the models of all servers, with the age of the oldest list."""
+        """The age is that of the oldest list."""
         models = [
             self.with_load(model) for cached in self._lists.values() for model in cached.models
         ]
@@ -198,14 +189,14 @@ class ModelLists:
         return ModelList(models=tuple(models), age_s=max([0.0, *ages_s]))
 
     def model(self, target: Target) -> ModelInfo | None:
-        """Return the model of a target as its server listed it last; None if it is not listed."""
+        """Return the model of a target as its server listed it last."""
         for model in self.models_of(target.endpoint) or ():
             if model.model_id == target.model_id:
                 return model
         return None
 
     def mark_loaded(self, target: Target) -> None:
-        """Change the state of a listed model to loaded, because it has answered.
+        """Set the state of a listed model that has answered.
 
         This is no reason to write the file, so `_has_new_lists` stays as it is.
         """
@@ -227,10 +218,7 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     model: ModelInfo
     tokens_per_second: float | None = None  # median of earlier turns
     recent_index: int | None = None
-    """0 for the model used last; None if not used recently, and for a remote model.
-
-    A remote model is chosen by its row or its name, and not by a number.
-    """
+    """0 for the model used last; None for a remote one, which is not chosen by a number."""
     server_name: str = ""  # the user's name for its server; empty: its product is shown
 
     @property
@@ -245,11 +233,10 @@ def rows_of(
     speeds: Mapping[tuple[str, str], float],
     server_names: Mapping[str, str],
 ) -> tuple[ModelRow, ...]:
-    """Return a row for each model.
+    """Return the rows: recent models first, the last used one at the top; remote ones behind.
 
-    Recently used models come first, the last used one at the top. Remote ones come behind the
-    others, and those that cannot chat come last. `speeds` are those of earlier turns by
-    `ModelRow.key`, `server_names` the user's names of servers by their origin (http://HOST:PORT).
+    Those that cannot chat come last. `speeds` are those of earlier turns by `ModelRow.key`,
+    `server_names` the user's names of servers by their origin (http://HOST:PORT).
     """
     recent_indexes = {(used.endpoint, used.model): index for index, used in enumerate(state.recent)}
     rows: list[ModelRow] = []
@@ -276,15 +263,15 @@ def rows_of(
 def recent_by_number(rows: Sequence[ModelRow]) -> dict[str, ModelInfo]:
     """Return the recent models of the rows by their numbers: "1" is the one used last.
 
-    The user chooses by such a number. The picker has these models in its first rows; those that are
-    not listed any more, or cannot chat, are not there, and get no number.
+    The picker has these models in its first rows. Those that are not listed any more, or cannot
+    chat, get no number.
     """
     recent = [row.model for row in rows if row.recent_index is not None and row.model.can_chat]
     return {str(number): model for number, model in enumerate(recent, start=1)}
 
 
 def _read(file: Path) -> list[_CachedList]:
-    """Return the lists in a file; an empty list if it is missing, or damaged (which is logged)."""
+    """Return no lists if the file is missing, or damaged (which is logged)."""
     try:
         return msgspec.json.decode(read_plain(file), type=list[_CachedList])
     except FileNotFoundError:

@@ -32,10 +32,10 @@ class Monitor:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`check` probes an address; it may raise `LMChatError`."""
+        """`check` may raise `LMChatError`."""
         self._probe = check
         self._clock = clock
-        self._is_check_due = asyncio.Event()  # set to end the pause before the next check
+        self._is_check_due = asyncio.Event()
         self.health = ServerHealth()
         """Result of the last check; the next check is of its server and model."""
         self._is_streaming = False
@@ -45,7 +45,7 @@ class Monitor:
         """Let `watch` check the server of this target from now on, for the first time at once.
 
         If only the model is another one, `health` keeps the results of earlier checks. Without a
-        target, `health` is empty, and nothing is checked.
+        target, `health` is empty.
         """
         old = self.health
         is_same_server = (
@@ -56,18 +56,17 @@ class Monitor:
             self.check_now()
 
     def check_now(self) -> None:
-        """Let `watch` check without waiting for the end of its pause."""
+        """End the pause of `watch`."""
         self._is_check_due.set()
 
     def note_streaming(self, *, is_streaming: bool) -> None:
-        """Note whether any session streams an answer: while one does, `watch` does not check."""
+        """Say whether any session streams an answer."""
         self._is_streaming = is_streaming
 
     async def watch(self) -> AsyncGenerator[ServerHealth, None]:
         """Check repeatedly until cancelled, and yield the health after each check.
 
-        Without a target, nothing is checked. While an answer streams, a server is checked only if
-        it was not checked before. A pause follows each round; `check_now` ends it.
+        While an answer streams, a server is checked only if it was not checked before.
         """
         while True:
             self._is_check_due.clear()  # before the check: `check_now` during it asks for another
@@ -85,10 +84,7 @@ class Monitor:
                     await self._is_check_due.wait()
 
     async def _check(self, endpoint: Endpoint) -> None:
-        """Check a server, and update `health` with the result.
-
-        If `aim` has named another server during the check, the result is dropped.
-        """
+        """If `aim` has named another server during the check, the result is dropped."""
         try:
             server = await self._probe(endpoint)
         except LMChatError as error:
@@ -126,8 +122,8 @@ class Monitor:
 def _model_after(server: ServerStatus, used: ModelInfo | None) -> ModelInfo | None:
     """Return the model in use as the server lists it, with its state.
 
-    If the server lists no models, the model is returned as it was. If it does not list this one,
-    the state of the model is unknown, unless it is a remote one, which it stays.
+    If the server lists no models, the model stays as it was. If it does not list this one, its
+    state is unknown, unless it is a remote one.
     """
     if used is None or not server.models:
         return used

@@ -1,7 +1,6 @@
 """Asks addresses, one or all, what answers there, and makes a `ServerStatus` of it.
 
-A scan asks all addresses where a server may be, a check only one. `Scanner` remembers for each
-address which product has answered there.
+A scan asks all addresses where a server may be, a check only one.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _SCAN_S = 5.0  # a scan ends after this time at the latest
 _SCAN_READ_S = 1.8
 _KEPT_LIST_S = 600.0  # age of a list that is used in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
-"""Refusals that a model server would not give to a request for its models."""
+"""A model server would not refuse a request for its models in these ways."""
 _logger = logging.getLogger(__name__)
 
 
@@ -66,7 +65,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class Scanner:
-    """Scanner of addresses; remembers what earlier requests found out about each."""
+    """Scanner of addresses; remembers which product has answered at each."""
 
     def __init__(
         self,
@@ -78,12 +77,10 @@ class Scanner:
         check_allowed: Callable[[Endpoint], None],
         named: Collection[str] = (),
     ) -> None:
-        """Create a scanner.
+        """`named` are the hosts and ports that the settings name.
 
-        `lists` has the lists of models that were read before. `timeouts_for` returns the timeouts
-        that the settings have for an address. `check_allowed` raises `EndpointNotAllowed` or
-        `RequestInvalid` for an address to which no request may be sent. `named` are the hosts and
-        ports that the settings name.
+        `check_allowed` raises `EndpointNotAllowed` or `RequestInvalid` for an address to which no
+        request may be sent.
         """
         self._named = named
         self._keys = keys
@@ -92,11 +89,10 @@ class Scanner:
         self._check_allowed = check_allowed
         self._timeouts_for = timeouts_for
         self._memories: dict[Endpoint, ServerMemory] = {}
-        # addresses of environment variables and earlier runs
         self._remembered: Sequence[Endpoint] = ()
 
     def scan_also(self, remembered: Sequence[Endpoint]) -> None:
-        """Let each scan probe these addresses, too: of environment variables and earlier runs."""
+        """Let each scan probe the addresses of environment variables and earlier runs, too."""
         self._remembered = remembered
 
     async def scan(self, named: Sequence[Endpoint]) -> tuple[ServerStatus, ...]:
@@ -110,8 +106,7 @@ class Scanner:
         servers = await asyncio.gather(*map(self._scan_one, candidates))
         ranked = sorted(zip(candidates, servers, strict=True), key=lambda pair: pair[1].rank)
         shown: list[ServerStatus] = []
-        # Products that need no further row without a server: one of their servers answers, or such
-        # a row is already shown.
+        # products that need no further row without a server
         products_shown = {server.product for server in servers if server.is_model_server}
         for candidate, server in ranked:
             is_unknown = server.product == OPENAI_COMPATIBLE
@@ -127,9 +122,8 @@ class Scanner:
     def _candidates(self, named: Sequence[Endpoint]) -> list[Candidate]:
         """Return what a scan asks, each address once.
 
-        First come the `named` addresses, then those of the products, last the remembered ones. A
-        product has the port that it used last, and its default ports. Blocks: reads files in which
-        products keep their last port.
+        First come the `named` addresses, then those of the products, last the remembered ones.
+        Blocks: reads files in which products keep their last port.
         """
         candidates = [self._candidate(endpoint, is_configured=True) for endpoint in named]
         search_path = os.environ.get("PATH", os.defpath)
@@ -184,7 +178,7 @@ class Scanner:
         return replace(server, next_step=self._keys.why_withheld(endpoint) or server.next_step)
 
     async def _ask_in_time(self, candidate: Candidate, key: str) -> ServerStatus:
-        """Ask an address of a scan, for `_SCAN_S` at most; an unexpected error becomes a status.
+        """Ask an address of a scan; an unexpected error becomes a status.
 
         Replies of this machine have to come sooner: at most of its usual ports, nothing answers.
         """
@@ -211,17 +205,16 @@ class Scanner:
         return await self._ask(candidate, key, self._timeouts_for(endpoint).health_s)
 
     def expect_product(self, endpoint: Endpoint, product: str) -> None:
-        """Note which product is expected at an address, so that a probe asks for it first.
+        """Note the product for which a probe of an address asks first.
 
-        Nothing changes if a product was noted there before, perhaps because it has answered, or if
-        `product` is not a known one.
+        A known product that was noted there before stays: it may have answered.
         """
         memory = self._memory_of(endpoint)
         if memory.product is None and product != OPENAI_COMPATIBLE:
             memory.product = product
 
     def forget_lists(self) -> None:
-        """Let the next probe of each server find out anew which product and version it is.
+        """Let the next probe of each server find out again which product and version it is.
 
         It asks for the list also where that disturbs the server.
         """
@@ -233,10 +226,8 @@ class Scanner:
     def new_api(self, target: Target, *, key: str, read_s: float | None) -> ServerApi:
         """Return a new API of a server, for the requests of one probe or action.
 
-        Each probe and action gets a new API, because an API remembers its replies to GET requests.
-        Its errors name product and model of the target. `key` is sent with each request, unless it
-        is empty. `read_s` is the timeout of a reply in seconds; None: no timeout, as loading may
-        take minutes.
+        An API remembers its replies to GET requests. Its errors name product and model of the
+        target. `read_s` is the timeout of a reply; None: no timeout, as loading may take minutes.
         """
         endpoint = target.endpoint
         connect_s = connect_timeout_s(endpoint, self._timeouts_for(endpoint).connect_s)
@@ -257,10 +248,10 @@ class Scanner:
         return self._memories.setdefault(endpoint, ServerMemory())
 
     def _expected_product(self, endpoint: Endpoint) -> Product:
-        """Return the product to expect at an address.
+        """At the host of a provider, it is the provider.
 
-        At the host of a provider, it is the provider. Elsewhere it is the product that was noted
-        for the address, or else the one that usually has the port.
+        Elsewhere it is the product that was noted for the address, or else the one that usually has
+        the port.
         """
         usual = product_at(endpoint)
         noted = self._memory_of(endpoint).product
@@ -268,10 +259,7 @@ class Scanner:
         return product_named(noted) if noted and not is_provider else usual
 
     async def _ask(self, candidate: Candidate, key: str, read_s: float) -> ServerStatus:
-        """Ask one address for its models, and note which product answers.
-
-        `key` and `read_s` are as for `new_api`.
-        """
+        """Ask one address for its models, and note which product answers."""
         endpoint, expected = candidate.endpoint, candidate.expected
         target = Target(endpoint=endpoint, product=expected.name)
         api = self.new_api(target, key=key, read_s=read_s)
@@ -301,10 +289,9 @@ class Scanner:
             is_configured=candidate.is_configured,
         )
 
-        # The status names the product that was identified. A product that is only expected is named
-        # after an error, in two cases: no model server has answered, or one of this machine has
-        # refused. On other machines, the port does not tell the product, unless the server refuses
-        # the name of its host without a word, as only Ollama does.
+        # A product that is only expected is named after an error, if no model server has answered,
+        # or one of this machine has refused. On other machines, the port does not tell the product,
+        # unless the server refuses the name of its host without a word, as only Ollama does.
         refused = api.refused_reply
         is_blocked = reason == "host_blocked" and refused is not None and not refused.body
         names_expected = (
@@ -329,9 +316,8 @@ class Scanner:
             memory.product, memory.is_recognised = server.product, api.is_identified
             memory.wants_list = False
         elif server.is_off or not server.has_program:
-            # The server has ended, and the next one may be another version. The product stays
-            # noted, to be asked for first; other facts are forgotten. In place of an unknown one,
-            # that of the port is expected again.
+            # The server has ended, and the next one may be another version. A known product stays
+            # noted, to be asked for first.
             noted = self._memory_of(endpoint).product
             product_name = None if noted == OPENAI_COMPATIBLE else noted
             self._memories[endpoint] = ServerMemory(product=product_name, wants_list=True)
@@ -344,7 +330,7 @@ class Scanner:
         if server.state is ServerState.NEEDS_KEY and not server.has_rejected_key:
             return self._keys.why_withheld(candidate.endpoint)
         if error is not None and _has_better_hint(error, candidate, server):
-            # A step has no full stop, unless it has several sentences.
+            # a step has no full stop, unless it has several sentences
             return error.hint if ". " in error.hint else error.hint.removesuffix(".")
         is_other_program = server.state is ServerState.AWAY and bool(server.error_kind)
         if is_other_program and not candidate.is_usual:
@@ -354,9 +340,9 @@ class Scanner:
     async def _kept_list(self, api: ServerApi) -> tuple[ModelInfo, ...]:
         """Return the list that was read before, of a server whose answer a look would end.
 
-        It is empty for all others, and if none is known, or nothing answers. What an earlier run,
-        or another one, has read counts if it is younger than `_KEPT_LIST_S`. Raises
-        `ServerUnavailable` if the server does not answer in time.
+        It is empty for all others, and if none is known, or nothing answers. A list of an earlier
+        run, or another one, counts if it is younger than `_KEPT_LIST_S`. Raises `ServerUnavailable`
+        if the server does not answer in time.
         """
         max_age_s = None if api.memory.is_recognised else _KEPT_LIST_S
         models = self._lists.models_of(api.endpoint, max_age_s=max_age_s) or ()
@@ -387,15 +373,15 @@ class Scanner:
 async def _read_models(api: ServerApi, expected: Product) -> tuple[ModelInfo, ...]:
     """Find out which product answers, and return its models, each name once.
 
-    Set `api.facts` to those of the product, so that errors name it and give its next steps. Set
-    `api.is_identified` to whether the product is known, and not only expected. Both are set even if
-    the models cannot be read, which raises an error.
+    Sets `api.facts`, so that errors name the product and give its next steps, and
+    `api.is_identified`, which is False if the product is only expected; both even if an error is
+    raised.
     """
     # a product with `hosts` is a provider, which alone answers there: nothing has to be asked
     product = expected if expected.hosts else await identify(api, expected)
     api.is_identified = product is not None
-    # A server that no product recognises may still be of the expected one, so errors have the words
-    # of that product. But the server is asked only for the list that every server has.
+    # A server that no product recognises may still be of the expected one, but is asked only for
+    # the list that every server has.
     api.facts = (product or expected).refusal_context(
         key=api.facts.key, host=api.facts.host, path=api.facts.path
     )
@@ -452,11 +438,11 @@ def _has_better_hint(error: LMChatError, candidate: Candidate, server: ServerSta
 
 
 def _reason_of_error(error: LMChatError, api: ServerApi, *, is_usual: bool) -> str:
-    """Return the reason for an error.
+    """As long as the product is not identified, another program may answer.
 
-    As long as the product is not identified, another program may answer. A web login is a sign of
-    one, and so is a refusal that a model server would not send. One that forbids the request may
-    come from a model server, or a proxy of it, unless the address is only a usual one.
+    A web login is a sign of one, and so is a refusal that a model server would not send. One that
+    forbids the request may come from a model server, or a proxy of it, unless the address is only a
+    usual one.
     """
     may_be_other_program = not api.is_identified
     if error.kind == "dropped" and api.memory.is_recognised:

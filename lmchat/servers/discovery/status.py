@@ -1,7 +1,6 @@
 """What answers at the address of a server, and how it is said.
 
-`STATUS` has the words about servers, for all that show them. Only this module looks at the
-`reason` of a status; other code branches on its state.
+Only this module looks at the `reason` of a status; other code branches on its state.
 """
 
 from __future__ import annotations
@@ -153,17 +152,17 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     endpoint: Endpoint
     product: str
-    """Name of the product; "OpenAI-compatible" if it is not known."""
+    """Its name; "OpenAI-compatible" if it is not known."""
     reason: str = ""
     """Why a chat cannot begin now, mostly a kind of error; empty if it can."""
     models: tuple[ModelInfo, ...] = ()
     """With those that cannot chat."""
     detail: str = ""
-    """Words of the server, or of the error; empty without one."""
+    """Words of the server, or of the error."""
     next_step: str = ""
     """What the user should do, usually without a full stop; empty: nothing."""
     latency_ms: float | None = None
-    """Milliseconds of the first reply; None if nothing replied."""
+    """Of the first reply; None if nothing replied."""
     is_configured: bool = False
     """Whether the user has named this server, or it is the built-in one, which only users start."""
 
@@ -173,7 +172,6 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def state(self) -> ServerState:
-        """How far the server is from a chat."""
         return self._meaning.state
 
     @property
@@ -182,7 +180,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def word(self) -> str:
-        """The status in a few words, such as "needs key"."""
+        """Such as "needs key"."""
         return self._meaning.word
 
     @property
@@ -205,7 +203,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
         return f"{self.product} at {self.endpoint.url}"
 
     def sentence(self, name: str) -> str:
-        """Return a sentence about the server; `name` is its subject if a model server answers."""
+        """`name` is the subject of the sentence if a model server answers."""
         return self._meaning.sentence.format(
             name=name,
             url=self.endpoint.url,
@@ -223,7 +221,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def error_kind(self) -> str:
-        """Kind of the error, if a program answers that cannot be used; else empty."""
+        """Kind of the error, if a program answers that cannot be used."""
         return self._meaning.error_kind
 
     @property
@@ -269,7 +267,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a model to chat with; a loading server need not list it yet."""
+        """A loading server need not list its model yet."""
         return self.state is ServerState.LOADING or bool(self.chat_models)
 
     @property
@@ -288,10 +286,9 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
 
 def reason_of_models(models: Iterable[ModelInfo]) -> str:
-    """Return the reason for a server that lists these models.
+    """A server is ready if one of its models answers, even while others are loading.
 
-    It is ready if one of them answers, even while others are loading. Remote models do not count:
-    none of them is used unasked.
+    Remote models do not count: none of them is used unasked.
     """
     states = {model.state for model in models if model.can_chat}
     if states & {LoadState.LOADED, LoadState.ASLEEP, LoadState.UNKNOWN}:
@@ -300,7 +297,6 @@ def reason_of_models(models: Iterable[ModelInfo]) -> str:
 
 
 def usable_of(servers: Iterable[ServerStatus]) -> list[ServerStatus]:
-    """Return the servers that can be used, in the same order."""
     return [server for server in servers if server.state.is_usable]
 
 
@@ -336,7 +332,7 @@ class ServerHealth(Struct, frozen=True, kw_only=True):
     status: ServerStatus | None = None  # None before the first check
     since_s: float | None = None  # monotonic time of the first check with this word
     latencies_ms: tuple[float | None, ...] = ()
-    """Milliseconds of the last checks, newest last; None for a failed check."""
+    """Of the last checks, newest last; None for a failed check."""
     seen_s: float | None = None  # monotonic time of the last check that found the server
 
     @property
@@ -349,7 +345,7 @@ class ServerHealth(Struct, frozen=True, kw_only=True):
 
     @property
     def latency_ms(self) -> float | None:
-        """Milliseconds of the last check; None if it failed, or before the first one."""
+        """None if the last check failed, or before the first one."""
         return self.latencies_ms[-1] if self.latencies_ms else None
 
     @property
