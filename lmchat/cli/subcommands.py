@@ -177,6 +177,23 @@ _MODELS = Subcommand(
             ),
         ),
         Subcommand("unload", "unload a model", "lmchat models unload qwen3-8b", (_MODEL_ID,)),
+        Subcommand(
+            "pull",
+            "let the server download a model; Ctrl+C stops it",
+            "lmchat models pull llama3.2\nlmchat models pull ggml-org/gemma-3-4b-it-GGUF",
+            (argument("model_id NAME", "name of the model, as the server's own program takes it"),),
+            notes="Ollama, LM Studio 0.4 and the router of llama.cpp can do that. Of several,\n"
+            "it is the server of the chat if that can; --endpoint names another one.",
+        ),
+        Subcommand(
+            "rm",
+            "let the server delete a model from its disk; asks first",
+            "lmchat models rm llama3.2\nlmchat models rm llama3.2 --yes",
+            (
+                argument("model_id MODEL", "whole name of the model"),
+                argument("--yes", "do not ask"),
+            ),
+        ),
     ),
     notes="STATE is loaded, asleep, loading, not loaded or remote.\n"
     "A remote model does not run where its server runs; --json has runs_at.",

@@ -499,6 +499,16 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         Scope.PICKER,
+        "picker.disk",
+        "ctrl+d",
+        "download or delete",
+        "Download the typed model, or delete the chosen one",
+        action="download_or_delete",
+        is_offered=False,
+        is_priority=True,
+    ),
+    Command(
+        Scope.PICKER,
         "picker.refresh",
         "ctrl+r",
         "refresh",

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
 import time
 from collections.abc import (
     AsyncGenerator,
@@ -33,6 +35,7 @@ from msgspec.structs import replace
 
 from lmchat.config.settings import Settings, TimeoutSettings
 from lmchat.errors import LMChatError, RequestInvalid, ServerRejected, ServerUnavailable
+from lmchat.files.paths import home_folder
 from lmchat.metrics import Metrics, RateLimit, RequestCounters
 from lmchat.processes.tasks import background_task, end_tasks
 from lmchat.safe_text import safe_line, shell_word
@@ -45,6 +48,7 @@ from lmchat.servers.events import (
     ModelLoading,
     ModelNamed,
     PromptProgress,
+    PullProgress,
     RequestAdapted,
     RequestQueued,
     StreamEvent,
@@ -64,7 +68,8 @@ from lmchat.servers.model import (
     similar_names,
 )
 from lmchat.servers.products import product_named
-from lmchat.servers.products.server_api import ServerApi
+from lmchat.servers.products.product import Product
+from lmchat.servers.products.server_api import OnPull, ServerApi
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -81,6 +86,7 @@ from lmchat.servers.stream.chunk_parser import prompt_progress
 from lmchat.servers.stream.response_reader import EventQueue
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState, AnswerStats
+from lmchat.units import size_text
 
 COUNT_S = 2.0  # longest wait for a count of tokens; after it, an estimate is shown
 TEMPLATE_S = 5.0  # longest wait for the text behind a chat template, of up to 1 MB
@@ -270,6 +276,36 @@ class HttpServerClient:
             return
         api = await self._new_api(Target.of(model))
         await product_named(model.product).unload(api, model)
+
+    async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
+        product = product_named(server.product)
+        model = product.unlisted_model(server.endpoint, name)
+        api = await self._new_api(Target.of(model))
+        is_here = server.endpoint.is_loopback
+        free_bytes = await asyncio.to_thread(_free_bytes, product) if is_here else None
+
+        def report(progress: PullProgress) -> None:
+            missing_bytes = (progress.total_bytes or 0) - progress.done_bytes
+            if free_bytes is not None and missing_bytes > free_bytes:
+                missing, free = size_text(missing_bytes), size_text(free_bytes)
+                raise ServerRejected(
+                    f"{safe_line(name)} needs {missing} on the disk, and {free} are free.",
+                    kind="no_space",
+                    hint="Free some space, or download it with the server's own program.",
+                )
+            on_pull(replace(progress, free_bytes=free_bytes))
+
+        await product.pull(api, name, report)
+        listed = (await self.check(server.endpoint)).models
+        # llama.cpp adds the quantization
+        beginning = f"{name}:".casefold()
+        longer = (one for one in listed if one.model_id.casefold().startswith(beginning))
+        return find_model(name, listed) or next(longer, model)
+
+    async def remove(self, model: ModelInfo) -> None:
+        api = await self._new_api(Target.of(model))
+        await product_named(model.product).remove(api, model)
+        await self.check(model.endpoint)
 
     # Requests that want no answer
 
@@ -644,6 +680,15 @@ class HttpServerClient:
             if Endpoint.parse(configured.url).origin == endpoint.origin:
                 return configured.timeouts
         return self._settings.timeouts
+
+
+def _free_bytes(product: Product) -> int | None:
+    """Return what is free on the disk of the product's models here; None if it is not known."""
+    home = home_folder()
+    for folder in (*product.model_folders(os.environ, home), home):
+        with suppress(OSError):  # most of the possible folders do not exist
+            return shutil.disk_usage(folder).free
+    return None
 
 
 def _require_local(model: ModelInfo) -> None:

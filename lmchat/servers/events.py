@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from lmchat.sessions.tokens import TokenProbabilities
+from lmchat.units import SIGNS, percent, size_text
+
+_BAR_CELLS = 14
 
 
 class RequestQueued(Struct, frozen=True, kw_only=True):
@@ -59,6 +62,25 @@ class ModelLoading(Struct, frozen=True, kw_only=True):
     """Whether the server had put the model to sleep, as a check before the request has found."""
     wait_s: float | None = None
     """Seconds until the server is asked again, if it has named a time."""
+
+
+class PullProgress(Struct, frozen=True, kw_only=True):
+    """How far the download of a model is."""
+
+    done_bytes: int = 0
+    total_bytes: int | None = None  # None: not known yet
+    free_bytes: int | None = None  # on the disk of the server; None: not known
+
+    @property
+    def words(self) -> str:
+        if self.total_bytes is None:
+            return "looking up its size …"
+        share = min(self.done_bytes / max(self.total_bytes, 1), 1.0)
+        used = int(share * _BAR_CELLS)
+        bar = SIGNS.used * used + SIGNS.rule * (_BAR_CELLS - used)
+        sizes = f"{size_text(self.done_bytes)} of {size_text(self.total_bytes)}"
+        free = "" if self.free_bytes is None else f", {size_text(self.free_bytes)} free"
+        return f"{bar} {percent(share)}  {sizes}{free}"
 
 
 class PromptProgress(Struct, frozen=True, kw_only=True):

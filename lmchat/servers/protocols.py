@@ -14,8 +14,10 @@ from typing import Protocol
 from lmchat.metrics import Metrics, RateLimit
 from lmchat.servers.discovery.finder import ServerSource
 from lmchat.servers.discovery.model_lists import ModelLists
+from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.events import PromptProgress, StreamEvent
 from lmchat.servers.model import ModelInfo, ModelList
+from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -93,6 +95,15 @@ class ServerClient(AnswerSource, ServerSource, Protocol):
         """
 
     async def unload(self, model: ModelInfo) -> None: ...
+
+    async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
+        """Let a server download a model, and return it as it is then listed; cancelling stops it.
+
+        `ServerRejected` is raised, too, if the model is larger than what is free on the disk.
+        """
+
+    async def remove(self, model: ModelInfo) -> None:
+        """Let the server of a model delete it from its disk."""
 
     def allow(self, host: str) -> None:
         """Put a host ("host" or "host:port") on the allow-list, for this run."""

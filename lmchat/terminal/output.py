@@ -30,7 +30,7 @@ SHORT_ID = 8  # characters of a session's id that are printed
 # Their safe form depends on the character after them: CR, ZWNJ and ZWJ, and those that may be left
 # out between them.
 _UNDECIDED = f"\r\u200c\u200d{SELECTORS}{UNSEEN}"
-_PROGRESS_COLUMNS = 48  # the progress is filled up to this width, to overwrite the one before
+_PROGRESS_COLUMNS = 64  # the progress is filled up to this width, to overwrite the one before
 _MAX_CELL = 200  # characters, so that one name does not widen every row
 
 

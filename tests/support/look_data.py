@@ -21,7 +21,7 @@ from lmchat.servers.model import LoadState, ModelInfo
 from lmchat.servers.target import Target
 from lmchat.sessions.message import AnswerState
 from lmchat.sessions.session import SearchHit, SessionGroup, SessionHeader
-from lmchat.tui.dialogs.model_picker import ModelPicker
+from lmchat.tui.dialogs.model_picker import ModelActions, ModelPicker
 from lmchat.tui.dialogs.search_dialog import SearchDialog
 from lmchat.tui.widgets.telemetry_rows import PanelFacts
 
@@ -212,11 +212,12 @@ def picker_rows() -> list[ModelRow]:
 
 def model_picker(rows: Sequence[ModelRow] | None = None, **acts: Callable) -> ModelPicker:
     """Return the picker of such rows, in which Qwen is in use; `acts` is what its keys call."""
+    known: dict = {"load_or_unload": print, "load_with": print, "remove": print}
     return ModelPicker(
         picker_rows() if rows is None else rows,
         age_s=40,
         current=("http://localhost:1234", "qwen3-8b"),
-        **{"load_or_unload": print, "load_with": print, "refresh": print} | acts,
+        actions=ModelActions(**known | {"pull": None, "refresh": print} | acts),
     )
 
 

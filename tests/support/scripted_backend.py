@@ -17,6 +17,7 @@ from lmchat.servers.endpoint import Endpoint
 from lmchat.servers.events import (
     ModelNamed,
     PromptProgress,
+    PullProgress,
     ReasoningDelta,
     RequestSent,
     StreamEvent,
@@ -28,6 +29,7 @@ from lmchat.servers.local.demo import SMOLLM2
 from lmchat.servers.local.engine import Engine
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.model import LoadState, ModelInfo, ModelList
+from lmchat.servers.products.server_api import OnPull
 from lmchat.servers.request import (
     ChatRequest,
     ForwardedReply,
@@ -45,13 +47,15 @@ Step = StreamEvent | Exception | asyncio.Event | float
 
 def model(name: str = "qwen3-8b", **more: object) -> ModelInfo:
     known: dict[str, object] = {
+        "endpoint": ENDPOINT,
+        "product": "LM Studio",
         "state": LoadState.LOADED,
         "params": "8B",
         "quantization": "Q4_K_M",
         "context_loaded": 8192,
         "context_max": 32768,
     }
-    return ModelInfo(model_id=name, endpoint=ENDPOINT, product="LM Studio", **(known | more))  # type: ignore[arg-type]
+    return ModelInfo(model_id=name, **(known | more))  # type: ignore[arg-type]
 
 
 def target(name: str = "qwen3-8b", **more: object) -> Target:
@@ -114,6 +118,9 @@ class ScriptedBackend:
         self.good_key = "sk-good"
         self.loaded: list[str] = []
         self.load_contexts: list[int | None] = []
+        self.pulled: list[str] = []
+        self.pull_script: list[PullProgress | Exception | asyncio.Event] = []
+        self.removed: list[str] = []
         self.allowed: list[str] = []
         self.is_closed = False
         self.counted = Metrics()
@@ -260,6 +267,21 @@ class ScriptedBackend:
 
     async def unload(self, model: ModelInfo) -> None:
         self.loaded.remove(model.model_id)
+
+    async def pull(self, server: ServerStatus, name: str, on_pull: OnPull) -> ModelInfo:
+        """Play the script of a download: how far it is, gates to wait at, and errors to raise."""
+        self.pulled.append(name)
+        for step in self.pull_script:
+            if isinstance(step, Exception):
+                raise step
+            if isinstance(step, asyncio.Event):
+                await step.wait()
+            else:
+                on_pull(step)
+        return model(name, endpoint=server.endpoint, product=server.product)
+
+    async def remove(self, model: ModelInfo) -> None:
+        self.removed.append(model.model_id)
 
     def allow(self, host: str) -> None:
         self.allowed.append(host)

@@ -83,11 +83,11 @@ async def test_keys_that_load_are_offered_where_the_server_of_the_model_can():
     loaded, unloaded = LoadState.LOADED, LoadState.NOT_LOADED
     for product, facts, keys in (
         ("llama.cpp", {"state": loaded}, ""),
-        ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload"),  # a router
+        ("llama.cpp", {"state": loaded, "has_own_slots": True}, "^L load or unload  ^D delete"),
         ("llama.cpp", {"state": LoadState.ASLEEP}, "^L load or unload"),
         ("built-in", {"state": loaded}, "^L load or unload  ^G load with …"),
         ("LM Studio", {"state": unloaded}, "^L load or unload  ^G load with …"),
-        ("Ollama", {"state": unloaded}, "^L load or unload"),
+        ("Ollama", {"state": unloaded}, "^L load or unload  ^D delete"),
         ("Ollama", {"state": LoadState.REMOTE}, ""),
         ("llama-swap", {"state": loaded}, "^L load or unload"),
         ("llama-swap", {"state": unloaded}, ""),

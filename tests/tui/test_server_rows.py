@@ -114,7 +114,8 @@ def test_a_server_that_lacks_one_thing_is_told_with_the_step():
         ("key_rejected", "rejected the API key."),
         ("model_not_loaded", "has no model yet."),
     ):
-        ends = "" if verdict == "model_not_loaded" else " Then press Enter."
+        is_empty = verdict == "model_not_loaded"
+        ends = " Or press Enter to download one." if is_empty else " Then press Enter."
         found = [
             probed("offline", product="Jan"),
             probed(verdict, next_step="Do this"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from lmchat import units
-from lmchat.cli.context import Context
+from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.find_target import load_with_progress
 from lmchat.cli.setup.wiring import make_engine, open_runtime
 from lmchat.errors import LMChatError
 from lmchat.servers.as_json import detection_json, health_json, model_json
-from lmchat.servers.discovery.choose import Choice, require_model
+from lmchat.servers.discovery.choose import Choice, require_model, server_for_pull
 from lmchat.servers.discovery.status import ServerState, ServerStatus
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
+from lmchat.servers.products import product_named
 from lmchat.terminal.output import table, terminal_columns
 
 # fields of a model file that `--json` prints under their names; empty ones as null
@@ -104,6 +107,41 @@ async def unload(context: Context) -> int:
         if model.state is not LoadState.NOT_LOADED:
             await runtime.backend.unload(model)
     return _print_state(context, model, LoadState.NOT_LOADED)
+
+
+async def pull(context: Context) -> int:
+    """Let a server download the model that the command names, and print it."""
+    name, output = context.options.model_id, context.output
+    async with open_runtime(context) as runtime:
+        finder = runtime.finder()
+        servers = await finder.look()
+        chosen = finder.choice().server
+        server = server_for_pull(servers, chosen.endpoint if chosen else None)
+        output.note(f"{server.name} downloads {name} …")
+        try:
+            model = await runtime.backend.pull(
+                server, name, lambda progress: output.show_progress(f"lmchat: {progress.words}")
+            )
+        except asyncio.CancelledError:
+            output.note(product_named(server.product).continues_pull or "The download is stopped.")
+            raise
+    return output.print_result(model_json(model), f"{model.model_id}: downloaded")
+
+
+async def rm(context: Context) -> int:
+    """Let its server delete the model that the command names, if the user agrees."""
+    async with open_runtime(context) as runtime:
+        listed = await runtime.finder().models()
+        model = model_meant(context.options.model_id, listed, is_exact=True, is_for_chat=False)
+        facts = [units.breakable(units.size_text(model.size_bytes)), f"on {model.product}"]
+        if model.state is LoadState.LOADED:
+            facts.append("now in memory")
+        subject = f"{model.model_id} ({', '.join(filter(None, facts))})"
+        refusal = f"Deleting {subject} cannot be undone."
+        if not await is_confirmed(context, f"Delete {subject} from the disk?", refusal):
+            return context.output.print_list([], [], "Nothing was deleted.")
+        await runtime.backend.remove(model)
+    return context.output.print_result(model_json(model), f"{model.model_id}: deleted")
 
 
 def _print_state(context: Context, model: ModelInfo, state: LoadState) -> int:

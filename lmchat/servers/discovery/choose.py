@@ -20,7 +20,7 @@ from lmchat.errors import (
     ServerUnavailable,
 )
 from lmchat.safe_text import shell_word
-from lmchat.servers.discovery.status import ServerState, ServerStatus
+from lmchat.servers.discovery.status import ServerState, ServerStatus, usable_of
 from lmchat.servers.endpoint import Endpoint, is_address
 from lmchat.servers.model import (
     BUILT_IN,
@@ -276,6 +276,24 @@ def choose_without_asking(servers: Sequence[ServerStatus], *, model: str, state:
     if choice.state is ServerState.NO_MODEL:
         return _choice_of(server, _unloaded_model(server, state))
     return choice
+
+
+def can_pull(server: ServerStatus) -> bool:
+    """Whether a server downloads models on request, as far as lmchat knows."""
+    return server.state.is_usable and product_named(server.product).can_pull(server.models)
+
+
+def server_for_pull(servers: Sequence[ServerStatus], used: Endpoint | None) -> ServerStatus:
+    """Return the server that a model is downloaded to: the used one, else the best that can.
+
+    If none can, return the best all the same: its error says what else to do. Raises
+    `no_server_error` if none can be used.
+    """
+    usable = usable_of(servers)
+    if not usable:
+        raise no_server_error(servers)
+    able = [server for server in usable if can_pull(server)]
+    return next((server for server in able if server.endpoint == used), (able or usable)[0])
 
 
 def unlisted_model(

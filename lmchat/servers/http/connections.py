@@ -30,6 +30,8 @@ CONNECT_ELSEWHERE_S = 10.0
 WRITE_S = 30.0
 POOL_S = 5.0  # for a free connection of the pool
 _STEP_BYTES = 1024 * 1024  # decompressed at once
+_MAX_LINE_BYTES = 1024 * 1024  # of a reply with one JSON value on each line
+_JSON_TYPES = ("application/x-ndjson", "application/json")
 _HEADER_BYTES = 2  # of compressed data: they show its format
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # zlib finds out which of the two it is
 _MAX_CERTIFICATE_BYTES = 4 * 1024 * 1024  # the usual list of all authorities has 250 kB
@@ -168,8 +170,9 @@ class Connections:
         """Send a GET, or a POST if there is a body, and yield the JSON objects of the event stream.
 
         It is for streams that report, for example, the state of models; `ResponseReader` reads
-        answers. Data that is not JSON is left out. The generator ends with the stream, after any
-        failure, and if the reply is no event stream.
+        answers. A JSON reply has one object on each line. Data that is not JSON is left out. The
+        generator ends with the stream, after any failure, behind a line of more than
+        `_MAX_LINE_BYTES`, and if the reply is of another type.
         """
         headers = request_headers(key, has_body=body is not None)
         headers["Accept"] = "text/event-stream"
@@ -182,12 +185,24 @@ class Connections:
                 endpoint, method, url, headers=headers, timeout=timeout, body=body
             )
             async with aclosing(response):
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                media_type = response.headers.get("content-type", "")
+                is_event_stream = media_type.startswith("text/event-stream")
+                if not (is_event_stream or media_type.startswith(_JSON_TYPES)):
                     return
+                line = b""  # that has begun
                 async for chunk in body_chunks(response):
-                    for event in reader.feed(chunk):
+                    if is_event_stream:
+                        values = [event.data for event in reader.feed(chunk)]
+                    else:
+                        *values, line = (line + chunk).split(b"\n")
+                    for value in values:
                         with suppress(NotJsonError):
-                            yield dict_or_empty(decode(event.data))
+                            yield dict_or_empty(decode(value))
+                    if len(line) > _MAX_LINE_BYTES:
+                        return
+                with suppress(NotJsonError):
+                    if line:
+                        yield dict_or_empty(decode(line))
 
     async def aclose(self) -> None:
         self._is_closed = True

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, ServerUnavailable
 from lmchat.processes.tasks import background_task
+from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import (
     JsonObject,
     count_or_none,
@@ -25,9 +26,9 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import BUILT_IN, LoadState, ModelInfo
-from lmchat.servers.products.native import bool_or_none, has_word, params_text
-from lmchat.servers.products.product import Product
-from lmchat.servers.products.server_api import OnProgress, ServerApi
+from lmchat.servers.products.native import bool_or_none, has_word, params_text, pull_progress
+from lmchat.servers.products.product import Models, Product
+from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 
 LOADING_POLL_S = 0.2
@@ -38,9 +39,9 @@ _STATES = {
     "loaded": LoadState.LOADED,
     "sleeping": LoadState.ASLEEP,
     "loading": LoadState.LOADING,
-    "downloading": LoadState.LOADING,
     "unloaded": LoadState.NOT_LOADED,
 }
+_DOWNLOADING = "downloading"
 _DONE_LOADING = (LoadState.LOADED, LoadState.ASLEEP)
 """States of a model whose process runs and can answer."""
 _LOAD = "/models/load"
@@ -97,6 +98,13 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                 return model
             kept[model.model_id] = reply.object if reply.is_good else {}
         return _with_props(model, kept[model.model_id])
+
+    async def read_rows(self, api: ServerApi) -> list[JsonObject]:
+        """Return the rows of models; those that a router is downloading are none yet."""
+        rows = await super().read_rows(api)
+        return [
+            row for row in rows if dict_or_empty(row.get("status")).get("value") != _DOWNLOADING
+        ]
 
     def model_from_row(self, api: ServerApi, row: JsonObject) -> ModelInfo:
         """Return the model of a row of the list, with the facts that llama.cpp adds to the row.
@@ -204,9 +212,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
                     self.require_done(api, reply, "load")
                 await self._wait_until_loaded(api, model)
             except asyncio.CancelledError:
-                with suppress(TimeoutError, LMChatError):
-                    async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
-                        await api.post(UNLOAD, {"model": model.model_id})
+                await self._stop(api, model.model_id)
                 raise
 
     async def _wait_until_loaded(self, api: ServerApi, model: ModelInfo) -> None:
@@ -218,7 +224,7 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         """
         unloaded_polls = 0
         while True:
-            status = await self._status(api, model)
+            status = await self._status(api, model.model_id)
             state = _STATES.get(str_or_empty(status.get("value")))
             if state in _DONE_LOADING:
                 return
@@ -263,18 +269,75 @@ class LlamaCpp(Product, frozen=True, kw_only=True):
         """
         await super().unload(api, model)
         for _ in range(_MAX_UNLOAD_POLLS):
-            status = await self._status(api, model)
+            status = await self._status(api, model.model_id)
             state = _STATES.get(str_or_empty(status.get("value")))
             is_in_memory = state in (*_DONE_LOADING, LoadState.LOADING)
             if not is_in_memory:
                 return
             await asyncio.sleep(LOADING_POLL_S)
 
-    async def _status(self, api: ServerApi, model: ModelInfo) -> JsonObject:
+    def can_pull(self, models: Models) -> bool:
+        # only a router can; it may have no model yet
+        return all(model.has_own_slots for model in models) and self.name != BUILT_IN
+
+    async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
+        """Let a router download a repository of Hugging Face: `USER/MODEL` or `USER/MODEL:QUANT`.
+
+        The router answers when the download has begun, so the state of the model is polled. It also
+        agrees to names that do not exist, and adds the quantization to the name of what it has.
+        """
+        files: JsonObject = {}
+
+        async def follow() -> None:
+            async with aclosing(api.events("/models/sse")) as events:
+                async for event in events:
+                    if event.get("model") == name:
+                        files.update(
+                            dict_or_empty(dict_or_empty(event.get("data")).get("progress"))
+                        )
+
+        async with background_task(follow()):
+            self.require_done(api, await api.post("/models", {"model": name}), "download")
+            has_ended = False
+            try:
+                while (await self._status(api, name)).get("value") == _DOWNLOADING:
+                    on_pull(pull_progress(files.values(), done="done", total="total"))
+                    await asyncio.sleep(LOADING_POLL_S)
+                has_ended = True
+            finally:
+                if not has_ended:
+                    await self._stop(api, name)
+        listed = [str_or_empty(row["id"]) for row in await self._rows_now(api)]
+        if not any(f"{one}:".casefold().startswith(f"{name}:".casefold()) for one in listed):
+            raise ServerRejected(
+                f"llama.cpp could not download {safe_line(name)}.",
+                kind="fetch",
+                hint="Check its name on huggingface.co (USER/MODEL or USER/MODEL:QUANT), and the "
+                "server's network and disk; its log says why.",
+            )
+
+    async def remove(self, api: ServerApi, model: ModelInfo) -> None:
+        """Delete a model that the router has downloaded; it refuses any other."""
+        reply = await api.delete(f"/models?model={quote(model.model_id, safe='')}")
+        self.require_done(api, reply, "delete")
+
+    async def _stop(self, api: ServerApi, name: str) -> None:
+        """End the loading or the download of a model within `_UNLOAD_AFTER_CANCEL_S`, if possible.
+
+        It is for work that was cancelled.
+        """
+        with suppress(TimeoutError, LMChatError):
+            async with asyncio.timeout(_UNLOAD_AFTER_CANCEL_S):
+                await api.post(UNLOAD, {"model": name})
+
+    async def _rows_now(self, api: ServerApi) -> list[JsonObject]:
+        """Return the rows of a new list: an API returns the same reply for the same path."""
+        return await super().read_rows(replace(api, replies={}))
+
+    async def _status(self, api: ServerApi, name: str) -> JsonObject:
         """Return the `status` of a model in a new list of the router; empty if it is not listed."""
-        # An API returns the same reply for the same path, so each poll needs an API without any.
-        for row in await self.read_rows(replace(api, replies={})):
-            if row.get("id") == model.model_id:
+        for row in await self._rows_now(api):
+            if row.get("id") == name:
                 return dict_or_empty(row.get("status"))
         return {}
 

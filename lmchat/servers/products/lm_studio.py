@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote
 
-from lmchat.errors import ServerUnavailable
+from msgspec import structs
+
+from lmchat.errors import ServerRejected, ServerUnavailable
 from lmchat.files.disk import read_plain
 from lmchat.files.paths import home_folder, lm_studio_folders
+from lmchat.safe_text import safe_line
 from lmchat.servers.http.json_values import (
     JsonObject,
     NotJsonError,
@@ -19,11 +24,13 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.native import bool_or_none
-from lmchat.servers.products.product import LM_STUDIO, Product
-from lmchat.servers.products.server_api import ServerApi
+from lmchat.servers.products.native import bool_or_none, pull_progress
+from lmchat.servers.products.product import LM_STUDIO, Models, Product
+from lmchat.servers.products.server_api import OnPull, ServerApi
 
 MODELS = "/api/v1/models"
+_DOWNLOAD = f"{MODELS}/download"
+PULL_POLL_S = 0.5
 _OLD_MODELS = "/api/v0/models"
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_PORT = 65535
@@ -75,6 +82,27 @@ class LmStudio(Product, frozen=True, kw_only=True):
         for name in names or [model.model_id]:
             reply = await api.post(self.unload_path, {"instance_id": name})
             self.require_done(api, reply, "unload")
+
+    def can_pull(self, models: Models) -> bool:  # noqa: ARG002 - since version 0.4
+        return True
+
+    async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
+        """Download a model, and look how far it is until the download ends; nothing stops it."""
+        reply = await api.post(_DOWNLOAD, {"model": name})
+        self.require_done(api, reply, "download")
+        job = reply.object
+        path = f"{_DOWNLOAD}/status/{quote(str_or_empty(job.get('job_id')), safe='')}"
+        while job.get("status") in ("downloading", "paused"):
+            on_pull(pull_progress([job], done="downloaded_bytes", total="total_size_bytes"))
+            await asyncio.sleep(PULL_POLL_S)
+            # an API returns the same reply for the same path
+            job = api.require_good(await structs.replace(api, replies={}).get(path)).object
+        if job.get("status") not in ("completed", "already_downloaded"):
+            raise ServerRejected(
+                f"LM Studio could not download {safe_line(name)}.",
+                kind="fetch",
+                hint="Its window says why, under Downloads.",
+            )
 
 
 def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:  # noqa: ARG001 - as others

@@ -7,10 +7,11 @@ could not be sent. What a server does not say stays unknown.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from msgspec.structs import replace
 
+from lmchat.servers.events import PullProgress
 from lmchat.servers.http.json_values import (
     JsonObject,
     count_or_none,
@@ -48,6 +49,15 @@ def params_text(count: object) -> str:
     if params < _MIN_BILLION:
         return f"{params / _MILLION:.0f}M"
     return f"{params / 1e9:.1f}".removesuffix(".0") + "B"
+
+
+def pull_progress(parts: Iterable[object], *, done: str, total: str) -> PullProgress:
+    """Return the progress of a download of parts; `done` and `total` are fields of each."""
+    rows = [dict_or_empty(part) for part in parts]
+    done_bytes, total_bytes = (
+        sum(count_or_none(row.get(field)) or 0 for row in rows) for field in (done, total)
+    )
+    return PullProgress(done_bytes=done_bytes, total_bytes=total_bytes or None)
 
 
 # Facts in the rows of the list

@@ -6,12 +6,14 @@ import asyncio
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
 from lmchat.errors import ServerUnavailable
+from lmchat.safe_text import safe_line
 from lmchat.servers.endpoint import Endpoint, is_address, loopback
 from lmchat.servers.http.json_values import (
     JsonObject,
@@ -21,9 +23,10 @@ from lmchat.servers.http.json_values import (
     str_or_empty,
 )
 from lmchat.servers.model import LoadState, ModelInfo
-from lmchat.servers.products.native import has_word
-from lmchat.servers.products.product import Product, is_cloud_name
-from lmchat.servers.products.server_api import OnProgress, ServerApi
+from lmchat.servers.products.native import has_word, pull_progress
+from lmchat.servers.products.product import Models, Product, is_cloud_name
+from lmchat.servers.products.refusals import refusal_in_stream
+from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 
 PORT = 11434
 WINDOW_STEP = (
@@ -53,6 +56,14 @@ def named_endpoint(environ: Mapping[str, str]) -> Endpoint | None:
         return None
     endpoint = Endpoint.parse(url)
     return None if endpoint == loopback(PORT) else endpoint
+
+
+def model_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folders that may hold its models; they have no GGUF files by that name."""
+    service = Path("/usr/share/ollama")  # home of the service of its installer for Linux
+    folders = [folder / ".ollama" / "models" for folder in (service, home)]
+    chosen = Path(environ.get("OLLAMA_MODELS", ""))
+    return [chosen, *folders] if chosen.is_absolute() else folders
 
 
 class Ollama(Product, frozen=True, kw_only=True):
@@ -164,6 +175,32 @@ class Ollama(Product, frozen=True, kw_only=True):
         # `keep_alive`: seconds for which the model stays in memory after this request
         body = {"model": model.model_id, "keep_alive": 0, "stream": False}
         api.require_good(await api.post("/api/generate", body))
+
+    def can_pull(self, models: Models) -> bool:  # noqa: ARG002 - it always can
+        return True
+
+    async def pull(self, api: ServerApi, name: str, on_pull: OnPull) -> None:
+        """Download the layers of a model; Ollama stops when the connection is closed.
+
+        It keeps what it has, and continues from there. It reports each layer by its digest.
+        """
+        layers: dict[str, JsonObject] = {}
+        async with aclosing(api.events("/api/pull", {"model": name})) as events:
+            async for event in events:
+                if event.get("status") == "success":
+                    return
+                if "error" in event:
+                    raise refusal_in_stream(event, api.facts)
+                layers[str_or_empty(event.get("digest"))] = event
+                on_pull(pull_progress(layers.values(), done="completed", total="total"))
+        raise ServerUnavailable(
+            f"Ollama closed the connection before it had {safe_line(name)}.",
+            kind="dropped",
+            hint="Check its log, then download it again: it continues where it stopped.",
+        )
+
+    async def remove(self, api: ServerApi, model: ModelInfo) -> None:
+        self.require_done(api, await api.delete("/api/delete", {"model": model.model_id}), "delete")
 
 
 async def _read_details(api: ServerApi, listed: list[JsonObject]) -> None:

@@ -32,7 +32,7 @@ from lmchat.servers.http.reply import Reply
 from lmchat.servers.model import OPENAI_COMPATIBLE, LoadState, ModelInfo
 from lmchat.servers.products.refusals import RefusalContext, not_an_llm_error
 from lmchat.servers.products.request_format import RequestFormat
-from lmchat.servers.products.server_api import OnProgress, ServerApi
+from lmchat.servers.products.server_api import OnProgress, OnPull, ServerApi
 from lmchat.servers.request import Sampling, TemplateText
 from lmchat.servers.sampling_options import COMMON, EXTRA, FURTHER_OPTIONS, TAKEN_BY_ALL
 from lmchat.sessions.message import SentThoughts
@@ -176,12 +176,17 @@ class Product(Struct, frozen=True, kw_only=True):
     load_step: str = _DEFAULT_LOAD_STEP  # step if it cannot load on request
     host_step: str = "Add the host name {host} to the server's trusted hosts, or use localhost"
     silent_step: str = "Check which program uses port {port}"  # step if nothing answers in time
+    pull_step: str = ""  # step if it cannot download on request; empty: `load_step`
+    remove_step: str = _DEFAULT_LOAD_STEP  # step if it cannot delete a model on request
+    continues_pull: str = ""
+    """Sentence for a stopped wait if it downloads on all the same; empty: it stops."""
     larger_window: str = ""  # step to a larger context window, with {model} and {context}
     larger_own_window: str = ""  # the same for a model whose own file sets it
     refusal_hints: Mapping[str, str] = {}
     """Sentences after other refusals, by the kind of the error; {model} is filled in."""
 
     # abilities
+    can_remove: bool = False  # whether it deletes what it has downloaded on request
     loads_on_demand: bool = False  # whether a chat request loads its model
     state: LoadState = LoadState.UNKNOWN  # state of listed models, if the list does not tell one
     slots: int = 1  # requests answered at once where no model says how many (R-25)
@@ -528,6 +533,27 @@ class Product(Struct, frozen=True, kw_only=True):
         reply = await api.post(path, {self.load_field: model.model_id})
         self.require_done(api, reply, "unload")
 
+    def can_pull(self, models: Models) -> bool:  # noqa: ARG002 - for those that override it
+        """Whether a server that lists these models downloads others on request."""
+        return False
+
+    async def pull(
+        self,
+        api: ServerApi,  # noqa: ARG002 - for those that override it
+        name: str,  # noqa: ARG002 - as above
+        on_pull: OnPull,  # noqa: ARG002 - for those that override it
+    ) -> None:
+        """Let the server download a model, and return when it has it.
+
+        Cancelling stops the download, unless the product `continues_pull`. Raises
+        `ServerRejected` if the server cannot download on request, or fails.
+        """
+        raise self._cannot_error("download")
+
+    async def remove(self, api: ServerApi, model: ModelInfo) -> None:  # noqa: ARG002 - as above
+        """Let the server delete a model from its disk; raise `ServerRejected` if it cannot."""
+        raise self._cannot_error("delete")
+
     def add_start_hint(self, error: ServerUnavailable) -> None:
         """Replace the hint of a refused connection by how to start a server of this product.
 
@@ -538,7 +564,7 @@ class Product(Struct, frozen=True, kw_only=True):
             error.hint = step_sentence(self.start_step)
 
     def require_done(self, api: ServerApi, reply: Reply, verb: str) -> None:
-        """Raise `ServerRejected` unless the server has done what `verb` says: "load" or "unload".
+        """Raise `ServerRejected` unless the server has done what `verb` says, such as "load".
 
         If the server does not have the path, the error says that it cannot do this on request.
         """
@@ -552,14 +578,12 @@ class Product(Struct, frozen=True, kw_only=True):
             raise self._cannot_error(verb) from error
 
     def _cannot_error(self, verb: str) -> ServerRejected:
-        """Return the error for a server that has no request to load or unload models.
-
-        Its hint says how the user loads one. `verb` is "load" or "unload".
-        """
+        """Return the error for a server that has no request for this; its hint is another way."""
+        steps = {"download": self.pull_step, "delete": self.remove_step}
         return ServerRejected(
             f"{self.subject} cannot {verb} models on request.",
             kind="unsupported",
-            hint=f"{self.load_step}.",
+            hint=f"{steps.get(verb) or self.load_step}.",
         )
 
 

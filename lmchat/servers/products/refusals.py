@@ -168,6 +168,23 @@ REFUSALS: tuple[Refusal, ...] = (
         hint="The model server behind the gateway is slow or away: check it, then try again.",
         has_own_step=True,
     ),
+    Refusal(
+        "no_space",
+        pattern="no space left on device|not enough (disk )?space|disk quota exceeded",
+        hint="Free some space on the disk of the server, then try again.",
+    ),
+    Refusal(
+        "model_missing",
+        pattern="pull model manifest: file does not exist|^invalid model name$",
+        message="{product} finds no model {model} to download.",
+        hint="Check the name; ollama.com/search lists the models.",
+        has_own_step=True,
+    ),
+    Refusal(
+        "fetch",
+        pattern="pull model manifest|max retries exceeded|digest mismatch",
+        hint="Check the network of the server, then try again: what it has is kept.",
+    ),
     Refusal("billing", pattern=r"usage limit|weekly limit", hint="Check the plan of your account."),
     Refusal(
         "rate_limited",

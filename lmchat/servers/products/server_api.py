@@ -13,11 +13,13 @@ from msgspec import Struct, field
 
 from lmchat.errors import ServerUnavailable
 from lmchat.servers.endpoint import Endpoint
+from lmchat.servers.events import PullProgress
 from lmchat.servers.http.json_values import JsonObject, encode
 from lmchat.servers.http.reply import MAX_REPLY_BYTES, Reply
 from lmchat.servers.products.refusals import RefusalContext, refusal
 
 OnProgress = Callable[[float], None]  # takes the fraction that is done, 0 to 1
+OnPull = Callable[[PullProgress], None]  # may raise an error, which stops the download
 
 
 class ServerMemory(Struct, kw_only=True):
@@ -80,6 +82,10 @@ class ServerApi(Struct, kw_only=True):
         """POST a JSON value to a path and return the reply; raises the same errors as `get`."""
         return await self._send("POST", self.url(path), encode(value))
 
+    async def delete(self, path: str, value: object = None) -> Reply:
+        """DELETE a path, with a JSON value if one is given; raises the same errors as `get`."""
+        return await self._send("DELETE", self.url(path), None if value is None else encode(value))
+
     def require_good(self, reply: Reply) -> Reply:
         """Return a reply that `is_good`, else raise `ServerRejected`.
 
@@ -101,9 +107,9 @@ class ServerApi(Struct, kw_only=True):
     def events(self, path: str, posted: object = None) -> AsyncGenerator[JsonObject]:
         """Return the JSON objects of an event stream.
 
-        The stream is the reply to a GET, or to a POST of the JSON value `posted` if one is given.
-        The generator ends with the stream, after any failure, and if the reply is not an event
-        stream. Use it with `aclosing`, which closes the connection.
+        The stream is the reply to a GET, or to a POST of the JSON value `posted` if one is given;
+        it may also have one object on each line. The generator ends with the stream, and after any
+        failure. Use it with `aclosing`, which closes the connection.
         """
         body = None if posted is None else encode(posted)
         return self.ask_for_events(self.url(path), body)

@@ -11,21 +11,23 @@ from msgspec.structs import replace
 
 from lmchat.errors import LMChatError, ServerRejected, WrongUse
 from lmchat.safe_text import safe_line, shell_word
-from lmchat.servers.discovery.choose import unlisted_model
+from lmchat.servers.discovery.choose import can_pull, server_for_pull, unlisted_model
 from lmchat.servers.discovery.model_lists import ModelRow, recent_by_number, rows_of
-from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, usable_of
+from lmchat.servers.discovery.status import LACKS_SERVER, ServerHealth, ServerStatus, usable_of
 from lmchat.servers.endpoint import configured_names
+from lmchat.servers.events import PullProgress
 from lmchat.servers.model import LoadState, ModelInfo, model_meant
 from lmchat.servers.products import product_named
 from lmchat.servers.target import Target
 from lmchat.sessions.message import ChatMessage
 from lmchat.tui.controllers.prompt_text import PromptText
 from lmchat.tui.controllers.turn_view import TurnView
-from lmchat.tui.dialogs.ask_dialog import AskDialog
-from lmchat.tui.dialogs.model_picker import VISION, ModelPicker
+from lmchat.tui.dialogs.ask_dialog import AskDialog, ConfirmDialog
+from lmchat.tui.dialogs.model_picker import VISION, ModelActions, ModelPicker
+from lmchat.tui.dialogs.progress_dialog import with_progress
 from lmchat.tui.messages import ShowServers
 from lmchat.tui.screen_services import ScreenServices
-from lmchat.units import counted
+from lmchat.units import counted, size_text
 
 
 class ModelSwitch:
@@ -153,9 +155,15 @@ class ModelSwitch:
         picker = ModelPicker(
             self._rows(listed.models),
             age_s=listed.age_s,
-            load_or_unload=self._load_or_unload,
-            load_with=self._ask_for_context,
-            refresh=self._refresh_anew,
+            actions=ModelActions(
+                load_or_unload=self._load_or_unload,
+                load_with=self._ask_for_context,
+                remove=self._remove,
+                pull=self._ask_to_pull
+                if any(map(can_pull, self._workspace.finder.servers))
+                else None,
+                refresh=self._refresh_anew,
+            ),
             unlisted=self._unlisted,
             current=(target.server_id, target.model_id) if target else None,
             typed=VISION if self._prompt_text.has_unseen_image else "",  # in the filter
@@ -217,6 +225,64 @@ class ModelSwitch:
             self._begin_load(model)
         # without `load_fraction`, which is as old as the list of models
         self.use(Target.of(replace(model, load_fraction=None)))
+
+    # Downloading and deleting
+
+    def _ask_to_pull(self, name: str) -> None:
+        target = self._chat.turn_choices.target
+        servers = self._workspace.finder.servers
+        server = server_for_pull(servers, target.endpoint if target else None)
+        question = ConfirmDialog(
+            f"Download {safe_line(name, limit=40)}?",
+            text=f"{server.name} downloads it. Esc stops the download.",
+            verb="download it",
+            key=self._ui.yes_key,
+        )
+        self._ui.open_dialog(question, lambda is_wanted: self.pull(server, is_wanted and name))
+
+    def pull(self, server: ServerStatus, name: str | None) -> None:
+        """Have a model downloaded, while a dialog shows how far it is; Esc stops it.
+
+        Without a name, as the user has left the question for it, do nothing.
+        """
+        if name:
+            self._ui.begin(partial(self._wait_for_pull, server, name), "pull", is_only=True)
+
+    async def _wait_for_pull(self, server: ServerStatus, name: str) -> None:
+        async def work(report: Callable[[str], None]) -> ModelInfo:
+            report(PullProgress().words)
+            return await self._workspace.backend.pull(
+                server, name, lambda progress: report(progress.words)
+            )
+
+        short = safe_line(name, limit=30)
+        try:
+            if await with_progress(self._ui, f"Downloading {short}", work) is not None:
+                self._ui.notify(f"{short} is downloaded.")
+                return
+            stopped = f"The download of {short} is stopped."
+            self._ui.notify(product_named(server.product).continues_pull or stopped)
+        finally:
+            self._show_new_states()
+
+    def _remove(self, model: ModelInfo) -> None:
+        self._ui.begin(partial(self._remove_if_wanted, model), "pull", is_only=True)
+
+    async def _remove_if_wanted(self, model: ModelInfo) -> None:
+        size = size_text(model.size_bytes) or "Its size is not known"
+        use = "It is in memory." if model.state is LoadState.LOADED else ""
+        if self.is_in_use(model):
+            use = "This chat uses it."
+        question = ConfirmDialog(
+            f"Delete {safe_line(model.model_id, limit=40)} from the disk?",
+            text=f"{size}; {model.product} at {model.endpoint.url}. {use}",
+            verb="delete it",
+            key=self._ui.yes_key,
+        )
+        if await self._ui.ask(question):
+            await self._workspace.backend.remove(model)
+            self._ui.show_action(f"deleted {_short_name(model)}")
+            self._show_new_states()
 
     # Loading
 

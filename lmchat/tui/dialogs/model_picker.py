@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.binding import BindingType
@@ -125,6 +126,20 @@ def _group(row: ModelRow) -> str:
     return f"{server}, at {place}" if place else f"{server}, remote"
 
 
+class ModelActions(Struct, frozen=True, kw_only=True):
+    """What the keys of the picker do."""
+
+    load_or_unload: Callable[[ModelInfo], None]
+    load_with: Callable[[ModelInfo], None]
+    """Asks for options, and loads a model with them."""
+    remove: Callable[[ModelInfo], None]
+    """Asks, and has a model deleted from the disk."""
+    pull: Callable[[str], None] | None
+    """Asks, and has a model of a name downloaded; None if no server can do that."""
+    refresh: Callable[[], None]
+    """Asks the servers for their models, and calls `update_rows`."""
+
+
 class ModelPicker(ListDialog):
     """Picker of models; returns the chosen one, or None."""
 
@@ -137,9 +152,7 @@ class ModelPicker(ListDialog):
         rows: Sequence[ModelRow],
         *,
         age_s: float,
-        load_or_unload: Callable[[ModelInfo], None],
-        load_with: Callable[[ModelInfo], None],
-        refresh: Callable[[], None],
+        actions: ModelActions,
         unlisted: Callable[[str], ModelInfo | None] = lambda _: None,
         current: tuple[str, str] | None = None,
         typed: str = "",
@@ -149,9 +162,7 @@ class ModelPicker(ListDialog):
         Args:
             rows: The models.
             age_s: Seconds since the oldest list of a server was read.
-            load_or_unload: Loads or unloads a model.
-            load_with: Asks for options, and loads a model with them.
-            refresh: Asks the servers for their models, and calls `update_rows`.
+            actions: What its keys do.
             unlisted: Returns a model of this name that no server lists; None if there is none.
             current: Server id and model id of the model in use, which is chosen at first.
             typed: The filter at first; empty for none.
@@ -159,9 +170,7 @@ class ModelPicker(ListDialog):
         super().__init__()
         self._rows = rows
         self._note = f"updated {units.rough_time(age_s)} ago"
-        self._load_or_unload = load_or_unload
-        self._load_with = load_with
-        self._refresh = refresh
+        self._actions = actions
         self._unlisted = unlisted
         self._current = current
         self._typed = typed
@@ -217,8 +226,10 @@ class ModelPicker(ListDialog):
         step = f"Backspace shows {'it' if count == 1 else f'all {count}'}."
         if has_name := self._typed_name() is not None:
             step = "Enter tries this name."
-        nothing = f"No model matches “{safe_line(typed, limit=30)}”. {step}"
-        if not (count or has_name):
+        if can_pull := self._can_pull_typed:
+            step = f"^D downloads a model of this name. {step if count or has_name else ''}"
+        nothing = f"No model matches “{safe_line(typed, limit=30)}”. {step}".rstrip()
+        if not (count or has_name or can_pull):
             nothing = _NO_MODELS
         elif typed == VISION:  # the filter with which a prompt with images opens the picker
             nothing = _NO_VISION
@@ -249,12 +260,16 @@ class ModelPicker(ListDialog):
         model = self._chosen_model()
         use, refresh = self.HINTS
         hints = [use] if model is not None or self._typed_name() is not None else []
+        if self._can_pull_typed:
+            hints.append(("^D", "download"))
         if model is not None and not model.is_remote:
             product = product_named(model.product)
             if product.can_load_or_unload(model):
                 hints.append(("^L", "load or unload"))
             if product.context_field:
                 hints.append(("^G", "load with …"))
+            if product.can_remove and product.can_pull((model,)):
+                hints.append(("^D", "delete"))
         return (*hints, refresh)
 
     def _table(
@@ -337,6 +352,19 @@ class ModelPicker(ListDialog):
         is_name = typed != VISION and not any(_match(typed, row) for row in self._rows)
         return self._unlisted(typed) if is_name else None
 
+    @property
+    def _can_pull_typed(self) -> bool:
+        """Whether a name is typed that no row matches, and a server can download it."""
+        typed = self._typed.strip()
+        is_name = typed not in ("", VISION) and not any(_match(typed, row) for row in self._rows)
+        return is_name and self._actions.pull is not None
+
+    def action_download_or_delete(self) -> None:
+        if (model := self._chosen_model()) is not None:
+            self._actions.remove(model)
+        elif self._actions.pull is not None and self._can_pull_typed:
+            self._actions.pull(self._typed.strip())
+
     def action_accept(self) -> None:
         model = self._chosen_model() or self._typed_name()
         if model is not None:
@@ -344,14 +372,14 @@ class ModelPicker(ListDialog):
 
     def action_load_or_unload(self) -> None:
         if (model := self._chosen_model()) is not None:
-            self._load_or_unload(model)
+            self._actions.load_or_unload(model)
 
     def action_load_with(self) -> None:
         if (model := self._chosen_model()) is not None:
-            self._load_with(model)
+            self._actions.load_with(model)
 
     def action_refresh_models(self) -> None:
-        self._refresh()
+        self._actions.refresh()
 
 
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from lmchat import units
 from lmchat.safe_text import SafeText, safe_line
+from lmchat.servers.discovery.choose import can_pull
 from lmchat.servers.discovery.status import (
     ServerState,
     ServerStatus,
@@ -116,7 +117,8 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
     """
     for row in sorted(rows, key=lambda row: not row.status.has_named_address):
         server = row.status
-        lacks_models = server.state is ServerState.NO_MODEL and not server.has_model
+        is_empty = server.state is ServerState.NO_MODEL and not server.has_model
+        lacks_models = is_empty and not can_pull(server)
         # Enter does not help against these: the user has to change something at the server
         is_stuck = server.state is ServerState.REFUSES or server.may_answer or lacks_models
         if row.is_choice and not is_stuck:
@@ -200,6 +202,8 @@ def _advice(server: ServerStatus) -> str:
     step = f"Next: {server.next_step.rstrip('.')}."
     if server.can_be_allowed:
         return f"{step} Or press Enter to allow it for this run."
+    if can_pull(server) and not server.has_model:
+        return f"{step} Or press Enter to download one."
     if server.takes_any_name:
         return f"{step} Or press Enter on its row to name a model."
     return f"{step} Then press Enter." if server.state is ServerState.NEEDS_KEY else step

@@ -1,0 +1,63 @@
+"""`lmchat models pull` and `lmchat models rm`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import scripted_products as products
+from tests.support.programs import Inside
+from tests.support.scripted_server import ScriptedServer, body_reply, json_reply, sse
+
+NAME = "llama3.2:3b"
+DELETE = "DELETE /api/delete"
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as scripted:
+        products.ollama(scripted, NAME)
+        scripted.on(DELETE, body_reply(b""))
+        yield scripted
+
+
+@pytest.fixture
+def cli(tmp_path: Path, server: ScriptedServer) -> Inside:
+    return Inside(home=tmp_path, url=server.url)
+
+
+def test_a_model_is_downloaded_and_printed(cli, server):
+    rows = [b'{"status":"pulling b179","total":9,"completed":9}\n', b'{"status":"success"}\n']
+    server.on("POST /api/pull", sse(*rows, content_type="application/x-ndjson"))
+    done = cli("models", "pull", NAME)
+    assert (done.returncode, done.stdout) == (0, f"{NAME}: downloaded\n")
+    assert done.stderr == f"Ollama at {server.url} downloads {NAME} …\n"
+    assert cli.json("models", "pull", NAME, "--json")["size_bytes"] == 2_019_393_189
+    assert [one.json for one in server.seen("POST /api/pull")] == [{"model": NAME}] * 2
+
+
+def test_a_failure_is_one_sentence_with_the_way_out(cli, server):
+    server.on("POST /api/pull", json_reply({"error": "invalid model name"}, status=400))
+    failed = cli("models", "pull", "a b", "--json")
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["detail"]["error"] == "model_missing"
+    assert "ollama.com/search" in failed.stderr
+
+
+def test_nothing_is_deleted_without_a_yes_which_names_model_and_size(cli, server):
+    kept = cli("models", "rm", NAME)
+    assert kept.returncode == 2
+    assert f"Deleting {NAME} (2.0 GB, on Ollama) cannot be undone." in kept.stderr
+    assert "Confirm with --yes." in kept.stderr
+    assert cli("models", "rm", "llama3", "--yes").returncode == 2, "a part of a name is no name"
+    assert server.seen(DELETE) == []
+    assert cli("models", "rm", NAME, "--yes").stdout == f"{NAME}: deleted\n"
+    assert [one.json for one in server.seen(DELETE)] == [{"model": NAME}]
+
+
+def test_the_question_says_that_a_model_is_in_memory(cli, server):
+    products.ollama(server, NAME, loaded=[NAME])
+    assert f"{NAME} (2.0 GB, on Ollama, now in memory)" in cli("models", "rm", NAME).stderr
