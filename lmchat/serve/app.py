@@ -1,8 +1,7 @@
 """The ASGI application of `lmchat serve`: who may use it, its routes, and passing requests on.
 
-There are two families of routes. The routes below `/v1` are those of OpenAI's and Anthropic's API.
-The bare routes, without `/v1`, are for older programs, which know only these. A request to a bare
-route may name its server (`endpoint`), and the reply for an error is one text.
+The routes below `/v1` are those of OpenAI's and Anthropic's API. A request to a bare route, without
+`/v1`, may name its server (`endpoint`), and the reply for an error is one text.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ from lmchat.storage.stats_store import StatsStore
 
 API = "/v1"
 _ANSWERED = (CHAT_PATH, "/completions", "/responses", "/messages")
-"""Paths of requests for an answer, which statistics count; these and the others are passed on."""
+"""Paths of requests for an answer, which statistics count."""
 _FORWARDED = (
     *_ANSWERED,
     *("/responses/input_tokens", "/messages/count_tokens", "/embeddings", "/rerank"),
 )
 _PASSED_HEADERS = ("content-type", "retry-after", "x-request-id")
 _OWN_SITES = frozenset(("none", "same-origin"))
-"""Values of `Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
+"""`Sec-Fetch-Site` if a person has typed the address, or a page at it sends a request."""
 _NO_PATH = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _STREAMING_FAILED = "Streaming failed"
 _STATUS_BY_KIND = {
@@ -73,7 +72,7 @@ _STATUS_BY_KIND = {
     "bug": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _OPENAI_CODES = {"auth": "invalid_api_key", "model_missing": "model_not_found"}
-"""Codes of OpenAI for kinds of errors; others have the kind as their code."""
+"""Codes of OpenAI; other kinds are their own code."""
 _REPORT = "lmchat.report"  # key of the report in the scope of a request
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class RequestReport(Struct, kw_only=True):
     program: str  # first word of its `User-Agent`
     subject: str  # name of its model; of other requests, the path
     status: int = 0  # of the reply; 0 if none has begun
-    is_sent: bool = False  # whether the end of the reply was sent, or is being sent
+    is_sent: bool = False  # the end of the reply, or it is being sent
     model: ModelInfo | None = None
     state: AnswerState = AnswerState.STREAMING
     stats: AnswerStats | None = None  # of a request that was passed on
@@ -93,9 +92,8 @@ class RequestReport(Struct, kw_only=True):
         self.state, self.stats = state, stats
 
     def note(self, message: Message) -> None:
-        """Note the status or the end of the reply in a part that is about to be sent.
+        """The end is noted before it is sent, as the program may then hang up.
 
-        The end is noted before it is sent, as the program may hang up as soon as it has the end:
         `forward` has to distinguish this from a program that hangs up earlier.
         """
         if message["type"] == "http.response.start":
@@ -112,7 +110,7 @@ class ServeApp(Struct, kw_only=True):
     settings: Settings
     state: State  # has the server and models used last, for the choice of the best server
     hosts: frozenset[str]
-    """Values of `Host` that are allowed without a key: in small letters, with and without port."""
+    """Allowed without a key: in small letters, with and without port."""
     key: str = ""  # API key that each request needs; empty: none is needed
     pause_s: float = 60.0  # longest time for which a program takes nothing of its reply
     stats_store: StatsStore
@@ -120,12 +118,11 @@ class ServeApp(Struct, kw_only=True):
     on_remote: Callable[[ModelInfo], None] = lambda _: None
     """Called before each request to a remote model."""
     log_unexpected: Callable[[Exception], LMChatError]  # logs an error, and returns the one to show
-    # Counters of the client when this app began, or at the last reset: `/metrics` counts from them.
+    # of the client, when this app began, or at the last reset: `/metrics` counts from them
     _metrics_at_reset: Metrics = field(default_factory=Metrics)
-    _app: Starlette = field(default_factory=Starlette)  # the routes, which `__post_init__` makes
+    _app: Starlette = field(default_factory=Starlette)
 
     def __post_init__(self) -> None:
-        """Begin to count, and make the routes."""
         self._metrics_at_reset = self.client.metrics()
         forwarded = (CHAT_PATH, *(f"{API}{path}" for path in _FORWARDED))  # first the bare one
         self._app = Starlette(
@@ -192,7 +189,7 @@ class ServeApp(Struct, kw_only=True):
             )
 
     def _has_key(self, headers: Headers) -> bool:
-        """Whether a request has the key as programs for OpenAI or for Anthropic send it."""
+        """Programs for OpenAI and for Anthropic send the key in different headers."""
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         keys = [headers.get("x-api-key", ""), bearer if scheme.lower() == "bearer" else ""]
         # takes as long for any wrong key, so its time does not help to guess the key
@@ -201,8 +198,7 @@ class ServeApp(Struct, kw_only=True):
     async def _refuse(self, request: Request, error: Exception) -> Response:
         """Return the reply for an error, in the shape of the family of routes that was asked.
 
-        For a wrong path and for an unexpected error, the reply always has the shape of OpenAI's
-        API.
+        For a wrong path and for an unexpected error, it always has the shape of OpenAI's API.
         """
         if isinstance(error, HTTPException):
             message = "lmchat serve has no such path."
@@ -275,7 +271,7 @@ class ServeApp(Struct, kw_only=True):
         return JSONResponse(metrics_json(counted))
 
     async def _reset_metrics(self, _: Request) -> Response:
-        """Count from 0; the counters of all runs on the disk stay."""
+        """The counters of all runs on the disk stay."""
         self._metrics_at_reset = self.client.metrics()
         return JSONResponse({"message": METRICS_RESET})
 
@@ -284,9 +280,9 @@ class ServeApp(Struct, kw_only=True):
     async def forward(self, request: Request, send: Send) -> None:
         """Pass on a request and its reply; a program that hangs up ends the generation.
 
-        Two tasks run at once: one passes the reply on, the other waits for the hang-up. The first
-        one to end cancels the other. An `LMChatError` is raised only as long as a reply with its
-        status can still be sent.
+        One task passes the reply on, another waits for the hang-up; the first one to end cancels
+        the other. An `LMChatError` is raised only as long as a reply with its status can still be
+        sent.
         """
         report: RequestReport = request.scope[_REPORT]
         try:
@@ -329,8 +325,7 @@ class ServeApp(Struct, kw_only=True):
     ) -> None:
         """Send a request to the server of its model, and the reply to the program as it comes.
 
-        A request at the bare route may name the server (`endpoint`), and is streamed unless the
-        body says otherwise. `report` gets the name of the model, and at the end its stats.
+        `report` gets the name of the model, and at the end its stats.
         """
         path = request.scope["path"].removeprefix(API)
         is_bare_route = path == request.scope["path"]
@@ -389,10 +384,7 @@ class ServeApp(Struct, kw_only=True):
 
 
 class _ForwardRoute(Struct, frozen=True):
-    """Route that sends its reply itself.
-
-    If the route were a function, Starlette would send what the function returns.
-    """
+    """Route that sends its reply itself: Starlette sends what a function returns."""
 
     app: ServeApp
 
@@ -401,7 +393,7 @@ class _ForwardRoute(Struct, frozen=True):
 
 
 def _usual_path(path: str) -> str:
-    """Return a path as the routes have it; addresses are typed with one slash more, or `/v1` twice.
+    """Addresses are typed with one slash more, or `/v1` twice.
 
     `/v1` may be missing where no bare route has the name.
     """
@@ -413,13 +405,11 @@ def _usual_path(path: str) -> str:
 
 
 async def _wait_for_hang_up(receive: Receive) -> None:
-    """Return when the program has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def _status_of(error: LMChatError) -> HTTPStatus:
-    """Return the status of the reply for an error: by its class, or else by its kind."""
     match error:
         case TooManyRequests():
             return HTTPStatus.TOO_MANY_REQUESTS
@@ -429,9 +419,9 @@ def _status_of(error: LMChatError) -> HTTPStatus:
             return HTTPStatus.FORBIDDEN
         case ServerUnavailable(kind="timeout"):
             return HTTPStatus.GATEWAY_TIMEOUT
-        # That lmchat cannot use a server is no fault of the program, whatever the kind. So a key
-        # that this server wants is no 401: the program's own key is right. What a server answers
-        # to a request that was passed on is no error here, except in a bare route.
+        # That lmchat cannot use a server is no fault of the program. So a key that this server
+        # wants is no 401: the program's own key is right. What a server answers to a request that
+        # was passed on is no error here, except in a bare route.
         case NoServerFound() | ServerUnavailable() | ServerRejected():
             return HTTPStatus.SERVICE_UNAVAILABLE
         case _:
@@ -439,10 +429,7 @@ def _status_of(error: LMChatError) -> HTTPStatus:
 
 
 def _openai_error(error: LMChatError, status: int | None = None) -> Response:
-    """Return the reply for an error in the shape of OpenAI's API.
-
-    `status` is the status of the reply; by default, it follows from the error.
-    """
+    """`status` follows from the error, if it is not given."""
     if status is None:
         status = _status_of(error)
     is_server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -456,10 +443,9 @@ def _openai_error(error: LMChatError, status: int | None = None) -> Response:
 
 
 def _bare_route_error(error: LMChatError, *, is_chat: bool) -> Response:
-    """Return the reply of a bare route for an error, which is one text.
+    """Return the reply of a bare route, in which all failures of servers have the status 500.
 
-    All failures of servers have the status 500. `is_chat` is whether the chat route was asked. The
-    programs that use this route expect a fixed text for such a failure, so the message is in
+    Programs that use the chat route expect a fixed text for such a failure, so the message is in
     another field.
     """
     status = _status_of(error)

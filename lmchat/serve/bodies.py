@@ -17,14 +17,14 @@ from lmchat.servers.products import no_model_selected
 
 _MB = 1e6
 _MAX_NAME_CHARS = 1000
-"""Limit for the name of a model: comparing and showing a longer one would take too long."""
+"""Comparing and showing a longer name of a model would take too long."""
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _ROLES_WITHOUT_TEXT = ("assistant", "tool")
 
 
 class BodyFields(Struct, frozen=True):
-    """Fields of a body that lmchat reads; None for a missing field. Other fields stay unread."""
+    """Fields of a body that lmchat reads; None for a missing field."""
 
     # of any type, as a program may send anything:
     model: object = None
@@ -33,15 +33,15 @@ class BodyFields(Struct, frozen=True):
     endpoint: object = None  # address of the server, which only the bare routes know
 
     def model_name(self) -> str:
-        """Return the name of the model.
+        """Raises `RequestInvalid` if the name is missing, blank, no text or too long.
 
-        Raises `RequestInvalid` if it is missing, blank, no text or too long. Older scripts look for
-        the first words of these messages, such as "No LM Studio model selected".
+        Older scripts look for the first words of these messages, such as "No LM Studio model
+        selected".
         """
         name = self.model
         if name == "":
-            # Old scripts send "" if no model was chosen, and look for the words for LM Studio. The
-            # words for any OpenAI-compatible server are the same.
+            # Old scripts send "" if no model was chosen, and look for the words for LM Studio,
+            # which are those for any OpenAI-compatible server.
             raise RequestInvalid(f"{no_model_selected(OPENAI_COMPATIBLE)}: name a model.")
         if not isinstance(name, str) or not name.strip():
             raise RequestInvalid("Invalid model parameter: the name of a model is needed.")
@@ -80,8 +80,7 @@ class BodyFields(Struct, frozen=True):
 async def read_body(request: Request, limit_mb: float) -> bytes:
     """Return the body of a request, without a byte order mark.
 
-    Raises `BodyTooLarge` as soon as it exceeds the limit, and `ClientDisconnect` if the program
-    hangs up.
+    Raises `BodyTooLarge` as soon as it exceeds the limit, and `ClientDisconnect`.
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -95,10 +94,10 @@ async def read_body(request: Request, limit_mb: float) -> bytes:
 
 
 def fields_of(body: bytes) -> BodyFields:
-    """Return the fields of a body.
+    """Raises `RequestInvalid` for a body that is no JSON object, or names its model twice.
 
-    Raises `RequestInvalid` if it is no JSON object, or names its model twice: servers differ in
-    which of two fields counts, so the request could reach another model than the one chosen here.
+    Servers differ in which of two fields counts, so the request could reach another model than the
+    one chosen here.
     """
     names, value = _object(body)
     # servers that are written in Go take `Model` for `model`

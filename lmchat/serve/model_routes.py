@@ -23,12 +23,12 @@ _logger = logging.getLogger(__name__)
 class ModelRoutes(Struct, frozen=True):
     """The models of all servers by their names, from the last search for servers.
 
-    A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product.
-    If the product has several servers, `NAME@PRODUCT:PORT` leads to one of them. If several of
-    these have the same port, `NAME@PRODUCT:HOST:PORT` does.
+    A name leads to the first server that has it. `NAME@PRODUCT` leads to the server of a product,
+    `NAME@PRODUCT:PORT` to one of several of the product, and `NAME@PRODUCT:HOST:PORT` to one of
+    those with the same port.
     """
 
-    servers: tuple[ServerStatus, ...] = ()  # servers that were found, usable or not, best first
+    servers: tuple[ServerStatus, ...] = ()  # usable or not, best first
     aliases: Mapping[str, ModelInfo] = field(default_factory=dict)
     """All models of the usable servers, by their names with `@`; those of the best server first.
 
@@ -37,7 +37,6 @@ class ModelRoutes(Struct, frozen=True):
 
     @classmethod
     def of(cls, servers: Sequence[ServerStatus]) -> ModelRoutes:
-        """Return the routes to the models of the servers that were found."""
         usable = usable_of(servers)
         product_counts = Counter(server.product for server in usable)
         port_counts = Counter((server.product, server.endpoint.port) for server in usable)
@@ -55,10 +54,9 @@ class ModelRoutes(Struct, frozen=True):
         return cls(tuple(servers), dict(remote_last))
 
     def listed(self) -> dict[str, ModelInfo]:
-        """Return the models by the names to show.
+        """Return the models by the names to show, each name for the first server that has it.
 
-        Each name is listed once, for the first server that has it. If several servers have it, it
-        is also listed with `@` for each of them.
+        If several servers have it, it is also listed with `@` for each of them.
         """
         counts = Counter(model.model_id for model in self.aliases.values())
         models: dict[str, ModelInfo] = {}
@@ -71,8 +69,8 @@ class ModelRoutes(Struct, frozen=True):
     def at(self, url: str) -> tuple[ServerStatus, ...]:
         """Return the server at an address, as a tuple; without an address, all servers.
 
-        An address where no server was found or configured is not allowed: a request must not make
-        lmchat connect to other programs.
+        Raises `EndpointNotAllowed` for an address where no server was found or configured: a
+        request must not make lmchat connect to other programs.
         """
         if not url:
             return self.servers
@@ -99,9 +97,9 @@ class ModelRoutes(Struct, frozen=True):
         raise no_server_error(servers)
 
     def find(self, name: str) -> ModelInfo:
-        """Return the model to which a name leads.
+        """Raises `WrongUse` if no server has the model.
 
-        Raises `WrongUse` if no server has the model. If no server can be used, the error says why.
+        If no server can be used, the error says why.
         """
         unlisted = self._unlisted(name)
         if unlisted is None:
@@ -114,10 +112,7 @@ class ModelRoutes(Struct, frozen=True):
         return model
 
     def _unlisted(self, name: str) -> ModelInfo | None:
-        """Return a model with this name on a server that the user has named, and that lists none.
-
-        Return None if there is no such server.
-        """
+        """Return a model of this name on a server that the user has named, and that lists none."""
         silent = [server for server in self.servers if server.takes_any_name]
         return unlisted_model(name, silent, State())
 
@@ -125,7 +120,7 @@ class ModelRoutes(Struct, frozen=True):
 class ServerWatch(Struct):
     """Owner of the routes to all models, which looks for servers again and again."""
 
-    find: Callable[[], Awaitable[tuple[ServerStatus, ...]]]  # looks for all servers
+    find: Callable[[], Awaitable[tuple[ServerStatus, ...]]]
     on_change: Callable[[ModelRoutes], None]  # gets the routes after changes that `run` has found
     routes: ModelRoutes = field(default_factory=ModelRoutes)
 
