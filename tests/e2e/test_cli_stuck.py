@@ -133,3 +133,12 @@ def test_compare_tells_it_of_each_model(cli, server):
     server.on(CHAT, looping())
     value = cli.json("compare", "-m", "small", "-m", "large", "--json", "Hi")
     assert [model["stuck"] for model in value["models"]] == [True, True]
+
+
+@pytest.mark.timeout(300)  # 1 500 tokens at most, where others compute too
+def test_a_real_model_that_is_made_to_repeat_itself_is_stopped(real):
+    real.configure(ACT + "temperature = 0\nseed = 1\nrepeat_penalty = 0.9\nmax_tokens = 1500\n")
+    document = real.json("ask", "--json", "Why is the sky blue?", code=1)
+    assert (document["stuck"], document["state"]) == (True, "stopped")
+    end = document["reply"][-120:]
+    assert document["reply"].count(end) > 1
