@@ -70,7 +70,7 @@ _WRONG = [
     (["aks"], "Unknown command 'aks'; did you mean ask?"),
     (
         ["xyzzy"],
-        "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, eval, tools, health, detect, metrics, stats",
+        "Unknown command 'xyzzy'; commands: ask, models, compare, batch, decide, replay, eval, tools, health, detect, metrics, stats",
     ),
     (["models", "lod", "x"], "Unknown command 'lod'; did you mean load?"),
     (["http://a:s3cret@b"], "Unknown command. To connect to a server: lmchat --endpoint URL."),
