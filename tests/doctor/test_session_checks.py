@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lmchat.doctor.checks import kept_prompt_findings, store_findings
 from lmchat.doctor.finding import Finding, Grade
-from lmchat.files.kept_prompts import prompt_name
 from lmchat.storage.opening import connect
 from lmchat.storage.schema import newest_version
 from lmchat.storage.store import Store
@@ -72,6 +71,6 @@ def test_the_size_of_read_prompts_is_told_where_there_are_any(tmp_path):
     (tmp_path / "mine.txt").write_text("kale", encoding="utf-8")
     assert kept_prompt_findings(tmp_path) == []
     for engine in ("0" * 16, "1" * 16):  # two models have read one session
-        (tmp_path / prompt_name("abc", engine, 300_000)).write_bytes(bytes(300_000))
+        (tmp_path / f"abc.{engine}.300000").write_bytes(bytes(300_000))
     (row,) = kept_prompt_findings(tmp_path)
     assert (row.grade, row.cause) == (Grade.OK, f"0.6 MB of 1 session, in {tmp_path}.")

@@ -59,6 +59,14 @@ def test_it_answers_with_the_settings_of_the_engine_and_is_gone_then(local, serv
     assert "Installed: lmchat --local starts it." in local("doctor").stdout
 
 
+def test_one_that_cannot_keep_what_it_has_read_answers_as_ever(local):
+    # it answers 404, as a llama.cpp without `--slot-save-path` answers 501
+    done = local("ask", "--local", "--save", "-m", file(local, "small"), "What are your settings?")
+    folder = local.folder / "kept_prompts"
+    assert json.loads(done.stdout)["LLAMA_ARG_SLOT_SAVE_PATH"] == f"{folder}{os.sep}"
+    assert (done.returncode, list(folder.iterdir())) == (0, [])
+
+
 @pytest.mark.parametrize("name", ["never", "small"], ids=["while it loads", "in an answer"])
 def test_no_process_remains_when_lmchat_is_killed(local, server, name):
     program = local.start("ask", "--local", "-m", file(local, name), "Go on and on")

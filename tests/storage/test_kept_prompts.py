@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import aclosing
 from datetime import timedelta
 
-from lmchat.files.kept_prompts import prompt_name
 from lmchat.storage.store import Store
 from tests.support.chats import Clock, begin_session, prompt
 
@@ -24,7 +23,7 @@ async def test_files_go_with_their_session_with_purged_messages_and_with_expired
             sessions[name], firsts[name] = await begin_session(store, f"Plain words {name}")
             seconds[name] = prompt("More", firsts[name])
             await store.append(sessions[name], seconds[name])
-            files[name] = folder / prompt_name(firsts[name].message_id, "0" * 16, 0)
+            files[name] = folder / f"{firsts[name].message_id}.{'0' * 16}.0"
             files[name].touch()
         (folder / f"{files['purged'].name}.ckpt").touch()  # llama.cpp may write more files
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from msgspec import DecodeError, Struct, json
 
 from lmchat.errors import LMChatError
 from lmchat.files.disk import ensure_folder
-from lmchat.files.kept_prompts import UNFINISHED, kept_prompts, prompt_name, same_engine
+from lmchat.files.kept_prompts import kept_prompts
 from lmchat.processes.threads import run_abandonable
 from lmchat.sessions.message import ChatMessage, Role
 
@@ -29,6 +30,7 @@ _SLOT_S = (
 )
 _LEAST_TOKENS = 256  # fewer are read in one batch
 _MB = 1_000_000
+_DIGEST_CHARS = 16
 
 
 class _Reply(Struct):
@@ -76,7 +78,11 @@ class KeptSlot:
         self._port, self._key = port, key
         self._held = ()
         try:
-            self._engine = same_engine(files)
+            facts = [
+                (file.resolve(), file.stat().st_size, file.stat().st_mtime_ns) for file in files
+            ]
+            # what another model has read would be taken for right if its form fits
+            self._engine = sha256(repr(facts).encode()).hexdigest()[:_DIGEST_CHARS]
             self._remove_oldest()
             if self._most_bytes:
                 ensure_folder(self._folder)
@@ -96,8 +102,9 @@ class KeptSlot:
             if not held or held[:1] != self._held[:1]:
                 await self.save(_SLOT_S)
                 self._held = ()  # a cancelled restore may take effect
-                if held and await self._is_restored(held[0]):
-                    self._held = held
+                if held:
+                    is_restored = await run_abandonable(partial(self._restore, held[0]))
+                    self._held = held if is_restored else ()
             if self._held:  # an answer that is stopped has changed it, too
                 self._held, self._is_changed = held, True
             yield
@@ -106,7 +113,7 @@ class KeptSlot:
     async def save(self, wait_s: float) -> None:
         """Save what has changed in the slot, if that may be kept and takes no longer."""
         held = self._held
-        if not held or not self._is_changed or not self._most_bytes:
+        if not held or not self._is_changed:
             return
         with suppress(LMChatError, OSError):  # a `TimeoutError` is an `OSError`
             async with asyncio.timeout(wait_s):
@@ -116,38 +123,33 @@ class KeptSlot:
 
     def _write(self, message_id: str, wait_s: float) -> None:
         """Save the slot; the file gets its name once it is whole."""
-        part = self._unfinished(message_id)
+        part = self._new_part(message_id)
         try:
             reply = self._ask("save", part.name, wait_s)
             size_bytes = part.stat().st_size
             if reply.n_saved >= _LEAST_TOKENS and size_bytes == reply.n_written:
-                for old in self._files_of(message_id):
+                for old in self._whole_files(message_id):
                     old.unlink(missing_ok=True)
-                part.replace(part.with_name(prompt_name(message_id, self._engine, size_bytes)))
+                part.replace(part.with_name(f"{message_id}.{self._engine}.{size_bytes}"))
         finally:
             _remove(part)
         self._remove_oldest()
 
-    async def _is_restored(self, message_id: str) -> bool:
-        with suppress(OSError):
-            async with asyncio.timeout(_SLOT_S):
-                return await run_abandonable(partial(self._read, message_id))
-        return False
-
-    def _read(self, message_id: str) -> bool:
+    def _restore(self, message_id: str) -> bool:
         """Restore the slot from the file of a session; return whether that has worked.
 
         Meanwhile, the file has the name of an unfinished one: if the engine ends by it, it is not
         read again.
         """
-        for file in self._files_of(message_id):
-            part = file.replace(self._unfinished(message_id))
-            try:
-                if self._ask("restore", part.name, _SLOT_S).n_restored:
-                    part.replace(file)
-                    return True
-            finally:
-                _remove(part)
+        with suppress(OSError):
+            for file in self._whole_files(message_id):
+                part = file.replace(self._new_part(message_id))
+                try:
+                    if self._ask("restore", part.name, _SLOT_S).n_restored:
+                        part.replace(file)
+                        return True
+                finally:
+                    _remove(part)
         return False
 
     def _ask(self, action: str, name: str, wait_s: float) -> _Reply:
@@ -163,16 +165,14 @@ class KeptSlot:
         finally:
             connection.close()
 
-    def _files_of(self, message_id: str) -> list[Path]:
-        """Return the whole files of a session that this model has read; more than one is rare."""
-        wanted = (message_id, self._engine, True)
-        found = kept_prompts(self._folder)
-        return [one.path for one in found if (one.message_id, one.engine, one.is_whole) == wanted]
+    def _whole_files(self, message_id: str) -> list[Path]:
+        """Return the files of a session that this model has read; llama.cpp ends at a cut one."""
+        files = self._folder.glob(f"{message_id}.{self._engine}.*")
+        return [file for file in files if file.suffix == f".{file.stat().st_size}"]
 
-    def _unfinished(self, message_id: str) -> Path:
-        """Return a path that no other file has."""
-        name = prompt_name(message_id, self._engine, UNFINISHED)
-        return self._folder / f"{name}.{os.urandom(4).hex()}"
+    def _new_part(self, message_id: str) -> Path:
+        """Return the path of an unfinished file, which no other one has."""
+        return self._folder / f"{message_id}.{self._engine}.0.{os.urandom(4).hex()}"
 
     def _remove_oldest(self) -> None:
         """Remove the files that are too many, the oldest first."""
