@@ -2,7 +2,7 @@
 
 A line is read while no event loop runs, since `readline` needs the main thread; then the loop runs
 until the line is done. Ctrl+C is a `KeyboardInterrupt` at the prompt, and cancels what runs.
-Answers go to stdout, everything else to stderr. `--inline` differs in how answers are printed.
+Answers go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -31,21 +31,20 @@ _HINTS = {
     "model_missing": _CHOOSE_MODEL,
     "model_not_loaded": _CHOOSE_MODEL,
 }
-"""Next steps by the kind of the error, where the usual next step needs the screen."""
+"""By the kind of the error, where the usual next step needs the screen."""
 
 
 def run_plain(context: Context) -> int:
     """Chat until the user quits or the input ends; return the exit code.
 
-    The exit code is 0, or on a pipe that of the first error. If a signal such as SIGTERM ended the
-    chat, it is 128 + the number of the signal. Ctrl+C on a pipe raises `KeyboardInterrupt`.
+    It is 0, on a pipe that of the first error, or 128 + the number of the signal that ended the
+    chat. Ctrl+C on a pipe raises `KeyboardInterrupt`.
     """
     reader = LineReader()
     if reader.is_terminal and hasattr(signal, "SIGTSTP"):
         # Ctrl+Z is ignored: the shell would switch bracketed paste off, and leave it off
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
-    # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number is
-    # added to this list; Ctrl+C adds none.
+    # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number to this list
     signals = interrupt_on_ending_signals()
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
@@ -64,8 +63,7 @@ def run_plain(context: Context) -> int:
 async def _open(context: Context, stack: AsyncExitStack, reader: LineReader) -> PlainChat:
     """Open store, servers and tools, and show the session: a new one, or the one of `-r`.
 
-    Callbacks that close these objects are pushed on `stack`. Raises `LMChatError` if an object
-    cannot be opened.
+    `stack` closes them.
     """
     # a screen reader, which may read the plain chat, would read out each change of a progress
     context.output.has_progress = context.options.inline and reader.can_redraw
@@ -93,10 +91,8 @@ class PlainChat:
 
         At a terminal, Ctrl+C clears the line or stops what runs, and errors are only printed. On a
         pipe, Ctrl+C raises `KeyboardInterrupt`, errors set the exit code, and the chat ends if no
-        server is found. `signals` has the numbers of other signals that have arrived; after one of
-        them, `KeyboardInterrupt` is raised.
-
-        This is no coroutine, as reading blocks. What a line begins runs in `runner`.
+        server is found. After another signal, whose number is then in `signals`,
+        `KeyboardInterrupt` is raised. This is no coroutine, as reading blocks.
         """
         reader, output = self._front.reader, self._front.output
         exit_code = 0
@@ -120,10 +116,7 @@ class PlainChat:
         return exit_code
 
     def _next_work(self, signals: Sequence[int]) -> Coroutine[Any, Any, None] | None:
-        """Read a line, and return the coroutine that runs it; None at the end of the input.
-
-        `signals` are those of `run`.
-        """
+        """Read a line, and return the coroutine that runs it; None at the end of the input."""
         reader = self._front.reader
         while True:
             try:
@@ -145,21 +138,17 @@ class PlainChat:
                 self._front.notify("", "Ctrl+D quits.")  # the empty text ends the typed line
 
     async def _begin(self) -> None:
-        """At a terminal, load the history of prompts, print the session, and connect to a server.
-
-        Notes say what the store had to replace, and how to list the commands.
-        """
+        """At a terminal, load the history of prompts, print the session, connect to a server."""
         front = self._front
         if not front.reader.is_terminal:
             return
         if notice := await front.runtime.store.open():
             front.notify(f"lmchat: {notice}")
-        # Of each draft, the text without its files is taken. It is made safe: an imported prompt
-        # may hold characters that readline refuses or does not filter.
+        # an imported prompt may hold characters that readline refuses or does not filter
         drafts = await front.runtime.store.prompt_history()
         history = [safe_text(split_draft(draft)[0]) for draft in drafts]
-        # Prompts that look like a shell command are left out. They were sent as text, perhaps by
-        # another program, but ↑ and Enter would run them, even with line ends around them.
+        # Prompts that look like a shell command were sent as text, perhaps by another program, but
+        # ↑ and Enter would run them, even with line ends around them.
         front.reader.begin(
             prompt for prompt in history if prompt and not is_shell_command(prompt.strip("\n"))
         )

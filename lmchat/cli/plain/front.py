@@ -63,8 +63,8 @@ class PlainFront(TurnListener):
     """The plain chat: runs its commands, sends its prompts, and prints the answers as they arrive.
 
     `_stream` prints the answers. With `--inline`, on a terminal that can redraw, it is `_inline`,
-    which formats them. Otherwise `_inline` is None, and a `SafeStream` prints them as they arrive.
-    A label is a line that helps a person at a terminal, and that a pipe does not get.
+    which formats them. A label is a line that helps a person at a terminal, and that a pipe does
+    not get.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class PlainFront(TurnListener):
         self._clipboard = Clipboard(context.environ_of_programs)
         self.clipboard: ClipboardReader = self._clipboard
         self.pages = make_pages(runtime.settings)
-        self.is_leaving = False  # whether the chat ends after this line
+        self.is_leaving = False  # after this line
         self._models: list[ModelInfo] = []  # in the last printed list
         self._headers: Sequence[SessionHeader] = ()  # in the last printed list
         self._files: list[Attachment] = []  # of the next prompt
-        self._lacks_files = False  # whether that must not be sent, as a file of it was refused
-        self._has_returned = False  # whether the last prompt was not sent
+        self._lacks_files = False  # a file of it was refused, so it must not be sent
+        self._has_returned = False  # the last prompt was not sent
         self._inline: InlineText | None = None
         if context.options.inline and reader.can_redraw:
             self._inline = InlineText(self.output.print_exactly, context.environ)
@@ -93,8 +93,8 @@ class PlainFront(TurnListener):
         self._stream = self._inline or SafeStream()
         self._printer = TurnPrinter(self.output, stream=self._stream)  # of the last turn
         self._stuck = StuckNotices(self.settings.chat.stuck, stop_key="Ctrl+C")
-        self._stage = ""  # word for the stage of the last answer, as it was told
-        self._copied_code = ("", 0)  # the message and the number of the block that was copied last
+        self._stage = ""  # of the last answer, as it was told
+        self._copied_code = ("", 0)  # message and number of the block that was copied last
         chat.reporter.listener = self
         self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
@@ -114,11 +114,7 @@ class PlainFront(TurnListener):
     # Commands
 
     async def run(self, line: str) -> None:
-        """Run a slash command.
-
-        Raises `WrongUse` for an unknown command, one that needs the screen, and one whose argument
-        is missing.
-        """
+        """Raises `WrongUse` for an unknown command, or one that needs the screen or a value."""
         slash = require_slash(line, help_by="/help", is_plain=True)
         command = slash.command
         handler = self.handlers.get(command.command_id)
@@ -175,7 +171,7 @@ class PlainFront(TurnListener):
         """Send a text as another version of the last prompt.
 
         Without a text, the next line begins with this command and the prompt, which the user can
-        then change. Where lines cannot be edited, both are printed, and the user has to type them.
+        then change. Where lines cannot be edited, both are printed.
         """
         opened = self.chat.shown
         await opened.load_older()  # at first, only the last messages are in memory
@@ -205,9 +201,8 @@ class PlainFront(TurnListener):
     async def choose_model(self, wanted: str) -> None:
         """Use a model for the next turn; without an argument, list the models that can chat.
 
-        A model is named by its number in the last list, its name or a part of it. A number refers
-        to the list as it was printed, since the servers may list their models in another order now.
-        Raises `WrongUse` for an unknown model, or one that cannot chat.
+        A number refers to the list as it was printed, since the servers may list their models in
+        another order now. Raises `WrongUse` for an unknown model, or one that cannot chat.
         """
         if wanted.isdecimal():
             await self._switch_to(_by_number(self._models, wanted, "model", "/model"))
@@ -220,8 +215,7 @@ class PlainFront(TurnListener):
             (model for model in listed if model.can_chat), key=lambda model: model.is_remote
         )
         lines = _numbered(
-            # the state is shown if an answer has to wait until the model is loaded, or comes from
-            # another machine
+            # the state is shown if the model has to be loaded first, or runs on another machine
             f"{model_words(model)}, {model.state}"
             if model.state in (LoadState.NOT_LOADED, LoadState.ASLEEP, LoadState.REMOTE)
             else model_words(model)
@@ -236,7 +230,7 @@ class PlainFront(TurnListener):
             await load_if_needed(self.runtime, model, self.output)
         target = Target.of(model)
         self.chat.turn_choices.use_target(target)
-        await asyncio.to_thread(  # the next start of lmchat uses it, too
+        await asyncio.to_thread(
             change_state,
             self.context.paths.state_file,
             lambda state: state.with_model(
@@ -266,10 +260,7 @@ class PlainFront(TurnListener):
         self.print_session()
 
     async def confirm(self, question: Question) -> bool:
-        """Ask whether a typed line may take effect: it may be a paste that the user has not read.
-
-        On a pipe, no line is a paste.
-        """
+        """A typed line may be a paste that the user has not read; on a pipe, none is."""
         if can_ask():
             drop_typed(sys.stdin.fileno())  # the next lines of a paste are no answer
             self.notify(*question.text.split("\n"))
@@ -335,10 +326,10 @@ class PlainFront(TurnListener):
     async def send(self, text: str, *, edited_id: str = "") -> None:
         """Send a prompt with the files of the next prompt, and print the answer.
 
-        Do nothing for a blank text. With `edited_id`, the text is another version of the prompt
-        with this id. Otherwise, a summary is made and printed first if the session is too long and
-        the settings allow it. Raises the error that the turn ends with. If the prompt was not sent,
-        its files stay for the next one, but for images that the model cannot see.
+        With `edited_id`, the text is another version of that prompt. Otherwise, a summary is made
+        and printed first if the session is too long and the settings allow it. Raises the error
+        that the turn ends with. If the prompt was not sent, its files stay for the next one, but
+        for images that the model cannot see.
         """
         if not text.strip():
             return
@@ -392,7 +383,7 @@ class PlainFront(TurnListener):
             printer.print_notes_on(opened.messages[-1])  # such as that it was cut short
 
     def on_event(self, opened: OpenSession, event: ChatEvent) -> None:
-        """Print an event of a turn; a turn with tools has several answers.
+        """A turn with tools has several answers.
 
         A note below a complete summary says where the older messages are.
         """
@@ -418,7 +409,7 @@ class PlainFront(TurnListener):
             self._printer.note(words)
 
     def _signal_end(self, ended: TurnEnded) -> None:
-        """Signal the end of a long turn to a person who does not listen to the whole answer."""
+        """A person may not listen to the whole of a long answer."""
         is_long = ended.seconds > _LONG_TURN_S
         if is_long and ended.state is not AnswerState.STOPPED and self.reader.can_redraw:
             environ = self.context.environ_of_programs
@@ -430,12 +421,11 @@ class PlainFront(TurnListener):
         self.notify(words)
 
     def print_label(self, label: str) -> None:
-        """At a terminal, print a line such as the name of the model above its answer, on stderr."""
+        """Print a label, such as the name of the model above its answer, on stderr."""
         if self.reader.is_terminal:
             self.notify(label)
 
     async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
-        """Ask the user about a call of a tool, below the text so far."""
         self._printer.end()
         return await ask_about_call(question, self.context)
 
@@ -494,27 +484,22 @@ class PlainFront(TurnListener):
 
 
 def session_words(header: SessionHeader) -> str:
-    """Return what tells a session from others in a list: title, size, time and short id."""
     changed = local_time(header.updated_at)
     short_id = header.session_id[:SHORT_ID]
     return f"“{header.title or 'Untitled'}”, {header.message_count} messages, {changed}, {short_id}"
 
 
 def model_words(model: ModelInfo | Target) -> str:
-    """Return the name of a model and its server: several servers may have a model of this name."""
+    """Several servers may have a model of this name."""
     return f"{model.model_id} at {model.product} {model.endpoint.netloc}"
 
 
 def _numbered(texts: Iterable[str]) -> list[str]:
-    """Return the texts as lines with numbers from 1, which the user can type to choose one."""
     return [f"{number}. {text}" for number, text in enumerate(texts, 1)]
 
 
 def _by_number(items: Sequence[Item], number: str, noun: str, command: str) -> Item:
-    """Return the item of the last printed list with the typed number, from 1.
-
-    Raises `WrongUse` if the list does not have this number: it means nothing else.
-    """
+    """Raises `WrongUse` if the list does not have this number: it means nothing else."""
     # no list has more than a few digits, and Python refuses to read thousands of them
     position = int(number) if len(number) < _MOST_DIGITS else 0
     if 0 < position <= len(items):

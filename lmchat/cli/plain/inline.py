@@ -1,13 +1,9 @@
 """Formatted answers in the scrollback of the terminal, for `lmchat --inline`.
 
-Printed text cannot be changed. So a line is printed when no text that follows can change its words.
-The terminal keeps, searches and copies it as any other text.
-
-A frame prints at once all that has become complete; there are at most 15 a second. The text of an
-answer is cut into blocks: closed ones, which never change, and an open one at the end, which grows.
-Of closed blocks all rows are printed. Of an open paragraph, list or fence, all are but the last,
-up to a mark whose end may follow (`open_marks.settled_end`). The rows of one line are printed
-without line ends between them: the terminal wraps the line, and copies it as one.
+Printed text cannot be changed. So a line is printed when no text that follows can change its words:
+all rows of closed blocks; of an open paragraph, list or fence all but the last, up to a mark whose
+end may follow (`open_marks.settled_end`). The rows of one line are printed without line ends
+between them: the terminal wraps the line, and copies it as one.
 """
 
 from __future__ import annotations
@@ -35,15 +31,15 @@ from lmchat.markdown.page import Page
 from lmchat.markdown.wrap import split_spans, text_of
 from lmchat.safe_text import safe_text
 
-_FRAME_S = 1 / 15  # between two frames
+_FRAME_S = 1 / 15
 _FRAME_CHARS = 10_000  # at most in one frame: Ctrl+C waits for the end of a frame
 _NARROWEST = 40  # columns; on fewer, the terminal wraps tables, too
 _WIDEST = 92  # columns of tables, as on the screen
-# blocks that are printed when they are complete: their lines depend on all of their text
+# printed when they are complete: their lines depend on all of their text
 _WAITING_TOKENS = ("table_open", "hr", "html_block", "math_block")
 _WAITING_BEGINNING = r"[\s>]*(?:\||\$\$|\\\[|\\begin|<)"  # how most of these blocks begin
-# Blocks that are not cut until they are very long. Others may be cut anywhere in the second half of
-# a piece, so that only the first half is printed while they are open.
+# Blocks that are not cut until they are very long. Of others, which may be cut anywhere in the
+# second half of a piece, only the first half is printed while they are open.
 _LISTS = ("bullet_list_open", "ordered_list_open")
 _NULL = Style.null()
 _UNCOUNTED = r"\s*_~"  # blanks, and marks of emphasis, which may be shown or not
@@ -86,7 +82,7 @@ class InlineText:
     is_at_line_start = True  # always, for a note: `Output.before_notes` ends the line before it
 
     def __init__(self, write: Callable[[str], None], environ: Mapping[str, str]) -> None:
-        """Create it; `write` writes to the terminal. With `NO_COLOR`, there are no colours."""
+        """`write` writes to the terminal. With `NO_COLOR`, there are no colours."""
         self._write = write
         self._has_colours = not environ.get("NO_COLOR")
         styles = {name: Style.parse(words) for name, words in _STYLES.items()}
@@ -103,23 +99,23 @@ class InlineText:
         )
         self._layout = Layout(page)
         self._printing: asyncio.Task[None] | None = None
-        self._unread = ""  # text that is not parsed yet, since it came after the last frame
-        self._is_line_open = False  # whether printed text is in the last line of the terminal
+        self._unread = ""  # text that came after the last frame
+        self._is_line_open = False  # printed text is in the last line of the terminal
         self._begin_text()
 
     def _begin_text(self) -> None:
-        """Forget the printed text; the next piece begins another text, such as the next answer."""
+        """The next piece begins another text, such as the next answer."""
         self._markdown = IncrementalMarkdown()
-        self._is_complete = False  # whether no more text arrives
-        self._closed: list[_Closed] = []  # closed blocks that are not printed yet
-        self._closed_count = 0  # how many blocks are closed
+        self._is_complete = False  # no more text arrives
+        self._closed: list[_Closed] = []  # not printed yet
+        self._closed_count = 0  # with those that are printed
         self._line = ""  # the line of the text that is not complete
-        self._references = 0  # how many link definitions are above that line
-        self._printed_signs = 0  # how many signs of the blocks that follow are printed already
-        self._is_cut = False  # whether the last of these signs is not the end of its line
+        self._references = 0  # link definitions above that line
+        self._printed_signs = 0  # signs of the blocks that follow that are printed already
+        self._is_cut = False  # the last of these signs is not the end of its line
 
     def write(self, piece: str) -> None:
-        """Add a piece of the text; what it completes is printed with the next frame."""
+        """What the piece completes is printed with the next frame."""
         self._unread += piece
         if self._printing is None or self._printing.done():
             self._printing = asyncio.ensure_future(self._print_frames())
@@ -160,7 +156,6 @@ class InlineText:
             self._is_line_open = False
 
     async def aclose(self) -> None:
-        """End the child process that colours code."""
         await self._highlighter.aclose()
 
     async def _print_frames(self) -> None:
@@ -193,11 +188,11 @@ class InlineText:
             self._line += piece[piece.rfind("\n") + 1 :]
 
     async def _fetch_colours(self) -> None:
-        """Get the colours of code before it is printed: later, it cannot be coloured."""
+        """Once printed, code cannot be coloured."""
         if not self._has_colours:
             return
         for block in (*self._closed, *self._open()):
-            self._lay_out(block)  # the layout requests the colours of the block's code
+            self._lay_out(block)  # this requests the colours of the block's code
             while (request := self._colours.newest_request) is not None:
                 colours = await self._highlighter.colours(*request)
                 for waiting_block in self._colours.put(request, colours):
@@ -207,10 +202,9 @@ class InlineText:
                 self._lay_out(block)
 
     def _print_complete_lines(self) -> None:
-        """Print the rows that are complete and not printed yet.
+        """An open block may have been cut into closed blocks since the last frame.
 
-        An open block is laid out again with each frame, and may then be cut into closed blocks. So
-        the printed signs are counted.
+        So the printed signs are counted.
         """
         printed = ""
         for closed in self._closed:
@@ -258,13 +252,13 @@ class InlineText:
         return shown
 
     def _open(self) -> list[_Closed]:
-        """Return the block that may still grow, with the definitions above its last line."""
+        """Return the block that may still grow, if there is one."""
         return [_Closed(block, self._references) for block in self._markdown.open]
 
     def _lay_out(self, waiting: _Closed) -> list[Line]:
         """Return the lines of a block that may be printed, with the blank one above it.
 
-        They are laid out when they are first needed, and kept in `block.lines`.
+        They are kept in `block.lines`.
         """
         block = waiting.block
         if block.lines is not None:
@@ -293,7 +287,7 @@ class InlineText:
         return block.lines
 
     def _painted(self, line: Line, start: int) -> str:
-        """Return the text of a line from a place on, with the control sequences of its styles."""
+        """Return the text of a line from a column on, with the control sequences of its styles."""
         text = "".join(segment.text for segment in line.segments)
         end = max(len(text.rstrip(" ")), line.start, start)  # without blanks at the end
         spans = [(segment.text, segment.style or _NULL) for segment in line.segments]

@@ -17,7 +17,7 @@ from lmchat.safe_text import decoded_text
 from lmchat.terminal.output import is_terminal
 from lmchat.terminal.tty import drop_typed, has_more_input
 
-# what a line has more is dropped where the terminal keeps it until Enter
+# where the terminal keeps a line until Enter, it drops the rest
 MOST_LINE_BYTES = 1_023 if sys.platform == "darwin" else 4_095
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
 _PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
@@ -31,16 +31,16 @@ class LineReader:
 
     def __init__(self) -> None:
         self.is_terminal = is_terminal(sys.stdin)
-        # whether input and output are a terminal on which lines can be drawn again
+        # lines can be drawn again
         self.can_redraw = (
             self.is_terminal
             and is_terminal(sys.stdout)
             and os.environ.get("TERM", "") not in _DUMB_TERMINALS
         )
-        self.has_paste_marks = False  # whether the terminal marks what is pasted
-        self.has_cut_line = False  # whether the terminal has dropped the end of a line; reset it
-        self._readline: Any = None  # the module `readline`; None if lines cannot be edited
-        self._next_text = ""  # what the next line holds when the user begins to edit it
+        self.has_paste_marks = False  # the terminal marks what is pasted
+        self.has_cut_line = False  # the terminal has dropped the end of a line; reset it
+        self._readline: Any = None  # the module; None if lines cannot be edited
+        self._next_text = ""  # what the next line begins with
         if isinstance(sys.stdin, TextIOWrapper) and self.is_terminal:
             # by default, a byte that is not UTF-8 would raise an error
             sys.stdin.reconfigure(errors="replace")
@@ -84,7 +84,7 @@ class LineReader:
         return self._readline is not None
 
     def _insert_next_text(self) -> None:
-        """Put the text of `set_next_text` into the line; readline calls this before each line."""
+        """Readline calls this before each line."""
         self._readline.insert_text(self._next_text)
         self._next_text = ""
 
@@ -92,8 +92,8 @@ class LineReader:
         """Wait for a line or a paste, and return its text without the line end; None at the end.
 
         At a terminal, lines that arrive right after the first belong to a paste: they become one
-        text, with line breaks. There is one exception. If the terminal marks pastes, a line that
-        waits already was typed during an answer, and is a text of its own.
+        text, with line breaks. But if the terminal marks pastes, a line that waits already was
+        typed during an answer, and is a text of its own.
         """
         is_typed_ahead = self.has_paste_marks and has_more_input(sys.stdin.fileno(), wait_s=0)
         may_be_paste = self.is_terminal and not is_typed_ahead
@@ -114,8 +114,8 @@ class LineReader:
     def read_block(self, text: str) -> str:
         """Read lines until one ends with three quotes, or to the end of the input.
 
-        Return all lines as one text, without the quotes and without empty lines at its ends. `text`
-        is the first line, which begins with quotes; quotes may end it, too.
+        Return all as one text, without the quotes and without empty lines at its ends. `text` is
+        the first line, which begins with quotes; quotes may end it, too.
         """
         text = text.removeprefix(QUOTES)
         while not text.rstrip().endswith(QUOTES) and (line := self.read("... ")) is not None:
@@ -123,12 +123,11 @@ class LineReader:
         return text.rstrip().removesuffix(QUOTES).strip("\n")
 
     def remember(self, text: str) -> None:
-        """Add a text to the lines that the user can recall with the key ↑."""
         if self._readline is not None and text:
             self._readline.add_history(text)
 
     def close(self) -> None:
-        """Let the terminal paste without marks from now on, as other programs expect it."""
+        """Switch the marks of pastes off, as other programs expect it."""
         if self.has_paste_marks:
             with suppress(OSError, ValueError):  # the terminal is gone
                 sys.stdout.write(_PASTE_MARKS_OFF)
