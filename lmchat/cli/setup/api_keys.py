@@ -1,7 +1,7 @@
 """API keys of servers, and where each is set.
 
-A server is identified by its origin: scheme, host and port. `LoadedSettings.origins` is something
-else: the places where settings are set.
+A server is identified by its origin: scheme, host and port. `LoadedSettings.origins` are the places
+where settings are set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lmchat.safe_text import header_value
 from lmchat.servers.endpoint import Endpoint, is_address
 
 _KEY_FILE = "credentials.toml"
-_COMMAND_S = 60  # time limit of `api_key_cmd`, which may have to ask the user for a password
+_COMMAND_S = 60  # `api_key_cmd` may have to ask the user for a password
 _OPENAI_ORIGIN = "https://api.openai.com:443"
 _NO_ENTRY = EndpointSettings(name="", url="")
 _FOR_ANOTHER = (
@@ -30,11 +30,9 @@ _FOR_ANOTHER = (
 class ApiKeys:
     """API keys by origin; `load` and `keep` block.
 
-    An entry of `[[endpoints]]` may have a command that prints its key. `key_for` runs the command
-    when the key is first needed; until then, the other methods do not know this key.
-
-    If a server has several keys, the first of these is used: one that was accepted in this run,
-    `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
+    Until `key_for` has run the command of an entry of `[[endpoints]]`, the other methods do not
+    know its key. Of several keys of a server, the first of these is used: one that was accepted in
+    this run, `[[endpoints]]`, `api_key`, `credentials.toml`, `OPENAI_API_KEY`.
     """
 
     def __init__(
@@ -43,15 +41,16 @@ class ApiKeys:
         self._loaded = loaded
         self._environ = environ
         self._credentials = credentials
-        self.stored: dict[str, str] = {}  # keys that `load` has read, by origin
-        self._accepted: dict[str, str] = {}  # keys that were accepted in this run, by origin
+        # all by origin
+        self.stored: dict[str, str] = {}  # keys that `load` has read
+        self._accepted: dict[str, str] = {}  # keys that were accepted in this run
         self._entries = {_origin(entry.url): entry for entry in loaded.settings.endpoints}
-        self._printed: dict[str, str] = {}  # keys from commands, by origin; "" if one failed
-        self._faults: dict[str, str] = {}  # why a command has printed no key, by origin
-        self._told_faults: set[str] = set()  # origins whose fault `take_fault` has returned
+        self._printed: dict[str, str] = {}  # keys from commands; "" if one failed
+        self._faults: dict[str, str] = {}  # why a command has printed no key
+        self._told_faults: set[str] = set()  # those that `take_fault` has returned
         self._command_lock = asyncio.Lock()
         self.lent_terminal: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
-        """Returns a context in which a key command has the terminal."""
+        """Context in which a key command has the terminal."""
 
     def load(self) -> str:
         """Read `credentials.toml`; return a warning if it could not be read, else "". Blocks."""
@@ -63,7 +62,7 @@ class ApiKeys:
     async def key_for(self, endpoint: Endpoint) -> str:
         """Return the key to send to a server; run the command that prints it, if it has not run.
 
-        Return "" if no key is set, or if it has characters that no header can hold.
+        "" if no key is set, or if it has characters that no header can hold.
         """
         origin = endpoint.origin
         entry = self._entries.get(origin, _NO_ENTRY)
@@ -87,8 +86,6 @@ class ApiKeys:
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
-        The reason can be that no header can hold the key, that its command has failed, or that its
-        environment variable is not set. It can also be that `api_key` is for another server. Return
         "" if a key is sent, or none is set.
         """
         _, _, why = self._first_key(endpoint)
@@ -103,8 +100,7 @@ class ApiKeys:
     def _first_key(self, endpoint: Endpoint) -> tuple[str, str, str]:
         """Return the key to send to a server, where it is set, and why no key is sent.
 
-        If a key is sent, the reason is empty. Otherwise, key and source are empty; the reason is
-        empty, too, if no key is configured.
+        All three are empty if no key is configured.
         """
         origin, settings = endpoint.origin, self._loaded.settings
         entry = self._entries.get(origin, _NO_ENTRY)
@@ -164,7 +160,7 @@ class ApiKeys:
     async def _printed_key(self, entry: EndpointSettings) -> str:
         """Run `api_key_cmd` in a shell and return the first line that it prints.
 
-        Return an empty text, and remember why, if it fails, takes too long or prints no key.
+        If it fails, takes too long or prints no key, return "" and remember why.
         """
         try:
             async with self.lent_terminal(), asyncio.timeout(_COMMAND_S):
@@ -185,5 +181,5 @@ class ApiKeys:
 
 
 def _origin(url: str) -> str:
-    """Return the origin of an address; "" for a wrong one, which is refused where it is used."""
+    """A wrong address has none; it is refused where it is used."""
     return Endpoint.parse(url).origin if is_address(url) else ""

@@ -35,7 +35,7 @@ async def examine_machine(context: Context, backend: ServerClient) -> list[Findi
 
 
 async def _check_servers(context: Context, backend: ServerClient) -> Findings:
-    """Look for servers as the chat does, and return the rows about them and their keys."""
+    """Look for servers as the chat does."""
     settings = context.loaded.settings
     keys = api_keys_of(context)
     warning = await run_abandonable(keys.load)  # first, as servers are asked with the keys

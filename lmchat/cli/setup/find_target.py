@@ -48,8 +48,8 @@ async def load_if_needed(runtime: Runtime, model: ModelInfo, output: Output) -> 
     """Load a model that its server reports as not loaded, and return the seconds that this took.
 
     The server is asked now: another model may have taken the place of this one since `model` was
-    listed. Return None if the model is in another state or its state is unknown. Return None, too,
-    if the server cannot load a model on request: it then loads the model with the first prompt.
+    listed. A server that cannot load a model on request loads it with the first prompt; the result
+    is None then, too.
     """
     server = await runtime.backend.check(model.endpoint)
     current = find_model(model.model_id, server.models)

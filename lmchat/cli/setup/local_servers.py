@@ -1,7 +1,6 @@
 """Servers of this machine that lmchat starts: the built-in engine and installed programs.
 
-On the screen, `ServerStarts` starts both. So the launcher is for the screen, but the function that
-starts the engine is for commands and the plain chat.
+On the screen, `ServerStarts` starts both; the function that starts the engine is for others.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
     """Start the built-in engine with a model; return the settings with its address and its model.
 
     The model is that of `-m`, else that of `[local]`, else one that the engine chooses. If the disk
-    has no model, the demo model is downloaded; the user has to confirm this, with `--yes` or by
-    answering a question. Raises `EngineUnavailable` if the engine cannot start, and `WrongUse` if
-    the download was not confirmed.
+    has no model, the demo model is downloaded, which the user has to confirm. Raises
+    `EngineUnavailable` if the engine cannot start, and `WrongUse` if the download was not
+    confirmed.
     """
     engine, output = runtime.engine, context.output
     model = await engine.choose(context.local_model or runtime.settings.local.model)
@@ -58,10 +57,7 @@ async def start_engine_without_screen(context: Context, runtime: Runtime) -> Set
 
 
 def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
-    """Return the launcher by which the welcome page of the screen starts installed servers.
-
-    The page also shows how to install the built-in engine.
-    """
+    """Return the launcher of the welcome page, which also shows how to install the engine."""
     return ServerLauncher(
         find=partial(find_installed, context),
         start=partial(
@@ -75,5 +71,5 @@ def make_launcher(context: Context, backend: ServerClient) -> ServerLauncher:
 
 
 def find_installed(context: Context) -> tuple[Installed, ...]:
-    """Return the model servers that are installed on this machine; reads the disk."""
+    """This reads the disk."""
     return installed_products(context.environ, home_folder())

@@ -1,7 +1,4 @@
-"""Setup of tools for a command: the toolbox, the start of its servers, and what to correct.
-
-The toolbox has the tools of all tool servers, and knows which of them may run without a question.
-"""
+"""Setup of tools for a command: the toolbox, the start of its servers, and what to correct."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _NAMES_CHARS = 40
 
 
 def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
-    """Return the toolbox of this run; the tool servers start when tools are first used."""
+    """The tool servers of the toolbox start when tools are first used."""
     host = McpServers(
         settings.mcp,
         functions=context.paths.tools_file,
@@ -48,10 +45,8 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
 async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:
     """Allow a tool for later runs, after the user has answered "always".
 
-    `fingerprint` is a hash of the tool: when it has changed, the user is asked again.
-
-    The screen has `ScreenServices.remember` for changes of the file. This function is used in its
-    place, since the plain chat and `ask` have toolboxes, too.
+    `fingerprint` is a hash of the tool: when it has changed, the user is asked again. The plain
+    chat and `ask` have toolboxes, too, so this is used in place of `ScreenServices.remember`.
     """
     try:
         await asyncio.to_thread(
@@ -64,8 +59,8 @@ async def _save_allowed(state_file: Path, tool: str, fingerprint: str) -> None:
 async def start_tools(context: Context, toolbox: Toolbox, target: Target) -> None:
     """Start the tool servers for `ask --tools` and wait until they have started or failed.
 
-    If the model cannot use tools, only print a note that says so. Print a note for each server with
-    an error. Raises `LMChatError` if no server works.
+    Prints a note for each server with an error, and if the model cannot use tools. Raises
+    `LMChatError` if no server works.
     """
     note = context.output.note
     if not toolbox.can_use(target):
@@ -94,11 +89,10 @@ async def started_servers(context: Context, host: ToolHost) -> tuple[ToolServer,
 
 
 def is_any_ready(servers: Sequence[ToolServer]) -> bool:
-    """Return whether at least one server works, which is enough to go on."""
+    """One server that works is enough to go on."""
     return any(server.state is ToolServerState.READY for server in servers)
 
 
 def how_to_configure(context: Context) -> str:
-    """Return a sentence that says how to add tools."""
     file = context.paths.tools_file
     return f"Add [[mcp]] to {context.config_file}, or write functions in {file}."

@@ -30,8 +30,7 @@ async def open_stores(
 
     `store` is in memory if the command saves no session (`is_saved`), or has the option
     `--temporary`. Stats, which hold no text, are in the file in any case. If a damaged file had to
-    be replaced, a note says so after the block; the screen, which shows that itself, asks
-    for none.
+    be replaced, a note says so after the block, but on the screen, which shows that itself.
     """
     paths = context.paths
     saved = Store(paths.sessions_file, kept_prompts=paths.kept_prompts_dir)

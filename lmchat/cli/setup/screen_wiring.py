@@ -41,8 +41,8 @@ from lmchat.tui.app import LMChatApp
 from lmchat.tui.dispatcher import Dispatcher
 from lmchat.tui.workspace import Workspace
 
-# Reads of a stream for each frame of the screen. If there are fewer reads than frames, a frame is
-# due whenever a text is read. If there were as many, a text could wait for the next frame.
+# Reads of a stream for each frame of the screen: if there were as many, a text could wait for the
+# next frame.
 _READS_PER_FRAME = 0.9
 
 
@@ -53,8 +53,7 @@ async def make_dispatcher(
     """Make the `Dispatcher` with its servers and store, so that the painted screen can chat.
 
     At the end of the block, save the sessions, remove the temporary folders, and end servers and
-    tool servers that lmchat has started. `warning` says what was wrong with the file of `state`;
-    it is empty if nothing was.
+    tool servers that lmchat has started. `warning` says what was wrong with the file of `state`.
     """
     # a command that prints a key may ask for a password, so the screen lends it the terminal
     wiring.api_keys_of(context).lent_terminal = app.lent_terminal
@@ -120,16 +119,12 @@ async def make_dispatcher(
 
 
 class ScreenPlatform:
-    """The `Platform` of the screen: its access to terminal, disk and other programs.
-
-    Most of its methods are functions of other modules, with the environment that programs get.
-    `workspace.py` describes each.
-    """
+    """The `Platform` of the screen, which `workspace.py` describes."""
 
     def __init__(
         self, context: Context, settings: Settings, backend: ServerClient, folders: ExitStack
     ) -> None:
-        """Create it; `folders` removes the temporary folders of editor and viewer at the end."""
+        """`folders` removes the temporary folders of editor and viewer at the end."""
         environ = context.environ_of_programs
         clipboard = Clipboard(environ)
         self.log_file = str(context.paths.log_file)

@@ -1,7 +1,7 @@
 """Assembly of what commands share: API keys, servers, engine, store and sessions.
 
-`open_runtime` closes what it opens. The other functions only build an object, which the caller
-closes if it has to be closed. Importing this module imports httpx and SQLite.
+`open_runtime` closes what it opens; callers of the other functions close what they return.
+Importing this module imports httpx and SQLite.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class Runtime(Struct, frozen=True, kw_only=True):
     """Settings, servers and store of a command that talks to servers."""
 
     settings: Settings
-    backend: ServerClient  # all servers
+    backend: ServerClient
     engine: Engine
     store: Store
     saved: Store  # the same one, or that in the file if `store` is in memory
     stats_store: StatsStore
-    state: State  # what lmchat remembers of earlier runs, such as the last model
+    state: State
 
     def finder(self) -> ServerFinder:
-        """Return a new finder, which looks for servers before it chooses."""
+        """A new finder looks for servers before it chooses."""
         return ServerFinder(self.backend, self.settings, self.state)
 
 
@@ -70,8 +70,7 @@ async def open_runtime(
 
     The API keys are loaded first; a warning about them is printed, or passed to `warn`. At the end
     of the block, the counters of the requests are saved. `is_saved` is False for a command that
-    saves no session. `reads_per_second` is how often the screen shows new text; without it, streams
-    are read as their bytes arrive.
+    saves no session.
     """
     settings = context.settings
     if warning := await run_abandonable(api_keys_of(context).load):
@@ -102,7 +101,7 @@ async def open_runtime(
                 )
         finally:  # when no request runs any more, and before the store is closed
             counted = backend.metrics()
-            if counted != Metrics():  # else nothing was counted
+            if counted != Metrics():
                 try:
                     await stores.stats_store.count(counted)
                 except LMChatError as error:
@@ -110,7 +109,7 @@ async def open_runtime(
 
 
 async def saved_state(context: Context) -> State:
-    """Return what lmchat remembers of earlier runs; the defaults if it cannot be read."""
+    """The defaults are returned if it cannot be read."""
     state, _ = await run_abandonable(partial(read_state, context.paths.state_file))
     return state
 
@@ -144,10 +143,8 @@ def make_chat(context: Context, runtime: Runtime, *, with_titles: bool = False) 
 def sampling_layers(context: Context) -> SamplingLayers:
     """Return the sampling options by the place that sets them, since some places rank higher.
 
-    Raises `WrongUse` for a wrong `--set`.
-
-    `loaded.settings.chat` has the values of `[chat]`, of the profile of this run and of `--effort`,
-    already merged. The level of a value's origin tells from which of these it comes.
+    `loaded.settings.chat` has them merged; the level of a value's origin tells its place. Raises
+    `WrongUse` for a wrong `--set`.
     """
     loaded = context.loaded
     chat: dict[str, object] = {}
@@ -175,7 +172,7 @@ def sampling_layers(context: Context) -> SamplingLayers:
 def api_keys_of(context: Context) -> ApiKeys:
     """Return the API keys of this run: one object, as it remembers keys that were typed in.
 
-    The keys are not loaded yet: a caller has to call `load`, which blocks, before they are used.
+    A caller has to call `load`, which blocks, before they are used.
     """
     return ApiKeys(context.loaded, context.environ, Credentials(context.paths.credentials_file))
 
@@ -189,11 +186,9 @@ def make_backend(
 ) -> tuple[ServerClient, Engine]:
     """Return the client of all servers, and the built-in engine, which the client starts and ends.
 
-    The API keys must be loaded. The client also looks for servers at the addresses of
-    `[[endpoints]]`, of the environment and of earlier runs.
-
-    The screen passes its frame rate as `reads_per_second`: more reads of a stream cost time and
-    show nothing sooner. By default, streams are read as their bytes arrive.
+    The API keys must be loaded. The screen passes its frame rate as `reads_per_second`: more reads
+    of a stream cost time and show nothing sooner. By default, streams are read as their bytes
+    arrive.
     """
     keys = api_keys_of(context)
     engine = make_engine(context, settings)
@@ -211,12 +206,11 @@ def make_backend(
 
 
 def make_pages(settings: Settings) -> WebPages:
-    """Return the downloader of web pages, which become files of a prompt."""
     return WebPages(settings.allowed_hosts, settings.ca_file)
 
 
 def make_engine(context: Context, settings: Settings) -> Engine:
-    """Return the built-in engine, which has not been started."""
+    """The engine has not been started."""
     return Engine(
         settings.local,
         folder=context.paths.demo_dir,
