@@ -127,6 +127,7 @@ async def use_every_method(store, saved):
     assert [header.session_id for header in trash] == [session_id]
     await store.update_session(session_id, {"deleted_at": None})
     assert await store.deleted_message_count() == 0
+    assert await store.are_visible([asked.message_id])
     await store.daily_check()
     assert store.notice == ""
 
