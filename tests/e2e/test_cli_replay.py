@@ -136,7 +136,8 @@ def test_the_first_word_that_differs_is_shown_with_its_probability(cli, server, 
 def test_without_probabilities_the_words_alone_are_shown_also_blanks(cli, server, user):
     cli("ask", "--save", "Hello")
     for text, lines in {
-        "Hello\nthere.": ['saved     "Hello"', 'replayed  "Hello\\nthere."'],
+        "Hello\nthere.": ['saved     "Hello"', 'replayed  "Hello\\n"'],
+        "Hello you.\nAnd": ['saved     "there."', 'replayed  "you."'],
         "Hello  there.": ['saved     "there."', 'replayed  ""'],
         f"Hello {70 * '花'}.": ['saved     "there."', f'replayed  "{60 * "花"}"'],
         "Hello": ['saved     "there."', "replayed  (end)"],

@@ -234,7 +234,7 @@ async def _read(
             if not streamed.stats.chunks or streamed.stats.chunks % _CHUNKS_PER_LOOK:
                 continue
             replayed = streamed.so_far(answer)
-            words = replayed.text.split(" ")
+            words = _words(replayed.text)
             context.output.show_progress(f"lmchat: {counted(len(words), 'word')} …")
             difference = _first_difference(answer, replayed)
             is_decided = difference is None and _is_partial(answer)
@@ -274,12 +274,14 @@ def _first_difference(
             continue
         if _is_partial(answer) and new_text.startswith(text) and not any(texts[index + 1 :]):
             return None
-        words, new_words = (one.split(" ") if one else [] for one in (text, new_text))
+        words, new_words = _words(text), _words(new_text)
         equal = _common_length(words, new_words)
         word, new_word = ("".join(one[equal : equal + 1]) for one in (words, new_words))
         same_chars = _common_length(word, new_word)
         shown = slice(same_chars if same_chars > _MOST_CHARS else 0, same_chars + _MOST_CHARS)
-        offset = sum(len(one) + 1 for one in words[:equal]) + same_chars
+        offset = sum(len(one) + (not one.endswith("\n")) for one in words[:equal]) + same_chars
+        if word.rstrip("\n") != new_word.rstrip("\n"):
+            word, new_word = word.rstrip("\n"), new_word.rstrip("\n")
         token = _token_at(offset, place, answer, tokens)
         new_token = _token_at(offset, place, replayed, new_tokens)
         return _Difference(
@@ -292,6 +294,11 @@ def _first_difference(
             replayed_probability=_chance(new_token, token, new_text),
         )
     return None
+
+
+def _words(text: str) -> list[str]:
+    """Split at each blank and behind each line end, so that no other text has the same words."""
+    return text.replace("\n", "\n ").split(" ") if text else []
 
 
 def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
