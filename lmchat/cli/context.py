@@ -21,16 +21,13 @@ from lmchat.terminal.output import Output, ask_yes_no, can_ask
 
 
 class Context:
-    """One run of the program: options, folders, settings and log.
-
-    Files are read when an attribute first needs them.
-    """
+    """One run of the program. Files are read when an attribute first needs them."""
 
     def __init__(self, options: ParsedOptions, environ: Mapping[str, str], output: Output) -> None:
         self.options = options
         self.environ = environ
         self.output = output
-        self.tells_notes = True  # False: the command itself tells those of `loaded`
+        self.tells_notes = True  # of `loaded`; False: the command itself does
 
     @cached_property
     def paths(self) -> Paths:
@@ -42,10 +39,7 @@ class Context:
 
     @cached_property
     def loaded(self) -> LoadedSettings:
-        """The configuration with its problems, from options, environment and file.
-
-        A missing file is a problem only if `--config` names it.
-        """
+        """A missing file is a problem only if `--config` names it."""
         # each field of `Flags` has the name of an option
         flags = Flags(**{name: getattr(self.options, name) for name in Flags.__struct_fields__})
         is_required = self.options.config is not None
@@ -63,7 +57,7 @@ class Context:
 
     @property
     def settings(self) -> Settings:
-        """The settings; raises `ConfigError` if the configuration has a problem.
+        """Raises `ConfigError` if the configuration has a problem.
 
         Wrong keyboard keys and an unknown theme do not count here: the screen starts without them
         and shows a notice.
@@ -87,9 +81,8 @@ class Context:
     def local_model(self) -> str:
         """The value of `--model` if it is for the built-in engine, else an empty text.
 
-        With `--local`, every value is for the engine. Without it, only the path of an existing GGUF
-        file is for the engine; every other value is the name of a server's model. So is any value
-        beside `--endpoint`: some servers name their models by such paths.
+        Without `--local`, that is only the path of an existing GGUF file, and nothing beside
+        `--endpoint`: some servers name their models by such paths.
         """
         model = self.options.model or ""
         if self.options.local:
@@ -104,21 +97,20 @@ class Context:
 
     @property
     def is_local(self) -> bool:
-        """Whether the built-in engine answers: because of `--local`, or of a GGUF file in `-m`."""
+        """Because of `--local`, or of a GGUF file in `-m`."""
         return self.options.local or bool(self.local_model)
 
     @property
     def has_tools(self) -> bool:
-        """Whether a tool server is configured and not switched off, or `tools.py` exists."""
+        """A tool server is configured and not switched off, or `tools.py` exists."""
         is_configured = any(server.enabled for server in self.loaded.settings.mcp)
         # Path.is_file would raise an error for a folder that may not be entered
         return is_configured or os.path.isfile(self.paths.tools_file)  # noqa: PTH113
 
     def start_log(self) -> None:
-        """Write log records to the log file from now on.
+        """The level is that of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`.
 
-        The level is that of `--log-level`, else of `LMCHAT_LOG_LEVEL`, else `warning`. Raises
-        `ConfigError` if the variable has an unknown level.
+        Raises `ConfigError` if the variable has an unknown level.
         """
         level_of_environment = self.environ.get("LMCHAT_LOG_LEVEL", "").lower()
         level = self.options.log_level or level_of_environment or "warning"
@@ -141,7 +133,7 @@ class Context:
 
 
 async def is_confirmed(context: Context, question: str, refusal: str) -> bool:
-    """Ask whether something large or final may be done; with `--yes`, return True without asking.
+    """Ask whether something large or final may be done, unless `--yes` says so.
 
     Raises `WrongUse` with the words of `refusal` if there is neither `--yes` nor a terminal.
     """

@@ -28,7 +28,6 @@ class LogFile(logging.Handler):
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record to the file; a full file first becomes the older one."""
         with suppress(OSError, LMChatError):  # a full disk, a folder of another user
             ensure_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > _MAX_BYTES:
@@ -41,10 +40,9 @@ class LogFile(logging.Handler):
 
 
 def start_log(path: Path, level: str) -> LogFile:
-    """Log to the file at `path` from now on, and return the handler that does it.
+    """The file gets records of lmchat from `level` on, of libraries from WARNING on.
 
-    The file gets the records of lmchat from `level` on, and those of libraries from WARNING on,
-    with the warnings that Python would print.
+    These include the warnings that Python would print.
     """
     handler = LogFile(path)
     logging.getLogger().addHandler(handler)

@@ -11,10 +11,8 @@ _STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 class ParsedOptions:
     """Options and arguments; the attributes of the class are the defaults.
 
-    argparse sets the attributes of an object to what was typed. An attribute has the name of its
-    option or argument, or the `dest` in the table. None means that it was not given.
-
-    This is a plain class, because `lmchat` without arguments starts without importing argparse and
+    An attribute has the name of its option or argument, or the `dest` in the table. None means that
+    it was not given. A plain class: `lmchat` without arguments starts without argparse and
     dataclasses.
     """
 
@@ -67,10 +65,8 @@ class ParsedOptions:
 
     @property
     def output_file(self) -> str | None:
-        """The value of `-o`; None for stdout."""
         return None if self.output in _STDOUT else self.output
 
     @property
     def model(self) -> str | None:
-        """The value of the last `-m`."""
         return self.models[-1] if self.models else None

@@ -1,8 +1,7 @@
-"""Parser of the command line.
+"""Parser of the command line, built from the table in `subcommands.py`.
 
-It is built from the table in `subcommands.py`. Common options may precede or follow a command; a
-command's own options only follow it. An action is a command of a command, such as `show` in
-`lmchat sessions show`.
+Common options may precede or follow a command; a command's own options only follow it. An action is
+a command of a command, such as `show` in `lmchat sessions show`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from lmchat.safe_text import os_text, safe_line
 from lmchat.terminal.output import Output
 
 _PROGRAM = "lmchat"
-_FILES = ("FILE", "DIR")  # names in a help text for the names of files and folders
+_FILES = ("FILE", "DIR")  # in a help text
 # Stand-in for an argument `--` after the first `--`: no argument can have a NUL. Before Python
 # 3.13, argparse may remove both.
 _DASHES = "--\0"
@@ -47,7 +46,6 @@ Answers go to stdout, everything else to stderr. Exit codes: 0 success,
 
 
 def _effort(word: str) -> str:
-    """Return a level of effort, or a number of tokens, as a `type` of argparse."""
     if effort := effort_of(word):
         return effort
     raise argparse.ArgumentTypeError(f"must be {', '.join(EFFORTS)}, or a number of tokens")
@@ -100,7 +98,7 @@ class _Parser(argparse.ArgumentParser):
     """Parser that raises `WrongUse` instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `WrongUse` with a message of argparse, written as a sentence."""
+        """Write a message of argparse as a sentence."""
         sentence = message.removeprefix("argument ")
         # argparse says "ignored" of a value that it refuses, as in --json=yes
         sentence = sentence.replace("ignored explicit argument", "does not take")
@@ -118,7 +116,7 @@ class _Parser(argparse.ArgumentParser):
         Output().print_exactly(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Refuse an unknown command; the error names the most similar one, or all commands."""
+        """The error names the most similar command, or all commands."""
         if not isinstance(action, argparse._SubParsersAction) or value in action.choices:  # noqa: SLF001 - argparse has no public name for it
             super()._check_value(action, value)
             return
@@ -150,8 +148,8 @@ def parse(argv: Sequence[str]) -> ParsedOptions:
     try:
         options = parser.parse_args(argv, namespace=ParsedOptions())
     except WrongUse as error:
-        # The value of an unknown option was perhaps taken for a command, and the error is about
-        # this command. An error that names the option helps more.
+        # The error may be about the value of an unknown option, taken for a command. An error that
+        # names the option helps more.
         known = tuple(name for action in arguments_of(parser) for name in action.option_strings)
         for word in argv:
             # the value may be in the same word, as in `--model=NAME` and `-mNAME`
@@ -184,7 +182,6 @@ def _typed(word: str, *, is_file: bool) -> str:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line, with all commands."""
     # `SUPPRESS`: if an option is typed before the command only, the value from there is kept
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
     group = shared.add_argument_group("common options")
@@ -206,11 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_commands(
     parser: _Parser, commands: Sequence[Subcommand], shared: _Parser, module: str = ""
 ) -> None:
-    """Add `commands` to `parser`, each with its arguments, help, handler and actions.
-
-    For the actions of a command, `parser` is the parser of that command, and `module` is the name
-    of the module with their handlers. `shared` has the common options, which each command gets too.
-    """
+    """For the actions of a command, `module` has their handlers."""
     adder = parser.add_subparsers(
         metavar="ACTION" if module else "COMMAND",
         title="actions" if module else "commands",
@@ -238,7 +231,7 @@ def _add_commands(
         )
         if command.json_help == ALWAYS_JSON:
             command_parser.set_defaults(json=True)
-        group_by_option: dict[str, Any] = {}  # groups of options that exclude each other
+        group_by_option: dict[str, Any] = {}
         for options in command.exclusive:
             group = command_parser.add_mutually_exclusive_group()
             group_by_option |= dict.fromkeys(options, group)

@@ -32,18 +32,15 @@ from lmchat.terminal.output import (
 )
 
 _STDIN = "stdin"  # name of what is piped in
-_QUIET_S = 2.0  # after this time without the end of stdin, a line says what is waited for
+_QUIET_S = 2.0  # without the end of stdin; then a line says what is waited for
 
 
 async def prompt_of(context: Context, files: list[Attachment] | None = None) -> str:
-    """Return the prompt of the command line.
+    """Return the argument, an empty line and the text on stdin, but for what is blank.
 
-    The prompt is the argument, an empty line and the text on stdin, or only one of the two if the
-    other is blank. If `--preset` names a preset, the prompt is this preset, filled in with that
-    text. An image or a PDF on stdin is added to `files`.
-
-    Raises `WrongUse` if the prompt is empty and no file is attached, for an image or a PDF without
-    `files`, and for anything else on stdin that is no text.
+    A preset (`--preset`) is filled in with that text. An image or a PDF on stdin is added to
+    `files`. Raises `WrongUse` if the prompt is empty and no file is attached, for an image or a PDF
+    without `files`, and for anything else on stdin that is no text.
     """
     options = context.options
     data = await _piped_data(context)
@@ -72,7 +69,7 @@ async def prompt_of(context: Context, files: list[Attachment] | None = None) -> 
 
 
 async def _piped_data(context: Context) -> bytes:
-    """Return what is piped in; on a terminal, a line says if that takes long."""
+    """On a terminal, a line says if the end of stdin takes long."""
     if not has_piped_input():
         return b""
 
@@ -99,10 +96,7 @@ async def _piped_data(context: Context) -> bytes:
 
 
 async def preset_prompt(context: Context, name: str, typed: str) -> str:
-    """Return the text of the preset with this name, filled in with the typed text.
-
-    Raises `WrongUse` for an unknown preset, or one that needs more than was typed.
-    """
+    """Raises `WrongUse` for an unknown preset, or one that needs more than was typed."""
     clipboard = Clipboard(context.environ_of_programs)
     return await filled_preset(context.settings.prompts, name, typed, clipboard.paste)
 
@@ -121,8 +115,7 @@ async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
 async def require_consent_to_set(found: FileSet, window: int | None) -> None:
     """Ask whether a large set of files is attached; raises `WrongUse` unless the answer is yes.
 
-    A set is large by itself, or in relation to `window`, the size of the context window in tokens;
-    None if that is unknown.
+    A set is large in itself, or in relation to `window`, the size of the context window in tokens.
     """
     if not found.needs_consent(window):
         return

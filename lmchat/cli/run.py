@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
     the reader of stdout is gone.
     """
     pipe_utf8((sys.stdout, sys.stderr), os.environ)
-    # An error of the parser is printed before the options are known. So these two are looked for.
+    # an error of the parser is printed before the options are known
     output = Output(is_json="--json" in argv, is_json_lines="--stream-json" in argv)
     options = ParsedOptions()
     try:
@@ -64,12 +64,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _run_command(context: Context) -> int:
-    """Run the command of the options and return the exit code.
-
-    Without a command, run the chat: line by line with `--plain`, `--inline` or a dumb terminal,
-    otherwise on the screen. If a signal ends a command that has not printed JSON yet, print an
-    error.
-    """
+    """If a signal ends a command that has not printed JSON yet, an error is printed."""
     options, output = context.options, context.output
     _require_compatible(options)
     context.start_log()
@@ -81,7 +76,7 @@ def _run_command(context: Context) -> int:
     else:
         handler = _run_screen
     raise_interrupts()
-    result = handler(context)  # the exit code of a function, or the coroutine of an async one
+    result = handler(context)
     if isinstance(result, int):
         return result
     end_at_once_on_interrupt()  # an interrupted import or half an event loop ends with a traceback
@@ -90,8 +85,7 @@ def _run_command(context: Context) -> int:
     with asyncio.Runner() as runner:
         runner.get_loop()
         raise_interrupts()
-        # From now on, a signal such as SIGTERM raises KeyboardInterrupt, as Ctrl+C does. Its number
-        # is added to this list; Ctrl+C adds none.
+        # SIGTERM raises KeyboardInterrupt, as Ctrl+C does, which adds no number to this list
         signals = interrupt_on_ending_signals()
         try:
             return runner.run(_until_interrupt(result))
@@ -147,10 +141,7 @@ def import_function(name: str) -> Any:
 
 
 def _run_screen(context: Context) -> int:
-    """Run the chat screen and return its exit code.
-
-    Raises `WrongUse` unless stdin, for keys, and the stream that Textual draws on are terminals.
-    """
+    """Raises `WrongUse` unless stdin, for keys, and the stream of Textual are terminals."""
     drawn = (sys.stdout, "stdout") if sys.platform == "win32" else (sys.stderr, "stderr")
     for stream, name in ((sys.stdin, "stdin"), drawn):
         if not is_terminal(stream):

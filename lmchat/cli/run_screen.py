@@ -22,8 +22,7 @@ async def run_chat(settings: Settings, context: Context) -> int:
     """Run the chat screen until the user quits, and return its exit code.
 
     The dispatcher, with all that acts behind the painted widgets, is imported in a thread after the
-    first paint. At the end, the sessions are saved, and programs that lmchat has started are ended.
-    Raises the error that ended the screen, if any.
+    first paint. Raises the error that ended the screen, if any.
     """
     configured_endpoints(settings)  # a wrong address is told before anything is painted
     # the dispatcher shows the warning, if there is one
@@ -31,7 +30,6 @@ async def run_chat(settings: Settings, context: Context) -> int:
     async with AsyncExitStack() as stack:
 
         async def open_dispatcher(app: LMChatApp) -> DispatcherProtocol:
-            """Import the dispatcher and connect it with the app; `stack` closes it at the end."""
             make = await asyncio.to_thread(import_function, _MAKE_DISPATCHER)
             opened: DispatcherProtocol = await stack.enter_async_context(
                 make(app, context, settings, state, warning)

@@ -1,7 +1,4 @@
-"""Problems of settings that only the screen uses: keys of commands, and the theme.
-
-A key is a keyboard key here, such as `ctrl+k`. A command may have several, or none.
-"""
+"""Problems of settings that only the screen uses: keys such as `ctrl+k`, and the theme."""
 
 from __future__ import annotations
 
@@ -14,11 +11,10 @@ from lmchat.matching import did_you_mean
 
 _MODIFIERS = {"ctrl", "alt", "shift", "super", "hyper", "meta"}
 _PROMPT_KEYS = ("enter", "up", "down", "left", "right", "home", "end")
-"""Keys that the prompt needs, beside all keys that type or delete a character."""
+"""Beside all keys that type or delete a character."""
 
 
 def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return the problems of the table `[keys]`."""
     changed_keys = loaded.settings.keys
     keys_of_command = {
         name: changed_keys.get(name, command.keys).replace(" ", "").split(",")
@@ -32,7 +28,6 @@ def keymap_problems(loaded: LoadedSettings) -> list[Problem]:
 
 
 def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield why the keys that `[keys]` sets for the command `name` cannot be used."""
     if name not in BY_ID:
         yield f"not a command{did_you_mean(name, tuple(BY_ID))}".removesuffix(".")
         return
@@ -50,11 +45,10 @@ def _reasons_against(name: str, keys_of_command: Mapping[str, Sequence[str]]) ->
 
 
 def theme_problems(loaded: LoadedSettings) -> list[Problem]:
-    """Return a problem if lmchat has no theme of the name that the table `[ui]` sets."""
     name = loaded.settings.ui.theme
     if not name:
         return []
-    # imported here: apart from this check, only the screen needs Textual
+    # apart from this check, only the screen needs Textual
     from textual.theme import BUILTIN_THEMES  # noqa: PLC0415
 
     from lmchat.tui.themes import THEMES, theme_named  # noqa: PLC0415
@@ -66,8 +60,8 @@ def theme_problems(loaded: LoadedSettings) -> list[Problem]:
 
 
 def _is_key(word: str) -> bool:
-    """Return whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
-    # imported here: most configurations change no key, and do not need Textual
+    """Whether Textual knows a key of this name, such as `ctrl+k`, `f9` or `+`."""
+    # most configurations change no key, and do not need Textual
     from textual.keys import Keys, key_to_character  # noqa: PLC0415
 
     # the key + is not split: that would give two empty words
@@ -77,7 +71,7 @@ def _is_key(word: str) -> bool:
 
 
 def _is_for_prompt(key: str) -> bool:
-    """Return whether a key sends the prompt, moves in it, or types or deletes a character."""
+    """Whether a key sends the prompt, moves in it, or types or deletes a character."""
     from textual.keys import key_to_character  # noqa: PLC0415 - as in `_is_key`
 
     return key in _PROMPT_KEYS or key_to_character(key) is not None

@@ -10,7 +10,7 @@ from lmchat.formats.imports.programs import PROGRAM_NAMES
 
 _JSON_HELP = "print one JSON document"
 ALWAYS_JSON = "no effect: the output is always JSON"  # help of `--json`
-_MAX_DIGITS = 9  # of a number, so that it fits into 32 bits
+_MAX_DIGITS = 9  # so that a number fits into 32 bits
 
 
 class Argument(NamedTuple):
@@ -27,21 +27,21 @@ class Subcommand(NamedTuple):
     help: str
     examples: str  # one a line
     arguments: tuple[Argument, ...] = ()
-    commands: tuple[Subcommand, ...] = ()  # the actions of a command
+    commands: tuple[Subcommand, ...] = ()  # its actions
     handler: str = ""
     """`module:function` in `lmchat.cli.handlers`, or `module:` for a command that needs an action.
 
     Empty for an action: the function in the module of its command has the name of the action.
     """
-    json_help: str = _JSON_HELP  # help of `--json`; empty where there is no such option
-    notes: str = ""  # text of `--help` after the examples
-    exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options, of which only one may be used
-    takes_local: bool = False  # whether it can use the built-in engine (`--local`)
-    changes_sessions: bool = False  # whether it changes saved sessions: `--temporary` is refused
+    json_help: str = _JSON_HELP  # of `--json`; empty where there is no such option
+    notes: str = ""  # in `--help`, after the examples
+    exclusive: tuple[tuple[str, ...], ...] = ()  # groups of options that exclude each other
+    takes_local: bool = False  # it can use the built-in engine (`--local`)
+    changes_sessions: bool = False  # `--temporary` is refused
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
-        """The arguments, and `--json` where the command has it."""
+        """With `--json` where the command has it."""
         if not self.json_help:
             return self.arguments
         return (*self.arguments, argument("--json", self.json_help))
@@ -51,8 +51,8 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
     """Return an argument that is written as in a help text.
 
     `-o --output FILE` is an option with a value, `id ID` a positional argument, and `--yes` a
-    switch. The keywords are those of `add_argument`. An option without a name for its value is a
-    switch only if it has no keywords: the keyword `choices` gives `--format` a value.
+    switch. An option without a name for its value is a switch only if it has no keywords: the
+    keyword `choices` gives `--format` a value.
     """
     *names, last_word = spelling.split()
     if last_word.isupper():
@@ -65,22 +65,19 @@ def argument(spelling: str, help: str, **keywords: Any) -> Argument:  # noqa: A0
 
 
 def positive_number(word: str) -> int:
-    """Return a whole number of at least 1 that fits into 32 bits, as a `type` of argparse."""
+    """Read a whole number of at least 1 that fits into 32 bits, as a `type` of argparse."""
     if word.isdecimal() and len(word) <= _MAX_DIGITS and int(word):
         return int(word)
     raise ArgumentTypeError("must be a whole number of at least 1")
 
 
 def port_number(word: str) -> int:
-    """Return a port, as a `type` of argparse; 0 means any free port."""
+    """0 means any free port."""
     return 0 if word == "0" else positive_number(word)
 
 
 def session_id(word: str) -> str:
-    """Return a session id that may be left out, as a `type` of argparse.
-
-    An empty word is refused: a script with an unset variable does not mean to leave the id out.
-    """
+    """Refuse an empty word: a script with an unset variable does not mean to leave the id out."""
     if not word.strip():
         raise ArgumentTypeError("the session id is empty")
     return word

@@ -19,11 +19,10 @@ _CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())
 
 
 async def ask_about_call(question: ToolQuestion, context: Context) -> Decision:
-    """Ask the user whether a call may run, and return the decision.
+    """Ask the user whether a call may run, until the answer is one of the choices.
 
-    The question is repeated until the answer is one of the choices. What the user types after a no
-    is the reason, which the model gets. Without a terminal, the decision is no, and a note says how
-    to allow the tool.
+    What the user types after a no is the reason, which the model gets. Without a terminal, the
+    decision is no, and a note says how to allow the tool.
     """
     note = context.output.note
     name = safe_line(question.name, limit=_MAX_NAME)

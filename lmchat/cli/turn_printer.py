@@ -47,9 +47,8 @@ _STAGES_OF_EVENTS = (Stage.RETRYING, Stage.THINKING, Stage.STALLED)
 class TurnPrinter:
     """Printer of the events of one turn.
 
-    It prints the text of the answer on stdout while it arrives. If JSON lines are wanted, it prints
-    one JSON object for each piece. If one JSON document is wanted, it only keeps the steps. Notes
-    about the turn go to stderr.
+    It prints the text of the answer on stdout while it arrives, or one JSON object for each piece.
+    If one JSON document is wanted, it only keeps the steps. Notes about the turn go to stderr.
     """
 
     def __init__(
@@ -60,20 +59,20 @@ class TurnPrinter:
         prints_text: bool = True,
         stream: TextStream | None = None,
     ) -> None:
-        """Create a printer; without `prints_text`, plain text is left to the caller to print.
+        """Without `prints_text`, plain text is left to the caller to print.
 
         `stream` prints the text of the answer, by default as it is. `asked_model` is the model of
-        the request: a note says if another one answers. In a turn of a session, the event
-        `AnswerBegun` names it; `compare` has no such event, so it passes the name here.
+        the request: a note says if another one answers. `AnswerBegun` names it, too; `compare` has
+        no such event.
         """
         self.steps: list[dict[str, Any]] = []  # ended tool calls, as JSON
         self.output = output
         self._asked_model = asked_model
-        self._stream = stream or SafeStream()  # gets the text of answers, if it is printed as text
+        self._stream = stream or SafeStream()
         # False for JSON lines, too: `Output.is_json` is true for JSON of either form
         self._prints_text = prints_text and not output.is_json
         self._is_stall_noted = False
-        self._is_wait_noted = False  # whether a note has told that the server loads
+        self._is_wait_noted = False  # that the server loads
 
     @asynccontextmanager
     async def stages_shown(
@@ -81,14 +80,12 @@ class TurnPrinter:
     ) -> AsyncIterator[None]:
         """Context for the wait for answers: after 2 s without a word, a terminal shows the stage.
 
-        `current_stats` returns the stats of the running answer, or None before it begins. Where
-        no progress can be shown, as for a screen reader, each stage is noted once.
+        Where no progress can be shown, as for a screen reader, each stage is noted once.
         """
         async with background_task(self._show_stages(current_stats)):
             yield
 
     async def _show_stages(self, current_stats: Callable[[], LiveStats | None]) -> None:
-        """Look once a second, until `stages_shown` ends, and show the stage of the answer."""
         await asyncio.sleep(_SHORT_WAIT_S)
         noted = {*_STAGES_OF_EVENTS}
         while is_terminal(sys.stderr):
@@ -109,10 +106,9 @@ class TurnPrinter:
             await asyncio.sleep(1)
 
     def print_event(self, event: ChatEvent) -> None:
-        """Print what an event says to the user; nothing for events without words.
+        """If no data comes for a while, a note says so, once a turn.
 
-        If no data comes for a while, a note says so, once a turn. If another model answers than the
-        one that was asked, a note names it.
+        Another one names the model that answers, if it is not the one that was asked.
         """
         output = self.output
         match event:
@@ -163,16 +159,13 @@ class TurnPrinter:
         """Print a note on a line of its own.
 
         An empty line on stderr ends the line of the answer on a terminal. Stdout, which may be a
-        file, does not get it: the answer may go on in the same line.
+        file, does not get it: the answer may continue in the same line.
         """
         line_end = [] if self._stream.is_at_line_start else [""]
         self.output.note(*line_end, f"lmchat: {words}")
 
     def _print(self, text: str) -> None:
-        """Print a piece of the answer, as text or as a JSON line.
-
-        Nothing is printed if the caller prints the text, or one JSON document, at the end.
-        """
+        """Print nothing if the caller prints the text, or one JSON document, at the end."""
         self.output.show_progress("")  # the stage would stay before the text
         if text and self.output.is_json_lines:
             self.output.print_json({"chunk": text})
@@ -180,15 +173,13 @@ class TurnPrinter:
             self._stream.write(text)
 
     def end(self) -> None:
-        """End the line of what was printed of an answer."""
         self._stream.end()
 
     def print_notes_on(self, answer: ChatMessage) -> None:
         """Print notes on what the text of the last answer of a turn does not show.
 
-        These are a refusal, tool calls, and one note on an answer that is only a thought or a call
-        in words, was cut short, was filtered, or is empty. The tool calls did not run: after calls
-        that ran, another answer would follow.
+        The tool calls of that answer did not run: after calls that ran, another answer would
+        follow.
         """
         note = self.output.note
         if answer.refusal:
@@ -216,7 +207,7 @@ def _calls_words(message: ChatMessage) -> str:
 def step_json(message: ChatMessage) -> dict[str, Any]:
     """Return the JSON form of an ended tool call, as `ask --json` lists it in `steps`.
 
-    `message` is the message of the call. Arguments that are no JSON object are given as text.
+    Arguments that are no JSON object are given as text.
     """
     call = message.tool_calls[0]
     arguments = parse_arguments(call.arguments)
