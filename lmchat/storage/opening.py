@@ -185,9 +185,9 @@ def is_whole_with_new_indexes(path: Path) -> bool:
     Raises errors that do not tell of damage.
     """
     try:
-        with closing(connect(path)) as connection:
+        with closing(connect(path)) as connection, transaction(connection):
+            forget_index(connection)  # from SQLite 3.44 on, the check looks into it, too
             require_whole(connection)
-            forget_index(connection)
         with closing(connect(path)) as connection, transaction(connection):
             connection.execute("reindex")
             index_anew(connection)

@@ -169,10 +169,11 @@ def index_anew(connection: sqlite3.Connection) -> None:
 def forget_index(connection: sqlite3.Connection) -> None:
     """Take the search index out of the schema: FTS5 cannot remove one whose pages it cannot read.
 
-    The next connection does not see it, and `index_anew` removes what is left of it.
+    `index_anew` removes what is left of it.
     """
     connection.execute("pragma writable_schema = on")
     connection.execute("delete from sqlite_master where name = 'trigrams'")
+    connection.execute("pragma writable_schema = reset")  # reads the schema again
 
 
 @contextmanager
