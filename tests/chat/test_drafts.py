@@ -171,7 +171,7 @@ async def test_a_draft_is_taken_when_its_process_was_killed_and_not_before(tmp_p
         sys.executable, "-c", WINDOW, tmp_path / "sessions.db", stdin=PIPE, stdout=PIPE
     )
     assert window.stdout is not None
-    assert await window.stdout.readline() == b"saved\n"
+    assert (await window.stdout.readline()).strip() == b"saved"
     assert await run_on(store).drafts.restore() == ""
     window.kill()
     await window.wait()
