@@ -1,13 +1,15 @@
-"""API keys in `credentials.toml`."""
+"""API keys, and sign-ins to tool servers, in `credentials.toml`."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import tomli_w
-from msgspec import Struct
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from lmchat.config.toml import TomlError, read_toml
 from lmchat.errors import StoreUnavailable
@@ -16,11 +18,12 @@ from lmchat.files.disk import OWNER_ONLY, explain_system_error, locked, write_at
 _logger = logging.getLogger(__name__)
 
 _OTHERS = 0o077  # permissions of other users
-_HEAD = "# API keys that were typed into lmchat. Keep this file private.\n"
+_HEAD = "# API keys that were typed into lmchat, and sign-ins. Keep this file private.\n"
 
 
-class _StoredKey(Struct):
-    key: str
+class _Stored(Struct, frozen=True, omit_defaults=True):
+    key: str = ""
+    sign_in: str = ""
 
 
 class Credentials:
@@ -34,7 +37,7 @@ class Credentials:
     def load(self) -> str:
         """Read the keys; return a warning, which is empty if all went well."""
         try:
-            self.keys = self._read()
+            self.keys = _keys_of(self._read())
         except StoreUnavailable as error:
             return error.message_with_hint
         return ""
@@ -42,17 +45,28 @@ class Credentials:
     def set(self, origin: str, key: str) -> None:
         """Store a key; if this raises `StoreUnavailable`, it is in memory only."""
         self.keys = {**self.keys, origin: key}  # also if the file fails below
+        self._store(origin, key=key)
+
+    def sign_in(self, address: str) -> str:
+        """Return what `set_sign_in` has stored, or ""; raises `StoreUnavailable`."""
+        return self._read().get(address, _Stored()).sign_in
+
+    def set_sign_in(self, address: str, text: str) -> None:
+        """Store the sign-in to a tool server; raises `StoreUnavailable`."""
+        self._store(address, sign_in=text)
+
+    def _store(self, name: str, **values: str) -> None:
         try:
             with locked(self._path):  # another process may have written since `load`
-                keys = {**self._read(), origin: key}
-                tables = {origin: {"key": key} for origin, key in keys.items()}
-                write_atomically(self._path, _HEAD + tomli_w.dumps(tables))
-                self.keys = keys
+                entries = self._read()
+                entries[name] = replace(entries.get(name, _Stored()), **values)
+                write_atomically(self._path, _HEAD + tomli_w.dumps(to_builtins(entries)))
+                self.keys = _keys_of(entries)
         except OSError as error:
             raise explain_system_error(error, self._path) from error
 
-    def _read(self) -> dict[str, str]:
-        """Return the keys in the file, which others may not read from now on.
+    def _read(self) -> dict[str, _Stored]:
+        """Return the content of the file, which others may not read from now on.
 
         Raises `StoreUnavailable`.
         """
@@ -61,7 +75,7 @@ class Credentials:
             if os.name == "posix" and self._path.stat().st_mode & _OTHERS:
                 _logger.warning("%s could be read by others; that is mended", name)
                 self._path.chmod(OWNER_ONLY)
-            entries, _ = read_toml(self._path, dict[str, _StoredKey])
+            entries, _ = read_toml(self._path, dict[str, _Stored])
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -71,4 +85,8 @@ class Credentials:
                 f"{name} is not valid ({error}): the API keys in it are not used.",
                 hint="Fix the file, or delete it and re-enter your API keys.",
             ) from None
-        return {origin: entry.key for origin, entry in entries.items()}
+        return entries
+
+
+def _keys_of(entries: Mapping[str, _Stored]) -> dict[str, str]:
+    return {origin: entry.key for origin, entry in entries.items() if entry.key}

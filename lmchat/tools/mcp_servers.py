@@ -13,8 +13,8 @@ import math
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from threading import Thread
@@ -23,8 +23,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from lmchat import __version__
+from lmchat.config.credentials import Credentials
 from lmchat.config.settings import FUNCTIONS, McpSettings
-from lmchat.errors import LMChatError, foreign_library
+from lmchat.errors import EndpointNotAllowed, LMChatError, RequestInvalid, foreign_library
 from lmchat.extras import install_command
 from lmchat.files.disk import begin_log, expanded_path
 from lmchat.processes.child import ChildProcess, own_program
@@ -45,6 +46,7 @@ from lmchat.servers.http.proxies import proxy_for
 from lmchat.servers.request import Tool
 from lmchat.tools.calls import cut_result
 from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
+from lmchat.tools.questions import Answer, AskUser, ServerQuestion, fields_of
 from lmchat.units import counted
 
 START_S = 180.0  # time for a server to start: at first, `npx` and `uvx` download it
@@ -56,6 +58,9 @@ _ERRORS_S = 0.5  # time for the rest of the stderr of a program that has ended
 _END_S = 3.0  # time for all servers to end, killed if need be
 _REASON_CHARS = 300
 _MAX_WIRE_CHARS = 64
+_MAX_QUESTIONS = 10  # of a server in one call; later ones are declined
+_QUESTION_CHARS = 600
+_WARNING = "This is a question of the tool server. Do not type passwords or keys here."
 _NOT_IN_WIRE_NAMES = r"[^A-Za-z0-9_-]+"
 _NUMBER_CHARS = 5  # room for a number behind a name, `_2` to `_9999`
 _CLOSED = "Connection closed"
@@ -91,12 +96,13 @@ class McpServers:
         environ: Mapping[str, str],
         check_address: Callable[[str], None],
         start_s: float = START_S,
+        credentials: Credentials | None = None,
     ) -> None:
         """Start nothing yet.
 
         The file of `functions` may be missing. The stderr of servers goes into `log_file`.
         `check_address` raises `LMChatError` for an address that is not allowed. `start_s` is for
-        servers whose settings have no time.
+        servers whose settings have no time. Without `credentials`, sign-ins are not kept.
         """
         self.functions = functions
         self.start_s = start_s
@@ -106,7 +112,10 @@ class McpServers:
         self._log_fd: int | None = None  # of the log, since the first program started
         self._opening_log = asyncio.Lock()
         self._environ = environ
-        self._check_address = check_address
+        self.check_address = check_address
+        self.credentials = credentials
+        self.ask_user: AskUser | None = None  # set by a front end that can ask; else all is refused
+        self.is_asking = asyncio.Lock()  # so that a front end has one question at a time
         used = [server for server in servers if server.enabled]
         if os.path.isfile(functions):  # noqa: PTH113 - Path raises for a folder without permission
             program, *arguments = own_program("lmchat.tools.function_server")
@@ -135,7 +144,7 @@ class McpServers:
         server = self._servers[tool.server]
         timeout_s = server.settings.timeout_s or timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
+            with server.limited(timeout_s):
                 return await server.call(tool.name, arguments)
         except TimeoutError:
             server.end()
@@ -191,7 +200,7 @@ class McpServers:
 
     def headers(self, settings: McpSettings) -> dict[str, str]:
         """Raises `LMChatError` if the address is not allowed, or a value is missing or invalid."""
-        self._check_address(settings.url)
+        self.check_address(settings.url)
         headers: dict[str, str] = {}
         for header, variable in (settings.headers_env or {}).items():
             try:
@@ -240,6 +249,10 @@ class _McpServer:
         self._last_errors = bytearray()  # what the program wrote to stderr last
         self._settled = asyncio.Event()
         self._must_end = asyncio.Event()  # set by `end`; the task waits for it
+        self._limits: list[tuple[Any, float]] = []  # scopes of anyio, with their seconds
+        self._questions_left = 0  # of the call that runs
+        self._question: asyncio.Future[Answer | None] | None = None  # that the user sees
+        self._sign_in: Any = None  # a `SignIn`, once it has connected over HTTP
 
     async def ensure_settled(self, *, restarts: bool) -> None:
         """Start the server if it never was, or with `restarts` if it has failed or ended."""
@@ -278,10 +291,13 @@ class _McpServer:
         client = self._client
         if client is None:
             return ToolResult(text=self.state.problem, is_error=True)
+        self._questions_left = _MAX_QUESTIONS
         try:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
             result = await client.call_tool(tool, utf8_safe(dict(arguments)))
         except asyncio.CancelledError:
+            if self._question is not None:
+                self._question.cancel()  # the SDK would answer it in a task of its own
             if self.settings.name == FUNCTIONS:
                 self.end()
             raise
@@ -295,8 +311,73 @@ class _McpServer:
             words = refusal.message_with_hint if refusal else self._words_of(error)
             words = self._ended_sentence if has_ended else cut_result(words)
             return ToolResult(text=words, is_error=True)
+        finally:
+            self._questions_left = 0
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
         return ToolResult(text=cut_result(text), is_error=result.is_error)
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[Any]:
+        """Raise `TimeoutError` after this time; the user's time for answers does not count.
+
+        Yield the limit, of anyio and not of asyncio: the SDK cancels with anyio, too.
+        """
+        import anyio
+
+        with anyio.fail_after(seconds) as scope:
+            self._limits.append((scope, seconds))
+            try:
+                yield scope
+            finally:
+                self._limits.remove((scope, seconds))
+
+    @contextmanager
+    def _paused_limits(self) -> Iterator[None]:
+        """Stop the limits that run, and begin each again after the block."""
+        import anyio
+
+        paused = [limit for limit in self._limits if limit[0].deadline < math.inf]
+        for scope, _ in paused:
+            scope.deadline = math.inf
+        try:
+            yield
+        finally:
+            for scope, seconds in paused:
+                scope.deadline = anyio.current_time() + seconds
+
+    async def _ask(self, question: ServerQuestion) -> Answer | None:
+        """Return the user's answer; None for a no, and if nothing can ask or the call stops."""
+        ask = self._owner.ask_user
+        if ask is None:
+            return None
+        with self._paused_limits():
+            async with self._owner.is_asking:
+                asked = self._question = asyncio.ensure_future(ask(question))
+                try:
+                    await asyncio.wait([asked])
+                finally:
+                    self._question = None
+                    asked.cancel()
+            return None if asked.cancelled() else asked.result()
+
+    async def _answer(self, context: object, params: Any) -> Any:  # noqa: ARG002 - of the SDK
+        """Answer a question of the server, which may ask while it runs a call."""
+        from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
+
+        if not self._questions_left:
+            return ElicitResult(action="decline")
+        self._questions_left -= 1
+        name, url = self.settings.name, getattr(params, "url", "")
+        try:
+            fields = () if url else fields_of(params.requested_schema)
+        except RequestInvalid as error:
+            return ErrorData(code=INVALID_PARAMS, message=error.message)
+        text = f"{safe_line(params.message, limit=_QUESTION_CHARS)}\n\n{_WARNING}"
+        question = ServerQuestion(title=f"{name} asks", text=text, url=url, fields=fields)
+        answer = await self._ask(question)
+        if answer is None:
+            return ElicitResult(action="decline")
+        return ElicitResult(action="accept", content=None if url else dict(answer))
 
     def end(self) -> None:
         """Let the task close the connection; the next call starts the server again."""
@@ -321,8 +402,7 @@ class _McpServer:
             await run_abandonable(_import_sdk)
             import anyio
 
-            # a limit of anyio, not of asyncio: the SDK cancels with anyio, too
-            with anyio.fail_after(start_s) as limit:
+            with self.limited(start_s) as limit:
                 async with AsyncExitStack() as stack:
                     client = await self._open_client(stack)
                     self._has_changed_tools = False
@@ -389,6 +469,7 @@ class _McpServer:
         error = _first_of(error)
         name, hint = self.settings.name, self._hint_to_correct
         reason = safe_line(self._words_of(error), limit=_REASON_CHARS).rstrip(".")
+        has_tried_to_sign_in = self._sign_in is not None and self._sign_in.has_failed(error)
         match error:
             case LMChatError():
                 return error
@@ -404,6 +485,9 @@ class _McpServer:
                 hint = f"If it needs longer for its first start, set timeout_s {place}."
                 reason = f"no answer within {start_s:g} s"
                 reason += f". It said: {self._last_words}" if self._last_words else ""
+            case _ if has_tried_to_sign_in and self._sign_in.is_offered:
+                message = f"The sign-in to {name} failed: {reason}."
+                return LMChatError(message, hint=self._sign_in.hint, kind="auth")
             case _ if refusal := self._refusal_of(error):
                 return refusal
             case _ if self.settings.url and not self._status:  # no reply
@@ -430,7 +514,9 @@ class _McpServer:
         status: int | str = self._status
         if self._status < HTTPStatus.BAD_REQUEST:
             return None
-        words = self._said if str(error) in _STAND_INS else self._words_of(error)
+        is_of_sign_in = self._sign_in is not None and self._sign_in.has_failed(error)
+        stands_in = is_of_sign_in or str(error) in _STAND_INS
+        words = self._said if stands_in else self._words_of(error)
         with suppress(ValueError):  # a status without a name
             status = f"{self._status} {HTTPStatus(self._status).phrase}"
         says = f"The server {self.settings.name} answers {status}"
@@ -438,9 +524,9 @@ class _McpServer:
         said = "" if said in str(status) else said
         variables = ", ".join((self.settings.headers_env or {}).values())
         if self._status in _NO_KEY and variables:
-            hint = f"Check the value of {variables}; lmchat has no OAuth."
+            hint = f"Check the value of {variables}."
         elif self._status in _NO_KEY:
-            hint = "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."
+            hint = "If it needs a key, add headers_env to [[mcp]]."
         elif self._status in _NO_PATH and self.settings.url.rstrip("/").endswith("/sse"):
             hint = "lmchat does not speak its older transport (SSE): use its url that ends in /mcp."
         elif self._status in _NO_PATH:
@@ -511,6 +597,7 @@ class _McpServer:
                 cache=None,  # of lists: this class keeps the tools
                 client_info=Implementation(name="lmchat", version=__version__),
                 message_handler=self._note_message,
+                elicitation_callback=self._answer,
             )
             await opened.enter_async_context(client)
             await stack.enter_async_context(opened.pop_all())
@@ -564,13 +651,19 @@ class _McpServer:
         self._status = 0
         headers = self._owner.headers(self.settings)
         self._secrets = tuple(headers.values())  # errors are shown without them
+        url = httpx2.URL(address)
+        has_key = any(header.lower() == "authorization" for header in headers)
+        self._sign_in = None if has_key else await self._make_sign_in()
 
         async def note_request(request: Any) -> None:
-            if request.method == "POST":
+            if (request.url.host, request.url.port) != (url.host, url.port):
+                await self._require_allowed(Endpoint.parse(str(request.url.copy_with(query=None))))
+            elif request.method == "POST" and request.url == url:
                 self._status = 0
 
         async def note_reply(reply: Any) -> None:
-            if reply.request.method == "POST":  # others only ask for notices, or end the session
+            # others only ask for notices, end the session, or sign in
+            if reply.request.method == "POST" and reply.request.url == url:
                 self._status = reply.status_code
                 if self._status >= HTTPStatus.BAD_REQUEST:
                     body = self._without_secrets((await reply.aread()).decode(errors="replace"))
@@ -578,6 +671,7 @@ class _McpServer:
                     self._said = read_body(body.encode(), media_type).message
 
         client = httpx2.AsyncClient(
+            auth=self._sign_in.provider if self._sign_in else None,
             event_hooks={"request": [note_request], "response": [note_reply]},
             headers=headers,
             follow_redirects=False,
@@ -587,6 +681,35 @@ class _McpServer:
             timeout=httpx2.Timeout(_ANSWER_S, read=None),  # the caller limits the time of a call
         )
         return streamable_http_client(address, http_client=await stack.enter_async_context(client))
+
+    async def _make_sign_in(self) -> Any:
+        """Return the `SignIn` for a server that asks for one, with what is kept of the last."""
+        from lmchat.tools.sign_in import SignIn
+
+        address, credentials = self.settings.url, self._owner.credentials
+        saved = "" if credentials is None else await asyncio.to_thread(credentials.sign_in, address)
+
+        async def save(text: str) -> None:
+            if credentials is not None:
+                await asyncio.to_thread(credentials.set_sign_in, address, text)
+
+        return SignIn(self.settings.name, address, saved, save, self._ask, self._paused_limits)
+
+    async def _require_allowed(self, endpoint: Endpoint) -> None:
+        """Ask about another host, to which the sign-in leads; raises `LMChatError` after a no."""
+        name, host = self.settings.name, endpoint.netloc
+        try:
+            self._owner.check_address(endpoint.url)
+        except EndpointNotAllowed:
+            if host in self._sign_in.saved.hosts:
+                return
+            text = f"To sign in to {name}, lmchat has to connect to {host}, too."
+            question = ServerQuestion(title=f"Connect to {safe_line(host)}?", text=text)
+            if await self._ask(question) is None:
+                hint = f"Add {host} to allowed_hosts, or run `lmchat tools` in a terminal."
+                message = f"{name} signs in at {host}, which is not allowed."
+                raise LMChatError(message, hint=hint, kind="auth") from None
+            self._sign_in.saved.hosts.append(host)
 
 
 class _MessageReader:
@@ -653,6 +776,8 @@ def _import_sdk() -> None:
     import mcp.client.client
     import mcp.client.streamable_http
     import mcp_types
+
+    import lmchat.tools.sign_in  # noqa: F401 - so that the event loop does not wait for it later
 
     transport: Any = mcp.client.streamable_http  # not typed, so that mypy allows to replace a name
     transport.jsonrpc_message_adapter = _MessageReader()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from lmchat.servers.request import Tool
+from lmchat.tools.questions import AskUser
 from lmchat.units import counted
 
 
@@ -52,6 +53,8 @@ class ToolResult(Struct, frozen=True, kw_only=True):
 
 class ToolHost(Protocol):
     """Tool servers, each of which starts at its first use and again after its end."""
+
+    ask_user: AskUser | None  # for questions of servers; None refuses them all
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:

@@ -34,6 +34,7 @@ from lmchat.tui.controllers.saved_sessions import SavedSessions
 from lmchat.tui.controllers.server_search import ServerSearch
 from lmchat.tui.controllers.session_view import SessionView
 from lmchat.tui.controllers.status import StatusDisplay
+from lmchat.tui.controllers.tool_questions import ToolQuestions
 from lmchat.tui.controllers.turn_view import TurnView
 from lmchat.tui.dialogs.ask_dialog import QuitDialog
 from lmchat.tui.messages import (
@@ -82,6 +83,7 @@ class Dispatcher:
         self.model_switch = model_switch = ModelSwitch(ui, prompt_text, turn_view)
         self.server_search = server_search = ServerSearch(ui, model_switch)
         self.message_actions = message_actions = MessageActions(ui, prompt_text)
+        ToolQuestions(ui)
         self.hints = KeyHints(ui, prompt_text, prompt_files, branches, saved_sessions)
         self.commands = ScreenCommands(
             ui,

@@ -8,12 +8,14 @@ import signal
 import sys
 import tomllib
 
+import httpx
 import psutil
 import pytest
 
 from lmchat.extras import install_command
 from lmchat.tools.known_servers import KNOWN_SERVERS, install_server_words
 from tests.support import mcp_server
+from tests.support.oauth_server import OAuthServer
 from tests.support.programs import FUNCTIONS, Inside, is_running, processes, wait_until, write_tools
 from tests.support.pty_program import PtyProgram
 from tests.support.scripted_products import CHAT, calling, chat_reply
@@ -146,7 +148,7 @@ def test_the_doctor_has_a_row_for_each_server_and_none_without_tools(cli, monkey
 def test_no_configuration_is_blamed_for_a_server_that_fails_itself(cli, server):
     cli.configure(f"[[mcp]]\nname = 'garden'\nurl = '{server.url}/mcp'\n")
     for status, step in (
-        (403, "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."),
+        (403, "If it needs a key, add headers_env to [[mcp]]."),
         (500, "The fault is the server's: see its log."),
     ):
         server.unknown = lambda _, status=status: text_reply("", status=status)
@@ -433,3 +435,54 @@ def test_a_known_server_is_installed_after_a_question_in_one_version(alone, tmp_
         assert re.search(r"==\d+\.\d+", known.requirement)
         assert known.requirement in install_server_words(known)
         assert any("mcp" in word and ">=2" in word for word in install_server_words(known))
+
+
+def test_a_question_of_a_server_is_asked_at_a_terminal_and_declined_without_one(alone):
+    program = f"command = {sys.executable!r}\nargs = [{mcp_server.__file__!r}]\n"
+    alone.configure(f"[[mcp]]\nname = 'files'\n{program}")
+    declined = alone("tools", "call", "files/ask")
+    assert json.loads(declined.stdout)[1] == {"action": "decline"}
+    assert "Declined without a terminal: files asks" in declined.stderr
+    for action in ("accept", "decline"):
+        command = alone.argv("tools", "call", "files/ask")
+        with PtyProgram(command, home=alone.home, size=(100, 40)) as program:
+            program.wait_for("Name of the bed:", 50)
+            assert "lmchat: files asks" in program.text
+            assert "Do not type passwords" in program.text
+            program.type("west\r")
+            program.wait_for("kind (herbs, roots; may be empty) [roots]:")
+            if action == "decline":
+                program.type("\x04")
+            else:
+                program.type("\r")
+                program.wait_for("How many (a whole number):")
+                program.type("many\r")
+                program.wait_for("Type a whole number.")
+                program.type("3\r")
+                program.wait_for("sunny (yes or no; may be empty) [yes]:")
+                program.type("no\r")
+            assert program.wait_exit() == 0
+            assert f'"action": "{action}"' in program.text
+            assert ('"sunny": false' in program.text) == (action == "accept")
+
+
+def test_a_sign_in_without_a_browser_prints_its_address_and_is_kept(alone):
+    with OAuthServer() as garden:
+        script = alone("tools", "add", "garden", garden.url)
+        assert "You are not signed in to garden." in script.stderr
+        command = alone.argv("tools", "add", "garden", garden.url)
+        env = {"BROWSER": "false"}
+        with PtyProgram(command, home=alone.home, size=(900, 20), env=env) as program:
+            program.wait_for("Open the address in your browser? [y/N]", 50)
+            program.type("y\r")
+            program.wait_for("No browser is available: open the address yourself.")
+            [address] = re.findall(rf"^{garden.origin}/authorize\S+", program.text, re.MULTILINE)
+            page = httpx.get(address, follow_redirects=True, trust_env=False)
+            assert "You can close this page." in page.text
+            program.wait_for("Added garden: 1 tool.", 50)
+            assert program.wait_exit() == 0
+        assert alone("tools").stdout.startswith("garden: ready, 1 tool.")
+        assert garden.signed_in == 1
+        shown = program.text + written(alone) + alone("config", "show").stdout
+        assert "s3cret" not in shown
+        assert "s3cret" in (alone.folder / "credentials.toml").read_text(encoding="utf-8")

@@ -21,6 +21,7 @@ NAMES = [
         "fail",
     ),
     *("refuse", "lost", "checked", "grow"),
+    *("ask", "insist", "pay"),
 ]
 ERRORS = {
     "refuse": {"code": -32000, "message": "The garden is closed"},
@@ -44,6 +45,27 @@ TEXTS = {
     "fail": lambda _: "It went wrong",
     "die": lambda _: os._exit(3),
 }
+BED = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "title": "Name of the bed", "minLength": 2},
+        "kind": {"type": "string", "enum": ["herbs", "roots"], "default": "roots"},
+        "rows": {"type": "integer", "description": "How many", "minimum": 1},
+        "sunny": {"type": "boolean", "default": True},
+    },
+    "required": ["name", "rows"],
+}
+QUESTIONS = {
+    "ask": {"message": "Which bed?", "requestedSchema": BED},
+    "insist": {"message": "Are you sure?", "requestedSchema": {"type": "object", "properties": {}}},
+    "pay": {
+        "mode": "url",
+        "message": "Pay there.",
+        "url": "https://pay.example/1",
+        "elicitationId": "one",
+    },
+}
+WAITING = {}  # tool and id of a call, by the id of its question
 RESULTS = []  # of the tool `result`
 PAGES = {}  # by cursor, the first by None; in place of the other tools
 names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE_TOOLS", "0"))))]
@@ -51,6 +73,13 @@ names = [*NAMES, *(f"more-{number}" for number in range(int(os.environ.get("MORE
 
 def replies(message):
     """Return the messages that answer one."""
+    if "method" not in message:  # the answer to a question
+        tool, call = WAITING.pop(message["id"])
+        if tool == "insist" and len(message["id"]) < 30:
+            return [_question(tool, call, message["id"] + "?")]
+        answer = message.get("result") or message["error"]
+        text = {"type": "text", "text": json.dumps([len(message["id"]), answer])}
+        return [{"jsonrpc": "2.0", "id": call, "result": {"content": [text]}}]
     method, number, params = message["method"], message.get("id"), message.get("params") or {}
     if method == "initialize":
         info, can = {"name": "scripted", "version": "1"}, {"tools": {"listChanged": True}}
@@ -68,6 +97,8 @@ def replies(message):
         change = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
         done = {"content": [{"type": "text", "text": "done"}]}
         return [change, {"jsonrpc": "2.0", "id": number, "result": done}]
+    elif method == "tools/call" and params["name"] in QUESTIONS:
+        return [_question(params["name"], number, "?")]
     elif method == "tools/call":
         result = _result(params["name"], params.get("arguments") or {})
     elif number is not None:
@@ -75,6 +106,12 @@ def replies(message):
     else:
         return []
     return [{"jsonrpc": "2.0", "id": number, "result": result}] if result else []
+
+
+def _question(tool, call, number):
+    WAITING[number] = (tool, call)
+    params = {"method": "elicitation/create", "params": QUESTIONS[tool]}
+    return {"jsonrpc": "2.0", "id": number} | params
 
 
 def _page(at):

@@ -13,6 +13,7 @@ from lmchat.servers.events import RequestSent, StreamFinished, ToolCallDelta
 from lmchat.servers.request import Tool
 from lmchat.tools.mcp_servers import with_wire_names
 from lmchat.tools.protocols import ToolResult, ToolServer, ToolServerState
+from lmchat.tools.questions import AskUser
 from tests.support.scripted_backend import Step
 
 _PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
@@ -38,6 +39,7 @@ class ScriptedHost:
         self.asked = asyncio.Event()
         self.started = asyncio.Event()  # ends the start of a host that is starting
         self.is_closed = False
+        self.ask_user: AskUser | None = None
 
     @property
     def servers(self) -> tuple[ToolServer, ...]:

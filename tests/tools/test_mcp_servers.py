@@ -311,7 +311,7 @@ async def test_a_server_over_http_gets_its_headers_and_a_session_that_has_ended_
     assert sent == {("Bearer abc", "def")}
 
 
-NO_KEY = "If it needs a key, add headers_env to [[mcp]]; lmchat has no OAuth."
+NO_KEY = "If it needs a key, add headers_env to [[mcp]]."
 NO_PATH = "Check the path of its url, which often ends in /mcp."
 FAULT = "The fault is the server's: see its log."
 REFUSALS = {
@@ -352,7 +352,7 @@ async def test_a_server_that_refuses_is_told_by_its_status_its_words_and_what_th
     http.unknown = lambda _: text_reply("", status=403)
     server = over_http(http, Authorization="WIKI_TOKEN")
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "abc"}) as host:
-        step = "Check the value of WIKI_TOKEN; lmchat has no OAuth."
+        step = "Check the value of WIKI_TOKEN."
         assert await states(host) == {"wiki": f"The server wiki answers 403 Forbidden. {step}"}
     http.unknown = lambda seen: text_reply(f"no {seen.headers['authorization']} here", status=400)
     async with a_host(tmp_path, server, environ={"WIKI_TOKEN": "s3cret" * 20}) as host:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from lmchat.cli.context import Context, is_confirmed
 from lmchat.cli.setup.make_toolbox import make_toolbox, started_servers
+from lmchat.cli.tool_approval import ask_for_server
 from lmchat.config.edit import add_servers, remove_server
 from lmchat.config.file import reason_of
 from lmchat.config.settings import FUNCTIONS, McpSettings, Settings
@@ -144,6 +146,7 @@ async def _require_yes(context: Context, question: str) -> None:
 async def _started(context: Context, settings: Settings) -> dict[str, ToolServer]:
     toolbox = make_toolbox(context, settings, State())
     async with aclosing(toolbox.host) as host:
+        host.ask_user = partial(ask_for_server, context=context)
         return {server.name: server for server in await started_servers(context, host)}
 
 

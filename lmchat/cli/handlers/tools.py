@@ -17,6 +17,7 @@ from lmchat.cli.setup.make_toolbox import (
     started_servers,
 )
 from lmchat.cli.setup.wiring import saved_state
+from lmchat.cli.tool_approval import ask_for_server
 from lmchat.cli.turn_printer import step_json
 from lmchat.config.settings import Approval
 from lmchat.errors import LMChatError, WrongUse
@@ -40,6 +41,7 @@ async def _open_toolbox(context: Context, *, only: str = "") -> AsyncIterator[To
     mcp = tuple(server for server in context.settings.mcp if not only or server.name == only)
     toolbox = make_toolbox(context, replace(context.settings, mcp=mcp), state)
     async with aclosing(toolbox.host) as host:
+        host.ask_user = partial(ask_for_server, context=context)
         await started_servers(context, host)
         yield toolbox
 

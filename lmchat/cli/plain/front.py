@@ -21,7 +21,7 @@ from lmchat.cli.plain.inline import InlineText
 from lmchat.cli.plain.line_reader import QUOTES, LineReader
 from lmchat.cli.setup.find_target import load_if_needed
 from lmchat.cli.setup.wiring import Runtime, make_pages
-from lmchat.cli.tool_approval import ask_about_call
+from lmchat.cli.tool_approval import ask_about_call, ask_for_server
 from lmchat.cli.turn_printer import TurnPrinter
 from lmchat.commands.conditions import NO_CODE, NOTHING_YET, reason_against
 from lmchat.commands.shared import SHARED, SHARED_ON_MESSAGE, Question, ReadFiles
@@ -43,6 +43,7 @@ from lmchat.terminal.output import SHORT_ID, SafeStream, ask_yes_no, can_ask, lo
 from lmchat.terminal.programs import notification
 from lmchat.terminal.tty import drop_typed, echo
 from lmchat.tools.calls import Decision
+from lmchat.tools.questions import Answer, ServerQuestion
 from lmchat.units import counted
 
 _MAX_SESSIONS = 30  # in a list
@@ -96,6 +97,8 @@ class PlainFront(TurnListener):
         self._stage = ""  # of the last answer, as it was told
         self._copied_code = ("", 0)  # message and number of the block that was copied last
         chat.reporter.listener = self
+        if chat.turn_choices.toolbox is not None:
+            chat.turn_choices.toolbox.host.ask_user = self.answer_server
         self.handlers: Mapping[str, Callable[[str], Awaitable[None]]] = {
             **{name: partial(run, self) for name, run in SHARED.items()},
             "retry": partial(self._run_on_last, "message.regenerate"),
@@ -428,6 +431,11 @@ class PlainFront(TurnListener):
     async def approve(self, _: OpenSession, question: ToolQuestion) -> Decision:
         self._printer.end()
         return await ask_about_call(question, self.context)
+
+    async def answer_server(self, question: ServerQuestion) -> Answer | None:
+        """Ask the user what a tool server wants to know, below the text so far."""
+        self._printer.end()
+        return await ask_for_server(question, self.context)
 
     # The user's shell
 

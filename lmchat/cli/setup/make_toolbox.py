@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lmchat.chat.toolbox import Toolbox
 from lmchat.cli.context import Context
+from lmchat.config.credentials import Credentials
 from lmchat.config.settings import Settings
 from lmchat.config.state import State, change_state
 from lmchat.errors import LMChatError
@@ -37,6 +38,7 @@ def make_toolbox(context: Context, settings: Settings, state: State) -> Toolbox:
         environ=context.environ,  # with API keys: `headers_env` names those that servers get
         check_address=lambda url: AllowList(settings.allowed_hosts).check(Endpoint.parse(url)),
         start_s=max(START_S, settings.tools.timeout_s),
+        credentials=Credentials(context.paths.credentials_file),
     )
     save = partial(_save_allowed, context.paths.state_file)
     return Toolbox(host, settings.tools, settings.mcp, state.allowed_tools, save)

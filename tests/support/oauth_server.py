@@ -1,0 +1,171 @@
+"""MCP server over HTTP that asks for a sign-in, and asks its user; made with the SDK."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from threading import Thread
+from typing import Annotated, Literal, Self
+
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.auth.provider import (
+    AccessToken,
+    AuthorizationCode,
+    AuthorizationParams,
+    RefreshToken,
+    TokenError,
+    construct_redirect_uri,
+)
+from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Elicit, Resolve
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from pydantic import AnyHttpUrl, BaseModel
+
+
+class Bed(BaseModel):
+    """What the tool `plant` asks for."""
+
+    name: str
+    kind: Literal["herbs", "roots"] = "roots"
+    rows: int
+    is_sunny: bool = True
+
+
+async def which_bed() -> Elicit[Bed]:
+    return Elicit("Which bed?", Bed)
+
+
+def add_questions(server: MCPServer) -> None:
+    """Add a tool that asks the user, by the protocol of 2026."""
+
+    @server.tool()
+    async def plant(bed: Annotated[ElicitationResult[Bed], Resolve(which_bed)]) -> str:
+        """Plant a bed."""
+        return bed.data.model_dump_json() if bed.action == "accept" else bed.action
+
+
+class OAuthServer:
+    """Both the MCP server and the one that gives tokens, in a thread, until the block ends."""
+
+    def __init__(self, issuer: str = "") -> None:
+        """With `issuer`, another server gives the tokens."""
+        self._issuer = issuer
+        self.refuses = False  # whether the user says no in the browser
+        self.lives_s = 3600
+        self.signed_in = 0
+        self.refreshed = 0
+        self._clients: dict[str, OAuthClientInformationFull] = {}
+        self._codes: dict[str, AuthorizationCode] = {}
+        self.tokens: dict[str, AccessToken] = {}
+        self.refresh_tokens: dict[str, RefreshToken] = {}
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.origin = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"{self.origin}/mcp"
+        server = MCPServer(
+            "garden",
+            auth_server_provider=self,
+            auth=AuthSettings(
+                issuer_url=AnyHttpUrl(self._issuer or self.origin),
+                resource_server_url=AnyHttpUrl(self.url),
+                client_registration_options=ClientRegistrationOptions(enabled=True),
+                validate_token_resource=False,
+            ),
+        )
+        add_questions(server)
+        config = uvicorn.Config(server.streamable_http_app(), log_level="critical", lifespan="on")
+        self._server = uvicorn.Server(config)
+        self._thread = Thread(target=self._server.run, args=([self._socket],))
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    async def get_client(self, client_id: str) -> OAuthClientInformationFull | None:
+        return self._clients.get(client_id)
+
+    async def register_client(self, client_info: OAuthClientInformationFull) -> None:
+        self._clients[client_info.client_id] = client_info
+
+    async def authorize(
+        self, client: OAuthClientInformationFull, params: AuthorizationParams
+    ) -> str:
+        back = str(params.redirect_uri)
+        if self.refuses:
+            return construct_redirect_uri(back, error="access_denied", state=params.state)
+        code = AuthorizationCode(
+            code=secrets.token_hex(),
+            scopes=[],
+            expires_at=time.time() + 60,
+            client_id=client.client_id,
+            code_challenge=params.code_challenge,
+            redirect_uri=params.redirect_uri,
+            redirect_uri_provided_explicitly=True,
+        )
+        self._codes[code.code] = code
+        return construct_redirect_uri(back, code=code.code, state=params.state)
+
+    async def load_authorization_code(
+        self, client: OAuthClientInformationFull, authorization_code: str
+    ) -> AuthorizationCode | None:
+        return self._codes.get(authorization_code)
+
+    async def exchange_authorization_code(
+        self, client: OAuthClientInformationFull, authorization_code: AuthorizationCode
+    ) -> OAuthToken:
+        self.signed_in += 1
+        return self._new_tokens(client.client_id)
+
+    async def load_refresh_token(
+        self, client: OAuthClientInformationFull, refresh_token: str
+    ) -> RefreshToken | None:
+        return self.refresh_tokens.get(refresh_token)
+
+    async def exchange_refresh_token(
+        self, client: OAuthClientInformationFull, refresh_token: RefreshToken, scopes: list[str]
+    ) -> OAuthToken:
+        if self.refresh_tokens.pop(refresh_token.token, None) is None:
+            raise TokenError("invalid_grant")
+        self.refreshed += 1
+        return self._new_tokens(client.client_id)
+
+    async def load_access_token(self, token: str) -> AccessToken | None:
+        found = self.tokens.get(token)
+        return found if found and (found.expires_at or 0) > time.time() else None
+
+    async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
+        self.tokens.pop(token.token, None)
+
+    async def exchange_identity_assertion(self, *_: object) -> OAuthToken:
+        raise TokenError("unsupported_grant_type")
+
+    def _new_tokens(self, client_id: str) -> OAuthToken:
+        access, refresh = f"s3cret-{secrets.token_hex()}", f"s3cret-{secrets.token_hex()}"
+        expires_at = int(time.time()) + self.lives_s
+        self.tokens[access] = AccessToken(
+            token=access, client_id=client_id, scopes=[], expires_at=expires_at
+        )
+        self.refresh_tokens[refresh] = RefreshToken(token=refresh, client_id=client_id, scopes=[])
+        return OAuthToken(access_token=access, refresh_token=refresh, expires_in=self.lives_s)
+
+
+def main() -> None:
+    """Serve the tools that ask over stdin and stdout, without a sign-in."""
+    server = MCPServer("garden")
+    add_questions(server)
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Sign-in (OAuth) to a server made with the SDK, with a browser that follows redirects."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from lmchat.config.credentials import Credentials
+from lmchat.config.settings import McpSettings
+from lmchat.errors import EndpointNotAllowed
+from lmchat.tools.mcp_servers import McpServers
+from lmchat.tools.protocols import ToolServerState
+from tests.support.oauth_server import OAuthServer
+
+
+@pytest.fixture
+def garden():
+    with OAuthServer() as server:
+        yield server
+
+
+class User:
+    """Answers yes, and lets the browser open what is asked for."""
+
+    def __init__(self, *, says_no=False, **answers):
+        self.questions = []
+        self.says_no = says_no
+        self.answers = answers
+        self.pages = []
+
+    async def __call__(self, question):
+        self.questions.append(question)
+        if self.says_no:
+            return None
+        if question.url:
+            browsing = asyncio.create_task(self._browse(question.url))
+            self.pages.append(browsing)
+        return self.answers
+
+    async def _browse(self, url):
+        async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as browser:
+            return await browser.get(url)
+
+
+@asynccontextmanager
+async def signing_in(tmp_path, garden, user, *, check=lambda _: None, **settings):
+    host = McpServers(
+        (McpSettings(name="garden", url=garden.url, **settings),),
+        functions=tmp_path / "tools.py",
+        folder=tmp_path,
+        log_file=None,
+        environ={"KEY": "Bearer wrong"},
+        check_address=check,
+        credentials=Credentials(tmp_path / "credentials.toml"),
+    )
+    host.ask_user = user
+    try:
+        yield host
+    finally:
+        await host.aclose()
+
+
+async def started(tmp_path, garden, user, **settings):
+    async with signing_in(tmp_path, garden, user, **settings) as host:
+        [state] = await host.start_servers()
+        return state
+
+
+async def test_one_sign_in_lasts_and_is_renewed_until_the_server_takes_it_back(tmp_path, garden):
+    user = User()
+    state = await started(tmp_path, garden, user)
+    assert (state.state, len(state.tools)) == (ToolServerState.READY, 1)
+    [question] = user.questions
+    assert question.title == "Sign in to garden?"
+    assert question.url.startswith(f"{garden.origin}/authorize?response_type=code")
+    [page] = await asyncio.gather(*user.pages)
+    assert (page.status_code, "You can close this page." in page.text) == (200, True)
+    assert (page.url.host, page.url.path) == ("127.0.0.1", "/callback")
+    stored = (tmp_path / "credentials.toml").read_text()
+    assert "s3cret" in stored
+
+    again = User(says_no=True)
+    assert (await started(tmp_path, garden, again)).state is ToolServerState.READY
+    assert (again.questions, garden.signed_in) == ([], 1)
+
+    # an expired token is renewed without the user, also in another run
+    for token in garden.tokens.values():
+        token.expires_at = 1
+    stored = stored.replace('\\"expires_at\\":', '\\"expires_at\\":1,\\"was\\":').replace(
+        '"expires_at":', '"expires_at":1,"was":'
+    )
+    (tmp_path / "credentials.toml").write_text(stored)
+    assert (await started(tmp_path, garden, again)).state is ToolServerState.READY
+    assert (again.questions, garden.signed_in, garden.refreshed) == ([], 1, 1)
+
+    garden.tokens.clear()
+    garden.refresh_tokens.clear()
+    assert (await started(tmp_path, garden, again)).problem == (
+        "You are not signed in to garden. `lmchat tools` in a terminal asks you to sign in."
+    )
+    assert len(again.questions) == 1
+    port = user.questions[0].url.partition("redirect_uri=")[2].partition("&")[0]
+    assert port in again.questions[0].url  # many servers compare the address
+    assert (await started(tmp_path, garden, User())).state is ToolServerState.READY
+    assert garden.signed_in == 2
+
+
+async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reason(tmp_path, garden):
+    step = "`lmchat tools` in a terminal asks you to sign in."
+    garden.refuses = True
+    user = User()
+    state = await started(tmp_path, garden, user)
+    assert state.problem == f"The sign-in to garden was refused: access_denied. {step}"
+    garden.refuses = False
+    for nobody in (None, User(says_no=True)):
+        state = await started(tmp_path, garden, nobody)
+        assert state.problem == f"You are not signed in to garden. {step}"
+    assert "s3cret" not in (tmp_path / "credentials.toml").read_text()
+    # a key of the user's own takes the place of a sign-in
+    headers = {"Authorization": "KEY"}
+    state = await started(tmp_path, garden, user, headers_env=headers)
+    assert state.problem.startswith("The server garden answers 401 Unauthorized")
+    assert state.problem.endswith("Check the value of KEY.")
+    # the start has no time, but the user has
+    slow = User()
+
+    async def thinking(question):
+        await asyncio.sleep(2.5)
+        return await slow(question)
+
+    begun_s = time.monotonic()
+    state = await started(tmp_path, garden, thinking, timeout_s=2)
+    assert (state.state, time.monotonic() - begun_s > 2.5) == (ToolServerState.READY, True)
+
+
+async def test_a_sign_in_at_a_host_that_is_not_allowed_is_asked_for(tmp_path):
+    """The metadata of the server names another one, on another port."""
+    with OAuthServer() as other, OAuthServer(other.origin) as server:
+        server.tokens = other.tokens
+        place = other.origin.replace("http://127.0.0.1", "localhost")
+
+        def check(url):
+            if place in url:
+                raise EndpointNotAllowed("Endpoint not allowed.")
+
+        user = User(says_no=True)
+        state = await started(tmp_path, server, user, check=check)
+        assert [question.title for question in user.questions] == [f"Connect to {place}?"]
+        assert state.problem == (
+            f"garden signs in at {place}, which is not allowed. "
+            f"Add {place} to allowed_hosts, or run `lmchat tools` in a terminal."
+        )
+        assert other.signed_in == 0
+        user = User()
+        state = await started(tmp_path, server, user, check=check)
+        assert state.state is ToolServerState.READY
+        assert [question.title for question in user.questions] == [
+            f"Connect to {place}?",
+            "Sign in to garden?",
+        ]
+        assert other.signed_in == 1
