@@ -173,11 +173,18 @@ class SessionsInMemory:
 
     async def write_unsaved(self) -> None:
         """Retry the messages that the disk has refused."""
-        for opened in self.all:
-            is_first_try = opened.turn is not None and opened.turn.pending
-            if self._save_queue.is_unsaved(opened.session_id) and not is_first_try:
-                await self._save_queue.write_unsaved()
-                return
+        if self.refused_ids:
+            await self._save_queue.write_unsaved()
+
+    @property
+    def refused_ids(self) -> frozenset[str]:
+        """Sessions with messages that the disk has refused."""
+        return frozenset(
+            opened.session_id
+            for opened in self.all
+            if self._save_queue.is_unsaved(opened.session_id)
+            and not (opened.turn is not None and opened.turn.pending)  # the first try
+        )
 
     def unsaved(self) -> list[SessionHeader]:
         """Return headers that the list read from the disk may lack."""

@@ -115,6 +115,8 @@ async def test_a_prompt_that_the_disk_refused_is_a_row_before_it_leaves_the_draf
     await is_on_disk(store, session_id, "What grows?")
     gate.set()
     await turns.wait()
+    assert not await turns.sessions.drafts.write()
+    assert await store.draft(session_id) == "What grows?"
     store.append = append  # the disk works again, and nothing is said of it
     await is_on_disk(store, session_id, "")
     assert [message.text for message in await turns.on_disk()] == ["What grows?", "Lettuce."]
