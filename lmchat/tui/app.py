@@ -1,7 +1,7 @@
 """The app: themes, notifications, errors, the clipboard, and the start of the dispatcher.
 
-The dispatcher acts on messages. It is imported after the first paint. Until then, `dispatcher` is
-None, and messages wait in the chat screen.
+The dispatcher, which acts on messages, is imported after the first paint. Until then, messages wait
+in the chat screen.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STYLE_SHEETS = ("lmchat", "chat", "chat_log", "prompt", "dialogs")
 _FIRST_KEY_S = 0.03  # from the first paint to other work: keys that are typed now are shown first
 
 OpenDispatcher = Callable[["LMChatApp"], Awaitable[DispatcherProtocol]]
-"""Imports the dispatcher, which acts on messages, and connects it with the app that it gets."""
+"""Imports the dispatcher, and connects it with the app that it gets."""
 
 
 class LMChatApp(PatchedApp):
@@ -60,7 +60,7 @@ class LMChatApp(PatchedApp):
     TITLE = "lmchat"
 
     passing: reactive[Passing | None] = reactive(None)
-    """The message that is shown now; each screen has a `MessageRow` for it."""
+    """Shown now; each screen has a `MessageRow` for it."""
 
     def __init__(
         self,
@@ -74,7 +74,6 @@ class LMChatApp(PatchedApp):
         self.chat_screen = ChatScreen(settings, state, is_temporary=is_temporary)
         self.wanted_theme = settings.ui.theme or state.theme  # empty if none is wanted
         self._open_dispatcher = open_dispatcher
-        # the text that the command `copy_drawing_error` copies
         self._drawing_error = "All parts of the screen could be drawn."
         self._terminal_lock = asyncio.Lock()
         self._passing_timer: Timer | None = None  # takes the message away
@@ -87,9 +86,8 @@ class LMChatApp(PatchedApp):
     def _begin_with_wanted_theme(self) -> None:
         """Begin with the wanted theme if lmchat or Textual has it, else with the default one.
 
-        A theme of Textual lacks variables of lmchat's style sheets, so it is fitted before it is
-        used. To assign `theme` would parse all styles twice, which `begin_with_theme` avoids. For
-        an unknown name in the configuration, `Workspace.notices` has a warning.
+        To assign `theme` would parse all styles twice, which `begin_with_theme` avoids. For an
+        unknown name in the configuration, `Workspace.notices` has a warning.
         """
         for theme in THEMES:
             self.register_theme(theme)
@@ -107,7 +105,7 @@ class LMChatApp(PatchedApp):
 
     @asynccontextmanager
     async def lent_terminal(self) -> AsyncIterator[None]:
-        """Lend the terminal to another program while the block runs, to one program at a time.
+        """Lend the terminal to another program, to one at a time.
 
         `api_key_cmd` may want it while an editor is open.
         """
@@ -119,7 +117,7 @@ class LMChatApp(PatchedApp):
 
     @property
     def dispatcher(self) -> DispatcherProtocol | None:
-        """The dispatcher, which acts on messages; None until it is imported."""
+        """None until it is imported."""
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:
@@ -147,7 +145,7 @@ class LMChatApp(PatchedApp):
 
     @on(AppMessage)
     async def pass_on_from_other_screen(self, message: Message) -> None:
-        """Give the chat screen a message of a dialog or the welcome page, which are above it."""
+        """Dialogs and the welcome page are above the chat screen."""
         await self.chat_screen.pass_on(message)
 
     def on_app_focus(self) -> None:
@@ -159,20 +157,13 @@ class LMChatApp(PatchedApp):
             self.dispatcher.follow_app_focus(is_focused=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Forbid the palette and the help, which are dialogs, while another dialog is on top.
-
-        Textual decides about all other actions.
-        """
+        """Forbid the palette and the help, which are dialogs, while another dialog is on top."""
         opens_dialog = action == "run" and parameters in (("commands",), ("help",))
         if opens_dialog and isinstance(self.screen, ModalScreen):
             return False
         return super().check_action(action, parameters)
 
     async def stop_and_save(self) -> None:
-        """Stop all answers, and wait until they, the drafts and the bookmark are saved.
-
-        The bookmark is the place to which the log is scrolled.
-        """
         if self.dispatcher is not None:
             await self.dispatcher.stop_and_save()
 
@@ -207,11 +198,10 @@ class LMChatApp(PatchedApp):
         )
 
     def copy_drawing_error(self) -> None:
-        """Copy the details of the last failure to draw a part of the screen, for a report."""
         self.copy_to_clipboard(self._drawing_error)
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy what Textual copies, such as a selection in an input, in lmchat's own way.
+        """Copy what Textual copies, such as a selection in an input.
 
         lmchat uses a tool of the desktop; Textual's way works only in some terminals.
         """
@@ -257,7 +247,7 @@ class LMChatApp(PatchedApp):
 
     @on(Driver.SignalResume)
     def _paint_all(self) -> None:
-        """Paint the whole screen after a suspension, during which the shell has used it."""
+        """During a suspension, the shell has used the screen."""
         self.refresh(layout=True)
 
     # The terminal's background

@@ -9,14 +9,14 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
-# Sign by sign: "●" becomes "*", "◆" becomes "~", …; the last ones are those of borders
+# the last ones are those of borders
 _IN_ASCII = str.maketrans(
     "●◆×·○•↑↓←→–…‹›\u00a0━─│▌└▁▂▃▄▅▆▇█▀┌┐┘╭╮╯╰▐", "*~x.zo^v<>-~<> #-||`.:-=+*#@ +++++++|"
 )
 
 
 class AsciiFilter(LineFilter):
-    """Replaces lmchat's signs by ASCII characters; other characters stay."""
+    """Replaces lmchat's signs by ASCII characters."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:  # noqa: ARG002
         return [

@@ -8,11 +8,11 @@ from lmchat.commands.table import COMMANDS, Scope
 
 
 def bindings(scope: Scope) -> list[BindingType]:
-    """Return the bindings of Textual for the commands of a scope.
+    """Return the bindings of the widget or app that has the commands of a scope.
 
-    If a command is an action of the widget that has the bindings, its key calls this action;
-    otherwise, it calls `LMChatApp.action_run`. A command without a key gets the name of a key that
-    no keyboard has, so that the configuration can give it another.
+    The key of a command without an `action` of that widget calls `LMChatApp.action_run`. A command
+    without a key gets the name of a key that no keyboard has, so that the configuration can give it
+    another.
     """
     return [
         Binding(

@@ -59,8 +59,8 @@ _SAVE_AT_SIGNAL_S = 0.5  # the program is ended a second after a signal
 _SAVE_AT_QUIT_S = 6.0  # then the user is asked; a write gives up a locked file after 5 s
 _SAYS_SAVING_AFTER_S = 0.5  # from the quit: most saves take a few milliseconds
 _TWICE_WITHIN_S = 2.0  # two presses of Ctrl+C within this time quit
-# Messages after which there is nothing else to show. Typing (`Drafted`) and the focus
-# (`KeysChanged`) change only what is shown at once; after `ScrollWanted` comes `ChatLog.Changed`.
+# Typing (`Drafted`) and the focus (`KeysChanged`) change only what is shown at once; after
+# `ScrollWanted` comes `ChatLog.Changed`.
 _SHOWN_ALREADY = (ShowChanges, KeysChanged, PromptInput.Drafted, PromptInput.ScrollWanted)
 
 
@@ -106,7 +106,7 @@ class Dispatcher:
             server_search=server_search,
             message_actions=message_actions,
         )
-        self._last_ctrl_c_s = 0.0  # time of the last Ctrl+C that had nothing to do
+        self._last_ctrl_c_s = 0.0  # of the last Ctrl+C that had nothing to do
 
     # The start
 
@@ -264,9 +264,8 @@ class Dispatcher:
         `number` says which prompt it is, for files that are being read. A rewritten answer is no
         prompt, so ↑ does not bring it back.
         """
-        # `text` is not in the input any more, so the draft is kept without it. `follow_typing` does
-        # this, too, but later. Until then, the saved draft would have `text` twice: as a draft, and
-        # as an unsent prompt.
+        # `follow_typing` does this, too, but later. Until then, the saved draft would have `text`
+        # twice: as a draft, and as an unsent prompt.
         self.prompt_text.keep_draft(sent=text)
         notice = message_notice(text)
         if is_command(text):
@@ -356,7 +355,7 @@ class Dispatcher:
             self.ui.notify("lmchat was not started from a shell, so it cannot be suspended.")
 
     def quit(self) -> None:
-        """Quit in a worker; do nothing while that is running, as its question may be open."""
+        """Do nothing while a quit is running, as its question may be open."""
         workers = [worker for worker in self.app.workers if worker.group == "quit"]
         if all(worker.is_finished for worker in workers):
             self.ui.begin(self._quit, "quit", holds_keys=True)

@@ -1,7 +1,4 @@
-"""Messages to the dispatcher that belong to no widget, and the base class of all of them.
-
-The messages of one widget are classes in the class of this widget.
-"""
+"""Messages to the dispatcher that belong to no widget, and the base class of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from textual.message import Message
 
 @dataclass_transform()
 class AppMessage(Message):
-    """Message of Textual that takes its annotated attributes as arguments, by position or by name.
+    """Message of Textual that takes its annotated attributes as arguments.
 
     It is no dataclass: to define one takes 0.2 ms, and its `repr` could bring the values of the
     attributes into a log.
@@ -28,7 +25,7 @@ class AppMessage(Message):
 
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__()
-        # `_names` are those of the annotated attributes; the last ones may be in `named`
+        # the last attributes may be in `named`
         self.__dict__.update(zip(self._names, values, strict=False), **named)
 
 
@@ -50,7 +47,7 @@ class ShowChat(AppMessage):
 
 
 class KeysChanged(AppMessage):
-    """The focus has moved to another widget, so the row of keys shows other keys."""
+    """The focus has moved to another widget."""
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, KeysChanged)

@@ -1,8 +1,4 @@
-"""The chat screen as it is painted first: its widgets, and the way of messages to the dispatcher.
-
-The dispatcher, which acts on messages, is imported after the first paint (`dispatcher.py`). Until
-then, letters go into the prompt, and messages wait.
-"""
+"""The chat screen as it is painted first: its widgets, and how messages reach the dispatcher."""
 
 from __future__ import annotations
 
@@ -35,7 +31,7 @@ from lmchat.tui.widgets.telemetry_rows import LOOKING, server_sign
 
 _FEW_ROWS, _LOW, _LOWEST = 19, 7, 3  # rows of the window
 NEW_SESSION = "New session"
-"""Title of a session without messages."""
+"""Of a session without messages."""
 
 
 class DispatcherProtocol(Protocol):
@@ -44,11 +40,9 @@ class DispatcherProtocol(Protocol):
     async def receive(self, message: Message) -> None:
         """Do what a message of a widget or dialog asks for."""
 
-    def copy(self, text: str) -> None:
-        """Copy a text to the clipboard."""
+    def copy(self, text: str) -> None: ...
 
-    def follow_app_focus(self, *, is_focused: bool) -> None:
-        """React to the terminal's window getting or losing the focus."""
+    def follow_app_focus(self, *, is_focused: bool) -> None: ...
 
     async def stop_and_save(self) -> None:
         """Stop all answers, and wait until they, the drafts and the bookmark are saved.
@@ -81,7 +75,7 @@ class ChatWidgets:
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        """The focused message; None while the focus is outside the log."""
+        """None while the focus is outside the log."""
         return self.log.focused_message if self.has_log_focus else None
 
     def show_title(self, title: str) -> None:
@@ -103,7 +97,7 @@ class ChatScreen(PatchedScreen):
         self._is_temporary = is_temporary
         self.dispatcher: DispatcherProtocol | None = None  # None until after the first paint
         self._waiting: list[Message] = []  # messages that came before the dispatcher was there
-        self._was_shown = False  # whether the screen has been on top before
+        self._was_shown = False  # the screen has been on top before
 
     def compose(self) -> ComposeResult:
         self._set_first_classes()
@@ -121,16 +115,16 @@ class ChatScreen(PatchedScreen):
     def _set_first_classes(self) -> None:
         """Set the classes for the size of the terminal and for the hidden panels.
 
-        Textual sets the classes for the size only after the first paint, and must then compute all
-        styles again. They are set here before the first paint, so that nothing changes after it.
+        Textual sets those for the size only after the first paint, and must then compute all styles
+        again.
         """
         app = self.app
-        for breakpoints, size in (  # pairs of a least size and the class from there on, ascending
+        for breakpoints, size in (  # least sizes and their classes, ascending
             (app.HORIZONTAL_BREAKPOINTS, app.size.width),
             (app.VERTICAL_BREAKPOINTS, app.size.height),
         ):
             reached = [name for least_size, name in breakpoints or [] if size >= least_size]
-            self.add_class(*reached[-1:])  # the class of the largest size that is reached
+            self.add_class(*reached[-1:])
         self._show_what_fits(app.size.height)
         has_telemetry = self._state.has_telemetry and self._settings.ui.sidebar
         self.set_class(not self._state.has_sessions, "-sessions-hidden")
@@ -151,14 +145,14 @@ class ChatScreen(PatchedScreen):
         widgets = self.widgets
         widgets.log.inflow.frames_per_second = self._settings.ui.frames_per_second
         widgets.log.typed_into = widgets.prompt_input  # with the focus in the log, letters go there
-        widgets.show_title("")  # the title of a new session
+        widgets.show_title("")
         widgets.prompt_area.status.line = StatusLine(
             sign=server_sign(None),  # no server is checked yet
             state=LOOKING,
             saving="temporary" if self._is_temporary else "",
         )
         keys = self._settings.keys  # by command id; several keys are divided by commas
-        # for hints in messages: of the keys that the user has set for a command, the first one
+        # for hints in messages: the first of the keys that the user has set for a command
         widgets.log.own_keys = {
             command_id: written(set_keys.partition(",")[0]) for command_id, set_keys in keys.items()
         }
@@ -194,10 +188,7 @@ class ChatScreen(PatchedScreen):
         self.call_later(self.post_message, KeysChanged())
 
     def on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Spare Textual a second computation of all styles at the start: mounting has just done it.
-
-        Later, when a dialog above the screen is left, Textual computes the styles as usual.
-        """
+        """Spare Textual a second computation of all styles at the start: mounting has done it."""
         if not self._was_shown:
             event.refresh_styles = False
         self._was_shown = True

@@ -59,7 +59,7 @@ class ScreenCommands:
         server_search: ServerSearch,
         message_actions: MessageActions,
     ) -> None:
-        """Create it; `own` are the commands of the dispatcher."""
+        """`own` are the commands of the dispatcher."""
         self.chat = ui.workspace.chat
         self.settings = ui.workspace.settings
         self.clipboard: ClipboardReader = ui.workspace.platform
@@ -167,7 +167,7 @@ class ScreenCommands:
         self._ui.begin(run, "slash", holds_keys=True)
 
     def can_run(self, command: Command) -> bool:
-        """Return whether a command could do something now."""
+        """Whether a command could do something now."""
         command_id, shown = command.command_id, self.chat.shown
         if command_id in self.on_message:
             return not reason_against(command_id, shown, self._subject)
@@ -231,11 +231,11 @@ class ScreenCommands:
 
     @property
     def _subject(self) -> ChatMessage | None:
-        """The focused message, or else the last answer or prompt; None without any."""
+        """The focused message, or else the last answer or prompt."""
         return self._ui.widgets.focused_message or self.chat.shown.last_answer_or_prompt
 
     def _copy_last(self, part: str) -> Pending:
-        """Copy the last answer; with the part `code`, copy a code block of it.
+        """With the part `code`, copy a code block of the last answer.
 
         Raises `WrongUse` for another part.
         """

@@ -1,8 +1,7 @@
 """Services that all controllers share: notices, dialogs, workers, the clipboard.
 
 What exists without a screen is in `workspace.py`. A method that concerns one subject is in the
-controller of this subject; other controllers get that one in their `__init__`, which thus shows on
-whom they depend.
+controller of this subject.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.tui.workspace import Workspace
 
 Work = Callable[[], Awaitable[object]]
-"""The function that a worker calls and awaits."""
-
 _OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
 
 
@@ -40,7 +37,7 @@ class ScreenServices:
         self.widgets = app.chat_screen.widgets
         self.workspace = workspace
         workspace.chat.read_ahead.on_change = self.show_changes
-        self.last_action = ""  # what was done last; `show_action` sets it for the panel
+        self.last_action = ""  # for the panel
         self._warnings = {"sessions": "", "state": ""}  # by source, the most urgent first
         self._remember_lock = asyncio.Lock()
 
@@ -60,7 +57,7 @@ class ScreenServices:
 
     @property
     def warning(self) -> str:
-        """The first standing warning, for the panel; empty if there is none."""
+        """The first standing warning, for the panel."""
         return next(filter(None, self._warnings.values()), "")
 
     def set_warning(self, source: str, words: str) -> None:
@@ -90,7 +87,7 @@ class ScreenServices:
         self.app.notify(words, timeout=timeout_s)
 
     def take_back(self, words: str) -> None:
-        """Remove a message, if it is still shown, that is no longer true."""
+        """Remove a message that is no longer true, if it is still shown."""
         if self.app.passing is not None and self.app.passing.words == words:
             self.app.passing = None
 
@@ -112,7 +109,7 @@ class ScreenServices:
     def open_dialog(
         self, dialog: Screen[Any], use_result: Callable[[Any], Any] | None = None
     ) -> None:
-        """Show a dialog without waiting for it; `use_result` gets its result when it is left."""
+        """`use_result` gets the result of the dialog when it is left."""
         self.app.push_screen(dialog, use_result)
 
     # Workers
@@ -183,7 +180,7 @@ class ScreenServices:
 
     async def _copy(self, text: str, note: str) -> None:
         tool = await self.workspace.platform.copy(text)
-        if not tool:  # none could copy
+        if not tool:
             write_to_terminal(self.app, self.workspace.platform.terminal_copy(text))
         self.notify(f"{note}: copied." if note else "Copied.")
 

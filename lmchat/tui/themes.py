@@ -1,8 +1,8 @@
 """Themes: dark, light, and one with the terminal's own 16 colours.
 
 A variable is a colour, or in some an attribute such as `dim`, that the style sheets and the styles
-of texts name with a `$`, as `$muted`. What they mean: `accent` is the model, `primary` is where the
-keys go. `label-row` is the tint of the first row of code, and of a message in passing; `speed` and
+of texts name with a `$`, as `$muted`. `accent` is the model, `primary` is where the keys go.
+`label-row` is the tint of the first row of code, and of a message in passing; `speed` and
 `speed-fill` draw the graph of the speed.
 """
 
@@ -112,7 +112,6 @@ def theme_named(name: str, names: Iterable[str]) -> str:
 
 
 def short_name(name: str) -> str:
-    """Return the name of a theme as it is shown: lmchat's own themes lose their prefix."""
     return name.removeprefix(_PREFIX)
 
 
@@ -128,11 +127,10 @@ def fitted(theme: Theme) -> Theme:
 
 
 def _variables_from(theme: Theme) -> dict[str, str]:
-    """Return the variables that lmchat's styles use, mixed from the colours of a theme.
+    """The factor of `blend` is the share of the second colour: 0.85 is mostly the text's.
 
-    The factor of `blend` is the share of the second colour: 0.85 is mostly the text's. The colours
-    `_OF_WORDS` get a share of the text's colour. In a light theme this share is larger: its colours
-    are made to fill areas, and many have a contrast below 2 as words.
+    The colours `_OF_WORDS` get a share of the text's colour. In a light theme this share is larger:
+    its colours are made to fill areas, and many have a contrast below 2 as words.
     """
     colours = theme.to_color_system().generate()
     text = Color.parse(colours["foreground"])

@@ -1,11 +1,8 @@
 """The services and options of one run of the screen, as `cli/setup/screen_wiring.py` makes them.
 
-Look here for what exists without a screen, and first in `ScreenServices`, which holds the
-`Workspace`, for what acts on the screen.
-
 The controllers get nothing else from the command line. So everything that exists before the
-`Dispatcher` is a field of `Workspace`, even if only one controller uses it. What a controller finds
-out later is a value of its own. No other module of the screen names the class of the store.
+`Dispatcher` is a field of `Workspace`, even if only one controller uses it. What acts on the screen
+is in `ScreenServices`. No other module of the screen names the class of the store.
 """
 
 from __future__ import annotations
@@ -51,28 +48,27 @@ class Platform(Protocol):
         """Return the output that makes the terminal copy a text."""
 
     async def paste(self) -> str:
-        """Return the text of the clipboard; raises `LMChatError` where it cannot be read."""
+        """Raises `LMChatError` where the clipboard cannot be read."""
 
     async def paste_image(self) -> bytes:
-        """Return the image in the clipboard; empty without one. Raises `LMChatError`."""
+        """The image is empty if the clipboard has none. Raises `LMChatError`."""
 
-    async def examine(self) -> list[Finding]:
-        """Run the checks of `lmchat doctor` and return their rows."""
+    async def examine(self) -> list[Finding]: ...
 
     async def find_files(self, letters: str) -> tuple[str, ...]:
         """Return the files of the working folder whose names match the letters, best first."""
 
     def editor(self, text: str) -> Editor:
-        """Return the user's editor for a text; it does not run yet."""
+        """The editor does not run yet."""
 
     async def show_in_pager(self, text: str) -> None:
-        """Show a text in the user's pager; return when the pager has ended."""
+        """Return when the pager has ended."""
 
     def shell_command(self, command: str) -> ShellCommand:
-        """Return a command of the user's shell, which does not run yet; may raise `WrongUse`."""
+        """The command does not run yet; may raise `WrongUse`."""
 
     async def open_in_browser(self, address: str) -> bool:
-        """Open a web page in the browser; return whether a program for it was found."""
+        """Return whether a program for the page was found."""
 
     async def open_file(self, name: str, data: bytes) -> str:
         """Open a copy of a file in the system's viewer; return its path if none was found."""
@@ -80,8 +76,7 @@ class Platform(Protocol):
     async def remember(self, change: Change) -> None:
         """Save a change of what the next start of lmchat begins with."""
 
-    async def keep_key(self, endpoint: Endpoint, key: str) -> None:
-        """Store an accepted API key in `credentials.toml`."""
+    async def keep_key(self, endpoint: Endpoint, key: str) -> None: ...
 
     def notification(self, words: str) -> str:
         """Return the control sequence that makes the terminal notify the user; or ""."""
@@ -93,7 +88,7 @@ class Workspace(Struct, kw_only=True):
     settings: Settings
     backend: ServerClient
     store: Store
-    saved: Store  # the same one, or that in the file if `store` is in memory
+    saved: Store  # `store`, or that in the file if `store` is in memory
     stats_store: StatsStore
     library: Library
     chat: ChatService
@@ -102,19 +97,19 @@ class Workspace(Struct, kw_only=True):
     platform: Platform
     pages: WebPages
     state: State  # the screen's copy: `ScreenServices.remember` changes it
-    is_temporary: bool = False  # whether sessions are in memory only
+    is_temporary: bool = False  # sessions are in memory only
     resume_id: str = ""  # session to open at the start; empty: a new one
     notices: Sequence[str] = ()  # warnings to show once, at the start
     launcher: ServerLauncher | None = None  # None: installed servers are not looked for
     importer: Importer | None = None  # None if sessions are in memory only
     engine: Engine | None = None  # the built-in engine, not started yet; None only in tests
-    is_local: bool = False  # whether to start the built-in engine without asking
-    local_model: str = ""  # model file for the engine, if --local names one; else empty
+    is_local: bool = False  # start the built-in engine without asking
+    local_model: str = ""  # name or file of a model for the engine, if `-m` has one
     search_pause_s: float = 5.0  # between two searches while there is no server
-    clock: Callable[[], float] = time.monotonic  # monotonic seconds
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def chat_state(self) -> ServerState | None:
-        """How far the chat is from an answer; None while the first search runs."""
+        """None while the first search runs."""
         choices = self.chat.turn_choices
         return chat_state(choices.target, self.finder.servers, is_loading=choices.is_loading)
