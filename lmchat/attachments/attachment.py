@@ -37,7 +37,7 @@ _PDF_HEAD_BYTES = 1024  # in which a PDF begins
 _PDF_OBJECT = re.compile(rb"[\r\n]\d{1,10} \d{1,5} obj\b")
 _PDF_CHILD = "lmchat.attachments.pdf_text_child"
 _PDF_S = 120  # a book takes about 20 s
-# Problem and hint for a file that cannot be read, by the number of the error.
+# for a file that cannot be read
 _REASONS_AND_HINTS = {
     errno.ENOENT: ("does not exist", "Check the path."),
     errno.EISDIR: ("is a folder", "Name a file in it."),
@@ -59,10 +59,10 @@ class ClipboardReader(Protocol):
     """The clipboard of the system."""
 
     async def paste(self) -> str:
-        """Return the text; raises `FileRefused` where it cannot be read."""
+        """Raises `FileRefused` where the text cannot be read."""
 
     async def paste_image(self) -> bytes:
-        """Return the image; empty if there is none."""
+        """The image is empty if there is none."""
 
 
 @in_thread
@@ -113,7 +113,7 @@ async def read_attachment(path: Path) -> Attachment:
 
 @in_thread
 def _read(path: Path) -> bytes:
-    """Return the content of a file; raises `FileRefused`."""
+    """Raises `FileRefused`."""
     try:
         return read_plain(existing_path(path), max_bytes=MAX_READ_BYTES)
     except OSError as error:
@@ -125,7 +125,7 @@ def _read(path: Path) -> bytes:
 async def attachment_of(name: str, data: bytes) -> Attachment:
     """Return the attachment of a text, an image or a PDF; raises `FileRefused`.
 
-    The content shows whether it is an image or a PDF; anything else is taken for a text.
+    What is neither an image nor a PDF by its content is taken for a text.
     """
     if (found := await file_attachment(name, data)) is not None:
         return found
@@ -151,7 +151,7 @@ async def file_attachment(name: str, data: bytes) -> Attachment | None:
 
 
 def is_pdf(data: bytes) -> bool:
-    """Return whether content is a PDF; there may be other bytes before it, as viewers allow.
+    """There may be other bytes before a PDF, as viewers allow.
 
     Those may be a byte order mark, or the head of a reply of HTTP. A text about PDFs is none.
     """
@@ -166,7 +166,7 @@ def language_of(name: str) -> str:
 
 
 def _image_attachment(name: str, data: bytes) -> Attachment:
-    """Return the attachment of an image, in a form that servers read. Blocks.
+    """Bring an image into a form that servers read. Blocks.
 
     Raises `FileRefused` if it cannot be sent.
     """
@@ -219,7 +219,7 @@ def decoding_note(data: bytes) -> str:
 
 
 def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FilePart:
-    """Return the description of a file with this content; `tokens` are estimated."""
+    """`tokens` are estimated."""
     from hashlib import sha256  # noqa: PLC0415 - not before the first paint
 
     digest = sha256(data).hexdigest()
@@ -227,7 +227,7 @@ def _file_part(name: str, media_type: str, data: bytes, *, tokens: int) -> FileP
 
 
 async def _pdf_attachment(name: str, data: bytes) -> Attachment:
-    """Return the attachment of the text of a PDF; a line says what it lacks.
+    """A line of the text says what it lacks.
 
     Raises `FileRefused` if pypdf is missing, or if the PDF cannot be read or has no text.
     """

@@ -20,9 +20,9 @@ def named_files(text: str) -> tuple[Path, ...]:
     """Return the files that a text names, such as the text of files dropped on a terminal. Blocks.
 
     The text is tried as one name, then as several names between spaces, quoted or escaped as in a
-    shell. A name is an absolute path on this machine or a `file://` address. Return no file if one
-    of them does not exist, and for a long text: parsing it would take a while, and it is hardly a
-    list of files.
+    shell. A name is an absolute path on this machine or a `file://` address. No file is returned if
+    one of them does not exist, and for a long text: parsing it would take a while, and it is hardly
+    a list of files.
     """
     if len(text) > _MOST_PASTED_CHARS:
         return ()
@@ -33,7 +33,7 @@ def named_files(text: str) -> tuple[Path, ...]:
 
 
 def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
-    """Return the files that some words name. If a word names none, the words are text: return none.
+    """If one of the words names no file, all are text: return none.
 
     Raises `ValueError` for a broken address.
     """
@@ -53,7 +53,7 @@ def _absolute_files(words: Sequence[str]) -> tuple[Path, ...]:
 
 
 def is_on_network(path: str) -> bool:
-    r"""Return whether Windows would log in at another machine to find a path, such as \\host\a."""
+    r"""Whether Windows would log in at another machine to find a path, such as \\host\a."""
     return IS_WINDOWS and path.replace("/", "\\").startswith("\\\\")
 
 

@@ -22,7 +22,7 @@ from lmchat.safe_text import on_one_line
 _logger = logging.getLogger(__name__)
 _MOST_LISTED = 5_000  # files and folders that are looked at for one list
 _MOST_MATCHES = 20  # paths that are offered
-_LIST_VALID_S = 5.0  # age at which the list of files is made again
+_LIST_VALID_S = 5.0  # then the list of files is made again
 # beginnings of paths that are completed, as are those with the drive of Windows
 _PLACES = tuple(place + slash for place in ("", "~", "..") for slash in ("/", os.sep))
 
@@ -34,20 +34,17 @@ class FileFinder:
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        """Create it; `clock` returns seconds."""
         self._folder = folder
         self._clock = clock
-        # the newest list of the files, which may still be in the making; None before a search
+        # the newest list, which may still be in the making; None before a search
         self._listing: asyncio.Future[Sequence[str]] | None = None
         self._listing_begun_s = 0.0  # by the clock
 
     async def find(self, typed: str) -> tuple[str, ...]:
         """Return at most `_MOST_MATCHES` paths that match what was typed, the best ones first.
 
-        A text that begins with `/`, `~/`, `../` or `C:/` is completed: the paths of one folder that
-        begin with it are returned. Any other text is searched in the list of files below the
-        folder, whose paths are relative. That list is made again if it is older than
-        `_LIST_VALID_S`.
+        A text that begins with `/`, `~/`, `../` or `C:/` is completed with paths of one folder. Any
+        other text is searched in the list of files below the folder, whose paths are relative.
         """
         if is_on_network(typed):
             return ()
@@ -58,15 +55,12 @@ class FileFinder:
         if self._listing is None or (self._listing.done() and is_old):
             self._listing = asyncio.ensure_future(run_abandonable(self._list_files))
             self._listing_begun_s = now_s
-        # If this search is cancelled, as by the next key, the list is still made for the next one.
+        # if the next key cancels this search, the list is still made for the next one
         listing = await asyncio.shield(self._listing)
         return await _best_matches(listing, typed.replace(os.sep, "/"))
 
     def _list_files(self) -> Sequence[str]:
-        """Return the paths of the files below the folder, without those that cannot be printed.
-
-        After `_MOST_LISTED` files and folders, the rest is left out. Blocks.
-        """
+        """Names that cannot be printed are left out, and all after `_MOST_LISTED`. Blocks."""
         found = walk(self._folder, most_entries=_MOST_LISTED)
         if found.dropped_count:
             _logger.warning("%d ignore files were too slow to follow", found.dropped_count)
@@ -85,10 +79,10 @@ def _can_be_shown(name: str) -> bool:
 
 @in_thread
 def _completions(folder: Path, typed: str) -> tuple[str, ...]:
-    """Return the paths in the folder of the typed path that begin with it.
+    """Return at most `_MOST_MATCHES` paths in the folder of the typed path that begin with it.
 
-    They are sorted by name, and at most `_MOST_MATCHES`. A relative path begins at `folder`. Paths
-    of folders end with a slash as typed. Hidden files are offered once their dot is typed.
+    They are sorted by name. A relative path begins at `folder`. Paths of folders end with a slash
+    as typed. Hidden files are offered once their dot is typed.
     """
     end = max(typed.rfind("/"), typed.rfind(os.sep)) + 1
     parent, name_start = typed[:end], typed[end:]
@@ -96,7 +90,7 @@ def _completions(folder: Path, typed: str) -> tuple[str, ...]:
     searched_folder = folder / os.path.expanduser(parent)  # noqa: PTH111 - Path may raise
     wanted_start = normalized("NFC", name_start)
     names: list[str] = []
-    # Nothing is found in a folder that is missing or not readable.
+    # nothing is found in a folder that is missing or not readable
     with suppress(OSError), os.scandir(existing_path(searched_folder)) as entries:
         for entry in islice(entries, _MOST_LISTED):
             is_offered = bool(name_start) or not entry.name.startswith(".")

@@ -39,7 +39,7 @@ class SetName(Struct, frozen=True, kw_only=True):
 
     typed: str
     start: str  # the part before the pattern, as it was typed: `src/`
-    folder: Path  # the folder that it names
+    folder: Path  # that this part names
     pattern: tuple[str, ...]  # steps of the path below this folder: `**` and `*.py`
 
 
@@ -48,19 +48,19 @@ class FileSet(Struct, frozen=True, kw_only=True):
 
     files: Sequence[Attachment]
     left_out_count: int  # files that are not text, or too long
-    walk_note: str  # what the walk through the folder could not do, as a part of a sentence, or ""
+    walk_note: str  # what the walk through the folder could not do, or ""
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of all files."""
+        """These are estimated."""
         return sum(file.part.tokens for file in self.files)
 
     @property
     def words(self) -> str:
         """Number, size and tokens of the files, as `3 files, 12 kB, ~3 020 tokens`.
 
-        The blanks in figures are ordinary ones, not no-break ones (`GAP`): `ask` prints these
-        words, and what commands print has ordinary blanks.
+        The blanks in figures are ordinary ones, not no-break ones (`GAP`), as in all that commands
+        print.
         """
         size = size_text(sum(file.part.size for file in self.files))
         estimate = whole_number(self.tokens, is_estimated=True)
@@ -72,11 +72,7 @@ class FileSet(Struct, frozen=True, kw_only=True):
         return words
 
     def needs_consent(self, window: int | None) -> bool:
-        """Return whether the user is asked before these files are attached.
-
-        That is so for many files, and for files that fill half of the context window. `window` is
-        the size of that window in tokens; None if it is not known.
-        """
+        """Whether there are many files, or they fill half of the `window`, which is in tokens."""
         fills_window = window is not None and self.tokens > window / 2
         return len(self.files) > MOST_UNASKED or fills_window
 
@@ -126,7 +122,7 @@ def read_set(name: SetName) -> FileSet:
     total_bytes = 0
     for path in sorted(paths):
         file = _text_file(name.start + path, name.folder / path)
-        if file is None:  # it is no text, or too long
+        if file is None:
             left_out_count += 1
             continue
         files.append(file)

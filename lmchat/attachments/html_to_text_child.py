@@ -24,10 +24,7 @@ _CODE_STYLE = HtmlElement(
 
 
 def main() -> None:
-    """Answer each page of the parent with its text.
-
-    A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (only on Linux).
-    """
+    """A page that needs more memory than `_MAX_MEMORY_BYTES` ends this process (only on Linux)."""
     limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)
 
@@ -35,8 +32,8 @@ def main() -> None:
 def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
     """Send the text of a page, as a browser without scripts shows it, in UTF-8.
 
-    `page` is in UTF-8 too, whatever charset it names: the parent has decoded it. The text is cut at
-    `MAX_TEXT_CHARS`. This may take very long.
+    `page` is in UTF-8 too, whatever charset it names: the parent has decoded it. This may take very
+    long.
     """
     try:
         tree = document_fromstring(page, parser=HTMLParser(encoding="utf-8"))
@@ -52,10 +49,7 @@ def _answer(page: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def _flatten_code(tree: PageElement) -> None:
-    """Replace the content of each `<pre>` by its text.
-
-    If the lines were in an element inside of it, such as `<code>`, inscriptis would join them.
-    """
+    """If the lines of a `<pre>` were in an element such as `<code>`, inscriptis would join them."""
     for code in list(tree.iter("pre")):
         for line_break in code.iter("br"):  # `text_content` would leave it out
             line_break.tail = "\n" + (line_break.tail or "")

@@ -22,7 +22,7 @@ _MOST_NAMED = 10  # pages, rows of pages, or files that are named
 _PUSH_BUTTON = 1 << 16  # flag of a button without a value
 _INHERITED = ("/FT", "/V", "/Opt", "/Ff")  # values of a field that its parent may have
 _NO_COMMENTS = ("/Link", "/Popup")  # a popup shows the comment of another one
-# Codes that fonts of TeX give for letters that they do not name, and halves of characters.
+# codes that fonts of TeX give for letters that they do not name, and halves of characters
 _NO_LETTERS = dict.fromkeys(
     {*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)} - {*b"\t\n"},
     "\N{REPLACEMENT CHARACTER}",
@@ -32,14 +32,14 @@ _NO_LETTERS = dict.fromkeys(
 class PdfText(msgspec.Struct, frozen=True):
     """Text of a PDF, or why it cannot be read."""
 
-    text: str = ""  # pages, comments and form fields, as paragraphs; empty if it has none
-    left_out: str = ""  # what is not in it: `2 of 4 pages have no text: 2, 4`; else empty
-    problem: str = ""  # as the end of a sentence; else empty
-    hint: str = ""  # what helps
+    text: str = ""  # pages, comments and form fields, as paragraphs
+    left_out: str = ""  # what is not in it: `2 of 4 pages have no text: 2, 4`
+    problem: str = ""  # as the end of a sentence
+    hint: str = ""
 
 
 def main() -> None:
-    """Answer each PDF of the parent with its `PdfText` as JSON."""
+    """Each answer is a `PdfText` as JSON."""
     limit_memory(_MAX_MEMORY_BYTES)
     answer_parent(_answer)
 
@@ -49,10 +49,7 @@ def _answer(data: bytes, send: Callable[[bytes], None]) -> None:
 
 
 def pdf_text(data: bytes) -> PdfText:
-    """Return the text of a PDF; this may take very long.
-
-    Reading ends with the page after which the text has more than `_MOST_CHARS`.
-    """
+    """This may take very long; it ends with the page after which the text exceeds `_MOST_CHARS`."""
     from pypdf import PdfReader  # noqa: PLC0415 - an extra; the parent imports this module, too
     from pypdf.errors import DependencyError  # noqa: PLC0415 - see above
 
@@ -73,7 +70,7 @@ def pdf_text(data: bytes) -> PdfText:
 
 
 def _read(reader: Any) -> PdfText:
-    """Return the text of a PDF; raises any error if no page can be read."""
+    """Raises any error if no page can be read."""
     page_count = len(reader.pages)
     texts: list[str] = []
     char_count = 0
@@ -133,7 +130,7 @@ def _read(reader: Any) -> PdfText:
 
 
 def _has_image(page: Any) -> bool:
-    """Return whether a page shows an image; what is damaged counts as none."""
+    """What is damaged counts as none."""
     try:
         objects = _value(_value(page.get("/Resources", {})).get("/XObject", {}))
         return any(_value(each).get("/Subtype") == "/Image" for each in objects.values())

@@ -1,8 +1,8 @@
 """A command of the user's shell, which runs without a terminal and ends with lmchat.
 
-The command runs in a process group of its own, or in a job of Windows. The group ends with the
-command, after a time limit, and when lmchat stops the command or ends itself. The command has no
-input and no controlling terminal, so no program in it can ask for a password.
+The command runs in a process group of its own, or in a job of Windows, which ends with the command,
+after a time limit, and when lmchat stops the command or ends itself. The command has no input and
+no controlling terminal, so no program in it can ask for a password.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lmchat.safe_text import decoded_text, safe_line, safe_text, without_control
 from lmchat.units import breakable, size_text
 
 TIME_LIMIT_S = 60.0
-MAX_OUTPUT_BYTES = 200_000  # bytes at the end of an output that are kept
+MAX_OUTPUT_BYTES = 200_000  # at the end of an output, which are kept
 _TERMINATE_S = 1.0  # from SIGTERM to SIGKILL
 _INNER_BYTES = bytes(range(0x80, 0xC0))  # of a character in UTF-8, which has begun before them
 _MAX_NAME_CHARS = 24  # of the command in the name of its file, which also says how it ended
@@ -39,7 +39,7 @@ class ShellCommand:
         shell: str = "",
         time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
-        """Run nothing yet; the command gets `environ` without lmchat's own variables.
+        """The command gets `environ` without lmchat's own variables.
 
         `shell` is a program that runs the argument after `-c`, or `cmd`; empty: the user's shell.
         Raises `WrongUse` if the command contains characters that cannot be seen.
@@ -51,11 +51,11 @@ class ShellCommand:
         self._shell = shell
         self._time_limit_s = time_limit_s
         self.output = bytearray()  # the end of the output and of the errors, as they came
-        self.left_out_bytes = 0  # bytes that came before `output`
-        # `stopped` or `stopped after 60 s` if lmchat ends the command; else empty
+        self.left_out_bytes = 0  # those that came before `output`
+        # `stopped` or `stopped after 60 s` if lmchat ends the command
         self.stopped_words = ""
         self._environment = environment_for_others(environ)
-        self._child: ChildProcess | None = None  # the shell; None before it has started
+        self._child: ChildProcess | None = None  # the shell
 
     @property
     def ending(self) -> str:
@@ -95,14 +95,13 @@ class ShellCommand:
                 await child.end_group()  # programs that the command has left behind
 
     def _receive(self, data: bytes) -> None:
-        """Keep the last `MAX_OUTPUT_BYTES` of the output."""
         self.output += data
         surplus = max(len(self.output) - MAX_OUTPUT_BYTES, 0)
         del self.output[:surplus]
         self.left_out_bytes += surplus
 
     async def _start(self, output: int) -> ChildProcess:
-        """Start the shell with the command, which writes into `output`; raises `LMChatError`."""
+        """The command writes into `output`. Raises `LMChatError`."""
         program = self._shell_program()
         argv, shell = [program, "-c", self.command], None
         if not program or Path(program).stem.lower() == "cmd":  # the system knows what these take
@@ -149,9 +148,9 @@ class ShellCommand:
 def output_attachment(command: ShellCommand) -> Attachment:
     """Return a text file with a command that has ended, its output, and how it has ended.
 
-    The text looks like that of a terminal: the command after `$`, then the output. The last line
-    says in brackets how the command has ended. Another line in brackets may say how much was left
-    out, or that the output is no text.
+    It looks like the text of a terminal: the command after `$`, then the output. The last line says
+    in brackets how the command has ended; another one may say how much was left out, or that the
+    output is no text.
     """
     name = f"$ {safe_line(command.command, limit=_MAX_NAME_CHARS)}"
     if command.ending != "exit code 0":
@@ -173,7 +172,7 @@ def output_attachment(command: ShellCommand) -> Attachment:
 
 
 def _printed_text(output: bytes) -> str:
-    """Return an output as text; programs of Windows print the code page of a console, or UTF-8."""
+    """Programs of Windows print the code page of a console, or UTF-8."""
     if not IS_WINDOWS:
         return decoded_text(output)
     try:

@@ -25,16 +25,16 @@ from lmchat.servers.endpoint import DEFAULT_PORTS, Endpoint, bracketed
 from lmchat.servers.http.connections import CONNECT_ELSEWHERE_S, Connections, body_chunks
 from lmchat.servers.http.network_errors import errors_as_unavailable
 
-MAX_PAGE_BYTES = 10_000_000  # of a page, also after it was decompressed
+MAX_PAGE_BYTES = 10_000_000  # also after it was decompressed
 _FETCH_S = 30.0  # for a page, with its conversion to text
-_CONVERT_S = 20.0  # for the conversion; an article of 10 MB takes 9 s on a slow machine
+_CONVERT_S = 20.0  # an article of 10 MB takes 9 s on a slow machine
 _MOST_REDIRECTS = 10
 _MAX_ADDRESS_CHARS = 2000
 _MAX_NAME_CHARS = 200
 _MAX_TYPE_CHARS = 60  # of the type of a page in a message
 _CHILD = "lmchat.attachments.html_to_text_child"
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-# Types of pages that are attached as they are, each with the language of its code fence.
+# pages that are attached as they are, each with the language of its code fence
 _TEXT_TYPES = {
     "text/plain": "",
     "text/markdown": "markdown",
@@ -46,7 +46,7 @@ _VALID_PORTS = range(1, 65536)
 _HOST = re.compile(r"[a-z0-9._:-]+")  # a name in ASCII, or an IP address
 _REDIRECTS = (301, 302, 303, 307, 308)
 _OK = 200
-# Codecs of Python for names of hosts: a page of 1 MB would take them minutes.
+# codecs of Python for names of hosts: a page of 1 MB would take them minutes
 _HOST_NAME_CODECS = ("idna", "punycode")
 _HEADERS = {
     "Accept": "text/html, text/markdown, text/plain, application/json;q=0.9, */*;q=0.1",
@@ -62,23 +62,23 @@ class PageAddress(Struct, frozen=True, kw_only=True):
     """An address without user name, password and fragment, as it is requested."""
 
     url: str  # ASCII: other letters are escaped
-    scheme: str  # `http` or `https`
+    scheme: str
     host: str  # ASCII, in lower case, without brackets around IPv6 addresses
     port: int
-    origin: str  # address without a path, as a question names it
+    origin: str  # without a path, as a question names it
 
 
-# Asks the user whether a page may be fetched from the host of an address.
+# whether a page may be fetched from the host of an address
 Ask = Callable[[PageAddress], Awaitable[bool]]
 
 
 def is_page_address(text: str) -> bool:
-    """Return whether a text is one http or https address; it may still be a wrong one."""
+    """An http or https address may still be a wrong one."""
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 
 def not_allowed(address: PageAddress) -> EndpointNotAllowed:
-    """Return the error for a host that the user has not allowed and cannot be asked about."""
+    """The user cannot be asked about this host."""
     problem = f"{address.origin} is not allowed: lmchat asks only hosts that you name."
     host = bracketed(address.host)
     return EndpointNotAllowed(problem, hint=f"Add --allow-host {host}:{address.port}.")
@@ -93,7 +93,7 @@ class WebPages:
     """Fetches pages and turns them into text; remembers which hosts the user has allowed."""
 
     def __init__(self, allowed_hosts: Iterable[str], ca_file: str = "") -> None:
-        """Contact nothing yet; raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
+        """Raises `EndpointNotAllowed` for a wrong entry of `allowed_hosts`."""
         self._allow_list = AllowList(allowed_hosts)
         self._ca_file = ca_file
         # session, scheme, host and port of each question to which the user has agreed
@@ -102,9 +102,8 @@ class WebPages:
     async def attachment(self, text: str, session_id: str, ask: Ask) -> Attachment:
         """Fetch the page at the address `text`; return its text, named by the final address.
 
-        `ask` is called before the first request to each scheme, host and port, also of redirects.
-        It is not called if the configuration allows them, or if the user has allowed them for this
-        session.
+        `ask` is called before the first request to each scheme, host and port, also of redirects,
+        unless the configuration allows them, or the user has allowed them for this session.
 
         Raises:
             WrongUse: it is no http(s) address, or redirects to what is none.
@@ -140,16 +139,14 @@ class WebPages:
     async def _fetch(self, address: PageAddress) -> Attachment | PageAddress:
         """Request an address over a new connection, so that no cookie or open connection is left.
 
-        Return the page. If the host redirects, return the new address instead, as the user may have
-        to be asked about it. Raises `ServerUnavailable`, `FileRefused` as `_read` does, and, for a
-        redirect to what is no address of a page, `WrongUse` as `_parse` does.
+        If the host redirects, return the new address, as the user may have to be asked about it.
+        Raises `ServerUnavailable`, and what `_read` and `_parse` raise.
         """
         endpoint = Endpoint(scheme=address.scheme, host=address.host, port=address.port)
         timeout = httpx.Timeout(_FETCH_S, connect=CONNECT_ELSEWHERE_S)
         connections = Connections(ca_file=self._ca_file)
         try:
             client = await connections.client(endpoint)
-            # so that httpx does not parse the address of a redirect, whose scheme it may not know
             client.event_hooks = {"response": [_move_location]}
             response = await connections.send(
                 endpoint, "GET", address.url, headers=_HEADERS, timeout=timeout
@@ -167,10 +164,10 @@ class WebPages:
 
 
 async def _move_location(response: httpx.Response) -> None:
-    """Move the address of a redirect from the headers to the extensions of the response.
+    """Hook of the client: move the address of a redirect to the extensions of the response.
 
-    It is a hook of the client. Without it, httpx parses the header even if it does not follow
-    redirects, and fails if it does not know the scheme of the address.
+    Otherwise, httpx parses it even if it does not follow redirects, and fails if it does not know
+    the scheme.
     """
     response.extensions["location"] = response.headers.pop("Location", "")
 
@@ -204,11 +201,10 @@ def _parse(text: str, base_url: str = "") -> PageAddress:
 
 
 async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
-    """Return the page in a response as a text file.
+    """No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time.
 
-    No more than `MAX_PAGE_BYTES` and one step of decompression are in memory at any time. Raises
-    `FileRefused` for an error of the host, and for a page that is too large, or neither HTML nor
-    text.
+    Raises `FileRefused` for an error of the host, and for a page that is too large, or neither HTML
+    nor text.
     """
     if response.status_code != _OK:
         problem = f"{address.origin} answered with status {response.status_code}."
@@ -228,7 +224,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     except httpx.DecodingError as error:
         raise FileRefused(f"The page cannot be read: {error}.", hint=_IN_BROWSER) from None
 
-    # The header names the charset, or else the page may do so. If none can be used, it is guessed.
+    # the header names the charset, or else the page may do so; if none can be used, it is guessed
     charset = _CHARSET.search(response.headers["Content-Type"].encode())
     if charset is None and media_type in _HTML_TYPES:
         charset = _CHARSET_OF_HTML.search(content, 0, _HEAD_BYTES)
@@ -236,7 +232,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if charset is not None:
         with suppress(LookupError, UnicodeError):  # an unknown charset, or a wrong one
             codec = codecs.lookup(charset[1].decode()).name
-            # a codec for names of hosts would take minutes, and no page is written in one
+            # no page is written in a codec for names of hosts
             text = content.decode("utf-8" if codec in _HOST_NAME_CODECS else codec)
     if text is None:
         text = decoded_text(bytes(content))
@@ -245,8 +241,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
     if not text.strip():
         hint = "Open it in a browser: scripts may write its text."
         raise FileRefused("The page has no text.", hint=hint)
-    # Before the cut: `without_controls` also shortens line ends, and would make a text that was cut
-    # short enough to be accepted.
+    # before the cut: shorter line ends would make a text that was cut short enough to be accepted
     text = text.replace("\r\n", "\n")
     text = without_controls(text[: MAX_TEXT_BYTES + 1])  # a text of this length is refused below
     return text_attachment(
@@ -258,10 +253,7 @@ async def _read(response: httpx.Response, address: PageAddress) -> Attachment:
 
 
 async def _text_of_html(html: str) -> str:
-    """Return the text of a page of HTML from a child process.
-
-    Raises `FileRefused` without inscriptis, and for a page that takes too long or too much memory.
-    """
+    """Raises `FileRefused` without inscriptis, and for a page that is too complicated."""
     if find_spec("inscriptis") is None:
         problem = "The page is HTML, which cannot be read without inscriptis."
         raise FileRefused(problem, hint=f"Install it: {install_command('web')}")
