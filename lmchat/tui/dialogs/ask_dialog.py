@@ -1,8 +1,4 @@
-"""Dialogs with one question: for a text, or one of yes and no, as about a server or a file.
-
-An `AskDialog` asks for a text. It can have an attempt, a function that tries what was typed while
-the dialog is open. A `ConfirmDialog` asks for a yes.
-"""
+"""Dialogs with one question: for a text, or one of yes and no, as about a server or a file."""
 
 from __future__ import annotations
 
@@ -29,16 +25,13 @@ from lmchat.tui.widgets.line import MUTED, paragraphs, styled
 Attempt = Callable[[str], Awaitable[object]]
 """Tries what was typed. If its result is no text, the dialog is left with this result.
 
-A text as result, or an `LMChatError`, is a problem: the dialog stays open and shows it. If the text
-is empty, the dialog stays open and shows nothing: the user has just refused to allow the host.
+A text as result, or an `LMChatError`, is a problem: the dialog stays open and shows it. An empty
+text shows nothing: the user has just refused to allow the host.
 """
 
 
 class AskDialog(Dialog):
-    """Question for a text; returns the text, or with an attempt the result of the attempt.
-
-    If the text is empty or the attempt fails, words under the input say why.
-    """
+    """Question for a text; returns the text, or with an attempt the result of the attempt."""
 
     def __init__(
         self,
@@ -51,17 +44,7 @@ class AskDialog(Dialog):
         is_masked: bool = False,
         attempt: Attempt | None = None,
     ) -> None:
-        """Create the dialog.
-
-        Args:
-            title: The title.
-            text: Words above the input.
-            value: The text that the input has at first.
-            verb: The word for Enter.
-            may_be_empty: Whether an empty text is accepted.
-            is_masked: Whether the typed text is hidden.
-            attempt: Tries the text; see `Attempt`. Without an attempt, the text is the result.
-        """
+        """`text` is above the input, which has `value` at first; `verb` is the word for Enter."""
         super().__init__(title, (("Enter", verb),), is_small=True)
         self._text = text
         self._value = value
@@ -78,7 +61,7 @@ class AskDialog(Dialog):
     def show_problem(self, words: str) -> None:
         """Show words under the input that say what is wrong; empty words remove them.
 
-        If the dialog was left, do nothing: an attempt may end after that.
+        An attempt may end after the dialog was left; then nothing is shown.
         """
         if self.can_show:
             problem = f"! {words}" if words else ""
@@ -134,8 +117,8 @@ def key_dialog(server: ServerStatus, attempt: Attempt) -> AskDialog:
 class ConfirmDialog(Dialog):
     """Yes-or-no question; returns True on its key, and None on Esc.
 
-    The key counts only after a `KeyPause`, a short time without keys. Otherwise it may belong to a
-    text that the user is typing, before the user has seen the question.
+    The key counts only after a `KeyPause`. Otherwise it may belong to a text that the user is
+    typing, before the user has seen the question.
     """
 
     AUTO_FOCUS = ""
@@ -144,14 +127,7 @@ class ConfirmDialog(Dialog):
     def __init__(
         self, title: str, *, text: str = "", verb: str = "yes", key: str = "Enter"
     ) -> None:
-        """Create the dialog.
-
-        Args:
-            title: The question.
-            text: Words below it.
-            verb: The word for a yes.
-            key: The key for a yes: `y` for a question that may open while the user types.
-        """
+        """`key` is `y` for a question that may open while the user types."""
         super().__init__(title, ((key, verb),), is_small=True)
         self.key_pause = KeyPause()
         self._text = text
@@ -189,7 +165,7 @@ class QuitDialog(Dialog):
     LEAVE = "wait"
 
     def __init__(self, unsaved: Sequence[Session], error: LMChatError | None) -> None:
-        """Create the question; `error` is why the sessions could not be saved, if that is known."""
+        """`error` is why the sessions could not be saved, if that is known."""
         super().__init__("Quit without saving?")
         titles = ", ".join(f"“{session.header.title or 'Untitled'}”" for session in unsaved)
         reason = "." if error is None else f": {error.message}"
@@ -225,10 +201,7 @@ def host_question(endpoint: Endpoint) -> ConfirmDialog:
 
 
 def start_question(start: ServerStart) -> ConfirmDialog:
-    """Return the question whether to run a command that starts a server.
-
-    The question also says how to stop the server later, if that is known.
-    """
+    """Return the question whether to run a command that starts a server."""
     how_to_stop = product_named(start.product).stop_words
     text = f"{start.command}\n\nIt keeps running when lmchat ends. {how_to_stop}".rstrip()
     return ConfirmDialog(f"Start {start.product}?", text=text, verb="run this command")

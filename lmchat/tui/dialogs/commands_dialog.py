@@ -20,7 +20,7 @@ from lmchat.tui.widgets.line import MUTED, StyledTexts, highlighted
 from lmchat.tui.widgets.row_list import ASIDE, NAME, ListRow, edge_row
 
 _WIDE = 70  # columns from which a row has both the key and the slash command
-_GAP = 3  # cells between these two
+_GAP = 3  # cells
 _BESIDE_TITLE = 3  # cells: the bar of the row, and two before the columns
 
 
@@ -44,12 +44,12 @@ class CommandsDialog(ListDialog):
     PLACEHOLDER = "Type part of a name, or a key"
 
     def __init__(self, heading: str, groups: Mapping[str, Sequence[CommandItem]]) -> None:
-        """Create the dialog; `groups` are items by the heading above them."""
+        """`groups` are items by the heading above them."""
         super().__init__(heading)
         self._groups = groups
 
     def draw(self) -> None:
-        """Draw the groups, or what matches the typed text; the first row is chosen."""
+        """The first row is chosen."""
         items = [*chain.from_iterable(self._groups.values())]
         # laid out for all items, so that nothing moves while the user types
         heads, *shortcuts = self._columns(items)
@@ -99,7 +99,7 @@ class CommandsDialog(ListDialog):
     def _rows_of(
         self, item: CommandItem, shortcuts: StyledTexts, offsets: Sequence[int] = ()
     ) -> list[ListRow]:
-        """Return the row of an item; a title without room goes on in a second row."""
+        """A title without room continues in a second row."""
         room = self.list.text_width - sum(cell_len(text) for text, _ in shortcuts) - _BESIDE_TITLE
         title, rest = item.title, ""
         if len(title) > room and (end := title.rfind(" ", 0, room + 1)) > 0:
@@ -116,8 +116,7 @@ class CommandsDialog(ListDialog):
 def _match(typed: str, item: CommandItem) -> FuzzyMatch | None:
     """Match the typed text with the title, slash command and keys of an item; the best counts.
 
-    Offsets are the indices of the typed characters in the title. If these are found only in the
-    slash command or the keys, there are none, since nothing else than the title is highlighted.
+    Offsets are those in the title: nothing else is highlighted.
     """
     name = item.slash.partition(" ")[0]  # without the form of its argument
     in_title = fuzzy_match(typed, item.title)
@@ -128,10 +127,9 @@ def _match(typed: str, item: CommandItem) -> FuzzyMatch | None:
 
 
 def item_of(command: Command, overrides: Mapping[str, str]) -> CommandItem:
-    """Return the item of a command.
+    """`overrides` are the keys of the configuration, by command id.
 
-    `overrides` are the keys of the configuration, by command id. Enter runs the command, unless it
-    only works within a log, list or dialog that has the focus.
+    Enter runs the command, unless it only works within a log, list or dialog that has the focus.
     """
     return CommandItem(
         title=command.title,
@@ -176,7 +174,7 @@ def help_groups(overrides: Mapping[str, str]) -> dict[str, list[CommandItem]]:
     return groups | {"Find in this session": _FIND, "The mouse in the chat": _MOUSE}
 
 
-# keys and clicks that are no commands of the table, and are only explained
+# only explained: these are no commands of the table
 
 _PROMPT = [
     CommandItem("Send; queue it while an answer streams", "Enter"),

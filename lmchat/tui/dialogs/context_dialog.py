@@ -1,7 +1,7 @@
 """Dialog with what the next request holds: messages and tools, with their tokens.
 
-An item is a `ContextItem`: a message, the draft, or all tools together. It also is in the list if
-it is not sent; its `state` then says why.
+A `ContextItem` is a message, the draft, or all tools together. It also is in the list if it is not
+sent; its `state` then says why.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ _BAR_FROM_CELLS = 70  # cells from which a row has a bar
 
 
 class ContextDialog(ListDialog):
-    """List of the items; returns the id of the message to go to, None after Esc.
+    """List of the items; returns the id of the message to go to.
 
-    `toggle` gets the id of a message. It takes the message out of requests or puts it back, and
-    then has the new items shown.
+    `toggle` takes a message out of requests or puts it back, and then has the new items shown.
     """
 
     AUTO_FOCUS = ""
@@ -43,7 +42,7 @@ class ContextDialog(ListDialog):
         self._content: ContextList | None = None  # None until it is read
 
     def show(self, content: ContextList) -> None:
-        """Show a list of items; the first time, choose its last message, later keep the choice."""
+        """The first time, choose the last message; later, keep the choice."""
         messages = [item.message_id for item in content.items if item.message_id]
         choice = messages[-1] if messages and self._content is None else None
         self._content = content
@@ -56,7 +55,7 @@ class ContextDialog(ListDialog):
         `choose` is the id of the message to choose; None keeps the choice.
         """
         content = self._content
-        if content is None:  # not read yet
+        if content is None:
             return
         rows = [self._row(item, content.limit) for item in content.items]
         tokens = units.whole_number(content.tokens, is_estimated=content.is_estimated)
@@ -67,10 +66,9 @@ class ContextDialog(ListDialog):
         self.show_rows(rows, *figures, choose=choose)
 
     def _row(self, item: ContextItem, limit: int | None) -> ListRow:
-        """Return the row of an item: author and first words; at the right state, bar and tokens.
+        """The bar shows the share of the context window, `limit`, that a sent item takes.
 
-        The bar shows the share of the context window, `limit`, that a sent item takes. There is
-        none on a narrow screen, or if the window is unknown.
+        There is none on a narrow screen, or if the window is unknown.
         """
         author = safe_line(item.author, limit=_AUTHOR_CELLS).ljust(_AUTHOR_CELLS)
         words = safe_line(item.words, limit=200) or "(empty)"

@@ -1,11 +1,8 @@
 """Dialogs: a raised panel over the dimmed chat, with title, content and keys.
 
-`Dialog` is the base class; `ListDialog` adds a list, and a filter if a subclass wants one. A hint
-is a key, as people write it, and a word for what it does. Figures are short texts at the right of
-the title, such as `3 hits`.
-
-To leave a dialog is to close it, with a result or, by Esc, with None. In a list, the chosen row is
-the one with the bar, which Enter takes.
+A hint is a key, as people write it, and a word for what it does. Figures are short texts at the
+right of the title, such as `3 hits`. To leave a dialog is to close it, with a result or, by Esc,
+with None. In a list, the chosen row is the one with the bar, which Enter takes.
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ class Dialog(ModalScreen[Any]):
 
     AUTO_FOCUS = "Input"  # selector of the widget that gets the focus; empty for none
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave")]
-    HEADING: ClassVar[str] = ""  # title in the first row
+    HEADING: ClassVar[str] = ""
     HINTS: ClassVar[Sequence[Hint]] = ()  # keys and their words, without Esc
     LEAVE: ClassVar[str] = "close"  # word for Esc
     GROWS: ClassVar[str] = ""  # selector of the widget that may fill the height of the screen
@@ -48,14 +45,11 @@ class Dialog(ModalScreen[Any]):
     def __init__(
         self, heading: str = "", hints: Sequence[Hint] = (), *, is_small: bool = False
     ) -> None:
-        """Create the dialog, by default with title and hints of its class.
-
-        A small dialog is narrow, for a question.
-        """
+        """The defaults are title and hints of the class; a small dialog is for a question."""
         super().__init__(classes="-small" if is_small else None)
         self.heading = safe_line(heading or self.HEADING)
         self.hints = hints or self.HINTS
-        self._must_leave = False  # whether `dismiss` was called before the dialog was on top
+        self._must_leave = False  # `dismiss` was called before the dialog was on top
         self._late_result: Any = None  # with which it leaves then
 
     @property
@@ -120,10 +114,7 @@ class Dialog(ModalScreen[Any]):
             self.call_after_refresh(self._limit_height)
 
     def _limit_height(self) -> None:
-        """Limit the height of the `GROWS` widget to what its siblings leave of the screen.
-
-        Otherwise, a long list or text would push the keys below it off the screen.
-        """
+        """Otherwise, a long list or text would push the keys below it off the screen."""
         if self.can_show:
             widget, box = self.query_one(self.GROWS), self.query_one(".dialog")
             siblings_height = box.virtual_size.height - widget.outer_size.height
@@ -132,10 +123,7 @@ class Dialog(ModalScreen[Any]):
             widget.styles.max_height = max(room, 1)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return False for all actions but `leave` while widgets are missing.
-
-        Keys that were meant for the chat can arrive before the dialog is complete.
-        """
+        """Keys that were meant for the chat can arrive before the dialog is complete."""
         if action != "leave" and not self.can_show:
             return False
         return super().check_action(action, parameters)
@@ -175,10 +163,7 @@ class ListDialog(Dialog):
         self.call_after_refresh(self.redraw)
 
     def redraw(self, **how: Any) -> None:
-        """Call `draw` with these arguments, unless the dialog is being opened or left.
-
-        The `draw` of a subclass may have arguments, such as `choose`.
-        """
+        """Call `draw` with these arguments, unless the dialog is being opened or left."""
         if self.can_show:
             self.draw(**how)
 
@@ -210,7 +195,7 @@ class ListDialog(Dialog):
         self.action_accept()
 
     def action_accept(self) -> None:
-        """Act on the chosen row, if there is one: here, leave with its key."""
+        """Act on the chosen row: here, leave with its key."""
         if self.list.key is not None:
             self.dismiss(self.list.key)
 
@@ -223,16 +208,15 @@ class ListDialog(Dialog):
         self.show_keys(self.hints_now())
 
     def hints_now(self) -> Sequence[Hint]:
-        """Return the hints for the chosen row; without one, most keys have nothing to act on."""
+        """Without a chosen row, most keys have nothing to act on."""
         return self.hints if self.list.key is not None else ()
 
     def show_rows(
         self, rows: Sequence[ListRow], *figures: str, choose: Hashable = None, nothing: str = ""
     ) -> None:
-        """Show other rows, and figures about them in the title.
+        """Show other rows, or without any the words `nothing`, and figures in the title.
 
-        Without rows, show the words `nothing`. `choose` is the key of the row to choose; None keeps
-        the choice.
+        `choose` is the key of the row to choose; None keeps the choice.
         """
         self.list.show(rows or wrapped_rows(nothing, self.list.text_width), choose=choose)
         self.show_figures(*figures)
@@ -254,15 +238,9 @@ class PickDialog(ListDialog):
         choose: Hashable = None,
         nothing: str = "",
     ) -> None:
-        """Create the dialog.
+        """`verb` is the word for Enter; `nothing` is shown if there are no rows.
 
-        Args:
-            heading: The title.
-            rows: The rows.
-            figures: What is shown at the right of the title.
-            verb: The word for Enter.
-            choose: The key of the row that is chosen at first; None for the first row.
-            nothing: Words in place of rows if there are none.
+        `choose` is the key of the row that is chosen at first; None for the first row.
         """
         super().__init__(heading, (("Enter", verb), ("↑ ↓", "choose")))
         self._rows = rows

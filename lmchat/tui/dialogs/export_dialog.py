@@ -44,14 +44,10 @@ class ExportDialog(AskDialog):
         folder: str,
         figure: str,
     ) -> None:
-        """Create the dialog.
+        """`name` and `contents` are those at first; `write` is an `Attempt` that gets both.
 
-        Args:
-            name: The name of the file at first.
-            write: Writes the file with this name; an `Attempt` that also gets the contents.
-            contents: What is written at first beside the text.
-            folder: The folder of names without one, as it is shown; empty if it is not known.
-            figure: What is exported, in a word or two.
+        `folder` is that of names without one, as it is shown; empty if it is not known. `figure`
+        says in a word or two what is exported.
         """
         super().__init__("Export this session", value=name, verb="export", attempt=self._try_name)
         self._write = write

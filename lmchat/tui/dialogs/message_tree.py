@@ -1,7 +1,7 @@
 """Dialog with all branches of a session.
 
-A branch is a run of messages. It ends where no message follows, or several do, each of which begins
-a branch that is one deeper. The id of a branch is that of its first message.
+A branch ends where no message follows, or several do, each of which begins a branch that is one
+deeper. The id of a branch is that of its first message.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ _FIRST_WORDS = 120  # characters of a branch's first message
 
 
 def message_tree(messages: Sequence[ChatMessage], path_ids: Collection[str]) -> PickDialog:
-    """Return the dialog, in which the branch at the end of the path is chosen.
+    """Return the dialog, whose result is the id of the branch to open.
 
-    The dialog's result is the id of the branch to open. `messages` are all messages of the session
-    that are not deleted. `path_ids` are the ids of those that the chat shows, and the rows of their
-    branches are marked. The row of a branch has its first words or its state, and at the right its
-    author and length.
+    The branch at the end of the path is chosen. `messages` are all messages of the session that are
+    not deleted, `path_ids` those that the chat shows; the rows of their branches are marked.
     """
     rows: list[ListRow] = []
     for branch in branches(messages):

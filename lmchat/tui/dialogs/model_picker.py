@@ -1,9 +1,7 @@
 """Model picker: models of all reachable servers, recent ones first, with a fuzzy filter.
 
-A `ModelRow` is a model with what the user knows it by; its `key` is server id and model id. The
-picker draws it as a `ListRow` with the same key.
-
-`file_picker` shows model files of this disk in the same way.
+A `ModelRow` is a model with what the user knows it by; the picker draws it as a `ListRow` with the
+same key, server id and model id. `file_picker` shows model files of this disk in the same way.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ _NO_VISION = "No model is known to see images. Load one that can on its server, 
 _LEAVES = "! your prompts leave this machine"
 _LEAST_NAME = 16  # cells that names have at least beside the columns
 _MOST_NAME = 48  # longer names are cut, instead of dropping columns for them
-_INDENT = "   "  # of headings, where rows have bar, sign of the state and blank
+_INDENT = "   "  # where rows have bar, sign of the state and blank
 _COLUMNS = (
     Column("Params", 2, is_right=True),
     Column("Quant", 4),
@@ -71,9 +69,8 @@ _SIGNS: Mapping[LoadState, StyledText] = {
 def _match(typed: str, row: ModelRow) -> FuzzyMatch | None:
     """Match each typed word with the name of a model, or else find it in the facts about it.
 
-    The facts are its server, product, address, quantization and capabilities. The result has the
-    sum of the scores, and the indices of the matched characters in the name. Return None if a word
-    is found in neither. Without words, every model matches.
+    The result has the sum of the scores, and the indices of the matched characters in the name. It
+    is None if a word is found in neither. Without words, every model matches.
     """
     model = row.model
     about = (row.server_name, model.product, model.endpoint.netloc, model.quantization)
@@ -112,8 +109,8 @@ def _cells(row: ModelRow) -> list[StyledText]:
 def _group(row: ModelRow) -> str:
     """Return the heading under which a model is listed.
 
-    Models that are not recent are listed under the name that the user gave to their server, or else
-    under its product. A remote model is listed under both its server and where it runs.
+    A model that is not recent is listed under the user's name for its server, or else under its
+    product; a remote one also under where it runs.
     """
     if not row.model.can_chat:
         return "Cannot chat"
@@ -157,15 +154,10 @@ class ModelPicker(ListDialog):
         current: tuple[str, str] | None = None,
         typed: str = "",
     ) -> None:
-        """Create the picker.
+        """`age_s` is that of the oldest list of a server; `typed` is the filter at first.
 
-        Args:
-            rows: The models.
-            age_s: Seconds since the oldest list of a server was read.
-            actions: What its keys do.
-            unlisted: Returns a model of this name that no server lists; None if there is none.
-            current: Server id and model id of the model in use, which is chosen at first.
-            typed: The filter at first; empty for none.
+        `unlisted` returns a model of this name that no server lists. `current` has server id and
+        model id of the model in use, which is chosen at first.
         """
         super().__init__()
         self._rows = rows
@@ -192,7 +184,7 @@ class ModelPicker(ListDialog):
     def update_rows(self, rows: Sequence[ModelRow], *, age_s: float, note: str = "") -> None:
         """Show newer lists, while filter and choice stay.
 
-        `note` says why the lists could not be refreshed; it is empty if they were.
+        `note` says why the lists could not be refreshed.
         """
         self._rows = rows
         self._note = note or f"updated {units.rough_time(age_s)} ago"
@@ -246,7 +238,6 @@ class ModelPicker(ListDialog):
         )
         # `matches` also has models that cannot chat, whose rows are shown and cannot be chosen
         self.query_one(Field).show_note(f"{len(matches)} of {count}" if typed else "")
-        # the legend explains the signs of the states that models have
         states = {row.model.state for row in self._rows}
         signs = (
             f"{sign} {'runs elsewhere' if state is LoadState.REMOTE else state}"
@@ -256,7 +247,7 @@ class ModelPicker(ListDialog):
         self.query_one(".legend", LineWidget).show([styled("   ".join(signs), MUTED)])
 
     def hints_now(self) -> Sequence[Hint]:
-        """Return the hints, with those that load and unload if the server of the model can."""
+        """The keys that load and unload are shown if the server of the model can."""
         model = self._chosen_model()
         use, refresh = self.HINTS
         hints = [use] if model is not None or self._typed_name() is not None else []
@@ -321,7 +312,7 @@ class ModelPicker(ListDialog):
         return titles, rows
 
     def _heading(self, group: str, model: ModelInfo) -> ListRow:
-        """Return the heading of a group; that of remote models warns, if there is room."""
+        """The heading of remote models warns, if there is room."""
         is_warning = model.is_remote and model.can_chat
         heading = edge_row(f"{_INDENT}{group}", f"bold {'$warning' if is_warning else MUTED}")
         if not is_warning or cell_len(f"{_INDENT}{group}  {_LEAVES}") > self.list.text_width:
@@ -343,11 +334,10 @@ class ModelPicker(ListDialog):
             self.dismiss(recent)
 
     def _chosen_model(self) -> ModelInfo | None:
-        """Return the model of the chosen row; None if no row is shown."""
         return next((row.model for row in self._rows if row.key == self.list.key), None)
 
     def _typed_name(self) -> ModelInfo | None:
-        """Return the model of which the name was typed that no row matches; None without one."""
+        """Return the model of which the name was typed that no row matches."""
         typed = self._typed.strip()
         is_name = typed != VISION and not any(_match(typed, row) for row in self._rows)
         return self._unlisted(typed) if is_name else None
@@ -383,10 +373,7 @@ class ModelPicker(ListDialog):
 
 
 def file_picker(files: Sequence[ModelFile]) -> PickDialog:
-    """Return the picker of model files; its result is the file to start the built-in engine with.
-
-    A row has the name of the file, the program in whose folder it is, its quantization and size.
-    """
+    """The result is the file to start the built-in engine with."""
     rows = []
     for file in files:
         facts = f"{safe_line(file.source, limit=24)}  {safe_line(file.quantization, limit=10)}"

@@ -52,13 +52,13 @@ class WordsText(ScrollView):
     DEFAULT_CLASSES: ClassVar[str] = "gap"
 
     def __init__(self, text: Content) -> None:
-        """Create the widget; spans of `text` with a `word` in their meta are the words."""
+        """Spans of `text` with a `word` in their meta are the words."""
         super().__init__()
         self.can_focus = False
         self.cursor = 0  # index of the word under the cursor
         self._text = text
         self._lines: list[Content] = []
-        self._line_of_word: dict[int, int] = {}  # the line in which a word ends, by its index
+        self._line_of_word: dict[int, int] = {}  # in which a word ends, by its index
 
     def move_to(self, index: int) -> None:
         """Move the cursor to a word, and scroll to it."""
@@ -71,8 +71,7 @@ class WordsText(ScrollView):
         """Wrap the text for the new width, and scroll to the word under the cursor again."""
         width = max(self.outer_size.width - 2, 1)  # of the text, without bar and scrollbar
         self._lines = self._text.wrap(width)
-        # A word that spans several lines gets the last one. Spans of other kinds have -1 as their
-        # word, which no cursor has.
+        # a word that spans several lines gets the last one
         self._line_of_word = {
             _word_of(span): number for number, line in enumerate(self._lines) for span in line.spans
         }
@@ -80,7 +79,7 @@ class WordsText(ScrollView):
         self.move_to(self.cursor)
 
     def render_line(self, y: int) -> Strip:
-        """Return the line `y` of the widget as a strip; blank below the last line of the text."""
+        """Below the last line of the text, the strip is blank."""
         base = self.visual_style
         number = y + self.scroll_offset.y
         line = self._lines[number] if number < len(self._lines) else Content()
@@ -94,7 +93,7 @@ class WordsText(ScrollView):
 
 
 def _word_of(span: Span) -> int:
-    """Return the index of the word that a span has; -1 for a span of another kind."""
+    """Return the index of the word that a span has; -1, which no cursor has, for other spans."""
     return span.style.meta.get("word", -1) if isinstance(span.style, Style) else -1
 
 
@@ -187,11 +186,7 @@ def _marked_text(answer: AnswerTokens) -> Content:
 def _marked_part(
     answer: AnswerTokens, whole: str, start: int | None, *, is_thought: bool
 ) -> Content:
-    """Return the thought or the text of an answer, with the marks of its words.
-
-    `whole` is this thought or text, in which the words begin at the character `start`. If `start`
-    is None, their place is not known: return only the words.
-    """
+    """`whole` is a thought or text, in which the words begin at the character `start`."""
     indexed = enumerate(answer.tokens)
     words = [(index, word) for index, word in indexed if word.is_thought == is_thought]
     marked = Content("").join([_marked_word(index, word) for index, word in words])
@@ -203,10 +198,7 @@ def _marked_part(
 
 
 def _marked_word(index: int, word: TokenProbabilities) -> Content:
-    """Return the text of a word, with a mark if the model was unsure.
-
-    A span has the index of the word among all words, by which `WordsText` finds it.
-    """
+    """The first span has the mark, the second the index by which `WordsText` finds the word."""
     # the text of half a character is empty: it came with a later token
     text = safe_text(word.text or word.token).replace("\t", "    ")
     text = text.replace("\n", " \n")  # the cursor is seen on the blank
@@ -221,7 +213,6 @@ def _marked_word(index: int, word: TokenProbabilities) -> Content:
 
 
 def _is_unsure(word: TokenProbabilities) -> bool:
-    """Whether the model gave the token of the answer a probability below `_UNSURE`."""
     return probability(word.logprob) < _UNSURE
 
 
@@ -245,7 +236,7 @@ def _alternatives(word: TokenProbabilities) -> list[ListRow]:
 
 
 def _percent(logprob: float) -> str:
-    """Return the probability of a token; a very low one as `< 1 %`."""
+    """Show a very low probability as `< 1 %`."""
     chance = probability(logprob)
     return f"< {units.percent(0.01)}" if chance < _LEAST_SHOWN else units.percent(chance)
 

@@ -46,10 +46,9 @@ async def with_progress(
     dialog = ProgressDialog(title)
 
     def report(words: str) -> None:
-        """Show how far the work is; the first call opens the dialog."""
         if not dialog.is_attached:
-            # By Esc, the user stops the work. If the dialog is closed since the work has ended,
-            # to cancel it has no effect.
+            # Esc stops the work; if the dialog is closed since the work has ended, to cancel it has
+            # no effect
             ui.open_dialog(dialog, lambda _: task.cancel())
         dialog.show_progress(words)
 

@@ -24,7 +24,7 @@ _GAP = 2  # least cells between two texts
 _WIDE = 93  # cells from which on columns are side by side: a dialog of 100 with a frame
 _SECOND_MS = 1000.0
 _EMPTY = Content("")
-_SLOW_MS = 3000.0  # if the first word took as long or longer, the causes are named
+_SLOW_MS = 3000.0  # to the first word; from there on, the causes are named
 _LEAST_SHARE = 0.2  # of the wait; a cause that took less is not named
 STATS_DAYS = 90  # period of the stats of models; `lmchat stats` shows those of all answers
 _NAME_WIDTH = 28  # of `/stats`, in cells
@@ -32,7 +32,7 @@ _VALUE_WIDTH = 12
 
 
 def details(answer: ChatMessage, width: int) -> Content:
-    """Return the details of an answer; if it was slow, the first line says why."""
+    """If the answer was slow, the first line says why."""
     stats = answer.stats or AnswerStats()
     sampling = [
         (safe_line(name, limit=_VALUE_CHARS), safe_line(value_text(value), limit=_VALUE_CHARS))
@@ -163,20 +163,20 @@ def _tokens(stats: AnswerStats) -> list[tuple[str, str]]:
 
 
 def _figures(rows: Sequence[tuple[str, str]], *, is_tight: bool) -> list[Content]:
-    """Return labels with values flush right, in a column that is as wide as it needs if tight."""
+    """Values are flush right, in a column that is as wide as it needs if tight."""
     widths = [max(map(cell_len, texts)) for texts in zip(*rows, strict=True)]
     width = max(sum(widths) + _GAP, _LEAST_WIDTH) if is_tight else _COLUMN_WIDTH
     return [_figure(*row, width=width) for row in rows]
 
 
 def _figure(label: str, value: str, style: str = MUTED, *, width: int = _COLUMN_WIDTH) -> Content:
-    """Return a label in a style, and its value flush right; the value of a head is bold, too."""
+    """The value is flush right; that of a head is bold, too."""
     gap = " " * max(width - cell_len(label) - cell_len(value), 1)
     return content(((label, style), (gap, ""), (value, STRONG if style == STRONG else "")))
 
 
 def _beside(rows: Sequence[Content]) -> Content:
-    """Return the rows of sections that are side by side."""
+    """Put the rows of sections side by side."""
     padded = [row + " " * (_COLUMN_WIDTH + _GAP - row.cell_length) for row in rows]
     return Content("").join(padded).rstrip()
 
@@ -212,7 +212,7 @@ def _causes(stats: AnswerStats) -> list[str]:
 def stats_text(
     metrics: Metrics, rate_limit: RateLimit, models: Sequence[ModelStats], width: int
 ) -> str:
-    """Return the text of `/stats`: the counters of this run, and the table of models."""
+    """Return the counters of this run, and the table of models."""
     list_requests = metrics.cache_hits + metrics.cache_misses
     run = _lines(
         ("requests", str(metrics.total_requests)),

@@ -34,14 +34,10 @@ class RequestDialog(TextDialog):
         form: str,
         show_in_pager: Callable[[str], None],
     ) -> None:
-        """Create the dialog.
+        """`template_text` is the text behind the server's chat template, or why it is missing.
 
-        Args:
-            template_text: The text behind the server's chat template, or why it is missing.
-            prepared: The request as it is sent.
-            form: One of `FORMS`, to begin with. If empty, it is the text, or JSON if the server
-                cannot return the text.
-            show_in_pager: Shows a text in the user's pager.
+        `form` is one of `FORMS`, to begin with. If empty, it is the text, or JSON if the server
+        cannot return the text.
         """
         super().__init__("Next request")
         self._template_text = template_text
@@ -76,5 +72,4 @@ class RequestDialog(TextDialog):
         self._show_form()
 
     def action_open_pager(self) -> None:
-        """Show the shown form in the pager."""
         self._show_in_pager(self._shown)

@@ -1,7 +1,6 @@
 """Search over all sessions: hits with the words around them.
 
-A hit is a match in a message, which has one at most, or in a title. Hits are below their session, a
-row each: author, the words around the match, and time.
+A hit is a match in a message, which has one at most, or in a title.
 """
 
 from __future__ import annotations
@@ -52,12 +51,9 @@ class SearchDialog(ListDialog):
         now: Callable[[], datetime],
         query: str = "",
     ) -> None:
-        """Create the dialog.
+        """`search` returns the hits of a query, at most `limit`, in the order of the list.
 
-        Args:
-            search: Returns the hits of a query, at most `limit`, in the order of the list.
-            now: Returns the time with which the dates of hits are compared.
-            query: The words that are searched for at first.
+        The dates of hits are compared with `now`.
         """
         super().__init__()
         self._search = search
@@ -147,7 +143,6 @@ class SearchDialog(ListDialog):
         return rows
 
     def action_accept(self) -> None:
-        """Leave with the chosen hit; do nothing if none exists."""
         if (hit := self._hits.get(self.list.key)) is not None:
             self.dismiss(hit)
 
@@ -180,12 +175,12 @@ def _marked(text: str, hit: SearchHit, style: str = ASIDE) -> StyledTexts:
     """Return a text in a style, in which the words of the search are marked as hits."""
     words = "|".join(re.escape(on_one_line(word)) for word in (*hit.words, hit.match) if word)
     pieces = re.split(f"({words})", text, flags=re.IGNORECASE) if words else [text]
-    # of the pieces, each second one is a hit
+    # each second piece is a hit
     return tuple((piece, HIT if index % 2 else style) for index, piece in enumerate(pieces))
 
 
 def _without_marks(before: str, after: str) -> tuple[str, str]:
-    """Return the words around a match without marks of Markdown; a link keeps its words."""
+    """A link keeps its words."""
     text = f"{before}{_MATCH}{after}"
     for mark, words in _MARKS:
         text = mark.sub(words, text)

@@ -35,10 +35,7 @@ class TextDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = [("y", "copy_text"), ("enter", "leave")]
 
     def __init__(self, title: str, text: Text = "", figures: Sequence[str] = ()) -> None:
-        """Create the dialog; figures are at the right of the title, and begin a copy.
-
-        Those of `show` begin no copy.
-        """
+        """Figures are at the right of the title, and begin a copy, unlike those of `show`."""
         super().__init__(title)
         self._text = text
         self._figures = figures
@@ -74,10 +71,7 @@ class TextDialog(Dialog):
 
 
 def _shortened(text: str) -> str:
-    """Return a text; if it is long, its two ends, and between them a line about the rest.
-
-    Laying out the whole text would take too long.
-    """
+    """Return a text; if it is long, its two ends, and between them a line about the rest."""
     left_out = len(text) - 2 * _END_CHARS
     if left_out <= 0:
         return text
@@ -86,7 +80,7 @@ def _shortened(text: str) -> str:
 
 
 class LinksDialog(ListDialog):
-    """List of links with their words and addresses; returns the address to open, None on Esc."""
+    """List of links with their words and addresses; returns the address to open."""
 
     AUTO_FOCUS = ""
     HEADING = "Links"

@@ -1,4 +1,4 @@
-"""Dialog with the themes: the whole screen takes the theme under the cursor at once."""
+"""Dialog with the themes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lmchat.tui.widgets.row_list import text_row
 class ThemeDialog(ListDialog):
     """List of themes; the screen has the one under the cursor. Returns the name of the taken one.
 
-    Esc uses the old theme again, and returns None.
+    Esc uses the old theme again.
     """
 
     AUTO_FOCUS = ""
@@ -24,7 +24,6 @@ class ThemeDialog(ListDialog):
     LEAVE = "keep the old one"
 
     def __init__(self, themes: Sequence[Theme], old_name: str) -> None:
-        """Create the dialog; Esc returns to the theme `old_name`."""
         super().__init__()
         self._themes = themes
         self._old_name = old_name

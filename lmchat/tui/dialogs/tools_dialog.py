@@ -35,10 +35,7 @@ _DRAW_EVERY_S = 0.5  # between two drawings: the states of the tool servers chan
 
 
 def tools_dialog(chat: ChatService, config_file: Path) -> Dialog:
-    """Return the dialog with the tools, or if none are configured, a text on how to configure them.
-
-    If the model in use cannot call tools, a note above the tools says so.
-    """
+    """Return the dialog with the tools, or if there are none, a text on how to configure them."""
     toolbox = chat.turn_choices.toolbox
     target = chat.turn_choices.target
     if toolbox is None:
@@ -60,7 +57,7 @@ class ToolsDialog(ListDialog):
     HINTS = (("Enter", "switch on or off for this session"),)
 
     def __init__(self, toolbox: Toolbox, session_id: str, note: str) -> None:
-        """Create the dialog for a session; the note is shown above the servers."""
+        """The note is shown above the servers."""
         super().__init__()
         self._toolbox = toolbox
         self._session_id = session_id
@@ -76,8 +73,8 @@ class ToolsDialog(ListDialog):
     def draw(self) -> None:
         """Draw the note, and the servers with their tools as they are now.
 
-        The rows of a server and its error, if any, have one key, so that they are chosen together.
-        The key of a server is its name, that of a tool its full name, `SERVER/TOOL`.
+        The rows of a server and its error have one key, its name, so that they are chosen together.
+        The key of a tool is its full name, `SERVER/TOOL`.
         """
         toolbox, session_id = self._toolbox, self._session_id
         rows = wrapped_rows(self._note, self.list.text_width) if self._note else []
@@ -101,8 +98,7 @@ class ToolsDialog(ListDialog):
     def _tool_row(self, tool: Tool, *, is_server_off: bool) -> ListRow:
         """Return the row of a tool: name, description, and at the right its approval or "off".
 
-        The approval says whether the tool may run: always, in this session, never, or if the user
-        agrees. While the server of the tool is off, the row cannot be chosen.
+        While the server of the tool is off, the row cannot be chosen.
         """
         name = safe_line(tool.name, limit=60)
         about = safe_line(tool.description, limit=200)
