@@ -1,7 +1,7 @@
 """Import of chats from files into the store, and words for its outcome.
 
 A session is imported whole or not at all. A session that the store already has is not changed. A
-trial reads the files in the same way and says what an import would do, but stores nothing.
+trial reads the files in the same way, but stores nothing.
 """
 
 from __future__ import annotations
@@ -37,30 +37,29 @@ class ImportedChat(Struct, frozen=True, kw_only=True):
     """Session of a file: imported now, or already in the store."""
 
     file: str
-    """Name of the file, `-` for standard input."""
+    """`-` for standard input."""
     header: SessionHeader
-    """Header in the store, if the session was there; else the header in the file."""
+    """In the store, if the session was there; else in the file."""
     outcome: Outcome
-    """The last two: the store had the session before. It was not changed."""
+    """The last two: the store had the session before."""
     branch_messages: int = 0
     """Number of the messages in the file that are not on the path."""
-    skipped: tuple[Skipped, ...] = ()  # parts of the session that were left out
+    skipped: tuple[Skipped, ...] = ()
 
 
 class ImportOutcome(Struct, kw_only=True):
     """Outcome of an import, or of a trial, as far as it has come."""
 
     is_trial: bool = False
-    """Whether nothing is stored."""
     chats: list[ImportedChat] = []
     skipped: list[tuple[str, Skipped]] = []
     """Damaged parts of files outside of imported sessions, each with the name of its file."""
     refused: list[tuple[str, LMChatError]] = []
     """Name and error of each file that was not imported whole, and of each folder without chats."""
     unknown_count: int = 0
-    """Number of files in named folders whose format is not one of chats."""
+    """Files in named folders whose format is not one of chats."""
     is_stopped: bool = False
-    """Whether the user has stopped the import."""
+    """By the user."""
 
 
 class Importer:
@@ -82,7 +81,6 @@ class Importer:
         self._quiet_s = quiet_s
 
     async def places(self) -> Sequence[ChatPlace]:
-        """Return where other programs keep chats on this machine."""
         return await asyncio.to_thread(self._find_places)
 
     async def import_files(
@@ -94,12 +92,11 @@ class Importer:
         source: str = AUTO,
         report_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Import files and folders, and add the results to `outcome`.
+        """Import files and folders, and add the results to `outcome`, also of a cancelled import.
 
-        A refused file does not stop the others. `stdin` is the content of the file `-`. `source` is
-        the program that the files must be of, or `AUTO`. If the import is cancelled, the sessions
-        that were imported stay in the store, and `outcome` lists them. An error of the store, such
-        as a full disk, ends the import.
+        A refused file does not stop the others; an error of the store, such as a full disk, ends
+        the import. `stdin` is the content of the file `-`. `source` is the program that the files
+        must be of, or `AUTO`.
         """
         known: dict[str, SessionHeader] = {}
         if outcome.is_trial:
@@ -150,7 +147,7 @@ class Importer:
         known: dict[str, SessionHeader],
         report: Callable[[], None],
     ) -> None:
-        """Import the chats of a file; raises the errors of `read_chats`, and `StoreUnavailable`.
+        """Raises the errors of `read_chats`, and `StoreUnavailable`.
 
         In a trial, `known` has the headers that the store has, or would have by now, by id.
         """
@@ -201,7 +198,7 @@ def _files_of(name: str) -> dict[str, Path]:
 
 
 def _word_for(known: SessionHeader | None, *, is_trial: bool) -> Outcome:
-    """Return the outcome of a session; `known` is its header in the store, if it was there."""
+    """`known` is the header in the store, if the session was there."""
     if known is None:
         return "would be imported" if is_trial else "imported"
     return "present" if known.deleted_at is None else "in trash"

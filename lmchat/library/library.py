@@ -1,8 +1,8 @@
 """Saved sessions: their list, grouped by day, the actions on them, and their export to files.
 
 A `Library` changes headers of sessions that need not be in memory, and `chat/session_changes.py`
-changes messages, path, sampling and system prompt of one that is. What the `Store` does in one
-call, such as searching, forking and purging, is asked of the store itself.
+changes a session that is. What the `Store` does in one call, such as searching, forking and
+purging, is asked of the store itself.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from lmchat.sessions.session import (
 )
 from lmchat.storage.store import Store
 
-# A *form* is one of `EXPORT_FORMATS`, by the ending of its files. These forms hold the content of
-# attached files.
+# those of `EXPORT_FORMATS`, by the ending of their files, that hold the content of attached files
 _FORMS_WITH_FILES = ("json", "html")
 
 
@@ -46,7 +45,7 @@ class ExportAs(Struct, frozen=True, kw_only=True):
     form: str = ""  # empty: by the name of the file, or else Markdown
     with_reasoning: bool = False
     with_branches: bool = False
-    """Whether to export all branches; JSON has them anyway, where they can be read."""
+    """JSON has them anyway, where they can be read."""
 
 
 _DEFAULT_EXPORT = ExportAs()
@@ -100,10 +99,7 @@ class Library:
         return await self.store.update_session(session_id, {"deleted_at": self._clock()})
 
     async def undo_delete(self) -> SessionHeader | None:
-        """Restore the session that was deleted last, by this run or an earlier one.
-
-        Return its header, or None if the trash is empty.
-        """
+        """Restore the session that was deleted last, by this run or an earlier one."""
         trash = await self.store.list_sessions(is_trash=True)  # the last deleted one is first
         return await self.restore(trash[0].session_id) if trash else None
 
@@ -144,8 +140,7 @@ class Library:
     async def export_text(self, session: Session, export_as: ExportAs = _DEFAULT_EXPORT) -> str:
         """Return the text of the file that an export of this session would write.
 
-        Branches are read from the store if they are asked for, and for JSON; attached files are
-        read for the formats that hold their content.
+        Branches are read from the store if they are asked for, and for JSON.
         """
         form = export_as.form or "md"  # without a file there is no name to go by
         if export_as.with_branches or form == "json":

@@ -23,7 +23,6 @@ def write_unsaved(folder: Path, sessions: Iterable[Session]) -> list[Path]:
 
 
 def unsaved_notices(folder: Path) -> list[str]:
-    """Return a sentence about each of these files in the folder."""
     return [
         "The end of a session could not be saved when lmchat was ended. "
         f"/import {path} adds it to your sessions; then delete the file."
