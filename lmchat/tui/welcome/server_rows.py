@@ -2,8 +2,6 @@
 
 A server is an address that the search has asked, whether one answers there or not. A way is
 something else that leads to a server, such as typing an address.
-
-The servers are a table, one row for each, at every width.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ _COLUMNS = (Column("Server"), Column("Port", is_right=True), Column("Result"))
 _NAME_CHARS = 32
 _LAST_DIGIT = 9  # of the keys that take a row
 
-# Widths in cells
+# widths in cells
 _INDENT = 3  # bar, sign and blank
 _GAP = 3  # between two columns; less where there is little room
 _LEAST_STEP = 10  # a shorter next step says nothing
@@ -61,7 +59,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
     status: ServerStatus
     result: str  # of the probe, in a few words, such as "needs key" or "not running"
     next_step: str  # of the user; empty if none is needed or known
-    is_choice: bool = False  # whether Enter uses the server, or asks for what it lacks
+    is_choice: bool = False  # Enter uses the server, or asks for what it lacks
     start: ServerStart | None = None  # what Enter runs after a question; None: nothing can be run
     is_not_installed: bool = False  # it was looked for on this machine, and not found
 
@@ -87,7 +85,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
     @property
     def port(self) -> str:
-        """The port, unless the name has it."""
+        """Empty if the name has it."""
         port = str(self.status.endpoint.port)
         return "" if self.name.endswith(f":{port}") else port
 
@@ -99,7 +97,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     files: tuple[ModelFile, ...] = ()  # of models, on this disk
     offer: DemoModel | None = None  # that the engine can download; None if it is not installed
     install_command: str = ""  # installs the built-in engine; empty if it is installed
-    last_model: str = ""  # name of the file that was used last; empty if the engine was not
+    last_model: str = ""  # file that was used last; empty if the engine was not
 
 
 def server_rows(servers: Sequence[ServerStatus], machine: MachineState) -> tuple[ServerRow, ...]:
@@ -110,7 +108,7 @@ def server_rows(servers: Sequence[ServerStatus], machine: MachineState) -> tuple
 
 
 def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
-    """Return the address of the row that Enter takes until the user moves; None for no server.
+    """Return the address of the row that Enter takes until the user moves.
 
     It is the first row with which a chat can begin, maybe after a question. An address that the
     user named comes before the others.
@@ -132,10 +130,8 @@ def default_choice(rows: Sequence[ServerRow]) -> Endpoint | None:
 def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
     """Return the row of an address.
 
-    If a server answers, its host only has to be allowed, or a chat may show that it is one, Enter
-    can use it. If nothing answers on
-    this machine, the row says how to start the product that is usual there, or if that is not
-    installed, where to get it. In all other cases, the row has the next step of the probe.
+    If nothing answers on this machine, the row says how to start the product that is usual there,
+    or if that is not installed, where to get it. Otherwise, it has the next step of the probe.
     """
     can_choose_model = server.state is ServerState.NO_MODEL and server.has_model
     row = ServerRow(
@@ -239,17 +235,12 @@ def welcome_rows(machine: MachineState, servers: Sequence[ServerRow], width: int
 
 
 def first_way(rows: Sequence[ListRow]) -> Hashable:
-    """Return the key of the first way; an address can always be typed."""
+    """There is always one: an address can be typed."""
     return next(row.key for row in rows if isinstance(row.key, str))
 
 
 def _ways(machine: MachineState, width: int) -> Iterator[tuple[str, str, str]]:
-    """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows.
-
-    If the built-in engine is installed, its ways come first: the model used last, or else the demo
-    model, and files of other models. An address can always be typed. If the engine is not
-    installed, the command that installs it comes last.
-    """
+    """Yield for each way the `ListRow.key` by which it is chosen, and the words of its two rows."""
     offer = machine.offer
     if offer is not None:  # the engine is installed
         names = [file.name for file in machine.files]
@@ -297,7 +288,7 @@ def _table(servers: Sequence[ServerRow], width: int) -> list[ListRow]:
         )
         for server in servers
     ]
-    # No column is left out for want of room, also before the page has its width.
+    # no column is left out for want of room, also before the page has its width
     heads, *cells = aligned(_COLUMNS, texts, sys.maxsize, gap)
     used = _INDENT + sum(cell_len(text) for text, _style in heads) + gap
     has_step = width - used >= _LEAST_STEP
@@ -321,8 +312,7 @@ def _with_digits(rows: Sequence[ListRow]) -> list[ListRow]:
     """Return the rows with the key to press at the right: a digit, or `Enter` in the chosen row.
 
     Rows with the same `ListRow.key` are chosen together, and the key to press is written only in
-    the first of them. Choices after the ninth have no digit. Rows without a `ListRow.key` cannot be
-    chosen.
+    the first of them.
     """
     written: list[ListRow] = []
     keys: set[Hashable] = set()  # of the choices so far

@@ -1,8 +1,4 @@
-"""The welcome page: what the search for a server found, and what the user can do about it.
-
-Sentences come first, then rows with servers and other ways to one, then a status line with the
-times of the searches.
-"""
+"""The welcome page: what the search for a server found, and what the user can do about it."""
 
 from __future__ import annotations
 
@@ -44,7 +40,7 @@ _LAST_HINTS = (("ctrl+p", "commands"), ("f1", "help"))
 _WAITING = "Your message waits until a model is ready."
 _OTHER_ROWS = 7  # rows of the screen beside those of the list
 _LEAST_ROWS_WITH_ADVICE = 16  # of the screen
-_OTHER_ROWS_SHORT = 5  # the same on a screen of few rows
+_OTHER_ROWS_SHORT = 5  # on a screen of few rows
 
 
 class WelcomeFacts(Struct, frozen=True, kw_only=True):
@@ -54,9 +50,9 @@ class WelcomeFacts(Struct, frozen=True, kw_only=True):
     searched_at_s: float | None = None  # end of the last search; None before the first one
     search_pause_s: float = 0.0  # from one search to the next one
     machine: MachineState = MachineState()
-    # why the last start failed, or why the model that the user named cannot be used; else empty
+    # why the last start failed, or why the model that the user named cannot be used
     problem: str = ""
-    has_waiting_message: bool = False  # whether a message waits for a server
+    has_waiting_message: bool = False
 
 
 class WelcomeScreen(Screen[None]):
@@ -93,7 +89,7 @@ class WelcomeScreen(Screen[None]):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
-        self._is_leaving = False  # whether the page closes as soon as no dialog is over it
+        self._is_leaving = False  # the page closes as soon as no dialog is over it
         self._clock = clock
         self._facts = WelcomeFacts()
         self._servers: tuple[ServerRow, ...] = ()
@@ -131,15 +127,14 @@ class WelcomeScreen(Screen[None]):
     # Drawing
 
     def draw(self) -> None:
-        """Draw the sentences, the rows and the status line.
+        """Blank rows are left out if there is no room for all, those between the ways first.
 
-        Blank rows are left out if there is no room for all, those between the ways first. Until the
-        user moves the choice, it is that of `default_choice`, or else the first way to a server.
+        Until the user moves the choice, it is that of `default_choice`, or else the first way to a
+        server.
         """
         machine = self._facts.machine
         self._servers = server_rows(self._facts.servers, machine)
-        # While the page is being opened, its widgets are not all made yet. While it is being closed
-        # or lmchat ends, they are removed before the page itself.
+        # widgets are missing while the page is being opened, closed, or lmchat ends
         is_open = self.is_attached and self in self.app.screen_stack
         if not (self.is_mounted and is_open and self.children):
             return
