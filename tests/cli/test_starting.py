@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 
 from lmchat.extras import install_command
 
 PYTHON = "/opt/my env/bin/python"
+posix_command = partial(install_command, platform="linux")
 
 
 @pytest.fixture
@@ -26,12 +28,12 @@ def there(monkeypatch, tmp_path):
 
 
 def test_an_extra_is_installed_by_the_pip_of_this_python_or_else_by_uv(there, tmp_path):
-    assert install_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"
+    assert posix_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"
     there.clear()
-    assert install_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"
+    assert posix_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"
     there.add("uv")
-    assert install_command("local") == f"uv pip install --python '{PYTHON}' 'b[c]>=6' d"
-    assert install_command("new") == f"uv pip install --python '{PYTHON}' 'lmchat[new]'"
+    assert posix_command("local") == f"uv pip install --python '{PYTHON}' 'b[c]>=6' d"
+    assert posix_command("new") == f"uv pip install --python '{PYTHON}' 'lmchat[new]'"
 
 
 def test_a_python_of_the_system_that_refuses_packages_is_told_to_take_them(
@@ -39,19 +41,19 @@ def test_a_python_of_the_system_that_refuses_packages_is_told_to_take_them(
 ):
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     (tmp_path / "EXTERNALLY-MANAGED").touch()
-    assert install_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"  # of a venv
+    assert posix_command("local") == f"'{PYTHON}' -m pip install 'b[c]>=6' d"  # of a venv
     monkeypatch.setattr("sys.base_prefix", sys.prefix)
     added = "--break-system-packages 'b[c]>=6' d"
-    assert install_command("local") == f"'{PYTHON}' -m pip install {added}"
+    assert posix_command("local") == f"'{PYTHON}' -m pip install {added}"
     there.symmetric_difference_update({"pip", "uv"})
-    assert install_command("local") == f"uv pip install --python '{PYTHON}' {added}"
+    assert posix_command("local") == f"uv pip install --python '{PYTHON}' {added}"
 
 
 def test_what_pipx_installed_gets_an_extra_from_pipx(there, tmp_path):
     (tmp_path / "lmchat" / "pipx_metadata.json").touch()
-    assert install_command("local").startswith(f"'{PYTHON}' -m pip")
+    assert posix_command("local").startswith(f"'{PYTHON}' -m pip")
     there.add("pipx")
-    assert install_command("local") == "pipx inject lmchat 'b[c]>=6' d"
+    assert posix_command("local") == "pipx inject lmchat 'b[c]>=6' d"
 
 
 def test_a_tool_of_uv_is_installed_again_with_all_that_it_had(there, tmp_path):
@@ -59,8 +61,8 @@ def test_a_tool_of_uv_is_installed_again_with_all_that_it_had(there, tmp_path):
     wheel = tmp_path / "my wheel.whl"
     wheel.touch()
     for tool, word in {
-        f'path = "{wheel}"': f"'lmchat[web] @ {wheel.as_uri()}'",
-        f'directory = "{tmp_path}"': f"'lmchat[web] @ {tmp_path.as_uri()}'",
+        f"path = '{wheel}'": f"'lmchat[web] @ {wheel.as_uri()}'",
+        f"directory = '{tmp_path}'": f"'lmchat[web] @ {tmp_path.as_uri()}'",
         'path = "/downloads/gone.whl"': "'lmchat[web]'",  # what is installed stays
         'editable = "/src/lmchat"': "--editable '/src/lmchat[web]'",
         'git = "https://host/a?rev=main"': "'lmchat[web] @ git+https://host/a@main'",
@@ -74,7 +76,7 @@ def test_a_tool_of_uv_is_installed_again_with_all_that_it_had(there, tmp_path):
         )
         had = "--with tzdata --with 'x[y]>=1'"
         command = f"uv tool install {had} --with 'b[c]>=6' --with d {word}"
-        assert install_command("local") == command
+        assert posix_command("local") == command
 
 
 def test_on_windows_the_command_has_quotes_that_cmd_and_powershell_know(there, monkeypatch):

@@ -70,8 +70,6 @@ async def text_on_disk(folder, session):
 
 def as_killed(folder, said):
     """Let the file of an answer look as if its process were gone: nothing locks the copy."""
-    if os.name == "nt":
-        pytest.skip("Windows removes no open file")
     path = path_of(folder, said)
     content = path.read_bytes()
     path.unlink()
@@ -144,6 +142,7 @@ async def test_another_program_that_holds_the_sessions_holds_up_no_text(tmp_path
         assert read_answer(path_of(tmp_path, said))[1] == [("text", "so far")]
 
 
+@pytest.mark.posix  # Windows removes no open file
 async def test_an_answer_that_the_sessions_do_not_know_is_taken_in_at_the_next_start(
     tmp_path, store
 ):
@@ -201,6 +200,7 @@ async def test_an_answer_of_another_window_streams_until_that_is_killed(tmp_path
     assert ended.failure.hint == "Continue it, or ask again."
 
 
+@pytest.mark.posix  # Windows removes no open file
 async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path, store, running):
     session, _, said = running
     as_killed(tmp_path, said)
@@ -210,6 +210,7 @@ async def test_an_answer_killed_before_its_first_word_has_failed(tmp_path, store
     assert ended.failure.hint == "Ask again."
 
 
+@pytest.mark.posix  # Windows removes no open file
 async def test_an_answer_that_ended_just_before_the_process_was_killed_stays_as_it_ended(
     tmp_path, store, running
 ):
@@ -239,6 +240,7 @@ CALLS = (
 
 
 @pytest.mark.rule("R-20")
+@pytest.mark.posix  # Windows removes no open file
 async def test_calls_of_a_killed_process_are_there_and_the_answer_is_interrupted(tmp_path, store):
     session, asked = await begin_session(store, "How is the weather?")
     said = answer(parent=asked, state=AnswerState.STREAMING)
