@@ -326,6 +326,7 @@ class ScriptedEngine(Engine):
     folder = _FOLDER
     is_loading = False
     is_ready = False
+    slot = None
 
     def __init__(self, *files: ModelFile) -> None:
         self.key = "key-of-this-run"
