@@ -1,8 +1,8 @@
 """Saved sessions: their list, grouped by day, the actions on them, and their export to files.
 
-A `Library` changes headers of sessions that need not be in memory, and `chat/session_changes.py`
-changes a session that is. What the `Store` does in one call, such as searching, forking and
-purging, is asked of the store itself.
+A `Library` changes headers of sessions that need not be in memory, and `OpenSession` changes one
+that is. What the `Store` does in one call, such as searching, forking and purging, is asked of the
+store itself.
 """
 
 from __future__ import annotations
