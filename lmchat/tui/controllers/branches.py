@@ -63,7 +63,6 @@ class Branches:
     async def switch_version(self, step: int, message: ChatMessage) -> None:
         """Show the next version (`step` 1) or the previous one (-1), in a ring, at the same row."""
         session_id = self._session_view.shown_id
-        # the versions, oldest first
         ids = [
             other.message_id
             for other in await self._store.tree(session_id)
@@ -99,7 +98,7 @@ class Branches:
             self._turn_view.run_turn(begin)
 
     def _show_unless_left(self, path: Session) -> bool:
-        """Show another path of the shown session; return whether that session is still shown."""
+        """Return whether the session is still shown."""
         is_shown = path.header.session_id == self._session_view.shown_id
         if is_shown:
             self._session_view.show_path(path)
@@ -177,7 +176,7 @@ class Branches:
             self._ui.open_dialog(message_tree(messages, path_ids), self._go_to_branch)
 
     def _go_to_branch(self, branch_id: str | None) -> None:
-        """Go to the first message of a branch, and show a path with it if needed."""
+        """Show another path only if the branch is not on the shown one."""
         if branch_id and not self._log.go_to_message(branch_id):
             self._session_view.switch_to(self._session_view.shown_id, message_id=branch_id)
 

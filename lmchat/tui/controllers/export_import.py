@@ -99,14 +99,14 @@ class ExportImport:
 
     async def _import(self, importer: Importer, name: str) -> ImportOutcome:
         """Raises the error of the first refused file if no chat was imported."""
-        # format and path of each place; AUTO: the content tells from which program it is
+        # AUTO: the content tells from which program it is
         sources = [(AUTO, name)]
         if name == "all":
             sources = await self._confirmed_places(importer)
         outcome = ImportOutcome()
 
         async def run(report: Callable[[str], None]) -> bool:
-            """Import all sources and return True; if Esc stops it, `with_progress` returns None."""
+            """If Esc stops it, `with_progress` returns None."""
             for source, path in sources:
                 await importer.import_files(
                     [path],
@@ -135,7 +135,7 @@ class ExportImport:
         return [(place.program.source, str(place.path)) for place in places]
 
     def _show_outcome(self, outcome: ImportOutcome | None) -> None:
-        """Show what was imported, and open a single chat that is not in the trash."""
+        """Open a single chat that is not in the trash."""
         if outcome is None:
             return
         self._ui.show_action("imported")

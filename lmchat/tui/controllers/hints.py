@@ -67,7 +67,7 @@ class KeyHints:
         widgets.prompt_input.placeholder = self._placeholder()
 
     def _note(self) -> tuple[str, str]:
-        """Return the note above the prompt: its text, and at the right what the keys do."""
+        """Return the note above the prompt, and at the right what the keys do."""
         if awaited_words := self._prompt_files.awaited_words:
             return (
                 f"Sent once {awaited_words} is there",
@@ -83,7 +83,6 @@ class KeyHints:
         return f"Next answer: {first_words}", "/start takes it back"
 
     def _placeholder(self) -> Content:
-        """Return the words that an empty prompt shows."""
         if self._prompt_text.is_rewriting:
             key = self._ui.key_name("stop")
             return styled(
@@ -190,6 +189,6 @@ class KeyHints:
                 label = "run again"  # as the row of the call says
             if name == "next_version":  # one hint for two keys
                 key = f"{self._hint('message.previous_version')[0]} {key}"
-            # on a message with files, some commands act on these, and their labels say so
+            # on a message with files, some commands act on these
             hints.append((key, _FILE_LABELS.get(name, label) if message.files else label))
         return hints

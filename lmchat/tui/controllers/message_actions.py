@@ -103,7 +103,7 @@ class MessageActions:
         self._ui.copy(blocks[index].content, note)
 
     def _focus(self, message: ChatMessage) -> None:
-        """Focus a message, so that the user sees what changes."""
+        """Let the user see what changes."""
         focused = self._ui.widgets.focused_message
         if focused is None or focused.message_id != message.message_id:
             self._log.go_to_message(message.message_id)

@@ -30,7 +30,7 @@ class Palette:
         server_search: ServerSearch,
         can_run: Callable[[Command], bool],
     ) -> None:
-        """Create it; `can_run` says whether a command could act now."""
+        """`can_run` says whether a command could act now."""
         self._ui = ui
         self._server_search = server_search
         self._can_run = can_run

@@ -39,7 +39,7 @@ class Reading(Struct, eq=False):
     typed: str = ""
     shown_name: str = ""
     worker: Worker[Any] | None = None  # that `stop` cancels
-    is_page: bool = False  # whether it is a page, which `stop` cancels also for a typed prompt
+    is_page: bool = False  # `stop` cancels a page also for a typed prompt
     command: ShellCommand | None = None  # whose output is read, once it runs
     hold: Hold | None = None  # of the queued prompt that waits for the files
     lines: Sequence[str] | None = None  # the files, once they are read
@@ -131,7 +131,7 @@ class PromptFiles:
         return ""
 
     def _is_of(self, reading: Reading, number: int) -> bool:
-        """Return whether files were named in the prompt with a number, which is shown or sent."""
+        """`number` is that of a prompt that is shown or sent."""
         hold = reading.hold
         if hold is not None and (hold.is_dropped or self._chat.in_memory.with_hold(hold)):
             return False

@@ -41,10 +41,10 @@ class PromptText:
         self._workspace = ui.workspace
         self._chat = ui.workspace.chat
         self._drafts = self._chat.drafts
-        self.edited_id = ""  # the earlier message that is being edited; empty for a new prompt
-        self.is_rewriting = False  # whether that message is an answer
+        self.edited_id = ""  # the earlier message that is being edited
+        self.is_rewriting = False  # that message is an answer
         self._before_edit = ""  # what was typed before the edit began
-        self._unedited = ""  # the text with which the edit began; empty without an edit
+        self._unedited = ""  # the text with which the edit began
         self._restored = ""  # a draft of earlier runs that only ↑ shows, until it is used
         self._editing: _InEditor | None = None  # what the user's editor has
 
@@ -157,7 +157,7 @@ class PromptText:
         self._before_edit = self._unedited = ""
 
     def put_rewritten_back(self, opened: OpenSession, edited_id: str, text: str) -> None:
-        """Return the text of an answer that could not be saved: to its edit, if that goes on."""
+        """Return the text of an answer that could not be saved: to its edit, if that continues."""
         if opened is self._chat.shown and edited_id == self.edited_id:
             self._input.put_before_typed(text)
         else:

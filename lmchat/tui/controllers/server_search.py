@@ -1,12 +1,7 @@
 """Search for a server: the loop, the decision about what was found, and the welcome page.
 
-Each round of the search probes all addresses. A server that is ready, with a model, is used at
-once. Otherwise the welcome page opens, called the page here. It is a screen above the chat, with
-rows for addresses and other ways to a server. Questions about what a server lacks are asked only
-after Enter on its row.
-
-A `ServerStatus` says what answers at an address. A `Choice` is a decision: which server and
-model to use, and what is missing for that.
+A server that is ready, with a model, is used at once. Otherwise the welcome page opens, called the
+page here. Questions about what a server lacks are asked only after Enter on its row.
 """
 
 from __future__ import annotations
@@ -52,7 +47,7 @@ class ServerSearch:
         self._workspace = ui.workspace
         self._model_switch = model_switch
         self._starts = ServerStarts(ui, model_switch, self._draw_page)
-        self._page: WelcomeScreen | None = None  # the page while it is open, also below a dialog
+        self._page: WelcomeScreen | None = None  # while it is open, also below a dialog
         self._search_wanted = asyncio.Event()  # ends the pause between two searches
         self._searched_at_s: float | None = None  # end of the last search; None before the first
         # whether the page stays closed: the user has left it, or wants to read a resumed session
@@ -240,10 +235,9 @@ class ServerSearch:
     # The welcome page
 
     def act_on_choice(self, choice: ServerRow | str, typed: str) -> None:
-        """Do what the chosen row of the page offers.
+        """`choice` is a server, or names another way to one, such as `files`.
 
-        `choice` is a server, or names another way to one, such as `files`. `typed` was pasted on
-        the page: the question for an address begins with it.
+        `typed` was pasted on the page: the question for an address begins with it.
         """
         machine = self._starts.machine
         match choice:

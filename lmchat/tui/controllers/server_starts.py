@@ -1,8 +1,4 @@
-"""Starts of servers: the built-in engine, and installed programs.
-
-A `ServerStart` is the command line that starts the server of an installed program; the
-`ServerLauncher` runs it.
-"""
+"""Starts of servers: the built-in engine, and installed programs."""
 
 from __future__ import annotations
 
@@ -40,7 +36,7 @@ class ServerStarts:
         self._model_switch = model_switch
         self._on_change = on_change
         self.machine = MachineState()
-        self.problem = ""  # why the last start failed; empty if it did not
+        self.problem = ""  # why the last start failed
 
     # Facts for the welcome page
 
@@ -49,7 +45,7 @@ class ServerStarts:
 
     @property
     def _last_model(self) -> str:
-        """Name of the model file that was used last; empty if the engine was not used last."""
+        """Empty if the engine was not used last."""
         state = self._workspace.state
         return state.model if state.endpoint == BUILT_IN else ""
 

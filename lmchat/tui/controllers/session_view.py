@@ -84,7 +84,7 @@ class SessionView:
 
     def mark_left_out(self) -> None:
         """Mark which messages a request with the typed text would leave out."""
-        self._mark_timer = None  # done: the next key begins another one
+        self._mark_timer = None
         draft = self._ui.widgets.prompt_input.full_text
         plan = self._chat.context_window.plan(self._chat.shown, draft)
         count = 0 if plan is None else plan.left_out  # of messages

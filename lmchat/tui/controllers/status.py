@@ -26,7 +26,7 @@ from lmchat.tui.widgets.telemetry_rows import (
 )
 
 _TICK_S = 1 / 3  # between two updates while stats change; faster ones are hard to read
-_REDUCED_MOTION_TICK_S = 1.0  # the same with reduced motion
+_REDUCED_MOTION_TICK_S = 1.0
 _SHOWN_S = 31  # whole seconds in the curve of the telemetry panel
 
 
@@ -40,7 +40,6 @@ class Speedometer:
         self._counts.clear()
 
     def count(self, now_s: float) -> None:
-        """Count a token that has just come; `now_s` is the time of the monotonic clock."""
         self._counts[int(now_s)] += 1
 
     def values(self, now_s: float) -> tuple[float, ...]:

@@ -47,8 +47,8 @@ _LONG_ANSWER_S = 10.0
 _LONG_NOTICE_S = 12.0
 """How long a notice stays that comes once, such as that a server does not accept an option."""
 _MAX_NOTE = 300  # characters of this notice, which may quote the server
-_MAX_NAME = 80  # characters of the name of a tool, or of a title
-_MAX_REASON = 60  # characters of the reason for a retry
+_MAX_NAME = 80  # of a tool, or of a title
+_MAX_REASON = 60  # of a retry
 _WAITS_FOR_SERVER = (
     "No model is ready yet. Your message waits above the prompt and is sent when a model is ready"
 )
@@ -94,7 +94,7 @@ class TurnView(TurnListener):
     # What the user wants
 
     def submit(self, text: str) -> None:
-        """Send what was typed, as a new prompt or another version of the edited one."""
+        """Send a new prompt or another version of the edited one."""
         opened = self._chat.shown
         if self._prompt_text.edited_id:
             self._submit_edit(opened, text, self._prompt_text.edited_id)
