@@ -130,7 +130,12 @@ class McpServers:
     async def start_servers(self, *, restarts: bool = False) -> tuple[ToolServer, ...]:
         """As `ToolHost` says; a server that said that its tools have changed lists them again."""
         servers = self._servers.values()
-        await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
+        try:
+            await asyncio.gather(*(server.ensure_settled(restarts=restarts) for server in servers))
+        except asyncio.CancelledError:
+            for server in servers:
+                server.stop_asking()
+            raise
         await asyncio.gather(*(server.list_changed_tools() for server in servers))
         return self.servers
 
@@ -296,8 +301,7 @@ class _McpServer:
             # lone surrogates cannot be sent as UTF-8: the server would never get the call
             result = await client.call_tool(tool, utf8_safe(dict(arguments)))
         except asyncio.CancelledError:
-            if self._question is not None:
-                self._question.cancel()  # the SDK would answer it in a task of its own
+            self.stop_asking()  # the SDK answers in a task of its own
             if self.settings.name == FUNCTIONS:
                 self.end()
             raise
@@ -315,6 +319,16 @@ class _McpServer:
             self._questions_left = 0
         text = "".join(part.text for part in result.content)  # one part of `_make_readable`
         return ToolResult(text=cut_result(text), is_error=result.is_error)
+
+    def stop_asking(self) -> None:
+        """Take a no for the answer to an open question, and end a wait for the browser.
+
+        Else the next prompt would wait for it again.
+        """
+        if self._question is not None:
+            self._question.cancel()
+        if self._sign_in is not None:
+            self._sign_in.stop()
 
     @contextmanager
     def limited(self, seconds: float) -> Iterator[Any]:

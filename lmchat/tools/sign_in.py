@@ -23,7 +23,7 @@ from pydantic import AnyUrl, ValidationError
 from lmchat.errors import LMChatError
 from lmchat.tools.questions import AskUser, ServerQuestion
 
-_HINT = "`lmchat tools` in a terminal asks you to sign in."
+_HINT = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
 _WAIT_S = 300.0  # time for the user in the browser
 _HEAD_BYTES = 16 * 1024
 _PATH = "/callback"
@@ -66,7 +66,7 @@ class SignIn:
         with suppress(msgspec.MsgspecError):
             self.saved = msgspec.json.decode(saved, type=SavedSignIn)
         self._listening: asyncio.Server | None = None
-        self._result: asyncio.Future[AuthorizationCodeResult]
+        self._result: asyncio.Future[AuthorizationCodeResult] | None = None
         self._port = self._known_port() or _free_port()
         self.provider = OAuthClientProvider(
             url,
@@ -121,7 +121,6 @@ class SignIn:
 
     async def _send_user(self, address: str) -> None:
         """Listen for the browser, and have the user sign in; raises `LMChatError` after a no."""
-        self._result = asyncio.get_running_loop().create_future()
         try:
             self._listening = await asyncio.start_server(
                 self._receive, "127.0.0.1", self._port, limit=_HEAD_BYTES
@@ -131,6 +130,7 @@ class SignIn:
                 f"Port {self._port} of this machine, to which {self._name} answers, is in use."
             )
             raise LMChatError(message, hint="Close what uses it, then try again.") from error
+        self._result = asyncio.get_running_loop().create_future()
         host = urlsplit(address).netloc
         question = ServerQuestion(
             title=f"Sign in to {self._name}?",
@@ -139,9 +139,20 @@ class SignIn:
         )
         if await self._ask(question) is None:
             self._listening.close()
-            raise LMChatError(f"You are not signed in to {self._name}.", hint=_HINT, kind="auth")
+            raise self._refusal
+
+    @property
+    def _refusal(self) -> LMChatError:
+        return LMChatError(f"You are not signed in to {self._name}.", hint=_HINT, kind="auth")
+
+    def stop(self) -> None:
+        """End the wait for the browser, if there is one."""
+        if self._result is not None and not self._result.done():
+            self._result.set_exception(self._refusal)
+            self._result.exception()  # asyncio logs one that nothing has asked for
 
     async def _wait_for_user(self) -> AuthorizationCodeResult:
+        assert self._result is not None  # noqa: S101 - `_send_user` comes before it
         try:
             with self._paused_limits():
                 async with asyncio.timeout(_WAIT_S):
@@ -160,10 +171,12 @@ class SignIn:
             head = await reader.readuntil(b"\r\n")
             target = urlsplit(head.split(b" ")[1].decode("ascii"))
             values = {name: value[0] for name, value in parse_qs(target.query).items()}
-            if target.path == _PATH and not self._result.done() and {"code", "error"} & set(values):
+            result = self._result
+            is_answer = target.path == _PATH and {"code", "error"} & set(values)
+            if is_answer and result is not None and not result.done():
                 status, text = "200 OK", "lmchat has the answer. You can close this page."
                 if "code" in values:
-                    self._result.set_result(
+                    result.set_result(
                         AuthorizationCodeResult(
                             code=values["code"], state=values.get("state"), iss=values.get("iss")
                         )
@@ -172,7 +185,7 @@ class SignIn:
                     reason = values.get("error_description") or values["error"]
                     message = f"The sign-in to {self._name} was refused: {reason.rstrip('.')}."
                     error = LMChatError(message, hint=_HINT, kind="auth")
-                    self._result.set_exception(error)
+                    result.set_exception(error)
         with suppress(OSError):
             writer.write(_REPLY.format(status=status, text=text).encode())
             await writer.drain()

@@ -100,7 +100,7 @@ async def test_one_sign_in_lasts_and_is_renewed_until_the_server_takes_it_back(t
     garden.tokens.clear()
     garden.refresh_tokens.clear()
     assert (await started(tmp_path, garden, again)).problem == (
-        "You are not signed in to garden. `lmchat tools` in a terminal asks you to sign in."
+        "You are not signed in to garden. `/tools`, or `lmchat tools` in a terminal, asks you to sign in."
     )
     assert len(again.questions) == 1
     port = user.questions[0].url.partition("redirect_uri=")[2].partition("&")[0]
@@ -110,7 +110,7 @@ async def test_one_sign_in_lasts_and_is_renewed_until_the_server_takes_it_back(t
 
 
 async def test_a_sign_in_that_is_refused_or_leads_elsewhere_fails_with_its_reason(tmp_path, garden):
-    step = "`lmchat tools` in a terminal asks you to sign in."
+    step = "`/tools`, or `lmchat tools` in a terminal, asks you to sign in."
     garden.refuses = True
     user = User()
     state = await started(tmp_path, garden, user)
@@ -163,3 +163,22 @@ async def test_a_sign_in_at_a_host_that_is_not_allowed_is_asked_for(tmp_path):
             "Sign in to garden?",
         ]
         assert other.signed_in == 1
+
+
+async def test_who_stops_the_start_is_not_waited_for_again(tmp_path, garden):
+    asked = asyncio.Event()
+
+    async def user(_):
+        asked.set()
+        return {}  # and no browser
+
+    async with signing_in(tmp_path, garden, user) as host:
+        starting = asyncio.create_task(host.start_servers())
+        async with asyncio.timeout(50):
+            await asked.wait()
+            await asyncio.sleep(0.1)
+            starting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+            [state] = await host.start_servers()
+        assert state.error == "You are not signed in to garden."

@@ -36,8 +36,7 @@ class ToolQuestions:
             address = cut_middle(safe_line(question.url), _ADDRESS_CELLS)
             text += f"\n\n{address}\n\nThis page is at {safe_line(ascii_host(question.url))}"
             verb = "open it in the browser"
-        key = self._ui.yes_key
-        if not await self._show(ConfirmDialog(question.title, text=text, verb=verb, key=key)):
+        if not await self._show(ConfirmDialog(question.title, text=text, verb=verb, key="y")):
             return None
         platform = self._ui.workspace.platform
         if question.url and not await platform.open_in_browser(question.url):
