@@ -88,7 +88,7 @@ class InlineText:
         styles = {name: Style.parse(words) for name, words in _STYLES.items()}
         self._colours = Colours()
         self._highlighter = Highlighter()
-        # `_block_lines` sets the width for each block, as the width of the terminal may change
+        # `_lay_out` sets the width for each block, as the width of the terminal may change
         page = Page(
             _WIDEST,
             styles,
