@@ -52,7 +52,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """A file for a prompt."""
 
     part: FilePart
-    data: bytes = b""  # content as it is stored and sent; empty if the store already has it
+    data: bytes = b""  # as it is stored and sent; empty if the store already has it
 
 
 class ClipboardReader(Protocol):

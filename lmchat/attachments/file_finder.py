@@ -38,7 +38,7 @@ class FileFinder:
         self._clock = clock
         # the newest list, which may still be in the making; None before a search
         self._listing: asyncio.Future[Sequence[str]] | None = None
-        self._listing_begun_s = 0.0  # by the clock
+        self._listing_begun_s = 0.0
 
     async def find(self, typed: str) -> tuple[str, ...]:
         """Return at most `_MOST_MATCHES` paths that match what was typed, the best ones first.

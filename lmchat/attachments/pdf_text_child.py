@@ -14,7 +14,7 @@ from lmchat.processes.child import answer_parent, limit_memory
 from lmchat.units import breakable, counted, whole_number
 
 _MAX_MEMORY_BYTES = 2_000_000_000  # the largest PDF that is attached has 100 MB
-_MOST_CHARS = 1_000_000  # an attached text has at most as many bytes: a longer one is refused
+_MOST_CHARS = 1_000_000  # an attached text of more bytes is refused
 _FEW_CHARS = 100  # on a page with an image: what a scanner or a court adds to each page
 _MOST_FIELDS = 10_000  # of a form, with those that only group others
 _MOST_LEVELS = 50  # of fields in fields

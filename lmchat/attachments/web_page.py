@@ -73,7 +73,7 @@ Ask = Callable[[PageAddress], Awaitable[bool]]
 
 
 def is_page_address(text: str) -> bool:
-    """An http or https address may still be a wrong one."""
+    """Whether a text is one http or https address; it may still be a wrong one."""
     return _ADDRESS.fullmatch(text.strip()) is not None
 
 

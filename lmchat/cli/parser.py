@@ -222,7 +222,6 @@ def _add_commands(
             argument_default=argparse.SUPPRESS,  # `ParsedOptions` has the defaults
             allow_abbrev=False,
         )
-        # for an action, the function of this name in the module of its command
         handler = command.handler or f"{module}:{command.name}"
         command_parser.set_defaults(
             handler=handler,

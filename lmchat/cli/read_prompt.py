@@ -108,7 +108,7 @@ async def read_named(pages: WebPages, name: str) -> Attachment | FileSet:
     """
     if is_page_address(name):
         return await pages.attachment(name, "", refuse_host)
-    set_name = await parse_set_name(name, Path())  # None if the name means a single file
+    set_name = await parse_set_name(name, Path())
     return await (read_attachment(expanded_path(name)) if set_name is None else read_set(set_name))
 
 

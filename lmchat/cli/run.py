@@ -26,7 +26,7 @@ from lmchat.terminal.output import Output, is_terminal, pipe_utf8
 
 CommandHandler = Callable[[Context], int | Coroutine[None, None, int]]
 
-_SIGNAL_BASE = 128  # the exit code after a signal is this plus the number of the signal
+_SIGNAL_BASE = 128  # plus the number of the signal: the exit code after it
 _INTERRUPTION = LMChatError("Interrupted.", kind="interrupted")
 _INTERRUPTION.exit_code = _SIGNAL_BASE + signal.SIGINT
 

@@ -15,7 +15,7 @@ from lmchat.terminal.tty import drop_typed, has_more_input
 from lmchat.tools.calls import APPROVAL_SCOPES, ApprovalScope, Decision
 from lmchat.tools.questions import Answer, QuestionField, ServerQuestion
 
-_PASTE_S = 0.05  # a line after which another arrives within this time was pasted
+_PASTE_S = 0.05  # a line that another follows within this time was pasted
 _MAX_NAME = 60  # characters
 _MAX_ARGUMENTS = 600  # so that the whole question fits on a screen of 24 lines
 _CHOICES = ", ".join(f"{key} {words}" for key, words in APPROVAL_SCOPES.items())

@@ -233,7 +233,7 @@ class ServeApp(Struct, kw_only=True):
         """List the models of the server in the query (`endpoint`), or of all servers."""
         routes = self.watch.routes
         endpoint = request.query_params.get("endpoint", "")
-        server = routes.server(endpoint)  # raises the error to show if none can be used
+        server = routes.server(endpoint)
         models = routes.listed()
         if endpoint:
             remote_last = sorted(server.models, key=lambda model: model.is_remote)
@@ -314,7 +314,7 @@ class ServeApp(Struct, kw_only=True):
                 stats=stats,
             )
 
-        has_begun = report.status != 0  # whether the program has the status of a reply
+        has_begun = report.status != 0
         if has_begun and isinstance(outcome, LMChatError):
             return  # without the end of the body: uvicorn then closes the connection
         if isinstance(outcome, Exception):  # the `CancelledError` after a hang-up is no `Exception`

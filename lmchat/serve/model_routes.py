@@ -103,7 +103,7 @@ class ModelRoutes(Struct, frozen=True):
         """
         unlisted = self._unlisted(name)
         if unlisted is None:
-            self.server()  # raises the error to show if no server can be used
+            self.server()  # raises the error to show
         models = tuple(self.aliases.values())
         # a model whose own name has an `@` comes before an alias of the same form
         model = find_model(name, models) or self.aliases.get(name) or unlisted

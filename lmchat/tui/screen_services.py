@@ -25,7 +25,7 @@ from lmchat.tui.widgets.key_bar import command_hint, written
 from lmchat.tui.workspace import Workspace
 
 Work = Callable[[], Awaitable[object]]
-_OTHER_PROGRAM = "away"  # group of the worker in which another program uses the terminal
+_OTHER_PROGRAM = "away"  # group of the worker that lends the terminal
 
 
 class ScreenServices:

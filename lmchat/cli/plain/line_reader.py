@@ -20,7 +20,7 @@ from lmchat.terminal.tty import drop_typed, has_more_input
 # where the terminal keeps a line until Enter, it drops the rest
 MOST_LINE_BYTES = 1_023 if sys.platform == "darwin" else 4_095
 QUOTES = '"""'  # around a prompt of several lines, as in Ollama
-_PASTE_MARKS_ON = "\x1b[?2004h"  # the terminal marks pastes from now on: bracketed paste
+_PASTE_MARKS_ON = "\x1b[?2004h"  # bracketed paste
 _PASTE_MARKS_OFF = "\x1b[?2004l"
 _DUMB_TERMINALS = ("", "dumb", "unknown")  # kinds that print escape sequences as text
 _PASTE_S = 0.05  # two lines of one paste arrive within this time

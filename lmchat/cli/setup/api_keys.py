@@ -136,7 +136,7 @@ class ApiKeys:
                 # "them": the error names the characters that no header can hold
                 sentence = f"The API key from {source} was not sent: it {error}."
                 return "", "", f"{sentence} Set it again without them."
-        if origin in self._faults:  # the entry's command has printed no key
+        if origin in self._faults:
             return "", "", self._faults[origin]
         if entry.api_key_env:
             return "", "", f"The environment variable {entry.api_key_env} is not set."

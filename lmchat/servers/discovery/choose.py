@@ -42,7 +42,7 @@ _PREFERRED_STATES = (LoadState.LOADED, LoadState.ASLEEP, LoadState.LOADING, Load
 _NAME_A_SERVER = "Start a model server, or name one with --endpoint URL."
 _NAME_A_MODEL = "If it only lacks a list of models, name a model with -m MODEL."
 _OTHER_WAYS = "`lmchat doctor` shows what is missing; `lmchat --local` chats without a server."
-_MAX_NAMES = 20  # most models that an error lists
+_MAX_NAMES = 20  # that an error lists
 
 
 class Choice(Struct, frozen=True, kw_only=True):

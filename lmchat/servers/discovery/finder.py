@@ -25,7 +25,7 @@ from lmchat.servers.model import ModelInfo, model_meant
 from lmchat.servers.stream.timeouts import first_token_limit
 from lmchat.servers.target import Target
 
-_CHECK_EVERY_S = 0.5  # pause between two checks of a server that loads its model
+_CHECK_EVERY_S = 0.5  # while a server loads its model
 
 
 class ServerSource(Protocol):

@@ -40,10 +40,10 @@ from lmchat.servers.products.product import Product
 from lmchat.servers.products.server_api import ServerApi, ServerMemory
 from lmchat.servers.target import Target
 
-_SCAN_S = 5.0  # a scan ends after this time at the latest
-# Timeout of a reply from this machine in a scan: the scan ends within 2 s if all ports are silent.
+_SCAN_S = 5.0
+# for a reply of this machine: a scan ends within 2 s if all ports are silent
 _SCAN_READ_S = 1.8
-_KEPT_LIST_S = 600.0  # age of a list that is used in place of a look that would disturb the server
+_KEPT_LIST_S = 600.0  # for a list in place of a look that would disturb the server
 _FOREIGN_KINDS = frozenset({"wrong_path", "forbidden", "bad_request", "unsupported"})
 """A model server would not refuse a request for its models in these ways."""
 _logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Scanner:
         candidates += map(self._candidate, self._remembered)
         by_address: dict[str, Candidate] = {}
         for candidate in candidates:
-            by_address.setdefault(candidate.endpoint.netloc, candidate)  # the first of each address
+            by_address.setdefault(candidate.endpoint.netloc, candidate)
         return list(by_address.values())
 
     def _candidate(
@@ -264,7 +264,6 @@ class Scanner:
         target = Target(endpoint=endpoint, product=expected.name)
         api = self.new_api(target, key=key, read_s=read_s)
 
-        # the models, or the error, give the reason
         error: LMChatError | None = None
         models: tuple[ModelInfo, ...] = ()
         try:

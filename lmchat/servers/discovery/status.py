@@ -144,7 +144,7 @@ STATUS: Mapping[str, Meaning] = {
 }
 """By reason, best first: "" or why a chat cannot begin now, mostly a kind of error."""
 _FORBIDDEN = ("not_allowed", "insecure")
-_DETAIL_CHARS = 200  # most characters of an error message that are shown
+_DETAIL_CHARS = 200  # of an error message
 
 
 class ServerStatus(Struct, frozen=True, kw_only=True):

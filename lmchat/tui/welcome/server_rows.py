@@ -96,7 +96,7 @@ class MachineState(Struct, frozen=True, kw_only=True):
     installed: tuple[Installed, ...] | None = None  # programs; None until they are looked for
     files: tuple[ModelFile, ...] = ()  # of models, on this disk
     offer: DemoModel | None = None  # that the engine can download; None if it is not installed
-    install_command: str = ""  # installs the built-in engine; empty if it is installed
+    install_command: str = ""  # of the built-in engine; empty if it is installed
     last_model: str = ""  # file that was used last; empty if the engine was not
 
 
@@ -140,9 +140,8 @@ def _row(server: ServerStatus, machine: MachineState) -> ServerRow:
         next_step="Choose a model" if can_choose_model else server.next_step,
         is_choice=server.is_model_server or server.can_be_allowed or server.takes_any_name,
     )
-    # The step of the probe stays for a server that can be chosen, that the user named, or that is
-    # built in. It also stays until the programs of this machine are known, and where none can be
-    # started.
+    # the step of the probe stays until the programs of this machine are known, and where none can
+    # be started
     if row.is_choice or machine.installed is None or not server.can_be_started:
         return row
 
@@ -171,7 +170,6 @@ def headline_and_advice(servers: Sequence[ServerStatus]) -> tuple[str, str]:
     """
     named = [server for server in servers if server.has_named_address]
     usable = usable_of(servers)
-    # the server that the user named does not answer, but another one does
     if named and usable and not any(server.is_model_server for server in named):
         return f"The server you named does not answer. {_server_name(usable[0])} does.", ""
     # a server needs a step; one that the user named comes before others
