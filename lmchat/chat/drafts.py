@@ -149,7 +149,8 @@ class Drafts(SessionTexts):
     async def _save_draft(self, session_id: str, text: str) -> None:
         """What was typed since the session was purged belongs to no saved session."""
         if session_id in self._in_memory.refused_ids:
-            raise StoreUnavailable("A prompt of this draft is no message on the disk yet.")
+            message = "A prompt of this draft is no message on the disk yet."
+            raise StoreUnavailable(message, hint="It is tried again.")
         own = self._written.get(session_id, "")
         try:
             await self._store.save_draft(self._other_ids.get(session_id, session_id), text, own)
