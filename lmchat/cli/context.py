@@ -97,7 +97,7 @@ class Context:
 
     @property
     def is_local(self) -> bool:
-        """Because of `--local`, or of a GGUF file in `-m`."""
+        """Whether `--local` is set, or `-m` names a GGUF file."""
         return self.options.local or bool(self.local_model)
 
     @property

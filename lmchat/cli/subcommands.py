@@ -41,7 +41,7 @@ class Subcommand(NamedTuple):
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
-        """With `--json` where the command has it."""
+        """These include `--json` where the command has it."""
         if not self.json_help:
             return self.arguments
         return (*self.arguments, argument("--json", self.json_help))

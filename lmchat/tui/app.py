@@ -117,7 +117,7 @@ class LMChatApp(PatchedApp):
 
     @property
     def dispatcher(self) -> DispatcherProtocol | None:
-        """None until it is imported."""
+        """It is None until the module is imported."""
         return self.chat_screen.dispatcher
 
     def on_ready(self) -> None:

@@ -75,7 +75,7 @@ class ChatWidgets:
 
     @property
     def focused_message(self) -> ChatMessage | None:
-        """None while the focus is outside the log."""
+        """It is None while the focus is outside the log."""
         return self.log.focused_message if self.has_log_focus else None
 
     def show_title(self, title: str) -> None:

@@ -110,6 +110,6 @@ class Workspace(Struct, kw_only=True):
 
     @property
     def chat_state(self) -> ServerState | None:
-        """None while the first search runs."""
+        """It is None while the first search runs."""
         choices = self.chat.turn_choices
         return chat_state(choices.target, self.finder.servers, is_loading=choices.is_loading)

@@ -62,7 +62,7 @@ class ApiKeys:
     async def key_for(self, endpoint: Endpoint) -> str:
         """Return the key to send to a server; run the command that prints it, if it has not run.
 
-        "" if no key is set, or if it has characters that no header can hold.
+        The key is "" if none is set, or if it has characters that no header can hold.
         """
         origin = endpoint.origin
         entry = self._entries.get(origin, _NO_ENTRY)
@@ -86,7 +86,7 @@ class ApiKeys:
     def why_withheld(self, endpoint: Endpoint) -> str:
         """Return why a key that is set is not sent to a server, and the next step.
 
-        "" if a key is sent, or none is set.
+        The reason is "" if a key is sent, or none is set.
         """
         _, _, why = self._first_key(endpoint)
         return why

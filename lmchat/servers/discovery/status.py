@@ -180,7 +180,6 @@ class ServerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def word(self) -> str:
-        """Such as "needs key"."""
         return self._meaning.word
 
     @property
@@ -345,7 +344,7 @@ class ServerHealth(Struct, frozen=True, kw_only=True):
 
     @property
     def latency_ms(self) -> float | None:
-        """None if the last check failed, or before the first one."""
+        """It is None if the last check failed, or before the first one."""
         return self.latencies_ms[-1] if self.latencies_ms else None
 
     @property

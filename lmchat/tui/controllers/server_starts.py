@@ -45,7 +45,7 @@ class ServerStarts:
 
     @property
     def _last_model(self) -> str:
-        """Empty if the engine was not used last."""
+        """It is empty if the engine was not used last."""
         state = self._workspace.state
         return state.model if state.endpoint == BUILT_IN else ""
 

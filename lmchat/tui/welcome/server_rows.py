@@ -85,7 +85,7 @@ class ServerRow(Struct, frozen=True, kw_only=True):
 
     @property
     def port(self) -> str:
-        """Empty if the name has it."""
+        """It is empty if the name has it."""
         port = str(self.status.endpoint.port)
         return "" if self.name.endswith(f":{port}") else port
 
